@@ -1,0 +1,38 @@
+"""What a Kling clip costs: pure, exact, sourced. No network, no database, no clock."""
+
+from kling_pricing.book import PriceBook, Rate
+from kling_pricing.book_format import bundled_book, bundled_providers, read_book
+from kling_pricing.clip import Clip
+from kling_pricing.errors import (
+    AmountError,
+    BookError,
+    ClipError,
+    KlingError,
+    NoPriceError,
+    PricingError,
+    Problem,
+    RequestError,
+)
+from kling_pricing.money import Money
+from kling_pricing.quote import Line, Quote, quote
+
+__all__ = [
+    "AmountError",
+    "BookError",
+    "Clip",
+    "ClipError",
+    "KlingError",
+    "Line",
+    "Money",
+    "NoPriceError",
+    "PriceBook",
+    "PricingError",
+    "Problem",
+    "Quote",
+    "Rate",
+    "RequestError",
+    "bundled_book",
+    "bundled_providers",
+    "quote",
+    "read_book",
+]

@@ -1,0 +1,130 @@
+"""The root of all our errors, and the family that pricing raises.
+
+KlingError
+├── PricingError
+│   ├── AmountError        an amount that cannot be money, or units that do not meet
+│   ├── BookError          a price book that says something it must not
+│   ├── ClipError          a clip that no provider could make, or that is not said in full
+│   ├── RequestError       a request body that the provider would refuse
+│   └── NoPriceError       nothing is known that prices this clip: never zero, never a guess
+└── (the families of the other rooms: see kling_ledger.errors)
+
+Each class builds its own sentence from its facts; callers pass facts and never format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class KlingError(Exception):
+    """Every error that this project raises on purpose.
+
+    `code` is stable and for programs, the message is one sentence for people, `hint` is the
+    next step, and `retryable` says whether the same call may succeed later unchanged.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class PricingError(KlingError):
+    """The family of everything that can go wrong before any money moves."""
+
+    code = "pricing"
+
+
+class AmountError(PricingError):
+    """A value that cannot be an amount of money, or two units that cannot meet."""
+
+    code = "amount"
+
+    def __init__(self, problem: str, *, got: object, allowed: str) -> None:
+        super().__init__(f"{problem}: got {got!r}, allowed: {allowed}")
+        self.got = got
+        self.allowed = allowed
+
+
+class BookError(PricingError):
+    """A price book that cannot be trusted: `key` is the path inside the file."""
+
+    code = "book"
+
+    def __init__(self, book: str, key: str, problem: str) -> None:
+        super().__init__(f"{book}: {key}: {problem}" if key else f"{book}: {problem}")
+        self.book = book
+        self.key = key
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with an input: where, what it got, what is allowed."""
+
+    path: str
+    got: object
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: got {_shown(self.got)}, allowed: {self.allowed}"
+
+
+class Missing:
+    """Stands in `Problem.got` where a required value was not given."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+MISSING = Missing()
+
+
+class _InputError(PricingError):
+    """Bad input with all its problems at once, one per place."""
+
+    subject: ClassVar[str]
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems), hint=hint)
+        self.problems = tuple(problems)
+
+
+class ClipError(_InputError):
+    """A clip that cannot be: an impossible value, or one that the price needs and nobody gave."""
+
+    code = "clip"
+
+
+class RequestError(_InputError):
+    """A request body that the provider would refuse; the paths are JSON paths in the body."""
+
+    code = "request"
+
+
+class NoPriceError(PricingError):
+    """No price is known for this clip at this instant."""
+
+    code = "no_price"
+
+    def __init__(self, subject: str, *, known: Sequence[str] = (), hint: str | None = None) -> None:
+        listed = f"; known: {', '.join(known)}" if known else ""
+        super().__init__(f"no price known for {subject}{listed}", hint=hint)
+        self.subject = subject
+        self.known = tuple(known)
+
+
+def _shown(value: object) -> str:
+    """Return a value as its JSON writer would recognise it, cut to a length fit for one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,171 @@
+"""Money: an exact amount and its unit. The only place that rounds.
+
+An amount is a `Decimal` at every edge and an integer of millionths in the database. A float is
+never accepted: what it would hold is not what was written.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_HALF_EVEN,
+    ROUND_HALF_UP,
+    Context,
+    Decimal,
+    Inexact,
+    InvalidOperation,
+    localcontext,
+)
+from typing import Final, Literal
+
+from kling_pricing.errors import AmountError
+
+MICRO_PER_UNIT: Final = 1_000_000
+"""Millionths in one unit: the finest amount that the ledger can hold."""
+
+MAX_MICRO: Final = 2**53 - 1
+"""The largest amount in millionths: beyond it JSON readers that use doubles lose digits."""
+
+USD: Final = "USD"
+
+RoundingMode = Literal["half_up", "half_even", "up", "down"]
+
+_ROUNDING: Final[dict[RoundingMode, str]] = {
+    "half_up": ROUND_HALF_UP,
+    "half_even": ROUND_HALF_EVEN,
+    "up": ROUND_CEILING,
+    "down": ROUND_DOWN,
+}
+_MILLIONTH: Final = Decimal("0.000001")
+_EXACT: Final = Context(prec=60)
+_NO_LOSS: Final = Context(prec=60, traps=[Inexact])
+_UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
+_WRITTEN: Final = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*([A-Za-z][A-Za-z0-9-]*)?\s*")
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Money:
+    """An exact amount and what it counts, for example `Money(Decimal("0.675"), "USD")`.
+
+    Raises AmountError for a float, NaN, infinity, more than six decimals or 2**53 millionths.
+    Amounts of different units never add or compare.
+    """
+
+    amount: Decimal
+    unit: str
+
+    def __post_init__(self) -> None:
+        to_micro(self.amount)
+        if not isinstance(self.unit, str) or not _UNIT.fullmatch(self.unit):
+            raise AmountError("unit", got=self.unit, allowed="a name such as USD or crun-credit")
+
+    @classmethod
+    def parse(cls, text: str, *, default_unit: str | None = None) -> Money:
+        """Read `"10 USD"`, `"10USD"`, or `"10"` where the caller knows the unit."""
+        match = _WRITTEN.fullmatch(text)
+        unit = (match[2] or default_unit) if match else None
+        if match is None or unit is None:
+            raise AmountError("amount", got=text, allowed='an amount and its unit, as in "10 USD"')
+        return cls(Decimal(match[1]), unit)
+
+    @classmethod
+    def from_micro(cls, micro: int, unit: str) -> Money:
+        """Return the money that an integer of millionths stands for."""
+        return cls(from_micro(micro), unit)
+
+    @classmethod
+    def zero(cls, unit: str) -> Money:
+        """Return nothing, in a unit."""
+        return cls(Decimal(0), unit)
+
+    @property
+    def micro(self) -> int:
+        """The amount in millionths of the unit."""
+        return to_micro(self.amount)
+
+    def __add__(self, other: Money) -> Money:
+        return Money.from_micro(self.micro + self._same_unit(other).micro, self.unit)
+
+    def __sub__(self, other: Money) -> Money:
+        return Money.from_micro(self.micro - self._same_unit(other).micro, self.unit)
+
+    def __lt__(self, other: Money) -> bool:
+        return self.amount < self._same_unit(other).amount
+
+    def __le__(self, other: Money) -> bool:
+        return self.amount <= self._same_unit(other).amount
+
+    def __gt__(self, other: Money) -> bool:
+        return self.amount > self._same_unit(other).amount
+
+    def __ge__(self, other: Money) -> bool:
+        return self.amount >= self._same_unit(other).amount
+
+    def __str__(self) -> str:
+        return f"{plain(self.amount)} {self.unit}"
+
+    def _same_unit(self, other: Money) -> Money:
+        if other.unit != self.unit:
+            raise AmountError("unit", got=other.unit, allowed=self.unit)
+        return other
+
+
+def to_micro(amount: Decimal) -> int:
+    """Return an amount in millionths; it must be a finite Decimal that they hold exactly."""
+    if not isinstance(amount, Decimal):
+        raise AmountError("amount", got=amount, allowed="a Decimal, never a float")
+    if not amount.is_finite():
+        raise AmountError("amount", got=str(amount), allowed="a finite number")
+    try:
+        scaled = _NO_LOSS.multiply(amount, MICRO_PER_UNIT)
+    except Inexact:
+        raise AmountError("amount", got=str(amount), allowed="at most six decimals") from None
+    if abs(scaled) > MAX_MICRO:
+        largest = plain(from_micro(MAX_MICRO))
+        raise AmountError("amount", got=str(amount), allowed=f"at most {largest}")
+    micro = int(scaled)
+    if micro != scaled:
+        raise AmountError("amount", got=str(amount), allowed="at most six decimals")
+    return micro
+
+
+def from_micro(micro: int) -> Decimal:
+    """Return millionths as an exact Decimal."""
+    return _EXACT.scaleb(Decimal(micro), -6)
+
+
+def round_to(amount: Decimal, quantum: Decimal = _MILLIONTH, mode: RoundingMode = "half_up") -> Decimal:
+    """Round an amount to a multiple of a quantum (by default a millionth, the ledger's own).
+
+    `up` is towards positive infinity, `down` towards zero.
+    """
+    with localcontext(_EXACT):
+        return (amount / quantum).to_integral_value(rounding=_ROUNDING[mode]) * quantum
+
+
+def read_decimal(value: object) -> Decimal:
+    """Read a number that an outside party wrote: an int, a Decimal, or a JSON float or string.
+
+    A JSON float is read by its shortest writing, which is what was sent: 0.675 is 0.675.
+    Raises AmountError for anything else, and for NaN and infinity.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
+        raise AmountError("amount", got=value, allowed="a number")
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise AmountError("amount", got=value, allowed="a number") from None
+    if not number.is_finite():
+        raise AmountError("amount", got=value, allowed="a finite number")
+    return number
+
+
+def plain(amount: Decimal) -> str:
+    """Write a Decimal in plain notation, no exponent and no trailing zeros: `7.1982`, `27`, `0`."""
+    text = format(amount, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text
