@@ -138,7 +138,11 @@ class JobInDoubtError(ProviderError):
 
 
 class PollError(ProviderError):
-    """The provider did not say how the job stands; asking again may help."""
+    """The provider did not say how the job stands; unless `is_final`, asking again may help."""
 
     code = "poll"
     retryable: ClassVar[bool] = True
+
+    def __init__(self, provider: str, problem: str, *, is_final: bool = False) -> None:
+        super().__init__(provider, problem)
+        self.is_final = is_final

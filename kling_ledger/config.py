@@ -1,0 +1,65 @@
+"""Settings: where the ledger lives, who is acting, which key to use. Read here and nowhere else."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from kling_ledger.errors import ConfigError
+
+DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
+ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
+
+
+def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return the database address: the one given, the variable's, or a file in the data folder.
+
+    A bare path stands for an SQLite file. Only `sqlite:` addresses are understood so far.
+    """
+    written = given or environ.get(DATABASE_VARIABLE)
+    if not written:
+        return f"sqlite:///{_default_file()}"
+    if "://" not in written:
+        return f"sqlite:///{Path(written).expanduser()}"
+    if not written.startswith("sqlite:///"):
+        scheme = written.split("://", 1)[0]
+        raise ConfigError(
+            f"database {scheme}:// is not supported", hint="use a path or sqlite:///path/to/file"
+        )
+    return written
+
+
+def actor(environ: Mapping[str, str] = os.environ) -> str:
+    """Return who is acting, for the journal: the variable's name, or the login name."""
+    named = environ.get(ACTOR_VARIABLE)
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Return a provider's API key: the one given, or the variable's. It is never stored.
+
+    Raises ConfigError, which does not hold the key, where it is missing or cannot be one.
+    """
+    key = (given or environ.get(variable) or "").strip()
+    if not key:
+        raise ConfigError("no API key", hint=f"set {variable} or give --api-key")
+    if not all(" " < character <= "~" for character in key):
+        raise ConfigError(
+            f"the API key from {variable} or --api-key holds a space or an unusual character",
+            hint="copy it again: a key is one word",
+        )
+    return key
+
+
+def _default_file() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("kling-ledger", appauthor=False) / "ledger.sqlite"

@@ -1,0 +1,1 @@
+"""The providers: submit a job, ask for its state. They know no ledger."""
