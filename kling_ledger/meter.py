@@ -62,8 +62,11 @@ class Meter:
         key that was used before, the same job is followed, and none is started.
         Raises RequestError, NoPriceError or RefusedError before anything is sent.
         """
-        reservation = self.reserve(body, action=action, key=key)
-        if reservation.state in {State.RESERVED, State.SUBMITTING}:
+        return self.carry_on(self.reserve(body, action=action, key=key), body)
+
+    def carry_on(self, reservation: Reservation, body: dict[str, Any]) -> Reservation:
+        """Bring an open reservation to its end: submit it if that is to do, then follow it."""
+        if reservation.is_open and reservation.task_id is None:
             try:
                 self.submit(reservation, body)
             except ProviderError:
@@ -89,25 +92,22 @@ class Meter:
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation, which is `submitting` on disk before the call.
 
-        Raises JobRefusedError after rolling back, JobInDoubtError after marking it so.
+        A submission that got no answer is sent again only where the provider knows a repeated key.
+        Raises JobRefusedError, after rolling back if nothing was sent before, and JobInDoubtError.
         """
-        reservation_id = reservation.id
-        if reservation.state is State.SUBMITTING and not self.provider.repeats_safely:
-            problem = "an earlier submission got no answer, and repeating it could be charged twice"
-            self._told(self.ledger.mark_in_doubt(reservation_id, problem))
+        is_first = reservation.state is State.RESERVED
+        if is_first:
+            self._told(self.ledger.mark_submitting(reservation.id))
+        elif not self.provider.repeats_safely:
+            problem = "an earlier submission got no answer, and a second one could be charged too"
+            self._told(self.ledger.mark_in_doubt(reservation.id, problem))
             raise JobInDoubtError(self.provider.name, problem)
-        self._told(self.ledger.mark_submitting(reservation_id))
         try:
-            submission = self.provider.submit(_action(reservation), body, key=reservation_id)
-        except JobRefusedError as error:
-            self._told(self.ledger.roll_back(reservation_id, error.problem))
-            raise
+            submission = self.provider.submit(_action(reservation), body, key=reservation.id)
         except BaseException as error:
-            # Whatever went wrong here, Ctrl-C included, the request may be on its way.
-            problem = error.problem if isinstance(error, ProviderError) else type(error).__name__
-            self._told(self.ledger.mark_in_doubt(reservation_id, problem))
+            self._told(self._not_submitted(reservation.id, error, is_first=is_first))
             raise
-        self._told(self.ledger.mark_submitted(reservation_id, submission.task_id))
+        self._told(self.ledger.mark_submitted(reservation.id, submission.task_id))
         return submission
 
     def follow(self, reservation_id: str) -> Reservation:
@@ -149,6 +149,19 @@ class Meter:
         if reservation.state is State.IN_DOUBT and reservation.task_id is not None:
             return self._told(self.ledger.mark_submitted(reservation.id, reservation.task_id))
         return reservation
+
+    def _not_submitted(
+        self, reservation_id: str, error: BaseException, *, is_first: bool
+    ) -> Reservation:
+        """Roll back what was refused for certain; whatever else went wrong, it may be on its way.
+
+        A refusal of a repeated submission says nothing of the first one, and Ctrl-C in the middle
+        of a call says nothing at all.
+        """
+        problem = error.problem if isinstance(error, ProviderError) else type(error).__name__
+        if is_first and isinstance(error, JobRefusedError):
+            return self.ledger.roll_back(reservation_id, problem)
+        return self.ledger.mark_in_doubt(reservation_id, problem)
 
     def _commit(self, reservation: Reservation, status: TaskStatus) -> Reservation:
         committed = self.ledger.commit(

@@ -93,7 +93,9 @@ class MeteredResource:
         task = self.create(options, **params)
         done = polling.poll_until_complete(lambda: self.get(task["id"], options))
         narrowed = type(self.resource).COMPLETED_RESPONSE_CLASS
-        return narrowed.from_dict(done.to_dict()) if narrowed and isinstance(done, BaseModel) else done
+        return (
+            narrowed.from_dict(done.to_dict()) if narrowed and isinstance(done, BaseModel) else done
+        )
 
     def _meter(self, options: RequestOptions | None) -> Meter:
         provider = self.meter.provider

@@ -1,4 +1,4 @@
-"""Caller's keys: the same key and content give the same result, other content names the difference."""
+"""A caller's keys: the same content again gives the same result, other content an error."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from kling_ledger.ledger.database import Transaction
 from kling_ledger.ledger.ids import from_us, new_id, to_us
 from kling_ledger.ledger.journal import (
     Journal,
+    Kind,
     Stamp,
     available,
     record_event,
@@ -46,7 +47,7 @@ MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
     State.EXPIRED: frozenset({State.COMMITTED}),
     State.COMMITTED: frozenset(),
 }
-"""The life of a reservation. An ended one may still be committed: the provider charged after all."""
+"""The life of a reservation. An ended one may be committed: the provider charged after all."""
 
 _INSERT: Final = """
 INSERT INTO reservation (id, wallet_id, state, unit, reserved_micro, project, provider, model,
@@ -58,7 +59,8 @@ VALUES (:id, :wallet_id, 'reserved', :unit, :reserved_micro, :project, :provider
 """
 _CHANGE: Final = """
 UPDATE reservation
-SET state = :to_state, updated_at = :at, committed_micro = COALESCE(:committed_micro, committed_micro),
+SET state = :to_state, updated_at = :at,
+    committed_micro = COALESCE(:committed_micro, committed_micro),
     settled_by = COALESCE(:settled_by, settled_by), task_id = COALESCE(:task_id, task_id),
     videos = COALESCE(:videos, videos), problem = COALESCE(:problem, problem)
 WHERE id = :id AND state = :from_state
@@ -150,9 +152,7 @@ def reserve(
     _take(transaction, wallet, amount)
     reservation_id = new_id("res", stamp.at)
     _insert(transaction, reservation_id, wallet, amount, job, project, stamp.at)
-    record_event(
-        transaction, reservation_id, from_state=None, to_state=State.RESERVED, stamp=stamp
-    )
+    record_event(transaction, reservation_id, from_state=None, to_state=State.RESERVED, stamp=stamp)
     journal = Journal(transaction, stamp, wallet.id, wallet.unit, reservation_id)
     journal.post("reserve", amount.micro, debit=available(wallet.id), credit=reserved(wallet.id))
     idempotency.remember(transaction, key, content, result_id=reservation_id, at=stamp.at)
@@ -169,12 +169,13 @@ def change(
 ) -> Reservation:
     """Move a reservation on, and its credits with it; asking for what already happened is harmless.
 
+    Only one caller may begin to submit: the second to ask is refused, or both would send the job.
     Raises StateError where the state does not allow it, ConflictError where the same was done
     with another amount or task.
     """
     outcome = outcome or Outcome()
     before = find(transaction, reservation_id)
-    if before.state == to_state:
+    if before.state == to_state and to_state is not State.SUBMITTING:
         _check_same(before, outcome)
         return before
     _check_charge(before, outcome.committed)
@@ -318,7 +319,7 @@ def _settle(
         return
     journal.post("commit", min(charged, held), debit=aside, credit=spent)
     journal.post("overrun", max(charged - held, 0), debit=free, credit=spent)
-    back = "return" if to_state is State.COMMITTED else "roll_back"
+    back: Kind = "return" if to_state is State.COMMITTED else "roll_back"
     journal.post(back, max(held - charged, 0), debit=aside, credit=free)
 
 

@@ -163,7 +163,7 @@ class SchemaRow(SQLModel, table=True):
 OPEN_INDEX: Final = (
     f"CREATE INDEX reservation_open ON reservation (created_at) WHERE state IN ({_OPEN})"
 )
-"""Open reservations are few among many ended ones: an index of their own keeps finding them cheap."""
+"""Open reservations are few among many: an index of their own keeps finding them cheap."""
 
 APPEND_ONLY: Final = tuple(
     f"CREATE TRIGGER {table}_is_never_{verb.lower()}d BEFORE {verb} ON {table} "

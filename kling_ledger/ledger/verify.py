@@ -145,7 +145,11 @@ def _balance_findings(row: dict[str, int | str]) -> Iterator[Finding]:
     expected = (
         ("funded_micro", "funded", row["funded"]),
         ("posted_micro", "posted = funded - spent", int(row["funded"]) - int(row["spent"])),
-        ("reserved_micro", "reserved = set aside - freed", int(row["set_aside"]) - int(row["freed"])),
+        (
+            "reserved_micro",
+            "reserved = set aside - freed",
+            int(row["set_aside"]) - int(row["freed"]),
+        ),
         ("reserved_micro", "reserved = its open reservations", row["open_micro"]),
         ("spent", "spent = its committed reservations", row["committed"]),
     )

@@ -20,7 +20,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A wallet as it stands. `posted` is funded minus spent; `available` is posted minus reserved."""
+    """A wallet as it stands: `posted` is funded minus spent, `available` what is not reserved."""
 
     id: str
     name: str
@@ -50,7 +50,8 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
     transaction.run(
-        "INSERT INTO wallet (id, name, unit, funded_micro, posted_micro, reserved_micro, created_at)"
+        "INSERT INTO wallet"
+        " (id, name, unit, funded_micro, posted_micro, reserved_micro, created_at)"
         " VALUES (:id, :name, :unit, 0, 0, 0, :created_at) ON CONFLICT (name) DO NOTHING",
         id=new_id("wal", stamp.at),
         name=name,
@@ -73,8 +74,8 @@ def fund(
         return wallet
     _check_funding(wallet, amount)
     transaction.run(
-        "UPDATE wallet SET funded_micro = funded_micro + :amount, posted_micro = posted_micro + :amount"
-        " WHERE id = :id",
+        "UPDATE wallet SET funded_micro = funded_micro + :amount,"
+        " posted_micro = posted_micro + :amount WHERE id = :id",
         amount=amount.micro,
         id=wallet.id,
     )

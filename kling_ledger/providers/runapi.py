@@ -146,11 +146,11 @@ class RunApi:
         if state is TaskState.FAILED:
             problem = self._redacted(str(reply["error"] or "no reason given"))
             return TaskStatus(state, problem=problem, reply=reply)
-        retry_after_s = _seconds_or_none(reply.response_header("Retry-After"))
         if state is TaskState.RUNNING:
+            retry_after_s = _seconds_or_none(reply.response_header("Retry-After"))
             return TaskStatus(state, retry_after_s=retry_after_s, reply=reply)
-        cost, problem = _settled_cost(reply)
-        return TaskStatus(state, cost=cost, videos=_videos(reply), problem=problem, reply=reply)
+        cost, unread = _settled_cost(reply)
+        return TaskStatus(state, cost=cost, videos=_videos(reply), problem=unread, reply=reply)
 
     def _verdict(self, error: Error, *, may_have_arrived: bool) -> ProviderError:
         """Say what a failed submission means: refused for certain, or nobody knows."""
@@ -206,11 +206,12 @@ def _is_worth_repeating(error: Error) -> bool:
 
 
 def _pause_s(attempt: int, error: Error) -> float:
-    asked = error.retry_after if isinstance(error, RateLimitError) else None
-    if asked and asked > 0:
-        return min(asked, _LONGEST_PAUSE_S)
+    asked_s: float | None = error.retry_after if isinstance(error, RateLimitError) else None
+    if asked_s and asked_s > 0:
+        return min(asked_s, _LONGEST_PAUSE_S)
     # Jitter keeps many waiting scripts from asking again in the same instant.
-    return _FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311
+    pause_s: float = _FIRST_PAUSE_S * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)  # noqa: S311
+    return pause_s
 
 
 def _without(headers: Mapping[str, str] | None, names: Mapping[str, str]) -> dict[str, str]:
@@ -234,9 +235,11 @@ def _settled_cost(reply: BaseModel) -> tuple[Money | None, str | None]:
 
 def _videos(reply: BaseModel) -> tuple[str, ...]:
     videos = reply.to_dict().get("videos")
-    found = [video.get("url") for video in videos if isinstance(video, dict)] if (
-        isinstance(videos, list)
-    ) else []
+    found = (
+        [video.get("url") for video in videos if isinstance(video, dict)]
+        if (isinstance(videos, list))
+        else []
+    )
     return tuple(url for url in found if isinstance(url, str))
 
 

@@ -22,6 +22,7 @@ Evidence = Literal["published", "live", "third_party", "assumed", "user"]
 Cell = tuple[str | bool, ...]
 """The values of a rate's dimensions, in their order: where a price stands in its table."""
 
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a rate was read, and when somebody last looked."""
@@ -108,7 +109,7 @@ class PriceBook:
     rates: Mapping[tuple[str, str], tuple[Rate, ...]]
 
     def rate_for(self, model: str, action: str, at: datetime) -> Rate:
-        """Return the one rate for a model and action at an instant; NoPriceError if there is none."""
+        """Return the one rate for a model and action at an instant; else NoPriceError."""
         for rate in self.rates.get((model, action), ()):
             if rate.is_valid_at(at):
                 return rate

@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -28,7 +29,16 @@ from pydantic import (
     model_validator,
 )
 
-from kling_pricing.book import Cell, Conversion, Evidence, PriceBook, Rate, SecondsRule, Source, span
+from kling_pricing.book import (
+    Cell,
+    Conversion,
+    Evidence,
+    PriceBook,
+    Rate,
+    SecondsRule,
+    Source,
+    span,
+)
 from kling_pricing.clip import RESOLUTIONS, Action
 from kling_pricing.errors import AmountError, BookError, NoPriceError
 from kling_pricing.money import Money, from_micro, to_micro
@@ -221,7 +231,9 @@ class _Builder:
 
     def prices(self, entry: _Rate, key: str) -> dict[Cell, Decimal]:
         table, label = (
-            (entry.prices, "prices") if entry.prices is not None else (entry.multipliers, "multipliers")
+            (entry.prices, "prices")
+            if entry.prices is not None
+            else (entry.multipliers, "multipliers")
         )
         cells = dict(self.cells(table, tuple(entry.dimensions), f"{key}.{label}"))
         if not cells:
@@ -230,7 +242,9 @@ class _Builder:
             cells[cell] = self.exact(entry.base * price, f"{key}.{label}")
         return cells
 
-    def cells(self, table: object, dimensions: tuple[str, ...], key: str) -> Iterator[tuple[Cell, Decimal]]:
+    def cells(
+        self, table: object, dimensions: tuple[str, ...], key: str
+    ) -> Iterator[tuple[Cell, Decimal]]:
         if not dimensions:
             try:
                 yield (), _written_decimal(table)
@@ -243,7 +257,9 @@ class _Builder:
         for written, inner in table.items():
             if written not in allowed:
                 known = ", ".join(allowed)
-                raise BookError(self.name, f"{key}.{written}", f"a {dimensions[0]} is one of {known}")
+                raise BookError(
+                    self.name, f"{key}.{written}", f"a {dimensions[0]} is one of {known}"
+                )
             for cell, price in self.cells(inner, dimensions[1:], f"{key}.{written}"):
                 yield (allowed[written], *cell), price
 
@@ -268,8 +284,8 @@ def _build(entries: _Book, *, digest: str, name: str) -> PriceBook:
         for model, actions in entry.models.items():
             for action in actions:
                 by_clip[model, action].append(rate)
-    for (model, action), rates in by_clip.items():
-        _refuse_overlaps_and_gaps(name, f"rates for {model} {action}", rates)
+    for clip, rates in by_clip.items():
+        _refuse_overlaps_and_gaps(name, f"rates for {' '.join(clip)}", rates)
     return PriceBook(
         provider=entries.provider,
         name=entries.name,
@@ -282,7 +298,7 @@ def _build(entries: _Book, *, digest: str, name: str) -> PriceBook:
 def _refuse_overlaps_and_gaps(name: str, key: str, dated: Sequence[Rate | Conversion]) -> None:
     """Check that half-open validities follow each other with neither overlap nor gap."""
     in_order = sorted(dated, key=lambda entry: entry.valid_from)
-    for earlier, later in zip(in_order, in_order[1:], strict=False):
+    for earlier, later in pairwise(in_order):
         if earlier.valid_until is None or earlier.valid_until > later.valid_from:
             raise BookError(name, key, f"{span(earlier)} overlaps {span(later)}")
         if earlier.valid_until < later.valid_from:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from types import NoneType
 from typing import Final, Literal, get_args
 
 from kling_pricing.errors import ClipError, Problem
@@ -50,8 +51,8 @@ class Clip:
         return (
             (self.seconds is None or _is_length(self.seconds))
             and (self.resolution is None or self.resolution in RESOLUTIONS)
-            and (self.sound is None or isinstance(self.sound, bool))
             and self.action in ACTIONS
+            and isinstance(self.sound, (bool, NoneType))
         )
 
     def _problems(self) -> list[Problem]:
@@ -60,7 +61,7 @@ class Clip:
             problems.append(Problem("seconds", self.seconds, "a number of seconds above 0"))
         if self.resolution is not None and self.resolution not in RESOLUTIONS:
             problems.append(Problem("resolution", self.resolution, ", ".join(RESOLUTIONS)))
-        if self.sound is not None and not isinstance(self.sound, bool):
+        if not isinstance(self.sound, (bool, NoneType)):
             problems.append(Problem("sound", self.sound, "true or false"))
         if self.action not in ACTIONS:
             problems.append(Problem("action", self.action, ", ".join(ACTIONS)))

@@ -43,7 +43,9 @@ _MILLIONTH: Final = Decimal("0.000001")
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
-_WRITTEN: Final = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*([A-Za-z][A-Za-z0-9-]*)?\s*")
+_WRITTEN: Final = re.compile(
+    r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*([A-Za-z][A-Za-z0-9-]*)?\s*"
+)
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -59,7 +61,7 @@ class Money:
 
     def __post_init__(self) -> None:
         to_micro(self.amount)
-        if not isinstance(self.unit, str) or not _UNIT.fullmatch(self.unit):
+        if not _UNIT.fullmatch(self.unit):
             raise AmountError("unit", got=self.unit, allowed="a name such as USD or crun-credit")
 
     @classmethod
@@ -137,7 +139,9 @@ def from_micro(micro: int) -> Decimal:
     return _EXACT.scaleb(Decimal(micro), -6)
 
 
-def round_to(amount: Decimal, quantum: Decimal = _MILLIONTH, mode: RoundingMode = "half_up") -> Decimal:
+def round_to(
+    amount: Decimal, quantum: Decimal = _MILLIONTH, mode: RoundingMode = "half_up"
+) -> Decimal:
     """Round an amount to a multiple of a quantum (by default a millionth, the ledger's own).
 
     `up` is towards positive infinity, `down` towards zero.

@@ -183,7 +183,7 @@ def _cell_words(rate: Rate, cell: Cell) -> str:
     return " ".join(_word(name, value) for name, value in zip(rate.dimensions, cell, strict=True))
 
 
-def _word(dimension: str, value: str | bool) -> str:
+def _word(dimension: str, value: str | bool) -> str:  # noqa: FBT001
     if isinstance(value, bool):
         return f"with {dimension}" if value else f"without {dimension}"
     return value

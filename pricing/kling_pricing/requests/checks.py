@@ -46,7 +46,9 @@ def _problem(documented: type[RequestBody], entry: Any) -> Problem:
     location = entry["loc"]
     path = _json_path(location)
     if entry["type"] == "extra_forbidden":
-        return Problem(path, entry["input"], f"no such field; documented: {_names(documented, location)}")
+        return Problem(
+            path, entry["input"], f"no such field; documented: {_names(documented, location)}"
+        )
     got = MISSING if entry["type"] == "missing" else entry["input"]
     return Problem(path, got, _allowed(documented, location) or entry["msg"])
 

@@ -25,7 +25,9 @@ class _TextToVideo(RequestBody):
     """Kling 3.0 from a text, with the length, resolution and sound that its price depends on."""
 
     model: str
-    prompt: Annotated[str | None, Field(description="a text, required unless multi_shots is true")] = None
+    prompt: Annotated[
+        str | None, Field(description="a text, required unless multi_shots is true")
+    ] = None
     duration_seconds: Annotated[
         int, Field(ge=3, le=15, description="whole seconds, 3 to 15 (no default is documented)")
     ]
