@@ -1,1 +1,1 @@
-"""wip"""
+"""What it means: reports over the ledger, exact to the last millionth."""

@@ -1,0 +1,1 @@
+"""Frames as people and programs read them."""
