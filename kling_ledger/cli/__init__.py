@@ -1,1 +1,117 @@
-"""wip"""
+"""The command line: `kling-ledger`. One file per noun; each command imports what it needs.
+
+Exit codes live here and nowhere else in the program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+from kling_ledger import errors
+from kling_pricing import errors as pricing_errors
+from kling_pricing.errors import KlingError
+
+EXIT_OURS: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_REFUSED: Final = 3
+EXIT_JOB_FAILED: Final = 4
+EXIT_IN_DOUBT: Final = 5
+EXIT_DIFFERENCES: Final = 6
+EXIT_NO_PRICE: Final = 7
+
+_EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
+    (pricing_errors.NoPriceError, EXIT_NO_PRICE),
+    (pricing_errors.PricingError, EXIT_USAGE),
+    (errors.ConfigError, EXIT_USAGE),
+    (errors.NotFoundError, EXIT_USAGE),
+    (errors.ConflictError, EXIT_USAGE),
+    (errors.RefusedError, EXIT_REFUSED),
+    (errors.JobRefusedError, EXIT_JOB_FAILED),
+    (errors.ProviderError, EXIT_IN_DOUBT),
+)
+
+_COMMANDS: Final[Mapping[str, str]] = {
+    "quote": "price a clip, before anything is spent",
+    "wallet": "create, fund and show wallets",
+    "run": "quote, reserve, submit, poll, then commit or roll back one request",
+    "resume": "ask again for a job that was left open",
+    "reservation": "list and show reservations",
+    "report": "what was spent, on what",
+    "verify": "work every balance out again from the journal",
+    "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
+    "demo": "see the whole idea in a few seconds, with no key and no network",
+}
+
+
+class _Commands(click.Group):
+    """Commands by name, each imported when it is called: `quote` starts without a database."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"kling_ledger.cli.{cmd_name}"), cmd_name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kling-ledger", message="%(version)s")
+def cli() -> None:
+    """Know what a Kling clip costs, spend within a limit, see what was spent.
+
+    \b
+    Exit codes: 0 done, 1 our error, 2 usage or bad input, 3 refused by wallet or ceiling,
+    4 the job failed and its credits were rolled back, 5 in doubt and its credits stay reserved,
+    6 differences found, 7 no price known.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the code that the outcome has."""
+    try:
+        outcome = cli.main(standalone_mode=False)
+        sys.exit(outcome if isinstance(outcome, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KlingError as error:
+        _tell(error)
+        sys.exit(exit_code(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def exit_code(error: KlingError) -> int:
+    """Return the exit code that an error has on the command line."""
+    for family, code in _EXIT_CODES:
+        if isinstance(error, family):
+            return code
+    return EXIT_OURS
+
+
+def _tell(error: KlingError) -> None:
+    problems = getattr(error, "problems", None)
+    for line in problems or (error.message,):
+        click.echo(f"error: {line}", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)

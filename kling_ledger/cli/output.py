@@ -1,0 +1,142 @@
+"""What commands print: one thing or many, as a table for people, JSON or CSV for programs.
+
+Data goes to stdout, talk to stderr.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Row = Mapping[str, Any]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def format_option(command: Command) -> Command:
+    """Add `--format table|json|csv` to a command."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["table", "json", "csv"]),
+        default="table",
+        show_default=True,
+        help="How to print the result.",
+    )(command)
+
+
+def database_option(command: Command) -> Command:
+    """Add `--db` to a command; its value reaches the command as `db`."""
+    return click.option(
+        "--db",
+        metavar="URL",
+        help="The ledger's database: a file or an sqlite:/// address. "
+        "[env: KLING_LEDGER_DB; default: a file in your data folder]",
+    )(command)
+
+
+def print_one(thing: Row, form: str, *, table: Callable[[], None] | None = None) -> None:
+    """Print one thing: a JSON object, a CSV of one row, or a table of its fields."""
+    if form == "json":
+        print_json(thing)
+    elif form == "csv":
+        print_csv([thing], list(thing))
+    elif table is not None:
+        table()
+    else:
+        fields = [
+            {"field": name, "value": _text(value)}
+            for name, value in thing.items()
+            if value not in (None, [])
+        ]
+        print_table(fields, ["field", "value"], figures=False)
+
+
+def print_many(rows: Sequence[Row], columns: Sequence[str], form: str, *, empty: str) -> None:
+    """Print rows: a JSON array, CSV, or a table; `empty` is for a person if there are none."""
+    if form == "json":
+        print_json(list(rows))
+    elif form == "csv":
+        print_csv(rows, columns)
+    elif rows:
+        print_table(rows, columns)
+    else:
+        say(empty)
+
+
+def print_json(thing: Any) -> None:
+    """Print JSON. Amounts are strings already: no number in it was ever a float of money."""
+    click.echo(json.dumps(thing, indent=2, ensure_ascii=False))
+
+
+def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print CSV whose text cells no spreadsheet takes for a formula."""
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(row.get(name)) for name in columns})
+
+
+def print_table(
+    rows: Sequence[Row], columns: Sequence[str], *, title: str | None = None, figures: bool = True
+) -> None:
+    """Print a table; `figures` says that numbers stand under each other, at the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for name in columns:
+        is_figure = figures and any(_is_figure(row.get(name)) for row in rows)
+        table.add_column(
+            name.replace("_", " "),
+            justify="right" if is_figure else "left",
+            no_wrap=is_figure or name == "id",
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_text(row.get(name)) for name in columns))
+    # A file or a pipe has no width: nothing is cut or folded there.
+    width = None if sys.stdout.isatty() else 10_000
+    console = Console(width=width, markup=False, highlight=False)
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something, without disturbing the data."""
+    click.echo(text, err=True)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return "\n".join(str(part) for part in value)
+    return str(value)
+
+
+def _is_figure(value: object) -> bool:
+    if isinstance(value, bool) or value is None:
+        return False
+    return isinstance(value, int) or _is_number(str(value))
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").replace(".", "", 1).isdigit()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _is_number(value):
+        return f"'{value}"
+    return value

@@ -1,0 +1,37 @@
+"""`kling-ledger report`: what was spent, on what."""
+
+from __future__ import annotations
+
+import click
+
+from kling_ledger.cli.output import database_option, format_option, print_many
+
+_GROUPS = ("project", "wallet", "provider", "model", "resolution", "sound", "day", "month")
+
+
+@click.group()
+def report() -> None:
+    """What was spent, on what."""
+
+
+@report.command()
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(_GROUPS),
+    default=("project", "provider", "model"),
+    show_default="project, provider, model",
+    help="What to add up by; give it several times. Days and months are UTC.",
+)
+@database_option
+@format_option
+def spend(by: tuple[str, ...], db: str | None, form: str) -> None:
+    """Clips, failures, seconds and cost, by project, provider and model or as asked."""
+    from kling_ledger.ledger import Ledger
+    from kling_reports import frames
+    from kling_reports.render.rows import columns, rows
+    from kling_reports.spend import spend as add_up
+
+    with Ledger(db) as ledger:
+        table = add_up(frames.reservations(ledger.database), list(dict.fromkeys(by)))
+    print_many(rows(table), columns(table), form, empty="nothing was reserved yet")

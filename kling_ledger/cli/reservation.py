@@ -1,0 +1,104 @@
+"""`kling-ledger reservation`: list and show reservations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kling_ledger.cli.output import database_option, format_option, print_many, print_one
+from kling_pricing.money import Money, plain
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger import Reservation
+
+_COLUMNS = (
+    "id",
+    "state",
+    "wallet",
+    "project",
+    "model",
+    "quoted",
+    "committed",
+    "unit",
+    "created_at",
+)
+_STATES = (
+    "reserved",
+    "submitting",
+    "submitted",
+    "in_doubt",
+    "committed",
+    "rolled_back",
+    "expired",
+)
+
+
+@click.group()
+def reservation() -> None:
+    """List and show reservations: credits set aside for one job each."""
+
+
+@reservation.command("list")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
+@click.option("--wallet", help="Only those of this wallet.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@database_option
+@format_option
+def list_reservations(
+    state: str | None, wallet: str | None, limit: int, db: str | None, form: str
+) -> None:
+    """List the latest reservations, newest first."""
+    from kling_ledger.ledger import Ledger, State
+
+    with Ledger(db) as ledger:
+        found = ledger.reservations(
+            state=State(state) if state else None, wallet=wallet, limit=limit
+        )
+    rows = [reservation_dict(entry) for entry in found]
+    print_many(rows, _COLUMNS, form, empty="no reservations")
+
+
+@reservation.command()
+@click.argument("id_", metavar="ID")
+@database_option
+@format_option
+def show(id_: str, db: str | None, form: str) -> None:
+    """Show one reservation."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db) as ledger:
+        print_one(reservation_dict(ledger.reservation(id_)), form)
+
+
+def reservation_dict(found: Reservation) -> dict[str, Any]:
+    """Return a reservation for printing: amounts as plain decimal strings in its unit."""
+    job = found.job
+    return {
+        "id": found.id,
+        "state": str(found.state),
+        "wallet": found.wallet,
+        "project": found.project,
+        "provider": job.provider,
+        "model": job.model,
+        "action": job.action,
+        "task_id": found.task_id,
+        "quoted": plain(found.amount.amount),
+        "committed": _amount(found.committed),
+        "variance": _amount(found.variance),
+        "unit": found.amount.unit,
+        "usd": _amount(job.usd),
+        "settled_by": found.settled_by,
+        "seconds": job.seconds,
+        "billed_seconds": job.billed_seconds,
+        "resolution": job.resolution,
+        "sound": job.sound,
+        "videos": list(found.videos),
+        "problem": found.problem,
+        "created_at": found.created_at.isoformat(),
+        "updated_at": found.updated_at.isoformat(),
+    }
+
+
+def _amount(money: Money | None) -> str | None:
+    return None if money is None else plain(money.amount)

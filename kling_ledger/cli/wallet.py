@@ -1,0 +1,94 @@
+"""`kling-ledger wallet`: create, fund and show wallets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kling_ledger.cli.output import database_option, format_option, print_many, print_one, say
+from kling_pricing.money import Money, plain
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger import Wallet
+
+_COLUMNS = ("name", "unit", "available", "reserved", "posted", "funded", "spent")
+
+
+@click.group()
+def wallet() -> None:
+    """Create, fund and show wallets: an owner's account in one unit."""
+
+
+@wallet.command()
+@click.argument("name")
+@click.option("--unit", default="USD", show_default=True, help="USD, evolink-credit, ...")
+@database_option
+@format_option
+def create(name: str, unit: str, db: str | None, form: str) -> None:
+    """Create an empty wallet. Creating it twice is harmless."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db) as ledger:
+        print_one(wallet_dict(ledger.create_wallet(name, unit)), form)
+
+
+@wallet.command()
+@click.argument("name")
+@click.argument("amount")
+@click.option("--key", help="Your own id of this payment: it is added once, however often you ask.")
+@click.option("--reason", help="Why, for the journal.")
+@database_option
+@format_option
+def fund(
+    name: str, amount: str, key: str | None, reason: str | None, db: str | None, form: str
+) -> None:
+    """Add credits to a wallet, for example: wallet fund team "10 USD"."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db) as ledger:
+        unit = ledger.wallet(name).unit
+        added = Money.parse(amount, default_unit=unit)
+        print_one(wallet_dict(ledger.fund_wallet(name, added, key=key, reason=reason)), form)
+
+
+@wallet.command("list")
+@database_option
+@format_option
+def list_wallets(db: str | None, form: str) -> None:
+    """List all wallets."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db) as ledger:
+        rows = [wallet_dict(found) for found in ledger.wallets()]
+    print_many(rows, _COLUMNS, form, empty="no wallets yet: kling-ledger wallet create NAME")
+
+
+@wallet.command()
+@click.argument("name")
+@database_option
+@format_option
+def show(name: str, db: str | None, form: str) -> None:
+    """Show one wallet."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db) as ledger:
+        found = ledger.wallet(name)
+    print_one(wallet_dict(found), form)
+    if found.available.amount < 0 and form == "table":
+        say("note: a job cost more than was reserved; the wallet admits nothing until it is funded")
+
+
+def wallet_dict(found: Wallet) -> dict[str, Any]:
+    """Return a wallet for printing: amounts as plain decimal strings in its unit."""
+    return {
+        "id": found.id,
+        "name": found.name,
+        "unit": found.unit,
+        "funded": plain(found.funded.amount),
+        "spent": plain(found.spent.amount),
+        "posted": plain(found.posted.amount),
+        "reserved": plain(found.reserved.amount),
+        "available": plain(found.available.amount),
+        "created_at": found.created_at.isoformat(),
+    }
