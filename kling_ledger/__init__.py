@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
     from kling_ledger.meter import Meter
-    from kling_ledger.metered import metered
+    from kling_ledger.guards import metered
 
 __all__ = ["Ledger", "Meter", "metered"]
 
 _HOMES = {
     "Ledger": "kling_ledger.ledger",
     "Meter": "kling_ledger.meter",
-    "metered": "kling_ledger.metered",
+    "metered": "kling_ledger.guards",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,8 +16,7 @@ from kling_ledger.errors import RefusedError
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import Ledger, Reservation, Verification
-    from kling_ledger.meter import Meter
+    from kling_ledger.ledger import Ledger, Verification
 
 _FUNDS: Final = "2 USD"
 _WALLET: Final = "studio"
@@ -72,30 +72,18 @@ def demo() -> int:
 def _run(
     ledger: Ledger, project: str, body: dict[str, Any], url: str, api_key: str
 ) -> dict[str, Any]:
-    meter = _meter(ledger, project, url, api_key)
-    clip = f"{body['duration_seconds']} s {body['output_resolution']}"
-    clip += " with sound" if body["enable_sound"] else ""
-    try:
-        return {"clip": clip, **_row(meter.run(body))}
-    except RefusedError as refusal:
-        return {"project": project, "clip": clip, "state": "refused", "why": str(refusal)}
-
-
-def _meter(ledger: Ledger, project: str, url: str, api_key: str) -> Meter:
     from kling_ledger.meter import Meter, Patience
     from kling_ledger.providers import runapi
 
-    return Meter(
-        ledger,
-        runapi.connect(api_key, base_url=url),
-        wallet=_WALLET,
-        project=project,
-        patience=Patience(poll_every_s=0.1, longest_s=15),
-    )
-
-
-def _row(ended: Reservation) -> dict[str, Any]:
-    return {**reservation_dict(ended), "why": ended.problem}
+    patience = Patience(poll_every_s=0.1, longest_s=15)
+    clip = f"{body['duration_seconds']} s {body['output_resolution']}"
+    clip += " with sound" if body["enable_sound"] else ""
+    try:
+        with closing(runapi.connect(api_key, base_url=url)) as provider:
+            ended = Meter(ledger, provider, _WALLET, project=project, patience=patience).run(body)
+    except RefusedError as refusal:
+        return {"project": project, "clip": clip, "state": "refused", "why": str(refusal)}
+    return {**reservation_dict(ended), "clip": clip, "why": ended.problem}
 
 
 def _close(ledger: Ledger) -> int:

@@ -61,5 +61,8 @@ class Provider(Protocol):
         JobInDoubtError where it may have.
         """
 
+    def close(self) -> None:
+        """Give back the connections to the provider."""
+
     def poll(self, action: str, task_id: str) -> TaskStatus:
         """Ask how a task stands. Raises PollError where no answer could be had."""

@@ -1,0 +1,74 @@
+"""A server on loopback that answers what a test tells it to, or hangs up: real HTTP gone wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+HANG_UP = None
+"""An answer that is none: the connection is closed after the request was read."""
+
+
+@dataclass
+class Seen:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Loopback:
+    """The server's address, the answers that it still has to give, and what it was sent."""
+
+    url: str
+    answers: list[tuple[int, Any] | None]
+    seen: list[Seen] = field(default_factory=list)
+
+
+@contextmanager
+def answering(*answers: tuple[int, Any] | None) -> Iterator[Loopback]:
+    """Serve the answers in turn, the last one for ever: (status, body), or HANG_UP."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lambda: loopback))
+    loopback = Loopback(f"http://127.0.0.1:{server.server_address[1]}", list(answers))
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield loopback
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(of: Callable[[], Loopback]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            loopback = of()
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.loads(sent) if sent else None
+            loopback.seen.append(Seen(self.command, self.path, dict(self.headers), body))
+            answer = loopback.answers.pop(0) if len(loopback.answers) > 1 else loopback.answers[0]
+            if answer is HANG_UP:
+                self.close_connection = True
+                return
+            status, content = answer
+            text = content if isinstance(content, str) else json.dumps(content)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        do_GET = do_POST = _answer  # noqa: N815 - the names that the base class calls
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+    return Handler

@@ -1,0 +1,233 @@
+"""The meter: what becomes of the credits, whatever becomes of the job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kling_ledger.errors import CeilingError, InsufficientCreditsError, StateError
+from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.meter import Meter, Patience
+from kling_ledger.providers.runapi import RunApi, connect
+from kling_ledger.sandbox import Sandbox
+from kling_pricing import Money, NoPriceError, RequestError
+from tests.loopback import HANG_UP, answering
+
+OPENED: list[RunApi] = []
+QUICK = Patience(poll_every_s=0.05, longest_s=5, failing_polls=2)
+
+
+def body(prompt: str = "a lake", **more: Any) -> dict[str, Any]:
+    return {
+        "model": "kling-3.0",
+        "prompt": prompt,
+        "duration_seconds": 5,
+        "output_resolution": "1080p",
+        "enable_sound": True,
+        **more,
+    }
+
+
+@pytest.fixture(autouse=True)
+def _close_what_was_opened() -> Iterator[None]:
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
+def meter(ledger: Ledger, url: str, **more: Any) -> Meter:
+    provider = RunApi(connect("sandbox-key", base_url=url).client, sleep=lambda _: None)
+    OPENED.append(provider)
+    return Meter(ledger, provider, **{"wallet": "team", "patience": QUICK, **more})
+
+
+def usd(amount: str) -> Money:
+    return Money(Decimal(amount), "USD")
+
+
+def assert_untouched(ledger: Ledger) -> None:
+    wallet = ledger.wallet("team")
+    assert (wallet.available, wallet.reserved, wallet.spent) == (usd("2"), usd("0"), usd("0"))
+    assert ledger.verify().is_clean
+
+
+def test_a_finished_job_is_committed_at_its_settled_cost(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    ended = meter(ledger, sandbox.url, project="film").run(body())
+    assert (ended.state, ended.committed, ended.settled_by) == (
+        "committed",
+        usd("0.675"),
+        "provider",
+    )
+    assert ended.project == "film"
+    assert ended.videos[0].startswith(sandbox.url)
+    assert ledger.wallet(team).available == usd("1.325")
+
+
+@pytest.mark.parametrize(("cost", "left"), [("0.6", "1.4"), ("0.8", "1.2"), ("2.5", "-0.5")])
+def test_the_settled_cost_wins_over_the_quote(
+    ledger: Ledger, team: str, sandbox: Sandbox, cost: str, left: str
+):
+    ended = meter(ledger, sandbox.url).run(body(f"a lake [cost {cost}]"))
+    assert ended.committed == usd(cost)
+    assert ledger.wallet(team).available == usd(left)
+    assert ledger.verify().is_clean
+
+
+def test_a_failed_job_gives_everything_back(ledger: Ledger, team: str, sandbox: Sandbox):
+    ended = meter(ledger, sandbox.url).run(body("a lake [fail]"))
+    assert ended.state is State.ROLLED_BACK
+    assert ended.committed is None
+    assert ended.problem
+    assert_untouched(ledger)
+
+
+@pytest.mark.parametrize("status", [401, 402, 422])
+def test_a_refused_job_gives_everything_back(
+    ledger: Ledger, team: str, sandbox: Sandbox, status: int
+):
+    ended = meter(ledger, sandbox.url).run(body(f"a lake [refuse {status}]"))
+    assert ended.state is State.ROLLED_BACK
+    assert_untouched(ledger)
+
+
+def test_a_wallet_with_too_little_sends_nothing(ledger: Ledger, team: str):
+    with answering((200, {"id": "t1"})) as server:
+        with pytest.raises(InsufficientCreditsError, match=r"needed 5.025 USD, available 2 USD"):
+            meter(ledger, server.url).run(body(duration_seconds=15, output_resolution="4k"))
+        assert server.seen == []
+    assert_untouched(ledger)
+
+
+def test_a_ceiling_admits_its_own_amount_and_refuses_a_millionth_less(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    assert meter(ledger, sandbox.url, ceiling=usd("0.675")).run(body()).state is State.COMMITTED
+    with pytest.raises(CeilingError):
+        meter(ledger, sandbox.url, ceiling=usd("0.674999")).run(body())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [({"duration_seconds": 2}, RequestError), ({"model": "x"}, NoPriceError)]
+)
+def test_what_cannot_be_priced_is_neither_reserved_nor_sent(
+    ledger: Ledger, team: str, wrong: dict[str, Any], error: type[Exception]
+):
+    with answering((200, {"id": "t1"})) as server:
+        with pytest.raises(error):
+            meter(ledger, server.url).run(body(**wrong))
+        assert server.seen == []
+    assert ledger.reservations() == []
+
+
+def test_submitting_is_on_disk_before_the_request_is_sent(ledger: Ledger, team: str):
+    states = []
+    with answering((200, {"id": "t1"})) as server:
+
+        def look(_: Reservation) -> None:
+            with Ledger(ledger.database.url) as other:
+                states.append((str(other.reservations()[0].state), len(server.seen)))
+
+        spender = meter(ledger, server.url, on_change=look)
+        spender.submit(spender.reserve(body()), body())
+    assert states == [("reserved", 0), ("submitting", 0), ("submitted", 1)]
+
+
+def test_a_lost_reply_leaves_the_credits_reserved(ledger: Ledger, team: str):
+    with answering(HANG_UP) as server:
+        ended = meter(ledger, server.url).run(body())
+    assert ended.state is State.IN_DOUBT
+    assert ledger.wallet(team).reserved == usd("0.675")
+
+
+def test_a_job_in_doubt_is_asked_for_again_under_its_own_key(ledger: Ledger, team: str):
+    done = {"id": "t1", "status": "completed", "videos": [], "usage": {"cost": 0.5}}
+    with answering(HANG_UP, HANG_UP, HANG_UP, (200, {"id": "t1"}), (200, done)) as server:
+        spender = meter(ledger, server.url)
+        doubtful = spender.run(body())
+        ended = spender.carry_on(doubtful, body())
+        keys = {seen.headers.get("Idempotency-Key") for seen in server.seen[:-1]}
+    assert (ended.id, ended.state, ended.committed) == (doubtful.id, "committed", usd("0.5"))
+    assert keys == {doubtful.id}
+
+
+def test_a_refusal_of_a_repeated_submission_gives_nothing_back(ledger: Ledger, team: str):
+    with answering(HANG_UP, HANG_UP, HANG_UP, (401, {"error": "no"})) as server:
+        spender = meter(ledger, server.url)
+        ended = spender.carry_on(spender.run(body()), body())
+    assert ended.state is State.IN_DOUBT
+    assert ledger.wallet(team).reserved == usd("0.675")
+
+
+def test_a_provider_that_stops_answering_keeps_the_job_submitted(ledger: Ledger, team: str):
+    with answering((200, {"id": "t1"}), (503, {})) as server:
+        ended = meter(ledger, server.url).run(body())
+    assert ended.state is State.SUBMITTED
+    assert ledger.wallet(team).reserved == usd("0.675")
+
+
+def test_a_job_without_a_verdict_in_its_longest_life_is_in_doubt(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    impatient = Patience(poll_every_s=0.05, longest_s=0.3)
+    ended = meter(ledger, sandbox.url, patience=impatient).run(body("a lake [never]"))
+    assert ended.state is State.IN_DOUBT
+    assert "no verdict within 0.3 s" in (ended.problem or "")
+
+
+def test_a_state_that_nobody_documented_is_in_doubt_and_not_failed(ledger: Ledger, team: str):
+    with answering((200, {"id": "t1"}), (200, {"id": "t1", "status": "frozen"})) as server:
+        ended = meter(ledger, server.url).run(body())
+    assert ended.state is State.IN_DOUBT
+    assert "frozen" in (ended.problem or "")
+
+
+def test_a_completed_job_that_names_no_cost_is_committed_at_the_quote(ledger: Ledger, team: str):
+    done = {"id": "t1", "status": "completed", "videos": []}
+    with answering((200, {"id": "t1"}), (200, done)) as server:
+        ended = meter(ledger, server.url).run(body())
+    assert (ended.committed, ended.settled_by) == (usd("0.675"), "quote")
+
+
+def test_a_known_key_follows_its_job_and_starts_no_other(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    spender = meter(ledger, sandbox.url)
+    first = spender.run(body(), key="shot-1")
+    assert spender.run(body(), key="shot-1").id == first.id
+    assert ledger.wallet(team).spent == usd("0.675")
+
+
+def test_ctrl_c_in_the_middle_of_a_submission_leaves_it_in_doubt(ledger: Ledger, team: str):
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with answering(HANG_UP) as server:
+        quick = meter(ledger, server.url)
+        spender = replace(quick, provider=replace(quick.provider, sleep=interrupt))
+        with pytest.raises(KeyboardInterrupt):
+            spender.run(body())
+    assert ledger.reservations()[0].state is State.IN_DOUBT
+
+
+def test_only_one_caller_may_begin_to_submit(ledger: Ledger, team: str, sandbox: Sandbox):
+    spender = meter(ledger, sandbox.url)
+    reserved = spender.reserve(body(), key="shot-1")
+    ledger.mark_submitting(reserved.id)
+    with pytest.raises(StateError):
+        spender.submit(reserved, body())
+
+
+def test_the_quote_and_the_request_are_kept_with_the_reservation(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    job = meter(ledger, sandbox.url).run(body()).job
+    assert '"rate": "0.135"' in (job.quote or "")
+    assert '"prompt": "a lake"' in (job.request or "")
+    assert job.usd == usd("0.675")
+    assert (job.payload_hash or "").startswith("sha256:")

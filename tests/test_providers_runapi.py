@@ -1,0 +1,183 @@
+"""RunAPI as a provider: what each answer, and each missing answer, means for the money."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import closing
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kling_ledger.errors import JobInDoubtError, JobRefusedError, PollError
+from kling_ledger.providers.base import TaskState
+from kling_ledger.providers.runapi import RunApi, connect
+from kling_pricing import Money
+from tests.loopback import HANG_UP, answering
+
+KEY = "rk-do-not-tell"
+BODY = {"model": "kling-3.0", "prompt": "a lake", "duration_seconds": 5}
+
+
+def provider(url: str) -> RunApi:
+    found = connect(KEY, base_url=url, timeout_s=2)
+    return RunApi(found.client, sleep=lambda _: None)
+
+
+def submit(url: str) -> Any:
+    with closing(provider(url)) as opened:
+        return opened.submit("text_to_video", BODY, key="res_1")
+
+
+@pytest.mark.parametrize("reply", [{"id": "t1", "status": "pending"}, {"task_id": "t1"}])
+def test_either_documented_create_reply_names_the_task(reply: dict[str, str]):
+    with answering((200, reply)) as server:
+        assert submit(server.url).task_id == "t1"
+
+
+def test_the_reservation_id_is_idempotency_key_and_client_request_id():
+    with answering((200, {"id": "t1"})) as server:
+        submit(server.url)
+    headers = server.seen[0].headers
+    assert headers["Idempotency-Key"] == headers["X-Client-Request-Id"] == "res_1"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_the_body_is_sent_as_it_was_given():
+    with answering((200, {"id": "t1"})) as server:
+        submit(server.url)
+    assert server.seen[0].body == BODY
+    assert server.seen[0].path == "/api/v1/kling/text_to_video"
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_definite_refusal_is_a_refusal_and_is_not_repeated(status: int):
+    with answering((status, {"error": {"code": "no", "message": "not this one"}})) as server:
+        with pytest.raises(JobRefusedError, match=f"{status} not this one"):
+            submit(server.url)
+        assert len(server.seen) == 1
+
+
+def test_too_many_requests_is_repeated_and_then_a_refusal():
+    with answering((429, {"error": "slow down"})) as server:
+        with pytest.raises(JobRefusedError, match="slow down"):
+            submit(server.url)
+        assert len(server.seen) == 3
+
+
+def test_too_many_requests_once_is_no_harm():
+    with answering((429, {}), (200, {"id": "t1"})) as server:
+        assert submit(server.url).task_id == "t1"
+
+
+@pytest.mark.parametrize("status", [408, 409, 500, 502, 503, 504])
+def test_an_answer_that_decides_nothing_leaves_the_job_in_doubt(status: int):
+    with answering((status, {"error": "hm"})) as server, pytest.raises(JobInDoubtError):
+        submit(server.url)
+
+
+def test_a_lost_reply_is_asked_for_again_under_the_same_key():
+    with answering(HANG_UP, (200, {"id": "t1"})) as server:
+        assert submit(server.url).task_id == "t1"
+        assert {seen.headers["Idempotency-Key"] for seen in server.seen} == {"res_1"}
+
+
+def test_a_reply_that_never_comes_leaves_the_job_in_doubt():
+    with answering(HANG_UP) as server, pytest.raises(JobInDoubtError):
+        submit(server.url)
+
+
+def test_a_refusal_after_a_lost_reply_says_nothing_of_the_first_request():
+    with answering(HANG_UP, (401, {"error": "no"})) as server, pytest.raises(JobInDoubtError):
+        submit(server.url)
+
+
+@pytest.mark.parametrize("reply", ["<html>hello</html>", "[]", {"status": "pending"}, {"id": 7}])
+def test_a_reply_that_names_no_task_leaves_the_job_in_doubt(reply: Any):
+    with answering((200, reply)) as server, pytest.raises(JobInDoubtError):
+        submit(server.url)
+
+
+def test_where_nobody_listens_nothing_was_sent():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(JobRefusedError, match="could not be reached"):
+        submit(f"http://127.0.0.1:{port}")
+
+
+def test_an_address_that_is_none_means_that_nothing_was_sent():
+    with pytest.raises(JobRefusedError, match="could not be reached"):
+        submit("runapi.ai")
+
+
+def test_a_key_that_the_provider_repeats_is_not_repeated_by_us():
+    with answering((401, {"error": f"bad key {KEY}"})) as server:
+        with pytest.raises(JobRefusedError) as refusal:
+            submit(server.url)
+    assert KEY not in str(refusal.value)
+    assert "***" in str(refusal.value)
+
+
+def poll(*answers: Any) -> Any:
+    with answering(*answers) as server, closing(provider(server.url)) as opened:
+        return opened.poll("text_to_video", "t1")
+
+
+def completed(**more: Any) -> tuple[int, dict[str, Any]]:
+    return 200, {"id": "t1", "status": "completed", "videos": [{"url": "https://v/1.mp4"}], **more}
+
+
+@pytest.mark.parametrize("word", ["pending", "processing"])
+def test_a_job_that_is_on_its_way_is_running(word: str):
+    assert poll((200, {"id": "t1", "status": word})).state is TaskState.RUNNING
+
+
+def test_the_settled_cost_is_exactly_what_was_written():
+    status = poll(completed(usage={"cost": 0.1}))
+    assert status.cost == Money(Decimal("0.1"), "USD")
+    assert status.videos == ("https://v/1.mp4",)
+
+
+def test_a_cost_with_the_dust_of_binary_floats_is_rounded_to_the_millionth():
+    assert poll(completed(usage={"cost": 0.1 + 0.2})).cost == Money(Decimal("0.3"), "USD")
+
+
+@pytest.mark.parametrize("usage", [{}, {"cost": None}, {"cost": -1}, {"cost": "a lot"}, "free"])
+def test_a_cost_that_cannot_be_read_is_unknown_and_never_zero(usage: Any):
+    status = poll(completed(usage=usage))
+    assert status.state in {TaskState.COMPLETED, TaskState.UNKNOWN}
+    assert status.cost is None
+    assert status.problem
+
+
+def test_a_failed_job_tells_why():
+    status = poll((200, {"id": "t1", "status": "failed", "error": "moderation"}))
+    assert (status.state, status.problem) == (TaskState.FAILED, "moderation")
+
+
+@pytest.mark.parametrize("reply", [{"id": "t1", "status": "paused"}, {"id": "t1"}, "hello", [1]])
+def test_a_word_that_nobody_documented_is_no_verdict(reply: Any):
+    assert poll((200, reply)).state is TaskState.UNKNOWN
+
+
+@pytest.mark.parametrize("videos", [None, {}, "x", [1], [{"url": 1}], [{}]])
+def test_odd_videos_do_no_harm(videos: Any):
+    status = poll(
+        (200, {"id": "t1", "status": "completed", "videos": videos, "usage": {"cost": 1}})
+    )
+    assert status.videos == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "is_final"), [(401, True), (404, True), (429, False), (503, False)]
+)
+def test_a_poll_without_an_answer_says_whether_asking_again_may_help(status: int, is_final: bool):
+    with pytest.raises(PollError) as error:
+        poll((status, {"error": "hm"}))
+    assert error.value.is_final is is_final
+
+
+def test_a_poll_that_is_cut_off_may_be_repeated():
+    with pytest.raises(PollError) as error:
+        poll(HANG_UP)
+    assert not error.value.is_final
