@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.output import database_option, format_option, print_many, print_one
+from kling_ledger.cli.output import database_option, format_option, instant, print_many, print_one
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def reservation_dict(found: Reservation) -> dict[str, Any]:
         "sound": job.sound,
         "videos": list(found.videos),
         "problem": found.problem,
-        "created_at": found.created_at.isoformat(),
-        "updated_at": found.updated_at.isoformat(),
+        "created_at": instant(found.created_at),
+        "updated_at": instant(found.updated_at),
     }
 
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.output import database_option, format_option, print_many, print_one, say
+from kling_ledger.cli.output import (
+    database_option,
+    format_option,
+    instant,
+    print_many,
+    print_one,
+    say,
+)
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
@@ -90,5 +97,5 @@ def wallet_dict(found: Wallet) -> dict[str, Any]:
         "posted": plain(found.posted.amount),
         "reserved": plain(found.reserved.amount),
         "available": plain(found.available.amount),
-        "created_at": found.created_at.isoformat(),
+        "created_at": instant(found.created_at),
     }
