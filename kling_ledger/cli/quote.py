@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli.output import format_option, print_one, print_table, say
-from kling_pricing.book_format import bundled_book, bundled_providers
+from kling_pricing.library import bundled_book, bundled_providers
 from kling_pricing.clip import ACTIONS, RESOLUTIONS, Clip
 from kling_pricing.quote import quote as price
 

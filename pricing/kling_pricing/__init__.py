@@ -1,7 +1,8 @@
 """What a Kling clip costs: pure, exact, sourced. No network, no database, no clock."""
 
+from kling_pricing.billing import Line
 from kling_pricing.book import PriceBook, Rate
-from kling_pricing.book_format import bundled_book, bundled_providers, read_book
+from kling_pricing.book_reader import read_book
 from kling_pricing.clip import Clip
 from kling_pricing.errors import (
     AmountError,
@@ -13,8 +14,9 @@ from kling_pricing.errors import (
     Problem,
     RequestError,
 )
+from kling_pricing.library import Library, bundled_book, bundled_providers, library_of
 from kling_pricing.money import Money
-from kling_pricing.quote import Line, Quote, quote
+from kling_pricing.quote import Quote, quote
 
 __all__ = [
     "AmountError",
@@ -22,6 +24,7 @@ __all__ = [
     "Clip",
     "ClipError",
     "KlingError",
+    "Library",
     "Line",
     "Money",
     "NoPriceError",
@@ -33,6 +36,7 @@ __all__ = [
     "RequestError",
     "bundled_book",
     "bundled_providers",
+    "library_of",
     "quote",
     "read_book",
 ]

@@ -6,21 +6,31 @@ old quote can be worked out again. How a book is written is in book_format.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
-from kling_pricing.clip import ACTIONS
+from kling_pricing.clip import ACTIONS, Clip, OptionValue, option_in_words
 from kling_pricing.errors import NoPriceError
-from kling_pricing.money import USD, round_to
+from kling_pricing.money import USD, RoundingMode, round_to
 
 Evidence = Literal["published", "live", "third_party", "assumed", "user"]
 """How a rate is known, from the provider's own page down to a guess that says so."""
 
-Cell = tuple[str | bool, ...]
+Per = Literal["second", "clip", "request", "block"]
+"""What one price pays for: a second, a whole clip, a request of any size, a started block."""
+
+Count = Literal["requested", "produced", "input", "input_and_output"]
+"""Which seconds are billed: those asked for, those of the file that comes out, those of the video
+that goes in, or both together."""
+
+Cell = tuple[OptionValue, ...]
 """The values of a rate's dimensions, in their order: where a price stands in its table."""
+
+Options = Mapping[str, OptionValue]
+"""Some of a clip's fields with a value each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +44,30 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Dated:
+    """Something that holds from an instant until, not including, another."""
+
+    valid_from: datetime
+    valid_until: datetime | None
+
+    def is_valid_at(self, at: datetime) -> bool:
+        """Whether it holds at an instant: from its start, up to but not at its end."""
+        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
+
+    def __str__(self) -> str:
+        until = f" until {self.valid_until.date()}" if self.valid_until else ""
+        return f"from {self.valid_from.date()}{until}"
+
+
+@dataclass(frozen=True, slots=True)
 class Conversion:
-    """How many of a unit one US dollar buys, from an instant until another (half-open)."""
+    """How many of a unit one US dollar buys, while it holds."""
 
     unit: str
     units_per_usd: Decimal
-    valid_from: datetime
-    valid_until: datetime | None
+    valid: Dated
     source: Source
     note: str
-
-    def is_valid_at(self, at: datetime) -> bool:
-        """Whether the conversion holds at an instant, half-open like a rate."""
-        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
 
     def to_usd(self, amount: Decimal) -> Decimal:
         """Return the US dollars that an amount of the unit stands for, to the millionth."""
@@ -54,46 +75,161 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
-class SecondsRule:
-    """Two facts about length that are easily mistaken for one.
+class Lengths:
+    """A range of whole seconds, both ends allowed, or a few lengths and no other."""
 
-    A request has a range: outside `request_min` to `request_max` (both allowed) the provider
-    refuses it. Billing has a floor: fewer seconds than `billed_min` are billed as that many.
-    """
+    min_s: int
+    max_s: int
+    one_of: tuple[int, ...] = ()
 
-    request_min: int
-    request_max: int
-    billed_min: int
+    def __contains__(self, seconds: object) -> bool:
+        if self.one_of:
+            return seconds in self.one_of
+        return isinstance(seconds, (int, Decimal)) and self.min_s <= seconds <= self.max_s
+
+    def __str__(self) -> str:
+        if self.one_of:
+            return " or ".join(str(seconds) for seconds in self.one_of) + " seconds"
+        return f"whole seconds, {self.min_s} to {self.max_s}"
 
 
 @dataclass(frozen=True, slots=True)
+class When:
+    """A condition on a clip: every option named has the value named. None named, always."""
+
+    options: Options
+
+    def holds_for(self, clip: Clip) -> bool:
+        """Whether a clip meets the condition."""
+        return all(getattr(clip, name) == value for name, value in self.options.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """An option that the provider sets itself before it looks the price up, and why."""
+
+    when: When
+    options: Options
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLengths:
+    """How long the produced file may be, where that is not known before the run."""
+
+    when: When
+    lengths: Lengths
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """How the billed seconds follow from a clip's own.
+
+    First `count` says which seconds, at least `times_output` times those of the output; then they
+    are rounded to whole ones (`round`: none means that part seconds are refused), then clamped to
+    `min_s` and `max_s`. A request has a range of its own: see Rate.request.
+    """
+
+    count: Count = "requested"
+    round: Literal["up", "nearest", "down"] | None = None
+    min_s: int = 1
+    max_s: int | None = None
+    times_output: Decimal | None = None
+    output: tuple[OutputLengths, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """Something on top: a factor on what the lines before come to, or an amount per something."""
+
+    label: str
+    when: When
+    multiply: Decimal | None
+    amount: Decimal | None
+    per: Per
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How a provider rounds the whole clip: to a multiple of the quantum."""
+
+    mode: RoundingMode
+    quantum: Decimal
+
+    def round(self, amount: Decimal) -> Decimal:
+        """Return the amount as the provider would write it."""
+        return round_to(amount, self.quantum, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model's id for an action, the dated rate that prices it, and what the id itself decides.
+
+    `adjusts` says that a clip may have to be changed before it is looked up.
+    """
+
+    rate: Rate
+    fixed: Options
+    adjusts: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Rate:
-    """One dated price table with its source. Prices are per second, in the unit of the book."""
+    """One dated price table with its source: what one `per` costs in the unit of the book.
+
+    `plain_lengths` are those whose amount is simply price times length, no rule involved: the
+    common case, and a quick one. `cell_of` reads a clip's place in the table.
+    Two rates are equal if they are the same entry of the same book, by its digest.
+    """
 
     provider: str
     provider_name: str
     id: str
+    family: str
     unit: str
+    per: Per
+    block_s: int | None
     dimensions: tuple[str, ...]
     prices: Mapping[Cell, Decimal]
-    seconds: SecondsRule
-    valid_from: datetime
-    valid_until: datetime | None
+    request: Lengths | None
+    billing: Billing
+    defaults: Options
+    forced: tuple[Forced, ...]
+    fees: tuple[Fee, ...]
+    rounding: Rounding | None
+    valid: Dated
     source: Source
     note: str
+    overrides: tuple[str, ...]
     book_digest: str
     conversions: tuple[Conversion, ...]
+    plain_lengths: frozenset[int]
+    cell_of: Callable[[Clip], Cell]
 
-    def is_valid_at(self, at: datetime) -> bool:
-        """Whether the rate holds at an instant: from its start, up to but not at its end."""
-        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
+    def described(self, clip: Clip) -> str:
+        """Say in words where a clip stands in the table: `1080p with sound`."""
+        return self.in_words(self.cell_of(clip))
+
+    def in_words(self, cell: Cell) -> str:
+        """Say in words where a price stands in the table."""
+        named = zip(self.dimensions, cell, strict=True)
+        return " ".join(option_in_words(name, value) for name, value in named) or self.family
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rate) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str, str]:
+        return self.book_digest, self.id
 
     def to_usd(self, amount: Decimal, at: datetime) -> Decimal | None:
         """Return an amount in US dollars at that day's rate; None where no conversion is known."""
         if self.unit == USD:
             return amount
         for conversion in self.conversions:
-            if conversion.is_valid_at(at):
+            if conversion.valid.is_valid_at(at):
                 return conversion.to_usd(amount)
         return None
 
@@ -106,36 +242,30 @@ class PriceBook:
     name: str
     unit: str
     digest: str
-    rates: Mapping[tuple[str, str], tuple[Rate, ...]]
+    offers: Mapping[tuple[str, str], tuple[Offer, ...]]
 
-    def rate_for(self, model: str, action: str, at: datetime) -> Rate:
-        """Return the one rate for a model and action at an instant; else NoPriceError."""
-        for rate in self.rates.get((model, action), ()):
-            if rate.is_valid_at(at):
-                return rate
+    def offer_for(self, model: str, action: str, at: datetime) -> Offer:
+        """Return the one offer for a model and action at an instant; else NoPriceError."""
+        for offer in self.offers.get((model, action), ()):
+            if offer.rate.valid.is_valid_at(at):
+                return offer
         raise self._no_rate(model, action, at)
 
     def actions_of(self, model: str) -> tuple[str, ...]:
         """Return the actions that a model is priced for, in a fixed order."""
-        return tuple(action for action in ACTIONS if (model, action) in self.rates)
+        return tuple(action for action in ACTIONS if (model, action) in self.offers)
 
     @property
     def models(self) -> tuple[str, ...]:
         """Every priced model id, sorted."""
-        return tuple(sorted({model for model, _ in self.rates}))
+        return tuple(sorted({model for model, _ in self.offers}))
 
     def _no_rate(self, model: str, action: str, at: datetime) -> NoPriceError:
-        dated = self.rates.get((model, action))
+        dated = self.offers.get((model, action))
         if dated:
-            known = [span(rate) for rate in dated]
+            known = [str(offer.rate.valid) for offer in dated]
             return NoPriceError(f"{self.provider} {model} on {at.date()}", known=known)
         actions = self.actions_of(model)
         if actions:
             return NoPriceError(f"{self.provider} {model} {action}", known=actions)
         return NoPriceError(f"{self.provider} {model}", known=self.models)
-
-
-def span(dated: Rate | Conversion) -> str:
-    """Say when a rate or conversion holds, for messages: `from 2026-06-03 until 2026-07-23`."""
-    until = f" until {dated.valid_until.date()}" if dated.valid_until else ""
-    return f"from {dated.valid_from.date()}{until}"

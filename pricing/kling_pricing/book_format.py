@@ -1,4 +1,4 @@
-"""How a price book is written: the TOML format, read into a PriceBook or refused.
+"""How a price book is written: the keys of the TOML file and what each may hold.
 
 Every key is known and every value has one type: a key that is silently dropped is a price that
 is silently wrong. pricing/README.md teaches the format to somebody who never saw this code.
@@ -6,17 +6,8 @@ is silently wrong. pricing/README.md teaches the format to somebody who never sa
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tomllib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from decimal import Decimal
-from functools import cache
-from importlib import resources
-from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -25,83 +16,55 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
+    PlainSerializer,
+    WithJsonSchema,
     model_validator,
 )
 
-from kling_pricing.book import (
-    Cell,
-    Conversion,
-    Evidence,
-    PriceBook,
-    Rate,
-    SecondsRule,
-    Source,
-    span,
+from kling_pricing.book import Count, Evidence, Per
+from kling_pricing.clip import (
+    FRAMES,
+    ORIENTATIONS,
+    RESOLUTIONS,
+    Action,
+    OptionValue,
+    option_problem,
 )
-from kling_pricing.clip import RESOLUTIONS, Action
-from kling_pricing.errors import AmountError, BookError, NoPriceError
-from kling_pricing.money import Money, from_micro, to_micro
+from kling_pricing.money import RoundingMode
 
-_DIMENSIONS: Final[Mapping[str, Mapping[str, str | bool]]] = {
-    "resolution": {resolution: resolution for resolution in RESOLUTIONS},
-    "sound": {"off": False, "on": True},
+DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
+    "resolution": {word: word for word in RESOLUTIONS},
+    "frames": {word: word for word in FRAMES},
+    "orientation": {word: word for word in ORIENTATIONS},
+    **{
+        name: {"off": False, "on": True}
+        for name in ("sound", "voice", "video_input", "multi_shot", "elements")
+    },
+    "seconds": {str(seconds): seconds for seconds in range(1, 61)},
 }
+"""The words that price tables are keyed by, and the value that each stands for."""
+
+ANY: Final = "any"
+"""The word for every value of a dimension that makes no difference to the price, said or not."""
+
+_MAX_DECIMALS: Final = 12
 
 
-@cache
-def bundled_providers() -> tuple[str, ...]:
-    """Return the providers whose books come with the package, sorted."""
-    folder = resources.files("kling_pricing") / "books"
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
-
-
-@cache
-def bundled_book(provider: str) -> PriceBook:
-    """Return the bundled price book of a provider; NoPriceError for a provider without one."""
-    if provider not in bundled_providers():
-        raise NoPriceError(f"provider {provider}", known=bundled_providers())
-    name = f"{provider}.toml"
-    text = (resources.files("kling_pricing") / "books" / name).read_text(encoding="utf-8")
-    return read_book(text, name=name)
-
-
-def read_book(text: str, *, name: str) -> PriceBook:
-    """Read a price book from TOML text; `name` is what errors call it.
-
-    Raises BookError, naming the key, for anything that the format does not allow, for a rate
-    without a source, and where the validity of two rates for one clip overlaps or leaves a gap.
-    """
-    try:
-        content = tomllib.loads(text)
-        entries = _Book.model_validate(content)
-    except tomllib.TOMLDecodeError as error:
-        raise BookError(name, "", str(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise BookError(name, key, first["msg"]) from None
-    return _build(entries, digest=_digest(content), name=name)
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
-    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
-
-
-# --- what the file may say ------------------------------------------------------------------
-
-
-def _written_decimal(value: object) -> Decimal:
+def written_decimal(value: object) -> Decimal:
+    """Read a positive number that was written as text; ValueError for anything else."""
     if not isinstance(value, str):
         raise ValueError("write the number as a string in quotes: a float would change it")
     try:
-        number = from_micro(to_micro(Decimal(value)))
-    except (ArithmeticError, AmountError):
-        raise ValueError(f"{value!r} is no number with at most six decimals") from None
-    if number <= 0:
-        raise ValueError(f"{value!r} is not above zero")
+        number = Decimal(value)
+        exponent = number.as_tuple().exponent
+    except ArithmeticError:
+        raise ValueError(f"{value!r} is no number") from None
+    if not isinstance(exponent, int):
+        raise ValueError(f"{value!r} is no number")
+    if number <= 0 or number >= 10**9 or exponent < -_MAX_DECIMALS:
+        raise ValueError(
+            f"{value!r} is not above 0, below 10^9, with {_MAX_DECIMALS} decimals at most"
+        )
     return number
 
 
@@ -111,23 +74,43 @@ def _https(url: str) -> str:
     return url
 
 
-_Number = Annotated[Decimal, BeforeValidator(_written_decimal)]
+def _clip_options(options: dict[str, OptionValue]) -> dict[str, OptionValue]:
+    for name, value in options.items():
+        problem = option_problem(name, value)
+        if problem:
+            raise ValueError(problem)
+    return options
 
 
-class _Entry(BaseModel):
+Number = Annotated[
+    Decimal,
+    BeforeValidator(written_decimal),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]*\.?[0-9]+$"}),
+]
+Options = Annotated[dict[str, bool | int | str], AfterValidator(_clip_options)]
+Length = Annotated[int, Field(ge=1, le=3600)]
+Table = Annotated[dict[str, Any] | str, Field(description="numbers in quotes, nested by dimension")]
+
+
+class Entry(BaseModel):
     """A table of the file: every key is known, and every value has exactly the type it says."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class _Source(_Entry):
+class SourceEntry(Entry):
+    """Where prices were read, and when somebody last looked."""
+
     url: Annotated[str, AfterValidator(_https)]
     checked: date
     evidence: Evidence
     note: str = ""
 
 
-class _Dated(_Entry):
+class DatedEntry(Entry):
+    """Something sourced that holds from a day (00:00 UTC) until, not including, another."""
+
     valid_from: date = Field(alias="from")
     valid_until: date | None = Field(default=None, alias="until")
     source: str
@@ -140,29 +123,110 @@ class _Dated(_Entry):
         return self
 
 
-class _Conversion(_Dated):
-    units_per_usd: _Number
+class ConversionEntry(DatedEntry):
+    """What the book's unit is worth: how many of it one US dollar buys."""
+
+    units_per_usd: Number
 
 
-class _RequestRange(_Entry):
-    min_s: Annotated[int, Field(ge=1)]
-    max_s: Annotated[int, Field(ge=1)]
+class LengthsEntry(Entry):
+    """Lengths in whole seconds: a range with both ends, or `one_of` a few."""
+
+    min_s: Length | None = None
+    max_s: Length | None = None
+    one_of: Annotated[list[Length], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_range_or_a_few(self) -> Self:
+        if self.one_of is None and (self.min_s is None or self.max_s is None):
+            raise ValueError("give min_s and max_s, or one_of")
+        if self.one_of is not None and (self.min_s or self.max_s):
+            raise ValueError("give either min_s and max_s, or one_of")
+        if self.min_s is not None and self.max_s is not None and self.min_s > self.max_s:
+            raise ValueError("min_s is above max_s")
+        return self
 
 
-class _Billing(_Entry):
-    min_s: Annotated[int, Field(ge=1)] = 1
+class OutputEntry(LengthsEntry):
+    """How long the produced file may be, for clips that meet `when`."""
+
+    when: Options = {}
 
 
-class _Rate(_Dated):
-    id: str
-    models: Annotated[dict[str, Annotated[list[Action], Field(min_length=1)]], Field(min_length=1)]
-    per: Literal["second"]
-    base: _Number = Decimal(1)
-    dimensions: list[Literal["resolution", "sound"]]
-    prices: dict[str, Any] | None = None
-    multipliers: dict[str, Any] | None = None
-    request: _RequestRange
-    billing: _Billing = _Billing()
+class BillingEntry(Entry):
+    """How the billed seconds follow from a clip's own."""
+
+    count: Count = "requested"
+    round: Literal["up", "nearest", "down"] | None = None
+    min_s: Length = 1
+    max_s: Length | None = None
+    times_output: Number | None = None
+    output: list[OutputEntry] = []
+
+    @model_validator(mode="after")
+    def _says_how_long_the_output_may_be(self) -> Self:
+        if (self.count == "produced") != bool(self.output):
+            raise ValueError('output goes with count = "produced", and that needs it')
+        return self
+
+
+class ForcedEntry(Entry):
+    """Options that the provider sets itself, for clips that meet `when`."""
+
+    when: Options = {}
+    options: Annotated[Options, Field(alias="set", min_length=1)]
+    because: Annotated[str, Field(min_length=1)]
+
+
+class FeeEntry(Entry):
+    """A factor on what the lines before it come to, or an amount per something."""
+
+    label: Annotated[str, Field(min_length=1)]
+    when: Options = {}
+    multiply: Number | None = None
+    amount: Number | None = None
+    per: Literal["second", "clip"] = "clip"
+
+    @model_validator(mode="after")
+    def _is_a_factor_or_an_amount(self) -> Self:
+        if (self.multiply is None) == (self.amount is None):
+            raise ValueError("give either multiply or amount")
+        if self.multiply is not None and "per" in self.model_fields_set:
+            raise ValueError("per goes with amount")
+        return self
+
+
+class RoundingEntry(Entry):
+    """How the whole clip is rounded: to a multiple of the quantum."""
+
+    mode: RoundingMode
+    quantum: Number
+
+
+class ModelEntry(Entry):
+    """A model's id: what it can be asked to do, and the options that the id itself decides."""
+
+    actions: Annotated[list[Action], Field(min_length=1)]
+    fixed: Options = {}
+
+
+class RateEntry(DatedEntry):
+    """One dated price table."""
+
+    family: Annotated[str, Field(min_length=1, description="the model in neutral words: kling-3.0")]
+    models: Annotated[dict[str, list[Action] | ModelEntry], Field(min_length=1)]
+    per: Per
+    block_s: Length | None = None
+    dimensions: list[str] = []
+    base: Number = Decimal(1)
+    prices: Table | None = None
+    multipliers: Table | None = None
+    request: LengthsEntry | None = None
+    billing: BillingEntry = BillingEntry()
+    defaults: Options = {}
+    forced: list[ForcedEntry] = []
+    fees: list[FeeEntry] = []
+    rounding: RoundingEntry | None = None
 
     @model_validator(mode="after")
     def _has_one_table(self) -> Self:
@@ -172,142 +236,37 @@ class _Rate(_Dated):
             raise ValueError("base goes with multipliers: prices are whole")
         return self
 
+    @model_validator(mode="after")
+    def _knows_its_dimensions(self) -> Self:
+        for name in self.dimensions:
+            if name not in DIMENSIONS:
+                raise ValueError(f"{name} is no dimension; there are: {', '.join(DIMENSIONS)}")
+        if len(set(self.dimensions)) != len(self.dimensions):
+            raise ValueError("a dimension is named twice")
+        return self
 
-class _Book(_Entry):
+    @model_validator(mode="after")
+    def _counts_what_it_is_paid_per(self) -> Self:
+        if (self.per == "block") != (self.block_s is not None):
+            raise ValueError('block_s goes with per = "block", and that needs it')
+        needs_seconds = self.per in {"second", "block"}
+        if needs_seconds and self.request is None and self.billing.count == "requested":
+            raise ValueError("request is needed: which lengths may be asked for")
+        return self
+
+
+class BookEntry(Entry):
+    """A whole price book: one provider, one unit, its sources, conversions and rates."""
+
     format: Literal[1]
-    provider: str
-    name: str
-    unit: str
-    sources: dict[str, _Source]
-    conversions: list[_Conversion] = []
-    rates: Annotated[list[_Rate], Field(min_length=1)]
+    provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: Annotated[str, Field(min_length=1)]
+    unit: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
+    sources: dict[str, SourceEntry]
+    conversions: list[ConversionEntry] = []
+    rates: Annotated[dict[str, RateEntry], Field(min_length=1)]
 
 
-# --- from entries to rates ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Builder:
-    """Turns the entries of one file into rates; knows the file's name for its errors."""
-
-    entries: _Book
-    digest: str
-    name: str
-    sources: Mapping[str, Source]
-
-    def conversions(self) -> Iterator[Conversion]:
-        for index, entry in enumerate(self.entries.conversions):
-            yield Conversion(
-                unit=self.entries.unit,
-                units_per_usd=entry.units_per_usd,
-                valid_from=_midnight(entry.valid_from),
-                valid_until=_midnight_or_none(entry.valid_until),
-                source=self.source(entry.source, f"conversions.{index}"),
-                note=entry.note,
-            )
-
-    def rate(self, index: int, entry: _Rate, conversions: tuple[Conversion, ...]) -> Rate:
-        key = f"rates.{index}"
-        return Rate(
-            provider=self.entries.provider,
-            provider_name=self.entries.name,
-            id=entry.id,
-            unit=self.entries.unit,
-            dimensions=tuple(entry.dimensions),
-            prices=self.prices(entry, key),
-            seconds=SecondsRule(entry.request.min_s, entry.request.max_s, entry.billing.min_s),
-            valid_from=_midnight(entry.valid_from),
-            valid_until=_midnight_or_none(entry.valid_until),
-            source=self.source(entry.source, key),
-            note=entry.note,
-            book_digest=self.digest,
-            conversions=conversions,
-        )
-
-    def source(self, name: str, key: str) -> Source:
-        if name not in self.sources:
-            raise BookError(self.name, f"{key}.source", f"no source is called {name!r}")
-        return self.sources[name]
-
-    def prices(self, entry: _Rate, key: str) -> dict[Cell, Decimal]:
-        table, label = (
-            (entry.prices, "prices")
-            if entry.prices is not None
-            else (entry.multipliers, "multipliers")
-        )
-        cells = dict(self.cells(table, tuple(entry.dimensions), f"{key}.{label}"))
-        if not cells:
-            raise BookError(self.name, f"{key}.{label}", "the table is empty")
-        for cell, price in cells.items():
-            cells[cell] = self.exact(entry.base * price, f"{key}.{label}")
-        return cells
-
-    def cells(
-        self, table: object, dimensions: tuple[str, ...], key: str
-    ) -> Iterator[tuple[Cell, Decimal]]:
-        if not dimensions:
-            try:
-                yield (), _written_decimal(table)
-            except ValueError as error:
-                raise BookError(self.name, key, str(error)) from None
-            return
-        if not isinstance(table, dict):
-            raise BookError(self.name, key, f"expected a table by {dimensions[0]}")
-        allowed = _DIMENSIONS[dimensions[0]]
-        for written, inner in table.items():
-            if written not in allowed:
-                known = ", ".join(allowed)
-                raise BookError(
-                    self.name, f"{key}.{written}", f"a {dimensions[0]} is one of {known}"
-                )
-            for cell, price in self.cells(inner, dimensions[1:], f"{key}.{written}"):
-                yield (allowed[written], *cell), price
-
-    def exact(self, price: Decimal, key: str) -> Decimal:
-        try:
-            return Money(price, self.entries.unit).amount
-        except AmountError as error:
-            raise BookError(self.name, key, str(error)) from None
-
-
-def _build(entries: _Book, *, digest: str, name: str) -> PriceBook:
-    sources = {
-        key: Source(entry.url, entry.checked, entry.evidence, entry.note)
-        for key, entry in entries.sources.items()
-    }
-    builder = _Builder(entries, digest, name, sources)
-    conversions = tuple(builder.conversions())
-    _refuse_overlaps_and_gaps(name, "conversions", conversions)
-    by_clip: defaultdict[tuple[str, str], list[Rate]] = defaultdict(list)
-    for index, entry in enumerate(entries.rates):
-        rate = builder.rate(index, entry, conversions)
-        for model, actions in entry.models.items():
-            for action in actions:
-                by_clip[model, action].append(rate)
-    for clip, rates in by_clip.items():
-        _refuse_overlaps_and_gaps(name, f"rates for {' '.join(clip)}", rates)
-    return PriceBook(
-        provider=entries.provider,
-        name=entries.name,
-        unit=entries.unit,
-        digest=digest,
-        rates={clip: tuple(rates) for clip, rates in by_clip.items()},
-    )
-
-
-def _refuse_overlaps_and_gaps(name: str, key: str, dated: Sequence[Rate | Conversion]) -> None:
-    """Check that half-open validities follow each other with neither overlap nor gap."""
-    in_order = sorted(dated, key=lambda entry: entry.valid_from)
-    for earlier, later in pairwise(in_order):
-        if earlier.valid_until is None or earlier.valid_until > later.valid_from:
-            raise BookError(name, key, f"{span(earlier)} overlaps {span(later)}")
-        if earlier.valid_until < later.valid_from:
-            raise BookError(name, key, f"a gap between {span(earlier)} and {span(later)}")
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, tzinfo=UTC)
-
-
-def _midnight_or_none(day: date | None) -> datetime | None:
-    return None if day is None else _midnight(day)
+def book_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a price book, for editors that help while it is written."""
+    return BookEntry.model_json_schema(by_alias=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from types import NoneType
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from kling_pricing.errors import ClipError, Problem
 
@@ -13,24 +14,36 @@ Resolution = Literal["720p", "1080p", "4k"]
 Action = Literal[
     "text_to_video",
     "image_to_video",
+    "reference_to_video",
     "motion_control",
-    "ai_avatar",
-    "extend_video",
     "edit_video",
+    "extend_video",
+    "ai_avatar",
+    "lip_sync",
+    "custom_element",
 ]
+Frames = Literal["none", "first", "first_last"]
+Orientation = Literal["image", "video"]
 RESOLUTIONS: Final[tuple[str, ...]] = get_args(Resolution)
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
+FRAMES: Final[tuple[str, ...]] = get_args(Frames)
+ORIENTATIONS: Final[tuple[str, ...]] = get_args(Orientation)
 
 Seconds = int | Decimal
 """A length in seconds: an int, or a Decimal where someone asked for part of a second."""
+
+OptionValue = str | bool | int | None
+"""What an option of a clip may be; None means that nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One clip at one provider, as a person would describe it.
 
-    `seconds` is the length asked for. None in `seconds`, `resolution` or `sound` means that
-    nobody said: pricing then asks for it if the price depends on it.
+    `seconds` is the length asked for, `input_seconds` that of the video it starts from. None in
+    `seconds`, `resolution` or `sound` means that nobody said: pricing asks for it if the price
+    depends on it. `frames` says which frames are given as images, `video_input` that a video is
+    given, `voice` that a voice is cloned or chosen, `orientation` what a motion is led by.
     Raises ClipError for a value that no provider could make.
     """
 
@@ -41,34 +54,89 @@ class Clip:
     resolution: str | None = None
     sound: bool | None = None
     multi_shot: bool = False
+    voice: bool = False
+    video_input: bool = False
+    elements: bool = False
+    frames: str = "none"
+    orientation: str | None = None
+    input_seconds: Seconds | None = None
 
     def __post_init__(self) -> None:
-        if self._is_possible():
-            return
-        raise ClipError(self._problems())
+        if not _is_possible(self):
+            raise ClipError(_problems(self))
 
-    def _is_possible(self) -> bool:
-        return (
-            (self.seconds is None or _is_length(self.seconds))
-            and (self.resolution is None or self.resolution in RESOLUTIONS)
-            and self.action in ACTIONS
-            and isinstance(self.sound, (bool, NoneType))
-        )
 
-    def _problems(self) -> list[Problem]:
-        problems = []
-        if self.seconds is not None and not _is_length(self.seconds):
-            problems.append(Problem("seconds", self.seconds, "a number of seconds above 0"))
-        if self.resolution is not None and self.resolution not in RESOLUTIONS:
-            problems.append(Problem("resolution", self.resolution, ", ".join(RESOLUTIONS)))
-        if not isinstance(self.sound, (bool, NoneType)):
-            problems.append(Problem("sound", self.sound, "true or false"))
-        if self.action not in ACTIONS:
-            problems.append(Problem("action", self.action, ", ".join(ACTIONS)))
-        return problems
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    allows: Callable[[Any], bool]
+    allowed: str
+
+
+def _one_of(*words: str, optional: bool = False) -> _Rule:
+    allowed = frozenset(words)
+    return _Rule(
+        lambda value: (optional and value is None) or (isinstance(value, str) and value in allowed),
+        ", ".join(words),
+    )
+
+
+_LENGTH: Final = _Rule(
+    lambda value: value is None or _is_length(value), "a number of seconds above 0"
+)
+_FLAG: Final = _Rule(lambda value: isinstance(value, bool), "true or false")
+_TEXT: Final = _Rule(lambda value: isinstance(value, str) and value != "", "a name")
+
+_RULES: Final[Mapping[str, _Rule]] = {
+    "provider": _TEXT,
+    "model": _TEXT,
+    "action": _one_of(*ACTIONS),
+    "seconds": _LENGTH,
+    "resolution": _one_of(*RESOLUTIONS, optional=True),
+    "sound": _Rule(lambda value: isinstance(value, (bool, NoneType)), "true or false"),
+    "multi_shot": _FLAG,
+    "voice": _FLAG,
+    "video_input": _FLAG,
+    "elements": _FLAG,
+    "frames": _one_of(*FRAMES),
+    "orientation": _one_of(*ORIENTATIONS, optional=True),
+    "input_seconds": _LENGTH,
+}
+
+CLIP_FIELDS: Final = tuple(field.name for field in fields(Clip))
+"""The names of a clip's fields, in their order."""
+
+
+def _is_possible(clip: Clip) -> bool:
+    return all(rule.allows(getattr(clip, name)) for name, rule in _RULES.items())
+
+
+def _problems(clip: Clip) -> list[Problem]:
+    return [
+        Problem(name, getattr(clip, name), rule.allowed)
+        for name, rule in _RULES.items()
+        if not rule.allows(getattr(clip, name))
+    ]
 
 
 def _is_length(seconds: object) -> bool:
     if isinstance(seconds, int):
         return seconds > 0 and not isinstance(seconds, bool)
     return isinstance(seconds, Decimal) and seconds.is_finite() and seconds > 0
+
+
+def option_problem(name: str, value: object) -> str | None:
+    """Say what an option of a clip may be, None if this value is right for it."""
+    rule = _RULES.get(name)
+    if rule is None or name in {"provider", "model", "action"}:
+        return f"no option of a clip is called {name}"
+    return None if rule.allows(value) else f"{name} is one of: {rule.allowed}"
+
+
+def option_in_words(name: str, value: object) -> str:
+    """Say an option of a clip in words: `1080p`, `with sound`, `5 s`."""
+    if isinstance(value, bool):
+        words = name.replace("_", " ")
+        return f"with {words}" if value else f"without {words}"
+    if value is None:
+        return f"any {name}"
+    return f"{value} s" if name == "seconds" else str(value)

@@ -7,38 +7,37 @@ request, so making one is cheap and two quotes of one clip at one instant are eq
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from kling_pricing.book import Cell, PriceBook, Rate
-from kling_pricing.book_format import bundled_book
-from kling_pricing.clip import Clip
+from kling_pricing.billing import Billed, Line, billed_seconds, lines_of
+from kling_pricing.book import Offer, Options, PriceBook, Rate
+from kling_pricing.clip import Clip, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
-from kling_pricing.money import Money, plain, to_micro
+from kling_pricing.library import bundled_book
+from kling_pricing.money import USD, Money, plain
+
+QUOTE_LIFE: Final = timedelta(hours=24)
+"""How long a quote may be relied on, unless its rate ends earlier."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line item: `quantity` of what `per` says, at `unit_price`, makes `amount`."""
+class Quote(NamedTuple):
+    """A priced answer for one clip at one instant. Its lines add up to its amount.
 
-    label: str
-    quantity: Decimal
-    per: str
-    unit_price: Decimal
-    amount: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """A priced answer for one clip at one instant. Its lines add up to its amount."""
+    `clip` is what was asked, `priced` what the provider makes of it; `notes` say what was assumed
+    or changed on the way. Where the billed seconds are not known before the run, the amount is the
+    highest that it can come to: that is what a reservation takes.
+    """
 
     clip: Clip
+    priced: Clip
     rate: Rate
     price: Decimal
-    billed_seconds: int
+    billed: Billed
     at: datetime
+    notes: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:
@@ -47,8 +46,18 @@ class Quote:
 
     @property
     def amount(self) -> Money:
-        """What the provider will charge, exactly, in its unit."""
-        return Money(self.price * self.billed_seconds, self.rate.unit)
+        """What the provider will charge at most, exactly, in its unit."""
+        return self._amount(self.billed.high)
+
+    @property
+    def low(self) -> Money:
+        """What the provider will charge at least."""
+        return self._amount(self.billed.low)
+
+    @property
+    def expected(self) -> Money:
+        """What the provider will charge as far as anyone can tell before the run."""
+        return self._amount(self.billed.expected)
 
     @property
     def usd(self) -> Money | None:
@@ -56,140 +65,169 @@ class Quote:
         return self._in_usd(self.amount.amount)
 
     @property
-    def usd_price(self) -> Money | None:
-        """The price per second in US dollars; None where no conversion is known."""
-        return self._in_usd(self.price)
+    def lines(self) -> tuple[Line, ...]:
+        """The line items: what was asked for, then what each rule of the provider adds."""
+        return lines_of(self.rate, self.priced, self.price, self.billed.high)
 
     @property
-    def lines(self) -> tuple[Line, ...]:
-        """The line items: what was asked for, then what a billing rule adds."""
-        return tuple(self._lines())
+    def expires_at(self) -> datetime:
+        """Until when the quote may be relied on."""
+        life_ends_at = self.at + QUOTE_LIFE
+        rate_ends_at = self.rate.valid.valid_until
+        return life_ends_at if rate_ends_at is None else min(life_ends_at, rate_ends_at)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What somebody who only looks at the amount would want to be told."""
-        return tuple(self._warnings())
+        return tuple(_warnings(self.priced, self.rate, self.billed))
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the price rests on that the provider does not vouch for, and what was changed."""
+        return (*self.notes, *_caveats(self.rate))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the quote for JSON: amounts as strings in plain decimal notation."""
+        clip, rate = self.priced, self.rate
         return {
-            "provider": self.clip.provider,
-            "model": self.clip.model,
-            "action": self.clip.action,
-            "seconds": _number(self.clip.seconds),
-            "billed_seconds": self.billed_seconds,
-            "resolution": self.clip.resolution,
-            "sound": self.clip.sound,
+            "provider": clip.provider,
+            "model": clip.model,
+            "action": clip.action,
+            "seconds": _number(clip.seconds),
+            "billed_seconds": _number(self.billed.high),
+            "resolution": clip.resolution,
+            "sound": clip.sound,
             "unit": self.unit,
+            "per": rate.per,
             "rate": plain(self.price),
-            "rate_usd": _plain_or_none(self.usd_price),
+            "rate_usd": _plain_or_none(self._in_usd(self.price)),
             "amount": plain(self.amount.amount),
+            "low": plain(self.low.amount),
+            "expected": plain(self.expected.amount),
+            "high": plain(self.amount.amount),
             "usd": _plain_or_none(self.usd),
-            "evidence": self.rate.source.evidence,
-            "source": self.rate.source.url,
-            "checked": self.rate.source.checked.isoformat(),
-            "note": self.rate.note,
-            "book": self.rate.book_digest,
-            "rate_id": self.rate.id,
+            "evidence": rate.source.evidence,
+            "source": rate.source.url,
+            "checked": rate.source.checked.isoformat(),
+            "note": rate.note,
+            "book": rate.book_digest,
+            "rate_id": rate.id,
             "at": self.at.isoformat(),
+            "expires_at": self.expires_at.isoformat(),
             "lines": [_line_dict(line) for line in self.lines],
             "warnings": list(self.warnings),
+            "assumptions": list(self.assumptions),
         }
+
+    def _amount(self, seconds: Seconds | None) -> Money:
+        if seconds in self.rate.plain_lengths:
+            return Money(self.price * (seconds or 0), self.rate.unit)
+        lines = lines_of(self.rate, self.priced, self.price, seconds)
+        return Money(sum((line.amount for line in lines), Decimal(0)), self.rate.unit)
 
     def _in_usd(self, amount: Decimal) -> Money | None:
         usd = self.rate.to_usd(amount, self.at)
-        return None if usd is None else Money(usd, "USD")
-
-    def _lines(self) -> Iterator[Line]:
-        asked = Decimal(self.clip.seconds or 0)
-        yield self._line(_described(self.clip, self.rate), asked)
-        if self.billed_seconds > asked:
-            label = f"billing minimum of {self.rate.seconds.billed_min} seconds"
-            yield self._line(label, self.billed_seconds - asked)
-
-    def _line(self, label: str, seconds: Decimal) -> Line:
-        return Line(label, seconds, "second", self.price, self.price * seconds)
-
-    def _warnings(self) -> Iterator[str]:
-        rule = self.rate.seconds
-        if self.clip.seconds is not None and self.clip.seconds < self.billed_seconds:
-            yield (
-                f"{self.clip.seconds} s is billed as {self.billed_seconds} s: "
-                f"{self.rate.provider_name} bills at least {rule.billed_min} s"
-            )
-        if self.clip.seconds is not None and self.clip.seconds < rule.request_min:
-            yield (
-                f"a request for {self.clip.seconds} s would be refused: "
-                f"{self.rate.provider_name} takes {rule.request_min} to {rule.request_max} s"
-            )
+        return None if usd is None else Money(usd, USD)
 
 
 def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
     """Price one clip at an instant (aware), from a book or from the provider's bundled one.
 
-    A length below the provider's billing minimum is billed as the minimum; one above what a
-    request may ask for, or in part seconds, is refused. Raises ClipError for what is missing or
-    cannot be, and NoPriceError where no rate is known: never zero, never the nearest rate.
+    A length below the provider's billing minimum is billed as the minimum; one that no request may
+    ask for is refused. Raises ClipError for what is missing or cannot be, and NoPriceError where no
+    rate is known: never zero, never the nearest rate.
     """
     book = book or bundled_book(clip.provider)
-    rate = book.rate_for(clip.model, clip.action, at)
-    price = rate.prices.get(_cell(clip, rate))
+    offer = book.offer_for(clip.model, clip.action, at)
+    rate = offer.rate
+    priced, notes = _adjusted(clip, offer) if offer.adjusts else (clip, ())
+    price = rate.prices.get(rate.cell_of(priced))
     if price is None:
-        raise _unlisted(clip, rate)
-    billed = _billed_seconds(clip, rate)
-    to_micro(price * billed)
-    return Quote(clip, rate, price, billed, at)
+        raise _unlisted(priced, rate)
+    seconds = priced.seconds
+    if seconds in rate.plain_lengths:
+        return Quote(clip, priced, rate, price, Billed(seconds, seconds, seconds), at, notes)
+    return Quote(clip, priced, rate, price, billed_seconds(priced, rate), at, notes)
 
 
-def _cell(clip: Clip, rate: Rate) -> Cell:
-    cell = tuple(getattr(clip, dimension) for dimension in rate.dimensions)
-    if None in cell:
-        raise ClipError(
-            [
-                Problem(dimension, MISSING, ", ".join(_listed(rate, dimension)))
-                for dimension in rate.dimensions
-                if getattr(clip, dimension) is None
-            ]
+def _adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
+    """Return the clip as the provider will make it, and what was changed on the way."""
+    priced = _with_fixed(clip, offer.fixed)
+    unsaid = {
+        name: value for name, value in offer.rate.defaults.items() if getattr(priced, name) is None
+    }
+    priced = replace(priced, **unsaid) if unsaid else priced  # type: ignore[arg-type]
+    notes = [
+        f"{name} is not given: {offer.rate.provider_name} takes {option_in_words(name, value)}"
+        for name, value in unsaid.items()
+    ]
+    for rule in offer.rate.forced:
+        changed = _changes(priced, rule.options)
+        if rule.when.holds_for(priced) and changed:
+            notes.append(rule.because)
+            priced = replace(priced, **changed)  # type: ignore[arg-type]
+    return priced, tuple(notes)
+
+
+def _with_fixed(clip: Clip, fixed: Options) -> Clip:
+    """Return the clip with what the model's id decides; ClipError where it asks otherwise."""
+    problems = [
+        Problem(
+            name,
+            getattr(clip, name),
+            f"{option_in_words(name, value)}, as {clip.model} always makes it",
         )
-    return cell
+        for name, value in fixed.items()
+        if getattr(clip, name) not in {None, value}
+    ]
+    if problems:
+        raise ClipError(problems)
+    changed = _changes(clip, fixed)
+    return replace(clip, **changed) if changed else clip  # type: ignore[arg-type]
 
 
-def _billed_seconds(clip: Clip, rate: Rate) -> int:
-    rule = rate.seconds
-    seconds = clip.seconds
-    if seconds is None or seconds != int(seconds) or seconds > rule.request_max:
-        got = MISSING if seconds is None else _number(seconds)
-        allowed = f"whole seconds, {rule.request_min} to {rule.request_max}"
-        raise ClipError([Problem("seconds", got, allowed)])
-    return max(int(seconds), rule.billed_min)
+def _changes(clip: Clip, options: Options) -> Options:
+    return {name: value for name, value in options.items() if getattr(clip, name) != value}
 
 
-def _unlisted(clip: Clip, rate: Rate) -> NoPriceError:
-    asked = f"{clip.provider} {clip.model} at {_described(clip, rate)}"
-    known = [_cell_words(rate, cell) for cell in rate.prices]
-    return NoPriceError(asked, known=known)
+def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
+    unsaid = [name for name in rate.dimensions if getattr(clip, name) is None]
+    if unsaid:
+        return ClipError([Problem(name, MISSING, _listed(rate, name)) for name in unsaid])
+    asked = f"{clip.provider} {clip.model} at {rate.described(clip)}"
+    return NoPriceError(asked, known=[rate.in_words(cell) for cell in rate.prices])
 
 
-def _listed(rate: Rate, dimension: str) -> list[str]:
+def _listed(rate: Rate, dimension: str) -> str:
     position = rate.dimensions.index(dimension)
-    return sorted({_word(dimension, cell[position]) for cell in rate.prices})
+    words = [option_in_words(dimension, cell[position]) for cell in rate.prices]
+    return ", ".join(dict.fromkeys(words))
 
 
-def _described(clip: Clip, rate: Rate) -> str:
-    return _cell_words(rate, tuple(getattr(clip, name) for name in rate.dimensions))
+def _warnings(clip: Clip, rate: Rate, billed: Billed) -> Iterator[str]:
+    name, seconds = rate.provider_name, clip.seconds
+    if billed.low != billed.high:
+        yield (
+            f"the billed seconds are known after the run: {billed.low} to {billed.high} s; "
+            "the amount is the highest"
+        )
+    elif seconds is not None and rate.billing.count == "requested" and billed.high != seconds:
+        rule = rate.billing
+        limit = f"at least {rule.min_s} s" if billed.high == rule.min_s else "by its own rule"
+        yield f"{seconds} s is billed as {billed.high} s: {name} bills {limit}"
+    if seconds is not None and rate.request is not None and seconds not in rate.request:
+        yield f"a request for {seconds} s would be refused: {name} takes {rate.request}"
 
 
-def _cell_words(rate: Rate, cell: Cell) -> str:
-    return " ".join(_word(name, value) for name, value in zip(rate.dimensions, cell, strict=True))
+def _caveats(rate: Rate) -> Iterator[str]:
+    if rate.source.evidence == "assumed":
+        yield f"this price is assumed, not published: {rate.note or rate.source.note}"
+    if rate.source.evidence == "third_party":
+        yield "this price was read from a third party, not from the provider"
+    yield from rate.overrides
 
 
-def _word(dimension: str, value: str | bool) -> str:  # noqa: FBT001
-    if isinstance(value, bool):
-        return f"with {dimension}" if value else f"without {dimension}"
-    return value
-
-
-def _number(seconds: int | Decimal | None) -> int | float | None:
+def _number(seconds: Seconds | None) -> int | float | None:
     if seconds is None or isinstance(seconds, int):
         return seconds
     return int(seconds) if seconds == int(seconds) else float(seconds)

@@ -1,0 +1,182 @@
+"""Which seconds are billed, and what they come to line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Final, Literal, NamedTuple
+
+from kling_pricing.book import Fee, Lengths, Rate
+from kling_pricing.clip import Clip, Seconds
+from kling_pricing.errors import MISSING, ClipError, Problem
+from kling_pricing.money import plain
+
+_ROUNDING: Final[dict[Literal["up", "nearest", "down"], str]] = {
+    "up": ROUND_CEILING,
+    "nearest": ROUND_HALF_UP,
+    "down": ROUND_FLOOR,
+}
+
+
+class Billed(NamedTuple):
+    """Seconds that will be billed: all three alike, or a range where the run decides.
+
+    None where a price does not depend on seconds.
+    """
+
+    low: Seconds | None
+    expected: Seconds | None
+    high: Seconds | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line item: `quantity` of what `per` says, at `unit_price`, makes `amount`."""
+
+    label: str
+    quantity: Decimal
+    per: str
+    unit_price: Decimal
+
+    @property
+    def amount(self) -> Decimal:
+        """Quantity times unit price, exactly."""
+        return self.quantity * self.unit_price
+
+
+def billed_seconds(clip: Clip, rate: Rate) -> Billed:
+    """Return the seconds that a clip will be billed for; ClipError for a length that cannot be."""
+    if rate.per in {"clip", "request"}:
+        _check_length(clip, rate)
+        return Billed(clip.seconds, clip.seconds, clip.seconds)
+    if rate.billing.count == "produced":
+        return _produced(clip, rate)
+    seconds = _counted(_billable(clip, rate), rate)
+    return Billed(seconds, seconds, seconds)
+
+
+def _billable(clip: Clip, rate: Rate) -> Seconds:
+    """Return the seconds that count, before they are rounded and clamped."""
+    count = rate.billing.count
+    if count == "requested":
+        return _requested(clip, rate)
+    given = _required("input_seconds", clip.input_seconds, "the length of the video that goes in")
+    if count == "input":
+        return given
+    output = _requested(clip, rate)
+    least = output * (rate.billing.times_output or 0)
+    return max(output + given, least)
+
+
+def _requested(clip: Clip, rate: Rate) -> Seconds:
+    seconds = _required("seconds", clip.seconds, str(rate.request or "a number of seconds"))
+    _check_length(clip, rate)
+    return seconds
+
+
+def _check_length(clip: Clip, rate: Rate) -> None:
+    """Refuse what no request may ask for; what the billing minimum covers is only warned about."""
+    lengths, seconds = rate.request, clip.seconds
+    if lengths is None or seconds is None:
+        return
+    is_covered = seconds < lengths.min_s and seconds <= rate.billing.min_s
+    is_whole = seconds == int(seconds) or rate.billing.round is not None
+    if not is_whole or not (seconds in lengths or is_covered):
+        raise ClipError([Problem("seconds", seconds, str(lengths))])
+
+
+def _produced(clip: Clip, rate: Rate) -> Billed:
+    lengths = _output_lengths(clip, rate)
+    low, high = _counted(lengths.min_s, rate), _counted(lengths.max_s, rate)
+    given = clip.input_seconds
+    if given is None:
+        return Billed(low, high, high)
+    if given not in lengths:
+        raise ClipError([Problem("input_seconds", given, str(lengths))])
+    # What comes out follows the video that goes in, and is taken to be no longer.
+    as_given = _counted(given, rate)
+    return Billed(low, as_given, as_given)
+
+
+def _output_lengths(clip: Clip, rate: Rate) -> Lengths:
+    for output in rate.billing.output:
+        if output.when.holds_for(clip):
+            return output.lengths
+    raise ClipError([Problem("orientation", clip.orientation or MISSING, "image, video")])
+
+
+def _counted(seconds: Seconds, rate: Rate) -> int:
+    """Round seconds to whole ones and clamp them, as the provider does."""
+    billing = rate.billing
+    if seconds != int(seconds):
+        if billing.round is None:
+            raise ClipError([Problem("seconds", seconds, "whole seconds")])
+        seconds = Decimal(seconds).quantize(Decimal(1), rounding=_ROUNDING[billing.round])
+    at_least = max(int(seconds), billing.min_s)
+    return at_least if billing.max_s is None else min(at_least, billing.max_s)
+
+
+def _required(name: str, seconds: Seconds | None, allowed: str) -> Seconds:
+    if seconds is None:
+        raise ClipError([Problem(name, MISSING, allowed)])
+    return seconds
+
+
+def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> tuple[Line, ...]:
+    """Return the line items of a clip that is billed for some seconds; they add up exactly."""
+    lines = list(_base_lines(rate, clip, price, seconds))
+    for fee in rate.fees:
+        if fee.when.holds_for(clip):
+            lines.append(_fee_line(fee, _total(lines), seconds))
+    if rate.rounding is not None:
+        exact = _total(lines)
+        rounded = rate.rounding.round(exact)
+        if rounded != exact:
+            label = (
+                f"rounded {rate.rounding.mode.replace('_', ' ')} to {plain(rate.rounding.quantum)}"
+            )
+            lines.append(Line(label, Decimal(1), "clip", rounded - exact))
+    return tuple(lines)
+
+
+def _base_lines(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> Iterator[Line]:
+    label = rate.described(clip)
+    if rate.per in {"clip", "request"} or seconds is None:
+        yield Line(label, Decimal(1), rate.per, price)
+    elif rate.per == "block":
+        blocks = -(-int(seconds) // (rate.block_s or 1))
+        yield Line(label, Decimal(blocks), f"block of {rate.block_s} seconds", price)
+    else:
+        yield from _second_lines(rate, clip, price, Decimal(seconds), label)
+
+
+def _second_lines(
+    rate: Rate, clip: Clip, price: Decimal, billed: Decimal, label: str
+) -> Iterator[Line]:
+    asked = clip.seconds if rate.billing.count == "requested" else None
+    if asked is None or asked == billed:
+        yield Line(label, billed, "second", price)
+        return
+    yield Line(label, Decimal(asked), "second", price)
+    yield Line(_rule_of(rate, billed), billed - asked, "second", price)
+
+
+def _rule_of(rate: Rate, billed: Decimal) -> str:
+    billing = rate.billing
+    if billed == billing.min_s:
+        return f"billing minimum of {billing.min_s} seconds"
+    if billed == billing.max_s:
+        return f"billing maximum of {billing.max_s} seconds"
+    return "rounded to whole seconds"
+
+
+def _fee_line(fee: Fee, so_far: Decimal, seconds: Seconds | None) -> Line:
+    if fee.multiply is not None:
+        return Line(fee.label, so_far, "of what is above", fee.multiply - 1)
+    quantity = Decimal(seconds or 0) if fee.per == "second" else Decimal(1)
+    return Line(fee.label, quantity, fee.per, fee.amount or Decimal(0))
+
+
+def _total(lines: list[Line]) -> Decimal:
+    return sum((line.amount for line in lines), Decimal(0))
