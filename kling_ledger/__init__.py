@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kling_ledger.guards import metered
     from kling_ledger.ledger import Ledger
     from kling_ledger.meter import Meter
-    from kling_ledger.guards import metered
 
 __all__ = ["Ledger", "Meter", "metered"]
 

@@ -22,14 +22,18 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
     written = given or environ.get(DATABASE_VARIABLE)
     if not written:
         return f"sqlite:///{_default_file()}"
-    if "://" not in written:
-        return f"sqlite:///{Path(written).expanduser()}"
-    if not written.startswith("sqlite:///"):
-        scheme = written.split("://", 1)[0]
+    scheme, separator, path = written.partition("://")
+    if separator and (scheme != "sqlite" or not path.startswith("/")):
         raise ConfigError(
             f"database {scheme}:// is not supported", hint="use a path or sqlite:///path/to/file"
         )
-    return written
+    file = path.removeprefix("/") if separator else written
+    if file in {"", ":memory:"} or not file.isprintable():
+        raise ConfigError(
+            f"a ledger lives in a file, got {written!r}",
+            hint="use a path or sqlite:///path/to/file",
+        )
+    return f"sqlite:///{Path(file).expanduser()}"
 
 
 def actor(environ: Mapping[str, str] = os.environ) -> str:

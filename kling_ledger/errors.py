@@ -20,10 +20,8 @@ Each class builds its sentence from its facts. Exit codes and HTTP statuses are 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from kling_pricing.errors import KlingError
-from kling_pricing.money import Money
+from kling_pricing.money import Money, plain
 
 
 class ConfigError(KlingError):
@@ -39,9 +37,13 @@ class LedgerError(KlingError):
 
 
 class DatabaseError(LedgerError):
-    """The database cannot be opened, read or written."""
+    """The database cannot be opened, read or written; `retryable` if somebody else has it."""
 
     code = "database"
+
+    def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
 
 
 class NotFoundError(LedgerError):
@@ -90,7 +92,7 @@ class InsufficientCreditsError(RefusedError):
     code = "insufficient_credits"
 
     def __init__(self, wallet: str, *, needed: Money, available: Money) -> None:
-        short = needed - available
+        short = f"{plain(needed.amount - available.amount)} {needed.unit}"
         super().__init__(
             f"wallet {wallet}: needed {needed}, available {available}, short by {short}",
             hint=f'fund it with: kling-ledger wallet fund {wallet} "{short}"',
@@ -141,7 +143,7 @@ class PollError(ProviderError):
     """The provider did not say how the job stands; unless `is_final`, asking again may help."""
 
     code = "poll"
-    retryable: ClassVar[bool] = True
+    retryable = True
 
     def __init__(self, provider: str, problem: str, *, is_final: bool = False) -> None:
         super().__init__(provider, problem)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ from kling_ledger.errors import CeilingError, InsufficientCreditsError
 from kling_ledger.guards import MeteredKlingClient
 from kling_ledger.providers.runapi import RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
-from kling_pricing import Money, NoPriceError
+from kling_pricing import NoPriceError
+from tests.ledgers import usd
 
 OPENED: list[KlingClient] = []
 CLIP: dict[str, Any] = {
@@ -26,10 +26,6 @@ CLIP: dict[str, Any] = {
     "output_resolution": "1080p",
     "enable_sound": True,
 }
-
-
-def usd(amount: str) -> Money:
-    return Money(Decimal(amount), "USD")
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers.runapi import RunApi, connect
 from kling_ledger.sandbox import Sandbox
-from kling_pricing import Money, NoPriceError, RequestError
+from kling_pricing import NoPriceError, RequestError
+from tests.ledgers import usd
 from tests.loopback import HANG_UP, answering
 
 OPENED: list[RunApi] = []
@@ -43,10 +43,6 @@ def meter(ledger: Ledger, url: str, **more: Any) -> Meter:
     provider = RunApi(connect("sandbox-key", base_url=url).client, sleep=lambda _: None)
     OPENED.append(provider)
     return Meter(ledger, provider, **{"wallet": "team", "patience": QUICK, **more})
-
-
-def usd(amount: str) -> Money:
-    return Money(Decimal(amount), "USD")
 
 
 def assert_untouched(ledger: Ledger) -> None:

@@ -7,13 +7,14 @@ transaction takes the write lock when it begins, so that nothing is read and the
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import SQLModel
 
@@ -51,8 +52,12 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = _engine(url)
-        with _translated(url):
-            self._prepare()
+        try:
+            with _translated(url):
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give back every connection."""
@@ -83,6 +88,7 @@ class Database:
                 f"{self.url} has schema version {version}, this program needs {SCHEMA_VERSION}",
                 hint="use the version of kling-ledger that wrote it",
             )
+        _use_write_ahead_log(self._engine)
 
 
 def _schema_version(transaction: Transaction, url: str) -> int | None:
@@ -113,7 +119,9 @@ def _engine(url: str) -> Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"cannot make the folder of {path}: {error.strerror}") from None
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    # Built from its parts: in an address a file's name could be taken for options.
+    address = URL.create("sqlite", database=str(path))
+    engine = create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -122,9 +130,27 @@ def _engine(url: str) -> Engine:
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     # The driver must not open transactions by itself: `_begin` decides which kind it is.
     connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    """Switch a database that is ours to WAL, for good; every later opening finds it done."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    connection = engine.raw_connection()
+    try:
+        while connection.cursor().execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            try:
+                connection.cursor().execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError:
+                # SQLite does not wait for others here: its busy time-out covers transactions.
+                if time.monotonic() >= give_up_at:
+                    raise
+                time.sleep(0.01)
+    except sqlite3.Error as error:
+        raise DatabaseError(f"{engine.url.database}: {error}") from error
+    finally:
+        connection.close()
 
 
 def _begin(connection: Connection) -> None:
@@ -138,6 +164,7 @@ def _translated(url: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise DatabaseError(f"{url}: {error.orig}") from error
+        is_locked = "locked" in str(error.orig)
+        raise DatabaseError(f"{url}: {error.orig}", retryable=is_locked) from error
     except SQLAlchemyError as error:
         raise DatabaseError(f"{url}: {error}") from error

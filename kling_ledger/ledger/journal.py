@@ -16,7 +16,18 @@ from kling_ledger.ledger.tables import State
 
 FUNDING: Final = "funding"
 
-Kind = Literal["fund", "reserve", "commit", "return", "overrun", "late_commit", "roll_back"]
+KINDS: Final = (
+    ("fund", "funding", "available"),
+    ("reserve", "available", "reserved"),
+    ("commit", "reserved", "provider"),
+    ("return", "reserved", "available"),
+    ("roll_back", "reserved", "available"),
+    ("overrun", "available", "provider"),
+    ("late_commit", "available", "provider"),
+)
+"""Every kind of transfer, the account that it debits and the account that it credits."""
+
+Kind = Literal["fund", "reserve", "commit", "return", "roll_back", "overrun", "late_commit"]
 
 _INSERT_TRANSFER: Final = """
 INSERT INTO transfer (id, kind, debit_account, credit_account, amount_micro, unit, wallet_id,
@@ -26,7 +37,7 @@ VALUES (:id, :kind, :debit_account, :credit_account, :amount_micro, :unit, :wall
 """
 _INSERT_EVENT: Final = """
 INSERT INTO job_event (reservation_id, step, from_state, to_state, actor, reason, created_at)
-SELECT :reservation_id, COUNT(*) + 1, :from_state, :to_state, :actor, :reason, :created_at
+SELECT :reservation_id, COALESCE(MAX(step), 0) + 1, :from_state, :to_state, :actor, :reason, :created_at
 FROM job_event WHERE reservation_id = :reservation_id
 """
 
@@ -93,7 +104,7 @@ def record_event(
     to_state: State,
     stamp: Stamp,
 ) -> None:
-    """Write down one change of a reservation's state."""
+    """Write down one change of a reservation's state; its steps are numbered from 1."""
     transaction.run(
         _INSERT_EVENT,
         reservation_id=reservation_id,

@@ -33,7 +33,7 @@ from kling_ledger.ledger.journal import (
 )
 from kling_ledger.ledger.tables import OPEN_STATES, State
 from kling_pricing.errors import AmountError
-from kling_pricing.money import Money
+from kling_pricing.money import MAX_MICRO, Money
 
 SettledBy = Literal["provider", "quote", "person"]
 """Who said what a job cost: the provider, our quote because the provider did not say, a person."""
@@ -178,7 +178,8 @@ def change(
     if before.state == to_state and to_state is not State.SUBMITTING:
         _check_same(before, outcome)
         return before
-    _check_charge(before, outcome.committed)
+    _check_charge(transaction, before, outcome.committed)
+    _check_task(transaction, before, outcome.task_id)
     if to_state not in MAY_FOLLOW[before.state] or not _set_state(
         transaction, before, to_state, outcome, stamp
     ):
@@ -216,15 +217,18 @@ def latest(
     """Return the latest reservations, newest first, of one state or wallet where one is named."""
     return _select(
         transaction,
-        "WHERE (:state IS NULL OR state = :state) AND (:wallet IS NULL OR wallet.name = :wallet)"
+        "WHERE (:state IS NULL OR state = :state)"
+        " AND (:wallet IS NULL OR :wallet IN (wallet.name, wallet.id))"
         " ORDER BY reservation.created_at DESC, reservation.id DESC LIMIT :limit",
         state=state,
         wallet=wallet,
-        limit=limit,
+        limit=max(limit, 0),
     )
 
 
 def _check_amount(wallet: wallets.Wallet, amount: Money, ceiling: Money | None) -> None:
+    if not isinstance(amount, Money):
+        raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('0.675 USD')")
     if amount.unit != wallet.unit:
         raise AmountError("unit of the wallet", got=wallet.unit, allowed=amount.unit)
     if amount.micro <= 0:
@@ -323,13 +327,32 @@ def _settle(
     journal.post(back, max(held - charged, 0), debit=aside, credit=free)
 
 
-def _check_charge(before: Reservation, committed: Money | None) -> None:
+def _check_charge(transaction: Transaction, before: Reservation, committed: Money | None) -> None:
     if committed is None:
         return
     if committed.unit != before.amount.unit:
         raise AmountError("unit", got=committed.unit, allowed=before.amount.unit)
     if committed.micro < 0:
         raise AmountError("settled cost", got=str(committed), allowed="nothing or more")
+    spent = wallets.find(transaction, before.wallet).spent
+    if spent.micro + committed.micro > MAX_MICRO:
+        largest = Money.from_micro(MAX_MICRO - spent.micro, spent.unit)
+        raise AmountError("settled cost", got=str(committed), allowed=f"at most {largest}")
+
+
+def _check_task(transaction: Transaction, before: Reservation, task_id: str | None) -> None:
+    """Refuse a task that is another reservation's, and another task than the one known."""
+    if task_id is None:
+        return
+    if before.task_id not in {None, task_id}:
+        raise ConflictError(
+            f"reservation {before.id}", field="task", stored=before.task_id, given=task_id
+        )
+    holder = find_by_task(transaction, before.job.provider or "", task_id)
+    if holder is not None and holder.id != before.id:
+        raise ConflictError(
+            f"task {task_id}", field="reservation", stored=holder.id, given=before.id
+        )
 
 
 def _check_same(before: Reservation, outcome: Outcome) -> None:
@@ -347,12 +370,16 @@ def _content(
     wallet: wallets.Wallet, amount: Money, job: Job, project: str | None
 ) -> idempotency.Content:
     return {
-        "action": "reserve",
+        "operation": "reserve",
         "wallet": wallet.name,
         "amount": str(amount),
         "project": project,
         "provider": job.provider,
         "model": job.model,
+        "action": job.action,
+        "seconds": job.seconds,
+        "resolution": job.resolution,
+        "sound": None if job.sound is None else str(job.sound).lower(),
         "payload": job.payload_hash,
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kling_ledger.ledger.database import Transaction
+from kling_ledger.ledger.journal import KINDS
 from kling_ledger.ledger.tables import OPEN_STATES
 
 
@@ -61,17 +62,49 @@ LEFT JOIN (
 ORDER BY wallet.name
 """
 
+_ACCOUNTS: Final = {
+    "funding": "'funding'",
+    "available": "'wallet/' || wallet.id || '/available'",
+    "reserved": "'wallet/' || wallet.id || '/reserved'",
+    "provider": "'provider/' || COALESCE(reservation.provider, 'unnamed')",
+}
+_KINDS: Final = " OR ".join(
+    f"(kind = '{kind}' AND debit_account = {_ACCOUNTS[debit]}"
+    f" AND credit_account = {_ACCOUNTS[credit]})"
+    for kind, debit, credit in KINDS
+)
+
 _LAWS: Final[tuple[tuple[str, str], ...]] = (
     (
-        "a transfer moves credits between two accounts of its own wallet, in the wallet's unit",
-        """
-        SELECT transfer.id AS subject, 'it moves ' || amount_micro || ' millionths of '
-               || transfer.unit || ' from ' || debit_account || ' to ' || credit_account AS problem
+        "a transfer moves credits of its wallet's unit between the two accounts of its kind",
+        f"""
+        SELECT transfer.id AS subject, 'as ' || kind || ' it moves ' || amount_micro
+               || ' millionths of ' || transfer.unit || ' from ' || debit_account
+               || ' to ' || credit_account AS problem
         FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id
-        WHERE amount_micro < 1 OR debit_account = credit_account OR transfer.unit <> wallet.unit
-           OR NOT (debit_account = 'funding' OR debit_account LIKE 'wallet/' || wallet_id || '/%')
-           OR NOT (credit_account LIKE 'provider/%'
-                   OR credit_account LIKE 'wallet/' || wallet_id || '/%')
+        LEFT JOIN reservation ON reservation.id = transfer.reservation_id
+        WHERE amount_micro < 1 OR transfer.unit <> wallet.unit OR NOT ({_KINDS})
+        """,
+    ),
+    (
+        "a reservation is in its wallet's unit",
+        """
+        SELECT reservation.id AS subject,
+               'it is in ' || reservation.unit || ', its wallet in ' || wallet.unit AS problem
+        FROM reservation JOIN wallet ON wallet.id = reservation.wallet_id
+        WHERE reservation.unit <> wallet.unit
+        """,
+    ),
+    (
+        "each event of a reservation takes up where the one before it ended",
+        """
+        SELECT event.reservation_id AS subject,
+               'step ' || event.step || ' goes on from ' || COALESCE(event.from_state, 'nothing')
+               || ', the step before ended in ' || COALESCE(before.to_state, 'nothing') AS problem
+        FROM job_event AS event LEFT JOIN job_event AS before
+            ON before.reservation_id = event.reservation_id AND before.step = event.step - 1
+        WHERE COALESCE(event.from_state, '') <> COALESCE(before.to_state, '')
+           OR (event.step > 1 AND before.step IS NULL)
         """,
     ),
     (

@@ -44,7 +44,8 @@ class Wallet:
 def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> Wallet:
     """Create an empty wallet. The same name and unit again is the same wallet."""
     Money.zero(unit)
-    if not _NAME.fullmatch(name):
+    # A name that looks like an id could be taken for another wallet's.
+    if not _NAME.fullmatch(name) or name.startswith("wal_"):
         raise ConfigError(
             f"{name!r} cannot name a wallet",
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
@@ -69,7 +70,7 @@ def fund(
 ) -> Wallet:
     """Add credits to a wallet, in its own unit, once per key."""
     wallet = find(transaction, name)
-    content = {"action": "fund", "wallet": name, "amount": str(amount)}
+    content = {"operation": "fund", "wallet": wallet.name, "amount": str(amount)}
     if idempotency.earlier_result(transaction, key, content) is not None:
         return wallet
     _check_funding(wallet, amount)
@@ -87,7 +88,8 @@ def fund(
 
 def find(transaction: Transaction, name: str) -> Wallet:
     """Return a wallet by its name or id; NotFoundError if there is none."""
-    row = transaction.row("SELECT * FROM wallet WHERE name = :name OR id = :name", name=name)
+    known = name if name.isascii() else ""
+    row = transaction.row("SELECT * FROM wallet WHERE name = :name OR id = :name", name=known)
     if row is None:
         raise NotFoundError(
             "wallet", name, hint=f"create it with: kling-ledger wallet create {name} --unit USD"
@@ -101,13 +103,15 @@ def every(transaction: Transaction) -> list[Wallet]:
 
 
 def _check_funding(wallet: Wallet, amount: Money) -> None:
+    if not isinstance(amount, Money):
+        raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('10 USD')")
     if amount.unit != wallet.unit:
         raise AmountError("unit", got=amount.unit, allowed=wallet.unit)
     if amount.micro <= 0:
         raise AmountError("amount", got=str(amount), allowed="more than nothing")
-    if wallet.posted.micro + amount.micro > MAX_MICRO:
+    if wallet.funded.micro + amount.micro > MAX_MICRO:
         largest = Money.from_micro(MAX_MICRO, wallet.unit)
-        raise AmountError("balance", got=str(amount), allowed=f"{largest} in one wallet")
+        raise AmountError("funding", got=str(amount), allowed=f"{largest} in one wallet in all")
 
 
 def _wallet(row: dict[str, Any]) -> Wallet:

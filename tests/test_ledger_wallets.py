@@ -1,0 +1,187 @@
+"""Wallets: created once, funded once per key, in their own unit, within what stays exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
+from kling_ledger.ledger import Ledger
+from kling_pricing.errors import AmountError
+from kling_pricing.money import MAX_MICRO, Money
+from tests.ledgers import unchanged, usd
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+LARGEST = Money.from_micro(MAX_MICRO, "USD")
+MILLIONTH = Money.from_micro(1, "USD")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(str(tmp_path / "ledger.sqlite"), clock=lambda: NOON, actor="ada") as opened:
+        opened.create_wallet("team", "USD")
+        yield opened
+
+
+def test_a_new_wallet_is_empty(ledger):
+    wallet = ledger.wallet("team")
+    assert {wallet.funded, wallet.posted, wallet.reserved, wallet.available, wallet.spent} == {
+        Money.zero("USD")
+    }
+
+
+def test_a_wallet_says_when_it_was_made_to_the_microsecond(ledger):
+    assert ledger.wallet("team").created_at == NOON
+
+
+def test_a_wallet_is_found_by_its_id_too(ledger):
+    wallet = ledger.wallet("team")
+    assert ledger.wallet(wallet.id) == wallet
+    assert wallet.id.startswith("wal_")
+
+
+def test_creating_a_wallet_again_gives_the_same_wallet(ledger):
+    with unchanged(ledger):
+        assert ledger.create_wallet("team", "USD") == ledger.wallet("team")
+
+
+def test_creating_a_funded_wallet_again_keeps_its_credits(ledger):
+    ledger.fund_wallet("team", usd("5"))
+    assert ledger.create_wallet("team", "USD").posted == usd("5")
+
+
+def test_creating_a_wallet_again_in_another_unit_names_the_unit(ledger):
+    with unchanged(ledger), pytest.raises(ConflictError) as caught:
+        ledger.create_wallet("team", "CNY")
+    assert (caught.value.field, caught.value.stored, caught.value.given) == ("unit", "USD", "CNY")
+
+
+def test_wallets_are_listed_by_name(ledger):
+    ledger.create_wallet("zoe", "CNY")
+    ledger.create_wallet("ada", "evolink-credit")
+    assert [wallet.name for wallet in ledger.wallets()] == ["ada", "team", "zoe"]
+
+
+def test_an_unknown_wallet_is_named_with_the_next_step(ledger):
+    with pytest.raises(NotFoundError, match="no wallet is called nobody") as caught:
+        ledger.wallet("nobody")
+    assert "wallet create nobody" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", ["a", "team/film_1.cut-2", "9lives", "x" * 64])
+def test_a_name_of_letters_digits_and_marks_is_accepted(ledger, name):
+    assert ledger.create_wallet(name, "USD").name == name
+
+
+@pytest.mark.parametrize("name", ["", " ", "-a", "/a", "two words", "tab\t", "a\n", "é", "x" * 65])
+def test_another_name_is_refused(ledger, name):
+    with unchanged(ledger), pytest.raises(ConfigError):
+        ledger.create_wallet(name, "USD")
+
+
+@pytest.mark.parametrize("unit", ["", "US D", "1USD", "u" * 33])
+def test_a_unit_that_cannot_be_one_is_refused(ledger, unit):
+    with unchanged(ledger), pytest.raises(AmountError):
+        ledger.create_wallet("other", unit)
+
+
+def test_funding_adds_up(ledger):
+    ledger.fund_wallet("team", usd("0.1"))
+    wallet = ledger.fund_wallet("team", usd("0.2"))
+    assert (wallet.funded, wallet.posted, wallet.available) == (usd("0.3"),) * 3
+
+
+def test_a_millionth_is_the_least_that_can_be_funded(ledger):
+    assert ledger.fund_wallet("team", MILLIONTH).posted == usd("0.000001")
+
+
+def test_funding_one_wallet_leaves_the_others_alone(ledger):
+    ledger.create_wallet("other", "USD")
+    ledger.fund_wallet("team", usd("5"))
+    assert ledger.wallet("other").posted == usd("0")
+
+
+def test_funding_in_another_unit_is_refused(ledger):
+    with unchanged(ledger), pytest.raises(AmountError, match="unit: got 'CNY', allowed: USD"):
+        ledger.fund_wallet("team", Money(Decimal(1), "CNY"))
+
+
+@pytest.mark.parametrize("amount", ["0", "-0", "-0.000001", "-5"])
+def test_funding_nothing_or_less_is_refused(ledger, amount):
+    with unchanged(ledger), pytest.raises(AmountError, match="more than nothing"):
+        ledger.fund_wallet("team", usd(amount))
+
+
+def test_funding_an_unknown_wallet_is_refused(ledger):
+    with unchanged(ledger), pytest.raises(NotFoundError):
+        ledger.fund_wallet("nobody", usd("1"))
+
+
+@pytest.mark.parametrize("amount", [0.1, 1.0, 5, "5"])
+def test_an_amount_that_is_no_decimal_never_becomes_money(amount):
+    with pytest.raises(AmountError, match="never a float"):
+        Money(amount, "USD")
+
+
+@pytest.mark.parametrize("amount", ["0.0000001", "NaN", "Infinity", "-Infinity"])
+def test_an_amount_that_millionths_do_not_hold_never_becomes_money(amount):
+    with pytest.raises(AmountError):
+        usd(amount)
+
+
+def test_the_largest_amount_is_funded_exactly(ledger):
+    assert ledger.fund_wallet("team", LARGEST).posted.micro == 2**53 - 1
+
+
+def test_a_millionth_past_the_largest_amount_never_becomes_money():
+    with pytest.raises(AmountError, match=r"at most 9007199254\.740991"):
+        usd("9007199254.740992")
+
+
+def test_a_balance_may_reach_the_largest_amount(ledger):
+    ledger.fund_wallet("team", LARGEST - MILLIONTH)
+    assert ledger.fund_wallet("team", MILLIONTH).posted == LARGEST
+
+
+def test_a_balance_may_not_pass_the_largest_amount(ledger):
+    ledger.fund_wallet("team", LARGEST)
+    with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
+        ledger.fund_wallet("team", MILLIONTH)
+
+
+def test_the_largest_amount_can_be_reserved_and_charged(ledger):
+    ledger.fund_wallet("team", LARGEST)
+    reservation = ledger.reserve("team", LARGEST)
+    ledger.mark_submitting(reservation.id)
+    ledger.mark_submitted(reservation.id, "task-1")
+    ledger.commit(reservation.id, LARGEST)
+    assert (ledger.wallet("team").posted, ledger.wallet("team").spent) == (usd("0"), LARGEST)
+    assert ledger.verify().is_clean
+
+
+def test_a_wallet_keeps_its_credits_when_the_ledger_is_opened_again(ledger):
+    ledger.fund_wallet("team", usd("7.198201"))
+    with Ledger(ledger.database.url) as again:
+        assert again.wallet("team") == ledger.wallet("team")
+
+
+def test_a_wallet_cannot_take_the_id_of_another_as_its_name(ledger):
+    with unchanged(ledger), pytest.raises(ConfigError):
+        ledger.create_wallet(ledger.wallet("team").id, "USD")
+
+
+@pytest.mark.parametrize("amount", [1.5, "1 USD", None])
+def test_only_money_can_be_funded_or_reserved(ledger, amount):
+    with unchanged(ledger), pytest.raises(AmountError):
+        ledger.fund_wallet("team", amount)
+    with unchanged(ledger), pytest.raises(AmountError):
+        ledger.reserve("team", amount)
+
+
+def test_a_wallet_is_funded_once_per_key_by_name_and_by_id(ledger):
+    ledger.fund_wallet("team", usd("1"), key="k")
+    assert ledger.fund_wallet(ledger.wallet("team").id, usd("1"), key="k").funded == usd("1")

@@ -1,0 +1,455 @@
+"""quote(): the published tables to the last digit, and a refusal for everything else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kling_pricing import (
+    AmountError,
+    Clip,
+    ClipError,
+    Money,
+    NoPriceError,
+    Quote,
+    bundled_book,
+    quote,
+    read_book,
+)
+from tests.ledgers import usd
+
+AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+EVOLINK_TEXT = "kling-v3-text-to-video"
+EVOLINK_IMAGE = "kling-v3-image-to-video"
+
+# Per second: resolution, sound, credits, dollars at 72 credits each.
+# Source: https://evolink.ai/zh/kling-3, checked 2026-11-20; 7.1982 / 72 = 0.099975.
+EVOLINK_TABLE = [
+    ("720p", False, "5.4", "0.075"),
+    ("720p", True, "8.1", "0.1125"),
+    ("1080p", False, "7.1982", "0.099975"),
+    ("1080p", True, "10.8", "0.15"),
+]
+
+# Per second: resolution, sound, dollars.
+# Source: https://github.com/runapi-ai/mcp/blob/cdc4e95c4861e9c8d123177d0166285fd9f1d347/data/pricing.json,
+# checked 2026-11-20.
+RUNAPI_TABLE = [
+    ("720p", False, "0.07"),
+    ("720p", True, "0.10"),
+    ("1080p", False, "0.09"),
+    ("1080p", True, "0.135"),
+    ("4k", False, "0.335"),
+    ("4k", True, "0.335"),
+]
+LENGTHS = range(3, 16)
+
+
+def runapi(seconds: int | Decimal | None = 5, **more: Any) -> Clip:
+    said = {"resolution": "1080p", "sound": True, **more}
+    return Clip(provider="runapi", model="kling-3.0", seconds=seconds, **said)
+
+
+def evolink(seconds: int | Decimal | None = 5, **more: Any) -> Clip:
+    said = {"model": EVOLINK_TEXT, "resolution": "720p", "sound": False, **more}
+    return Clip(provider="evolink", seconds=seconds, **said)
+
+
+def priced(clip: Clip) -> Quote:
+    return quote(clip, at=AT)
+
+
+def credits_of(amount: str) -> Money:
+    return Money(Decimal(amount), "evolink-credit")
+
+
+# --- the published tables -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("resolution", "sound", "per_second", "dollars"), EVOLINK_TABLE)
+def test_evolinks_table_is_met_exactly(resolution: str, sound: bool, per_second: str, dollars: str):
+    answer = priced(evolink(resolution=resolution, sound=sound))
+    assert answer.price == Decimal(per_second)
+    assert answer.unit == "evolink-credit"
+    assert answer.usd_price == usd(dollars)
+
+
+@pytest.mark.parametrize(("resolution", "sound", "per_second"), RUNAPI_TABLE)
+def test_runapis_table_is_met_exactly(resolution: str, sound: bool, per_second: str):
+    answer = priced(runapi(resolution=resolution, sound=sound))
+    assert answer.price == Decimal(per_second)
+    assert answer.unit == "USD"
+    assert answer.usd_price == usd(per_second)
+
+
+@pytest.mark.parametrize(("row", "seconds"), list(product(EVOLINK_TABLE, LENGTHS)))
+def test_evolink_charges_every_whole_second_at_the_rate(
+    row: tuple[str, bool, str, str], seconds: int
+):
+    resolution, sound, per_second, dollars = row
+    answer = priced(evolink(seconds, resolution=resolution, sound=sound))
+    assert answer.amount == Money(Decimal(per_second) * seconds, "evolink-credit")
+    assert answer.usd == Money(Decimal(dollars) * seconds, "USD")
+
+
+@pytest.mark.parametrize(("row", "seconds"), list(product(RUNAPI_TABLE, LENGTHS)))
+def test_runapi_charges_every_whole_second_at_the_rate(row: tuple[str, bool, str], seconds: int):
+    resolution, sound, per_second = row
+    answer = priced(runapi(seconds, resolution=resolution, sound=sound))
+    assert answer.amount == Money(Decimal(per_second) * seconds, "USD")
+    assert answer.usd == answer.amount
+
+
+def test_five_seconds_of_1080p_with_sound_cost_67_and_a_half_cents_at_runapi():
+    assert priced(runapi(5)).amount == usd("0.675")
+
+
+def test_five_seconds_of_720p_cost_27_credits_at_evolink():
+    answer = priced(evolink(5))
+    assert (answer.amount, answer.usd) == (credits_of("27"), usd("0.375"))
+
+
+def test_fifteen_seconds_of_1080p_are_not_rounded_to_the_price_that_the_page_shows():
+    answer = priced(evolink(15, resolution="1080p"))
+    assert answer.amount == credits_of("107.973")
+    assert answer.usd == usd("1.499625")
+
+
+def test_1080p_with_sound_is_its_own_cell_and_no_product_of_two_factors():
+    assert priced(evolink(1, resolution="1080p", sound=True)).price == Decimal("10.8")
+
+
+def test_a_clip_from_an_image_costs_what_a_clip_from_a_text_costs_at_evolink():
+    image = evolink(model=EVOLINK_IMAGE, action="image_to_video", resolution="1080p")
+    assert priced(image).amount == credits_of("35.991")
+
+
+def test_4k_costs_the_same_with_and_without_sound_at_runapi():
+    assert priced(runapi(resolution="4k", sound=True)).amount == usd("1.675")
+    assert priced(runapi(resolution="4k", sound=False)).amount == usd("1.675")
+
+
+# --- seconds --------------------------------------------------------------------------------
+
+
+def test_a_one_second_clip_is_billed_as_three():
+    answer = priced(runapi(1))
+    assert answer.billed_seconds == 3
+    assert answer.amount == usd("0.405")
+    assert [line.quantity for line in answer.lines] == [1, 2]
+
+
+def test_a_two_second_clip_is_billed_as_three():
+    answer = priced(runapi(2))
+    assert answer.billed_seconds == 3
+    assert [line.amount for line in answer.lines] == [Decimal("0.27"), Decimal("0.135")]
+    assert answer.lines[1].label == "billing minimum of 3 seconds"
+
+
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_a_clip_below_the_minimum_warns_of_the_bill_and_of_the_refusal(seconds: int):
+    bill, refusal = priced(evolink(seconds)).warnings
+    assert bill == f"{seconds} s is billed as 3 s: EvoLink bills at least 3 s"
+    assert refusal == f"a request for {seconds} s would be refused: EvoLink takes 3 to 15 s"
+
+
+@pytest.mark.parametrize("seconds", [3, 4, 15])
+def test_a_clip_of_at_least_three_seconds_is_one_line_without_a_warning(seconds: int):
+    answer = priced(runapi(seconds))
+    assert answer.billed_seconds == seconds
+    assert len(answer.lines) == 1
+    assert answer.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "seconds", [16, 100, Decimal(16), Decimal("5.5"), Decimal("2.5"), Decimal("0.5")]
+)
+def test_more_than_fifteen_seconds_or_a_part_of_one_is_refused(seconds: int | Decimal):
+    with pytest.raises(ClipError, match=r"seconds: .*allowed: whole seconds, 3 to 15") as refused:
+        priced(runapi(seconds))
+    assert [problem.path for problem in refused.value.problems] == ["seconds"]
+
+
+def test_whole_seconds_may_be_written_with_a_point():
+    assert priced(runapi(Decimal("5.0"))) == priced(runapi(5))
+    assert priced(runapi(Decimal("5.0"))).as_dict()["seconds"] == 5
+
+
+def test_a_range_and_a_billing_minimum_of_their_own_are_kept_apart():
+    answer = quote(tiny(3), at=AT, book=read_book(TINY, name="tiny"))
+    assert answer.billed_seconds == 4
+    assert answer.warnings == ("3 s is billed as 4 s: Tiny bills at least 4 s",)
+
+
+def test_a_line_says_what_it_counts():
+    (line,) = priced(runapi(5)).lines
+    assert line.label == "1080p with sound"
+    assert (line.quantity, line.per) == (Decimal(5), "second")
+    assert line.unit_price == Decimal("0.135")
+    assert line.amount == Decimal("0.675")
+
+
+# --- what has no price ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_evolink_lists_no_4k_and_the_refusal_names_what_is_known(sound: bool):
+    with pytest.raises(NoPriceError, match="evolink kling-v3-text-to-video at 4k") as unknown:
+        priced(evolink(resolution="4k", sound=sound))
+    assert unknown.value.known == (
+        "720p without sound",
+        "720p with sound",
+        "1080p without sound",
+        "1080p with sound",
+    )
+
+
+def test_an_unknown_model_has_no_price():
+    with pytest.raises(NoPriceError, match=r"runapi kling-9; known: kling-3\.0"):
+        priced(Clip("runapi", "kling-9", seconds=5, resolution="720p", sound=False))
+
+
+def test_an_unknown_provider_has_no_price():
+    with pytest.raises(NoPriceError, match=r"provider nobody; known: .*evolink.*runapi"):
+        priced(Clip("nobody", "kling-3.0", seconds=5, resolution="720p", sound=False))
+
+
+def test_an_action_that_is_not_listed_has_no_price():
+    with pytest.raises(NoPriceError, match=r"runapi kling-3\.0 motion_control; known: text_to_"):
+        priced(runapi(action="motion_control"))
+
+
+@pytest.mark.parametrize(
+    ("clip", "first_day"),
+    [
+        (runapi(), datetime(2026, 6, 3, tzinfo=UTC)),
+        (evolink(), datetime(2026, 11, 20, tzinfo=UTC)),
+    ],
+    ids=["runapi", "evolink"],
+)
+def test_nothing_has_a_price_before_its_first_rate(clip: Clip, first_day: datetime):
+    assert quote(clip, at=first_day).at == first_day
+    with pytest.raises(NoPriceError, match=f"known: from {first_day.date()}"):
+        quote(clip, at=first_day - MICROSECOND)
+
+
+def test_a_missing_sound_is_asked_for_and_never_assumed():
+    with pytest.raises(ClipError, match="sound: got nothing"):
+        priced(runapi(sound=None))
+
+
+def test_a_missing_resolution_and_sound_are_asked_for_at_once():
+    with pytest.raises(ClipError) as refused:
+        priced(runapi(resolution=None, sound=None))
+    assert [problem.path for problem in refused.value.problems] == ["resolution", "sound"]
+    assert refused.value.problems[0].allowed == "1080p, 4k, 720p"
+
+
+def test_a_missing_length_is_asked_for():
+    with pytest.raises(ClipError, match="seconds: got nothing, allowed: whole seconds, 3 to 15"):
+        priced(runapi(None))
+
+
+def test_a_price_that_no_ledger_could_hold_is_refused():
+    book = read_book(TINY.replace('"2.5"', '"9007199254.740991"'), name="tiny")
+    with pytest.raises(AmountError, match="at most"):
+        quote(tiny(4), at=AT, book=book)
+
+
+# --- a book of one's own --------------------------------------------------------------------
+
+TINY = """
+format = 1
+provider = "tiny"
+name = "Tiny"
+unit = "tiny-credit"
+[sources.page]
+url = "https://tiny.example"
+checked = 2026-01-31
+evidence = "user"
+[[rates]]
+id = "one"
+models = { m = ["text_to_video"] }
+from = 2026-01-01
+source = "page"
+note = "a remark"
+per = "second"
+dimensions = ["resolution"]
+request = { min_s = 2, max_s = 20 }
+billing = { min_s = 4 }
+[rates.prices]
+720p = "2.5"
+"""
+
+
+def tiny(seconds: int) -> Clip:
+    return Clip("tiny", "m", seconds=seconds, resolution="720p")
+
+
+def test_a_book_of_ones_own_is_used_where_it_is_given():
+    book = read_book(TINY, name="tiny")
+    answer = quote(tiny(10), at=AT, book=book)
+    assert answer.amount == Money(Decimal(25), "tiny-credit")
+    assert answer.rate.book_digest == book.digest
+
+
+def test_what_the_price_does_not_depend_on_need_not_be_said():
+    assert tiny(10).sound is None
+    assert quote(tiny(10), at=AT, book=read_book(TINY, name="tiny")).lines[0].label == "720p"
+
+
+def test_dollars_that_nobody_knows_are_null_and_not_zero():
+    answer = quote(tiny(10), at=AT, book=read_book(TINY, name="tiny"))
+    assert (answer.usd, answer.usd_price) == (None, None)
+    assert (answer.as_dict()["usd"], answer.as_dict()["rate_usd"]) == (None, None)
+
+
+# --- the answer as a value ------------------------------------------------------------------
+
+
+def test_a_quote_is_written_in_full():
+    assert priced(runapi(2)).as_dict() == {
+        "provider": "runapi",
+        "model": "kling-3.0",
+        "action": "text_to_video",
+        "seconds": 2,
+        "billed_seconds": 3,
+        "resolution": "1080p",
+        "sound": True,
+        "unit": "USD",
+        "rate": "0.135",
+        "rate_usd": "0.135",
+        "amount": "0.405",
+        "usd": "0.405",
+        "evidence": "published",
+        "source": priced(runapi()).rate.source.url,
+        "checked": "2026-11-20",
+        "note": priced(runapi()).rate.note,
+        "book": bundled_book("runapi").digest,
+        "rate_id": "kling-3.0",
+        "at": "2026-11-21T12:00:00+00:00",
+        "lines": [
+            {
+                "label": "1080p with sound",
+                "quantity": "2",
+                "per": "second",
+                "unit_price": "0.135",
+                "amount": "0.27",
+            },
+            {
+                "label": "billing minimum of 3 seconds",
+                "quantity": "1",
+                "per": "second",
+                "unit_price": "0.135",
+                "amount": "0.135",
+            },
+        ],
+        "warnings": [
+            "2 s is billed as 3 s: RunAPI bills at least 3 s",
+            "a request for 2 s would be refused: RunAPI takes 3 to 15 s",
+        ],
+    }
+
+
+def test_a_quote_goes_through_json_unchanged():
+    answer = priced(evolink(2)).as_dict()
+    assert json.loads(json.dumps(answer)) == answer
+
+
+def test_a_quote_names_its_source_and_the_day_it_was_read():
+    source = priced(evolink()).rate.source
+    assert source.url == "https://evolink.ai/zh/kling-3"
+    assert (source.checked, source.evidence) == (date(2026, 11, 20), "published")
+
+
+def test_equal_questions_have_equal_answers():
+    assert priced(runapi(5)) == priced(runapi(5))
+    assert priced(runapi(5)) != priced(runapi(6))
+    assert priced(runapi(5)) != quote(runapi(5), at=AT + MICROSECOND)
+
+
+def test_one_instant_in_two_time_zones_is_one_answer():
+    east = AT.astimezone(timezone(timedelta(hours=8)))
+    assert quote(runapi(5), at=east) == priced(runapi(5))
+
+
+def test_a_quote_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        priced(runapi()).billed_seconds = 1  # type: ignore[misc]
+
+
+# --- for every clip -------------------------------------------------------------------------
+
+runapi_cells = st.sampled_from([(resolution, sound) for resolution, sound, _ in RUNAPI_TABLE])
+evolink_cells = st.sampled_from([(resolution, sound) for resolution, sound, *_ in EVOLINK_TABLE])
+payable = st.builds(
+    lambda cell, seconds: runapi(seconds, resolution=cell[0], sound=cell[1]),
+    runapi_cells,
+    st.integers(1, 15),
+) | st.builds(
+    lambda cell, seconds: evolink(seconds, resolution=cell[0], sound=cell[1]),
+    evolink_cells,
+    st.integers(1, 15),
+)
+
+
+@given(payable)
+def test_the_lines_always_add_up_to_the_amount(clip: Clip):
+    answer = priced(clip)
+    assert sum(line.amount for line in answer.lines) == answer.amount.amount
+    assert sum(line.quantity for line in answer.lines) == answer.billed_seconds
+    for line in answer.lines:
+        assert line.amount == line.quantity * line.unit_price
+
+
+@given(payable)
+def test_every_amount_is_a_plain_string_and_above_zero(clip: Clip):
+    answer = priced(clip).as_dict()
+    amounts = [answer[key] for key in ("rate", "rate_usd", "amount", "usd")]
+    amounts += [
+        line[key] for line in answer["lines"] for key in ("quantity", "unit_price", "amount")
+    ]
+    for amount in amounts:
+        assert isinstance(amount, str)
+        assert "E" not in amount.upper()
+        assert Decimal(amount) > 0
+
+
+@given(payable)
+def test_one_second_more_never_costs_less(clip: Clip):
+    if clip.seconds != 15:
+        longer = replace(clip, seconds=(clip.seconds or 0) + 1)
+        assert priced(longer).amount >= priced(clip).amount
+
+
+@given(payable)
+def test_a_clip_below_the_minimum_costs_what_the_minimum_costs(clip: Clip):
+    minimum = replace(clip, seconds=max(3, int(clip.seconds or 0)))
+    assert priced(clip).amount == priced(minimum).amount
+
+
+# --- purity ---------------------------------------------------------------------------------
+
+
+def test_prices_load_no_database_no_network_and_no_tables():
+    foreign = (
+        "sqlmodel sqlalchemy pandas numpy httpx requests runapi click kling_ledger kling_reports"
+    )
+    program = (
+        "import sys, kling_pricing, kling_pricing.requests;"
+        "print([name for name in sys.argv[1:] if name in sys.modules])"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, *foreign.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"
