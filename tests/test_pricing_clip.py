@@ -92,14 +92,14 @@ def test_any_other_action_is_refused(action: Any):
 def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(ClipError) as refused:
         clip(seconds=0, resolution="8k", sound="on", action="sing")
-    assert paths(refused.value) == ["seconds", "resolution", "sound", "action"]
+    assert paths(refused.value) == ["action", "seconds", "resolution", "sound"]
 
 
 def test_a_refusal_says_the_value_as_json_writes_it():
     with pytest.raises(ClipError) as refused:
         clip(seconds=True, resolution="8k")
     assert str(refused.value) == (
-        "seconds: got true, allowed: a number of seconds above 0; "
+        "seconds: got true, allowed: a number of seconds above 0, a day at most; "
         'resolution: got "8k", allowed: 720p, 1080p, 4k'
     )
 

@@ -105,7 +105,7 @@ def test_money_cannot_be_changed():
     ids=["+", "-", "<", "<=", ">", ">="],
 )
 def test_amounts_of_two_units_never_meet(operation: Callable[[Money, Money], object]):
-    with pytest.raises(AmountError, match="unit: got 'CNY', allowed: USD"):
+    with pytest.raises(AmountError, match='unit: got "CNY", allowed: USD'):
         operation(usd("1"), cny("1"))
 
 
@@ -316,7 +316,7 @@ def test_a_number_is_read_as_it_was_written(value: object, read: str):
 
 @pytest.mark.parametrize("value", [None, True, False, [], {}, b"1", "", "x", "1,5", "0x10", 1j])
 def test_what_is_no_number_is_refused(value: object):
-    with pytest.raises(AmountError, match="a number"):
+    with pytest.raises(AmountError, match="a finite number"):
         read_decimal(value)
 
 

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from kling_pricing.book import Rate
-from kling_pricing.book_format import bundled_book
+from kling_pricing.library import bundled_book
 from kling_pricing.quote import Quote
 
 _KEYS: Final[Mapping[str, str]] = {"sound": "enable_sound", "resolution": "output_resolution"}
@@ -63,10 +63,10 @@ def instant(at: datetime) -> str:
 
 
 def _rows(at: datetime) -> Iterator[dict[str, Any]]:
-    for (model, action), dated in sorted(bundled_book("runapi").rates.items()):
-        for rate in dated:
-            if rate.is_valid_at(at):
-                yield _row(rate, model, action)
+    for (model, action), dated in sorted(bundled_book("runapi").offers.items()):
+        for offer in dated:
+            if offer.rate.valid.is_valid_at(at):
+                yield _row(offer.rate, model, action)
 
 
 def _row(rate: Rate, model: str, action: str) -> dict[str, Any]:

@@ -56,6 +56,15 @@ def billed_seconds(clip: Clip, rate: Rate) -> Billed:
     return Billed(seconds, seconds, seconds)
 
 
+def missing_length(clip: Clip, rate: Rate) -> list[Problem]:
+    """Return the problem of a clip that does not say how long it is, where that matters."""
+    try:
+        billed_seconds(clip, rate)
+    except ClipError as error:
+        return [problem for problem in error.problems if problem.got is MISSING]
+    return []
+
+
 def _billable(clip: Clip, rate: Rate) -> Seconds:
     """Return the seconds that count, before they are rounded and clamped."""
     count = rate.billing.count

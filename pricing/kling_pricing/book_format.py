@@ -6,6 +6,7 @@ is silently wrong. pricing/README.md teaches the format to somebody who never sa
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Self
@@ -48,20 +49,18 @@ ANY: Final = "any"
 """The word for every value of a dimension that makes no difference to the price, said or not."""
 
 _MAX_DECIMALS: Final = 12
+_PLAIN: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,40})?")
 
 
 def written_decimal(value: object) -> Decimal:
     """Read a positive number that was written as text; ValueError for anything else."""
     if not isinstance(value, str):
         raise ValueError("write the number as a string in quotes: a float would change it")
-    try:
-        number = Decimal(value)
-        exponent = number.as_tuple().exponent
-    except ArithmeticError:
-        raise ValueError(f"{value!r} is no number") from None
-    if not isinstance(exponent, int):
+    if not _PLAIN.fullmatch(value):
         raise ValueError(f"{value!r} is no number")
-    if number <= 0 or number >= 10**9 or exponent < -_MAX_DECIMALS:
+    number = Decimal(value)
+    decimals = len(value.partition(".")[2])
+    if number <= 0 or number >= 10**9 or decimals > _MAX_DECIMALS:
         raise ValueError(
             f"{value!r} is not above 0, below 10^9, with {_MAX_DECIMALS} decimals at most"
         )
@@ -167,6 +166,8 @@ class BillingEntry(Entry):
     def _says_how_long_the_output_may_be(self) -> Self:
         if (self.count == "produced") != bool(self.output):
             raise ValueError('output goes with count = "produced", and that needs it')
+        if self.max_s is not None and self.min_s > self.max_s:
+            raise ValueError("min_s is above max_s")
         return self
 
 
@@ -210,15 +211,25 @@ class ModelEntry(Entry):
     fixed: Options = {}
 
 
+def _as_entry(written: object) -> object:
+    return {"actions": written} if isinstance(written, list) else written
+
+
+Model = Annotated[
+    ModelEntry, BeforeValidator(_as_entry, json_schema_input_type=list[Action] | ModelEntry)
+]
+"""A model that fixes nothing may be written as the list of its actions alone."""
+
+
 class RateEntry(DatedEntry):
     """One dated price table."""
 
     family: Annotated[str, Field(min_length=1, description="the model in neutral words: kling-3.0")]
-    models: Annotated[dict[str, list[Action] | ModelEntry], Field(min_length=1)]
+    models: Annotated[dict[str, Model], Field(min_length=1)]
     per: Per
     block_s: Length | None = None
     dimensions: list[str] = []
-    base: Number = Decimal(1)
+    base: Number | None = None
     prices: Table | None = None
     multipliers: Table | None = None
     request: LengthsEntry | None = None
@@ -232,8 +243,8 @@ class RateEntry(DatedEntry):
     def _has_one_table(self) -> Self:
         if (self.prices is None) == (self.multipliers is None):
             raise ValueError("give either prices, or base and multipliers")
-        if self.prices is not None and "base" in self.model_fields_set:
-            raise ValueError("base goes with multipliers: prices are whole")
+        if (self.multipliers is None) != (self.base is None):
+            raise ValueError("base goes with multipliers, and they with base: prices are whole")
         return self
 
     @model_validator(mode="after")
@@ -258,7 +269,7 @@ class RateEntry(DatedEntry):
 class BookEntry(Entry):
     """A whole price book: one provider, one unit, its sources, conversions and rates."""
 
-    format: Literal[1]
+    format: Annotated[int, Field(ge=1, le=1)]
     provider: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     name: Annotated[str, Field(min_length=1)]
     unit: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]

@@ -159,13 +159,10 @@ class _Builder:
         )
 
     def _offer(self, entry: written.RateEntry, rate: Rate) -> None:
-        for model, listed in entry.models.items():
-            known = listed if isinstance(listed, written.ModelEntry) else None
-            actions = known.actions if known else listed
-            for action in actions:
-                fixed = known.fixed if known else {}
-                adjusts = bool(fixed or rate.defaults or rate.forced)
-                self.offers[model, str(action)].append(Offer(rate, fixed, adjusts))
+        for model, made in entry.models.items():
+            adjusts = bool(made.fixed or rate.defaults or rate.forced)
+            for action in made.actions:
+                self.offers[model, action].append(Offer(rate, made.fixed, adjusts))
 
     def _conversions(self) -> Iterator[Conversion]:
         for index, entry in enumerate(self.entries.conversions):
@@ -226,7 +223,7 @@ class _Builder:
         label = "prices" if entry.prices is not None else "multipliers"
         table = entry.prices if entry.prices is not None else entry.multipliers
         found = self._cells(table, tuple(entry.dimensions), f"{key}.{label}")
-        prices = {cell: entry.base * number for cell, number in found}
+        prices = {cell: (entry.base or 1) * number for cell, number in found}
         if not prices:
             raise BookError(self.name, f"{key}.{label}", "the table is empty")
         return prices

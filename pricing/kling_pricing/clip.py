@@ -80,8 +80,9 @@ def _one_of(*words: str, optional: bool = False) -> _Rule:
     )
 
 
+_DAY_S: Final = 86_400
 _LENGTH: Final = _Rule(
-    lambda value: value is None or _is_length(value), "a number of seconds above 0"
+    lambda value: value is None or _is_length(value), "a number of seconds above 0, a day at most"
 )
 _FLAG: Final = _Rule(lambda value: isinstance(value, bool), "true or false")
 _TEXT: Final = _Rule(lambda value: isinstance(value, str) and value != "", "a name")
@@ -119,9 +120,10 @@ def _problems(clip: Clip) -> list[Problem]:
 
 
 def _is_length(seconds: object) -> bool:
-    if isinstance(seconds, int):
-        return seconds > 0 and not isinstance(seconds, bool)
-    return isinstance(seconds, Decimal) and seconds.is_finite() and seconds > 0
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, Decimal)):
+        return False
+    is_number = isinstance(seconds, int) or seconds.is_finite()
+    return is_number and 0 < seconds <= _DAY_S
 
 
 def option_problem(name: str, value: object) -> str | None:

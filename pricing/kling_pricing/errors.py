@@ -47,7 +47,7 @@ class AmountError(PricingError):
     code = "amount"
 
     def __init__(self, problem: str, *, got: object, allowed: str) -> None:
-        super().__init__(f"{problem}: got {got!r}, allowed: {allowed}")
+        super().__init__(f"{problem}: got {_shown(got)}, allowed: {allowed}")
         self.got = got
         self.allowed = allowed
 
@@ -126,5 +126,8 @@ def _shown(value: object) -> str:
         return "true" if value else "false"
     if value is None:
         return "null"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"a number of about {value.bit_length() * 3 // 10} digits"
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -16,7 +16,6 @@ from decimal import (
     Context,
     Decimal,
     Inexact,
-    InvalidOperation,
     localcontext,
 )
 from typing import Final, Literal
@@ -43,6 +42,7 @@ _MILLIONTH: Final = Decimal("0.000001")
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
 _WRITTEN: Final = re.compile(
     r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*([A-Za-z][A-Za-z0-9-]*)?\s*"
 )
@@ -61,7 +61,7 @@ class Money:
 
     def __post_init__(self) -> None:
         to_micro(self.amount)
-        if not _UNIT.fullmatch(self.unit):
+        if not (isinstance(self.unit, str) and _UNIT.fullmatch(self.unit)):
             raise AmountError("unit", got=self.unit, allowed="a name such as USD or crun-credit")
 
     @classmethod
@@ -110,6 +110,8 @@ class Money:
         return f"{plain(self.amount)} {self.unit}"
 
     def _same_unit(self, other: Money) -> Money:
+        if not isinstance(other, Money):
+            raise AmountError("amount", got=other, allowed=f"money in {self.unit}")
         if other.unit != self.unit:
             raise AmountError("unit", got=other.unit, allowed=self.unit)
         return other
@@ -121,6 +123,9 @@ def to_micro(amount: Decimal) -> int:
         raise AmountError("amount", got=amount, allowed="a Decimal, never a float")
     if not amount.is_finite():
         raise AmountError("amount", got=str(amount), allowed="a finite number")
+    if amount.adjusted() > 20:
+        largest = plain(from_micro(MAX_MICRO))
+        raise AmountError("amount", got=str(amount), allowed=f"at most {largest}")
     try:
         scaled = _NO_LOSS.multiply(amount, MICRO_PER_UNIT)
     except Inexact:
@@ -156,12 +161,11 @@ def read_decimal(value: object) -> Decimal:
     A JSON float is read by its shortest writing, which is what was sent: 0.675 is 0.675.
     Raises AmountError for anything else, and for NaN and infinity.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
-        raise AmountError("amount", got=value, allowed="a number")
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise AmountError("amount", got=value, allowed="a number") from None
+    written = str(value).strip() if isinstance(value, (float, str)) else value
+    is_number = isinstance(written, (int, Decimal)) and not isinstance(written, bool)
+    if not is_number and not (isinstance(written, str) and _NUMBER.fullmatch(written)):
+        raise AmountError("amount", got=value, allowed="a finite number")
+    number = Decimal(written)
     if not number.is_finite():
         raise AmountError("amount", got=value, allowed="a finite number")
     return number

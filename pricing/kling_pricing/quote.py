@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from kling_pricing.billing import Billed, Line, billed_seconds, lines_of
+from kling_pricing.billing import Billed, Line, billed_seconds, lines_of, missing_length
 from kling_pricing.book import Offer, Options, PriceBook, Rate
 from kling_pricing.clip import Clip, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
@@ -65,6 +65,16 @@ class Quote(NamedTuple):
         return self._in_usd(self.amount.amount)
 
     @property
+    def usd_price(self) -> Money | None:
+        """What one `per` costs in US dollars; None where no conversion is known."""
+        return self._in_usd(self.price)
+
+    @property
+    def billed_seconds(self) -> Seconds | None:
+        """The seconds that the amount is for; None where it does not depend on them."""
+        return self.billed.high
+
+    @property
     def lines(self) -> tuple[Line, ...]:
         """The line items: what was asked for, then what each rule of the provider adds."""
         return lines_of(self.rate, self.priced, self.price, self.billed.high)
@@ -94,13 +104,13 @@ class Quote(NamedTuple):
             "model": clip.model,
             "action": clip.action,
             "seconds": _number(clip.seconds),
-            "billed_seconds": _number(self.billed.high),
+            "billed_seconds": _number(self.billed_seconds),
             "resolution": clip.resolution,
             "sound": clip.sound,
             "unit": self.unit,
             "per": rate.per,
             "rate": plain(self.price),
-            "rate_usd": _plain_or_none(self._in_usd(self.price)),
+            "rate_usd": _plain_or_none(self.usd_price),
             "amount": plain(self.amount.amount),
             "low": plain(self.low.amount),
             "expected": plain(self.expected.amount),
@@ -138,6 +148,10 @@ def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
     rate is known: never zero, never the nearest rate.
     """
     book = book or bundled_book(clip.provider)
+    if book.provider != clip.provider:
+        raise ClipError([Problem("provider", clip.provider, f"{book.provider}, whose book it is")])
+    if at.tzinfo is None:
+        raise ClipError([Problem("at", at.isoformat(), "an instant with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
     priced, notes = _adjusted(clip, offer) if offer.adjusts else (clip, ())
@@ -191,9 +205,13 @@ def _changes(clip: Clip, options: Options) -> Options:
 
 
 def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
-    unsaid = [name for name in rate.dimensions if getattr(clip, name) is None]
-    if unsaid:
-        return ClipError([Problem(name, MISSING, _listed(rate, name)) for name in unsaid])
+    problems = [
+        Problem(name, MISSING, _listed(rate, name))
+        for name in rate.dimensions
+        if getattr(clip, name) is None
+    ]
+    if problems:
+        return ClipError([*problems, *missing_length(clip, rate)])
     asked = f"{clip.provider} {clip.model} at {rate.described(clip)}"
     return NoPriceError(asked, known=[rate.in_words(cell) for cell in rate.prices])
 
