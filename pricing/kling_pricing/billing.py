@@ -52,30 +52,45 @@ def billed_seconds(clip: Clip, rate: Rate) -> Billed:
         return Billed(clip.seconds, clip.seconds, clip.seconds)
     if rate.billing.count == "produced":
         return _produced(clip, rate)
-    seconds = _counted(_billable(clip, rate), rate)
-    return Billed(seconds, seconds, seconds)
+    least, most = _billable(clip, rate)
+    low, high = _counted(least, rate), _counted(most, rate)
+    return Billed(low, high, high)
 
 
-def missing_length(clip: Clip, rate: Rate) -> list[Problem]:
-    """Return the problem of a clip that does not say how long it is, where that matters."""
+def length_problems(clip: Clip, rate: Rate) -> tuple[Problem, ...]:
+    """Return what is wrong with a clip's length, or that it is missing; nothing if it is right."""
     try:
         billed_seconds(clip, rate)
     except ClipError as error:
-        return [problem for problem in error.problems if problem.got is MISSING]
-    return []
+        return error.problems
+    return ()
 
 
-def _billable(clip: Clip, rate: Rate) -> Seconds:
-    """Return the seconds that count, before they are rounded and clamped."""
-    count = rate.billing.count
-    if count == "requested":
-        return _requested(clip, rate)
-    given = _required("input_seconds", clip.input_seconds, "the length of the video that goes in")
-    if count == "input":
-        return given
+def _billable(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
+    """Return the least and the most seconds that may count, before they are rounded and clamped."""
+    if rate.billing.count == "requested":
+        seconds = _requested(clip, rate)
+        return seconds, seconds
+    least, most = _input_seconds(clip, rate)
+    if rate.billing.count == "input":
+        return least, most
     output = _requested(clip, rate)
-    least = output * (rate.billing.times_output or 0)
-    return max(output + given, least)
+    floor = output * (rate.billing.times_output or 0)
+    return max(output + least, floor), max(output + most, floor)
+
+
+def _input_seconds(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
+    """Return how long the video that goes in is: what the clip says, or else what it may be."""
+    given, lengths, billing = clip.input_seconds, rate.input, rate.billing
+    if given is not None:
+        if lengths is not None and given not in lengths:
+            raise ClipError([Problem("input_seconds", given, str(lengths))])
+        return given, given
+    if lengths is not None:
+        return lengths.min_s, lengths.max_s
+    if billing.count == "input" and billing.max_s is not None:
+        return billing.min_s, billing.max_s
+    raise ClipError([Problem("input_seconds", MISSING, "the length of the video that goes in")])
 
 
 def _requested(clip: Clip, rate: Rate) -> Seconds:
@@ -89,20 +104,21 @@ def _check_length(clip: Clip, rate: Rate) -> None:
     lengths, seconds = rate.request, clip.seconds
     if lengths is None or seconds is None:
         return
-    is_covered = seconds < lengths.min_s and seconds <= rate.billing.min_s
-    is_whole = seconds == int(seconds) or rate.billing.round is not None
-    if not is_whole or not (seconds in lengths or is_covered):
+    is_whole = seconds == int(seconds)
+    is_covered = is_whole and seconds < lengths.min_s and seconds <= rate.billing.min_s
+    if not (seconds in lengths or is_covered):
         raise ClipError([Problem("seconds", seconds, str(lengths))])
 
 
 def _produced(clip: Clip, rate: Rate) -> Billed:
     lengths = _output_lengths(clip, rate)
     low, high = _counted(lengths.min_s, rate), _counted(lengths.max_s, rate)
-    given = clip.input_seconds
+    given = clip.seconds if clip.input_seconds is None else clip.input_seconds
     if given is None:
         return Billed(low, high, high)
-    if given not in lengths:
-        raise ClipError([Problem("input_seconds", given, str(lengths))])
+    if not lengths.min_s <= given <= lengths.max_s:
+        name = "seconds" if clip.input_seconds is None else "input_seconds"
+        raise ClipError([Problem(name, given, str(lengths))])
     # What comes out follows the video that goes in, and is taken to be no longer.
     as_given = _counted(given, rate)
     return Billed(low, as_given, as_given)

@@ -76,21 +76,28 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """A range of whole seconds, both ends allowed, or a few lengths and no other."""
+    """A range of seconds, both ends allowed, or a few lengths and no other.
+
+    Whole seconds, unless `parts` says that part seconds are taken too.
+    """
 
     min_s: int
     max_s: int
     one_of: tuple[int, ...] = ()
+    parts: bool = False
 
     def __contains__(self, seconds: object) -> bool:
         if self.one_of:
             return seconds in self.one_of
-        return isinstance(seconds, (int, Decimal)) and self.min_s <= seconds <= self.max_s
+        if not isinstance(seconds, (int, Decimal)) or not self.min_s <= seconds <= self.max_s:
+            return False
+        return self.parts or seconds == int(seconds)
 
     def __str__(self) -> str:
         if self.one_of:
             return " or ".join(str(seconds) for seconds in self.one_of) + " seconds"
-        return f"whole seconds, {self.min_s} to {self.max_s}"
+        whole = "" if self.parts else "whole "
+        return f"{whole}seconds, {self.min_s} to {self.max_s}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +172,14 @@ class Rounding:
 class Offer:
     """A model's id for an action, the dated rate that prices it, and what the id itself decides.
 
-    `adjusts` says that a clip may have to be changed before it is looked up.
+    `adjusts` says that a clip may have to be changed before it is looked up, `refuses` names the
+    options that nothing is known of here: asking for one cannot be priced.
     """
 
     rate: Rate
     fixed: Options
     adjusts: bool
+    refuses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +201,7 @@ class Rate:
     dimensions: tuple[str, ...]
     prices: Mapping[Cell, Decimal]
     request: Lengths | None
+    input: Lengths | None
     billing: Billing
     defaults: Options
     forced: tuple[Forced, ...]
@@ -209,6 +219,18 @@ class Rate:
     def described(self, clip: Clip) -> str:
         """Say in words where a clip stands in the table: `1080p with sound`."""
         return self.in_words(self.cell_of(clip))
+
+    @property
+    def cells_in_words(self) -> tuple[str, ...]:
+        """Say in words everything that the table lists, `any` as one."""
+        return tuple(self.in_words(cell) for cell in self.prices if not self._is_any(cell))
+
+    def _is_any(self, cell: Cell) -> bool:
+        """Whether a cell only spells out a value of an `any` that stands in the table as None."""
+        return any(
+            value is not None and (*cell[:place], None, *cell[place + 1 :]) in self.prices
+            for place, value in enumerate(cell)
+        )
 
     def in_words(self, cell: Cell) -> str:
         """Say in words where a price stands in the table."""

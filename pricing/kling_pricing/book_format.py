@@ -6,10 +6,9 @@ is silently wrong. pricing/README.md teaches the format to somebody who never sa
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,53 +17,20 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 
 from kling_pricing.book import Count, Evidence, Per
+from kling_pricing.book_builder import DIMENSIONS, Content, written_decimal
 from kling_pricing.clip import (
-    FRAMES,
-    ORIENTATIONS,
-    RESOLUTIONS,
     Action,
     OptionValue,
     option_problem,
 )
+from kling_pricing.errors import BookError
 from kling_pricing.money import RoundingMode
-
-DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
-    "resolution": {word: word for word in RESOLUTIONS},
-    "frames": {word: word for word in FRAMES},
-    "orientation": {word: word for word in ORIENTATIONS},
-    **{
-        name: {"off": False, "on": True}
-        for name in ("sound", "voice", "video_input", "multi_shot", "elements")
-    },
-    "seconds": {str(seconds): seconds for seconds in range(1, 61)},
-}
-"""The words that price tables are keyed by, and the value that each stands for."""
-
-ANY: Final = "any"
-"""The word for every value of a dimension that makes no difference to the price, said or not."""
-
-_MAX_DECIMALS: Final = 12
-_PLAIN: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,40})?")
-
-
-def written_decimal(value: object) -> Decimal:
-    """Read a positive number that was written as text; ValueError for anything else."""
-    if not isinstance(value, str):
-        raise ValueError("write the number as a string in quotes: a float would change it")
-    if not _PLAIN.fullmatch(value):
-        raise ValueError(f"{value!r} is no number")
-    number = Decimal(value)
-    decimals = len(value.partition(".")[2])
-    if number <= 0 or number >= 10**9 or decimals > _MAX_DECIMALS:
-        raise ValueError(
-            f"{value!r} is not above 0, below 10^9, with {_MAX_DECIMALS} decimals at most"
-        )
-    return number
 
 
 def _https(url: str) -> str:
@@ -129,11 +95,12 @@ class ConversionEntry(DatedEntry):
 
 
 class LengthsEntry(Entry):
-    """Lengths in whole seconds: a range with both ends, or `one_of` a few."""
+    """Lengths in seconds: a range with both ends, or `one_of` a few; whole ones, or `parts` too."""
 
     min_s: Length | None = None
     max_s: Length | None = None
     one_of: Annotated[list[Length], Field(min_length=1)] | None = None
+    parts: bool = False
 
     @model_validator(mode="after")
     def _is_a_range_or_a_few(self) -> Self:
@@ -233,6 +200,7 @@ class RateEntry(DatedEntry):
     prices: Table | None = None
     multipliers: Table | None = None
     request: LengthsEntry | None = None
+    input: LengthsEntry | None = None
     billing: BillingEntry = BillingEntry()
     defaults: Options = {}
     forced: list[ForcedEntry] = []
@@ -263,6 +231,8 @@ class RateEntry(DatedEntry):
         needs_seconds = self.per in {"second", "block"}
         if needs_seconds and self.request is None and self.billing.count == "requested":
             raise ValueError("request is needed: which lengths may be asked for")
+        if self.input is not None and self.billing.count not in {"input", "input_and_output"}:
+            raise ValueError("input goes with billing.count of input or input_and_output")
         return self
 
 
@@ -281,3 +251,13 @@ class BookEntry(Entry):
 def book_schema() -> dict[str, Any]:
     """Return the JSON Schema of a price book, for editors that help while it is written."""
     return BookEntry.model_json_schema(by_alias=True)
+
+
+def check_content(content: Content, *, name: str) -> None:
+    """Raise BookError, naming the key, unless content is a price book as it may be written."""
+    try:
+        BookEntry.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BookError(name, key, first["msg"].removeprefix("Value error, ")) from None

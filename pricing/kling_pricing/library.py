@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 
 from kling_pricing.book import PriceBook
-from kling_pricing.book_reader import BookText, provider_of, read_book
+from kling_pricing.book_reader import BookText, provider_of, read_book, read_bundled
 from kling_pricing.errors import BookError, NoPriceError
 
 
@@ -62,8 +62,7 @@ def bundled_providers() -> tuple[str, ...]:
 @cache
 def bundled_book(provider: str) -> PriceBook:
     """Return the bundled price book of a provider; NoPriceError for a provider without one."""
-    text = bundled_text(provider)
-    return read_book(text.text, name=text.name)
+    return read_bundled(bundled_text(provider))
 
 
 def bundled_text(provider: str) -> BookText:

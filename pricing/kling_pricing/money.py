@@ -61,7 +61,7 @@ class Money:
 
     def __post_init__(self) -> None:
         to_micro(self.amount)
-        if not (isinstance(self.unit, str) and _UNIT.fullmatch(self.unit)):
+        if not _UNIT.fullmatch(str(self.unit)):
             raise AmountError("unit", got=self.unit, allowed="a name such as USD or crun-credit")
 
     @classmethod
@@ -161,14 +161,15 @@ def read_decimal(value: object) -> Decimal:
     A JSON float is read by its shortest writing, which is what was sent: 0.675 is 0.675.
     Raises AmountError for anything else, and for NaN and infinity.
     """
-    written = str(value).strip() if isinstance(value, (float, str)) else value
-    is_number = isinstance(written, (int, Decimal)) and not isinstance(written, bool)
-    if not is_number and not (isinstance(written, str) and _NUMBER.fullmatch(written)):
-        raise AmountError("amount", got=value, allowed="a finite number")
-    number = Decimal(written)
-    if not number.is_finite():
-        raise AmountError("amount", got=value, allowed="a finite number")
-    return number
+    if isinstance(value, (float, str)):
+        written = str(value).strip()
+        if _NUMBER.fullmatch(written):
+            return Decimal(written)
+    elif isinstance(value, Decimal) and value.is_finite():
+        return value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    raise AmountError("amount", got=value, allowed="a finite number")
 
 
 def plain(amount: Decimal) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from kling_pricing.billing import Billed, Line, billed_seconds, lines_of, missing_length
+from kling_pricing.billing import Billed, Line, billed_seconds, length_problems, lines_of
 from kling_pricing.book import Offer, Options, PriceBook, Rate
 from kling_pricing.clip import Clip, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
@@ -154,6 +154,9 @@ def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
         raise ClipError([Problem("at", at.isoformat(), "an instant with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
+    for name in offer.refuses:
+        if getattr(clip, name):
+            raise _unheard_of(clip, name, rate)
     priced, notes = _adjusted(clip, offer) if offer.adjusts else (clip, ())
     price = rate.prices.get(rate.cell_of(priced))
     if price is None:
@@ -204,6 +207,15 @@ def _changes(clip: Clip, options: Options) -> Options:
     return {name: value for name, value in options.items() if getattr(clip, name) != value}
 
 
+def _unheard_of(clip: Clip, name: str, rate: Rate) -> NoPriceError:
+    wanted = option_in_words(name, getattr(clip, name))
+    return NoPriceError(
+        f"{clip.provider} {clip.model} {wanted}",
+        known=rate.cells_in_words,
+        hint=f"{rate.provider_name} lists no choice of {name.replace('_', ' ')} here: leave it out",
+    )
+
+
 def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
     problems = [
         Problem(name, MISSING, _listed(rate, name))
@@ -211,9 +223,11 @@ def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
         if getattr(clip, name) is None
     ]
     if problems:
-        return ClipError([*problems, *missing_length(clip, rate)])
+        return ClipError([*problems, *length_problems(clip, rate)])
+    if "seconds" in rate.dimensions and (wrong := length_problems(clip, rate)):
+        return ClipError(wrong)
     asked = f"{clip.provider} {clip.model} at {rate.described(clip)}"
-    return NoPriceError(asked, known=[rate.in_words(cell) for cell in rate.prices])
+    return NoPriceError(asked, known=rate.cells_in_words)
 
 
 def _listed(rate: Rate, dimension: str) -> str:
