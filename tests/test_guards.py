@@ -115,7 +115,9 @@ def test_an_action_without_a_price_is_refused_before_it_is_sent(
     ledger: Ledger, team: str, sandbox: Sandbox
 ):
     with pytest.raises(NoPriceError):
-        client(ledger, sandbox).ai_avatar.create(model="kling-ai-avatar-pro", prompt="hello")
+        client(ledger, sandbox).text_to_video.create(
+            model="kling-o1", prompt="a lake", duration_seconds=5, mode="pro"
+        )
     assert ledger.reservations() == []
 
 

@@ -448,7 +448,7 @@ def test_the_clients_request_id_is_echoed_on_errors(shared: Rig) -> None:
 
 def test_the_schedule_is_public_and_lists_the_bundled_book_in_cents(shared: Rig) -> None:
     pricing = PricingClient(base_url=shared.sandbox.url)
-    listed = pricing.list_schedules(service="kling", model="kling-3.0")
+    listed = pricing.list_schedules("kling", "text_to_video", "kling-3.0")
     assert listed is not None
     [row] = listed.price_schedules
     pricing._http.close()

@@ -1,91 +1,251 @@
-"""Turns what pydantic finds in a body into Problems: the JSON path, what it got, what is allowed.
+"""What a documented body may say, as data: one check per field, every problem found at once.
 
-A field's `description` is the sentence that says what is allowed; it serves the reader of the
-model and the reader of the error alike.
+A check is asked with a JSON path and a value and tells the problems. `null` in a field that is
+not required counts as not given; no other type is ever taken for another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar, get_args
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.fields import FieldInfo
-
+from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, Problem, RequestError
 
-
-class RequestBody(BaseModel):
-    """A table of a body as a provider documents it: no other key, no other type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+Body = Mapping[str, Any]
+"""A request body, or a table inside one, as JSON gives it."""
 
 
-Documented = TypeVar("Documented", bound=RequestBody)
+class Check(Protocol):
+    """What a value may be, and the sentence that says so."""
+
+    @property
+    def allowed(self) -> str:
+        """The sentence that a reader of an error sees."""
+
+    def problems(self, path: str, value: object) -> Iterator[Problem]:
+        """Tell everything that is wrong with a value at a JSON path."""
 
 
-def validate(
-    documented: type[Documented], body: dict[str, Any], further: Iterable[Problem] = ()
-) -> Documented:
-    """Return the body as its documented model, or raise RequestError with every problem at once.
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A check of one value without parts."""
 
-    `further` are problems that the caller found between fields; they are reported with the rest.
+    allowed: str
+    allows: Callable[[Any], bool]
+
+    def problems(self, path: str, value: object) -> Iterator[Problem]:
+        """Tell whether the value is none of those allowed."""
+        if not self.allows(value):
+            yield Problem(path, value, self.allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A check of a list: how many items, both ends allowed, and what each may be."""
+
+    each: Check
+    allowed: str
+    at_least: int = 0
+    at_most: int | None = None
+
+    def problems(self, path: str, value: object) -> Iterator[Problem]:
+        """Tell what is wrong with the list, then with each of its items."""
+        if not isinstance(value, list) or not self._holds(len(value)):
+            yield Problem(path, value, self.allowed)
+        if isinstance(value, list):
+            for position, item in enumerate(value):
+                yield from self.each.problems(f"{path}[{position}]", item)
+
+    def _holds(self, count: int) -> bool:
+        return self.at_least <= count and (self.at_most is None or count <= self.at_most)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A check of an object: its documented fields, which are required, which have no place here.
+
+    `forbidden` gives the reason why a documented field must not be sent.
     """
-    problems = list(further)
-    try:
-        read = documented.model_validate(body)
-    except ValidationError as error:
-        found = [_problem(documented, entry) for entry in error.errors(include_url=False)]
-        raise RequestError(found + problems) from None
-    if problems:
-        raise RequestError(problems)
+
+    fields: Mapping[str, Check]
+    required: frozenset[str] = frozenset()
+    forbidden: Mapping[str, str] | None = None
+    allowed: str = "an object"
+
+    def problems(self, path: str, value: object) -> Iterator[Problem]:
+        """Tell what is wrong with the object's fields, and which are missing or unknown."""
+        if not isinstance(value, dict):
+            yield Problem(path, value, self.allowed)
+            return
+        for name, inner in value.items():
+            yield from self._field(at(path, name), name, inner)
+        for name, check in self.fields.items():
+            if name in self.required and name not in value:
+                yield Problem(at(path, name), MISSING, check.allowed)
+
+    def _field(self, path: str, name: str, value: object) -> Iterator[Problem]:
+        check = self.fields.get(name)
+        if check is not None:
+            if value is not None or name in self.required:
+                yield from check.problems(path, value)
+        elif self.forbidden and name in self.forbidden:
+            if value is not None:
+                yield Problem(path, value, self.forbidden[name])
+        else:
+            yield Problem(path, value, f"no such field; documented: {', '.join(self.fields)}")
+
+
+def at(path: str, name: str) -> str:
+    """Return the JSON path of a field."""
+    return f"{path}.{name}" if path else str(name)
+
+
+def refuse_if_any(problems: Iterable[Problem]) -> None:
+    """Raise RequestError with every problem, each place and reason once."""
+    found: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        found.setdefault((problem.path, problem.allowed), problem)
+    if found:
+        raise RequestError(list(found.values()))
+
+
+def known_model(body: Body, example: str) -> str:
+    """Return the body's model, or raise RequestError where it is no name."""
+    model = body.get("model", MISSING)
+    if not isinstance(model, str):
+        raise RequestError([Problem("model", model, f"the id of a model, such as {example}")])
+    return model
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number: not true, not 5.0."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_said(value: object) -> bool:
+    """Whether a value says anything: not null, not an empty text, not a text of blanks."""
+    return value is not None and (not isinstance(value, str) or value.strip() != "")
+
+
+def one_of(*allowed: object, note: str = "") -> Value:
+    """Check that a value is one of a few, of the same type."""
+    pairs = {(type(value), value) for value in allowed}
+    words = ", ".join(
+        str(value).lower() if value in (True, False) else str(value) for value in allowed
+    )
+    return Value(words + note, lambda value: _is_plain(value) and (type(value), value) in pairs)
+
+
+def whole(low: int, high: int, note: str = "") -> Value:
+    """Check a whole number, both ends allowed."""
+    return Value(
+        f"whole seconds, {low} to {high}{note}",
+        lambda value: is_whole(value) and low <= value <= high,
+    )
+
+
+def number(low: float, high: float) -> Value:
+    """Check a number, both ends allowed."""
+    return Value(
+        f"a number, {low} to {high}",
+        lambda value: _is_number(value) and low <= value <= high,
+    )
+
+
+def text(most: int | None = None, *, empty: bool = True) -> Value:
+    """Check a text of at most so many characters."""
+    least = "" if empty else ", not empty"
+    limit = f" of at most {most} characters" if most else ""
+    return Value(
+        f"a text{limit}{least}",
+        lambda value: (
+            isinstance(value, str)
+            and (most is None or len(value) <= most)
+            and (empty or is_said(value))
+        ),
+    )
+
+
+FLAG: Final = Value("true or false", lambda value: isinstance(value, bool))
+ANY_TEXT: Final = text()
+TEXT: Final = text(empty=False)
+ADDRESS: Final = Value("an address", lambda value: isinstance(value, str) and is_said(value))
+WHOLE: Final = Value("a whole number", is_whole)
+RATIO: Final = one_of("16:9", "9:16", "1:1")
+
+
+def addresses(at_least: int, at_most: int) -> ListOf:
+    """Check a list of addresses, both counts allowed."""
+    count = str(at_least) if at_least == at_most else f"{at_least} to {at_most}"
+    return ListOf(
+        ADDRESS, f"a list of {count} address{'' if at_most == 1 else 'es'}", at_least, at_most
+    )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (str, int, float, bool))
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value) if isinstance(value, float) else True
+
+
+# --- between fields ---------------------------------------------------------------------------
+
+
+def part(body: object, name: str) -> dict[str, Any]:
+    """Return a table inside a body; an empty one where there is none, whatever stands there."""
+    inner = body.get(name) if isinstance(body, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
+def items(body: Body, name: str) -> list[Any]:
+    """Return a list inside a body; an empty one where there is none, whatever stands there."""
+    inner = body.get(name)
+    return inner if isinstance(inner, list) else []
+
+
+def needed(body: Body, name: str, path: str, why: str) -> Iterator[Problem]:
+    """Tell where a field that something else calls for says nothing."""
+    value = body.get(name)
+    if not is_said(value) or value == []:
+        yield Problem(path, value if name in body else MISSING, why)
+
+
+def sum_problems(
+    shots: Iterable[object], seconds: object, path: str, read: Callable[[object], int | None]
+) -> Iterator[Problem]:
+    """Tell where the shots' lengths do not add up to the clip's; silent where one is no length."""
+    lengths = [read(shot) for shot in shots]
+    if not lengths or None in lengths or not is_whole(seconds):
+        return
+    total = sum(length for length in lengths if length is not None)
+    if total != seconds:
+        yield Problem(
+            path, f"{total} seconds in all", f"shots that add up to the duration, {seconds} seconds"
+        )
+
+
+def length_in(name: str) -> Callable[[object], int | None]:
+    """Return how to read a shot's whole seconds; None where they are no length."""
+
+    def read(shot: object) -> int | None:
+        value = shot.get(name) if isinstance(shot, dict) else None
+        return value if isinstance(value, int) and is_whole(value) and 0 < value < 1000 else None
+
     return read
 
 
-def _problem(documented: type[RequestBody], entry: Any) -> Problem:
-    location = entry["loc"]
-    path = _json_path(location)
-    if entry["type"] == "extra_forbidden":
-        return Problem(
-            path, entry["input"], f"no such field; documented: {_names(documented, location)}"
-        )
-    got = MISSING if entry["type"] == "missing" else entry["input"]
-    return Problem(path, got, _allowed(documented, location) or entry["msg"])
-
-
-def _json_path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path
-
-
-def _allowed(documented: type[RequestBody], location: tuple[int | str, ...]) -> str | None:
-    """Return the description of the innermost described field on the way to a place."""
-    model: type[BaseModel] | None = documented
-    described = None
-    for part in location:
-        field = model.model_fields.get(part) if model and isinstance(part, str) else None
-        if field is not None:
-            described = field.description or described
-            model = _inner_model(field)
-    return described
-
-
-def _names(documented: type[RequestBody], location: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] | None = documented
-    for part in location[:-1]:
-        if model and isinstance(part, str):
-            model = _inner_model(model.model_fields[part])
-    return ", ".join(model.model_fields) if model else ""
-
-
-def _inner_model(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model that a field holds, directly or in a list."""
-    pending = [field.annotation]
-    while pending:
-        annotation = pending.pop()
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation
-        pending.extend(get_args(annotation))
-    return None
+def reread(clip: Clip, action: str | None) -> Clip:
+    """Return the clip that a body asks for; RequestError where the caller named another action."""
+    if action not in {None, clip.action}:
+        raise RequestError([Problem("$", f"action {action}", f"a body asking for {clip.action}")])
+    return clip
