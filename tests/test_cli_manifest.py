@@ -1,0 +1,282 @@
+"""`kling-ledger quote --manifest`: a file of clips in, the same file with its prices out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kling_ledger.cli import manifest, manifest_reading
+from kling_ledger.errors import ConfigError
+
+COMMAND = str(Path(sys.executable).with_name("kling-ledger"))
+AT = datetime(2026, 11, 20, tzinfo=UTC)
+HEADER = "id,provider,model,seconds,resolution,sound\n"
+GOOD = "001,runapi,kling-3.0,5,1080p,yes\n"
+BAD = "002,runapi,kling-3.0,five,1080p,yes\n"
+UNPRICED = "003,nobody,kling-3.0,5,1080p,yes\n"
+CLIP = {"provider": "runapi", "model": "kling-3.0", "seconds": 5, "resolution": "1080p"}
+BODY = {
+    "model": "kling-3.0",
+    "prompt": "a lake at sunrise",
+    "duration_seconds": 5,
+    "output_resolution": "1080p",
+    "enable_sound": True,
+}
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, "quote", "--at", "2026-11-20", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def written(folder: Path, text: str, name: str = "clips.csv") -> str:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def lines(*rows: dict[str, Any]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_a_csv_file_comes_back_with_its_prices(tmp_path: Path) -> None:
+    out = tmp_path / "priced.csv"
+    ran = run("--manifest", written(tmp_path, HEADER + GOOD * 3), "--out", str(out))
+    assert (ran.returncode, ran.stdout) == (0, "")
+    rows = read_csv(out.read_text(encoding="utf-8"))
+    assert [row["amount"] for row in rows] == ["0.675"] * 3
+    assert rows[0]["id"] == "001"
+    assert rows[0]["unit"] == "USD"
+    assert "2.025" in ran.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["clips.csv", "priced.csv"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [(GOOD, 0), (GOOD + BAD, 2), (GOOD + UNPRICED, 7), (UNPRICED + BAD, 2), (UNPRICED, 7)],
+)
+def test_the_exit_code_says_what_kind_of_rows_there_were(
+    tmp_path: Path, rows: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = written(tmp_path, HEADER + rows)
+    assert manifest.quote_manifest(clips, at=AT, form="csv") == code
+    assert len(read_csv(capsys.readouterr().out)) == rows.count("\n")
+
+
+def test_bad_rows_are_kept_with_their_error_and_counted(tmp_path: Path) -> None:
+    ran = run("--manifest", written(tmp_path, HEADER + GOOD + BAD), "--format", "json")
+    good, bad = json.loads(ran.stdout)
+    assert (good["amount"], good["billed_seconds"], good["error"]) == ("0.675", 5, None)
+    assert (bad["amount"], bad["error_code"]) == (None, "clip")
+    assert bad["error"].startswith('seconds: got "five"')
+    assert "1 of 2 rows have no price (clip 1)" in ran.stderr
+
+
+def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
+    rows = lines(
+        {"scene": 1, **CLIP, "sound": True},
+        {"scene": 2, "provider": "runapi", "request": BODY},
+        {"scene": 3, "provider": "runapi", "request": {**BODY, "model": 7}},
+        {"scene": 4, "provider": "runapi", "request": BODY, "seconds": 5},
+        {"scene": 5, "request": BODY},
+    )
+    out = tmp_path / "priced.jsonl"
+    ran = run("--manifest", written(tmp_path, rows, "clips.jsonl"), "--out", str(out))
+    priced = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert ran.returncode == 2
+    assert [row["amount"] for row in priced] == ["0.675", "0.675", None, None, None]
+    assert priced[1]["model"] == "kling-3.0"
+    assert priced[1]["request"] == BODY
+    assert "model" in priced[2]["error"]
+    assert priced[3]["error"].startswith("seconds: got 5, allowed: nothing")
+    assert priced[4]["error"] == "provider: got nothing, allowed: a name"
+
+
+@pytest.mark.parametrize(
+    "text", [HEADER + GOOD, "\ufeff" + HEADER + GOOD, lines(CLIP | {"sound": True})]
+)
+def test_stdin_is_read_as_what_it_is(text: str) -> None:
+    ran = run("--manifest", "-", "--format", "json", stdin=text)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)[0]["amount"] == "0.675"
+
+
+def test_parquet_keeps_the_types_of_other_columns(tmp_path: Path) -> None:
+    frame = pd.DataFrame([CLIP | {"sound": True}, CLIP | {"sound": None}])
+    frame["take"] = pd.array([2**53 + 1, None], dtype="Int64")
+    frame.to_parquet(tmp_path / "clips.parquet")
+    out = tmp_path / "priced.parquet"
+    ran = run("--manifest", str(tmp_path / "clips.parquet"), "--out", str(out))
+    priced = pd.read_parquet(out, dtype_backend="numpy_nullable")
+    assert ran.returncode == 2
+    assert priced["take"].tolist() == [2**53 + 1, pd.NA]
+    assert priced["amount_micro"].tolist() == [675_000, pd.NA]
+    assert priced["error"].tolist()[1].startswith("sound: got nothing")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_every_kind_of_file_can_be_priced_again(tmp_path: Path, suffix: str) -> None:
+    first, second = tmp_path / f"one.{suffix}", tmp_path / f"two.{suffix}"
+    clips = written(tmp_path, HEADER + GOOD + BAD)
+    manifest.quote_manifest(clips, at=AT, form="csv", out=str(first))
+    ran = run("--manifest", str(first), "--out", str(second))
+    assert ran.returncode == 2
+    assert "replaced by the answer's own" in ran.stderr
+    if suffix == "parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(first), pd.read_parquet(second))
+    else:
+        assert second.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
+
+
+def test_a_column_that_looks_misspelt_is_warned_about(tmp_path: Path) -> None:
+    text = "provider,model,secnds,scene,id\nrunapi,kling-3.0,5,a,1\n"
+    ran = run("--manifest", written(tmp_path, text))
+    assert "warning: the column secnds is not used for the price; meant seconds?" in ran.stderr
+    assert ran.stderr.count("warning:") == 1
+    assert ran.returncode == 2
+
+
+def test_no_cell_of_a_csv_file_is_taken_for_a_formula(tmp_path: Path) -> None:
+    text = '=1+1,provider,model,seconds\n"=HYPERLINK(""x"")",runapi,+cmd,5\n'
+    ran = run("--manifest", written(tmp_path, text), "--format", "csv")
+    assert ran.stdout.startswith("'=1+1,")
+    assert "'=HYPERLINK" in ran.stdout
+    assert "'+cmd" in ran.stdout
+
+
+def test_a_model_is_asked_for_its_own_action_where_none_is_said(tmp_path: Path) -> None:
+    text = HEADER + "1,evolink,kling-v3-image-to-video,5,720p,off\n"
+    ran = run("--manifest", written(tmp_path, text), "--format", "json")
+    assert json.loads(ran.stdout)[0]["action"] == "image_to_video"
+    assert ran.returncode == 0
+
+
+def test_semicolons_part_cells_too(tmp_path: Path) -> None:
+    text = (HEADER + GOOD).replace(",", ";")
+    ran = run("--manifest", written(tmp_path, text), "--format", "json")
+    assert json.loads(ran.stdout)[0]["amount"] == "0.675"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("clips.csv", "", "the file is empty"),
+        ("clips.csv", HEADER, "there are no clips in it"),
+        ("clips.csv", "provider,seconds\nrunapi,5\n", "there is no column model"),
+        ("clips.csv", HEADER + GOOD + "runapi\n", "line 3: 1 cells under a header of 6"),
+        ("clips.csv", HEADER + '1,"runapi', "this is no CSV"),
+        ("clips.csv", "model,provider,model\na,b,c\n", "the column model is there twice"),
+        ("clips.jsonl", "", "there are no clips in it"),
+        ("clips.jsonl", lines(CLIP) + "{", "line 2: "),
+        ("clips.jsonl", '{"provider": "a", "provider": "b"}', "line 1: provider: got"),
+        ("clips.jsonl", "[1]", "line 1: "),
+        ("clips.parquet", "PAR1", "this is no Parquet file"),
+        ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl or .parquet"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_one_line_and_leaves_nothing(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    out = tmp_path / "priced.csv"
+    with pytest.raises(ConfigError, match=f"{name}: {told}") as caught:
+        manifest.quote_manifest(written(tmp_path, text, name), at=AT, form="csv", out=str(out))
+    assert "\n" not in caught.value.message
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_a_missing_file_and_a_missing_folder_are_told(tmp_path: Path) -> None:
+    missing = run("--manifest", str(tmp_path / "none.csv"))
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    clips = written(tmp_path, HEADER + GOOD)
+    folder = run("--manifest", clips, "--out", str(tmp_path / "none" / "out.csv"))
+    assert (folder.returncode, folder.stderr.count("\n")) == (2, 1)
+
+
+def test_the_manifest_is_never_written_over(tmp_path: Path) -> None:
+    clips = written(tmp_path, HEADER + GOOD)
+    assert run("--manifest", clips, "--out", clips).returncode == 2
+    assert Path(clips).read_text(encoding="utf-8") == HEADER + GOOD
+
+
+@pytest.mark.parametrize(
+    "flags", [("--out", "x.csv"), ("--manifest", "-", "--seconds", "5"), ("--seconds", "5")]
+)
+def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...]) -> None:
+    assert run(*flags).returncode == 2
+
+
+def test_whoever_stops_it_finds_the_old_file_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "priced.csv"
+    out.write_text("old", encoding="utf-8")
+    clips = written(tmp_path, HEADER + GOOD * 3)
+    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(manifest, "totals", _stopped)
+    with pytest.raises(KeyboardInterrupt):
+        manifest.quote_manifest(clips, at=AT, form="csv", out=str(out))
+    assert out.read_text(encoding="utf-8") == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["clips.csv", "priced.csv"]
+
+
+def _stopped(priced: pd.DataFrame) -> pd.DataFrame:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_the_answer_does_not_depend_on_the_chunks(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = lines(
+        CLIP | {"sound": True}, {"late": [1], **CLIP}, {"provider": "nobody", "model": "x"}
+    )
+    clips = written(tmp_path, rows, "clips.jsonl")
+    whole, parts = tmp_path / f"whole.{suffix}", tmp_path / f"parts.{suffix}"
+    manifest.quote_manifest(clips, at=AT, form="csv", out=str(whole))
+    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    assert manifest.quote_manifest(clips, at=AT, form="csv", out=str(parts)) == 2
+    if suffix == "parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(whole), pd.read_parquet(parts))
+    else:
+        assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_parquet_without_pyarrow_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match="need pyarrow") as caught:
+        manifest.quote_manifest(written(tmp_path, "PAR1", "a.parquet"), at=AT, form="csv")
+    assert caught.value.hint == 'install it with: pip install "kling-ledger[parquet]"'
+
+
+def test_200_000_rows_are_done_while_somebody_waits(tmp_path: Path) -> None:
+    clips = written(tmp_path, HEADER + (GOOD + GOOD.replace("5", "6")) * 100_000)
+    out = tmp_path / "priced.csv"
+    began = time.monotonic()
+    ran = run("--manifest", clips, "--out", str(out))
+    assert time.monotonic() - began < 60
+    assert ran.returncode == 0
+    assert "148500" in ran.stderr
+    with out.open(encoding="utf-8") as file:
+        assert sum(1 for _ in file) == 200_001
