@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from kling_ledger.errors import ConfigError
 
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
+BOOKS_VARIABLE: Final = "KLING_LEDGER_BOOKS"
 
 
 def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
@@ -45,6 +47,23 @@ def actor(environ: Mapping[str, str] = os.environ) -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "unknown"
+
+
+def books_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the user's own price books: the variable's, or `books` in the settings.
+
+    It need not exist.
+    """
+    named = environ.get(BOOKS_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "linux":
+        # The same answer as below, without the import: every quote looks here first.
+        settings = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
+        return Path(settings).expanduser() / "kling-ledger" / "books"
+    from platformdirs import user_config_path
+
+    return user_config_path("kling-ledger", appauthor=False) / "books"
 
 
 def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> str:

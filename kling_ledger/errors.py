@@ -13,7 +13,8 @@ KlingError (kling_pricing.errors)
 └── ProviderError
     ├── JobRefusedError      the provider did not take the job, for certain
     ├── JobInDoubtError      nobody knows whether the provider took the job
-    └── PollError            the provider did not say how the job stands
+    ├── PollError            the provider did not say how the job stands
+    └── LivePricesError      the provider did not tell its prices: nothing is in doubt
 
 Each class builds its sentence from its facts. Exit codes and HTTP statuses are not known here.
 """
@@ -148,3 +149,10 @@ class PollError(ProviderError):
     def __init__(self, provider: str, problem: str, *, is_final: bool = False) -> None:
         super().__init__(provider, problem)
         self.is_final = is_final
+
+
+class LivePricesError(ProviderError):
+    """The provider did not tell its prices. No job was asked for, so nothing is in doubt."""
+
+    code = "live_prices"
+    retryable = True

@@ -33,11 +33,15 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.ConflictError, EXIT_USAGE),
     (errors.RefusedError, EXIT_REFUSED),
     (errors.JobRefusedError, EXIT_JOB_FAILED),
+    (errors.LivePricesError, EXIT_OURS),
     (errors.ProviderError, EXIT_IN_DOUBT),
 )
 
 _COMMANDS: Final[Mapping[str, str]] = {
     "quote": "price a clip, before anything is spent",
+    "compare": "one clip at every provider that can make it, cheapest first",
+    "afford": "how many clips a budget buys, the longest and the best",
+    "prices": "list, show, check and pull the prices that quotes rest on",
     "wallet": "create, fund and show wallets",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
     "resume": "ask again for a job that was left open",

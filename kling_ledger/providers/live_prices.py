@@ -1,0 +1,177 @@
+"""Live prices: RunAPI's public schedule, and what Crun estimates for a body. Both cost nothing.
+
+Source: https://github.com/runapi-ai/core-sdk go/pricing/client_test.go and
+https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx
+
+from kling_ledger.errors import ConfigError, LivePricesError
+from kling_pricing.book import Count
+from kling_pricing.clip import Clip
+from kling_pricing.errors import AmountError
+from kling_pricing.money import read_decimal
+
+RUNAPI_URL: Final = "https://runapi.ai"
+CRUN_URL: Final = "https://api.crun.ai"
+CRUN_KEY_VARIABLE: Final = "CRUN_API_KEY"
+
+_SCHEDULES: Final = "/api/v1/price_schedules"
+_ESTIMATE: Final = "/api/v1/client/job/EstimateTask"
+_TIMEOUT: Final = httpx.Timeout(30, connect=10)
+_SUCCESS: Final = 200
+_IMAGE: Final = "https://example.com/image.jpg"
+_VIDEO: Final = "https://example.com/video.mp4"
+_MODES: Final[Mapping[str | None, str]] = {"720p": "std", "1080p": "pro", "4k": "4k"}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSchedule:
+    """RunAPI's schedule as it was sent: its rows, its own date, its ETag, and where it was read."""
+
+    rows: tuple[object, ...]
+    as_of: date
+    etag: str | None
+    url: str
+
+
+def fetch_schedule(base_url: str = RUNAPI_URL, *, etag: str | None = None) -> LiveSchedule | None:
+    """Read RunAPI's public schedule of Kling's prices; None if it is still the one of the ETag.
+
+    Raises LivePricesError where it cannot be had or is no schedule, ConfigError for an address
+    that is none.
+    """
+    url = f"{_address(base_url)}{_SCHEDULES}?service=kling"
+    headers = {"If-None-Match": etag} if etag else {}
+    with httpx.Client(timeout=_TIMEOUT) as http:
+        reply = _sent(http, "runapi", httpx.Request("GET", url, headers=headers))
+    if reply.status_code == httpx.codes.NOT_MODIFIED and etag:
+        return None
+    if reply.status_code != httpx.codes.OK:
+        raise LivePricesError("runapi", f"answered {reply.status_code} to {_SCHEDULES}")
+    body = _json(reply, "runapi")
+    rows = body.get("price_schedules")
+    if not isinstance(rows, list):
+        raise LivePricesError("runapi", "the reply has no list price_schedules")
+    return LiveSchedule(tuple(rows), _as_of(body), reply.headers.get("ETag"), url)
+
+
+class CrunEstimates:
+    """Crun's EstimateTask. The key is sent as a header and kept nowhere else."""
+
+    def __init__(self, api_key: str, *, base_url: str = CRUN_URL) -> None:
+        self._url = f"{_address(base_url)}{_ESTIMATE}"
+        self._key = api_key
+        self._http = httpx.Client(timeout=_TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def credits_for(self, body: Mapping[str, Any]) -> Decimal | str:
+        """Return the credits that a body would cost, or the reason that Crun gives for none.
+
+        The outcome is the JSON `code`, whatever the HTTP status is. Raises LivePricesError where
+        there is no answer, or the key is refused.
+        """
+        sent = httpx.Request("POST", self._url, json=body, headers={"x-api-key": self._key})
+        reply = _json(_sent(self._http, "crun", sent), "crun")
+        code = reply.get("code")
+        if code == httpx.codes.UNAUTHORIZED:
+            raise LivePricesError("crun", "the key was refused", hint=f"check {CRUN_KEY_VARIABLE}")
+        if code != _SUCCESS:
+            return f"{code} {reply.get('message')}".replace(self._key, "***")
+        data = reply.get("data")
+        written = data.get("estimated_credits") if isinstance(data, dict) else None
+        try:
+            return read_decimal(written)
+        except AmountError:
+            return "the reply names no estimated_credits"
+
+
+def crun_body(clip: Clip, *, count: Count = "requested") -> dict[str, Any]:
+    """Return a body for Crun that asks for a clip: a sample, with a prompt that nobody wrote.
+
+    Source: https://docs.crun.ai/zh/models/kling/v3, checked 2026-11-20.
+    """
+    written: dict[str, Any] = {
+        "prompt": "A paper boat on a quiet lake.",
+        "mode": _MODES.get(clip.resolution),
+        "duration": _json_number(clip.seconds) if count == "requested" else None,
+        "audio": clip.sound,
+        "multi_shots": clip.multi_shot if clip.action != "motion_control" else None,
+        "img_urls": _images(clip),
+        "video_urls": [_VIDEO] if clip.action == "motion_control" else None,
+        "character_orientation": clip.orientation,
+    }
+    given = {name: value for name, value in written.items() if value is not None}
+    return {"model": clip.model, "input": given}
+
+
+def _images(clip: Clip) -> list[str] | None:
+    needs_one = clip.action in {"image_to_video", "motion_control"} or clip.multi_shot
+    if clip.frames == "first_last":
+        return [_IMAGE, _IMAGE]
+    return [_IMAGE] if needs_one or clip.frames == "first" else None
+
+
+def _json_number(seconds: int | Decimal | None) -> int | float | None:
+    return int(seconds) if seconds is not None and seconds == int(seconds) else None
+
+
+def _address(base_url: str) -> str:
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError(f"{base_url!r} is no address", hint="it starts with https://")
+    if url.userinfo:
+        raise ConfigError("the address holds a user name: leave it out")
+    return base_url.rstrip("/")
+
+
+def _sent(http: httpx.Client, provider: str, request: httpx.Request) -> httpx.Response:
+    try:
+        return http.send(request)
+    except httpx.TimeoutException:
+        raise LivePricesError(provider, f"{request.url.host} did not answer in time") from None
+    except httpx.HTTPError as error:
+        problem = f"{request.url.host} could not be reached: {type(error).__name__}"
+        raise LivePricesError(provider, problem) from None
+
+
+def _json(reply: httpx.Response, provider: str) -> dict[str, Any]:
+    """Return a JSON object whose numbers are read as they were written, never as floats."""
+    try:
+        body = json.loads(reply.content, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        problem = f"answered {reply.status_code} with what is no JSON object"
+        raise LivePricesError(provider, problem)
+    return body
+
+
+def _as_of(body: Mapping[str, Any]) -> date:
+    try:
+        return datetime.fromisoformat(str(body.get("as_of"))).date()
+    except ValueError:
+        raise LivePricesError("runapi", "the schedule does not say its date, as_of") from None
