@@ -27,7 +27,15 @@ KINDS: Final = (
 )
 """Every kind of transfer, the account that it debits and the account that it credits."""
 
-Kind = Literal["fund", "reserve", "commit", "return", "roll_back", "overrun", "late_commit"]
+Kind = Literal[
+    "fund",
+    "reserve",
+    "commit",
+    "return",
+    "roll_back",
+    "overrun",
+    "late_commit",
+]
 
 _INSERT_TRANSFER: Final = """
 INSERT INTO transfer (id, kind, debit_account, credit_account, amount_micro, unit, wallet_id,
