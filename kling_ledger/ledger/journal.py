@@ -45,7 +45,8 @@ VALUES (:id, :kind, :debit_account, :credit_account, :amount_micro, :unit, :wall
 """
 _INSERT_EVENT: Final = """
 INSERT INTO job_event (reservation_id, step, from_state, to_state, actor, reason, created_at)
-SELECT :reservation_id, COALESCE(MAX(step), 0) + 1, :from_state, :to_state, :actor, :reason, :created_at
+SELECT :reservation_id, COALESCE(MAX(step), 0) + 1, :from_state, :to_state,
+       :actor, :reason, :created_at
 FROM job_event WHERE reservation_id = :reservation_id
 """
 
