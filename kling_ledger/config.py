@@ -82,6 +82,16 @@ def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.en
     return key
 
 
+def base_url(given: str | None, *, default: str) -> str:
+    """Return the address of a provider: the one given or its own. ConfigError for no address."""
+    url = default if given is None else given.strip()
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"{url!r} is no address of a provider", hint="it begins with https://, or http:// here"
+        )
+    return url.rstrip("/")
+
+
 def _default_file() -> Path:
     from platformdirs import user_data_path
 

@@ -204,8 +204,8 @@ def test_ctrl_c_in_the_middle_of_a_submission_leaves_it_in_doubt(ledger: Ledger,
         raise KeyboardInterrupt
 
     with answering(HANG_UP) as server:
-        quick = meter(ledger, server.url)
-        spender = replace(quick, provider=replace(quick.provider, sleep=interrupt))
+        spender = meter(ledger, server.url)
+        spender = replace(spender, provider=replace(OPENED[-1], sleep=interrupt))
         with pytest.raises(KeyboardInterrupt):
             spender.run(body())
     assert ledger.reservations()[0].state is State.IN_DOUBT

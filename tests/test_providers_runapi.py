@@ -111,9 +111,11 @@ def test_an_address_that_is_none_means_that_nothing_was_sent():
 
 
 def test_a_key_that_the_provider_repeats_is_not_repeated_by_us():
-    with answering((401, {"error": f"bad key {KEY}"})) as server:
-        with pytest.raises(JobRefusedError) as refusal:
-            submit(server.url)
+    with (
+        answering((401, {"error": f"bad key {KEY}"})) as server,
+        pytest.raises(JobRefusedError) as refusal,
+    ):
+        submit(server.url)
     assert KEY not in str(refusal.value)
     assert "***" in str(refusal.value)
 

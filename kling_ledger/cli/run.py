@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED
+from kling_ledger.cli.inputs import read_text
 from kling_ledger.cli.output import Command, database_option, format_option, print_one, say
 from kling_ledger.cli.reservation import reservation_dict
 from kling_pricing.money import Money
@@ -47,7 +48,7 @@ def provider_options(command: Command) -> Command:
 @click.option(
     "--request",
     "request_file",
-    type=click.File(encoding="utf-8"),
+    type=click.File("rb"),
     required=True,
     help="The provider's own JSON body; - for stdin.",
 )
@@ -80,10 +81,10 @@ def run(
     from kling_ledger.ledger import Ledger
     from kling_pricing.requests import parse_body
 
-    body = parse_body(request_file.read())
+    body = parse_body(read_text(request_file))
     with Ledger(db) as ledger:
         unit = ledger.wallet(wallet).unit
-        ceiling = Money.parse(max_cost, default_unit=unit) if max_cost else None
+        ceiling = None if max_cost is None else Money.parse(max_cost, default_unit=unit)
         meter = make_meter(ledger, wallet, project=project, ceiling=ceiling, **options)
         reservation = meter.reserve(body, action=action, key=key)
         try:
@@ -111,9 +112,10 @@ def make_meter(
     from kling_ledger.providers import runapi
 
     key = config.api_key(runapi.KEY_VARIABLE, api_key)
+    url = config.base_url(base_url, default=runapi.DEFAULT_BASE_URL)
     return Meter(
         ledger,
-        runapi.connect(key, base_url=base_url or runapi.DEFAULT_BASE_URL),
+        runapi.connect(key, base_url=url),
         wallet=wallet,
         project=project,
         ceiling=ceiling,

@@ -40,7 +40,8 @@ def create(name: str, unit: str, db: str | None, form: str) -> None:
         print_one(wallet_dict(ledger.create_wallet(name, unit)), form)
 
 
-@wallet.command()
+# An amount such as "-1 USD" is refused by us, with the reason, and not taken for an option.
+@wallet.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("amount")
 @click.option("--key", help="Your own id of this payment: it is added once, however often you ask.")

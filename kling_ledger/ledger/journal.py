@@ -27,7 +27,15 @@ KINDS: Final = (
 )
 """Every kind of transfer, the account that it debits and the account that it credits."""
 
-Kind = Literal["fund", "reserve", "commit", "return", "roll_back", "overrun", "late_commit"]
+Kind = Literal[
+    "fund",
+    "reserve",
+    "commit",
+    "return",
+    "roll_back",
+    "overrun",
+    "late_commit",
+]
 
 _INSERT_TRANSFER: Final = """
 INSERT INTO transfer (id, kind, debit_account, credit_account, amount_micro, unit, wallet_id,
@@ -37,7 +45,8 @@ VALUES (:id, :kind, :debit_account, :credit_account, :amount_micro, :unit, :wall
 """
 _INSERT_EVENT: Final = """
 INSERT INTO job_event (reservation_id, step, from_state, to_state, actor, reason, created_at)
-SELECT :reservation_id, COALESCE(MAX(step), 0) + 1, :from_state, :to_state, :actor, :reason, :created_at
+SELECT :reservation_id, COALESCE(MAX(step), 0) + 1, :from_state, :to_state,
+       :actor, :reason, :created_at
 FROM job_event WHERE reservation_id = :reservation_id
 """
 

@@ -30,8 +30,8 @@ class KlingError(Exception):
     retryable: bool = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(_on_one_line(message))
+        self.message = _on_one_line(message)
         self.hint = hint
 
 
@@ -73,7 +73,7 @@ class Problem:
     allowed: str
 
     def __str__(self) -> str:
-        return f"{self.path}: got {_shown(self.got)}, allowed: {self.allowed}"
+        return _on_one_line(f"{self.path}: got {_shown(self.got)}, allowed: {self.allowed}")
 
 
 class Missing:
@@ -118,6 +118,16 @@ class NoPriceError(PricingError):
         super().__init__(f"no price known for {subject}{listed}", hint=hint)
         self.subject = subject
         self.known = tuple(known)
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text in which what cannot be printed is written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def _shown(value: object) -> str:

@@ -1,0 +1,161 @@
+"""`kling-ledger wallet`, and what every listing says of a ledger with nothing in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli import Cli
+
+LISTINGS = [("wallet", "list"), ("reservation", "list"), ("report", "spend")]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    """A ledger with the wallet `team`, which holds 2 USD: nothing here may change it."""
+    cli = Cli(tmp_path_factory.mktemp("wallet"))
+    cli.fund("2 USD")
+    return cli
+
+
+def test_a_new_wallet_is_empty_and_in_the_unit_asked_for(cli: Cli) -> None:
+    made = cli.json("wallet", "create", "clips", "--unit", "evolink-credit")
+    assert (made["name"], made["unit"], made["available"]) == ("clips", "evolink-credit", "0")
+
+
+def test_funding_adds_up_in_plain_decimal_notation(cli: Cli) -> None:
+    cli.fund("9.95 USD")
+    cli.json("wallet", "fund", "team", "0.050001")
+    assert cli.wallet()["available"] == "10.000001"
+
+
+def test_creating_a_wallet_twice_is_harmless(cli: Cli) -> None:
+    first = cli.json("wallet", "create", "team", "--unit", "USD")
+    assert cli.json("wallet", "create", "team", "--unit", "USD") == first
+
+
+def test_a_payment_with_a_key_is_added_once(cli: Cli) -> None:
+    cli.json("wallet", "create", "team")
+    for _ in range(2):
+        cli.json("wallet", "fund", "team", "2 USD", "--key", "invoice-7")
+    assert cli.wallet()["funded"] == "2"
+    again = cli("wallet", "fund", "team", "3 USD", "--key", "invoice-7")
+    assert again.code == 2
+    assert "amount 2 USD, now with 3 USD" in again.err
+
+
+def test_the_same_name_in_another_unit_is_refused(team: Cli) -> None:
+    said = team("wallet", "create", "team", "--unit", "CNY")
+    assert said.code == 2
+    assert "unit USD, now with CNY" in said.err
+
+
+@pytest.mark.parametrize("name", ["", "two words", "é", "a" * 65, "../up", "=1+1"])
+def test_a_name_that_is_none_is_refused(team: Cli, name: str) -> None:
+    said = team("wallet", "create", "--", name)
+    assert (said.code, said.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "ten USD",
+        "-1 USD",
+        "1 EUR",
+        "0",
+        "0 USD",
+        "1e3",
+        "0.0000001",
+        "1,5 USD",
+        "",
+        "NaN",
+        "9" * 30,
+    ],
+)
+def test_an_amount_that_is_none_changes_nothing(team: Cli, amount: str) -> None:
+    said = team("wallet", "fund", "team", "--", amount)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: ")
+    assert team.wallet()["funded"] == "2"
+
+
+def test_a_wallet_that_is_not_there_says_how_to_create_it(team: Cli) -> None:
+    for words in (("show", "nobody"), ("fund", "nobody", "1 USD")):
+        said = team("wallet", *words)
+        assert said.code == 2
+        assert "kling-ledger wallet create nobody" in said.err
+
+
+def test_list_and_show_agree_in_every_format(team: Cli) -> None:
+    shown = team.json("wallet", "show", "team")
+    assert team.json("wallet", "list") == [shown]
+    (row,) = csv.DictReader(io.StringIO(team("wallet", "list", "--format", "csv").out))
+    assert row["available"] == shown["available"] == "2"
+    assert "team" in team("wallet", "list").out
+
+
+@pytest.mark.parametrize("words", LISTINGS)
+def test_listings_of_an_empty_ledger_are_empty_and_no_error(
+    cli: Cli, words: tuple[str, str]
+) -> None:
+    assert cli.json(*words) == []
+    assert len(cli(*words, "--format", "csv").out.splitlines()) == 1
+    table = cli(*words)
+    assert (table.code, table.out) == (0, "")
+    assert table.err
+
+
+def test_an_empty_ledger_verifies(cli: Cli) -> None:
+    assert cli.json("verify")["findings"] == []
+
+
+def test_a_reservation_that_is_not_there_is_named(team: Cli) -> None:
+    for words in (("reservation", "show"), ("resume",)):
+        said = team(*words, "res_nothing")
+        assert said.code == 2
+        assert "res_nothing" in said.err
+
+
+def test_a_text_file_is_no_database(cli: Cli) -> None:
+    cli.database.write_text("notes that are long enough to be a database header, but are none\n")
+    said = cli("wallet", "list")
+    assert (said.code, len(said.lines)) == (1, 1)
+    assert "not a database" in said.err
+
+
+def test_the_database_of_another_program_is_refused(cli: Cli) -> None:
+    with sqlite3.connect(cli.database) as other:
+        other.execute("CREATE TABLE recipes (name TEXT)")
+    other.close()
+    said = cli("wallet", "create", "team")
+    assert said.code == 1
+    assert "database of something else" in said.err
+
+
+def test_db_names_the_database_before_the_environment_does(cli: Cli) -> None:
+    other = f"sqlite:///{cli.folder / 'other.sqlite'}"
+    assert cli("wallet", "create", "team", "--db", other).code == 0
+    assert cli.json("wallet", "list") == []
+
+
+def test_an_engine_that_is_not_supported_is_a_usage_error(cli: Cli) -> None:
+    assert cli("wallet", "list", "--db", "oracle://host/name").code == 2
+
+
+def test_the_demo_shows_a_failure_a_refusal_and_a_clean_ledger(cli: Cli) -> None:
+    begun_s = time.monotonic()
+    said = cli("demo")
+    assert said.code == 0
+    assert time.monotonic() - begun_s < 20
+    for word in ("committed", "rolled_back", "refused", "kling-ledger verify", "transfers balance"):
+        assert word in said.out
