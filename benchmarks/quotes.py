@@ -43,6 +43,7 @@ def main() -> None:
     categorical = frame.astype(dict.fromkeys(TEXTS, "category"))
     works: dict[str, Work] = {
         "single": partial(quote_each, clips),
+        "amounts": partial(read_each, clips),
         "categorical": partial(quote_table, categorical, at=AT),
         "strings": partial(quote_table, frame, at=AT),
     }
@@ -52,6 +53,7 @@ def main() -> None:
     took = medians(works, ROUNDS)
     single, categories = SINGLE / took["single"], BULK / took["categorical"]
     show("single quotes, mixed providers", f"{single:,.0f} /s", "250,000 /s")
+    show("  with their amounts", f"{SINGLE / took['amounts']:,.0f} /s", "")
     if "genai" in took:
         rate = SINGLE / took["genai"]
         show("  genai-prices calc_price", f"{rate:,.0f} /s", "")
@@ -109,6 +111,11 @@ def is_priced(clip: Clip) -> bool:
 def quote_each(clips: Sequence[Clip]) -> None:
     for clip in clips:
         quote(clip, at=AT)
+
+
+def read_each(clips: Sequence[Clip]) -> None:
+    for clip in clips:
+        _ = quote(clip, at=AT).amount
 
 
 def table_of(clips: Sequence[Clip]) -> pd.DataFrame:

@@ -189,7 +189,7 @@ def _job(request: Request, quoted: Quote) -> Job:
         model=clip.model,
         action=clip.action,
         seconds=None if clip.seconds is None else str(clip.seconds),
-        billed_seconds=quoted.billed_seconds,
+        billed_seconds=None if quoted.billed_seconds is None else int(quoted.billed_seconds),
         resolution=clip.resolution,
         sound=clip.sound,
         usd=quoted.usd,

@@ -14,8 +14,9 @@ from kling_pricing import Money
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KLING_LEDGER_DB", "KLING_LEDGER_ACTOR", "RUNAPI_API_KEY"):
+    for name in ("KLING_LEDGER_DB", "KLING_LEDGER_ACTOR", "RUNAPI_API_KEY", "CRUN_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KLING_LEDGER_BOOKS", "no-such-folder-of-books")
 
 
 @pytest.fixture

@@ -106,7 +106,7 @@ def test_funding_one_wallet_leaves_the_others_alone(ledger):
 
 
 def test_funding_in_another_unit_is_refused(ledger):
-    with unchanged(ledger), pytest.raises(AmountError, match="unit: got 'CNY', allowed: USD"):
+    with unchanged(ledger), pytest.raises(AmountError, match='unit: got "CNY", allowed: USD'):
         ledger.fund_wallet("team", Money(Decimal(1), "CNY"))
 
 

@@ -328,7 +328,7 @@ def test_a_price_finer_than_a_millionth_must_say_how_a_clip_is_rounded():
     assert refusal.key == "rates.one"
     assert "say how it is rounded" in refusal.problem
     rounded = RATE + 'rounding = { mode = "half_up", quantum = "0.01" }\n'
-    assert read(HEAD + rounded + table)
+    assert read(HEAD + rounded + table).models == ("m",)
 
 
 def test_a_rate_has_a_source():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli.books import book_option, set_by
+from kling_ledger.cli.inputs import read_text
 from kling_ledger.cli.output import format_option, print_one, print_table, say
-from kling_pricing.clip import ACTIONS, RESOLUTIONS, Clip
+from kling_pricing.clip import ACTIONS, LENGTH_WORDS, LONGEST_S, ORIENTATIONS, RESOLUTIONS, Clip
+from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import Library, bundled_providers
 from kling_pricing.quote import quote as price
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Seconds(click.ParamType[Decimal]):
-    """A length in seconds: a number above 0."""
+    """A length in seconds: a number above 0, a day at most."""
 
     name = "seconds"
 
@@ -31,8 +34,8 @@ class Seconds(click.ParamType[Decimal]):
             number = Decimal(str(value))
         except ArithmeticError:
             number = Decimal("NaN")
-        if not number.is_finite() or number <= 0:
-            self.fail(f"got {value}, allowed: a number of seconds above 0", param, ctx)
+        if not number.is_finite() or not 0 < number <= LONGEST_S:
+            self.fail(f"got {value}, allowed: {LENGTH_WORDS}", param, ctx)
         return number
 
 
@@ -43,6 +46,11 @@ class Seconds(click.ParamType[Decimal]):
 @click.option("--seconds", type=Seconds(), help="The length of the clip.")
 @click.option("--resolution", type=click.Choice(RESOLUTIONS), help="The size of the picture.")
 @click.option("--sound/--no-sound", default=None, help="With the model's own sound, or silent.")
+@click.option("--input-seconds", type=Seconds(), help="The length of a video that goes in.")
+@click.option("--orientation", type=click.Choice(ORIENTATIONS), help="What leads a motion.")
+@click.option("--video-input", is_flag=True, default=None, help="A video is given too.")
+@click.option("--multi-shot", is_flag=True, default=None, help="Several shots in one clip.")
+@click.option("--voice", is_flag=True, default=None, help="With a voice chosen or cloned.")
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -51,7 +59,7 @@ class Seconds(click.ParamType[Decimal]):
 @click.option(
     "--request",
     "request_file",
-    type=click.File(encoding="utf-8"),
+    type=click.File("rb"),
     help="The provider's own JSON body instead of a model and its options; - for stdin.",
 )
 @click.option(
@@ -99,12 +107,16 @@ def quote(
         raise click.UsageError("give --provider, or --manifest FILE")
     if request_file is not None:
         _refuse_flags({"--model": model, **_flags(options)}, "the body of --request")
-        answer = _quote_request(provider, request_file.read(), options["action"], instant, library)
+        text = read_text(request_file)
+        answer = _quote_request(provider, text, options["action"], instant, library)
     elif model is None:
         raise click.UsageError("give --model and its options, or --request FILE")
     else:
-        clip = _clip(provider, model, options, library)
-        answer = _answer(price(clip, at=instant, book=library.book(provider)), library)
+        try:
+            clip = _clip(provider, model, options, library)
+            answer = _answer(price(clip, at=instant, book=library.book(provider)), library)
+        except ClipError as error:
+            raise ClipError([_as_flag(problem) for problem in error.problems]) from None
     print_one(answer, form, table=lambda: _print_table(answer))
     return None
 
@@ -133,19 +145,23 @@ def _quote_request(
 
 def _clip(provider: str, model: str, options: dict[str, Any], library: Library) -> Clip:
     actions = library.book(provider).actions_of(model)
-    seconds = options["seconds"]
-    return Clip(
-        provider=provider,
-        model=model,
-        action=options["action"] or (actions[0] if actions else ACTIONS[0]),
-        seconds=int(seconds) if seconds is not None and seconds == int(seconds) else seconds,
-        resolution=options["resolution"],
-        sound=options["sound"],
-    )
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in ("seconds", "input_seconds"):
+        if name in given and given[name] == int(given[name]):
+            given[name] = int(given[name])
+    return Clip(provider, model, **{"action": actions[0] if actions else ACTIONS[0], **given})
+
+
+def _as_flag(problem: Problem) -> Problem:
+    """Name the flag that a problem is about, as it would be typed."""
+    flag = "--sound/--no-sound" if problem.path == "sound" else f"--{problem.path}"
+    return replace(problem, path=flag.replace("_", "-"))
 
 
 def _flags(options: dict[str, Any]) -> dict[str, Any]:
-    return {f"--{name}": given for name, given in options.items() if name != "action"}
+    return {
+        f"--{name.replace('_', '-')}": given for name, given in options.items() if name != "action"
+    }
 
 
 def _refuse_flags(flags: dict[str, Any], source: str) -> None:

@@ -15,7 +15,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from kling_pricing.book import Rate
+from kling_pricing.audit import cells_of
+from kling_pricing.book import Cell, Offer, Rate
 from kling_pricing.library import bundled_book
 from kling_pricing.quote import Quote
 
@@ -66,10 +67,12 @@ def _rows(at: datetime) -> Iterator[dict[str, Any]]:
     for (model, action), dated in sorted(bundled_book("runapi").offers.items()):
         for offer in dated:
             if offer.rate.valid.is_valid_at(at):
-                yield _row(offer.rate, model, action)
+                yield _row(offer, model, action)
 
 
-def _row(rate: Rate, model: str, action: str) -> dict[str, Any]:
+def _row(offer: Offer, model: str, action: str) -> dict[str, Any]:
+    rate = offer.rate
+    prices = {cell: rate.prices[cell] for cell in cells_of(offer) if None not in cell}
     return {
         "service": "kling",
         "action": action,
@@ -80,27 +83,27 @@ def _row(rate: Rate, model: str, action: str) -> dict[str, Any]:
         "billing_unit": "per_second",
         "billing_strategy": "matrix" if rate.dimensions else "flat",
         # RunAPI's own fallback for this table is its highest price.
-        "unit_price_cents": cents(max(rate.prices.values())),
-        "billing_config": _billing_config(rate),
+        "unit_price_cents": cents(max(prices.values())),
+        "billing_config": _billing_config(rate, prices),
     }
 
 
-def _billing_config(rate: Rate) -> dict[str, Any]:
+def _billing_config(rate: Rate, prices: Mapping[Cell, Decimal]) -> dict[str, Any]:
     """Return the table in one of RunAPI's two shapes: one key with overrides, or a matrix."""
     dimensions = [name for name in _KEYS if name in rate.dimensions]
     keys = [_KEYS[name] for name in dimensions]
     if not keys:
         return {}
-    table = _nested(rate, dimensions)
+    table = _nested(rate, prices, dimensions)
     return (
         {"key": keys[0], "overrides": table} if len(keys) == 1 else {"keys": keys, "matrix": table}
     )
 
 
-def _nested(rate: Rate, dimensions: list[str]) -> dict[str, Any]:
+def _nested(rate: Rate, prices: Mapping[Cell, Decimal], dimensions: list[str]) -> dict[str, Any]:
     """Return the prices in cents as objects in objects, one level for each dimension."""
     table: dict[str, Any] = {}
-    for cell, price in rate.prices.items():
+    for cell, price in prices.items():
         *outer, innermost = (_word(cell[rate.dimensions.index(name)]) for name in dimensions)
         row = table
         for word in outer:

@@ -148,12 +148,24 @@ def _required(name: str, seconds: Seconds | None, allowed: str) -> Seconds:
     return seconds
 
 
+def amount_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> Decimal:
+    """Return what a clip that is billed for some seconds comes to: the sum of its lines."""
+    total = price * _quantity(rate, seconds)
+    for fee in rate.fees:
+        if fee.when.holds_for(clip):
+            quantity, unit_price = _fee_terms(fee, total, seconds)
+            total += quantity * unit_price
+    return total if rate.rounding is None else rate.rounding.round(total)
+
+
 def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> tuple[Line, ...]:
     """Return the line items of a clip that is billed for some seconds; they add up exactly."""
     lines = list(_base_lines(rate, clip, price, seconds))
     for fee in rate.fees:
         if fee.when.holds_for(clip):
-            lines.append(_fee_line(fee, _total(lines), seconds))
+            quantity, unit_price = _fee_terms(fee, _total(lines), seconds)
+            per = "of what is above" if fee.multiply else fee.per
+            lines.append(Line(fee.label, quantity, per, unit_price))
     if rate.rounding is not None:
         exact = _total(lines)
         rounded = rate.rounding.round(exact)
@@ -166,25 +178,22 @@ def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) ->
 
 
 def _base_lines(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> Iterator[Line]:
-    label = rate.described(clip)
-    if rate.per in {"clip", "request"} or seconds is None:
-        yield Line(label, Decimal(1), rate.per, price)
-    elif rate.per == "block":
-        blocks = -(-int(seconds) // (rate.block_s or 1))
-        yield Line(label, Decimal(blocks), f"block of {rate.block_s} seconds", price)
+    label, quantity = rate.described(clip), Decimal(_quantity(rate, seconds))
+    counts_requested = rate.per == "second" and rate.billing.count == "requested"
+    asked = clip.seconds if counts_requested else None
+    if asked is None or asked == quantity:
+        per = f"block of {rate.block_s} seconds" if rate.per == "block" else rate.per
+        yield Line(label, quantity, per, price)
     else:
-        yield from _second_lines(rate, clip, price, Decimal(seconds), label)
+        yield Line(label, Decimal(asked), "second", price)
+        yield Line(_rule_of(rate, quantity), quantity - asked, "second", price)
 
 
-def _second_lines(
-    rate: Rate, clip: Clip, price: Decimal, billed: Decimal, label: str
-) -> Iterator[Line]:
-    asked = clip.seconds if rate.billing.count == "requested" else None
-    if asked is None or asked == billed:
-        yield Line(label, billed, "second", price)
-        return
-    yield Line(label, Decimal(asked), "second", price)
-    yield Line(_rule_of(rate, billed), billed - asked, "second", price)
+def _quantity(rate: Rate, seconds: Seconds | None) -> Seconds:
+    """Return how many of what the price is per are paid for."""
+    if rate.per in {"clip", "request"} or seconds is None:
+        return 1
+    return -(-int(seconds) // (rate.block_s or 1)) if rate.per == "block" else seconds
 
 
 def _rule_of(rate: Rate, billed: Decimal) -> str:
@@ -196,11 +205,12 @@ def _rule_of(rate: Rate, billed: Decimal) -> str:
     return "rounded to whole seconds"
 
 
-def _fee_line(fee: Fee, so_far: Decimal, seconds: Seconds | None) -> Line:
+def _fee_terms(fee: Fee, so_far: Decimal, seconds: Seconds | None) -> tuple[Decimal, Decimal]:
+    """Return what a fee is on, and how much it is on each of that."""
     if fee.multiply is not None:
-        return Line(fee.label, so_far, "of what is above", fee.multiply - 1)
+        return so_far, fee.multiply - 1
     quantity = Decimal(seconds or 0) if fee.per == "second" else Decimal(1)
-    return Line(fee.label, quantity, fee.per, fee.amount or Decimal(0))
+    return quantity, fee.amount or Decimal(0)
 
 
 def _total(lines: list[Line]) -> Decimal:

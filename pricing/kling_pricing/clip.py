@@ -65,6 +65,13 @@ class Clip:
         if not _is_possible(self):
             raise ClipError(_problems(self))
 
+    def with_options(self, options: Mapping[str, OptionValue]) -> Clip:
+        """Return the clip with options changed to values that a price book's reader checked."""
+        changed = object.__new__(Clip)
+        for name in CLIP_FIELDS:
+            object.__setattr__(changed, name, options.get(name, getattr(self, name)))
+        return changed
+
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
@@ -80,10 +87,9 @@ def _one_of(*words: str, optional: bool = False) -> _Rule:
     )
 
 
-_DAY_S: Final = 86_400
-_LENGTH: Final = _Rule(
-    lambda value: value is None or _is_length(value), "a number of seconds above 0, a day at most"
-)
+LONGEST_S: Final = 86_400
+LENGTH_WORDS: Final = "a number of seconds above 0, a day at most"
+_LENGTH: Final = _Rule(lambda value: value is None or _is_length(value), LENGTH_WORDS)
 _FLAG: Final = _Rule(lambda value: isinstance(value, bool), "true or false")
 _TEXT: Final = _Rule(lambda value: isinstance(value, str) and value != "", "a name")
 
@@ -123,7 +129,7 @@ def _is_length(seconds: object) -> bool:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, Decimal)):
         return False
     is_number = isinstance(seconds, int) or seconds.is_finite()
-    return is_number and 0 < seconds <= _DAY_S
+    return is_number and 0 < seconds <= LONGEST_S
 
 
 def option_problem(name: str, value: object) -> str | None:

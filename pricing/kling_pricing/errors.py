@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 
@@ -138,6 +139,8 @@ def _shown(value: object) -> str:
         return "null"
     if isinstance(value, int) and abs(value) >= 10**20:
         return f"a number of about {value.bit_length() * 3 // 10} digits"
+    if isinstance(value, Decimal):
+        return str(value)
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 60 else f"{text[:57]}..."

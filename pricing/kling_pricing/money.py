@@ -16,7 +16,6 @@ from decimal import (
     Context,
     Decimal,
     Inexact,
-    localcontext,
 )
 from typing import Final, Literal
 
@@ -77,6 +76,14 @@ class Money:
     def from_micro(cls, micro: int, unit: str) -> Money:
         """Return the money that an integer of millionths stands for."""
         return cls(from_micro(micro), unit)
+
+    @classmethod
+    def exact(cls, amount: Decimal, unit: str) -> Money:
+        """Return money whose amount and unit were checked before: by a price book's reader."""
+        money = object.__new__(cls)
+        object.__setattr__(money, "amount", amount)
+        object.__setattr__(money, "unit", unit)
+        return money
 
     @classmethod
     def zero(cls, unit: str) -> Money:
@@ -151,8 +158,8 @@ def round_to(
 
     `up` is towards positive infinity, `down` towards zero.
     """
-    with localcontext(_EXACT):
-        return (amount / quantum).to_integral_value(rounding=_ROUNDING[mode]) * quantum
+    steps = _EXACT.divide(amount, quantum).to_integral_value(rounding=_ROUNDING[mode])
+    return _EXACT.multiply(steps, quantum)
 
 
 def read_decimal(value: object) -> Decimal:

@@ -7,12 +7,18 @@ request, so making one is cheap and two quotes of one clip at one instant are eq
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from kling_pricing.billing import Billed, Line, billed_seconds, length_problems, lines_of
+from kling_pricing.billing import (
+    Billed,
+    Line,
+    amount_of,
+    billed_seconds,
+    length_problems,
+    lines_of,
+)
 from kling_pricing.book import Offer, Options, PriceBook, Rate
 from kling_pricing.clip import Clip, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
@@ -131,9 +137,9 @@ class Quote(NamedTuple):
 
     def _amount(self, seconds: Seconds | None) -> Money:
         if seconds in self.rate.plain_lengths:
-            return Money(self.price * (seconds or 0), self.rate.unit)
-        lines = lines_of(self.rate, self.priced, self.price, seconds)
-        return Money(sum((line.amount for line in lines), Decimal(0)), self.rate.unit)
+            return Money.exact(self.price * (seconds or 0), self.rate.unit)
+        amount = amount_of(self.rate, self.priced, self.price, seconds)
+        return Money(amount, self.rate.unit)
 
     def _in_usd(self, amount: Decimal) -> Money | None:
         usd = self.rate.to_usd(amount, self.at)
@@ -173,7 +179,7 @@ def _adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
     unsaid = {
         name: value for name, value in offer.rate.defaults.items() if getattr(priced, name) is None
     }
-    priced = replace(priced, **unsaid) if unsaid else priced  # type: ignore[arg-type]
+    priced = priced.with_options(unsaid) if unsaid else priced
     notes = [
         f"{name} is not given: {offer.rate.provider_name} takes {option_in_words(name, value)}"
         for name, value in unsaid.items()
@@ -182,7 +188,7 @@ def _adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
         changed = _changes(priced, rule.options)
         if rule.when.holds_for(priced) and changed:
             notes.append(rule.because)
-            priced = replace(priced, **changed)  # type: ignore[arg-type]
+            priced = priced.with_options(changed)
     return priced, tuple(notes)
 
 
@@ -200,7 +206,7 @@ def _with_fixed(clip: Clip, fixed: Options) -> Clip:
     if problems:
         raise ClipError(problems)
     changed = _changes(clip, fixed)
-    return replace(clip, **changed) if changed else clip  # type: ignore[arg-type]
+    return clip.with_options(changed) if changed else clip
 
 
 def _changes(clip: Clip, options: Options) -> Options:

@@ -72,7 +72,7 @@ def read_request(provider: str, body: object, *, action: str | None = None) -> R
         raise RequestError([Problem("$", body, "a JSON object")])
     reader = cast("_Reader", import_module(module))
     clip, assumptions = reader.read(body, action)
-    return Request(clip, body, assumptions)
+    return Request(clip, _own_copy(body), assumptions)
 
 
 def parse_body(text: str) -> Body:
@@ -91,6 +91,17 @@ def parse_body(text: str) -> Body:
     if repeated:
         raise RequestError(repeated)
     return body
+
+
+def _own_copy(body: Body) -> Body:
+    """Return a copy that nobody else can change; RequestError for what JSON in UTF-8 cannot say."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise RequestError([Problem("$", str(error), "JSON in UTF-8")]) from None
+    copied: Body = json.loads(text)
+    return copied
 
 
 def payload_hash(body: Body) -> str:
