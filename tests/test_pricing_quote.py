@@ -208,7 +208,7 @@ def test_a_line_says_what_it_counts():
 
 @pytest.mark.parametrize("sound", [True, False])
 def test_evolink_lists_no_4k_and_the_refusal_names_what_is_known(sound: bool):
-    with pytest.raises(NoPriceError, match="evolink kling-v3-text-to-video at 4k") as unknown:
+    with pytest.raises(NoPriceError, match="evolink kling-v3-text-to-video 4k") as unknown:
         priced(evolink(resolution="4k", sound=sound))
     assert unknown.value.known == (
         "720p without sound",

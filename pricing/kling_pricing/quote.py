@@ -232,7 +232,7 @@ def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
         return ClipError([*problems, *length_problems(clip, rate)])
     if "seconds" in rate.dimensions and (wrong := length_problems(clip, rate)):
         return ClipError(wrong)
-    asked = f"{clip.provider} {clip.model} at {rate.described(clip)}"
+    asked = f"{clip.provider} {clip.model} {rate.described(clip)}"
     return NoPriceError(asked, known=rate.cells_in_words)
 
 
