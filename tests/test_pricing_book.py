@@ -17,6 +17,7 @@ from kling_pricing import (
     bundled_providers,
     read_book,
 )
+from kling_pricing.book_reader import BookText
 
 HEAD = """
 format = 1
@@ -545,3 +546,41 @@ def test_a_provider_without_a_book_is_told_the_known_ones(provider: str):
     with pytest.raises(NoPriceError) as unknown:
         bundled_book(provider)
     assert unknown.value.known == bundled_providers()
+
+
+# --- a user's book over another -------------------------------------------------------------
+
+
+def over(text: str) -> PriceBook:
+    own = f'format = 1\nprovider = "tiny"\n{text}'
+    return read_book(own, name="own.toml", over=BookText("tiny.toml", TINY))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('rates.one.prices.720p.off = "5"', "rates.one.prices.720p.off"),
+        ('sources.page.note = "seen myself"', "sources.page.note"),
+        (CONVERSION.replace('"50"', '"40"'), "conversions"),
+    ],
+)
+def test_a_rate_says_which_of_its_keys_a_user_has_set(text: str, key: str):
+    rate = rate_at(over(text), MIDNIGHT)
+    assert rate.overrides == (f"{key} is set by own.toml",)
+    assert rate.source.evidence == "user"
+
+
+def test_a_users_book_overrides_one_cell_and_leaves_the_others():
+    prices = rate_at(over('rates.one.prices.720p.off = "5"'), MIDNIGHT).prices
+    assert (prices["720p", False], prices["720p", True]) == (Decimal(5), Decimal(8))
+
+
+def test_a_rate_that_a_user_adds_is_no_override():
+    book = over(dated("2026-01-01").replace("{ m =", "{ n ="))
+    assert book.offer_for("n", "text_to_video", MIDNIGHT).rate.overrides == ()
+    assert rate_at(book, MIDNIGHT).overrides == ()
+
+
+def test_what_a_user_writes_is_checked_as_a_whole():
+    with pytest.raises(BookError, match=r"own\.toml: rates\.one\.x"):
+        over("rates.one.x = 1")

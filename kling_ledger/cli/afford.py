@@ -63,7 +63,8 @@ def afford(
     )
     rows = [_row(option) for option in found.options]
     if form == "table":
-        print_many(rows, _COLUMNS, form, empty="nobody can tell what the budget buys")
+        empty = "nobody can tell what the budget buys"
+        print_many(rows, _COLUMNS, form, empty=empty, optional=("longest_model", "unit", "each"))
         as_asked = {option.provider for option in found.options if option.cost}
         partly = [one for option in found.options for one in option.unable]
         say_unable([*partly, *found.unable], served=as_asked)

@@ -23,6 +23,8 @@ from kling_pricing.quote import Quote
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _COLUMNS = ("provider", "model", "usd", "amount", "unit", "evidence", "checked", "notes", "reason")
+_SHOWN = _COLUMNS[:7]
+_OPTIONAL = ("checked", "evidence")
 _NO_MATCH_EXIT = 2
 _NO_PRICE_EXIT = 7
 
@@ -108,7 +110,10 @@ def compare(
 def _print(found: Comparison, form: str) -> None:
     offers = [_offer(quoted) for quoted in found.offers]
     if form == "table":
-        print_many(offers, _COLUMNS[:-1], form, empty="no provider can make this clip")
+        print_many(offers, _SHOWN, form, empty="no provider can make this clip", optional=_OPTIONAL)
+        for offer in offers:
+            for note in offer["notes"]:
+                say(f"note: {offer['provider']}: {note}")
         say_unable(found.unable, served={quoted.clip.provider for quoted in found.offers})
     else:
         print_many([*offers, *map(unable_row, found.unable)], _COLUMNS, form, empty="")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -57,14 +58,24 @@ def print_one(thing: Row, form: str, *, table: Callable[[], None] | None = None)
         print_table(fields, ["field", "value"], figures=False)
 
 
-def print_many(rows: Sequence[Row], columns: Sequence[str], form: str, *, empty: str) -> None:
-    """Print rows: a JSON array, CSV, or a table; `empty` is for a person if there are none."""
+def print_many(
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    form: str,
+    *,
+    empty: str,
+    optional: Sequence[str] = (),
+) -> None:
+    """Print rows: a JSON array, CSV, or a table; `empty` is for a person if there are none.
+
+    Where a terminal is too narrow for a table, its `optional` columns give way in their order.
+    """
     if form == "json":
         print_json(list(rows))
     elif form == "csv":
         print_csv(rows, columns)
     elif rows:
-        print_table(rows, columns)
+        print_table(rows, _that_fit(rows, columns, optional))
     else:
         say(empty)
 
@@ -90,7 +101,14 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for name in columns:
         is_figure = figures and any(_is_figure(row.get(name)) for row in rows)
         table.add_column(
@@ -101,13 +119,38 @@ def print_table(
         )
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
-    # A file or a pipe has no width: nothing is cut or folded there.
-    width = None if sys.stdout.isatty() else 10_000
-    console = Console(width=width, markup=False, highlight=False)
+    console = Console(width=_width(), markup=False, highlight=False)
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
         click.echo(line.rstrip())
+
+
+def _width() -> int:
+    """Return how wide the terminal is; a file or a pipe has no width, and nothing is cut there."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+
+
+def _that_fit(
+    rows: Sequence[Row], columns: Sequence[str], optional: Sequence[str]
+) -> Sequence[str]:
+    kept = list(columns)
+    for name in optional:
+        if _natural_width(rows, kept) <= _width():
+            break
+        kept.remove(name)
+    return kept
+
+
+def _natural_width(rows: Sequence[Row], columns: Sequence[str]) -> int:
+    widths = (
+        max(len(name), *(_longest_line(_text(row.get(name))) for row in rows)) for name in columns
+    )
+    return sum(width + 2 for width in widths)
+
+
+def _longest_line(text: str) -> int:
+    return max(map(len, text.split("\n")))
 
 
 def instant(at: datetime) -> str:

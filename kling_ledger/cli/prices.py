@@ -30,6 +30,7 @@ _LISTED = (
     *("provider", "model", "action", "family", "per", "low", "high", "unit"),
     *("evidence", "checked"),
 )
+_GIVE_WAY = ("checked", "family", "evidence", "per", "unit")
 _SHOWN = (
     *("model", "action", "clip", "price", "per", "usd", "from", "until", "rate", "evidence"),
     *("checked", "source", "note", "set_by"),
@@ -52,7 +53,7 @@ def list_(provider: str | None, library: Library, form: str) -> None:
     now = datetime.now(UTC)
     names = (provider,) if provider else library.providers
     rows = [row for name in names for row in _listed(library.book(name), now)]
-    print_many(rows, _LISTED, form, empty="no prices yet")
+    print_many(rows, _LISTED, form, empty="no prices yet", optional=_GIVE_WAY)
 
 
 @prices.command()
@@ -76,7 +77,8 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     ]
     now = datetime.now(UTC)
     rows = [row for found in offers for row in _shown(*found, library, now)]
-    print_many(rows, _SHOWN[:9] if form == "table" else _SHOWN, form, empty="no prices yet")
+    columns = _SHOWN[:9] if form == "table" else _SHOWN
+    print_many(rows, columns, form, empty="no prices yet", optional=("rate", "until", "from"))
     if form == "table":
         for rate in dict.fromkeys(offer.rate for _, _, offer in offers):
             _say_rate(rate, library)

@@ -23,6 +23,7 @@ _COLUMNS = (
     "unit",
     "created_at",
 )
+_OPTIONAL = ("created_at", "wallet", "model", "project", "unit")
 _STATES = (
     "reserved",
     "submitting",
@@ -56,7 +57,7 @@ def list_reservations(
             state=State(state) if state else None, wallet=wallet, limit=limit
         )
     rows = [reservation_dict(entry) for entry in found]
-    print_many(rows, _COLUMNS, form, empty="no reservations")
+    print_many(rows, _COLUMNS, form, empty="no reservations", optional=_OPTIONAL)
 
 
 @reservation.command()

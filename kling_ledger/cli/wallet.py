@@ -69,7 +69,8 @@ def list_wallets(db: str | None, form: str) -> None:
 
     with Ledger(db) as ledger:
         rows = [wallet_dict(found) for found in ledger.wallets()]
-    print_many(rows, _COLUMNS, form, empty="no wallets yet: kling-ledger wallet create NAME")
+    empty = "no wallets yet: kling-ledger wallet create NAME"
+    print_many(rows, _COLUMNS, form, empty=empty, optional=("posted", "funded"))
 
 
 @wallet.command()

@@ -75,18 +75,32 @@ def _merged(base: Content, over: Content) -> Content:
 
 
 def _overrides(over: Content, base: Content, name: str) -> dict[str, tuple[str, ...]]:
-    """Return, for each rate that the overriding file touches, the keys it sets there."""
-    rates = over.get("rates", {})
-    if not isinstance(rates, dict):
-        return {}
+    """Return, for each bundled rate that the overriding file touches, the keys it sets."""
     return {
-        rate: tuple(f"{path} is set by {name}" for path in _paths(keys, f"rates.{rate}"))
-        for rate, keys in rates.items()
-        if isinstance(keys, dict) and rate in base.get("rates", {})
+        rate: tuple(f"{path} is set by {name}" for path in paths)
+        for rate, table in _table(base, "rates").items()
+        if (paths := [*_touching(rate, table, over)])
     }
 
 
-def _paths(table: Content, prefix: str) -> Iterator[str]:
+def _touching(rate: str, table: Content, over: Content) -> Iterator[str]:
+    """Name the keys of an overriding file that a rate rests on."""
+    yield from _paths(_table(over, "rates").get(rate), f"rates.{rate}")
+    source = str(table.get("source"))
+    yield from _paths(_table(over, "sources").get(source), f"sources.{source}")
+    for key in ("unit", "conversions"):
+        if key in over:
+            yield key
+
+
+def _table(content: Content, key: str) -> Content:
+    table = content.get(key, {})
+    return table if isinstance(table, dict) else {}
+
+
+def _paths(table: object, prefix: str) -> Iterator[str]:
+    if not isinstance(table, dict):
+        return
     for key, value in table.items():
         path = f"{prefix}.{key}"
         if isinstance(value, dict):
