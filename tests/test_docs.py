@@ -1,0 +1,78 @@
+"""The documents say what is true: commands exist, options are real, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from kling_ledger.cli import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "pricing/README.md", "reports/README.md")
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def commands(group: click.Command = cli, name: str = "") -> dict[str, click.Command]:
+    """Every command by its words, such as `wallet fund`."""
+    if not isinstance(group, click.Group):
+        return {name: group}
+    context = click.Context(group)
+    inner = {word: group.get_command(context, word) for word in group.list_commands(context)}
+    return {
+        words: command
+        for word, one in inner.items()
+        if one is not None
+        for words, command in commands(one, f"{name} {word}".strip()).items()
+    }
+
+
+def shown(name: str) -> list[str]:
+    """The command lines that a page shows, continued lines put together."""
+    text = page(name).replace("\\\n", " ")
+    return re.findall(r"kling-ledger ((?:[a-z]+ )?[a-z]+[^`\n|]*)", text)
+
+
+@pytest.mark.parametrize("words", sorted(commands()))
+def test_every_command_and_option_has_help(words: str):
+    command = commands()[words]
+    assert command.help
+    unexplained = [
+        option.name
+        for option in command.params
+        if isinstance(option, click.Option) and not option.help
+    ]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("noun", sorted({words.split()[0] for words in commands()}))
+def test_the_readme_speaks_of_every_command(noun: str):
+    assert re.search(rf"\b{noun}\b", page("README.md"))
+
+
+@pytest.mark.parametrize("name", ["README.md", "pricing/README.md"])
+def test_every_command_that_is_shown_exists_with_its_options(name: str):
+    known = commands()
+    for line in shown(name):
+        words = [word for word in line.split() if word.isalpha()]
+        found = known.get(" ".join(words[:2])) or known.get(words[0])
+        assert found is not None, line
+        options = {
+            flag for option in found.params for flag in (*option.opts, *option.secondary_opts)
+        }
+        assert set(re.findall(r"--[a-z-]+", line)) <= options, line
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_and_file_that_is_named_is_there(name: str):
+    text, folder = page(name), (ROOT / name).parent
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (folder / target).exists(), target
+    if name == "ARCHITECTURE.md":
+        for target in re.findall(r"`((?:pricing|kling_ledger|reports|tests)/[\w/.]+)`", text):
+            assert (ROOT / target).exists(), target
