@@ -35,7 +35,7 @@ def commands(group: click.Command = cli, name: str = "") -> dict[str, click.Comm
 def shown(name: str) -> list[str]:
     """The command lines that a page shows, continued lines put together."""
     text = page(name).replace("\\\n", " ")
-    return re.findall(r"kling-ledger ((?:[a-z]+ )?[a-z]+[^`\n|]*)", text)
+    return re.findall(r"(?:\$ |`|&& )kling-ledger ([a-z]+[^`\n|]*)", text)
 
 
 @pytest.mark.parametrize("words", sorted(commands()))

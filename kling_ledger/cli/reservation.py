@@ -43,7 +43,13 @@ def reservation() -> None:
 @reservation.command("list")
 @click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 @click.option("--wallet", help="Only those of this wallet.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000_000),
+    default=50,
+    show_default=True,
+    help="How many at most.",
+)
 @database_option
 @format_option
 def list_reservations(

@@ -44,7 +44,9 @@ def provider_options(command: Command) -> Command:
 
 
 @click.command()
-@click.option("--provider", type=click.Choice(["runapi"]), required=True)
+@click.option(
+    "--provider", type=click.Choice(["runapi"]), required=True, help="Who makes the clip."
+)
 @click.option(
     "--request",
     "request_file",
