@@ -328,8 +328,26 @@ def test_a_price_finer_than_a_millionth_must_say_how_a_clip_is_rounded():
     refusal = refused(HEAD + RATE + table)
     assert refusal.key == "rates.one"
     assert "say how it is rounded" in refusal.problem
-    rounded = RATE + 'rounding = { mode = "half_up", quantum = "0.01" }\n'
+    rounded = RATE + 'rounding = { mode = "up", quantum = "0.01" }\n'
     assert read(HEAD + rounded + table).models == ("m",)
+
+
+def test_a_price_that_would_be_rounded_to_nothing_is_refused():
+    rounded = RATE + 'rounding = { mode = "half_up", quantum = "1" }\n'
+    cheap = PRICES.replace('"5.5"', '"0.12"')
+    assert refused(HEAD + rounded + cheap).problem.endswith("a price is never zero")
+    assert read(HEAD + rounded + cheap.replace('"0.12"', '"0.125"')).models == ("m",)
+
+
+def test_every_problem_of_a_file_is_named_and_the_unknown_key_first():
+    refusal = refused(changed('family = "tiny"', 'famly = "tiny"'))
+    assert refusal.key == "rates.one.famly"
+    assert "rates.one.family: Field required" in refusal.problem
+
+
+def test_a_table_that_is_a_number_is_told_how_to_write_it():
+    flat = RATE.replace('dimensions = ["resolution", "sound"]\n', "") + "prices = 2.0\n"
+    assert "write numbers as strings in quotes" in refused(HEAD + flat).problem
 
 
 def test_a_rate_has_a_source():
@@ -559,7 +577,7 @@ def over(text: str) -> PriceBook:
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ('rates.one.prices.720p.off = "5"', "rates.one.prices.720p.off"),
+        ('rates.one.note = "mine"', "rates.one.note"),
         ('sources.page.note = "seen myself"', "sources.page.note"),
         (CONVERSION.replace('"50"', '"40"'), "conversions"),
     ],
@@ -567,7 +585,27 @@ def over(text: str) -> PriceBook:
 def test_a_rate_says_which_of_its_keys_a_user_has_set(text: str, key: str):
     rate = rate_at(over(text), MIDNIGHT)
     assert rate.overrides == (f"{key} is set by own.toml",)
-    assert rate.source.evidence == "user"
+    assert (rate.source.evidence, rate.user_cells) == ("published", {})
+
+
+def test_a_cell_that_a_user_has_set_is_the_users_and_no_other_is():
+    rate = rate_at(over('rates.one.prices.720p.off = "5"'), MIDNIGHT)
+    told = "rates.one.prices.720p.off is set by own.toml"
+    assert rate.user_cells == {("720p", False): told}
+    assert (rate.overrides, rate.source.evidence) == ((), "published")
+
+
+@pytest.mark.parametrize("same", ['unit = "tiny-credit"', 'rates.one.prices.720p.off = "5.5"'])
+def test_what_a_user_repeats_is_no_override(same: str):
+    rate = rate_at(over(same), MIDNIGHT)
+    assert (rate.overrides, rate.user_cells) == ((), {})
+
+
+def test_a_base_that_a_user_has_set_makes_every_cell_the_users():
+    table = 'base = "2"\n[rates.one.multipliers]\n720p = { off = "1", on = "2" }\n'
+    own = 'format = 1\nprovider = "tiny"\nrates.one.base = "3"'
+    book = read_book(own, name="own.toml", over=BookText("tiny.toml", HEAD + RATE + table))
+    assert set(rate_at(book, MIDNIGHT).user_cells) == {("720p", False), ("720p", True)}
 
 
 def test_a_users_book_overrides_one_cell_and_leaves_the_others():

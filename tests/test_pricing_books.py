@@ -214,7 +214,8 @@ def test_a_user_replaces_an_assumed_price_in_one_line() -> None:
     with_sound = quote(Clip("uniall", "kling-v3-std-audio", seconds=5), at=AT, book=book)
     assert silent.amount.amount == Decimal("0.25")
     assert with_sound.amount.amount == Decimal("0.63")
-    assert silent.rate.source.evidence == "user"
+    assert (silent.evidence, with_sound.evidence) == ("user", "assumed")
+    assert any("assumed" in told for told in with_sound.assumptions)
     assert "rates.kling-v3.prices.720p.off is set by mine.toml" in silent.assumptions
 
 

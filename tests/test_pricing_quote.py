@@ -21,6 +21,7 @@ from kling_pricing import (
     ClipError,
     Money,
     NoPriceError,
+    PriceBook,
     Quote,
     bundled_book,
     quote,
@@ -329,6 +330,13 @@ def test_a_quote_is_written_in_full():
         "billed_seconds": 3,
         "resolution": "1080p",
         "sound": True,
+        "multi_shot": False,
+        "voice": False,
+        "video_input": False,
+        "elements": False,
+        "frames": "none",
+        "orientation": None,
+        "input_seconds": None,
         "unit": "USD",
         "per": "second",
         "rate": "0.135",
@@ -461,3 +469,103 @@ def test_prices_load_no_database_no_network_and_no_tables():
     command = [sys.executable, "-W", "error", "-c", program, *foreign.split()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"
+
+
+# --- what only the run decides, and what limits a whole clip ---------------------------------
+
+EXTRAS = """
+format = 1
+provider = "tiny"
+name = "Tiny"
+unit = "USD"
+[sources.page]
+url = "https://tiny.example/prices"
+checked = 2026-01-31
+evidence = "published"
+[rates.motion]
+family = "tiny"
+models = { motion = ["motion_control"] }
+from = 2026-01-01
+source = "page"
+per = "second"
+prices = "0.1"
+[rates.motion.billing]
+count = "produced"
+round = "nearest"
+FOLLOWS
+output = [{ when = { orientation = "image" }, min_s = 3, max_s = 10 }, { min_s = 3, max_s = 30 }]
+[rates.flat]
+family = "tiny"
+models = { flat = ["text_to_video"] }
+from = 2026-01-01
+source = "page"
+per = "clip"
+prices = "1"
+fees = [{ label = "upload", amount = "0.5", per = "second" }]
+[rates.limited]
+family = "tiny"
+models = { limited = ["text_to_video"] }
+from = 2026-01-01
+source = "page"
+per = "second"
+prices = "0.1"
+request = { min_s = 1, max_s = 30 }
+total = { min = "0.3", max = "2" }
+"""
+FOLLOWING = read_book(EXTRAS.replace("FOLLOWS", "follows_input = true"), name="tiny")
+APART = read_book(EXTRAS.replace("FOLLOWS", ""), name="tiny")
+
+
+def extra(book: PriceBook, model: str, **options: Any) -> Quote:
+    action = "motion_control" if model == "motion" else "text_to_video"
+    return quote(Clip("tiny", model, action, **options), at=AT, book=book)
+
+
+def range_of(answer: Quote) -> tuple[str | None, ...]:
+    told = answer.as_dict()
+    return told["low"], told["expected"], told["high"]
+
+
+@pytest.mark.parametrize(("orientation", "high"), [("image", "1"), ("video", "3")])
+def test_where_only_the_run_decides_a_reservation_takes_the_high(orientation: str, high: str):
+    answer = extra(FOLLOWING, "motion", orientation=orientation)
+    assert range_of(answer) == ("0.3", None, high)
+    assert answer.amount == usd(high)
+
+
+@pytest.mark.parametrize(("seconds", "high"), [("7.49", "0.7"), ("7.5", "0.8")])
+def test_a_file_that_follows_its_input_is_as_long_as_that(seconds: str, high: str):
+    answer = extra(FOLLOWING, "motion", orientation="video", input_seconds=Decimal(seconds))
+    assert range_of(answer) == ("0.3", high, high)
+
+
+def test_a_file_that_does_not_follow_its_input_may_still_be_the_longest():
+    answer = extra(APART, "motion", orientation="video", input_seconds=5)
+    assert range_of(answer) == ("0.3", None, "3")
+
+
+def test_a_length_that_contradicts_the_input_is_refused():
+    with pytest.raises(ClipError, match="seconds: got 8, allowed: 5, the length of the video"):
+        extra(FOLLOWING, "motion", orientation="video", seconds=8, input_seconds=5)
+
+
+def test_a_fee_by_the_second_needs_the_seconds():
+    with pytest.raises(ClipError, match="seconds: got nothing"):
+        extra(APART, "flat")
+    assert extra(APART, "flat", seconds=4).amount == usd("3")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "amount", "lines"),
+    [(2, "0.3", 2), (3, "0.3", 1), (4, "0.4", 1), (20, "2", 1), (21, "2", 2)],
+)
+def test_a_clip_is_charged_between_the_least_and_the_most(seconds: int, amount: str, lines: int):
+    answer = extra(APART, "limited", seconds=seconds)
+    assert answer.amount == usd(amount)
+    assert len(answer.lines) == lines
+    assert sum(line.amount for line in answer.lines) == answer.amount.amount
+
+
+def test_a_quote_for_the_end_of_time_expires_with_it():
+    answer = quote(runapi(), at=datetime(9999, 12, 31, 12, tzinfo=UTC))
+    assert answer.expires_at.year == 9999

@@ -22,7 +22,7 @@ _ROUNDING: Final[dict[Literal["up", "nearest", "down"], str]] = {
 class Billed(NamedTuple):
     """Seconds that will be billed: all three alike, or a range where the run decides.
 
-    None where a price does not depend on seconds.
+    None where a price does not depend on seconds; `expected` is None too where nobody can tell.
     """
 
     low: Seconds | None
@@ -48,13 +48,15 @@ class Line:
 def billed_seconds(clip: Clip, rate: Rate) -> Billed:
     """Return the seconds that a clip will be billed for; ClipError for a length that cannot be."""
     if rate.per in {"clip", "request"}:
+        if any(fee.per == "second" for fee in rate.fees):
+            _required("seconds", clip.seconds, str(rate.request or "a number of seconds"))
         _check_length(clip, rate)
         return Billed(clip.seconds, clip.seconds, clip.seconds)
     if rate.billing.count == "produced":
         return _produced(clip, rate)
     least, most = _billable(clip, rate)
     low, high = _counted(least, rate), _counted(most, rate)
-    return Billed(low, high, high)
+    return Billed(low, high if low == high else None, high)
 
 
 def length_problems(clip: Clip, rate: Rate) -> tuple[Problem, ...]:
@@ -113,15 +115,23 @@ def _check_length(clip: Clip, rate: Rate) -> None:
 def _produced(clip: Clip, rate: Rate) -> Billed:
     lengths = _output_lengths(clip, rate)
     low, high = _counted(lengths.min_s, rate), _counted(lengths.max_s, rate)
-    given = clip.seconds if clip.input_seconds is None else clip.input_seconds
+    name, given = _length_said(clip, rate)
     if given is None:
-        return Billed(low, high, high)
+        return Billed(low, None, high)
     if not lengths.min_s <= given <= lengths.max_s:
-        name = "seconds" if clip.input_seconds is None else "input_seconds"
         raise ClipError([Problem(name, given, str(lengths))])
-    # What comes out follows the video that goes in, and is taken to be no longer.
-    as_given = _counted(given, rate)
-    return Billed(low, as_given, as_given)
+    as_said = _counted(given, rate)
+    return Billed(low, as_said, as_said)
+
+
+def _length_said(clip: Clip, rate: Rate) -> tuple[str, Seconds | None]:
+    """Return what a clip says of how long the produced file will be, and in which of its words."""
+    if not rate.billing.follows_input or clip.input_seconds is None:
+        return "seconds", clip.seconds
+    if clip.seconds not in {None, clip.input_seconds}:
+        allowed = f"{clip.input_seconds}, the length of the video that goes in, or nothing"
+        raise ClipError([Problem("seconds", clip.seconds, allowed)])
+    return "input_seconds", clip.input_seconds
 
 
 def _output_lengths(clip: Clip, rate: Rate) -> Lengths:
@@ -155,7 +165,8 @@ def amount_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -
         if fee.when.holds_for(clip):
             quantity, unit_price = _fee_terms(fee, total, seconds)
             total += quantity * unit_price
-    return total if rate.rounding is None else rate.rounding.round(total)
+    total = total if rate.rounding is None else rate.rounding.round(total)
+    return total if rate.total is None else rate.total.clamp(total)
 
 
 def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> tuple[Line, ...]:
@@ -174,6 +185,12 @@ def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) ->
                 f"rounded {rate.rounding.mode.replace('_', ' ')} to {plain(rate.rounding.quantum)}"
             )
             lines.append(Line(label, Decimal(1), "clip", rounded - exact))
+    if rate.total is not None:
+        before = _total(lines)
+        charged = rate.total.clamp(before)
+        if charged != before:
+            label = f"charged {'at least' if charged > before else 'at most'} {plain(charged)}"
+            lines.append(Line(label, Decimal(1), "clip", charged - before))
     return tuple(lines)
 
 
@@ -186,7 +203,7 @@ def _base_lines(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None)
         yield Line(label, quantity, per, price)
     else:
         yield Line(label, Decimal(asked), "second", price)
-        yield Line(_rule_of(rate, quantity), quantity - asked, "second", price)
+        yield Line(_rule_of(rate, asked=asked, billed=quantity), quantity - asked, "second", price)
 
 
 def _quantity(rate: Rate, seconds: Seconds | None) -> Seconds:
@@ -196,11 +213,11 @@ def _quantity(rate: Rate, seconds: Seconds | None) -> Seconds:
     return -(-int(seconds) // (rate.block_s or 1)) if rate.per == "block" else seconds
 
 
-def _rule_of(rate: Rate, billed: Decimal) -> str:
+def _rule_of(rate: Rate, *, asked: Seconds, billed: Decimal) -> str:
     billing = rate.billing
-    if billed == billing.min_s:
+    if billed == billing.min_s and asked + 1 <= billed:
         return f"billing minimum of {billing.min_s} seconds"
-    if billed == billing.max_s:
+    if billed == billing.max_s and asked - 1 >= billed:
         return f"billing maximum of {billing.max_s} seconds"
     return "rounded to whole seconds"
 

@@ -134,7 +134,8 @@ class Billing:
 
     First `count` says which seconds, at least `times_output` times those of the output; then they
     are rounded to whole ones (`round`: none means that part seconds are refused), then clamped to
-    `min_s` and `max_s`. A request has a range of its own: see Rate.request.
+    `min_s` and `max_s`. A request has a range of its own: see Rate.request. `follows_input` says
+    that the produced file is as long as the video that goes in.
     """
 
     count: Count = "requested"
@@ -142,6 +143,7 @@ class Billing:
     min_s: int = 1
     max_s: int | None = None
     times_output: Decimal | None = None
+    follows_input: bool = False
     output: tuple[OutputLengths, ...] = ()
 
 
@@ -169,6 +171,20 @@ class Rounding:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """The least and the most that one clip is charged, whatever it comes to; None for no limit."""
+
+    least: Decimal | None
+    most: Decimal | None
+
+    def clamp(self, amount: Decimal) -> Decimal:
+        """Return the amount, or the limit that it passes."""
+        if self.least is not None and amount < self.least:
+            return self.least
+        return self.most if self.most is not None and amount > self.most else amount
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A model's id for an action, the dated rate that prices it, and what the id itself decides.
 
@@ -186,6 +202,7 @@ class Offer:
 class Rate:
     """One dated price table with its source: what one `per` costs in the unit of the book.
 
+    `overrides` says which keys a user's file has set, `user_cells` which prices, in a sentence.
     `plain_lengths` are those whose amount is simply price times length, no rule involved: the
     common case, and a quick one. `cell_of` reads a clip's place in the table.
     Two rates are equal if they are the same entry of the same book, by its digest.
@@ -207,14 +224,24 @@ class Rate:
     forced: tuple[Forced, ...]
     fees: tuple[Fee, ...]
     rounding: Rounding | None
+    total: Total | None
     valid: Dated
     source: Source
     note: str
     overrides: tuple[str, ...]
+    user_cells: Mapping[Cell, str]
     book_digest: str
     conversions: tuple[Conversion, ...]
     plain_lengths: frozenset[int]
     cell_of: Callable[[Clip], Cell]
+
+    @property
+    def shortest(self) -> int:
+        """The fewest of what a price is per that a clip is ever billed for."""
+        if self.per != "second":
+            return 1
+        asked = self.request.min_s if self.request is not None else 1
+        return max(asked, self.billing.min_s)
 
     def described(self, clip: Clip) -> str:
         """Say in words where a clip stands in the table: `1080p with sound`."""
@@ -223,9 +250,9 @@ class Rate:
     @property
     def cells_in_words(self) -> tuple[str, ...]:
         """Say in words everything that the table lists, `any` as one."""
-        return tuple(self.in_words(cell) for cell in self.prices if not self._is_any(cell))
+        return tuple(self.in_words(cell) for cell in self.prices if not self.is_any(cell))
 
-    def _is_any(self, cell: Cell) -> bool:
+    def is_any(self, cell: Cell) -> bool:
         """Whether a cell only spells out a value of an `any` that stands in the table as None."""
         return any(
             value is not None and (*cell[:place], None, *cell[place + 1 :]) in self.prices

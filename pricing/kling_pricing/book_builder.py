@@ -11,7 +11,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
@@ -32,16 +32,16 @@ from kling_pricing.book import (
     Rate,
     Rounding,
     Source,
+    Total,
     When,
 )
-from kling_pricing.clip import FRAMES, ORIENTATIONS, RESOLUTIONS, Clip, OptionValue
+from kling_pricing.clip import FRAMES, LONGEST_S, ORIENTATIONS, RESOLUTIONS, Clip, OptionValue
 from kling_pricing.errors import AmountError, BookError
 from kling_pricing.money import MAX_MICRO, from_micro, to_micro
 
 Content = dict[str, Any]
 """A TOML document, or a table of it, as tomllib gives it."""
 
-_LONGEST_S: Final = 3600
 
 DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
     "resolution": {word: word for word in RESOLUTIONS},
@@ -143,10 +143,14 @@ class _Builder:
     def _rate(self, rate_id: str, table: Content, conversions: tuple[Conversion, ...]) -> Rate:
         key = f"rates.{rate_id}"
         overrides = self.overrides.get(rate_id, ())
-        source = self._source(table["source"], key)
         dimensions = tuple(table.get("dimensions", ()))
         billing, request = _billing(table.get("billing", {})), _lengths(table.get("request"))
         fees, rounding = _fees(table.get("fees", [])), _rounding(table.get("rounding"))
+        total = _total(table.get("total"))
+        plain = _plain_lengths(table["per"], request, billing)
+        prices = self._prices(table, dimensions, key)
+        own_cells = self._user_cells(prices, overrides, key)
+        of_cells = {f"{key}.base", *(path for _, path in prices.values())}
         rate = Rate(
             provider=self.content["provider"],
             provider_name=self.content["name"],
@@ -156,7 +160,7 @@ class _Builder:
             per=table["per"],
             block_s=table.get("block_s"),
             dimensions=dimensions,
-            prices=self._prices(table, dimensions, key),
+            prices={cell: number for cell, (number, _) in prices.items()},
             request=request,
             input=_lengths(table.get("input")),
             billing=billing,
@@ -164,13 +168,15 @@ class _Builder:
             forced=_forced(table.get("forced", [])),
             fees=fees,
             rounding=rounding,
+            total=total,
             valid=_dated(table),
-            source=replace(source, evidence="user") if overrides else source,
+            source=self._source(table["source"], key),
             note=table.get("note", ""),
-            overrides=overrides,
+            overrides=tuple(self._set_by(path) for path in overrides if path not in of_cells),
+            user_cells=own_cells,
             book_digest=self.digest,
             conversions=conversions,
-            plain_lengths=_plain_lengths(table["per"], request, billing, bool(fees or rounding)),
+            plain_lengths=frozenset() if fees or rounding or total else plain,
             cell_of=_cell_reader(dimensions),
         )
         self._refuse_amounts_that_cannot_be_held(rate, key)
@@ -182,21 +188,41 @@ class _Builder:
             raise BookError(self.name, f"{key}.source", f"no source is called {name!r}")
         return Source(table["url"], table["checked"], table["evidence"], table.get("note", ""))
 
-    def _prices(self, table: Content, dimensions: tuple[str, ...], key: str) -> dict[Cell, Decimal]:
+    def _prices(
+        self, table: Content, dimensions: tuple[str, ...], key: str
+    ) -> dict[Cell, tuple[Decimal, str]]:
+        """Return the price of each cell, and the key that it is written under."""
         label = "prices" if "prices" in table else "multipliers"
         base = Decimal(table.get("base", 1))
         found = self._cells(table[label], dimensions, f"{key}.{label}")
-        prices = {cell: base * number for cell, number in found}
+        prices = {cell: (base * number, path) for cell, number, path in found}
         if not prices:
             raise BookError(self.name, f"{key}.{label}", "the table is empty")
         return prices
 
+    def _user_cells(
+        self, prices: Mapping[Cell, tuple[Decimal, str]], overrides: Sequence[str], key: str
+    ) -> dict[Cell, str]:
+        """Return the cells whose price a user's file has set, itself or by its base."""
+        base = [path for path in overrides if path == f"{key}.base"]
+        own = {
+            cell: path if path in overrides else base[0]
+            for cell, (_, path) in prices.items()
+            if path in overrides or base
+        }
+        return {cell: self._set_by(path) for cell, path in own.items()}
+
+    def _set_by(self, path: str) -> str:
+        return f"{path} is set by {self.name}"
+
     def _cells(
         self, table: object, dimensions: Sequence[str], key: str
-    ) -> Iterator[tuple[Cell, Decimal]]:
+    ) -> Iterator[tuple[Cell, Decimal, str]]:
         if not dimensions:
+            if isinstance(table, dict):
+                raise BookError(self.name, key, "a price stands here: there are no more dimensions")
             try:
-                yield (), written_decimal(table)
+                yield (), written_decimal(table), key
             except ValueError as error:
                 raise BookError(self.name, key, str(error)) from None
             return
@@ -204,9 +230,9 @@ class _Builder:
             raise BookError(self.name, key, f"expected a table by {dimensions[0]}")
         for word, inner in table.items():
             values = self._values(dimensions[0], word, table, f"{key}.{word}")
-            for cell, number in self._cells(inner, dimensions[1:], f"{key}.{word}"):
+            for cell, number, path in self._cells(inner, dimensions[1:], f"{key}.{word}"):
                 for value in values:
-                    yield (value, *cell), number
+                    yield (value, *cell), number, path
 
     def _values(self, dimension: str, word: str, table: Content, key: str) -> list[OptionValue]:
         allowed = DIMENSIONS[dimension]
@@ -220,20 +246,26 @@ class _Builder:
         return [allowed[word]]
 
     def _refuse_amounts_that_cannot_be_held(self, rate: Rate, key: str) -> None:
-        """Check that whole seconds always come to whole millionths, or that the clip is rounded."""
-        factor = Decimal(1)
-        for fee in rate.fees:
-            factor *= fee.multiply or 1
-        for price in (*rate.prices.values(), *(fee.amount for fee in rate.fees if fee.amount)):
-            dearest = price * factor * _LONGEST_S
-            if dearest > from_micro(MAX_MICRO):
-                raise BookError(self.name, key, f"{price} is more than the ledger can hold")
-            try:
-                if rate.rounding is None:
-                    to_micro(price * factor)
-            except AmountError:
-                problem = f"{price * factor} is finer than a millionth: say how it is rounded"
-                raise BookError(self.name, key, problem) from None
+        """Check that every clip comes to whole millionths, to something, and to no giant sum."""
+        extras = [fee.amount for fee in rate.fees if fee.amount is not None]
+        for price in (*rate.prices.values(), *extras):
+            for factor in _products([fee.multiply for fee in rate.fees if fee.multiply]):
+                self._refuse_price(rate, price * factor, key)
+        for price in rate.prices.values():
+            least = price * rate.shortest
+            if rate.rounding is not None and rate.rounding.round(least) <= 0:
+                problem = f"{price} is rounded to nothing: a price is never zero"
+                raise BookError(self.name, key, problem)
+
+    def _refuse_price(self, rate: Rate, price: Decimal, key: str) -> None:
+        if price * LONGEST_S > from_micro(MAX_MICRO):
+            raise BookError(self.name, key, f"{price} is more than the ledger can hold")
+        try:
+            if rate.rounding is None:
+                to_micro(price)
+        except AmountError:
+            problem = f"{price} is finer than a millionth: say how it is rounded"
+            raise BookError(self.name, key, problem) from None
 
     def _refuse_overlaps_and_gaps(self, key: str, dated: Sequence[Dated]) -> None:
         """Check that half-open validities follow each other with neither overlap nor gap."""
@@ -285,6 +317,7 @@ def _billing(table: Content) -> Billing:
         min_s=table.get("min_s", 1),
         max_s=table.get("max_s"),
         times_output=None if times is None else Decimal(times),
+        follows_input=table.get("follows_input", False),
         output=tuple(
             OutputLengths(When(one.get("when", {})), lengths)
             for one in table.get("output", [])
@@ -314,15 +347,24 @@ def _rounding(table: Content | None) -> Rounding | None:
     return None if table is None else Rounding(table["mode"], Decimal(table["quantum"]))
 
 
-def _plain_lengths(
-    per: str,
-    request: Lengths | None,
-    billing: Billing,
-    has_extras: bool,  # noqa: FBT001
-) -> frozenset[int]:
-    """Return the lengths whose amount is price times length, with no rule involved."""
-    is_plain = per == "second" and billing.count == "requested"
-    if not is_plain or request is None or has_extras:
+def _total(table: Content | None) -> Total | None:
+    if table is None:
+        return None
+    least, most = table.get("min"), table.get("max")
+    return Total(None if least is None else Decimal(least), None if most is None else Decimal(most))
+
+
+def _products(factors: Sequence[Decimal]) -> set[Decimal]:
+    """Return what any choice of some factors comes to: fees may depend on the clip."""
+    products = {Decimal(1)}
+    for factor in factors:
+        products |= {product * factor for product in products}
+    return products
+
+
+def _plain_lengths(per: str, request: Lengths | None, billing: Billing) -> frozenset[int]:
+    """Return the lengths that are billed as they are: no rule counts, rounds or clamps them."""
+    if per != "second" or billing.count != "requested" or request is None:
         return frozenset()
     longest = min(request.max_s, billing.max_s or request.max_s)
     lengths = range(max(request.min_s, billing.min_s), longest + 1)

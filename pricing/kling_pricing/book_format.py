@@ -6,6 +6,7 @@ is silently wrong. pricing/README.md teaches the format to somebody who never sa
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -24,19 +25,21 @@ from pydantic import (
 
 from kling_pricing.book import Count, Evidence, Per
 from kling_pricing.book_builder import DIMENSIONS, Content, written_decimal
-from kling_pricing.clip import (
-    Action,
-    OptionValue,
-    option_problem,
-)
+from kling_pricing.clip import LONGEST_S, Action, OptionValue, option_problem
 from kling_pricing.errors import BookError
 from kling_pricing.money import RoundingMode
 
 
 def _https(url: str) -> str:
-    if not url.startswith("https://"):
+    if not re.fullmatch(r"https://[^/\s]+\.[^\s]+", url):
         raise ValueError("a source is an https:// address")
     return url
+
+
+def _table_of_numbers(table: object) -> object:
+    if not isinstance(table, (dict, str)):
+        raise ValueError("write numbers as strings in quotes, nested by dimension")
+    return table
 
 
 def _clip_options(options: dict[str, OptionValue]) -> dict[str, OptionValue]:
@@ -54,8 +57,12 @@ Number = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]*\.?[0-9]+$"}),
 ]
 Options = Annotated[dict[str, bool | int | str], AfterValidator(_clip_options)]
-Length = Annotated[int, Field(ge=1, le=3600)]
-Table = Annotated[dict[str, Any] | str, Field(description="numbers in quotes, nested by dimension")]
+Length = Annotated[int, Field(ge=1, le=LONGEST_S)]
+Table = Annotated[
+    Any,
+    BeforeValidator(_table_of_numbers, json_schema_input_type=dict[str, Any] | str),
+    Field(description="numbers in quotes, nested by dimension"),
+]
 
 
 class Entry(BaseModel):
@@ -127,12 +134,15 @@ class BillingEntry(Entry):
     min_s: Length = 1
     max_s: Length | None = None
     times_output: Number | None = None
+    follows_input: bool = False
     output: list[OutputEntry] = []
 
     @model_validator(mode="after")
     def _says_how_long_the_output_may_be(self) -> Self:
         if (self.count == "produced") != bool(self.output):
             raise ValueError('output goes with count = "produced", and that needs it')
+        if self.follows_input and self.count != "produced":
+            raise ValueError('follows_input goes with count = "produced"')
         if self.max_s is not None and self.min_s > self.max_s:
             raise ValueError("min_s is above max_s")
         return self
@@ -171,6 +181,21 @@ class RoundingEntry(Entry):
     quantum: Number
 
 
+class TotalEntry(Entry):
+    """The least and the most that one clip is charged, whatever it comes to."""
+
+    min: Number | None = None
+    max: Number | None = None
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max, or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is above max")
+        return self
+
+
 class ModelEntry(Entry):
     """A model's id: what it can be asked to do, and the options that the id itself decides."""
 
@@ -206,6 +231,7 @@ class RateEntry(DatedEntry):
     forced: list[ForcedEntry] = []
     fees: list[FeeEntry] = []
     rounding: RoundingEntry | None = None
+    total: TotalEntry | None = None
 
     @model_validator(mode="after")
     def _has_one_table(self) -> Self:
@@ -258,6 +284,17 @@ def check_content(content: Content, *, name: str) -> None:
     try:
         BookEntry.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise BookError(name, key, first["msg"].removeprefix("Value error, ")) from None
+        found = error.errors(include_url=False)
+        # A key that nobody knows is usually why another one is missing: it is named first.
+        found.sort(key=lambda entry: entry["type"] != "extra_forbidden")
+        first, *further = [(_key(entry), _message(entry)) for entry in found]
+        more = "".join(f"; {key}: {message}" for key, message in further)
+        raise BookError(name, first[0], first[1] + more) from None
+
+
+def _key(entry: Any) -> str:
+    return ".".join(str(part) for part in entry["loc"])
+
+
+def _message(entry: Any) -> str:
+    return str(entry["msg"]).removeprefix("Value error, ")

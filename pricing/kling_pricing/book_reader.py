@@ -33,8 +33,8 @@ def read_book(text: str, *, name: str, over: BookText | None = None) -> PriceBoo
     overrides: Mapping[str, tuple[str, ...]] = {}
     if over is not None:
         base = _parse(over.text, over.name)
-        overrides = _overrides(content, base, name)
-        content = _merged(base, content)
+        overrides = _overrides(content, base)
+        content = merged(base, content)
     # Imported here because checking is slow to load, and bundled books need none.
     from kling_pricing.book_format import check_content
 
@@ -62,35 +62,35 @@ def _parse(text: str, name: str) -> Content:
         raise BookError(name, "", str(error)) from None
 
 
-def _merged(base: Content, over: Content) -> Content:
+def merged(base: Content, over: Content) -> Content:
     """Return base with over's keys in place of its own, table by table."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in over.items():
         below = base.get(key)
         if isinstance(value, dict) and isinstance(below, dict):
-            merged[key] = _merged(below, value)
+            result[key] = merged(below, value)
         else:
-            merged[key] = value
-    return merged
+            result[key] = value
+    return result
 
 
-def _overrides(over: Content, base: Content, name: str) -> dict[str, tuple[str, ...]]:
-    """Return, for each bundled rate that the overriding file touches, the keys it sets."""
+def _overrides(over: Content, base: Content) -> dict[str, tuple[str, ...]]:
+    """Return, for each bundled rate that the overriding file changes, the keys it sets."""
     return {
-        rate: tuple(f"{path} is set by {name}" for path in paths)
+        rate: tuple(_touching(rate, table, over, base))
         for rate, table in _table(base, "rates").items()
-        if (paths := [*_touching(rate, table, over)])
     }
 
 
-def _touching(rate: str, table: Content, over: Content) -> Iterator[str]:
-    """Name the keys of an overriding file that a rate rests on."""
-    yield from _paths(_table(over, "rates").get(rate), f"rates.{rate}")
+def _touching(rate: str, table: Content, over: Content, base: Content) -> Iterator[str]:
+    """Name the keys that a rate rests on and that an overriding file says otherwise."""
+    yield from _changed(_table(over, "rates").get(rate), table, f"rates.{rate}")
     source = str(table.get("source"))
-    yield from _paths(_table(over, "sources").get(source), f"sources.{source}")
+    theirs, ours = _table(over, "sources").get(source), _table(base, "sources").get(source)
+    yield from _changed(theirs, ours, f"sources.{source}")
     for key in ("unit", "conversions"):
         if key in over:
-            yield key
+            yield from _changed(over[key], base.get(key), key)
 
 
 def _table(content: Content, key: str) -> Content:
@@ -98,12 +98,11 @@ def _table(content: Content, key: str) -> Content:
     return table if isinstance(table, dict) else {}
 
 
-def _paths(table: object, prefix: str) -> Iterator[str]:
-    if not isinstance(table, dict):
-        return
-    for key, value in table.items():
-        path = f"{prefix}.{key}"
-        if isinstance(value, dict):
-            yield from _paths(value, path)
-        else:
-            yield path
+def _changed(over: object, base: object, path: str) -> Iterator[str]:
+    """Name the keys under a path that one table says otherwise than another."""
+    if isinstance(over, dict):
+        below = base if isinstance(base, dict) else {}
+        for key, value in over.items():
+            yield from _changed(value, below.get(key), f"{path}.{key}")
+    elif over is not None and over != base:
+        yield path

@@ -7,7 +7,7 @@ request, so making one is cheap and two quotes of one clip at one instant are eq
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -19,11 +19,16 @@ from kling_pricing.billing import (
     length_problems,
     lines_of,
 )
-from kling_pricing.book import Offer, Options, PriceBook, Rate
-from kling_pricing.clip import Clip, Seconds, option_in_words
+from kling_pricing.book import Cell, Evidence, Offer, Options, PriceBook, Rate
+from kling_pricing.clip import Clip, OptionValue, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
 from kling_pricing.library import bundled_book
 from kling_pricing.money import USD, Money, plain
+
+_END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
+_FURTHER_OPTIONS: Final = (
+    *("multi_shot", "voice", "video_input", "elements", "frames", "orientation", "input_seconds"),
+)
 
 QUOTE_LIFE: Final = timedelta(hours=24)
 """How long a quote may be relied on, unless its rate ends earlier."""
@@ -61,9 +66,16 @@ class Quote(NamedTuple):
         return self._amount(self.billed.low)
 
     @property
-    def expected(self) -> Money:
-        """What the provider will charge as far as anyone can tell before the run."""
-        return self._amount(self.billed.expected)
+    def expected(self) -> Money | None:
+        """What the provider will charge as far as can be told before the run; None if it cannot."""
+        is_known = self.billed.expected is not None or self.billed.high is None
+        return self._amount(self.billed.expected) if is_known else None
+
+    @property
+    def evidence(self) -> Evidence:
+        """How the price is known: `user` where a user's own file has set it."""
+        is_own = self._cell in self.rate.user_cells
+        return "user" if is_own else self.rate.source.evidence
 
     @property
     def usd(self) -> Money | None:
@@ -88,9 +100,8 @@ class Quote(NamedTuple):
     @property
     def expires_at(self) -> datetime:
         """Until when the quote may be relied on."""
-        life_ends_at = self.at + QUOTE_LIFE
-        rate_ends_at = self.rate.valid.valid_until
-        return life_ends_at if rate_ends_at is None else min(life_ends_at, rate_ends_at)
+        rate_ends_at = self.rate.valid.valid_until or _END_OF_TIME
+        return self.at + min(QUOTE_LIFE, rate_ends_at - self.at)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -100,7 +111,7 @@ class Quote(NamedTuple):
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What the price rests on that the provider does not vouch for, and what was changed."""
-        return (*self.notes, *_caveats(self.rate))
+        return (*self.notes, *_caveats(self.rate, self.evidence), *self._set_by_a_user())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the quote for JSON: amounts as strings in plain decimal notation."""
@@ -113,16 +124,17 @@ class Quote(NamedTuple):
             "billed_seconds": _number(self.billed_seconds),
             "resolution": clip.resolution,
             "sound": clip.sound,
+            **{name: _json(getattr(clip, name)) for name in _FURTHER_OPTIONS},
             "unit": self.unit,
             "per": rate.per,
             "rate": plain(self.price),
             "rate_usd": _plain_or_none(self.usd_price),
             "amount": plain(self.amount.amount),
             "low": plain(self.low.amount),
-            "expected": plain(self.expected.amount),
+            "expected": _plain_or_none(self.expected),
             "high": plain(self.amount.amount),
             "usd": _plain_or_none(self.usd),
-            "evidence": rate.source.evidence,
+            "evidence": self.evidence,
             "source": rate.source.url,
             "checked": rate.source.checked.isoformat(),
             "note": rate.note,
@@ -134,6 +146,14 @@ class Quote(NamedTuple):
             "warnings": list(self.warnings),
             "assumptions": list(self.assumptions),
         }
+
+    @property
+    def _cell(self) -> Cell:
+        return self.rate.cell_of(self.priced)
+
+    def _set_by_a_user(self) -> tuple[str, ...]:
+        cell = self.rate.user_cells.get(self._cell)
+        return self.rate.overrides if cell is None else (cell, *self.rate.overrides)
 
     def _amount(self, seconds: Seconds | None) -> Money:
         if seconds in self.rate.plain_lengths:
@@ -238,7 +258,8 @@ def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
 
 def _listed(rate: Rate, dimension: str) -> str:
     position = rate.dimensions.index(dimension)
-    words = [option_in_words(dimension, cell[position]) for cell in rate.prices]
+    listed = (cell[position] for cell in rate.prices if cell[position] is not None)
+    words = [option_in_words(dimension, value) for value in listed]
     return ", ".join(dict.fromkeys(words))
 
 
@@ -257,12 +278,15 @@ def _warnings(clip: Clip, rate: Rate, billed: Billed) -> Iterator[str]:
         yield f"a request for {seconds} s would be refused: {name} takes {rate.request}"
 
 
-def _caveats(rate: Rate) -> Iterator[str]:
-    if rate.source.evidence == "assumed":
+def _caveats(rate: Rate, evidence: Evidence) -> Iterator[str]:
+    if evidence == "assumed":
         yield f"this price is assumed, not published: {rate.note or rate.source.note}"
-    if rate.source.evidence == "third_party":
+    if evidence == "third_party":
         yield "this price was read from a third party, not from the provider"
-    yield from rate.overrides
+
+
+def _json(value: OptionValue | Decimal) -> OptionValue | float:
+    return _number(value) if isinstance(value, Decimal) else value
 
 
 def _number(seconds: Seconds | None) -> int | float | None:
