@@ -5,6 +5,7 @@ KlingError (kling_pricing.errors)
 ├── ConfigError              a setting that cannot be used, such as a key with a line break
 ├── LedgerError
 │   ├── DatabaseError        the database cannot be opened, read or written
+│   │   └── NoLedgerError    there is none yet
 │   ├── NotFoundError        no wallet or reservation is called that
 │   ├── ConflictError        the same name or key with other content; a state that forbids it
 │   └── RefusedError         admission refused: nothing was changed, nothing was sent
@@ -45,6 +46,18 @@ class DatabaseError(LedgerError):
     def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retryable = retryable
+
+
+class NoLedgerError(DatabaseError):
+    """There is no database file where one was to be read."""
+
+    code = "no_ledger"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"there is no ledger at {path}",
+            hint="make one with: kling-ledger wallet create NAME, or name another with --db",
+        )
 
 
 class NotFoundError(LedgerError):

@@ -17,9 +17,8 @@ from runapi.core import BaseModel, RequestOptions, polling
 from runapi.kling import KlingClient
 
 from kling_ledger.errors import PollError, ProviderError
-from kling_ledger.ledger import Ledger
+from kling_ledger.ledger import Ledger, State
 from kling_ledger.meter import Meter
-from kling_ledger.providers.base import TaskState
 from kling_ledger.providers.runapi import RunApi
 from kling_pricing.clip import ACTIONS
 from kling_pricing.money import Money
@@ -82,7 +81,7 @@ class MeteredResource:
         except PollError as error:
             raise error.__cause__ or error from None
         reservation = meter.ledger.reservation_of_task(meter.provider.name, id)
-        if reservation is not None and (reservation.is_open or status.state is TaskState.COMPLETED):
+        if reservation is not None and reservation.state is not State.COMMITTED:
             meter.observe(reservation, status)
         if status.reply is None:
             raise PollError(meter.provider.name, status.problem or "no reply")

@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 from runapi.core import AuthenticationError, NotFoundError, RequestOptions, TaskFailedError
+from runapi.core import InsufficientCreditsError as InsufficientCreditsAtProvider
 from runapi.kling import KlingClient
 from runapi.kling.types import CompletedTextToVideoResponse, TextToVideoResponse
 
 from kling_ledger import Ledger, metered
-from kling_ledger.errors import CeilingError, InsufficientCreditsError
+from kling_ledger.errors import CeilingError, InsufficientCreditsError, StateError
 from kling_ledger.guards import MeteredKlingClient
 from kling_ledger.providers.runapi import RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing import NoPriceError
 from tests.ledgers import usd
+from tests.loopback import answering
 
 OPENED: list[KlingClient] = []
 CLIP: dict[str, Any] = {
@@ -136,3 +138,29 @@ def test_somebody_elses_task_is_read_and_not_booked(ledger: Ledger, team: str):
 def test_an_unknown_task_raises_as_the_client_does(ledger: Ledger, team: str, sandbox: Sandbox):
     with pytest.raises(NotFoundError):
         client(ledger, sandbox).text_to_video.get("nope")
+
+
+def test_a_key_whose_job_was_refused_sends_nothing_more(ledger: Ledger, team: str):
+    options = RequestOptions(headers={"Idempotency-Key": "shot-1"})
+    with answering((402, {"error": "no"}), (200, {"id": "t1"})) as server:
+        plain = KlingClient(api_key="k", base_url=server.url)
+        OPENED.append(plain)
+        kling = metered(plain, ledger, wallet="team")
+        with pytest.raises(InsufficientCreditsAtProvider):
+            kling.text_to_video.create(options=options, **CLIP)
+        with pytest.raises(StateError):
+            kling.text_to_video.create(options=options, **CLIP)
+        assert len(server.seen) == 1
+
+
+def test_a_settled_job_is_read_again_without_settling_it_again(ledger: Ledger, team: str):
+    done = {"id": "t1", "status": "completed", "videos": [], "usage": {"cost": 0.5}}
+    silent = {"id": "t1", "status": "completed", "videos": []}
+    with answering((200, {"id": "t1"}), (200, done), (200, silent)) as server:
+        plain = KlingClient(api_key="k", base_url=server.url)
+        OPENED.append(plain)
+        kling = metered(plain, ledger, wallet="team")
+        kling.text_to_video.create(**CLIP)
+        for _ in range(2):
+            assert kling.text_to_video.get("t1").status == "completed"
+    assert ledger.wallet(team).spent == usd("0.5")

@@ -101,10 +101,20 @@ def test_a_wallet_may_be_named_by_its_id_when_a_reservation_is_repeated(ledger):
     assert ledger.reserve(ledger.wallet("team").id, usd("4"), key="clip 1") == first
 
 
+def test_a_key_with_a_payload_is_the_same_request_at_whatever_price(ledger):
+    first = ledger.reserve("team", usd("4"), job=JOB, key="clip 1")
+    assert ledger.reserve("team", usd("5"), job=JOB, key="clip 1") == first
+
+
+def test_a_key_without_a_payload_stands_for_its_amount(ledger):
+    ledger.reserve("team", usd("4"), key="clip 1")
+    with unchanged(ledger), pytest.raises(ConflictError, match=r"amount 4 USD, now with 5 USD"):
+        ledger.reserve("team", usd("5"), key="clip 1")
+
+
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("amount", {"amount": usd("5")}),
         ("wallet", {"wallet": "other"}),
         ("project", {"project": "film"}),
         ("provider", {"job": Job("runapi", "kling-v3", payload_hash="sha256:one")}),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kling_ledger.errors import CeilingError, InsufficientCreditsError, StateError
+from kling_ledger.errors import (
+    CeilingError,
+    ConfigError,
+    InsufficientCreditsError,
+    JobRefusedError,
+    ProviderError,
+    StateError,
+)
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers.runapi import RunApi, connect
@@ -227,3 +234,99 @@ def test_the_quote_and_the_request_are_kept_with_the_reservation(
     assert '"prompt": "a lake"' in (job.request or "")
     assert job.usd == usd("0.675")
     assert (job.payload_hash or "").startswith("sha256:")
+
+
+# --- several callers, and replies that do not fit -------------------------------------------
+
+
+def during(spender: Meter, act: Callable[[], object]) -> Meter:
+    """A meter that does something the first time that it waits between two attempts."""
+    acts = [act]
+
+    def pause(_: float) -> None:
+        if acts:
+            acts.pop()()
+
+    return replace(spender, provider=replace(OPENED[-1], sleep=pause))
+
+
+def test_a_refusal_of_one_sender_gives_nothing_back_while_another_has_sent(
+    ledger: Ledger, team: str
+):
+    limited, taken = (429, {"error": "slow"}), (200, {"id": "t1"})
+    with answering(limited, taken, limited) as server:
+        other = meter(ledger, server.url)
+
+        def repeat() -> None:
+            other.submit(ledger.reservations()[0], body())
+
+        first = during(meter(ledger, server.url), repeat)
+        with pytest.raises(JobRefusedError):
+            first.submit(first.reserve(body()), body())
+    left = ledger.reservations()[0]
+    assert (left.state, left.task_id) == (State.SUBMITTED, "t1")
+    assert ledger.wallet(team).reserved == usd("0.675")
+
+
+def test_an_ended_reservation_is_never_sent_again(ledger: Ledger, team: str):
+    with answering((402, {"error": "no"}), (200, {"id": "t1"})) as server:
+        spender = meter(ledger, server.url)
+        ended = spender.run(body(), key="shot-1")
+        with pytest.raises(StateError, match="rolled_back"):
+            spender.submit(ended, body())
+        assert spender.run(body(), key="shot-1") == ended
+        assert len(server.seen) == 1
+
+
+def test_the_loser_of_a_race_to_send_follows_the_winner(ledger: Ledger, team: str):
+    done = {"id": "t1", "status": "completed", "videos": [], "usage": {"cost": 0.5}}
+    with answering((200, {"id": "t1"}), (200, done)) as server:
+        spender = meter(ledger, server.url)
+        stale = spender.reserve(body(), key="shot-1")
+        spender.submit(stale, body())
+        ended = spender.carry_on(stale, body())
+        assert [seen.method for seen in server.seen] == ["POST", "GET"]
+    assert (ended.state, ended.committed) == (State.COMMITTED, usd("0.5"))
+
+
+def test_a_task_whose_reservation_ended_meanwhile_is_kept(ledger: Ledger, team: str):
+    with answering((503, {}), (200, {"id": "t1"})) as server:
+        spender = meter(ledger, server.url)
+        spender = during(spender, lambda: ledger.roll_back(ledger.reservations()[0].id, "enough"))
+        spender.submit(spender.reserve(body()), body())
+    left = ledger.reservations()[0]
+    assert (left.state, left.task_id) == (State.ROLLED_BACK, "t1")
+    assert ledger.commit(left.id, usd("0.675")).state is State.COMMITTED
+
+
+def test_a_failed_job_that_was_charged_is_charged(ledger: Ledger, team: str):
+    failed = {"id": "t1", "status": "failed", "error": "moderation", "usage": {"cost": 0.675}}
+    with answering((200, {"id": "t1"}), (200, failed)) as server:
+        ended = meter(ledger, server.url).run(body())
+    assert (ended.state, ended.committed) == (State.COMMITTED, usd("0.675"))
+    assert ended.problem == "moderation"
+
+
+def test_a_listener_that_fails_does_not_stop_the_job(ledger: Ledger, team: str, sandbox: Sandbox):
+    def broken(_: object) -> None:
+        raise BrokenPipeError
+
+    ended = meter(ledger, sandbox.url, on_change=broken, on_trouble=broken).run(body())
+    assert ended.state is State.COMMITTED
+
+
+def test_a_job_is_followed_where_it_was_submitted(ledger: Ledger, team: str, sandbox: Sandbox):
+    spender = meter(ledger, sandbox.url)
+    held = spender.reserve(body("a lake [never]"))
+    spender.submit(held, body("a lake [never]"))
+    with answering((200, {"id": "t1"})) as server:
+        with pytest.raises(ConfigError, match=f"belongs to {sandbox.url}"):
+            meter(ledger, server.url).follow(held.id)
+        assert server.seen == []
+
+
+def test_what_the_provider_did_not_answer_is_told(ledger: Ledger, team: str):
+    told: list[ProviderError] = []
+    with answering((200, {"id": "t1"}), (401, {"error": "who are you"})) as server:
+        meter(ledger, server.url, on_trouble=told.append).run(body())
+    assert ["who are you" in str(error) for error in told] == [True]

@@ -183,3 +183,24 @@ def test_a_poll_that_is_cut_off_may_be_repeated():
     with pytest.raises(PollError) as error:
         poll(HANG_UP)
     assert not error.value.is_final
+
+
+@pytest.mark.parametrize("task_id", ["a\nb", "../../me?x=1#", " ", "x" * 201])
+def test_a_task_that_cannot_be_asked_for_leaves_the_job_in_doubt(task_id: str):
+    with answering((200, {"id": task_id})) as server, pytest.raises(JobInDoubtError):
+        submit(server.url)
+
+
+def test_a_reply_about_another_task_is_no_verdict():
+    done = {"id": "other", "status": "completed", "usage": {"cost": 1}}
+    assert poll((200, done)).state is TaskState.UNKNOWN
+
+
+@pytest.mark.parametrize("cost", ["1e999999", "1e999", 1e300])
+def test_a_cost_beyond_all_measure_is_unknown(cost: Any):
+    assert poll(completed(usage={"cost": cost})).cost is None
+
+
+def test_what_a_provider_writes_cannot_steer_a_terminal():
+    failed = {"id": "t1", "status": "failed", "error": "red \x1b[31m\nalert"}
+    assert poll((200, failed)).problem == "red \\x1b[31m\\nalert"

@@ -25,11 +25,13 @@ def resume(id_: str, db: str | None, form: str, **options: Any) -> int:
 
     from kling_ledger.ledger import Ledger, State
 
-    with Ledger(db) as ledger:
+    with Ledger(db, create=False) as ledger:
         reservation = ledger.reservation(id_)
         if reservation.state is State.RESERVED:
             reservation = ledger.roll_back(id_, "it was never sent")
         elif reservation.is_open:
+            # A job is asked for where it was submitted, be it a sandbox.
+            options["base_url"] = options["base_url"] or reservation.job.address
             meter = make_meter(ledger, reservation.wallet, **options)
             body = json.loads(reservation.job.request or "{}")
             try:

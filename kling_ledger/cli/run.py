@@ -13,6 +13,7 @@ from kling_ledger.cli.reservation import reservation_dict
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
+    from kling_ledger.errors import ProviderError
     from kling_ledger.ledger import Ledger, Reservation
     from kling_ledger.meter import Meter
 
@@ -73,6 +74,7 @@ def run(
     key: str | None,
     db: str | None,
     form: str,
+    provider: str,  # noqa: ARG001 - the only one so far
     **options: Any,
 ) -> int:
     """Run one request, within what its wallet holds, and print its reservation.
@@ -84,7 +86,7 @@ def run(
     from kling_pricing.requests import parse_body
 
     body = parse_body(read_text(request_file))
-    with Ledger(db) as ledger:
+    with Ledger(db, create=False) as ledger:
         unit = ledger.wallet(wallet).unit
         ceiling = None if max_cost is None else Money.parse(max_cost, default_unit=unit)
         meter = make_meter(ledger, wallet, project=project, ceiling=ceiling, **options)
@@ -100,7 +102,6 @@ def make_meter(
     ledger: Ledger,
     wallet: str,
     *,
-    provider: str = "runapi",  # noqa: ARG001
     project: str | None = None,
     ceiling: Money | None = None,
     api_key: str | None,
@@ -115,14 +116,16 @@ def make_meter(
 
     key = config.api_key(runapi.KEY_VARIABLE, api_key)
     url = config.base_url(base_url, default=runapi.DEFAULT_BASE_URL)
+    timeout_s = max(1, min(runapi.CALL_TIMEOUT_S, int(timeout)))
     return Meter(
         ledger,
-        runapi.connect(key, base_url=url),
+        runapi.connect(key, base_url=url, timeout_s=timeout_s),
         wallet=wallet,
         project=project,
         ceiling=ceiling,
         patience=Patience(poll_every_s=poll_every, longest_s=timeout),
         on_change=_say_state,
+        on_trouble=_say_trouble,
     )
 
 
@@ -132,11 +135,17 @@ def report(ended: Reservation, form: str) -> int:
 
     print_one(reservation_dict(ended), form)
     if ended.state is State.COMMITTED:
-        return 0
+        if ended.problem:
+            say(f"note: {ended.problem}")
+        return 0 if ended.videos or ended.settled_by == "quote" else EXIT_JOB_FAILED
     if not ended.is_open:
         return EXIT_JOB_FAILED
     say(f"the credits stay reserved until there is a verdict: kling-ledger resume {ended.id}")
     return EXIT_IN_DOUBT
+
+
+def _say_trouble(error: ProviderError) -> None:
+    say(f"note: {error}")
 
 
 def _say_state(reservation: Reservation) -> None:

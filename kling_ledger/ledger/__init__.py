@@ -44,7 +44,7 @@ class Ledger:
     """A ledger in a database. Safe to use from several threads and processes at once.
 
     `url` is a path or address as config.database_url takes it; `clock` tells the time; `actor`
-    is who is written down as acting.
+    is who is written down as acting. A file that is not there is made, unless `create` says no.
     """
 
     def __init__(
@@ -53,8 +53,9 @@ class Ledger:
         *,
         clock: Callable[[], datetime] = utc_now,
         actor: str | None = None,
+        create: bool = True,
     ) -> None:
-        self.database = Database(config.database_url(url))
+        self.database = Database(config.database_url(url), create=create)
         self._clock = clock
         self._actor = actor or config.actor()
 
@@ -130,9 +131,17 @@ class Ledger:
         """Write down that the provider took the job and what it calls it."""
         return self._change(reservation_id, State.SUBMITTED, Outcome(task_id=task_id))
 
-    def mark_in_doubt(self, reservation_id: str, problem: str) -> Reservation:
+    def record_task(self, reservation_id: str, task_id: str) -> None:
+        """Keep a task whose reservation has ended meanwhile: the provider may yet charge it."""
+        with self.database.write() as transaction:
+            reservations.record_task(transaction, reservation_id, task_id)
+
+    def mark_in_doubt(
+        self, reservation_id: str, problem: str, *, only_from: State | None = None
+    ) -> Reservation:
         """Write down that nobody knows what became of the job; its credits stay reserved."""
-        return self._change(reservation_id, State.IN_DOUBT, Outcome(problem=problem), problem)
+        outcome = Outcome(problem=problem)
+        return self._change(reservation_id, State.IN_DOUBT, outcome, problem, only_from)
 
     def commit(
         self,
@@ -141,6 +150,7 @@ class Ledger:
         *,
         settled_by: SettledBy = "provider",
         videos: tuple[str, ...] = (),
+        problem: str | None = None,
         reason: str | None = None,
     ) -> Reservation:
         """Charge what the job really cost and return the rest.
@@ -148,12 +158,15 @@ class Ledger:
         More than was reserved is charged whole, because it was; the wallet may then stand below
         zero and admits nothing more.
         """
-        outcome = Outcome(committed=amount, settled_by=settled_by, videos=videos)
-        return self._change(reservation_id, State.COMMITTED, outcome, reason)
+        outcome = Outcome(amount, settled_by, videos=videos, problem=problem)
+        return self._change(reservation_id, State.COMMITTED, outcome, reason or problem)
 
-    def roll_back(self, reservation_id: str, reason: str) -> Reservation:
+    def roll_back(
+        self, reservation_id: str, reason: str, *, only_from: State | None = None
+    ) -> Reservation:
         """Return all credits of a reservation."""
-        return self._change(reservation_id, State.ROLLED_BACK, Outcome(problem=reason), reason)
+        outcome = Outcome(problem=reason)
+        return self._change(reservation_id, State.ROLLED_BACK, outcome, reason, only_from)
 
     def reservation(self, reservation_id: str) -> Reservation:
         """Return a reservation by its id."""
@@ -185,10 +198,16 @@ class Ledger:
         to_state: State,
         outcome: Outcome | None = None,
         reason: str | None = None,
+        only_from: State | None = None,
     ) -> Reservation:
         with self.database.write() as transaction:
             return reservations.change(
-                transaction, reservation_id, to_state, stamp=self._stamp(reason), outcome=outcome
+                transaction,
+                reservation_id,
+                to_state,
+                stamp=self._stamp(reason),
+                outcome=outcome,
+                only_from=only_from,
             )
 
     def _stamp(self, reason: str | None = None) -> Stamp:

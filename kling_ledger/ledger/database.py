@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlmodel import SQLModel
 
-from kling_ledger.errors import DatabaseError
+from kling_ledger.errors import DatabaseError, NoLedgerError
 from kling_ledger.ledger.tables import APPEND_ONLY, OPEN_INDEX, SCHEMA_VERSION, SchemaRow
 
 BUSY_TIMEOUT_S: Final = 30
@@ -49,9 +49,12 @@ class Transaction:
 class Database:
     """An open ledger database. Made if it is new; refused if it is something else."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = url
-        self._engine = _engine(url)
+        path = Path(url.removeprefix("sqlite:///"))
+        if not create and not path.exists():
+            raise NoLedgerError(path)
+        self._engine = _engine(path)
         try:
             with _translated(url):
                 self._prepare()
@@ -113,8 +116,7 @@ def _create_schema(transaction: Transaction) -> int:
     return SCHEMA_VERSION
 
 
-def _engine(url: str) -> Engine:
-    path = Path(url.removeprefix("sqlite:///"))
+def _engine(path: Path) -> Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -52,10 +52,10 @@ MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
 _INSERT: Final = """
 INSERT INTO reservation (id, wallet_id, state, unit, reserved_micro, project, provider, model,
                          action, seconds, billed_seconds, resolution, sound, usd_micro, quote,
-                         request, payload_hash, created_at, updated_at)
+                         request, payload_hash, address, created_at, updated_at)
 VALUES (:id, :wallet_id, 'reserved', :unit, :reserved_micro, :project, :provider, :model,
         :action, :seconds, :billed_seconds, :resolution, :sound, :usd_micro, :quote,
-        :request, :payload_hash, :created_at, :created_at)
+        :request, :payload_hash, :address, :created_at, :created_at)
 """
 _CHANGE: Final = """
 UPDATE reservation
@@ -71,7 +71,8 @@ WHERE id = :id AND state = :from_state
 class Job:
     """What a reservation is for. All of it may be unknown to the ledger, which only keeps it.
 
-    `quote` and `request` are JSON texts; `usd` is the amount in US dollars on the day of the quote.
+    `quote` and `request` are JSON texts; `usd` is the amount in US dollars on the day of the quote;
+    `address` is where the provider was reached.
     """
 
     provider: str | None = None
@@ -85,6 +86,7 @@ class Job:
     quote: str | None = None
     request: str | None = None
     payload_hash: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +168,19 @@ def change(
     *,
     stamp: Stamp,
     outcome: Outcome | None = None,
+    only_from: State | None = None,
 ) -> Reservation:
     """Move a reservation on, and its credits with it; asking for what already happened is harmless.
 
     Only one caller may begin to submit: the second to ask is refused, or both would send the job.
+    With `only_from` the change is refused from any other state: somebody else has moved it on.
     Raises StateError where the state does not allow it, ConflictError where the same was done
     with another amount or task.
     """
     outcome = outcome or Outcome()
     before = find(transaction, reservation_id)
+    if only_from is not None and before.state is not only_from:
+        raise StateError(reservation_id, state=before.state, change=to_state)
     if before.state == to_state and to_state is not State.SUBMITTING:
         _check_same(before, outcome)
         return before
@@ -190,6 +196,15 @@ def change(
     if to_state not in OPEN_STATES:
         _settle(transaction, before, to_state, outcome.committed, stamp)
     return find(transaction, reservation_id)
+
+
+def record_task(transaction: Transaction, reservation_id: str, task_id: str) -> None:
+    """Keep the task of a reservation that has ended meanwhile: it may yet be charged."""
+    transaction.run(
+        "UPDATE reservation SET task_id = :task_id WHERE id = :id AND task_id IS NULL",
+        id=reservation_id,
+        task_id=task_id,
+    )
 
 
 def find(transaction: Transaction, reservation_id: str) -> Reservation:
@@ -276,6 +291,7 @@ def _insert(
         quote=job.quote,
         request=job.request,
         payload_hash=job.payload_hash,
+        address=job.address,
         created_at=to_us(at),
     )
 
@@ -372,7 +388,8 @@ def _content(
     return {
         "operation": "reserve",
         "wallet": wallet.name,
-        "amount": str(amount),
+        # A price may change between two calls: the same request under the same key is the same.
+        "amount": str(amount) if job.payload_hash is None else None,
         "project": project,
         "provider": job.provider,
         "model": job.model,
@@ -425,6 +442,7 @@ def _job(row: dict[str, Any]) -> Job:
         quote=row["quote"],
         request=row["request"],
         payload_hash=row["payload_hash"],
+        address=row["address"],
     )
 
 

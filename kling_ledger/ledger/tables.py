@@ -98,6 +98,7 @@ class ReservationRow(SQLModel, table=True):
     quote: str | None = None
     request: str | None = None
     payload_hash: str | None = None
+    address: str | None = None
     task_id: str | None = None
     videos: str | None = None
     problem: str | None = None

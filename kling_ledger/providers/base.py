@@ -51,6 +51,10 @@ class Provider(Protocol):
         """The provider's name, as in its price book."""
 
     @property
+    def address(self) -> str:
+        """Where the provider is reached: a job is followed where it was submitted."""
+
+    @property
     def repeats_safely(self) -> bool:
         """Whether a submission may be sent again under the same key without being charged twice."""
 

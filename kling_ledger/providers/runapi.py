@@ -7,6 +7,7 @@ https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,13 +26,14 @@ from runapi.kling import KlingClient
 from kling_ledger.errors import JobInDoubtError, JobRefusedError, PollError, ProviderError
 from kling_ledger.providers.base import Submission, TaskState, TaskStatus
 from kling_pricing.clip import ACTIONS
-from kling_pricing.errors import AmountError
+from kling_pricing.errors import AmountError, on_one_line
 from kling_pricing.money import USD, Money, read_decimal, round_to
 
 DEFAULT_BASE_URL: Final = "https://runapi.ai"
 KEY_VARIABLE: Final = "RUNAPI_API_KEY"
 
-_CALL_TIMEOUT_S: Final = 60
+CALL_TIMEOUT_S: Final = 60
+"""How long one call may take, of a client that `connect` makes."""
 _ATTEMPTS: Final = 3
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 30.0
@@ -46,6 +48,7 @@ _STATES: Final[Mapping[str, TaskState]] = {
     "completed": TaskState.COMPLETED,
     "failed": TaskState.FAILED,
 }
+_TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}")
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -60,7 +63,7 @@ _HINTS: Final[Mapping[int, str]] = {
 
 
 def connect(
-    api_key: str, *, base_url: str = DEFAULT_BASE_URL, timeout_s: int = _CALL_TIMEOUT_S
+    api_key: str, *, base_url: str = DEFAULT_BASE_URL, timeout_s: int = CALL_TIMEOUT_S
 ) -> RunApi:
     """Return RunAPI as a provider. The key is handed to the client and kept nowhere else."""
     return RunApi(KlingClient(api_key=api_key, base_url=base_url, timeout=timeout_s))
@@ -78,6 +81,11 @@ class RunApi:
     def name(self) -> str:
         """`runapi`."""
         return "runapi"
+
+    @property
+    def address(self) -> str:
+        """Where the client reaches RunAPI."""
+        return str(self.client._http._options.base_url).rstrip("/")
 
     @property
     def repeats_safely(self) -> bool:
@@ -101,6 +109,10 @@ class RunApi:
                 if attempt == _ATTEMPTS or not _is_worth_repeating(error):
                     raise self._verdict(error, may_have_arrived=may_have_arrived) from error
                 self.sleep(_pause_s(attempt, error))
+            except httpx.HTTPError as error:
+                # The client lets some errors of its transport through, such as a broken body.
+                problem = f"the reply to the submission cannot be read: {type(error).__name__}"
+                raise JobInDoubtError(self.name, problem) from error
         raise AssertionError("the loop returns or raises")
 
     def poll(self, action: str, task_id: str) -> TaskStatus:
@@ -114,12 +126,14 @@ class RunApi:
             raise self._poll_error(error) from error
         except Error as error:
             raise self._poll_error(error) from error
-        return self._status(reply)
+        except httpx.HTTPError as error:
+            raise PollError(self.name, f"no readable reply: {type(error).__name__}") from error
+        return self._status(reply, task_id)
 
     def _task_id(self, reply: Any) -> str:
         """Return the task's id; a reply that names none leaves a job that may well be running."""
         task_id = reply["id"] if isinstance(reply, BaseModel) else None
-        if not isinstance(task_id, str) or not task_id:
+        if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
             raise JobInDoubtError(self.name, "the reply to the submission names no task")
         return task_id
 
@@ -136,20 +150,21 @@ class RunApi:
         given = self.options or RequestOptions()
         return RequestOptions(
             headers={**_without(given.headers, headers), **headers},
-            timeout=given.timeout or _CALL_TIMEOUT_S,
+            timeout=given.timeout,
             max_retries=retries,
         )
 
-    def _status(self, reply: object) -> TaskStatus:
-        if not isinstance(reply, BaseModel):
-            return TaskStatus(TaskState.UNKNOWN, problem="the reply is no task", reply=reply)
+    def _status(self, reply: object, task_id: str) -> TaskStatus:
+        if not isinstance(reply, BaseModel) or reply["id"] not in {None, task_id}:
+            return TaskStatus(TaskState.UNKNOWN, problem="the reply is of no or another task")
         word = str(reply["status"] or "").lower()
         state = _STATES.get(word, TaskState.UNKNOWN)
         if state is TaskState.UNKNOWN:
             return TaskStatus(state, problem=f"unknown task status {word!r}", reply=reply)
         if state is TaskState.FAILED:
             problem = self._redacted(str(reply["error"] or "no reason given"))
-            return TaskStatus(state, problem=problem, reply=reply)
+            cost, _ = _settled_cost(reply)
+            return TaskStatus(state, cost=cost, problem=problem, reply=reply)
         if state is TaskState.RUNNING:
             retry_after_s = _seconds_or_none(reply.response_header("Retry-After"))
             return TaskStatus(state, retry_after_s=retry_after_s, reply=reply)
@@ -177,7 +192,7 @@ class RunApi:
     def _redacted(self, text: str) -> str:
         options = getattr(self.client._http, "_options", None)
         key = getattr(options, "api_key", None)
-        return text.replace(key, "***") if key else text
+        return on_one_line(text.replace(key, "***") if key else text)
 
 
 @dataclass(frozen=True, slots=True)

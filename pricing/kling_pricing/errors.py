@@ -31,8 +31,8 @@ class KlingError(Exception):
     retryable: bool = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(_on_one_line(message))
-        self.message = _on_one_line(message)
+        super().__init__(on_one_line(message))
+        self.message = on_one_line(message)
         self.hint = hint
 
 
@@ -74,7 +74,7 @@ class Problem:
     allowed: str
 
     def __str__(self) -> str:
-        return _on_one_line(f"{self.path}: got {_shown(self.got)}, allowed: {self.allowed}")
+        return on_one_line(f"{self.path}: got {_shown(self.got)}, allowed: {self.allowed}")
 
 
 class Missing:
@@ -121,7 +121,7 @@ class NoPriceError(PricingError):
         self.known = tuple(known)
 
 
-def _on_one_line(text: str) -> str:
+def on_one_line(text: str) -> str:
     """Return a text in which what cannot be printed is written as an escape."""
     if text.isprintable():
         return text

@@ -41,7 +41,7 @@ _MILLIONTH: Final = Decimal("0.000001")
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _WRITTEN: Final = re.compile(
     r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*((?![eE][0-9])[A-Za-z][A-Za-z0-9-]*)?\s*"
 )
