@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from kling_ledger import Ledger
+from kling_pricing import Money
 from tests.cli import API_KEY, Cli, SandboxProcess, body, changed, finish, sandbox_process
 
 FIELDS = ["id", "state", "provider", "model", "task_id", "quoted", "committed", "unit", "videos"]
@@ -256,13 +258,28 @@ def test_a_provider_that_dies_after_the_create_leaves_the_credits_reserved(
     assert cli.wallet()["reserved"] == "0.675"
 
 
-def test_a_provider_that_forgot_the_job_settles_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_a_job_is_asked_for_only_where_it_was_submitted(cli: Cli, tmp_path: Path) -> None:
     with sandbox_process(tmp_path) as doomed:
         left = interrupted(cli, cli.start(*words(doomed), stdin=body("a lake [never]")))
-    with sandbox_process(tmp_path) as forgetful:
-        said = cli(*resume(forgetful, left["id"]))
-    assert said.code == 5
+    with sandbox_process(tmp_path) as another:
+        said = cli(*resume(another, left["id"]))
+    assert said.code == 2
+    assert f"give --base-url {doomed.url}" in said.err
     assert cli.wallet()["reserved"] == "0.675"
+
+
+def test_a_person_may_end_what_nobody_decides(cli: Cli) -> None:
+    with Ledger(str(cli.folder / "ledger.sqlite")) as ledger:
+        held = [ledger.reserve("team", Money.parse("0.675 USD")).id for _ in range(2)]
+        for left in held:
+            ledger.mark_submitting(left)
+            ledger.mark_in_doubt(left, "no answer")
+    because = ("--reason", "seen in the provider's own list")
+    charged = cli.json("reservation", "commit", held[0], "--amount", "0.5 USD", *because)
+    assert (charged["state"], charged["settled_by"]) == ("committed", "person")
+    returned = cli.json("reservation", "rollback", held[1], *because)
+    assert returned["state"] == "rolled_back"
+    assert cli.wallet()["spent"] == "0.5"
 
 
 def test_ctrl_c_leaves_the_job_open_and_resume_finishes_it(
@@ -310,7 +327,7 @@ def test_a_key_used_for_something_else_names_the_difference(
     said = cli(*words(sandbox, "--key", "shot-1"), stdin=body(duration_seconds=4))
     assert (said.code, said.out) == (2, "")
     assert "shot-1" in said.err
-    assert "0.675 USD" in said.err
+    assert "seconds 5, now with 4" in said.err
     assert len(cli.reservations()) == 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kling_ledger import Ledger
 from tests.cli import Cli
 
 LISTINGS = [("wallet", "list"), ("reservation", "list"), ("report", "spend")]
@@ -112,11 +113,22 @@ def test_listings_of_an_empty_ledger_are_empty_and_no_error(
     assert len(cli(*words, "--format", "csv").out.splitlines()) == 1
     table = cli(*words)
     assert (table.code, table.out) == (0, "")
-    assert table.err
+    assert "there is no ledger at" in table.err
 
 
 def test_an_empty_ledger_verifies(cli: Cli) -> None:
+    Ledger(str(cli.folder / "ledger.sqlite")).close()
     assert cli.json("verify")["findings"] == []
+
+
+@pytest.mark.parametrize("words", [("verify",), ("wallet", "show", "team"), ("resume", "res_1")])
+def test_a_ledger_that_is_not_there_is_not_made_by_reading_it(
+    cli: Cli, words: tuple[str, ...]
+) -> None:
+    said = cli(*words, "--db", str(cli.folder / "typo" / "none.sqlite"))
+    assert (said.code, said.out) == (2, "")
+    assert "there is no ledger at" in said.err
+    assert not (cli.folder / "typo").exists()
 
 
 def test_a_reservation_that_is_not_there_is_named(team: Cli) -> None:

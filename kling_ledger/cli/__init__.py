@@ -24,11 +24,13 @@ EXIT_JOB_FAILED: Final = 4
 EXIT_IN_DOUBT: Final = 5
 EXIT_DIFFERENCES: Final = 6
 EXIT_NO_PRICE: Final = 7
+EXIT_PIPE: Final = 141
 
 _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (pricing_errors.NoPriceError, EXIT_NO_PRICE),
     (pricing_errors.PricingError, EXIT_USAGE),
     (errors.ConfigError, EXIT_USAGE),
+    (errors.NoLedgerError, EXIT_USAGE),
     (errors.NotFoundError, EXIT_USAGE),
     (errors.ConflictError, EXIT_USAGE),
     (errors.RefusedError, EXIT_REFUSED),
@@ -45,7 +47,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "wallet": "create, fund and show wallets",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
     "resume": "ask again for a job that was left open",
-    "reservation": "list and show reservations",
+    "reservation": "list, show and end reservations",
     "report": "what was spent, on what",
     "verify": "work every balance out again from the journal",
     "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
@@ -100,9 +102,9 @@ def main() -> NoReturn:
         click.echo("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output, such as `head`, has seen enough.
+        # Whoever read our output, such as `head`, has seen enough: the code says that we know.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(EXIT_PIPE)
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,11 +9,14 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
+
+from kling_ledger.errors import NoLedgerError
 
 Row = Mapping[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,6 +42,15 @@ def database_option(command: Command) -> Command:
         help="The ledger's database: a file or an sqlite:/// address. "
         "[env: KLING_LEDGER_DB; default: a file in your data folder]",
     )(command)
+
+
+@contextmanager
+def empty_where_there_is_no_ledger() -> Iterator[None]:
+    """Let a listing of a ledger that nobody has made yet be an empty one, and say so."""
+    try:
+        yield
+    except NoLedgerError as error:
+        say(f"note: {error}")
 
 
 def print_one(thing: Row, form: str, *, table: Callable[[], None] | None = None) -> None:
@@ -109,17 +121,24 @@ def print_table(
         pad_edge=False,
         collapse_padding=True,
     )
+    needed = 0
     for name in columns:
+        texts = [name.replace("_", " "), *(_text(row.get(name)) for row in rows)]
         is_figure = figures and any(_is_figure(row.get(name)) for row in rows)
+        # A figure that is cut would read as another figure, and half an id as no id.
+        is_whole = is_figure or name == "id"
+        least = max(map(_longest_line if is_whole else _longest_word, texts))
+        needed += least + 2
         table.add_column(
-            name.replace("_", " "),
+            texts[0],
             justify="right" if is_figure else "left",
-            no_wrap=is_figure or name == "id",
+            no_wrap=is_whole,
+            min_width=least,
             overflow="fold",
         )
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
-    console = Console(width=_width(), markup=False, highlight=False)
+    console = Console(width=max(_width(), needed), markup=False, highlight=False)
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
@@ -147,6 +166,10 @@ def _natural_width(rows: Sequence[Row], columns: Sequence[str]) -> int:
         max(len(name), *(_longest_line(_text(row.get(name))) for row in rows)) for name in columns
     )
     return sum(width + 2 for width in widths)
+
+
+def _longest_word(text: str) -> int:
+    return min(max(map(len, text.split()), default=0), 12)
 
 
 def _longest_line(text: str) -> int:

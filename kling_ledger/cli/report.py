@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
-from kling_ledger.cli.output import database_option, format_option, print_many
+from kling_ledger.cli.output import (
+    database_option,
+    empty_where_there_is_no_ledger,
+    format_option,
+    print_many,
+)
 
 _GROUPS = ("project", "wallet", "provider", "model", "resolution", "sound", "day", "month")
 
@@ -32,6 +37,8 @@ def spend(by: tuple[str, ...], db: str | None, form: str) -> None:
     from kling_reports.render.rows import columns, rows
     from kling_reports.spend import spend as add_up
 
-    with Ledger(db) as ledger:
-        table = add_up(frames.reservations(ledger.database), list(dict.fromkeys(by)))
+    reserved = frames.no_reservations()
+    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+        reserved = frames.reservations(ledger.database)
+    table = add_up(reserved, list(dict.fromkeys(by)))
     print_many(rows(table), columns(table), form, empty="nothing was reserved yet")

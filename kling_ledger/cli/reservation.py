@@ -1,4 +1,4 @@
-"""`kling-ledger reservation`: list and show reservations."""
+"""`kling-ledger reservation`: list and show reservations, and end one by one's own verdict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.output import database_option, format_option, instant, print_many, print_one
+from kling_ledger.cli.output import (
+    database_option,
+    empty_where_there_is_no_ledger,
+    format_option,
+    instant,
+    print_many,
+    print_one,
+)
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
@@ -37,7 +44,7 @@ _STATES = (
 
 @click.group()
 def reservation() -> None:
-    """List and show reservations: credits set aside for one job each."""
+    """List, show and end reservations: credits set aside for one job each."""
 
 
 @reservation.command("list")
@@ -58,11 +65,11 @@ def list_reservations(
     """List the latest reservations, newest first."""
     from kling_ledger.ledger import Ledger, State
 
-    with Ledger(db) as ledger:
-        found = ledger.reservations(
-            state=State(state) if state else None, wallet=wallet, limit=limit
-        )
-    rows = [reservation_dict(entry) for entry in found]
+    rows = []
+    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+        chosen = State(state) if state else None
+        found = ledger.reservations(state=chosen, wallet=wallet, limit=limit)
+        rows = [reservation_dict(entry) for entry in found]
     print_many(rows, _COLUMNS, form, empty="no reservations", optional=_OPTIONAL)
 
 
@@ -74,8 +81,39 @@ def show(id_: str, db: str | None, form: str) -> None:
     """Show one reservation."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db) as ledger:
+    with Ledger(db, create=False) as ledger:
         print_one(reservation_dict(ledger.reservation(id_)), form)
+
+
+@reservation.command()
+@click.argument("id_", metavar="ID")
+@click.option("--amount", required=True, help='What the provider charged, such as "0.675 USD".')
+@click.option("--reason", required=True, help="How you know, for the journal.")
+@database_option
+@format_option
+def commit(id_: str, amount: str, reason: str, db: str | None, form: str) -> None:
+    """Charge a job by your own verdict, where the provider gives none; the rest goes back."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        unit = ledger.reservation(id_).amount.unit
+        charged = Money.parse(amount, default_unit=unit)
+        print_one(
+            reservation_dict(ledger.commit(id_, charged, settled_by="person", reason=reason)), form
+        )
+
+
+@reservation.command()
+@click.argument("id_", metavar="ID")
+@click.option("--reason", required=True, help="How you know that nothing is charged.")
+@database_option
+@format_option
+def rollback(id_: str, reason: str, db: str | None, form: str) -> None:
+    """Return all credits of a job by your own verdict, where the provider gives none."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        print_one(reservation_dict(ledger.roll_back(id_, reason)), form)
 
 
 def reservation_dict(found: Reservation) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def verify(db: str | None, form: str) -> int:
     """
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db) as ledger:
+    with Ledger(db, create=False) as ledger:
         checked = ledger.verify()
     findings = [
         {"law": finding.law, "subject": finding.subject, "problem": finding.problem}

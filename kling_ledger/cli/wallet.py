@@ -8,6 +8,7 @@ import click
 
 from kling_ledger.cli.output import (
     database_option,
+    empty_where_there_is_no_ledger,
     format_option,
     instant,
     print_many,
@@ -54,7 +55,7 @@ def fund(
     """Add credits to a wallet, for example: wallet fund team "10 USD"."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db) as ledger:
+    with Ledger(db, create=False) as ledger:
         unit = ledger.wallet(name).unit
         added = Money.parse(amount, default_unit=unit)
         print_one(wallet_dict(ledger.fund_wallet(name, added, key=key, reason=reason)), form)
@@ -67,7 +68,8 @@ def list_wallets(db: str | None, form: str) -> None:
     """List all wallets."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db) as ledger:
+    rows = []
+    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
         rows = [wallet_dict(found) for found in ledger.wallets()]
     empty = "no wallets yet: kling-ledger wallet create NAME"
     print_many(rows, _COLUMNS, form, empty=empty, optional=("posted", "funded"))
@@ -81,7 +83,7 @@ def show(name: str, db: str | None, form: str) -> None:
     """Show one wallet."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db) as ledger:
+    with Ledger(db, create=False) as ledger:
         found = ledger.wallet(name)
     print_one(wallet_dict(found), form)
     if found.available.amount < 0 and form == "table":

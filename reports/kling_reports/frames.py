@@ -6,7 +6,7 @@ when they are rendered.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -46,7 +46,15 @@ ORDER BY reservation.created_at, reservation.id
 def reservations(database: Database) -> pd.DataFrame:
     """Return every reservation, oldest first, with the columns of RESERVATION_TYPES."""
     with database.read() as transaction:
-        rows = transaction.rows(_QUERY)
+        return _typed(transaction.rows(_QUERY))
+
+
+def no_reservations() -> pd.DataFrame:
+    """Return the frame of a ledger in which nothing was reserved."""
+    return _typed([])
+
+
+def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[name for name in RESERVATION_TYPES if name != "is_open"])
     frame["created_at"] = pd.to_datetime(frame["created_at"], unit="us", utc=True)
     frame["is_open"] = frame["state"].isin([str(state) for state in OPEN_STATES])
