@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -35,6 +36,7 @@ request = {{ min_s = 3, max_s = 15 }}
 off = "{off}"
 on = "0.5"
 """
+MINIMUM = "billing = { min_s = 3 }\n[rates.clip.prices]"
 WANTED = ["--model", "test-1", "--seconds", "5", "--at", "2026-06-01"]
 
 
@@ -88,6 +90,58 @@ def test_compare_as_a_table_tells_on_stderr_who_cannot() -> None:
     assert "unable" not in result.stdout
 
 
+def test_a_length_that_would_be_refused_is_no_offer_and_bad_input(folder: Path) -> None:
+    for book in folder.iterdir():
+        book.write_text(book.read_text().replace("[rates.clip.prices]", MINIMUM))
+    short = ["--model", "test-1", "--seconds", "2", "--at", "2026-06-01", "--no-sound"]
+    result = run("compare", *short)
+    assert result.exit_code == 2
+    assert "cheap m1: a request for 2 s would be refused: cheap takes whole" in result.stderr
+    assert run("afford", "20 USD", *short, "--format", "json").exit_code == 0
+    assert {one["clips"] for one in rows("afford", "20 USD", *short)} == {None}
+
+
+@pytest.mark.parametrize("command", [("quote", "--provider", "cheap"), ("compare",)])
+def test_a_clip_is_described_alike_everywhere(command: tuple[str, ...]) -> None:
+    for said in (run(*command, "--help").stdout, run("afford", "--help").stdout):
+        assert all(one in said for one in ("--elements", "--frames", "--input-seconds", "--at"))
+    model = "m1" if command[0] == "quote" else "test-1"
+    options = ["--frames", "first", "--elements", "--seconds", "5", "--no-sound"]
+    told = run(*command, "--model", model, *options, "--at", "2026-06-01", "--format", "json")
+    assert told.exit_code == 0
+    assert '"amount": "1"' in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("at", "code"),
+    [
+        ("2026-01-01T00:00:00Z", 0),
+        ("2026-01-01T00:00:00", 0),
+        ("2025-12-31T23:59:59.999999+00:00", 7),
+        ("2026-01-01T00:30:00+01:00", 7),
+        ("2026-01-01T25:00:00Z", 2),
+        ("0001-01-01T00:00:00+23:00", 2),
+    ],
+)
+def test_compare_and_afford_take_an_instant(at: str, code: int) -> None:
+    wanted = ["--model", "test-1", "--seconds", "5", "--no-sound", f"--at={at}"]
+    for command in (["compare"], ["afford", "5 USD"]):
+        result = run(*command, *wanted)
+        is_usage = isinstance(result.exception, click.UsageError)
+        assert (2 if is_usage else result.exit_code) == code
+
+
+def test_a_price_of_the_users_own_is_evidence_of_its_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('provider = "runapi"\n[rates."kling-3.0".prices]\n1080p = { on = "0.2" }\n')
+    wanted = ["compare", "--model", "kling-3.0", "--seconds", "5", "--resolution", "1080p"]
+    for sound, evidence, count in (("--sound", "user", 1), ("--no-sound", "published", 0)):
+        found = rows(*wanted, sound, "--book", str(own))
+        [told] = [one for one in found if one["provider"] == "runapi"]
+        assert told["evidence"] == evidence
+        assert sum("is set by" in note for note in told["notes"]) == count
+
+
 def test_a_family_that_nobody_sells_has_no_price() -> None:
     result = run("compare", "--model", "kling-99")
     assert result.exit_code == 7
@@ -105,6 +159,12 @@ def test_afford_says_how_many_how_long_and_how_good(budget: str) -> None:
 def test_afford_can_ask_one_provider() -> None:
     [only] = rows("afford", "1.49 USD", *WANTED, "--no-sound", "--provider", "dear")
     assert (only["clips"], only["longest_s"], only["best"]) == (0, 4, None)
+
+
+def test_a_budget_in_a_unit_that_nobody_counts_in_is_bad_input() -> None:
+    result = run("afford", "5 EUR", *WANTED, "--no-sound")
+    assert result.exit_code == 2
+    assert "allowed: USD\n" in result.stderr
 
 
 @pytest.mark.parametrize("budget", ["much", "0 USD", "1.0000001 USD"])

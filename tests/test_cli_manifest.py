@@ -17,6 +17,9 @@ import pytest
 
 from kling_ledger.cli import manifest, manifest_reading
 from kling_ledger.errors import ConfigError
+from kling_pricing.book_reader import BookText
+from kling_pricing.library import bundled_text, library_of
+from kling_pricing.requests import read_request
 
 COMMAND = str(Path(sys.executable).with_name("kling-ledger"))
 AT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -141,11 +144,85 @@ def test_every_kind_of_file_can_be_priced_again(tmp_path: Path, suffix: str) -> 
     manifest.quote_manifest(clips, at=AT, form="csv", out=str(first))
     ran = run("--manifest", str(first), "--out", str(second))
     assert ran.returncode == 2
-    assert "replaced by the answer's own" in ran.stderr
+    assert ran.stderr.count("columns replaced by fresh answers: unit, amount") == 1
     if suffix == "parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(first), pd.read_parquet(second))
     else:
         assert second.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
+
+
+def test_a_column_that_an_answer_replaces_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    text = "amount,scene,error,provider,model,seconds,resolution,sound,notes\n"
+    row = "9,a,none,runapi,kling-3.0,5,1080p,yes,take two\n"
+    manifest.quote_manifest(written(tmp_path, text + row * 3), at=AT, form="csv")
+    told = capsys.readouterr()
+    assert told.err.count("replaced by fresh answers: amount, error, notes\n") == 1
+    first = read_csv(told.out)[0]
+    assert (first["scene"], first["amount"], first["error"]) == ("a", "0.675", "")
+    assert "take two" not in first["notes"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_range_is_written_with_its_ends_and_a_note(tmp_path: Path, suffix: str) -> None:
+    text = "provider,model,action,resolution,orientation\n"
+    clips = written(tmp_path, text + "runapi,kling-3.0,motion_control,1080p,video\n")
+    out = tmp_path / f"priced.{suffix}"
+    assert manifest.quote_manifest(clips, at=AT, form="csv", out=str(out)) == 0
+    told = out.read_text(encoding="utf-8")
+    [row] = read_csv(told) if suffix == "csv" else [json.loads(told)]
+    assert (row["low"], row["expected"] or None, row["amount"]) == ("0.405", None, "4.05")
+    assert row["notes"].startswith("the billed seconds are known after the run: 3 to 30 s;")
+
+
+def test_a_parquet_file_holds_millionths_and_notes(tmp_path: Path) -> None:
+    out = tmp_path / "priced.parquet"
+    manifest.quote_manifest(written(tmp_path, HEADER + GOOD), at=AT, form="csv", out=str(out))
+    row = pd.read_parquet(out).to_dict("records")[0]
+    assert row["low_micro"] == row["expected_micro"] == row["amount_micro"] == 675_000
+    assert "notes" in row
+
+
+def test_a_table_for_people_shows_a_range_only_where_there_is_one(tmp_path: Path) -> None:
+    plain = run("--manifest", written(tmp_path, HEADER + GOOD))
+    assert "expected" not in plain.stdout
+    text = "provider,model,action,resolution,orientation\n"
+    clips = written(tmp_path, text + "runapi,kling-3.0,motion_control,1080p,video\n")
+    assert "0.405" in run("--manifest", clips).stdout
+
+
+def test_notes_say_what_reading_a_body_assumed(tmp_path: Path) -> None:
+    body = {name: value for name, value in BODY.items() if name != "enable_sound"}
+    rows = [{"provider": "runapi", "request": asked} for asked in (body, BODY, body | {"model": 7})]
+    ran = run("--manifest", written(tmp_path, lines(*rows), "a.jsonl"), "--format", "json")
+    silent, loud, wrong = (row["notes"] for row in json.loads(ran.stdout))
+    [assumed] = read_request("runapi", body).assumptions
+    assert assumed in silent
+    assert assumed not in (loud or "")
+    assert wrong is None
+
+
+def test_notes_say_that_a_rate_is_the_users_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = bundled_text("runapi").text.replace('"runapi"', '"mine"')
+    library = library_of([BookText("mine.toml", text)])
+    clips = written(tmp_path, HEADER + GOOD + GOOD.replace("runapi", "mine"))
+    assert manifest.quote_manifest(clips, at=AT, form="json", library=library) == 0
+    bundled, own = (row["notes"] or "" for row in json.loads(capsys.readouterr().out))
+    assert "is set by" not in bundled
+    assert own.endswith("rates.kling-3.0 is set by mine.toml")
+
+
+def test_a_row_that_is_refused_has_no_price_beside_its_error(tmp_path: Path) -> None:
+    row = CLIP | {"sound": True, "request": BODY}
+    ran = run("--manifest", written(tmp_path, lines(row), "a.jsonl"), "--format", "json")
+    [told] = json.loads(ran.stdout)
+    assert told["error"].startswith("model: got")
+    assert (told["amount"], told["unit"], told["notes"]) == (None, None, None)
+    assert "1 of 1 rows have no price" in ran.stderr
 
 
 def test_a_column_that_looks_misspelt_is_warned_about(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -160,6 +161,24 @@ def test_show_tells_a_price_that_is_the_same_for_any_option_once(tmp_path: Path)
     assert found[0]["set_by"] == [f"rates.one is set by {own}"]
 
 
+def test_each_price_says_whether_it_is_the_users_own(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('provider = "runapi"\n[rates."kling-3.0".prices]\n1080p = { on = "0.2" }\n')
+    shown = {
+        one["clip"]: (one["evidence"], one["set_by"])
+        for one in listed("show", "runapi", "kling-3.0", "--book", str(own))
+    }
+    line = f"rates.kling-3.0.prices.1080p.on is set by {own}"
+    assert shown["1080p with sound"] == ("user", [line])
+    assert shown["1080p without sound"] == ("published", [])
+    table = run("prices", "show", "runapi", "kling-3.0", "--book", str(own))
+    assert table.stderr.count(line) == 1
+    told = listed("list", "--provider", "runapi", "--book", str(own))
+    evidence = {(one["model"], one["action"]): one["evidence"] for one in told}
+    assert evidence["kling-3.0", "text_to_video"] == "published, user"
+    assert evidence["kling-3.0", "motion_control"] == "published"
+
+
 def test_show_of_a_model_or_provider_without_prices_has_exit_code_7() -> None:
     assert run("prices", "show", "evolink", "kling-99").exit_code == 7
     assert run("prices", "show", "nobody").exit_code == 7
@@ -259,6 +278,30 @@ def test_check_live_asks_crun_for_each_price_and_tells_no_key(tmp_path: Path) ->
     assert KEY not in result.output
 
 
+@pytest.mark.parametrize(
+    "answer", [(404, {"detail": f"no route for {KEY}"}), (200, {}), (500, {"code": "dead"})]
+)
+def test_another_server_than_cruns_is_one_clear_error(answer: Any) -> None:
+    with answering(answer) as server:
+        result = run(
+            *("prices", "check", *OLD, "--live", "crun", "--base-url", server.url),
+            *("--api-key", KEY),
+        )
+    assert isinstance(result.exception, LivePricesError)
+    status, body = answer
+    told = json.dumps(body).replace(KEY, "***")
+    assert f"answered {status} to /api/v1/client/job/EstimateTask" in str(result.exception)
+    assert told in str(result.exception)
+
+
+def test_crun_says_no_without_a_message() -> None:
+    with (
+        answering((200, {"code": 500})) as server,
+        CrunEstimates(KEY, base_url=server.url) as crun,
+    ):
+        assert crun.credits_for({}) == "500 without a message"
+
+
 def test_crun_needs_a_key_and_a_refused_one_is_said() -> None:
     assert isinstance(run("prices", "check", "--live", "crun").exception, ConfigError)
     with answering((200, {"code": 401, "message": KEY})) as server:
@@ -305,6 +348,17 @@ def test_the_tag_of_another_address_is_not_used(books: Path) -> None:
         run("prices", "pull", "runapi", "--base-url", one.url)
         run("prices", "pull", "runapi", "--base-url", other.url)
     assert other.asked == [None]
+
+
+@pytest.mark.parametrize(("days", "code"), [(1, 0), (2, 1)])
+def test_a_schedule_of_a_day_to_come_is_refused(days: int, code: int, books: Path) -> None:
+    day = (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
+    with answering((200, schedule(10.5, f"{day}T00:00:00Z"))) as server:
+        result = run("prices", "pull", "runapi", "--base-url", server.url)
+    assert result.exit_code == code
+    assert books.exists() == (code == 0)
+    if code:
+        assert f"the schedule is of {day}, and today is" in str(result.exception)
 
 
 def test_pull_never_replaces_a_file_of_the_users(books: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,97 @@ def test_the_table_warns_of_the_billing_minimum_too(cli: Cli) -> None:
     assert "2 s is billed as 3 s" in said.err
 
 
+def test_a_quotes_own_instant_gives_the_same_quote(cli: Cli) -> None:
+    first = cli.json(*FLAGS, "--seconds", "5", "--at", "2026-11-20T12:30:00.123456+02:00")
+    assert first["at"] == "2026-11-20T10:30:00.123456+00:00"
+    assert cli.json(*FLAGS, "--seconds", "5", "--at", first["at"]) == first
+
+
+@pytest.mark.parametrize(
+    ("at", "meant"),
+    [
+        ("2026-11-20", "2026-11-20T00:00:00+00:00"),
+        ("2026-11-20T12:30", "2026-11-20T12:30:00+00:00"),
+        ("2026-11-20 12:30:00Z", "2026-11-20T12:30:00+00:00"),
+    ],
+)
+def test_an_instant_without_a_zone_is_in_utc(cli: Cli, at: str, meant: str) -> None:
+    assert cli.json(*FLAGS, "--seconds", "5", "--at", at)["at"] == meant
+
+
+def test_a_quote_starts_without_what_compares() -> None:
+    code = (
+        "import sys, kling_ledger.cli.quote; "
+        "print(*[n for n in ('kling_pricing.compare', 'httpx', 'rich') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+BLOCKS = """
+format = 1
+provider = "worded"
+name = "Worded"
+unit = "USD"
+[sources.page]
+url = "https://example.com/worded"
+checked = 2026-01-01
+evidence = "user"
+[rates.block]
+family = "block"
+models = { block = ["text_to_video"] }
+from = 2026-01-01
+source = "page"
+per = "block"
+block_s = 5
+request = { min_s = 1, max_s = 15 }
+fees = [{ label = "on top", multiply = "1.5" }]
+prices = "0.1"
+[rates.clip]
+family = "clip"
+models = { clip = ["text_to_video"] }
+from = 2026-01-01
+source = "page"
+per = "clip"
+prices = "0.1"
+[rates.second]
+family = "second"
+models = { second = ["text_to_video"] }
+from = 2026-01-01
+source = "page"
+per = "second"
+request = { min_s = 1, max_s = 15 }
+prices = "0.1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "seconds", "said"),
+    [
+        (
+            "block",
+            "11",
+            ["3 blocks of 5 seconds", "0.3 of what is above", "block text_to_video, 11 s"],
+        ),
+        ("block", "5", ["1 block of 5 seconds"]),
+        ("clip", None, ["1 clip "]),
+        ("second", "1", ["1 second "]),
+        ("second", "2", ["2 seconds"]),
+    ],
+)
+def test_quantities_are_said_as_a_person_would(
+    cli: Cli, model: str, seconds: str | None, said: list[str]
+) -> None:
+    own = cli.folder / "worded.toml"
+    own.write_text(BLOCKS)
+    length = ("--seconds", seconds) if seconds else ()
+    words = ("quote", "--provider", "worded", "--model", model, *length, "--book", str(own))
+    printed = cli(*words)
+    assert printed.code == 0, printed.err
+    assert [one for one in said if one not in printed.out] == []
+    assert "None" not in printed.out
+
+
 @pytest.mark.parametrize("seconds", ["16", "5.5"])
 def test_flags_too_long_or_in_part_seconds_are_refused(cli: Cli, seconds: str) -> None:
     said = cli(*FLAGS, "--seconds", seconds)
@@ -167,7 +260,9 @@ def test_flags_too_long_or_in_part_seconds_are_refused(cli: Cli, seconds: str) -
     assert f"seconds: got {seconds}, allowed: whole seconds, 3 to 15" in said.err
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "five", ""])
+@pytest.mark.parametrize(
+    "seconds", ["0", "-1", "nan", "five", "", "1_0", "\u0665", "1e1", "+5", " 5", "86400.1", "."]
+)
 def test_seconds_that_are_no_length_are_a_usage_error(cli: Cli, seconds: str) -> None:
     assert cli(*FLAGS, f"--seconds={seconds}").code == 2
 
@@ -202,7 +297,9 @@ def test_before_the_first_rate_there_is_no_price(cli: Cli) -> None:
     assert cli(*STDIN, "--at", "2026-06-03", stdin=body()).code == 0
 
 
-@pytest.mark.parametrize("at", ["2026-13-01", "yesterday", "2026-02-30"])
+@pytest.mark.parametrize(
+    "at", ["2026-13-01", "yesterday", "2026-02-30", "20261121", "2026-06-03T25:00Z", "2026-06-03Z"]
+)
 def test_a_date_that_is_none_is_a_usage_error(cli: Cli, at: str) -> None:
     said = cli(*STDIN, "--at", at, stdin=body())
     assert said.code == 2

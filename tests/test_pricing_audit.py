@@ -115,6 +115,42 @@ def test_what_the_provider_does_not_vouch_for_is_information(evidence: str) -> N
     assert (found.kind, found.is_difference) == (evidence, False)
 
 
+@pytest.mark.parametrize(
+    ("today", "kinds"), [(date(2026, 2, 28), ["future"]), (date(2026, 3, 1), [])]
+)
+def test_a_source_that_was_checked_on_a_day_to_come_is_a_mistake(
+    today: date, kinds: list[str]
+) -> None:
+    found = stale([book()], today=today, max_age_days=90)
+    assert [one.kind for one in found] == kinds
+    assert all(one.is_difference and "2026-03-01" in one.problem for one in found)
+
+
+@pytest.mark.parametrize(
+    ("own", "subjects"),
+    [
+        ("720p = { off = '0.01' }", ["v3: 720p with sound, 4k any sound"]),
+        ("720p = { off = '0.01', on = '0.01' }\n4k = { any = '0.01' }", []),
+        ("720p = { off = '0.07' }", ["v3"]),
+    ],
+)
+def test_prices_that_a_user_set_are_no_assumption_and_the_others_still_are(
+    own: str, subjects: list[str]
+) -> None:
+    assumed = BookText("bundled", TEXT.replace('"published"', '"assumed"'))
+    text = f"provider = 'runapi'\n[rates.v3.prices]\n{own}\n"
+    ours = read_book(text, name="own.toml", over=assumed)
+    found = stale([ours], today=date(2026, 3, 1), max_age_days=90)
+    assert [(one.kind, one.subject) for one in found] == [("assumed", one) for one in subjects]
+
+
+def test_a_pull_leaves_what_it_does_not_price_an_assumption() -> None:
+    assumed = BookText("bundled", TEXT.replace('"published"', '"assumed"'))
+    ours = read_book(live_book([DEARER], assumed), name="own.toml", over=assumed)
+    found = stale([ours], today=date(2026, 6, 1), max_age_days=1000)
+    assert [(one.kind, one.subject) for one in found] == [("assumed", "v3 since 2026-06-01")]
+
+
 # The live schedule
 
 

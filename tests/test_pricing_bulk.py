@@ -18,12 +18,13 @@ from kling_pricing import Clip, ClipError, PricingError, bundled_book, bundled_p
 from kling_pricing.book_reader import BookText
 from kling_pricing.bulk import ANSWER_COLUMNS, combine_totals, quote_table, totals
 from kling_pricing.clip import ACTIONS, CLIP_FIELDS, FRAMES, ORIENTATIONS, RESOLUTIONS
-from kling_pricing.library import Library, bundled_text
+from kling_pricing.library import Library, bundled_text, library_of
 from kling_pricing.money import plain, to_micro
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RUNAPI = {"provider": "runapi", "model": "kling-3.0", "resolution": "1080p", "sound": True}
 FIVE_SECONDS_MICRO = 675_000
+OWN_PRICE = 'provider = "runapi"\nrates."kling-3.0".prices.1080p.on = "0.2"\n'
 
 
 def table(*rows: dict[str, Any], **columns: Any) -> pd.DataFrame:
@@ -63,16 +64,20 @@ def one_by_one(said: dict[str, Any]) -> tuple[Any, ...]:
     try:
         quoted = quote(Clip(**said), at=AT)
         amount, usd, seconds = quoted.amount, quoted.usd, quoted.billed.high
+        expected = quoted.expected
     except PricingError as error:
-        return (None,) * 7 + (error.message, error.code)
+        return (None,) * 10 + (error.message, error.code)
     return (
         quoted.unit,
         to_micro(amount.amount),
+        to_micro(quoted.low.amount),
+        None if expected is None else to_micro(expected.amount),
         None if usd is None else to_micro(usd.amount),
         None if seconds is None else float(seconds),
         plain(quoted.price),
-        quoted.rate.source.evidence,
+        quoted.evidence,
         quoted.rate.id,
+        "; ".join([*quoted.warnings, *quoted.assumptions]) or None,
         None,
         None,
     )
@@ -100,7 +105,7 @@ def test_a_table_of_100_000_clips_is_answered_as_each_of_them_is(*, categorical:
     assert answers(priced) == expected
     whole = sum(row[1] for row in expected if row[1] is not None)
     assert totals(priced)["amount_micro"].sum() == whole > 0
-    failed = [row for row in expected if row[7] is not None]
+    failed = [row for row in expected if row[-1] is not None]
     assert len(rows) * 0.1 < len(failed) < len(rows) * 0.95
     assert totals(priced)["failed"].sum() == len(failed)
 
@@ -224,11 +229,57 @@ def test_an_empty_table_has_the_same_types() -> None:
     assert totals(empty).empty
 
 
+def test_a_range_is_told_and_what_nobody_can_expect_is_blank() -> None:
+    moved = {"provider": "runapi", "action": "motion_control", "orientation": "video"}
+    frame = pd.DataFrame(
+        [moved | {"model": "kling-3.0", "resolution": "1080p"}, RUNAPI | {"seconds": "5"}]
+    )
+    priced = quote_table(frame, at=AT)
+    low, high = priced["low_micro"].tolist(), priced["amount_micro"].tolist()
+    assert 0 < low[0] < high[0]
+    assert low[1] == high[1] == FIVE_SECONDS_MICRO
+    assert priced["expected_micro"].tolist() == [pd.NA, FIVE_SECONDS_MICRO]
+    assert "known after the run" in priced["notes"].tolist()[0]
+
+
+def test_notes_are_the_warnings_and_then_the_assumptions() -> None:
+    both = 0
+    rows = clips(5_000, seed=3)
+    for said, notes in zip(rows, quote_table(pd.DataFrame(rows), at=AT)["notes"], strict=True):
+        with contextlib.suppress(PricingError):
+            quoted = quote(Clip(**said), at=AT)
+            assert (notes if isinstance(notes, str) else "") == "; ".join(
+                [*quoted.warnings, *quoted.assumptions]
+            )
+            both += bool(quoted.warnings and quoted.assumptions)
+    assert both > 0
+
+
+def test_a_clip_that_is_priced_with_a_sound_nobody_asked_for_says_so() -> None:
+    said: dict[str, Any] = {"provider": "crun", "model": "kling/v3", "resolution": "720p"}
+    said |= {"sound": False, "seconds": 5, "multi_shot": True}
+    notes = quote_table(pd.DataFrame([said]), at=AT)["notes"].tolist()
+    assert "makes every multi-shot clip with sound" in notes[0]
+
+
+def test_a_length_that_would_be_refused_is_told() -> None:
+    notes = quote_table(table({"seconds": 2}), at=AT)["notes"].tolist()
+    assert "a request for 2 s would be refused" in notes[0]
+
+
 def test_a_users_book_prices_a_table_too() -> None:
     text = bundled_text("runapi").text.replace('"0.135"', '"0.2"')
     own = Library({"runapi": BookText("own.toml", text)})
     priced = quote_table(table({"seconds": 5}), at=AT, library=own)
     assert priced["amount_micro"].tolist() == [1_000_000]
+
+
+def test_a_price_that_a_user_set_is_told_as_the_users_own() -> None:
+    own = library_of([BookText("own.toml", OWN_PRICE)])
+    priced = quote_table(table({"seconds": 5}, {"seconds": 5, "sound": False}), at=AT, library=own)
+    assert priced["evidence"].tolist()[0] == "user"
+    assert priced["evidence"].tolist()[1] != "user"
+    assert "is set by own.toml" in priced["notes"].tolist()[0]
 
 
 def test_totals_count_failures_under_the_unit_of_their_provider() -> None:

@@ -12,6 +12,7 @@ from kling_pricing.compare import Affordable, afford, compare, wanted_clip
 from kling_pricing.errors import AmountError, NoPriceError
 from kling_pricing.library import Library, library_of
 from kling_pricing.money import Money
+from kling_pricing.quote import quote
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 FAMILY = "test-1"
@@ -133,6 +134,33 @@ def test_only_models_of_the_action_and_the_family_at_that_instant_are_asked(
         compare(silent(), family=FAMILY, at=datetime(2025, 12, 31, tzinfo=UTC), library=library)
 
 
+def test_a_length_that_no_request_may_ask_for_is_no_offer(library: Library) -> None:
+    found = compare(silent(seconds=2), family=FAMILY, at=AT, library=library)
+    reasons = {one.model: one.reason for one in found.unable}
+    assert found.offers == ()
+    assert reasons["alpha-1"] == (
+        "a request for 2 s would be refused: alpha takes whole seconds, 3 to 15"
+    )
+    # From flags such a clip has a price still, and the quote warns in the same words.
+    alone = Clip("alpha", "alpha-1", seconds=2, resolution="720p", sound=False)
+    assert reasons["alpha-1"] in quote(alone, at=AT, book=library.book("alpha")).warnings
+
+
+@pytest.mark.parametrize(("seconds", "is_offered"), [(3, True), (15, True), (2, False)])
+def test_the_ends_of_the_range_are_offered(
+    library: Library, seconds: int, *, is_offered: bool
+) -> None:
+    found = compare(silent(seconds=seconds), family=FAMILY, at=AT, library=library)
+    assert ("alpha-1" in [one.clip.model for one in found.offers]) is is_offered
+
+
+def test_a_budget_buys_no_clip_that_no_request_may_ask_for(library: Library) -> None:
+    option = buys(library, "20 USD", silent(seconds=2), "alpha")
+    assert (option.cost, option.clips, option.best) == (None, None, None)
+    assert option.longest is not None
+    assert "would be refused" in option.unable[0].reason
+
+
 @pytest.mark.parametrize(
     ("budget", "clips"), [("0.499999 USD", 0), ("0.5 USD", 1), ("0.999999 USD", 1), ("1 USD", 2)]
 )
@@ -219,6 +247,17 @@ def test_a_budget_that_a_provider_cannot_count_is_said_so(library: Library) -> N
     assert [(one.provider, one.reason) for one in found.unable] == [
         ("gamma", "no price known for one CNY in USD on 2026-06-01")
     ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "allowed"), [("alpha", "allowed: USD"), ("beta", "allowed: USD or beta-credit")]
+)
+def test_the_units_that_a_budget_may_have_are_said_once(
+    library: Library, provider: str, allowed: str
+) -> None:
+    wanted, budget = silent(), Money.parse("5 EUR")
+    found = afford(budget, wanted, family=FAMILY, at=AT, library=library, provider=provider)
+    assert found.unable[0].reason == f'unit of the budget: got "EUR", {allowed}'
 
 
 @pytest.mark.parametrize("budget", ["0 USD", "-1 USD"])

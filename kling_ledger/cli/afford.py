@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.compare import (
-    clip_options,
-    instant_of,
+    family_options,
     no_offer_code,
     read_clip,
     say_unable,
@@ -31,7 +30,7 @@ _ALL = (*_COLUMNS, "best_model", "best_amount", "reason")
 @click.command()
 @click.argument("budget")
 @click.option("--provider", metavar="NAME", help="Only at this provider.")
-@clip_options
+@family_options
 @book_option
 @format_option
 def afford(
@@ -57,7 +56,7 @@ def afford(
         Money.parse(budget, default_unit=USD),
         read_clip(options),
         family=family,
-        at=instant_of(at),
+        at=at or datetime.now(UTC),
         library=library,
         provider=provider,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ from kling_pricing.errors import BookError
 from kling_pricing.library import Library, bundled_book, bundled_providers, library_of
 
 if TYPE_CHECKING:
-    from kling_pricing.book import Rate
+    from kling_pricing.book import Cell, Rate
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,14 +57,18 @@ def own_books() -> list[BookText]:
     return [_read(path) for path in sorted(folder.glob("*.toml"))] if folder.is_dir() else []
 
 
-def set_by(rate: Rate, library: Library) -> tuple[str, ...]:
-    """Return which keys of a rate are set by which file of the user's; none if it is bundled."""
+def set_by(rate: Rate, library: Library, cells: Iterable[Cell] = ()) -> tuple[str, ...]:
+    """Return which keys of a rate are set by which file of the user's; none if it is bundled.
+
+    A price that the user set counts only where it stands in one of the cells.
+    """
     own = library.user_books.get(rate.provider)
-    if own is None or rate.overrides:
-        return rate.overrides
-    if rate.provider in bundled_providers() and rate.id in _bundled_rates(rate.provider):
+    if own is None:
         return ()
-    return (f"rates.{rate.id} is set by {own.name}",)
+    if rate.provider not in bundled_providers() or rate.id not in _bundled_rates(rate.provider):
+        return (f"rates.{rate.id} is set by {own.name}",)
+    prices = (rate.user_cells[cell] for cell in cells if cell in rate.user_cells)
+    return tuple(dict.fromkeys([*prices, *rate.overrides]))
 
 
 def _bundled_rates(provider: str) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
 from typing import Any, Final
@@ -13,13 +13,20 @@ from typing import Any, Final
 import click
 import pandas as pd
 
+from kling_ledger.cli.books import set_by
 from kling_ledger.cli.manifest_reading import Chunk, opened
 from kling_ledger.cli.manifest_writing import IN_UNITS, in_units, rows_of, sink_for
 from kling_ledger.cli.output import print_table, say
 from kling_ledger.errors import ConfigError
-from kling_pricing.bulk import ANSWER_COLUMNS, combine_totals, quote_table, totals
+from kling_pricing.bulk import (
+    ANSWER_COLUMNS,
+    NOTES_BETWEEN,
+    combine_totals,
+    quote_table,
+    totals,
+)
 from kling_pricing.clip import CLIP_FIELDS
-from kling_pricing.errors import NoPriceError
+from kling_pricing.errors import NoPriceError, PricingError
 from kling_pricing.library import Library
 
 EXIT_PRICED: Final = 0
@@ -34,6 +41,8 @@ def quote_manifest(
 
     `name` is a CSV, JSONL or Parquet file, or - for CSV or JSONL on stdin. The rows are written to
     `out`, in the format that its extension says, or printed; totals and troubles go to stderr.
+    Columns that are no part of a clip are kept, except those that are named like an answer: fresh
+    answers replace them, and stderr names them.
     Raises ConfigError for a file that cannot be read or written.
     """
     library = library or Library()
@@ -88,7 +97,7 @@ class _Tally:
 def _warn_about(columns: Sequence[str]) -> None:
     replaced = [name for name in columns if name in ANSWER_COLUMNS or name in IN_UNITS.values()]
     if replaced:
-        say(f"warning: replaced by the answer's own columns: {', '.join(replaced)}")
+        say(f"warning: columns replaced by fresh answers: {', '.join(replaced)}")
     for column in columns:
         if column in CLIP_FIELDS or column in replaced:
             continue
@@ -100,13 +109,53 @@ def _warn_about(columns: Sequence[str]) -> None:
 def _priced(chunk: Chunk, at: datetime, library: Library) -> pd.DataFrame:
     kept = [name for name in chunk.frame.columns if name not in IN_UNITS.values()]
     priced = quote_table(_with_actions(chunk.frame[kept], library), at=at, library=library)
-    if chunk.errors:
-        told = {at: (error.message, error.code) for at, error in chunk.errors.items()}
-        for part, column in enumerate(("error", "error_code")):
-            said = enumerate(priced[column].tolist())
-            words = [told[row][part] if row in told else word for row, word in said]
-            priced[column] = pd.Categorical(words)
+    _refuse(priced, chunk.errors)
+    _note(priced, chunk.assumptions)
+    _note(priced, _set_by_the_user(priced, library))
     return priced
+
+
+def _refuse(priced: pd.DataFrame, errors: Mapping[int, PricingError]) -> None:
+    """Leave nothing beside a row that was refused before it was priced but why."""
+    if not errors:
+        return
+    for name in ANSWER_COLUMNS:
+        priced[name] = priced[name].mask(priced.index.isin(list(errors)))
+    _write(priced, "error", {row: error.message for row, error in errors.items()})
+    _write(priced, "error_code", {row: error.code for row, error in errors.items()})
+
+
+def _note(priced: pd.DataFrame, more: Mapping[int, Sequence[str]]) -> None:
+    """Add notes to the rows that have a price, each note once."""
+    is_priced, said = priced["amount_micro"].notna().tolist(), priced["notes"].tolist()
+    joined = {}
+    for row, notes in more.items():
+        if is_priced[row]:
+            known = said[row] if isinstance(said[row], str) else ""
+            new = [note for note in notes if note not in known]
+            joined[row] = NOTES_BETWEEN.join([known, *new] if known else new)
+    _write(priced, "notes", {row: notes for row, notes in joined.items() if notes})
+
+
+def _write(priced: pd.DataFrame, column: str, words: Mapping[int, str]) -> None:
+    if words:
+        said = enumerate(priced[column].tolist())
+        priced[column] = pd.Categorical([words.get(row, word) for row, word in said])
+
+
+def _set_by_the_user(priced: pd.DataFrame, library: Library) -> dict[int, tuple[str, ...]]:
+    """Say of each row, as `quote` does of one clip, that its whole rate is the user's own."""
+    if not library.user_books:
+        return {}
+    providers = [str(provider).strip() for provider in priced["provider"].tolist()]
+    told = {
+        (provider, offer.rate.id): set_by(offer.rate, library)
+        for provider in library.user_books.keys() & set(providers)
+        for dated in library.book(provider).offers.values()
+        for offer in dated
+    }
+    keys = enumerate(zip(providers, priced["rate_id"].tolist(), strict=True))
+    return {row: told[key] for row, key in keys if told.get(key)}
 
 
 def _with_actions(frame: pd.DataFrame, library: Library) -> pd.DataFrame:

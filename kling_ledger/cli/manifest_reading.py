@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Final, NamedTuple
 
 import pandas as pd
@@ -37,11 +38,15 @@ Row = dict[str, Any]
 
 
 class Chunk(NamedTuple):
-    """Some rows in their order, those of them that are no clip, and how far into the file."""
+    """Some rows in their order, those of them that are no clip, and how far into the file.
+
+    `assumptions` are those that reading a row's own request body had to make.
+    """
 
     frame: pd.DataFrame
     errors: Mapping[int, PricingError]
     share: float
+    assumptions: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 
 class Manifest(NamedTuple):
@@ -189,21 +194,26 @@ def _jsonl_rows(file: IO[bytes], name: str) -> Iterator[Row]:
 
 def _jsonl_chunk(rows: Sequence[Row], columns: Sequence[str], share: float) -> Chunk:
     errors: dict[int, PricingError] = {}
+    assumptions: dict[int, tuple[str, ...]] = {}
     clips: list[Row] = []
     for position, row in enumerate(rows):
         try:
-            clips.append(_clip_row(row))
+            clip, assumed = _clip_row(row)
         except PricingError as error:
             errors[position] = error
-            clips.append(row)
+            clip, assumed = row, ()
+        clips.append(clip)
+        if assumed:
+            assumptions[position] = assumed
     # Not from records: pandas would make floats of whole numbers beside a blank.
     cells = {name: pd.Series([clip.get(name) for clip in clips], dtype=object) for name in columns}
-    return Chunk(pd.DataFrame(cells), errors, share)
+    return Chunk(pd.DataFrame(cells), errors, share, assumptions)
 
 
-def _clip_row(row: Row) -> Row:
+def _clip_row(row: Row) -> tuple[Row, tuple[str, ...]]:
+    """Return a row with the fields of its clip, and what reading its body had to assume."""
     if "request" not in row:
-        return {**row, **{name: _exact(row[name]) for name in _SECONDS if name in row}}
+        return {**row, **{name: _exact(row[name]) for name in _SECONDS if name in row}}, ()
     given = [name for name in CLIP_FIELDS if name in row and name not in {"provider", "action"}]
     problems = [Problem(name, row[name], _BODY_SAYS) for name in given]
     provider, action = row.get("provider"), row.get("action")
@@ -213,8 +223,9 @@ def _clip_row(row: Row) -> Row:
         problems.append(Problem("action", action, ", ".join(ACTIONS)))
     if problems:
         raise ClipError(problems)
-    clip = read_request(str(provider), row["request"], action=action).clip
-    return {**row, **{name: getattr(clip, name) for name in CLIP_FIELDS}}
+    request = read_request(str(provider), row["request"], action=action)
+    fields = {name: getattr(request.clip, name) for name in CLIP_FIELDS}
+    return {**row, **fields}, request.assumptions
 
 
 def _exact(seconds: object) -> object:

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from functools import partial
@@ -29,7 +29,12 @@ from kling_pricing.money import from_micro, plain
 TABLE_ROWS: Final = 1_000
 """How many rows a table for people shows; a file or another format has them all."""
 
-IN_UNITS: Final = {"amount_micro": "amount", "usd_micro": "usd"}
+IN_UNITS: Final = {
+    "amount_micro": "amount",
+    "low_micro": "low",
+    "expected_micro": "expected",
+    "usd_micro": "usd",
+}
 """The columns of millionths, and what they are called once they are plain decimals."""
 
 Write = Callable[[pd.DataFrame], None]
@@ -130,10 +135,17 @@ def _table_sink(file: Any) -> Iterator[Write]:  # noqa: ARG001
 
     yield write
     if shown:
-        used = [name for name in shown[0] if any(row[name] is not None for row in shown)]
-        print_table(shown, used)
+        print_table(shown, _worth_showing(shown))
     if rows > len(shown):
         say(f"the first {len(shown)} of {rows} rows; --out FILE or --format csv has them all")
+
+
+def _worth_showing(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that tell a person something: a range only where there is one."""
+    used = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    if any(row["low"] != row["amount"] for row in rows):
+        return used
+    return [name for name in used if name not in {"low", "expected"}]
 
 
 @contextmanager
@@ -171,7 +183,9 @@ _FILES: Final[Mapping[str, Callable[[Path], AbstractContextManager[Write]]]] = {
 def in_units(frame: pd.DataFrame) -> pd.DataFrame:
     """Replace millionths by amounts in plain decimal text."""
     texts = {
-        name: pd.Series(_as_text(frame[name]), dtype=object, index=frame.index) for name in IN_UNITS
+        name: pd.Series(_as_text(frame[name]), dtype=object, index=frame.index)
+        for name in IN_UNITS
+        if name in frame.columns
     }
     return frame.assign(**texts).rename(columns=IN_UNITS)
 

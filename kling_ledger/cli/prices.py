@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,6 +157,7 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     if fetched is None:
         say(f"unchanged: {path}")
         return
+    _refuse_future(fetched, datetime.now(UTC))
     text = _WRITTEN_BY + _book_of(fetched, earlier, path)
     _write(path, text)
     _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
@@ -185,7 +186,8 @@ def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:
     from kling_pricing.audit import cells_of
 
     rate = offer.rate
-    sold = [rate.prices[cell] for cell in cells_of(offer)]
+    cells = cells_of(offer)
+    sold = [rate.prices[cell] for cell in cells]
     return {
         "provider": rate.provider,
         "model": model,
@@ -195,9 +197,14 @@ def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:
         "low": plain(min(sold)) if sold else None,
         "high": plain(max(sold)) if sold else None,
         "unit": rate.unit,
-        "evidence": rate.source.evidence,
+        "evidence": ", ".join(dict.fromkeys(_evidence(rate, cell) for cell in cells))
+        or rate.source.evidence,
         "checked": rate.source.checked.isoformat(),
     }
+
+
+def _evidence(rate: Rate, cell: Cell) -> str:
+    return "user" if cell in rate.user_cells else rate.source.evidence
 
 
 def _per(rate: Rate) -> str:
@@ -225,11 +232,11 @@ def _cell_row(rate: Rate, cell: Cell, library: Library, now: datetime) -> dict[s
         "from": rate.valid.valid_from.date().isoformat(),
         "until": None if until is None else until.date().isoformat(),
         "rate": rate.id,
-        "evidence": rate.source.evidence,
+        "evidence": _evidence(rate, cell),
         "checked": rate.source.checked.isoformat(),
         "source": rate.source.url,
         "note": rate.note or rate.source.note,
-        "set_by": list(set_by(rate, library)),
+        "set_by": list(set_by(rate, library, [cell])),
     }
 
 
@@ -240,7 +247,7 @@ def _say_rate(rate: Rate, library: Library) -> None:
     for note in (*fees, *(rule.because for rule in rate.forced), rate.note or source.note):
         if note:
             say(f"  {note}")
-    for line in set_by(rate, library):
+    for line in set_by(rate, library, rate.prices):
         say(f"  {line}")
 
 
@@ -272,6 +279,16 @@ def _beside_crun(
             else:
                 estimate = crun.credits_for(live_prices.crun_body(clip))
                 yield beside_estimate(book, cell, now, estimate=estimate)
+
+
+def _refuse_future(fetched: LiveSchedule, now: datetime) -> None:
+    """Refuse prices of a day to come: they would close those that hold today."""
+    from kling_ledger.errors import LivePricesError
+
+    # Somewhere on earth it may be tomorrow already.
+    if fetched.as_of > (now + timedelta(days=1)).date():
+        problem = f"the schedule is of {fetched.as_of}, and today is {now.date()}"
+        raise LivePricesError("runapi", problem)
 
 
 def _earlier(path: Path, provider: str) -> BookText | None:

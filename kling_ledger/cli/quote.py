@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kling_ledger.cli.books import book_option, set_by
+from kling_ledger.cli.clip_options import clip_fields, clip_options
 from kling_ledger.cli.inputs import read_text
 from kling_ledger.cli.output import format_option, print_one, print_table, say
-from kling_pricing.clip import ACTIONS, LENGTH_WORDS, LONGEST_S, ORIENTATIONS, RESOLUTIONS, Clip
+from kling_pricing.clip import ACTIONS, Clip
 from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import Library, bundled_providers
 from kling_pricing.quote import quote as price
@@ -21,41 +21,10 @@ if TYPE_CHECKING:
     from kling_pricing.quote import Quote
 
 
-class Seconds(click.ParamType[Decimal]):
-    """A length in seconds: a number above 0, a day at most."""
-
-    name = "seconds"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Decimal:
-        """Return the number; a usage error for anything else."""
-        try:
-            number = Decimal(str(value))
-        except ArithmeticError:
-            number = Decimal("NaN")
-        if not number.is_finite() or not 0 < number <= LONGEST_S:
-            self.fail(f"got {value}, allowed: {LENGTH_WORDS}", param, ctx)
-        return number
-
-
 @click.command()
 @click.option("--provider", metavar="NAME", help=f"One of {', '.join(bundled_providers())}.")
 @click.option("--model", metavar="ID", help="The provider's own id of the model.")
-@click.option("--action", type=click.Choice(ACTIONS), help="What the model is asked to do.")
-@click.option("--seconds", type=Seconds(), help="The length of the clip.")
-@click.option("--resolution", type=click.Choice(RESOLUTIONS), help="The size of the picture.")
-@click.option("--sound/--no-sound", default=None, help="With the model's own sound, or silent.")
-@click.option("--input-seconds", type=Seconds(), help="The length of a video that goes in.")
-@click.option("--orientation", type=click.Choice(ORIENTATIONS), help="What leads a motion.")
-@click.option("--video-input", is_flag=True, default=None, help="A video is given too.")
-@click.option("--multi-shot", is_flag=True, default=None, help="Several shots in one clip.")
-@click.option("--voice", is_flag=True, default=None, help="With a voice chosen or cloned.")
-@click.option(
-    "--at",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Price it as on that day (00:00 UTC) instead of now.",
-)
+@clip_options
 @click.option(
     "--request",
     "request_file",
@@ -91,10 +60,11 @@ def quote(
     \b
     A manifest has a column for each option: provider, model, action, seconds, resolution, sound,
     multi_shot, voice, video_input, elements, frames, orientation, input_seconds. A line of JSONL
-    may hold {"provider": ..., "request": {its own body}} instead. Other columns are kept.
+    may hold {"provider": ..., "request": {its own body}} instead. Other columns are kept, except
+    those named like an answer (amount, notes, error, ...): fresh answers replace them.
     Exit codes: 0 every row has a price, 2 some rows are bad input, 7 for some no price is known.
     """
-    instant = at.replace(tzinfo=UTC) if at else datetime.now(UTC)
+    instant = at or datetime.now(UTC)
     if manifest is not None:
         others = {"--provider": provider, "--model": model, "--action": options["action"]}
         _refuse_flags({**others, "--request": request_file, **_flags(options)}, "--manifest")
@@ -145,11 +115,8 @@ def _quote_request(
 
 def _clip(provider: str, model: str, options: dict[str, Any], library: Library) -> Clip:
     actions = library.book(provider).actions_of(model)
-    given = {name: value for name, value in options.items() if value is not None}
-    for name in ("seconds", "input_seconds"):
-        if name in given and given[name] == int(given[name]):
-            given[name] = int(given[name])
-    return Clip(provider, model, **{"action": actions[0] if actions else ACTIONS[0], **given})
+    unsaid = {"action": actions[0] if actions else ACTIONS[0]}
+    return Clip(provider, model, **{**unsaid, **clip_fields(options)})
 
 
 def _as_flag(problem: Problem) -> Problem:
@@ -175,14 +142,15 @@ def _print_table(answer: dict[str, Any]) -> None:
     lines = [
         {
             "item": line["label"],
-            "quantity": f"{line['quantity']} {line['per']}s",
+            "quantity": _counted(line["quantity"], line["per"]),
             "unit_price": line["unit_price"],
             "amount": line["amount"],
         }
         for line in answer["lines"]
     ]
     total = {"item": f"total {unit}", "amount": answer["amount"]}
-    title = f"{answer['provider']} {answer['model']} {answer['action']}, {answer['seconds']} s"
+    length = "" if answer["seconds"] is None else f", {answer['seconds']} s"
+    title = f"{answer['provider']} {answer['model']} {answer['action']}{length}"
     print_table([*lines, total], ["item", "quantity", "unit_price", "amount"], title=title)
     if answer["usd"] is not None and unit != "USD":
         click.echo(f"in US dollars: {answer['usd']}")
@@ -190,3 +158,10 @@ def _print_table(answer: dict[str, Any]) -> None:
     for note in (*answer["warnings"], *answer["assumptions"], answer["note"]):
         if note:
             say(f"note: {note}")
+
+
+def _counted(quantity: str, per: str) -> str:
+    """Say how many of something: `1 clip`, `3 blocks of 5 seconds`, `0.5 of what is above`."""
+    word, *rest = per.split(" ")
+    is_share = word == "of"
+    return " ".join([quantity, word if is_share or quantity == "1" else f"{word}s", *rest])

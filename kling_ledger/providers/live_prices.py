@@ -30,6 +30,7 @@ _SCHEDULES: Final = "/api/v1/price_schedules"
 _ESTIMATE: Final = "/api/v1/client/job/EstimateTask"
 _TIMEOUT: Final = httpx.Timeout(30, connect=10)
 _SUCCESS: Final = 200
+_SHOWN: Final = 120
 _IMAGE: Final = "https://example.com/image.jpg"
 _VIDEO: Final = "https://example.com/video.mp4"
 _MODES: Final[Mapping[str | None, str]] = {"720p": "std", "1080p": "pro", "4k": "4k"}
@@ -89,21 +90,27 @@ class CrunEstimates:
         """Return the credits that a body would cost, or the reason that Crun gives for none.
 
         The outcome is the JSON `code`, whatever the HTTP status is. Raises LivePricesError where
-        there is no answer, or the key is refused.
+        there is no answer or one without a code, or the key is refused.
         """
         sent = httpx.Request("POST", self._url, json=body, headers={"x-api-key": self._key})
-        reply = _json(_sent(self._http, "crun", sent), "crun")
+        answer = _sent(self._http, "crun", sent)
+        reply = _json(answer, "crun")
         code = reply.get("code")
+        if not isinstance(code, int):
+            raise LivePricesError("crun", self._hidden(_no_envelope(answer, reply)))
         if code == httpx.codes.UNAUTHORIZED:
             raise LivePricesError("crun", "the key was refused", hint=f"check {CRUN_KEY_VARIABLE}")
         if code != _SUCCESS:
-            return f"{code} {reply.get('message')}".replace(self._key, "***")
+            return self._hidden(f"{code} {reply.get('message') or 'without a message'}")
         data = reply.get("data")
         written = data.get("estimated_credits") if isinstance(data, dict) else None
         try:
             return read_decimal(written)
         except AmountError:
             return "the reply names no estimated_credits"
+
+    def _hidden(self, text: str) -> str:
+        return text.replace(self._key, "***")
 
 
 def crun_body(clip: Clip, *, count: Count = "requested") -> dict[str, Any]:
@@ -168,6 +175,13 @@ def _json(reply: httpx.Response, provider: str) -> dict[str, Any]:
         problem = f"answered {reply.status_code} with what is no JSON object"
         raise LivePricesError(provider, problem)
     return body
+
+
+def _no_envelope(answer: httpx.Response, reply: Mapping[str, Any]) -> str:
+    """Say what came in place of Crun's envelope: most likely another server's error."""
+    written = json.dumps(reply, default=str, ensure_ascii=False)
+    shown = written if len(written) <= _SHOWN else f"{written[: _SHOWN - 3]}..."
+    return f"answered {answer.status_code} to {_ESTIMATE} without a code: {shown}"
 
 
 def _as_of(body: Mapping[str, Any]) -> date:

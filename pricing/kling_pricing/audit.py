@@ -13,7 +13,13 @@ from kling_pricing.book import Cell, Offer, PriceBook, Rate, Source
 from kling_pricing.clip import Clip, OptionValue, option_in_words
 from kling_pricing.money import plain
 from kling_pricing.quote import quote
-from kling_pricing.schedule import CANONICAL_URL, Options, Scheduled, read_schedules, schedule_book
+from kling_pricing.runapi_schedule import (
+    CANONICAL_URL,
+    Options,
+    Scheduled,
+    read_schedules,
+    schedule_book,
+)
 
 __all__ = [
     "CANONICAL_URL",
@@ -37,14 +43,14 @@ class Finding:
     """One thing about a book that somebody should know; `assumed` and `third_party` only inform."""
 
     provider: str
-    kind: Literal["stale", "closed", "assumed", "third_party"]
+    kind: Literal["stale", "future", "closed", "assumed", "third_party"]
     subject: str
     problem: str
 
     @property
     def is_difference(self) -> bool:
         """Whether somebody has to do something about it."""
-        return self.kind in {"stale", "closed"}
+        return self.kind in {"stale", "future", "closed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +91,9 @@ class PricedCell(NamedTuple):
 def stale(books: Iterable[PriceBook], *, today: date, max_age_days: int) -> tuple[Finding, ...]:
     """Audit books on a day: a source checked longer ago than the age is stale, at it is not.
 
-    Sources of prices that ended do not count. Also found: models that have no price today though
-    they had one, and, for information, prices that the provider does not vouch for.
+    Sources of prices that ended do not count. Also found: sources checked on a day to come, models
+    that have no price today though they had one, and, for information, prices that the provider
+    does not vouch for, nor the user.
     """
     at = datetime.combine(today, time.min, tzinfo=UTC)
     return tuple(chain.from_iterable(_findings(book, at, max_age_days) for book in books))
@@ -99,13 +106,23 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
         if age > max_age_days:
             problem = f"checked {source.checked}, {age} days ago: {source.url}"
             yield Finding(book.provider, "stale", ", ".join(users), problem)
+        if age < 0:
+            problem = f"checked {source.checked}, a day that is yet to come: {source.url}"
+            yield Finding(book.provider, "future", ", ".join(users), problem)
     yield from _closed(book, at)
     for rate in lasting:
-        if rate.source.evidence in {"assumed", "third_party"}:
-            kind: Literal["assumed", "third_party"] = (
-                "assumed" if rate.source.evidence == "assumed" else "third_party"
-            )
-            yield Finding(book.provider, kind, rate.id, rate.note or rate.source.note)
+        evidence, untouched = rate.source.evidence, _untouched(rate)
+        if untouched and (evidence == "assumed" or evidence == "third_party"):
+            yield Finding(book.provider, evidence, untouched, rate.note or rate.source.note)
+
+
+def _untouched(rate: Rate) -> str:
+    """Name a rate, or its prices that no user set where one set some; empty if all are set."""
+    if not rate.user_cells:
+        return rate.id
+    listed = (cell for cell in rate.prices if not rate.is_any(cell))
+    kept = [rate.in_words(cell) for cell in listed if cell not in rate.user_cells]
+    return f"{rate.id}: {', '.join(kept)}" if kept else ""
 
 
 def _rates(book: PriceBook) -> list[Rate]:
@@ -158,20 +175,13 @@ def cells_of(offer: Offer, *, is_collapsed: bool = False) -> tuple[Cell, ...]:
     """
     kept = [cell for cell in offer.rate.prices if _is_open(offer, cell)]
     if is_collapsed:
-        return tuple(cell for cell in kept if not _is_under_any(cell, offer.rate))
+        return tuple(cell for cell in kept if not offer.rate.is_any(cell))
     return tuple(kept)
 
 
 def _is_open(offer: Offer, cell: Cell) -> bool:
     named = zip(offer.rate.dimensions, cell, strict=True)
     return all(value is None or offer.fixed.get(name, value) == value for name, value in named)
-
-
-def _is_under_any(cell: Cell, rate: Rate) -> bool:
-    return any(
-        value is not None and (*cell[:position], None, *cell[position + 1 :]) in rate.prices
-        for position, value in enumerate(cell)
-    )
 
 
 def _options(offer: Offer, cell: Cell) -> Options | None:

@@ -26,7 +26,7 @@ from kling_pricing.errors import (
     Problem,
 )
 from kling_pricing.library import Library
-from kling_pricing.money import plain, to_micro
+from kling_pricing.money import Money, plain
 from kling_pricing.quote import quote
 
 Codes = npt.NDArray[Any]
@@ -45,26 +45,35 @@ _TOO_LARGE: Final = 2**63
 _DTYPES: Final[Mapping[str, str]] = {
     "unit": "category",
     "amount_micro": "Int64",
+    "low_micro": "Int64",
+    "expected_micro": "Int64",
     "usd_micro": "Int64",
     "billed_seconds": "Float64",
     "rate": "category",
     "evidence": "category",
     "rate_id": "category",
+    "notes": "category",
     "error": "category",
     "error_code": "category",
 }
 ANSWER_COLUMNS: Final = tuple(_DTYPES)
 """The columns that quote_table() adds, in their order."""
 
+NOTES_BETWEEN: Final = "; "
+"""What stands between two notes of one row."""
+
 
 class _Answer(NamedTuple):
     unit: str | None = None
     amount_micro: int | None = None
+    low_micro: int | None = None
+    expected_micro: int | None = None
     usd_micro: int | None = None
     billed_seconds: float | None = None
     rate: str | None = None
     evidence: str | None = None
     rate_id: str | None = None
+    notes: str | None = None
     error: str | None = None
     error_code: str | None = None
 
@@ -92,12 +101,15 @@ def quote_table(
 
     Columns are named like the fields of a Clip; `provider` and `model` must be there. A blank or
     missing value means that nobody said. Seconds are whole numbers, or decimals as text or
-    Decimal; flags are booleans or true/false, on/off, yes/no. Other columns are kept as they are.
+    Decimal; flags are booleans or true/false, on/off, yes/no. Other columns are kept as they are,
+    except those that are named like an answer: fresh answers replace them.
 
     Returns the same rows in the same order under the same index, with `unit`, `amount_micro` and
-    `usd_micro` (millionths; at most, where the run decides), `billed_seconds`, `rate` (the unit
-    price, as text), `evidence` and `rate_id`. A row that cannot be priced is kept: there these are
-    blank, and `error` and `error_code` say why. Columns of these names are replaced.
+    `usd_micro` (millionths; at most, where the run decides), `low_micro` (at least),
+    `expected_micro` (blank where nobody can tell before the run), `billed_seconds`, `rate` (the
+    unit price, as text), `evidence`, `rate_id` and `notes` (the quote's warnings, then its
+    assumptions). A row that cannot be priced is kept: there these are blank, and `error` and
+    `error_code` say why.
     Raises ClipError for a table without a required column, or with the same one twice.
     """
     _check_columns(frame)
@@ -307,16 +319,23 @@ def _answer(said: dict[str, Any], at: datetime, library: Library | None) -> _Ans
 
 def _priced(clip: Clip, at: datetime, library: Library | None) -> _Answer:
     quoted = quote(clip, at=at, book=library.book(clip.provider) if library else None)
-    usd, seconds = quoted.usd, quoted.billed.high
+    seconds = quoted.billed.high
     return _Answer(
         unit=quoted.unit,
-        amount_micro=to_micro(quoted.amount.amount),
-        usd_micro=None if usd is None else to_micro(usd.amount),
+        amount_micro=_micro(quoted.amount),
+        low_micro=_micro(quoted.low),
+        expected_micro=_micro(quoted.expected),
+        usd_micro=_micro(quoted.usd),
         billed_seconds=None if seconds is None else float(seconds),
         rate=plain(quoted.price),
-        evidence=quoted.rate.source.evidence,
+        evidence=quoted.evidence,
         rate_id=quoted.rate.id,
+        notes=NOTES_BETWEEN.join((*quoted.warnings, *quoted.assumptions)) or None,
     )
+
+
+def _micro(money: Money | None) -> int | None:
+    return None if money is None else money.micro
 
 
 def _table_of(answers: Sequence[_Answer]) -> pd.DataFrame:

@@ -21,6 +21,18 @@ _ANY: Final = "any"
 _LONGEST_S: Final = 3600
 
 
+class RefusedLengthError(PricingError):
+    """A length that has a price, being billed as the minimum, but that no request may ask for."""
+
+    code = "refused_length"
+
+    def __init__(self, quoted: Quote) -> None:
+        rate, seconds = quoted.rate, quoted.priced.seconds
+        super().__init__(
+            f"a request for {seconds} s would be refused: {rate.provider_name} takes {rate.request}"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Unable:
     """A model of a provider that cannot make the clip, or whose price nobody knows, and why."""
@@ -136,7 +148,7 @@ class _Purse:
         if self.budget.unit == rate.unit:
             return amount
         if self.budget.unit != USD:
-            allowed = f"{USD} or {rate.unit}"
+            allowed = " or ".join(dict.fromkeys([USD, rate.unit]))
             raise AmountError("unit of the budget", got=self.budget.unit, allowed=allowed)
         for conversion in rate.conversions:
             if conversion.valid.is_valid_at(self.at):
@@ -260,6 +272,9 @@ def _quoted(book: PriceBook, model: str, wanted: Clip, at: datetime) -> Quote | 
         _ = quoted.amount
     except PricingError as error:
         return Unable(book.provider, model, error)
+    seconds, request = quoted.priced.seconds, quoted.rate.request
+    if seconds is not None and request is not None and seconds not in request:
+        return Unable(book.provider, model, RefusedLengthError(quoted))
     return quoted
 
 

@@ -18,7 +18,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from kling_pricing.book_reader import BookText
+from kling_pricing.book_reader import BookText, merged
 from kling_pricing.clip import ACTIONS, OptionValue
 from kling_pricing.errors import AmountError, BookError
 from kling_pricing.money import plain, read_decimal
@@ -234,7 +234,7 @@ class _BookWriter:
         return rates
 
     def _rate(self, rate_id: str) -> Content:
-        return _merged(
+        return merged(
             self._bundled.get("rates", {}).get(rate_id, {}), self._rates().get(rate_id, {})
         )
 
@@ -345,15 +345,6 @@ def _successor(rate_id: str, as_of: date) -> str:
 
 def _without_start(rate: Content) -> Content:
     return {key: value for key, value in rate.items() if key not in {"from", "until"}}
-
-
-def _merged(base: Content, over: Content) -> Content:
-    merged = dict(base)
-    for key, value in over.items():
-        below = base.get(key)
-        both = isinstance(value, dict) and isinstance(below, dict)
-        merged[key] = _merged(below, value) if both and below is not None else value
-    return merged
 
 
 def _toml(content: Content) -> str:

@@ -1,0 +1,116 @@
+"""The options that describe a clip, the same for every command that prices one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+import click
+
+from kling_pricing.clip import (
+    ACTIONS,
+    FRAMES,
+    LENGTH_WORDS,
+    LONGEST_S,
+    ORIENTATIONS,
+    RESOLUTIONS,
+)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# What Python's own readers accept besides (1_0, other digits, 2026W47) nobody means to write.
+_DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+_INSTANT: Final = re.compile(
+    rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?"
+)
+_INSTANT_WORDS: Final = "a day or an instant, such as 2026-11-21 or 2026-11-21T12:30:00Z"
+
+
+class Seconds(click.ParamType[Decimal]):
+    """A length in seconds: a number above 0, a day at most."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Decimal:
+        """Return the number; a usage error for anything else."""
+        number = Decimal(value) if _DECIMAL.fullmatch(str(value)) else Decimal(0)
+        if not 0 < number <= LONGEST_S:
+            self.fail(f"got {value}, allowed: {LENGTH_WORDS}", param, ctx)
+        return number
+
+
+class Instant(click.ParamType[datetime]):
+    """An instant in ISO 8601, in UTC unless it says otherwise; a day stands for its start."""
+
+    name = "instant"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the instant in UTC; a usage error for anything else."""
+        try:
+            return _instant(str(value))
+        except (ValueError, OverflowError):
+            self.fail(f"got {value}, allowed: {_INSTANT_WORDS}", param, ctx)
+
+
+def _instant(text: str) -> datetime:
+    if not _INSTANT.fullmatch(text):
+        raise ValueError(text)
+    read = datetime.fromisoformat(text)
+    return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+_OPTIONS: Final = (
+    click.option("--action", type=click.Choice(ACTIONS), help="What the model is asked to do."),
+    click.option("--seconds", type=Seconds(), metavar="SECONDS", help="The length of the clip."),
+    click.option("--resolution", type=click.Choice(RESOLUTIONS), help="The size of the picture."),
+    click.option("--sound/--no-sound", default=None, help="With the model's own sound, or silent."),
+    click.option(
+        "--input-seconds",
+        type=Seconds(),
+        metavar="SECONDS",
+        help="The length of a video that goes in.",
+    ),
+    click.option("--orientation", type=click.Choice(ORIENTATIONS), help="What leads a motion."),
+    click.option("--video-input", is_flag=True, default=None, help="A video is given too."),
+    click.option("--elements", is_flag=True, default=None, help="Reference elements are given."),
+    click.option(
+        "--frames",
+        type=click.Choice(FRAMES),
+        help="Which frames are given as images; none unless said.",
+    ),
+    click.option("--multi-shot", is_flag=True, default=None, help="Several shots in one clip."),
+    click.option("--voice", is_flag=True, default=None, help="With a voice chosen or cloned."),
+    click.option(
+        "--at",
+        type=Instant(),
+        metavar="INSTANT",
+        help="Price it as on that day (00:00 UTC) or at that instant instead of now.",
+    ),
+)
+
+
+def clip_options(command: Command) -> Command:
+    """Add the options that describe a clip to a command, and `--at`.
+
+    What is not given reaches the command as None.
+    """
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def clip_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a clip that were given; whole lengths are whole numbers."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in ("seconds", "input_seconds"):
+        if name in given and given[name] == int(given[name]):
+            given[name] = int(given[name])
+    return given
