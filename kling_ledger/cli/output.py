@@ -87,7 +87,11 @@ def print_many(
     elif form == "csv":
         print_csv(rows, columns)
     elif rows:
-        print_table(rows, _that_fit(rows, columns, optional))
+        kept = _that_fit(rows, columns, optional)
+        print_table(rows, kept)
+        left_out = [name.replace("_", " ") for name in columns if name not in kept]
+        if left_out:
+            say(f"note: no room here for {', '.join(left_out)}; --format json has all")
     else:
         say(empty)
 

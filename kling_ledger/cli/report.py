@@ -41,4 +41,6 @@ def spend(by: tuple[str, ...], db: str | None, form: str) -> None:
     with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
         reserved = frames.reservations(ledger.database)
     table = add_up(reserved, list(dict.fromkeys(by)))
-    print_many(rows(table), columns(table), form, empty="nothing was reserved yet")
+    empty = "nothing was reserved yet"
+    give_way = ("seconds", "open", "failed")
+    print_many(rows(table), columns(table), form, empty=empty, optional=give_way)
