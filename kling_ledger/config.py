@@ -66,6 +66,11 @@ def books_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return user_config_path("kling-ledger", appauthor=False) / "books"
 
 
+def has_api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a provider's API key is there to be used."""
+    return bool((given or environ.get(variable) or "").strip())
+
+
 def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Return a provider's API key: the one given, or the variable's. It is never stored.
 

@@ -408,3 +408,9 @@ def test_nobody_there_is_one_clear_error() -> None:
 def test_an_address_that_is_none_is_bad_input(address: str) -> None:
     with pytest.raises(ConfigError):
         fetch_schedule(address)
+
+
+def test_live_alone_needs_no_address_of_its_own() -> None:
+    result = run("prices", "check", *OLD, "--live", "--base-url", "http://127.0.0.1:9")
+    assert result.exit_code == 2
+    assert "--base-url goes with --live runapi or --live crun" in result.output

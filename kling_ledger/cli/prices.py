@@ -94,7 +94,11 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     help="How many days ago a source may have been checked.",
 )
 @click.option(
-    "--live", type=click.Choice(["runapi", "crun"]), help="Ask this provider for its prices too."
+    "--live",
+    is_flag=False,
+    flag_value="all",
+    type=click.Choice(["runapi", "crun", "all"]),
+    help="Ask a provider for its prices too; alone: RunAPI, and Crun if there is a key for it.",
 )
 @click.option(
     "--base-url", metavar="URL", help="Where the provider is, instead of its own address."
@@ -120,17 +124,35 @@ def check(
     now = datetime.now(UTC)
     books = [library.book(provider) for provider in library.providers]
     found: list[Finding | Difference] = list(stale(books, today=now.date(), max_age_days=max_age))
-    if live is not None:
-        laid = _laid_beside(live, library.book(live), now, base_url, api_key)
-        say(f"{sum(not one.is_difference for one in laid)} of {len(laid)} live prices agree")
+    for name in _asked(live, base_url, api_key):
+        laid = _laid_beside(name, library.book(name), now, base_url, api_key)
+        agreeing = sum(not one.is_difference for one in laid)
+        say(f"{name}: {agreeing} of {len(laid)} live prices agree")
         found.extend(one for one in laid if one.is_difference)
     rows = [{**asdict(one), "is_difference": one.is_difference} for one in found]
     print_many(rows, (*_CHECKED, "is_difference"), form, empty="nothing found")
     return _DIFFERENCES_EXIT if any(one.is_difference for one in found) else None
 
 
+def _asked(live: str | None, base_url: str | None, api_key: str | None) -> tuple[str, ...]:
+    """Return which providers to ask: those named, or those that can be asked without more."""
+    if live is None:
+        return ()
+    if live != "all":
+        return (live,)
+    if base_url is not None:
+        raise click.UsageError("--base-url goes with --live runapi or --live crun")
+    from kling_ledger import config
+    from kling_ledger.providers.live_prices import CRUN_KEY_VARIABLE
+
+    if config.has_api_key(CRUN_KEY_VARIABLE, api_key):
+        return ("runapi", "crun")
+    say(f"note: Crun is not asked: it needs {CRUN_KEY_VARIABLE} or --api-key")
+    return ("runapi",)
+
+
 @prices.command()
-@click.argument("provider", type=click.Choice(["runapi"]))
+@click.argument("provider", type=click.Choice(["runapi"]), default="runapi")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
