@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
+from pathlib import Path
+from typing import Final
 
 from kling_pricing.book import PriceBook
 from kling_pricing.book_reader import BookText, provider_of, read_book, read_bundled
 from kling_pricing.errors import BookError, NoPriceError
+
+# Beside this file: importlib.resources would cost a cold quote a seventh of its time.
+_BOOKS: Final = Path(__file__).parent / "books"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,7 @@ def library_of(user_books: Iterable[BookText]) -> Library:
 @cache
 def bundled_providers() -> tuple[str, ...]:
     """Return the providers whose books come with the package, sorted."""
-    folder = resources.files("kling_pricing") / "books"
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
+    return tuple(sorted(book.stem for book in _BOOKS.glob("*.toml")))
 
 
 @cache
@@ -70,5 +72,4 @@ def bundled_text(provider: str) -> BookText:
     if provider not in bundled_providers():
         raise NoPriceError(f"provider {provider}", known=bundled_providers())
     name = f"{provider}.toml"
-    file = resources.files("kling_pricing") / "books" / name
-    return BookText(name, file.read_text(encoding="utf-8"))
+    return BookText(name, (_BOOKS / name).read_text(encoding="utf-8"))
