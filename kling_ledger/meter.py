@@ -195,11 +195,8 @@ class Meter:
         if begun.state is not State.SUBMITTING:
             return
         problem = error.problem if isinstance(error, ProviderError) else type(error).__name__
-        end = (
-            self.ledger.roll_back
-            if isinstance(error, JobRefusedError)
-            else (self.ledger.mark_in_doubt)
-        )
+        is_refused = isinstance(error, JobRefusedError)
+        end = self.ledger.roll_back if is_refused else self.ledger.mark_in_doubt
         with suppress(StateError):
             self._told(end(begun.id, problem, only_from=State.SUBMITTING))
 
