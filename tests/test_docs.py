@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+from runapi.core import config
 
+from kling_ledger import Ledger
 from kling_ledger.cli import cli
+from kling_ledger.providers.runapi import RunApi
+from kling_ledger.sandbox import Sandbox
+from tests.ledgers import usd
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "pricing/README.md", "reports/README.md")
@@ -76,3 +82,19 @@ def test_every_link_and_file_that_is_named_is_there(name: str):
     if name == "ARCHITECTURE.md":
         for target in re.findall(r"`((?:pricing|kling_ledger|reports|tests)/[\w/.]+)`", text):
             assert (ROOT / target).exists(), target
+
+
+def test_the_script_in_the_readme_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+):
+    monkeypatch.setenv("KLING_LEDGER_DB", str(tmp_path / "ledger.sqlite"))
+    monkeypatch.setenv("RUNAPI_API_KEY", sandbox.settings.api_key)
+    monkeypatch.setattr(config, "base_url", sandbox.url)
+    with Ledger() as ledger:
+        ledger.create_wallet("team", "USD")
+        ledger.fund_wallet("team", usd("2"))
+        [script] = re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL)
+        names: dict[str, Any] = {}
+        exec(script, names)  # noqa: S102 - the page's own script
+        RunApi(names["client"].client).close()
+        assert ledger.wallet("team").spent == usd("0.675")
