@@ -6,6 +6,7 @@ transaction takes the write lock when it begins, so that nothing is read and the
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -124,6 +125,9 @@ def _engine(path: Path) -> Engine:
     # Built from its parts: in an address a file's name could be taken for options.
     address = URL.create("sqlite", database=str(path))
     engine = create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
+    # Ctrl-C in the middle of a call is not an error: without a handler of somebody's own, its
+    # pool would print a trace of it.
+    logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
