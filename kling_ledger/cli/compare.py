@@ -16,7 +16,7 @@ from kling_pricing.compare import Comparison, Unable, wanted_clip
 from kling_pricing.compare import compare as compared
 from kling_pricing.errors import NoPriceError
 from kling_pricing.library import Library
-from kling_pricing.money import plain
+from kling_pricing.money import plain, plain_or_none
 from kling_pricing.quote import Quote
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,7 +95,7 @@ def _offer(quoted: Quote) -> dict[str, Any]:
     return {
         "provider": quoted.clip.provider,
         "model": quoted.clip.model,
-        "usd": plain(quoted.usd.amount) if quoted.usd else None,
+        "usd": plain_or_none(quoted.usd),
         "amount": plain(quoted.amount.amount),
         "unit": quoted.unit,
         "evidence": quoted.evidence,

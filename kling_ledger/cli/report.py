@@ -10,8 +10,7 @@ from kling_ledger.cli.output import (
     format_option,
     print_many,
 )
-
-_GROUPS = ("project", "wallet", "provider", "model", "resolution", "sound", "day", "month")
+from kling_reports import GROUPS
 
 
 @click.group()
@@ -23,7 +22,7 @@ def report() -> None:
 @click.option(
     "--by",
     multiple=True,
-    type=click.Choice(_GROUPS),
+    type=click.Choice(GROUPS),
     default=("project", "provider", "model"),
     show_default="project, provider, model",
     help="What to add up by; give it several times. Days and months are UTC.",

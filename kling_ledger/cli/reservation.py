@@ -14,7 +14,7 @@ from kling_ledger.cli.output import (
     print_many,
     print_one,
 )
-from kling_pricing.money import Money, plain
+from kling_pricing.money import Money, plain, plain_or_none
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Reservation
@@ -129,10 +129,10 @@ def reservation_dict(found: Reservation) -> dict[str, Any]:
         "action": job.action,
         "task_id": found.task_id,
         "quoted": plain(found.amount.amount),
-        "committed": _amount(found.committed),
-        "variance": _amount(found.variance),
+        "committed": plain_or_none(found.committed),
+        "variance": plain_or_none(found.variance),
         "unit": found.amount.unit,
-        "usd": _amount(job.usd),
+        "usd": plain_or_none(job.usd),
         "settled_by": found.settled_by,
         "seconds": job.seconds,
         "billed_seconds": job.billed_seconds,
@@ -143,7 +143,3 @@ def reservation_dict(found: Reservation) -> dict[str, Any]:
         "created_at": instant(found.created_at),
         "updated_at": instant(found.updated_at),
     }
-
-
-def _amount(money: Money | None) -> str | None:
-    return None if money is None else plain(money.amount)

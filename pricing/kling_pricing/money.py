@@ -179,6 +179,11 @@ def read_decimal(value: object) -> Decimal:
     raise AmountError("amount", got=value, allowed="a finite number")
 
 
+def plain_or_none(money: Money | None) -> str | None:
+    """Write an amount without its unit, None where nobody knows it."""
+    return None if money is None else plain(money.amount)
+
+
 def plain(amount: Decimal) -> str:
     """Write a Decimal in plain notation, no exponent and no trailing zeros: `7.1982`, `27`, `0`."""
     text = format(amount, "f")

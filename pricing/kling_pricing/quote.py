@@ -23,7 +23,7 @@ from kling_pricing.book import Cell, Evidence, Offer, Options, PriceBook, Rate
 from kling_pricing.clip import Clip, OptionValue, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
 from kling_pricing.library import bundled_book
-from kling_pricing.money import USD, Money, plain
+from kling_pricing.money import USD, Money, plain, plain_or_none
 
 _END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
 _FURTHER_OPTIONS: Final = (
@@ -128,12 +128,12 @@ class Quote(NamedTuple):
             "unit": self.unit,
             "per": rate.per,
             "rate": plain(self.price),
-            "rate_usd": _plain_or_none(self.usd_price),
+            "rate_usd": plain_or_none(self.usd_price),
             "amount": plain(self.amount.amount),
             "low": plain(self.low.amount),
-            "expected": _plain_or_none(self.expected),
+            "expected": plain_or_none(self.expected),
             "high": plain(self.amount.amount),
-            "usd": _plain_or_none(self.usd),
+            "usd": plain_or_none(self.usd),
             "evidence": self.evidence,
             "source": rate.source.url,
             "checked": rate.source.checked.isoformat(),
@@ -303,7 +303,3 @@ def _line_dict(line: Line) -> dict[str, str]:
         "unit_price": plain(line.unit_price),
         "amount": plain(line.amount),
     }
-
-
-def _plain_or_none(money: Money | None) -> str | None:
-    return None if money is None else plain(money.amount)

@@ -7,14 +7,11 @@ from typing import Final
 
 import pandas as pd
 
-GROUPS: Final = ("project", "wallet", "provider", "model", "resolution", "sound", "day", "month")
-"""What spend may be asked by. Days and months are UTC."""
-
 _PERIODS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 def spend(reservations: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Add reservations up by some of GROUPS and, always, by unit: units never mix.
+    """Add reservations up by some of kling_reports.GROUPS and, always, by unit: units never mix.
 
     Columns: the groups, `unit`; `clips` committed, `failed`, `open`; `seconds` billed for the
     committed clips; `committed_micro`, `reserved_micro` still set aside; both in millionths.
