@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -14,22 +15,26 @@ from kling_ledger.errors import ConfigError
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
 BOOKS_VARIABLE: Final = "KLING_LEDGER_BOOKS"
+_POSTGRES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Return the database address: the one given, the variable's, or a file in the data folder.
 
-    A bare path stands for an SQLite file. Only `sqlite:` addresses are understood so far.
+    A bare path stands for an SQLite file; `postgresql://` for the driver that we use.
     """
     written = given or environ.get(DATABASE_VARIABLE)
     if not written:
         return f"sqlite:///{_default_file()}"
-    scheme, separator, path = written.partition("://")
-    if separator and (scheme != "sqlite" or not path.startswith("/")):
+    scheme, separator, rest = written.partition("://")
+    if separator and scheme in _POSTGRES:
+        return f"postgresql+psycopg://{rest}"
+    if separator and (scheme != "sqlite" or not rest.startswith("/")):
         raise ConfigError(
-            f"database {scheme}:// is not supported", hint="use a path or sqlite:///path/to/file"
+            f"database {scheme}:// is not supported",
+            hint="use a path, sqlite:///path/to/file or postgresql+psycopg://host/name",
         )
-    file = path.removeprefix("/") if separator else written
+    file = rest.removeprefix("/") if separator else written
     if file in {"", ":memory:"} or not file.isprintable():
         raise ConfigError(
             f"a ledger lives in a file, got {written!r}",
@@ -95,6 +100,13 @@ def base_url(given: str | None, *, default: str) -> str:
             f"{url!r} is no address of a provider", hint="it begins with https://, or http:// here"
         )
     return url.rstrip("/")
+
+
+def timeout_s(given: float) -> float:
+    """Return how long a call may take, in seconds. ConfigError for what is no time to wait."""
+    if not 0 < given < math.inf:
+        raise ConfigError(f"{given!r} is no time-out", hint="give seconds above 0, such as 60")
+    return given
 
 
 def _default_file() -> Path:

@@ -3,24 +3,39 @@
 KlingError (kling_pricing.errors)
 ├── PricingError             see kling_pricing.errors
 ├── ConfigError              a setting that cannot be used, such as a key with a line break
+├── SignatureError           a callback that its sender did not sign, or not lately
+├── DownloadError            a clip could not be fetched; what came of it is kept
+│   ├── LinkExpiredError     its link leads nowhere any more
+│   └── FolderError          the folder cannot be written, or is full
 ├── LedgerError
 │   ├── DatabaseError        the database cannot be opened, read or written
-│   │   └── NoLedgerError    there is none yet
-│   ├── NotFoundError        no wallet or reservation is called that
-│   ├── ConflictError        the same name or key with other content; a state that forbids it
+│   │   ├── NoLedgerError    there is none yet
+│   │   ├── OlderSchemaError it has to be upgraded first
+│   │   └── NewerSchemaError it was written by a later version of this program
+│   ├── NotFoundError        no wallet, budget or reservation is called that
+│   ├── ConflictError        the same name or key with other content
+│   ├── StateError           a reservation's state does not allow the change
+│   ├── PeriodError          a month cannot be closed, or is closed
 │   └── RefusedError         admission refused: nothing was changed, nothing was sent
 │       ├── InsufficientCreditsError   the wallet does not hold enough
-│       └── CeilingError               the job costs more than the caller's own ceiling
+│       ├── BudgetError                a budget has less left than the job needs
+│       ├── UnknownWorthError    a budget counts in another unit and no rate is known
+│       └── CeilingError               the job costs more than a single job may
 └── ProviderError
     ├── JobRefusedError      the provider did not take the job, for certain
     ├── JobInDoubtError      nobody knows whether the provider took the job
-    ├── PollError            the provider did not say how the job stands
+    ├── QuestionError        a question that moves no money got no answer
+    │   ├── PollError        the provider did not say how the job stands
+    │   └── NoAnswerError    the provider did not tell a balance or an estimate
+    ├── CallbackError        what was posted to us is no callback of the provider
     └── LivePricesError      the provider did not tell its prices: nothing is in doubt
 
 Each class builds its sentence from its facts. Exit codes and HTTP statuses are not known here.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money, plain
@@ -30,6 +45,57 @@ class ConfigError(KlingError):
     """A setting that cannot be used."""
 
     code = "config"
+
+
+class SignatureError(KlingError):
+    """A message whose signature is missing, wrong or too old: it may come from anybody."""
+
+    code = "signature"
+
+
+class DownloadError(KlingError):
+    """A clip could not be fetched from its link; what came of it is kept for the next time.
+
+    `link` is the link without its query, which may hold a signature that opens it for anybody.
+    """
+
+    code = "download"
+
+    def __init__(
+        self, link: str, problem: str, *, hint: str | None = None, retryable: bool = False
+    ) -> None:
+        super().__init__(f"{link}: {problem}", hint=hint)
+        self.link = link
+        self.problem = problem
+        self.retryable = retryable
+
+
+class LinkExpiredError(DownloadError):
+    """A link that leads nowhere any more; `expired_at` is None where no promise was known."""
+
+    code = "link_expired"
+
+    def __init__(self, link: str, *, status: int, name: str, expired_at: datetime | None) -> None:
+        until = f", it was promised until {expired_at:%Y-%m-%d %H:%M} UTC" if expired_at else ""
+        super().__init__(
+            link,
+            f"the link has expired or is not open to us: HTTP {status}{until}",
+            hint=f"look for a newer link of {name} in your account at the provider; where it keeps"
+            " no copy, the clip has to be made again",
+        )
+        self.status = status
+        self.expired_at = expired_at
+
+
+class FolderError(DownloadError):
+    """The folder for the clips cannot be written, or its disk is full."""
+
+    code = "folder"
+
+    def __init__(self, folder: object, problem: str) -> None:
+        super().__init__(
+            str(folder), problem, hint="make room or name another folder, then run it again"
+        )
 
 
 class LedgerError(KlingError):
@@ -58,6 +124,34 @@ class NoLedgerError(DatabaseError):
             f"there is no ledger at {path}",
             hint="make one with: kling-ledger wallet create NAME, or name another with --db",
         )
+
+
+class OlderSchemaError(DatabaseError):
+    """The database was written by an earlier version of this program."""
+
+    code = "older_schema"
+
+    def __init__(self, name: str, *, version: str, needed: str) -> None:
+        super().__init__(
+            f"{name} has schema {version}, this program needs {needed}",
+            hint="bring it up to date with: kling-ledger db upgrade",
+        )
+        self.version = version
+        self.needed = needed
+
+
+class NewerSchemaError(DatabaseError):
+    """The database was written by a later version of this program."""
+
+    code = "newer_schema"
+
+    def __init__(self, name: str, *, version: str, needed: str) -> None:
+        super().__init__(
+            f"{name} has schema {version}, this program knows up to {needed}",
+            hint="use the version of kling-ledger that wrote it, or a later one",
+        )
+        self.version = version
+        self.needed = needed
 
 
 class NotFoundError(LedgerError):
@@ -94,6 +188,12 @@ class StateError(LedgerError):
         self.state = state
 
 
+class PeriodError(LedgerError):
+    """A month cannot be closed as asked, or is closed for what was asked of it."""
+
+    code = "period"
+
+
 class RefusedError(LedgerError):
     """Admission was refused: nothing was changed and nothing was sent."""
 
@@ -101,11 +201,13 @@ class RefusedError(LedgerError):
 
 
 class InsufficientCreditsError(RefusedError):
-    """The wallet holds less than the job needs."""
+    """The wallet holds less than the job needs; `fits` is the most that would be admitted."""
 
     code = "insufficient_credits"
 
-    def __init__(self, wallet: str, *, needed: Money, available: Money) -> None:
+    def __init__(
+        self, wallet: str, *, needed: Money, available: Money, fits: Money | None = None
+    ) -> None:
         short = f"{plain(needed.amount - available.amount)} {needed.unit}"
         super().__init__(
             f"wallet {wallet}: needed {needed}, available {available}, short by {short}",
@@ -114,20 +216,98 @@ class InsufficientCreditsError(RefusedError):
         self.wallet = wallet
         self.needed = needed
         self.available = available
+        self.fits = available if fits is None else fits
+
+
+class BudgetError(RefusedError):
+    """A budget's window has less left than the job needs.
+
+    `limit` counts raises that are in force; `left` is below zero where a job cost more than was
+    reserved; `frees_at` is when the window ends, None for one that never does; `fits` is the most
+    that wallet and all budgets together would admit now, in the unit of the job.
+    """
+
+    code = "budget"
+
+    def __init__(
+        self,
+        budget: str,
+        *,
+        limit: Money,
+        spent: Money,
+        reserved: Money,
+        asked: Money,
+        frees_at: datetime | None,
+        fits: Money,
+    ) -> None:
+        left = limit - spent - reserved
+        until = f", frees at {frees_at:%Y-%m-%d %H:%M} UTC" if frees_at else ""
+        super().__init__(
+            f"budget {budget}: limit {limit}, spent {spent}, reserved {reserved},"
+            f" asked {asked}, left {left}{until}",
+            hint=f"{_would_fit(fits)}; or raise it for a time with:"
+            f' kling-ledger budget raise {budget} "AMOUNT" --until WHEN --reason WHY',
+        )
+        self.budget = budget
+        self.limit = limit
+        self.spent = spent
+        self.reserved = reserved
+        self.asked = asked
+        self.left = left
+        self.frees_at = frees_at
+        self.fits = fits
 
 
 class CeilingError(RefusedError):
-    """The job costs more than the caller said that it may."""
+    """The job costs more than a single job may: by the caller's own word, or by a budget's."""
 
     code = "ceiling"
 
-    def __init__(self, *, cost: Money, ceiling: Money) -> None:
+    def __init__(self, *, cost: Money, ceiling: Money, budget: str | None = None) -> None:
+        of = f" of budget {budget}" if budget else ""
+        raised = f"the ceiling of budget {budget}" if budget else "--max-cost"
         super().__init__(
-            f"the job costs {cost}, more than the ceiling of {ceiling}",
-            hint="ask for fewer seconds, a lower resolution or no sound, or raise --max-cost",
+            f"the job costs {cost}, more than the ceiling{of} of {ceiling}",
+            hint=f"ask for fewer seconds, a lower resolution or no sound, or raise {raised}",
         )
         self.cost = cost
         self.ceiling = ceiling
+        self.budget = budget
+        self.fits = ceiling
+
+
+class TotalError(RefusedError):
+    """The jobs of a batch cost more than they may in all."""
+
+    code = "total"
+
+    def __init__(self, *, cost: Money, most: Money) -> None:
+        super().__init__(
+            f"the batch costs {cost}, more than its most of {most}",
+            hint="run fewer rows, or raise --max-total",
+        )
+        self.cost = cost
+        self.most = most
+        self.fits = most
+
+
+class UnknownWorthError(RefusedError):
+    """A budget counts in US dollars and nobody knows what the job is worth in them."""
+
+    code = "unknown_worth"
+
+    def __init__(self, budget: str, *, asked: Money, unit: str) -> None:
+        super().__init__(
+            f"budget {budget} counts {unit}, and what {asked} are worth in it is not known",
+            hint="reserve from a quote, which carries its amount in USD, or limit the unit itself",
+        )
+        self.budget = budget
+        self.asked = asked
+        self.unit = unit
+
+
+def _would_fit(fits: Money) -> str:
+    return f"up to {fits} would be admitted now" if fits.amount > 0 else "nothing fits now"
 
 
 class ProviderError(KlingError):
@@ -142,9 +322,25 @@ class ProviderError(KlingError):
 
 
 class JobRefusedError(ProviderError):
-    """The provider did not take the job, for certain: nothing was or will be charged."""
+    """The provider did not take the job, for certain: nothing was or will be charged.
+
+    `retryable` where the same request may be taken later, after `retry_after_s` if that was said.
+    """
 
     code = "job_refused"
+
+    def __init__(
+        self,
+        provider: str,
+        problem: str,
+        *,
+        hint: str | None = None,
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(provider, problem, hint=hint)
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
 
 
 class JobInDoubtError(ProviderError):
@@ -153,15 +349,45 @@ class JobInDoubtError(ProviderError):
     code = "job_in_doubt"
 
 
-class PollError(ProviderError):
-    """The provider did not say how the job stands; unless `is_final`, asking again may help."""
+class QuestionError(ProviderError):
+    """A question that moves no money got no answer; unless `is_final`, asking again may help.
+
+    `retry_after_s` is how long the provider asked to be left alone, None if it did not.
+    """
+
+    code = "question"
+
+    def __init__(
+        self,
+        provider: str,
+        problem: str,
+        *,
+        is_final: bool = False,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(provider, problem, hint=hint)
+        self.is_final = is_final
+        self.retryable = not is_final
+        self.retry_after_s = retry_after_s
+
+
+class PollError(QuestionError):
+    """The provider did not say how the job stands."""
 
     code = "poll"
-    retryable = True
 
-    def __init__(self, provider: str, problem: str, *, is_final: bool = False) -> None:
-        super().__init__(provider, problem)
-        self.is_final = is_final
+
+class NoAnswerError(QuestionError):
+    """The provider did not tell a balance or an estimate."""
+
+    code = "no_answer"
+
+
+class CallbackError(ProviderError):
+    """What was posted to us is not what the provider documents: nothing was changed."""
+
+    code = "callback"
 
 
 class LivePricesError(ProviderError):

@@ -93,7 +93,7 @@ class Money:
     @property
     def micro(self) -> int:
         """The amount in millionths of the unit."""
-        return to_micro(self.amount)
+        return int(_EXACT.scaleb(self.amount, 6))
 
     def __add__(self, other: Money) -> Money:
         return Money.from_micro(self.micro + self._same_unit(other).micro, self.unit)

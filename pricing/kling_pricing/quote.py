@@ -80,12 +80,12 @@ class Quote(NamedTuple):
     @property
     def usd(self) -> Money | None:
         """The amount in US dollars at the book's dated conversion; None where none is known."""
-        return self._in_usd(self.amount.amount)
+        return self.in_usd(self.amount.amount)
 
     @property
     def usd_price(self) -> Money | None:
         """What one `per` costs in US dollars; None where no conversion is known."""
-        return self._in_usd(self.price)
+        return self.in_usd(self.price)
 
     @property
     def billed_seconds(self) -> Seconds | None:
@@ -161,7 +161,8 @@ class Quote(NamedTuple):
         amount = amount_of(self.rate, self.priced, self.price, seconds)
         return Money(amount, self.rate.unit)
 
-    def _in_usd(self, amount: Decimal) -> Money | None:
+    def in_usd(self, amount: Decimal) -> Money | None:
+        """Return an amount in US dollars at the quote's dated rate; None where none is known."""
         usd = self.rate.to_usd(amount, self.at)
         return None if usd is None else Money(usd, USD)
 
