@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kling_ledger import Ledger
-from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing import Money
+from tests.ledgers import make_empty
+from tests.postgres import PostgresServer, postgres_server
+
+if TYPE_CHECKING:
+    from kling_ledger.sandbox import Sandbox
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KLING_LEDGER_DB", "KLING_LEDGER_ACTOR", "RUNAPI_API_KEY", "CRUN_API_KEY"):
+    for name in (
+        "KLING_LEDGER_DB",
+        "KLING_LEDGER_ACTOR",
+        "RUNAPI_API_KEY",
+        "CRUN_API_KEY",
+        "EVOLINK_API_KEY",
+        "UNIALL_API_KEY",
+        "KLING_LEDGER_WEBHOOK_SECRET",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KLING_LEDGER_BOOKS", "no-such-folder-of-books")
 
@@ -37,5 +51,49 @@ def team(ledger: Ledger) -> str:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox whose jobs take a fifth of a second."""
+    from kling_ledger.sandbox import Sandbox, SandboxSettings
+
     with Sandbox(SandboxSettings(job_s=0.2)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for as long as the tests run; each asks it for databases of its own."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new ledger, on each engine in turn."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.sqlite")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
+
+
+@pytest.fixture(scope="session")
+def postgres_ledger(postgres: PostgresServer) -> str:
+    """The address of a ledger on PostgreSQL that one test after another uses."""
+    url = postgres.new_database()
+    Ledger(url).close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger in a file, to be copied: quicker than making the tables each time."""
+    path = tmp_path_factory.mktemp("empty") / "ledger.sqlite"
+    Ledger(str(path)).close()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path, empty_file: Path) -> str:
+    """The address of an empty ledger, on each engine in turn: for many quick tests."""
+    if request.param == "sqlite":
+        return f"sqlite:///{shutil.copy(empty_file, tmp_path / 'ledger.sqlite')}"
+    url: str = request.getfixturevalue("postgres_ledger")
+    make_empty(url)
+    return url

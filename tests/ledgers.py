@@ -1,14 +1,50 @@
-"""What the ledger's tests share: amounts, and a whole database before and after."""
+"""What the ledger's tests share: amounts, a clock, and a whole database before and after."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlmodel import SQLModel
 
 from kling_ledger.ledger import Ledger
-from kling_pricing.money import Money
+from kling_ledger.ledger.transaction import Row, Transaction
+from kling_pricing.money import Money, from_micro, plain
+
+NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
+"""A Wednesday."""
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **step: float) -> None:
+        self.now += timedelta(**step)
+
+
+class Chance:
+    """Numbers in place of chance, so that the same history makes the same ids."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def __call__(self, bits: int) -> int:
+        # Operations that make many things count on from what they drew.
+        return 1000 * next(self._numbers) & ((1 << bits) - 1)
 
 
 def usd(amount: str) -> Money:
@@ -16,15 +52,95 @@ def usd(amount: str) -> Money:
     return Money(Decimal(amount), "USD")
 
 
+def money(written: str) -> Money:
+    """An amount and its unit."""
+    return Money.parse(written)
+
+
+def tables() -> list[str]:
+    return [table.name for table in SQLModel.metadata.sorted_tables]
+
+
 def dump(ledger: Ledger) -> list[str]:
-    """Everything in the ledger's file, table by table."""
-    with closing(sqlite3.connect(ledger.database.url.removeprefix("sqlite:///"))) as connection:
-        return list(connection.iterdump())
+    """Everything in the ledger's database, row by row, on either engine."""
+    with ledger.database.read() as transaction:
+        return [
+            f"{table}: {sorted(repr(dict(row)) for row in transaction.rows(query))}"
+            for table in tables()
+            for query in (f"SELECT * FROM {table}",)
+        ]
+
+
+def found(ledger: Ledger, query: str, **values: Any) -> list[Row]:
+    """The rows of a query."""
+    with ledger.database.read() as transaction:
+        return [dict(row) for row in transaction.rows(query, **values)]
+
+
+def write(ledger: Ledger, *statements: str) -> None:
+    """Run statements in one transaction of the ledger's own, with all that protects it."""
+
+    def run(transaction: Transaction) -> None:
+        transaction.be_alone()
+        for statement in statements:
+            transaction.run(statement)
+
+    ledger.database.write(run)
 
 
 @contextmanager
 def unchanged(ledger: Ledger) -> Iterator[None]:
-    """Everything in the file is byte for byte what it was."""
-    before = dump(ledger)
+    """Everything in the database is what it was, in a file to the byte."""
+    before = dump(ledger), on_disk(ledger)
     yield
-    assert dump(ledger) == before
+    assert (dump(ledger), on_disk(ledger)) == before
+
+
+def on_disk(ledger: Ledger) -> dict[str, bytes]:
+    """The bytes of a ledger's file and of the log beside it; nothing on a server."""
+    if ledger.database.url.startswith("postgresql"):
+        return {}
+    path = ledger.database.url.removeprefix("sqlite:///")
+    files = [Path(path + suffix) for suffix in ("", "-wal")]
+    return {file.name: file.read_bytes() for file in files if file.exists()}
+
+
+def transfers(ledger: Ledger) -> list[str]:
+    """Every transfer in the order of ids, as `commit 2`."""
+    rows = found(ledger, "SELECT kind, amount_micro FROM transfer ORDER BY id")
+    return [f"{row['kind']} {plain(from_micro(row['amount_micro']))}" for row in rows]
+
+
+def standing(ledger: Ledger, wallet: str) -> tuple[Money, Money, Money]:
+    """What a wallet has posted, reserved and available."""
+    now = ledger.wallet(wallet)
+    return now.posted, now.reserved, now.available
+
+
+def tamper(url: str, *statements: str) -> None:
+    """Change a database as somebody would who first takes away what protects it."""
+    if url.startswith("postgresql"):
+        with psycopg.connect(plain_url(url), autocommit=True) as server:
+            server.execute("SET session_replication_role = replica")
+            for statement in statements:
+                server.execute(sql.SQL(statement))
+        return
+    path = url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("PRAGMA ignore_check_constraints = ON")
+        triggers = file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            file.execute(f"DROP TRIGGER {name}")
+        for statement in statements:
+            file.execute(statement)
+
+
+def plain_url(url: str) -> str:
+    """The address of a PostgreSQL database as its own driver takes it."""
+    return url.replace("postgresql+psycopg://", "postgresql://")
+
+
+def make_empty(url: str) -> None:
+    """Take everything out of a ledger on PostgreSQL: quicker than a database of one's own."""
+    kept = [f"DELETE FROM {table}" for table in tables() if table != "rules"]
+    tamper(url, "; ".join([*kept, "UPDATE rules SET version = 1"]))

@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from kling_ledger.config import database_url
-from kling_ledger.errors import ConfigError, DatabaseError
+from kling_ledger.errors import (
+    ConfigError,
+    DatabaseError,
+    NewerSchemaError,
+    NoLedgerError,
+    OlderSchemaError,
+)
 from kling_ledger.ledger import Ledger
-from kling_ledger.ledger.tables import SCHEMA_VERSION
+from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.transaction import Transaction
 from kling_pricing.money import Money
+from tests.ledgers import dump, found, tamper, unchanged, write
 
 
 def run(path: Path, *statements: str) -> list[tuple[object, ...]]:
@@ -28,7 +36,7 @@ def test_a_new_file_is_made_with_its_folders(tmp_path):
     path = tmp_path / "a" / "b" / "ledger.sqlite"
     with Ledger(str(path)) as ledger:
         assert ledger.wallets() == []
-    assert run(path, "SELECT version FROM ledger_schema") == [(SCHEMA_VERSION,)]
+    assert run(path, f"SELECT version_num FROM {VERSION_TABLE}") == [(SCHEMA_VERSION,)]
 
 
 def test_an_empty_file_becomes_a_ledger(tmp_path):
@@ -44,15 +52,12 @@ def test_a_file_name_may_hold_spaces_and_other_scripts(tmp_path):
         assert path.is_file()
 
 
-def test_opening_a_ledger_again_changes_nothing(tmp_path):
-    path = tmp_path / "ledger.sqlite"
-    with Ledger(str(path)) as ledger:
+def test_opening_a_ledger_again_changes_nothing(empty_url):
+    with Ledger(empty_url) as ledger:
         ledger.create_wallet("team", "USD")
-    with closing(sqlite3.connect(path)) as connection:
-        before = list(connection.iterdump())
-        with Ledger(str(path)):
-            pass
-        assert list(connection.iterdump()) == before
+        before = dump(ledger)
+        with Ledger(empty_url) as again:
+            assert dump(again) == before
 
 
 def test_a_path_and_its_address_are_the_same_ledger(tmp_path):
@@ -79,7 +84,7 @@ def test_the_variable_names_the_database_where_none_is_given(tmp_path, monkeypat
         assert (tmp_path / "named.sqlite").is_file()
 
 
-@pytest.mark.parametrize("url", ["postgresql://host/db", "mysql://host/db", "sqlite://ledger"])
+@pytest.mark.parametrize("url", ["mysql://host/db", "sqlite://ledger"])
 def test_another_kind_of_database_is_refused(url):
     with pytest.raises(ConfigError, match="is not supported"):
         Ledger(url)
@@ -96,15 +101,38 @@ def test_a_database_of_something_else_is_refused_with_the_remedy(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("version", [0, SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
-def test_another_schema_version_is_refused_with_both_versions(tmp_path, version):
+@pytest.mark.parametrize(
+    ("version", "error", "remedy"),
+    [
+        ("0000", OlderSchemaError, "db upgrade"),
+        ("0001", OlderSchemaError, "db upgrade"),
+        ("0003", NewerSchemaError, "the version of kling-ledger that wrote it"),
+    ],
+)
+def test_another_schema_version_is_refused_with_the_remedy(empty_url, version, error, remedy):
+    with Ledger(empty_url) as ledger:
+        tamper(empty_url, f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+        try:
+            with unchanged(ledger), pytest.raises(error, match=f"has schema {version}") as caught:
+                Ledger(empty_url)
+        finally:
+            tamper(empty_url, f"UPDATE {VERSION_TABLE} SET version_num = '{SCHEMA_VERSION}'")
+    assert remedy in (caught.value.hint or "")
+    assert (caught.value.version, caught.value.needed) == (version, SCHEMA_VERSION)
+
+
+def test_a_file_of_the_first_schema_is_refused_as_older(tmp_path):
     path = tmp_path / "ledger.sqlite"
-    Ledger(str(path)).close()
-    run(path, f"UPDATE ledger_schema SET version = {version}")
-    with pytest.raises(DatabaseError, match=f"has schema version {version}") as caught:
+    run(path, "CREATE TABLE ledger_schema (version INTEGER)")
+    with pytest.raises(OlderSchemaError, match="has schema 0001"):
         Ledger(str(path))
-    assert f"needs {SCHEMA_VERSION}" in str(caught.value)
-    assert run(path, "SELECT version FROM ledger_schema") == [(version,)]
+
+
+def test_a_ledger_that_is_not_there_is_made_only_where_that_was_asked_for(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with pytest.raises(NoLedgerError, match="no ledger at"):
+        Ledger(str(path), create=False)
+    assert not path.exists()
 
 
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path):
@@ -126,9 +154,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         Ledger(str(tmp_path / "file" / "ledger.sqlite"))
 
 
-def test_two_ledgers_on_one_file_see_each_others_work_at_once(tmp_path):
-    path = str(tmp_path / "ledger.sqlite")
-    with Ledger(path, actor="ada") as first, Ledger(path, actor="bob") as second:
+def test_two_ledgers_on_one_database_see_each_others_work_at_once(empty_url):
+    with Ledger(empty_url, actor="ada") as first, Ledger(empty_url, actor="bob") as second:
         first.create_wallet("team", "USD")
         second.fund_wallet("team", Money.parse("5 USD"))
         reservation = first.reserve("team", Money.parse("3 USD"))
@@ -137,38 +164,36 @@ def test_two_ledgers_on_one_file_see_each_others_work_at_once(tmp_path):
         assert first.verify() == second.verify()
 
 
-def spoil(ledger: Ledger) -> None:
-    """Do two things in one transaction, the second of which the tables refuse."""
-    with ledger.database.write() as transaction:
-        transaction.run("UPDATE wallet SET funded_micro = 7")
-        transaction.run("UPDATE wallet SET reserved_micro = -1")
-
-
-def test_what_fails_half_way_leaves_nothing_behind(tmp_path):
-    path = tmp_path / "ledger.sqlite"
-    with Ledger(str(path)) as ledger:
+def test_what_fails_half_way_leaves_nothing_behind(empty_url):
+    with Ledger(empty_url) as ledger:
         ledger.create_wallet("team", "USD")
-        before = run(path, "SELECT * FROM wallet")
-        with pytest.raises(DatabaseError, match="reserved_is_not_negative"):
-            spoil(ledger)
-        assert run(path, "SELECT * FROM wallet") == before
+        with unchanged(ledger), pytest.raises(DatabaseError, match="reserved_is_not_negative"):
+            write(
+                ledger,
+                "UPDATE wallet SET funded_micro = 7",
+                "UPDATE wallet SET reserved_micro = -1",
+            )
 
 
-def test_a_reader_sees_one_state_while_another_writes(tmp_path):
-    with Ledger(str(tmp_path / "ledger.sqlite")) as ledger:
+def test_a_reader_sees_one_state_while_another_writes(empty_url):
+    with Ledger(empty_url) as ledger:
         ledger.create_wallet("team", "USD")
         with ledger.database.read() as transaction:
             count = "SELECT COUNT(*) AS n FROM wallet"
             before = transaction.row(count)
             ledger.create_wallet("other", "USD")
             assert transaction.row(count) == before
+        assert found(ledger, count) == [{"n": 2}]
 
 
 def test_what_is_acknowledged_is_on_the_disk(tmp_path):
-    with Ledger(str(tmp_path / "ledger.sqlite")) as ledger, ledger.database.write() as transaction:
-        assert transaction.row("PRAGMA journal_mode") == {"journal_mode": "wal"}
-        assert transaction.row("PRAGMA synchronous") == {"synchronous": 2}
-        assert transaction.row("PRAGMA foreign_keys") == {"foreign_keys": 1}
+    settings = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+    def read(transaction: Transaction) -> dict[str, object]:
+        return {name: transaction.rows(f"PRAGMA {name}")[0][name] for name in settings}
+
+    with Ledger(str(tmp_path / "ledger.sqlite")) as ledger:
+        assert ledger.database.write(read) == settings
 
 
 def test_a_refused_file_is_left_as_it_was(tmp_path):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from kling_ledger.errors import CeilingError, ConfigError, ConflictError, InsufficientCreditsError
-from kling_ledger.ledger import Job, Ledger
+from kling_ledger.ledger import Asked, Job, Ledger
 from kling_pricing.errors import AmountError
-from kling_pricing.money import Money
-from tests.ledgers import unchanged, usd
+from kling_pricing.money import MAX_MICRO, Money
+from tests.ledgers import NOON, unchanged, usd
 
 JOB = Job(provider="crun", model="kling-v3", payload_hash="sha256:one")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(str(tmp_path / "ledger.sqlite")) as opened:
+def ledger(empty_url: str) -> Iterator[Ledger]:
+    with Ledger(empty_url, clock=lambda: NOON) as opened:
         for name in ("team", "other"):
             opened.create_wallet(name, "USD")
             opened.fund_wallet(name, usd("10"))
@@ -120,6 +120,11 @@ def test_a_key_without_a_payload_stands_for_its_amount(ledger):
         ("provider", {"job": Job("runapi", "kling-v3", payload_hash="sha256:one")}),
         ("model", {"job": Job("crun", "kling-v2", payload_hash="sha256:one")}),
         ("payload", {"job": Job("crun", "kling-v3", payload_hash="sha256:two")}),
+        ("labels", {"labels": {"shot": "7"}}),
+        ("action", {"job": replace(JOB, action="text2video")}),
+        ("seconds", {"job": replace(JOB, seconds="5")}),
+        ("resolution", {"job": replace(JOB, resolution="1080p")}),
+        ("sound", {"job": replace(JOB, sound=False)}),
     ],
 )
 def test_another_reservation_under_a_key_names_the_field_that_differs(ledger, field, change):
@@ -158,7 +163,121 @@ def test_an_empty_or_longer_key_is_refused(ledger, key):
         ledger.fund_wallet("team", usd("1"), key=key)
 
 
-def test_a_key_is_remembered_by_the_file(ledger):
+def test_a_key_is_remembered_by_the_database(ledger):
     first = ledger.reserve("team", usd("4"), key="clip 1")
     with Ledger(ledger.database.url) as again:
         assert again.reserve("team", usd("4"), key="clip 1") == first
+
+
+def in_parts(ledger: Ledger) -> str:
+    """Return a reservation of 4 USD of which 1 was charged under a key."""
+    reservation_id = ledger.reserve("team", usd("4")).id
+    ledger.commit(reservation_id, usd("1"), is_part=True, key="part 1")
+    return reservation_id
+
+
+def ended(ledger: Ledger) -> str:
+    """Return a reservation of 1 USD that was charged."""
+    return ledger.commit(ledger.reserve("team", usd("1"), key="ended").id, usd("1")).id
+
+
+REPEATED = {
+    "all of it funded": lambda ledger, _: ledger.fund_wallet("team", usd("1"), key="again"),
+    "a part": lambda ledger, id_: ledger.commit(id_, usd("3"), is_part=True, key="again"),
+    "the rest": lambda ledger, id_: ledger.commit(id_, usd("3"), key="again"),
+    "a roll back": lambda ledger, id_: ledger.roll_back(id_, "not wanted", key="again"),
+    "all of it refunded": lambda ledger, id_: ledger.refund(id_, usd("1"), reason="x", key="again"),
+    "an adjustment": lambda ledger, _: ledger.adjust_wallet(
+        "team", usd("-1"), reason="x", key="again"
+    ),
+    "a correction": lambda ledger, _: ledger.correct(
+        ledger.reserve("team", usd("1"), key="ended").id, usd("2"), reason="x", key="again"
+    ),
+}
+
+
+@pytest.mark.parametrize("call", REPEATED.values(), ids=REPEATED)
+def test_every_change_happens_once_per_key(ledger, call):
+    reservation_id, _ = in_parts(ledger), ended(ledger)
+    first = call(ledger, reservation_id)
+    with unchanged(ledger):
+        assert call(ledger, reservation_id) == first
+
+
+CHANGED: dict[str, Callable[[Ledger, str], object]] = {
+    "amount": lambda ledger, id_: ledger.commit(id_, usd("2"), is_part=True, key="part 1"),
+    "part": lambda ledger, id_: ledger.commit(id_, usd("1"), key="part 1"),
+    "operation": lambda ledger, id_: ledger.refund(id_, usd("1"), reason="x", key="part 1"),
+    "reservation": lambda ledger, _: ledger.commit(
+        ledger.reserve("team", usd("1"), key="another").id, usd("1"), is_part=True, key="part 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("field", CHANGED)
+def test_another_change_under_a_key_names_the_field_that_differs(ledger, field):
+    reservation_id = in_parts(ledger)
+    ledger.reserve("team", usd("1"), key="another")
+    with unchanged(ledger), pytest.raises(ConflictError, match="key part 1") as caught:
+        CHANGED[field](ledger, reservation_id)
+    assert caught.value.field == field
+
+
+def test_a_key_is_taken_by_a_call_that_found_its_work_done(ledger):
+    reservation_id = ended(ledger)
+    ledger.commit(reservation_id, usd("1"), key="late to it")
+    with unchanged(ledger), pytest.raises(ConflictError, match="key late to it") as caught:
+        ledger.refund(reservation_id, usd("1"), reason="x", key="late to it")
+    assert caught.value.field == "operation"
+
+
+def test_a_key_answers_even_after_the_reservation_has_ended(ledger):
+    reservation_id = in_parts(ledger)
+    ended = ledger.roll_back(reservation_id, "not wanted")
+    with unchanged(ledger):
+        assert ledger.commit(reservation_id, usd("1"), is_part=True, key="part 1") == ended
+
+
+def test_a_funding_up_to_the_largest_amount_is_repeated_under_its_key(ledger):
+    ledger.create_wallet("full", "USD")
+    largest = Money.from_micro(MAX_MICRO, "USD")
+    ledger.fund_wallet("full", largest, key="all")
+    with unchanged(ledger):
+        assert ledger.fund_wallet("full", largest, key="all").posted == largest
+
+
+def test_an_impossible_amount_under_a_used_key_is_other_content(ledger):
+    ledger.reserve("team", usd("4"), key="clip 1")
+    with unchanged(ledger), pytest.raises(ConflictError, match="amount 4 USD, now with 0 USD"):
+        ledger.reserve("team", usd("0"), key="clip 1")
+
+
+def test_one_key_twice_in_one_call_is_one_reservation(ledger):
+    asked = Asked("team", usd("4"), key="clip 1")
+    first, second = ledger.reserve_many([asked, asked])
+    assert first == second
+    assert ledger.wallet("team").reserved == usd("4")
+
+
+def test_one_key_twice_in_one_call_with_other_content_is_refused(ledger):
+    asked = [Asked("team", usd(amount), key="clip 1") for amount in ("4", "5")]
+    with unchanged(ledger), pytest.raises(ConflictError, match="key clip 1"):
+        ledger.reserve_many(asked)
+
+
+def test_new_and_repeated_reservations_may_come_in_one_call(ledger):
+    old = ledger.reserve("team", usd("4"), key="clip 1")
+    asked = [Asked("team", usd("4"), key="clip 1"), Asked("team", usd("6"), key="clip 2")]
+    first, second = ledger.reserve_many(asked)
+    assert (first, second.amount) == (old, usd("6"))
+    with unchanged(ledger):
+        assert ledger.reserve_many(asked) == [first, second]
+
+
+def test_a_repeated_reservation_is_answered_whatever_budgets_say_by_now(ledger):
+    old = ledger.reserve("team", usd("4"), key="clip 1")
+    ledger.set_budget("month", usd("1"), ceiling=usd("1"))
+    asked = Asked("team", usd("4"), key="clip 1")
+    with unchanged(ledger):
+        assert ledger.reserve("team", usd("4"), key="clip 1") == old
+        assert ledger.reserve_each([asked]) == [old]

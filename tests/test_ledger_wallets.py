@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
-from kling_ledger.ledger import Ledger
+from kling_ledger.errors import (
+    ConfigError,
+    ConflictError,
+    InsufficientCreditsError,
+    NotFoundError,
+)
+from kling_ledger.ledger import Ledger, Wallet
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
-from tests.ledgers import unchanged, usd
+from tests.ledgers import NOON, found, unchanged, usd
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LARGEST = Money.from_micro(MAX_MICRO, "USD")
 MILLIONTH = Money.from_micro(1, "USD")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(str(tmp_path / "ledger.sqlite"), clock=lambda: NOON, actor="ada") as opened:
+def ledger(empty_url: str) -> Iterator[Ledger]:
+    with Ledger(empty_url, clock=lambda: NOON, actor="ada") as opened:
         opened.create_wallet("team", "USD")
         yield opened
 
@@ -185,3 +188,89 @@ def test_only_money_can_be_funded_or_reserved(ledger, amount):
 def test_a_wallet_is_funded_once_per_key_by_name_and_by_id(ledger):
     ledger.fund_wallet("team", usd("1"), key="k")
     assert ledger.fund_wallet(ledger.wallet("team").id, usd("1"), key="k").funded == usd("1")
+
+
+def adjust(ledger: Ledger, amount: str, **given: Any) -> Wallet:
+    return ledger.adjust_wallet("team", usd(amount), **{"reason": "the bill says so", **given})
+
+
+def test_an_adjustment_moves_the_balance_and_not_what_was_funded_or_spent(ledger):
+    ledger.fund_wallet("team", usd("5"))
+    adjust(ledger, "1.5")
+    wallet = adjust(ledger, "-0.5")
+    assert (wallet.funded, wallet.adjusted, wallet.posted) == (usd("5"), usd("1"), usd("6"))
+    assert (wallet.available, wallet.spent) == (usd("6"), usd("0"))
+    assert ledger.verify().is_clean
+
+
+def test_a_wallet_may_be_adjusted_below_zero_and_admits_nothing_then(ledger):
+    adjust(ledger, "-0.000001")
+    assert ledger.wallet("team").available == usd("-0.000001")
+    with unchanged(ledger), pytest.raises(InsufficientCreditsError):
+        ledger.reserve("team", MILLIONTH)
+
+
+def test_an_adjustment_is_written_down_with_who_and_why(ledger):
+    adjust(ledger, "2")
+    adjust(ledger, "-3")
+    wallet_id = ledger.wallet("team").id
+    own, other = f"wallet/{wallet_id}/available", "adjustment"
+    query = "SELECT kind, debit_account, credit_account, amount_micro, actor, reason FROM transfer"
+    assert [tuple(row.values()) for row in found(ledger, f"{query} ORDER BY kind")] == [
+        ("adjust", other, own, 2_000_000, "ada", "the bill says so"),
+        ("adjust_down", own, other, 3_000_000, "ada", "the bill says so"),
+    ]
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_an_adjustment_needs_a_reason(ledger, reason):
+    with unchanged(ledger), pytest.raises(ConfigError, match="needs a reason"):
+        adjust(ledger, "1", reason=reason)
+
+
+@pytest.mark.parametrize("amount", ["0", "-0"])
+def test_an_adjustment_of_nothing_is_refused(ledger, amount):
+    with unchanged(ledger), pytest.raises(AmountError, match="more or less than nothing"):
+        adjust(ledger, amount)
+
+
+def test_an_adjustment_in_another_unit_is_refused(ledger):
+    with unchanged(ledger), pytest.raises(AmountError, match="unit"):
+        ledger.adjust_wallet("team", Money(Decimal(1), "CNY"), reason="x")
+
+
+@pytest.mark.parametrize("amount", [1.5, float("nan"), float("inf"), "1 USD", None, True])
+def test_only_money_can_be_adjusted(ledger, amount):
+    with unchanged(ledger), pytest.raises(AmountError):
+        ledger.adjust_wallet("team", amount, reason="x")
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_adjustments_may_reach_the_largest_amount_and_not_pass_it(ledger, sign):
+    adjust(ledger, f"{sign}{LARGEST.amount}")
+    assert abs(ledger.wallet("team").posted.micro) == MAX_MICRO
+    with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
+        adjust(ledger, f"{sign}0.000001")
+
+
+def test_adjustments_of_a_full_wallet_stay_readable(ledger):
+    ledger.fund_wallet("team", LARGEST)
+    adjust(ledger, f"-{LARGEST.amount}")
+    with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
+        adjust(ledger, "-0.000001")
+    assert ledger.wallet("team").posted == usd("0")
+
+
+def test_what_an_adjustment_took_from_a_full_wallet_may_come_back(ledger):
+    ledger.fund_wallet("team", LARGEST)
+    adjust(ledger, "-5")
+    assert adjust(ledger, "5").posted == LARGEST
+
+
+def test_what_a_wallet_has_left_is_never_less_than_can_be_shown(ledger):
+    ledger.fund_wallet("team", LARGEST)
+    ledger.reserve("team", LARGEST)
+    adjust(ledger, f"-{LARGEST.amount}")
+    assert ledger.wallet("team").available.micro == -MAX_MICRO
+    with unchanged(ledger), pytest.raises(AmountError):
+        adjust(ledger, "-0.000001")

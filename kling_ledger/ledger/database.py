@@ -1,176 +1,239 @@
-"""The database under the ledger: opening it, its schema, and its transactions.
-
-SQLite in WAL mode with `synchronous=FULL`: what was acknowledged survives a power cut. A writing
-transaction takes the write lock when it begins, so that nothing is read and then overtaken.
-"""
+"""The database under the ledger: opening it, its schema, and its transactions."""
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, inspect, make_url
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
-from kling_ledger.errors import DatabaseError, NoLedgerError
-from kling_ledger.ledger.tables import APPEND_ONLY, OPEN_INDEX, SCHEMA_VERSION, SchemaRow
+from kling_ledger.errors import (
+    ConfigError,
+    DatabaseError,
+    NewerSchemaError,
+    NoLedgerError,
+    OlderSchemaError,
+)
+from kling_ledger.ledger.sqlite import SqliteFile
+from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE, guards
+from kling_ledger.ledger.transaction import Transaction, Work
 
-BUSY_TIMEOUT_S: Final = 30
-"""How long a transaction waits for another process to finish its own."""
+if TYPE_CHECKING:
+    from kling_ledger.ledger.postgres import PostgresServer
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One open transaction. Statements are plain SQL with `:name` parameters."""
+_FIRST: Final = "0001"
+_FIRST_TABLE: Final = "ledger_schema"
+"""What a database of the first schema has in place of VERSION_TABLE."""
 
-    connection: Connection
-
-    def run(self, statement: str, **values: Any) -> int:
-        """Run a statement and return how many rows it changed."""
-        return self.connection.exec_driver_sql(statement, values).rowcount
-
-    def rows(self, statement: str, **values: Any) -> list[dict[str, Any]]:
-        """Run a query and return its rows, each as a dict by column name."""
-        result = self.connection.exec_driver_sql(statement, values)
-        return [dict(row) for row in result.mappings()]
-
-    def row(self, statement: str, **values: Any) -> dict[str, Any] | None:
-        """Run a query and return its first row, or None."""
-        found = self.connection.exec_driver_sql(statement, values).mappings().first()
-        return None if found is None else dict(found)
+_VERSION: Final = f"""
+CREATE TABLE {VERSION_TABLE} (
+    version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num)
+)
+"""
+"""The table as Alembic would make it, which goes on from here."""
 
 
 class Database:
-    """An open ledger database. Made if it is new; refused if it is something else."""
+    """An open ledger database. Made if it is new; refused if it is something else.
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    With `any_version`, one of another version is opened too: to be asked about, or upgraded.
+    """
+
+    def __init__(self, url: str, *, create: bool = True, any_version: bool = False) -> None:
+        self.engine = _engine_of(url, create=create)
+        # Ctrl-C and a refusal are no errors of the database: without a handler of somebody's own,
+        # the libraries would print what they think of them.
+        for library in ("sqlalchemy", "psycopg"):
+            logging.getLogger(library).addHandler(logging.NullHandler())
+        self.name = self.engine.name
         self.url = url
-        path = Path(url.removeprefix("sqlite:///"))
-        if not create and not path.exists():
-            raise NoLedgerError(path)
-        self._engine = _engine(path)
         try:
-            with _translated(url):
-                self._prepare()
+            with self._translated():
+                self._prepare(create=create, any_version=any_version)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Give back every connection."""
-        self._engine.dispose()
+        self.engine.close()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
-        with _translated(self.url), self._engine.begin() as connection:
-            yield Transaction(connection)
+        with self._translated(), self.engine.read() as transaction:
+            yield transaction
+
+    def write(self, operation: Callable[[Transaction], Result]) -> Result:
+        """Run an operation in a transaction: all of it happens, or nothing where it raises.
+
+        An operation may be run more than once before it takes effect once: it changes nothing but
+        the database.
+        """
+        with self._translated():
+            return self.engine.write(operation)
+
+    def write_items(self, work: Work[Item, Result]) -> list[Result]:
+        """Run an operation on items in a transaction; its results come once it has ended.
+
+        Where many threads write at a time, their items may be written as one.
+        """
+        with self._translated():
+            return self.engine.write_items(work)
+
+    def version(self) -> str | None:
+        """Return the migration that the database has reached, None if it is empty."""
+        with self._translated(), self.engine.schema() as connection:
+            return schema_version(connection, self.name)
+
+    def upgrade(self) -> str:
+        """Bring the tables to what this program needs; return the version that they had before.
+
+        All of it happens or nothing: an upgrade that is interrupted leaves the older version.
+        """
+        from kling_ledger.ledger.migrations import upgrade
+
+        with self._translated(), self.engine.schema() as connection:
+            before = schema_version(connection, self.name)
+            if before is None:
+                raise NoLedgerError(self.name)
+            if before > SCHEMA_VERSION:
+                raise NewerSchemaError(self.name, version=before, needed=SCHEMA_VERSION)
+            tells_version = VERSION_TABLE in inspect(connection).get_table_names()
+            if before < SCHEMA_VERSION:
+                upgrade(connection, to=SCHEMA_VERSION, reached=None if tells_version else before)
+        return before
+
+    def _prepare(self, *, create: bool, any_version: bool) -> None:
+        version = self._version_at_rest()
+        if version is None and create:
+            with self.engine.schema() as connection:
+                # Another process may have made the tables since: look again, now with the lock.
+                version = schema_version(connection, self.name) or _create_schema(connection)
+        if version is None:
+            raise NoLedgerError(self.name)
+        if not any_version:
+            check_version(version, self.name)
+        if isinstance(self.engine, SqliteFile):
+            self.engine.use_write_ahead_log()
+
+    def _version_at_rest(self) -> str | None:
+        """Return the version without a lock: the common case, and the quick one."""
+        with self.engine.read() as transaction:
+            try:
+                found = transaction.row(f"SELECT version_num FROM {VERSION_TABLE}")
+            except Exception as error:
+                if not _is_missing_table(error):
+                    raise
+                found = None
+        if found is not None:
+            return str(found["version_num"])
+        with self.engine.schema() as connection:
+            return schema_version(connection, self.name)
 
     @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """Open a transaction that writes: all of it on a normal exit, nothing on an exception."""
-        writer = self._engine.execution_options(ledger_writes=True)
-        with _translated(self.url), writer.begin() as connection:
-            yield Transaction(connection)
+    def _translated(self) -> Iterator[None]:
+        """Turn what a driver raises into our own error: the one seam where this happens."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _translation(self.name, error) from error
+        except SQLAlchemyError as error:
+            raise _translation(self.name, getattr(error, "orig", None) or error) from error
+        except OSError as error:
+            raise DatabaseError(f"{self.name}: {error.strerror or error}") from error
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{error.object!a} holds what is no character", hint="write it in UTF-8"
+            ) from None
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "psycopg":
+                raise
+            raise _translation(self.name, error) from error
 
-    def _prepare(self) -> None:
-        with self.read() as transaction:
-            version = _schema_version(transaction, self.url)
-        if version is None:
-            with self.write() as transaction:
-                # Another process may have made the tables since: look again, now with the lock.
-                version = _schema_version(transaction, self.url) or _create_schema(transaction)
-        if version != SCHEMA_VERSION:
-            raise DatabaseError(
-                f"{self.url} has schema version {version}, this program needs {SCHEMA_VERSION}",
-                hint="use the version of kling-ledger that wrote it",
-            )
-        _use_write_ahead_log(self._engine)
 
+def schema_version(connection: Connection, name: str) -> str | None:
+    """Return the migration that a database has reached, None if it is empty.
 
-def _schema_version(transaction: Transaction, url: str) -> int | None:
-    """Return the version of the ledger's tables, None for an empty database."""
-    tables = set(inspect(transaction.connection).get_table_names())
-    if not tables:
-        return None
-    if SchemaRow.__tablename__ not in tables:
+    Raises DatabaseError for a database of something else.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in tables:
+        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+        return str(found)
+    if _FIRST_TABLE in tables:
+        return _FIRST
+    if tables:
         raise DatabaseError(
-            f"{url} is a database of something else",
-            hint="name another file with --db or KLING_LEDGER_DB",
+            f"{name} is a database of something else",
+            hint="name another one with --db or KLING_LEDGER_DB",
         )
-    found = transaction.row("SELECT version FROM ledger_schema")
-    return found["version"] if found else 0
+    return None
 
 
-def _create_schema(transaction: Transaction) -> int:
-    SQLModel.metadata.create_all(transaction.connection)
-    for statement in (OPEN_INDEX, *APPEND_ONLY):
-        transaction.run(statement)
-    transaction.run("INSERT INTO ledger_schema (version) VALUES (:version)", version=SCHEMA_VERSION)
+def _create_schema(connection: Connection) -> str:
+    SQLModel.metadata.create_all(connection)
+    for statement in (
+        *guards(connection.dialect.name),
+        "INSERT INTO rules (id, version) VALUES (1, 1)",
+        _VERSION,
+        f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')",
+    ):
+        connection.exec_driver_sql(statement)
     return SCHEMA_VERSION
 
 
-def _engine(path: Path) -> Engine:
+def check_version(version: str, name: str) -> None:
+    """Refuse a database of another version: OlderSchemaError or NewerSchemaError say what to do."""
+    if version < SCHEMA_VERSION:
+        raise OlderSchemaError(name, version=version, needed=SCHEMA_VERSION)
+    if version > SCHEMA_VERSION:
+        raise NewerSchemaError(name, version=version, needed=SCHEMA_VERSION)
+
+
+def _engine_of(url: str, *, create: bool) -> SqliteFile | PostgresServer:
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        if not create and not path.exists():
+            raise NoLedgerError(path)
+        return SqliteFile(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseError(f"cannot make the folder of {path}: {error.strerror}") from None
-    # Built from its parts: in an address a file's name could be taken for options.
-    address = URL.create("sqlite", database=str(path))
-    engine = create_engine(address, connect_args={"timeout": BUSY_TIMEOUT_S})
-    # Ctrl-C in the middle of a call is not an error: without a handler of somebody's own, its
-    # pool would print a trace of it.
-    logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
+        from kling_ledger.ledger.postgres import PostgresServer
+    except ImportError:
+        raise ConfigError(
+            "PostgreSQL needs its driver", hint="pip install 'kling-ledger[postgres]'"
+        ) from None
+    return PostgresServer(make_url(url))
 
 
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver must not open transactions by itself: `_begin` decides which kind it is.
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
+def _is_missing_table(error: Exception) -> bool:
+    return "no such table" in str(error) or getattr(error, "sqlstate", None) == "42P01"
 
 
-def _use_write_ahead_log(engine: Engine) -> None:
-    """Switch a database that is ours to WAL, for good; every later opening finds it done."""
-    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
-    connection = engine.raw_connection()
-    try:
-        while connection.cursor().execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            try:
-                connection.cursor().execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError:
-                # SQLite does not wait for others here: its busy time-out covers transactions.
-                if time.monotonic() >= give_up_at:
-                    raise
-                time.sleep(0.01)
-    except sqlite3.Error as error:
-        raise DatabaseError(f"{engine.url.database}: {error}") from error
-    finally:
-        connection.close()
+def _translation(name: str, error: BaseException) -> DatabaseError:
+    sentence = " ".join(str(error).split())
+    return DatabaseError(f"{name}: {sentence}", retryable=_may_pass(error))
 
 
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("ledger_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Turn what the driver raises into our own error: the one seam where this happens."""
-    try:
-        yield
-    except DBAPIError as error:
-        is_locked = "locked" in str(error.orig)
-        raise DatabaseError(f"{url}: {error.orig}", retryable=is_locked) from error
-    except SQLAlchemyError as error:
-        raise DatabaseError(f"{url}: {error}") from error
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same call may work later: another process is busy, the server is away."""
+    sqlstate = getattr(error, "sqlstate", None)
+    if sqlstate is not None:
+        return str(sqlstate)[:2] in {"08", "40", "53", "55", "57"}
+    return (
+        "locked" in str(error)
+        or "connect" in type(error).__name__.lower()
+        or (
+            type(error).__name__ in {"OperationalError", "ConnectionTimeout"}
+            and type(error).__module__.startswith("psycopg")
+        )
+    )

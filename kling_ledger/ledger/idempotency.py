@@ -3,50 +3,81 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from kling_ledger.errors import ConfigError, ConflictError
-from kling_ledger.ledger.database import Transaction
-from kling_ledger.ledger.ids import to_us
+from kling_ledger.ledger.tables import IdempotencyRow
+from kling_ledger.ledger.transaction import Row, Transaction
 
 MAX_KEY_LENGTH: Final = 200
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 Content = Mapping[str, str | None]
 """What was asked under a key: field by field, so that a difference can be named."""
 
 
-def earlier_result(transaction: Transaction, key: str | None, content: Content) -> str | None:
-    """Return the id that the key gave before, None if it is new; ConflictError on other content."""
+Known = Mapping[str, Row]
+"""The rows of keys that were used before."""
+
+
+def known_keys(transaction: Transaction, keys: Iterable[str | None]) -> Known:
+    """Ask once for many keys; return the rows of those that were used before.
+
+    Where others write too, every key counts as new: storing it fails if it is not.
+    """
+    asked = [key for key in keys if key is not None and _is_usable(key)]
+    if not transaction.is_exclusive or not asked:
+        return {}
+    rows = transaction.rows_for(
+        "SELECT key, content, result_id FROM idempotency WHERE key IN (:given)", asked
+    )
+    return {row["key"]: row for row in rows}
+
+
+def result_in(known: Known, key: str | None, content: Content) -> str | None:
+    """Return the id that a key gave before, None if it is new; ConflictError on other content."""
     if key is None:
         return None
-    if not key.strip() or len(key) > MAX_KEY_LENGTH:
+    if not _is_usable(key):
         raise ConfigError(f"a key has 1 to {MAX_KEY_LENGTH} characters, got {len(key)}")
-    row = transaction.row("SELECT content, result_id FROM idempotency WHERE key = :key", key=key)
+    row = known.get(key)
     if row is None:
         return None
-    stored = json.loads(row["content"])
-    # The hash of a payload differs whenever anything does: it is named only if nothing else is.
-    for field in sorted({*stored, *content}, key=lambda name: (name == "payload", name)):
-        if stored.get(field) != content.get(field):
-            raise ConflictError(
-                f"key {key}", field=field, stored=stored.get(field), given=content.get(field)
-            )
+    check_same(key, json.loads(row["content"]), content)
     return str(row["result_id"])
 
 
+def earlier_result(transaction: Transaction, key: str | None, content: Content) -> str | None:
+    """Return the id that one key gave before, as `result_in` does."""
+    return result_in(known_keys(transaction, [key]), key, content)
+
+
+def _is_usable(key: str) -> bool:
+    return bool(key.strip()) and len(key) <= MAX_KEY_LENGTH and "\0" not in key
+
+
+def check_same(key: str, stored: Content, given: Content) -> None:
+    """Raise ConflictError, which names the first difference, unless both say the same."""
+    # The hash of a payload differs whenever anything does: it is named only if nothing else is.
+    for field in sorted({*stored, *given}, key=lambda name: (name == "payload", name)):
+        if stored.get(field) != given.get(field):
+            raise ConflictError(
+                f"key {key}", field=field, stored=stored.get(field), given=given.get(field)
+            )
+
+
+def key_row(key: str, content: Content, *, result_id: str, at_us: int) -> tuple[Any, ...]:
+    """Return the row that remembers what came of a key."""
+    said = {name: text for name, text in content.items() if text is not None}
+    return (key, _ENCODER.encode(said), result_id, at_us)
+
+
 def remember(
-    transaction: Transaction, key: str | None, content: Content, *, result_id: str, at: datetime
+    transaction: Transaction, key: str | None, content: Content, *, result_id: str, at_us: int
 ) -> None:
     """Store what came of a key, in the transaction that did it."""
-    if key is None:
-        return
-    transaction.run(
-        "INSERT INTO idempotency (key, content, result_id, created_at)"
-        " VALUES (:key, :content, :result_id, :created_at)",
-        key=key,
-        content=json.dumps(dict(content), sort_keys=True),
-        result_id=result_id,
-        created_at=to_us(at),
-    )
+    if key is not None:
+        row = key_row(key, content, result_id=result_id, at_us=at_us)
+        transaction.insert(IdempotencyRow, [row])

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Final, Literal
 
-Prefix = Literal["wal", "res", "txf"]
+Prefix = Literal["wal", "res", "txf", "bud", "rse"]
 
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS: Final = tuple(range(120, -1, -10))
+
+RANDOM_BITS: Final = 48
+"""How much of an id is chance; 16 bits more number the things that one operation makes."""
 
 
-def new_id(prefix: Prefix, at: datetime) -> str:
-    """Return a new id: 64 bits of microseconds since 1970, then 64 random bits, in base 32."""
-    number = (to_us(at) << 64) | secrets.randbits(64)
-    digits = []
-    for _ in range(26):
-        digits.append(_ALPHABET[number & 31])
-        number >>= 5
-    return f"{prefix}_{''.join(reversed(digits))}"
+def numbers(at_us: int, chance: int) -> Iterator[int]:
+    """Return the numbers of what one operation makes: time, 48 bits of chance, then 0, 1, ..."""
+    return count((at_us << 64) | (chance << 16))
+
+
+def new_id(prefix: Prefix, number: int) -> str:
+    """Write a number of 128 bits as an id: 26 digits in base 32, in the order of the numbers."""
+    pairs = _PAIRS
+    return f"{prefix}_{''.join([pairs[(number >> shift) & 1023] for shift in _SHIFTS])}"
 
 
 def to_us(at: datetime) -> int:

@@ -1,125 +1,154 @@
 """The journal: immutable transfers between accounts, and the events of each reservation.
 
 Accounts are paths. `wallet/ID/available` and `wallet/ID/reserved` hold what an owner has,
-`funding` is where credits come from, `provider/NAME` is where they are spent.
+`funding` is where credits come from, `adjustment` is what corrects them, and `provider/NAME` is
+where they are spent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Literal
+import json
+from collections.abc import Iterator
+from typing import Any, Final, Literal
 
-from kling_ledger.ledger.database import Transaction
-from kling_ledger.ledger.ids import new_id, to_us
-from kling_ledger.ledger.tables import State
-
-FUNDING: Final = "funding"
+from kling_ledger.ledger.ids import Prefix, new_id, numbers
+from kling_ledger.ledger.tables import JobEventRow, State, TransferRow
+from kling_ledger.ledger.transaction import Stamp, Transaction, columns_of
 
 KINDS: Final = (
     ("fund", "funding", "available"),
+    ("adjust", "adjustment", "available"),
+    ("adjust_down", "available", "adjustment"),
     ("reserve", "available", "reserved"),
     ("commit", "reserved", "provider"),
     ("return", "reserved", "available"),
     ("roll_back", "reserved", "available"),
+    ("expire", "reserved", "available"),
     ("overrun", "available", "provider"),
     ("late_commit", "available", "provider"),
+    ("refund", "provider", "available"),
 )
 """Every kind of transfer, the account that it debits and the account that it credits."""
 
 Kind = Literal[
     "fund",
+    "adjust",
+    "adjust_down",
     "reserve",
     "commit",
     "return",
     "roll_back",
+    "expire",
     "overrun",
     "late_commit",
+    "refund",
 ]
 
-_INSERT_TRANSFER: Final = """
-INSERT INTO transfer (id, kind, debit_account, credit_account, amount_micro, unit, wallet_id,
-                      reservation_id, actor, reason, created_at)
-VALUES (:id, :kind, :debit_account, :credit_account, :amount_micro, :unit, :wallet_id,
-        :reservation_id, :actor, :reason, :created_at)
-"""
-_INSERT_EVENT: Final = """
-INSERT INTO job_event (reservation_id, step, from_state, to_state, actor, reason, created_at)
-SELECT :reservation_id, COALESCE(MAX(step), 0) + 1, :from_state, :to_state,
-       :actor, :reason, :created_at
-FROM job_event WHERE reservation_id = :reservation_id
-"""
+_SIDES: Final = {kind: (debit, credit) for kind, debit, credit in KINDS}
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """Who changes something, when, and why."""
-
-    at: datetime
-    actor: str
-    reason: str | None = None
-
-
-def available(wallet_id: str) -> str:
-    """Return the account of what a wallet may still reserve."""
-    return f"wallet/{wallet_id}/available"
-
-
-def reserved(wallet_id: str) -> str:
-    """Return the account of what a wallet's open reservations hold."""
-    return f"wallet/{wallet_id}/reserved"
-
-
-def spent_at(provider: str | None) -> str:
-    """Return the account of what was spent at a provider."""
-    return f"provider/{provider or 'unnamed'}"
-
-
-@dataclass(frozen=True, slots=True)
 class Journal:
-    """Writes the transfers of one wallet inside one transaction, all with one stamp."""
+    """Collects what one operation has to write down, and writes it in few statements.
 
-    transaction: Transaction
-    stamp: Stamp
-    wallet_id: str
-    unit: str
-    reservation_id: str | None = None
+    Ids follow one another in the order in which they are asked for.
+    """
 
-    def post(self, kind: Kind, amount_micro: int, *, debit: str, credit: str) -> None:
-        """Move an amount from the debit account to the credit account; nothing moves nothing."""
+    def __init__(self, stamp: Stamp, period: str) -> None:
+        self.stamp = stamp
+        self._period = period
+        self._numbers = numbers(stamp.at_us, stamp.chance)
+        self._transfers: list[tuple[Any, ...]] = []
+        self._events: list[tuple[Any, ...]] = []
+
+    def new_id(self, prefix: Prefix) -> str:
+        """Return the next id of this operation."""
+        return new_id(prefix, next(self._numbers))
+
+    def transfer(
+        self,
+        kind: Kind,
+        amount_micro: int,
+        *,
+        wallet_id: str,
+        unit: str,
+        reservation_id: str | None = None,
+        provider: str | None = None,
+        corrects: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Move an amount between the two accounts of its kind; nothing moves nothing."""
         if amount_micro == 0:
             return
-        self.transaction.run(
-            _INSERT_TRANSFER,
-            id=new_id("txf", self.stamp.at),
-            kind=kind,
-            debit_account=debit,
-            credit_account=credit,
-            amount_micro=amount_micro,
-            unit=self.unit,
-            wallet_id=self.wallet_id,
-            reservation_id=self.reservation_id,
-            actor=self.stamp.actor,
-            reason=self.stamp.reason,
-            created_at=to_us(self.stamp.at),
+        debit, credit = _SIDES[kind]
+        stamp = self.stamp
+        self._transfers.append(
+            (
+                self.new_id("txf"),
+                kind,
+                account(debit, wallet_id, provider),
+                account(credit, wallet_id, provider),
+                amount_micro,
+                unit,
+                wallet_id,
+                reservation_id,
+                self._period,
+                corrects,
+                stamp.actor,
+                reason or stamp.reason,
+                stamp.at_us,
+            )
         )
 
+    def event(
+        self,
+        reservation_id: str,
+        step: int,
+        *,
+        from_state: State | None,
+        to_state: State,
+        reason: str | None = None,
+    ) -> None:
+        """Write down one change of a reservation; its steps are numbered from 1."""
+        stamp = self.stamp
+        self._events.append(
+            (
+                reservation_id,
+                step,
+                from_state,
+                to_state,
+                stamp.actor,
+                reason or stamp.reason,
+                stamp.at_us,
+            )
+        )
 
-def record_event(
-    transaction: Transaction,
-    reservation_id: str,
-    *,
-    from_state: State | None,
-    to_state: State,
-    stamp: Stamp,
-) -> None:
-    """Write down one change of a reservation's state; its steps are numbered from 1."""
-    transaction.run(
-        _INSERT_EVENT,
-        reservation_id=reservation_id,
-        from_state=from_state,
-        to_state=to_state,
-        actor=stamp.actor,
-        reason=stamp.reason,
-        created_at=to_us(stamp.at),
-    )
+    def write(self, transaction: Transaction) -> None:
+        """Write everything that was collected."""
+        if self._events:
+            transaction.insert(JobEventRow, self._events)
+        if self._transfers:
+            transaction.insert(TransferRow, self._transfers)
+
+
+def account(side: str, wallet_id: str, provider: str | None = None) -> str:
+    """Return the path of an account: `available` and `reserved` are a wallet's own."""
+    if side == "provider":
+        return f"provider/{provider or 'unnamed'}"
+    return f"wallet/{wallet_id}/{side}" if side in {"available", "reserved"} else side
+
+
+def canonical(transaction: Transaction) -> Iterator[str]:
+    """Write the whole journal, one JSON array a line: the same history, the same lines.
+
+    First every transfer in the order of ids, then every event by reservation and step.
+    """
+    for table, order in ((TransferRow, "id"), (JobEventRow, "reservation_id, step")):
+        columns = columns_of(table)
+        query = f"SELECT {', '.join(columns)} FROM {table.__tablename__} ORDER BY {order}"
+        for row in transaction.rows(query):
+            yield canonical_line(tuple(row[column] for column in columns))
+
+
+def canonical_line(values: tuple[Any, ...]) -> str:
+    """Write one row as it is sealed and compared: a JSON array without spaces, in ASCII."""
+    return json.dumps(values, separators=(",", ":"))

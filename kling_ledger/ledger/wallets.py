@@ -1,31 +1,33 @@
-"""Wallets: an owner's account in one unit. Created, funded, and shown."""
+"""Wallets: an owner's account in one unit. Created, funded, adjusted and shown."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
 from kling_ledger.ledger import idempotency
-from kling_ledger.ledger.database import Transaction
-from kling_ledger.ledger.ids import from_us, new_id, to_us
-from kling_ledger.ledger.journal import FUNDING, Journal, Stamp, available
+from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.journal import Journal
+from kling_ledger.ledger.tables import WalletRow
+from kling_ledger.ledger.transaction import Row, Stamp, Transaction, overtaken
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """A wallet as it stands: `posted` is funded minus spent, `available` what is not reserved."""
+    """A wallet as it stands: `posted` is what was funded and adjusted minus what was spent."""
 
     id: str
     name: str
     unit: str
     funded: Money
+    adjusted: Money
     posted: Money
     reserved: Money
     created_at: datetime
@@ -37,58 +39,104 @@ class Wallet:
 
     @property
     def spent(self) -> Money:
-        """What was committed in all."""
-        return self.funded - self.posted
+        """What was committed in all, without what was refunded."""
+        return self.funded + self.adjusted - self.posted
 
 
 def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> Wallet:
     """Create an empty wallet. The same name and unit again is the same wallet."""
     Money.zero(unit)
     # A name that looks like an id could be taken for another wallet's.
-    if not _NAME.fullmatch(name) or name.startswith("wal_"):
+    if not NAME.fullmatch(name) or name.startswith("wal_"):
         raise ConfigError(
             f"{name!r} cannot name a wallet",
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
-    transaction.run(
-        "INSERT INTO wallet"
-        " (id, name, unit, funded_micro, posted_micro, reserved_micro, created_at)"
-        " VALUES (:id, :name, :unit, 0, 0, 0, :created_at) ON CONFLICT (name) DO NOTHING",
-        id=new_id("wal", stamp.at),
-        name=name,
-        unit=unit,
-        created_at=to_us(stamp.at),
-    )
-    wallet = find(transaction, name)
-    if wallet.unit != unit:
-        raise ConflictError(f"wallet {name}", field="unit", stored=wallet.unit, given=unit)
-    return wallet
+    transaction.be_alone()
+    row = transaction.row("SELECT * FROM wallet WHERE name = :name", name=name)
+    if row is None:
+        wallet_id = Journal(stamp, "").new_id("wal")
+        new = (wallet_id, name, unit, 0, 0, 0, 0, stamp.actor, stamp.at_us)
+        transaction.insert(WalletRow, [new])
+        return find(transaction, name)
+    if row["unit"] != unit:
+        raise ConflictError(f"wallet {name}", field="unit", stored=row["unit"], given=unit)
+    return _wallet(row)
 
 
 def fund(
-    transaction: Transaction, name: str, amount: Money, *, key: str | None, stamp: Stamp
+    transaction: Transaction,
+    name: str,
+    amount: Money,
+    *,
+    key: str | None,
+    stamp: Stamp,
+    period: str,
 ) -> Wallet:
     """Add credits to a wallet, in its own unit, once per key."""
     wallet = find(transaction, name)
     content = {"operation": "fund", "wallet": wallet.name, "amount": str(amount)}
     if idempotency.earlier_result(transaction, key, content) is not None:
         return wallet
-    _check_funding(wallet, amount)
-    transaction.run(
-        "UPDATE wallet SET funded_micro = funded_micro + :amount,"
-        " posted_micro = posted_micro + :amount WHERE id = :id",
-        amount=amount.micro,
-        id=wallet.id,
+    _check_unit(wallet, amount)
+    if amount.micro <= 0:
+        raise AmountError("amount", got=str(amount), allowed="more than nothing")
+    _check_bound(wallet, wallet.funded, amount)
+    _add(transaction, wallet, "funded_micro", amount.micro)
+    journal = Journal(stamp, period)
+    journal.transfer("fund", amount.micro, wallet_id=wallet.id, unit=wallet.unit)
+    journal.write(transaction)
+    idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
+    return wallet
+
+
+def adjust(
+    transaction: Transaction,
+    name: str,
+    amount: Money,
+    *,
+    key: str | None,
+    stamp: Stamp,
+    period: str,
+    corrects: str | None = None,
+) -> Wallet:
+    """Correct a wallet's balance up or down, with a reason, once per key.
+
+    A wallet may be adjusted below zero, because the provider's balance is the truth; it then
+    admits nothing. `corrects` names the closed month that the correction is for.
+    """
+    wallet = find(transaction, name)
+    content = {
+        "operation": "adjust",
+        "wallet": wallet.name,
+        "amount": str(amount),
+        "corrects": corrects,
+    }
+    if idempotency.earlier_result(transaction, key, content) is not None:
+        return wallet
+    _check_unit(wallet, amount)
+    if not (stamp.reason or "").strip():
+        raise ConfigError("an adjustment needs a reason", hint="say why, for the journal")
+    if amount.micro == 0:
+        raise AmountError("amount", got=str(amount), allowed="more or less than nothing")
+    _check_bound(wallet, wallet.adjusted, amount)
+    _add(transaction, wallet, "adjusted_micro", amount.micro)
+    journal = Journal(stamp, period)
+    journal.transfer(
+        "adjust" if amount.micro > 0 else "adjust_down",
+        abs(amount.micro),
+        wallet_id=wallet.id,
+        unit=wallet.unit,
+        corrects=corrects,
     )
-    journal = Journal(transaction, stamp, wallet.id, wallet.unit)
-    journal.post("fund", amount.micro, debit=FUNDING, credit=available(wallet.id))
-    idempotency.remember(transaction, key, content, result_id=wallet.id, at=stamp.at)
-    return find(transaction, name)
+    journal.write(transaction)
+    idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
+    return wallet
 
 
 def find(transaction: Transaction, name: str) -> Wallet:
     """Return a wallet by its name or id; NotFoundError if there is none."""
-    known = name if name.isascii() else ""
+    known = name if name.isascii() and "\0" not in name else ""
     row = transaction.row("SELECT * FROM wallet WHERE name = :name OR id = :name", name=known)
     if row is None:
         raise NotFoundError(
@@ -102,25 +150,39 @@ def every(transaction: Transaction) -> list[Wallet]:
     return [_wallet(row) for row in transaction.rows("SELECT * FROM wallet ORDER BY name")]
 
 
-def _check_funding(wallet: Wallet, amount: Money) -> None:
+def _add(transaction: Transaction, wallet: Wallet, column: str, amount_micro: int) -> None:
+    transaction.change(
+        f"UPDATE wallet SET {column} = {column} + :amount, posted_micro = posted_micro + :amount"
+        f" WHERE id = :id AND {column} = :before",
+        {"amount": amount_micro, "id": wallet.id, "before": getattr(wallet, column[:-6]).micro},
+        expect=1,
+        refused=overtaken,
+    )
+
+
+def _check_unit(wallet: Wallet, amount: Money) -> None:
     if not isinstance(amount, Money):
         raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('10 USD')")
     if amount.unit != wallet.unit:
         raise AmountError("unit", got=amount.unit, allowed=wallet.unit)
-    if amount.micro <= 0:
-        raise AmountError("amount", got=str(amount), allowed="more than nothing")
-    if wallet.funded.micro + amount.micro > MAX_MICRO:
+
+
+def _check_bound(wallet: Wallet, moved: Money, amount: Money) -> None:
+    """Keep a wallet's figures, and every difference of two of them, exact in every reader."""
+    figures = (moved, wallet.funded + wallet.adjusted, wallet.posted, wallet.available)
+    if not all(-MAX_MICRO <= figure.micro + amount.micro <= MAX_MICRO for figure in figures):
         largest = Money.from_micro(MAX_MICRO, wallet.unit)
         raise AmountError("funding", got=str(amount), allowed=f"{largest} in one wallet in all")
 
 
-def _wallet(row: dict[str, Any]) -> Wallet:
+def _wallet(row: Row) -> Wallet:
     unit = row["unit"]
     return Wallet(
         id=row["id"],
         name=row["name"],
         unit=unit,
         funded=Money.from_micro(row["funded_micro"], unit),
+        adjusted=Money.from_micro(row["adjusted_micro"], unit),
         posted=Money.from_micro(row["posted_micro"], unit),
         reserved=Money.from_micro(row["reserved_micro"], unit),
         created_at=from_us(row["created_at"]),

@@ -1,0 +1,123 @@
+"""Evidence: what providers' own records said when they were compared with ours.
+
+It moves no money. Of a task the last word is kept; balances are kept as they were told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.tables import ProviderBalanceRow, ProviderRecordRow
+from kling_ledger.ledger.transaction import Stamp, Transaction
+from kling_pricing.money import Money
+
+ASKED: Final = "task"
+"""The source of what a task said when it was asked for; every other source is a bill."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRecord:
+    """What a provider's record said of a task; `billed` is None where it named no amount.
+
+    `source` is ASKED, or the name of a bill.
+    """
+
+    provider: str
+    task_id: str
+    reservation_id: str | None
+    verdict: str
+    state: str | None
+    billed: Money | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderBalance:
+    """What an account at a provider held at an instant."""
+
+    provider: str
+    address: str
+    available: Money
+    at: datetime
+
+
+def record(transaction: Transaction, records: Sequence[ProviderRecord], *, stamp: Stamp) -> None:
+    """Keep what a provider's record said, in place of what it said before."""
+    transaction.be_alone()
+    for one in records:
+        transaction.run(
+            "DELETE FROM provider_record WHERE provider = :provider AND task_id = :task",
+            provider=one.provider,
+            task=one.task_id,
+        )
+    rows = [
+        (
+            one.provider,
+            one.task_id,
+            one.reservation_id,
+            one.verdict,
+            one.state,
+            None if one.billed is None else one.billed.micro,
+            None if one.billed is None else one.billed.unit,
+            one.source,
+            stamp.actor,
+            stamp.at_us,
+        )
+        for one in records
+    ]
+    if rows:
+        transaction.insert(ProviderRecordRow, rows)
+
+
+def billed(transaction: Transaction, provider: str) -> dict[str, Money]:
+    """Return what a provider's bills have charged for tasks; what tasks said is no bill."""
+    rows = transaction.rows(
+        "SELECT task_id, billed_micro, unit FROM provider_record"
+        " WHERE provider = :provider AND source <> :asked AND billed_micro IS NOT NULL",
+        provider=provider,
+        asked=ASKED,
+    )
+    return {row["task_id"]: Money.from_micro(row["billed_micro"], row["unit"]) for row in rows}
+
+
+def record_balance(
+    transaction: Transaction, provider: str, address: str, available: Money, *, stamp: Stamp
+) -> None:
+    """Keep what an account held; a second answer of the same microsecond is the same."""
+    transaction.be_alone()
+    if (last := last_balance(transaction, provider, address)) and last.at == from_us(stamp.at_us):
+        return
+    row = (provider, address, stamp.at_us, available.micro, available.unit, stamp.actor)
+    transaction.insert(ProviderBalanceRow, [row])
+
+
+def last_balance(transaction: Transaction, provider: str, address: str) -> ProviderBalance | None:
+    """Return what an account held when it was last asked, None if it never was."""
+    row = transaction.row(
+        "SELECT * FROM provider_balance WHERE provider = :provider AND address = :address"
+        " ORDER BY checked_at DESC LIMIT 1",
+        provider=provider,
+        address=address,
+    )
+    if row is None:
+        return None
+    available = Money.from_micro(row["available_micro"], row["unit"])
+    return ProviderBalance(provider, address, available, from_us(row["checked_at"]))
+
+
+def moved_since(transaction: Transaction, provider: str, address: str, at_us: int) -> int:
+    """Return what our journal says that an account was charged after an instant, in millionths."""
+    row = transaction.row(
+        "SELECT COALESCE(SUM(CASE WHEN credit_account LIKE 'provider/%' THEN amount_micro"
+        " WHEN debit_account LIKE 'provider/%' THEN -amount_micro ELSE 0 END), 0) AS moved"
+        " FROM transfer JOIN reservation ON reservation.id = transfer.reservation_id"
+        " WHERE transfer.created_at > :at AND provider = :provider AND address = :address",
+        at=at_us,
+        provider=provider,
+        address=address,
+    )
+    return int(row["moved"]) if row else 0

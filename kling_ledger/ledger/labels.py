@@ -1,0 +1,50 @@
+"""Labels: `name=value` words on a reservation, by which budgets count and reports add up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from kling_ledger.errors import ConfigError
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_VALUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./@:+-]{0,127}")
+
+Labels = Mapping[str, str]
+
+
+def read_label(written: str) -> tuple[str, str]:
+    """Read `name=value`; ConfigError for anything else."""
+    name, _, value = written.partition("=")
+    check({name: value})
+    return name, value
+
+
+def check(labels: Labels) -> None:
+    """Raise ConfigError unless every name and value is a plain word."""
+    for name, value in labels.items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ConfigError(
+                f"{name}={value} is no label",
+                hint="write name=value in letters, digits and _ . - (in the value also / @ : +)",
+            )
+
+
+def to_text(labels: Labels) -> str | None:
+    """Write labels for the database, in order and between commas; None where there are none."""
+    if not labels:
+        return None
+    check(labels)
+    return "".join(f",{name}={labels[name]}" for name in sorted(labels)) + ","
+
+
+def from_text(text: str | None) -> dict[str, str]:
+    """Read labels as the database keeps them."""
+    words = (text or "").strip(",").split(",")
+    return {name: value for name, _, value in (word.partition("=") for word in words) if name}
+
+
+def within(label: str) -> str:
+    """Return what the database's text of a reservation with this label holds somewhere."""
+    return f",{label},"

@@ -1,0 +1,102 @@
+"""Rules: the budgets that are in force and the months that are closed, read once and kept.
+
+Both change seldom and are needed at every admission. The database counts their changes: who has
+read them checks that count in each transaction and reads them again when it has moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from kling_ledger.ledger import budgets
+from kling_ledger.ledger.budgets import Budget, Subject
+from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.transaction import Transaction
+
+_DAY_US: Final = 86_400_000_000
+_CHANGED: Final = "rules were changed"
+_VERSION: Final = "SELECT version FROM rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds at one version: budgets by id, and the months that take no new transfers.
+
+    These are all up to `sealed_to`, the last month that is sealed (empty if none is): what came
+    before a seal could never be sealed itself.
+    """
+
+    version: int
+    budgets: tuple[Budget, ...]
+    closed: frozenset[str]
+    sealed_to: str
+
+    def covering(self, subject: Subject) -> list[Budget]:
+        """Return the budgets in which a reservation counts, in the order of their ids."""
+        return [budget for budget in self.budgets if budget.covers(subject)]
+
+    def period(self, at_us: int) -> str:
+        """Return the month that a transfer counts in: its own, or the next that is not closed."""
+        period = max(month_of(at_us), self.sealed_to)
+        while period in self.closed:
+            period = month_after(period)
+        return period
+
+
+class RulesReader:
+    """Keeps the rules as they were last read; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._rules: Rules | None = None
+
+    def read(self, transaction: Transaction) -> Rules:
+        """Return the rules that hold in a transaction."""
+        known = transaction.known.get(_VERSION)
+        if known is None:
+            known = transaction.known[_VERSION] = self._checked(transaction)
+        rules: Rules = known
+        return rules
+
+    def _checked(self, transaction: Transaction) -> Rules:
+        rules = self._rules
+        if rules is None or transaction.is_exclusive:
+            row = transaction.row(_VERSION)
+            version = row["version"] if row else 0
+            if rules is None or rules.version != version:
+                rules = _read(transaction, version)
+                # What this transaction has changed itself may yet be undone.
+                self._rules = None if _CHANGED in transaction.known else rules
+        transaction.assume(_VERSION, rules.version)
+        return rules
+
+
+def changed(transaction: Transaction) -> None:
+    """Count a change of the rules, in the transaction that makes it."""
+    transaction.run("UPDATE rules SET version = version + 1")
+    transaction.known.pop(_VERSION, None)
+    transaction.known[_CHANGED] = True
+
+
+def month_of(at_us: int) -> str:
+    """Return the month, in UTC, that an instant lies in: `2026-11`."""
+    return _month_of_day(at_us // _DAY_US)
+
+
+def month_after(month: str) -> str:
+    """Return the month after another one."""
+    year, number = int(month[:4]), int(month[5:])
+    return f"{year + number // 12:04}-{number % 12 + 1:02}"
+
+
+@lru_cache(maxsize=512)
+def _month_of_day(day: int) -> str:
+    return f"{from_us(day * _DAY_US):%Y-%m}"
+
+
+def _read(transaction: Transaction, version: int) -> Rules:
+    closed = transaction.rows("SELECT name, state FROM period WHERE state <> 'open'")
+    names = frozenset(str(row["name"]) for row in closed)
+    sealed_to = max((str(row["name"]) for row in closed if row["state"] == "hard"), default="")
+    return Rules(version, budgets.every(transaction), names, sealed_to)

@@ -1,0 +1,177 @@
+"""Transaction: what an operation may do with the database, in the same words on both engines.
+
+An operation first reads what it needs to know, then changes. Statements are plain SQL with `:name`
+parameters. A change says how many rows it must touch; if it touches another number, the whole
+transaction is undone and `refused` says why.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from sqlmodel import SQLModel
+
+from kling_ledger.errors import LedgerError
+
+Row = Mapping[str, Any]
+Values = Mapping[str, Any]
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+Refusal = Callable[[], Exception]
+
+_AT_ONCE: Final = 512
+"""For how many texts one query asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[Item, Result]):
+    """An operation on items that has one result for each, told once its transaction has ended.
+
+    `run` returns a function that gives the result of an item by its place. Several of one `run`
+    that wait for the same turn may run as one, under the stamp of the first.
+    """
+
+    run: Callable[[Transaction, Sequence[Item], Stamp], Callable[[int], Result]]
+    items: Sequence[Item]
+    stamp: Stamp
+
+    def __call__(self, transaction: Transaction) -> Callable[[int], Result]:
+        """Run it by itself."""
+        return self.run(transaction, self.items, self.stamp)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who changes something, when, and why; `chance` is what makes the ids of it unique."""
+
+    at_us: int
+    actor: str
+    reason: str | None
+    chance: int
+
+
+class NotAloneError(LedgerError):
+    """An operation has to be run in a transaction that is exclusive; never seen by a caller."""
+
+    code = "not_alone"
+
+    def __init__(self) -> None:
+        super().__init__("this needs a transaction of its own")
+
+
+class Transaction(ABC):
+    """One open transaction of a ledger's database.
+
+    `is_exclusive` says that nobody else writes while it lasts, so that what was read stays true. In
+    a transaction that is not, a failing expectation means only that the operation has to be run
+    again in one that is.
+    """
+
+    is_exclusive: bool
+
+    def __init__(self) -> None:
+        self.known: dict[str, Any] = {}
+        """What was read once and holds until the end."""
+
+    @abstractmethod
+    def rows(self, statement: str, **values: Any) -> list[Row]:
+        """Run a query and return its rows."""
+
+    @abstractmethod
+    def change(
+        self, statement: str, values: Values, *, expect: int | None, refused: Refusal
+    ) -> list[Row]:
+        """Run a statement that must change `expect` rows (any number if None).
+
+        The list that is returned holds what the statement returns, at the latest when the
+        transaction has ended.
+        """
+
+    @abstractmethod
+    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows, each with all columns of the table in their order."""
+
+    @abstractmethod
+    def update(
+        self,
+        table: type[SQLModel],
+        known: Sequence[str],
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        refused: Refusal,
+    ) -> None:
+        """Set columns of rows whose `known` columns have the given values, every one of them.
+
+        Each row gives the values of `columns`, then those of `known`, which may be columns that are
+        set too: the values are those before.
+        """
+
+    @abstractmethod
+    def assume(self, query: str, value: int) -> None:
+        """Undo the transaction unless a query still gives one value; only where it may not."""
+
+    @abstractmethod
+    def attempt(self, operation: Callable[[], Result]) -> Result:
+        """Run a part of an operation; if it raises, the rest of the transaction stands."""
+
+    def be_alone(self) -> None:
+        """Ask for a transaction beside which nobody else writes: the operation is run again."""
+        if not self.is_exclusive:
+            raise NotAloneError
+
+    def row(self, statement: str, **values: Any) -> Row | None:
+        """Run a query and return its first row, or None."""
+        found = self.rows(statement, **values)
+        return found[0] if found else None
+
+    def rows_for(self, statement: str, given: Sequence[str]) -> list[Row]:
+        """Run a query whose `IN (:given)` asks for many texts, some hundred at a time."""
+        found: list[Row] = []
+        for first in range(0, len(given), _AT_ONCE):
+            some = given[first : first + _AT_ONCE]
+            # The last one fills up to a power of two: that makes few statements of many sizes.
+            count = 1 << (len(some) - 1).bit_length()
+            values = {f"given{n}": some[min(n, len(some) - 1)] for n in range(count)}
+            found.extend(self.rows(_spread(statement, count), **values))
+        return found
+
+    def run(self, statement: str, **values: Any) -> None:
+        """Run a statement that may change any number of rows."""
+        self.change(statement, values, expect=None, refused=never)
+
+
+def readable(text: str | None) -> str | None:
+    """Return a text that every engine can keep: a message of others may hold what it cannot."""
+    return None if text is None else text.replace("\0", "").encode(errors="replace").decode()
+
+
+@cache
+def _spread(statement: str, count: int) -> str:
+    marks = ", ".join(f":given{number}" for number in range(count))
+    return statement.replace(":given", marks)
+
+
+def never() -> NoReturn:
+    """Say that a statement without an expectation cannot fail one."""
+    raise AssertionError("a statement that may change any number of rows was refused")
+
+
+def overtaken() -> Exception:
+    """Say that a row is not as it was read a moment ago, in a transaction that is alone."""
+    return AssertionError("a row changed while nobody else could write")
+
+
+@cache
+def columns_of(table: type[SQLModel]) -> tuple[str, ...]:
+    """Return the names of a table's columns, in their order."""
+    return tuple(column.name for column in sql_table(table).columns)
+
+
+def sql_table(table: type[SQLModel]) -> Any:
+    """Return the SQL table of a row class."""
+    return table.__table__  # type: ignore[attr-defined]

@@ -1,0 +1,433 @@
+"""Turns: threads share a write, processes take turns, and what is refused spoils nobody's work."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kling_ledger.errors import (
+    ConflictError,
+    DatabaseError,
+    InsufficientCreditsError,
+    StateError,
+)
+from kling_ledger.ledger import Change, Ledger, State
+from kling_ledger.ledger.sqlite import SqliteFile
+from kling_ledger.ledger.transaction import Transaction
+from kling_ledger.ledger.turns import MOST_TOGETHER, Entry, FileTurn, GroupCommit
+from tests.ledgers import found, make_empty, unchanged, usd
+
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    with Ledger(str(path), actor="ada") as opened:
+        opened.create_wallet("team", "USD")
+        opened.fund_wallet("team", usd("10"))
+        yield opened
+        assert opened.verify().is_clean
+
+
+@contextmanager
+def others_turn(path: Path) -> Iterator[None]:
+    """Hold the turn as another process would: whoever wants to write waits."""
+    turn = FileTurn(path)
+    with turn:
+        yield
+    turn.close()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
+
+
+def waiting(ledger: Ledger) -> int:
+    """How many callers wait behind the one that leads."""
+    engine = ledger.database.engine
+    assert isinstance(engine, SqliteFile)
+    return len(engine._group._waiting)
+
+
+def is_led(ledger: Ledger) -> bool:
+    """Whether somebody writes, or waits for the turn to."""
+    engine = ledger.database.engine
+    assert isinstance(engine, SqliteFile)
+    return engine._group._is_led
+
+
+def together(
+    ledger: Ledger, path: Path, calls: list[Callable[[], object]]
+) -> list[object | Exception]:
+    """Let calls wait for one another, so that all but the first share one transaction."""
+    with ThreadPoolExecutor(len(calls)) as threads:
+        with others_turn(path):
+            futures: list[Future[object]] = []
+            for place, call in enumerate(calls):
+                futures.append(threads.submit(call))
+                until(lambda: is_led(ledger) and waiting(ledger) == place)  # noqa: B023
+        return [future.exception(PATIENCE_S) or future.result() for future in futures]
+
+
+def kinds(outcomes: list[object | Exception]) -> list[str]:
+    return [type(one).__name__ for one in outcomes]
+
+
+# --- many threads, one write ---------------------------------------------------------------
+
+
+def test_operations_that_wait_are_written_as_one(ledger, path, monkeypatch):
+    written: list[int] = []
+    engine = ledger.database.engine
+    assert isinstance(engine, SqliteFile)
+    group = engine._group
+    write = group._write
+
+    def count(entries: list[Entry]) -> None:
+        written.append(len(entries))
+        write(entries)
+
+    monkeypatch.setattr(group, "_write", count)
+    together(ledger, path, [lambda: ledger.reserve("team", usd("0.1"))] * 9)
+    assert written == [1, 8]
+    assert ledger.wallet("team").reserved == usd("0.9")
+
+
+def test_of_those_that_wait_together_exactly_as_many_are_admitted_as_fit(ledger, path):
+    outcomes = together(ledger, path, [lambda: ledger.reserve("team", usd("3"))] * 6)
+    assert sorted(kinds(outcomes)) == ["InsufficientCreditsError"] * 3 + ["Reservation"] * 3
+    assert ledger.wallet("team").available == usd("1")
+
+
+def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger, path):
+    held = ledger.reserve("team", usd("1")).id
+    outcomes = together(
+        ledger,
+        path,
+        [
+            lambda: ledger.reserve("team", usd("1"), key="first"),
+            lambda: ledger.fund_wallet("team", usd("1")),
+            lambda: ledger.reserve("team", usd("100"), key="too much"),
+            lambda: ledger.reserve("team", usd("2"), key="second"),
+            lambda: ledger.mark_submitted(held, "task-1"),
+            lambda: ledger.reserve("team", usd("3"), key="first"),
+            lambda: ledger.roll_back(held, "not wanted"),
+        ],
+    )
+    assert kinds(outcomes) == [
+        "Reservation",
+        "Wallet",
+        "InsufficientCreditsError",
+        "Reservation",
+        "StateError",
+        "ConflictError",
+        "Reservation",
+    ]
+    keys = found(ledger, "SELECT key FROM idempotency ORDER BY key")
+    assert [row["key"] for row in keys] == ["first", "second"]
+    assert ledger.wallet("team").reserved == usd("3")
+
+
+def test_a_group_that_is_refused_as_a_whole_changes_nothing(ledger, path):
+    with unchanged(ledger):
+        outcomes = together(ledger, path, [lambda: ledger.reserve("team", usd("11"))] * 5)
+    assert {*kinds(outcomes)} == {"InsufficientCreditsError"}
+
+
+def test_an_operation_that_fails_half_way_is_undone_alone(ledger, path):
+    def half(transaction: Transaction) -> None:
+        transaction.run("UPDATE wallet SET funded_micro = 7")
+        raise StateError("res_none", state="open", change="closed")
+
+    def broken(transaction: Transaction) -> None:
+        transaction.run("UPDATE wallet SET funded_micro = 7")
+        transaction.run("UPDATE nothing SET x = 1")
+
+    outcomes = together(
+        ledger,
+        path,
+        [
+            lambda: ledger.reserve("team", usd("1")),
+            lambda: ledger.database.write(half),
+            lambda: ledger.reserve("team", usd("2")),
+            lambda: ledger.database.write(broken),
+            lambda: ledger.reserve("team", usd("3")),
+        ],
+    )
+    assert kinds(outcomes) == [
+        "Reservation",
+        "StateError",
+        "Reservation",
+        "DatabaseError",
+        "Reservation",
+    ]
+    assert ledger.wallet("team").funded == usd("10")
+    assert ledger.wallet("team").reserved == usd("6")
+
+
+def test_one_reservation_ends_once_however_many_wait_to_end_it(ledger, path):
+    held = ledger.reserve("team", usd("3")).id
+    calls: list[Callable[[], object]] = [lambda: ledger.commit(held, usd("1"))] * 4
+    calls += [lambda: ledger.roll_back(held, "not wanted")] * 4
+    outcomes = together(ledger, path, calls)
+    assert kinds(outcomes) == ["Reservation"] * 4 + ["StateError"] * 4
+    assert ledger.wallet("team").posted == usd("9")
+
+
+def test_one_key_is_one_reservation_however_many_wait_with_it(ledger, path):
+    calls = [lambda: ledger.reserve("team", usd("1"), key="clip 1").id] * 8
+    assert len(set(together(ledger, path, calls))) == 1
+    assert ledger.wallet("team").reserved == usd("1")
+
+
+def test_each_caller_gets_the_answer_to_its_own_question(ledger, path):
+    amounts = [usd(f"0.{number}") for number in range(1, 10)]
+    calls: list[Callable[[], object]] = [
+        partial(lambda amount: ledger.reserve("team", amount).amount, amount) for amount in amounts
+    ]
+    assert together(ledger, path, calls) == amounts
+
+
+def test_a_caller_that_is_alone_waits_for_nobody(ledger):
+    assert waiting(ledger) == 0
+    assert ledger.reserve("team", usd("1")).is_open
+
+
+def test_more_than_may_be_written_together_are_written_one_group_after_another():
+    sizes: list[int] = []
+    may_go = threading.Event()
+
+    def write(entries: list[Entry]) -> None:
+        may_go.wait(PATIENCE_S)
+        sizes.append(len(entries))
+        for entry in entries:
+            entry.value = entry.operation(None)
+            entry.is_done = True
+
+    group = GroupCommit(write)
+    count = MOST_TOGETHER + 3
+    callers = [
+        threading.Thread(target=group.run, args=(Entry(lambda _: None),)) for _ in range(count)
+    ]
+    callers[0].start()
+    until(lambda: group._is_led and not group._waiting)
+    for caller in callers[1:]:
+        caller.start()
+    until(lambda: len(group._waiting) == count - 1)
+    may_go.set()
+    for caller in callers:
+        caller.join(PATIENCE_S)
+    assert sizes == [1, MOST_TOGETHER, 2]
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------
+
+
+def interrupt_when(is_so: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
+    """Press Ctrl-C in the main thread once something is so, then do something else."""
+
+    def press() -> None:
+        until(is_so)
+        time.sleep(0.05)
+        _thread.interrupt_main()
+        time.sleep(0.05)
+        then()
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def test_ctrl_c_while_waiting_for_the_turn_writes_nothing(ledger, path):
+    may_go = threading.Event()
+    has_turn = threading.Event()
+
+    def other() -> None:
+        with others_turn(path):
+            has_turn.set()
+            may_go.wait(PATIENCE_S)
+
+    holder = threading.Thread(target=other)
+    with unchanged(ledger):
+        holder.start()
+        has_turn.wait(PATIENCE_S)
+        presser = interrupt_when(lambda: is_led(ledger), may_go.set)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.reserve("team", usd("1"))
+        presser.join(PATIENCE_S)
+        holder.join(PATIENCE_S)
+    assert ledger.reserve("team", usd("1")).is_open
+
+
+def test_ctrl_c_while_another_thread_writes_takes_only_ones_own_work_back(ledger, path):
+    may_go = threading.Event()
+    has_turn = threading.Event()
+
+    def other() -> None:
+        with others_turn(path):
+            has_turn.set()
+            may_go.wait(PATIENCE_S)
+
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(other)
+        has_turn.wait(PATIENCE_S)
+        leader = threads.submit(ledger.reserve, "team", usd("1"))
+        until(lambda: is_led(ledger) and waiting(ledger) == 0)
+        presser = interrupt_when(lambda: waiting(ledger) == 1, may_go.set)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.reserve("team", usd("2"))
+        presser.join(PATIENCE_S)
+        assert leader.result(PATIENCE_S).is_open
+    assert ledger.wallet("team").reserved == usd("1")
+    assert ledger.reserve("team", usd("2")).is_open
+
+
+def test_ctrl_c_within_one_operation_of_a_group_leaves_the_others_whole(ledger, path):
+    def interrupted(transaction: Transaction) -> None:
+        transaction.run("UPDATE wallet SET funded_micro = 7")
+        raise KeyboardInterrupt
+
+    def stop() -> object:
+        try:
+            return ledger.database.write(interrupted)
+        except KeyboardInterrupt as error:
+            return error
+
+    calls = [lambda: ledger.reserve("team", usd("1"))] * 2
+    outcomes = together(ledger, path, [calls[0], stop, *calls])
+    assert kinds(outcomes) == ["Reservation", "KeyboardInterrupt", "Reservation", "Reservation"]
+    assert ledger.wallet("team").reserved == usd("3")
+    assert ledger.wallet("team").funded == usd("10")
+
+
+# --- turns between processes ---------------------------------------------------------------
+
+
+def test_whoever_writes_waits_for_the_turn_of_another(ledger, path):
+    with ThreadPoolExecutor(1) as threads:
+        with others_turn(path):
+            future = threads.submit(ledger.reserve, "team", usd("1"))
+            until(lambda: is_led(ledger) and waiting(ledger) == 0)
+            time.sleep(0.02)
+            assert not future.done()
+        assert future.result(PATIENCE_S).is_open
+
+
+def test_whoever_reads_waits_for_nobody(ledger, path):
+    with others_turn(path):
+        assert ledger.wallet("team").posted == usd("10")
+        assert ledger.verify().is_clean
+
+
+def test_two_that_take_turns_never_have_it_at_once(path):
+    has_it = 0
+    most = 0
+
+    def take(_: int) -> None:
+        nonlocal has_it, most
+        turn = FileTurn(path)
+        for _ in range(20):
+            with turn:
+                has_it += 1
+                most = max(most, has_it)
+                time.sleep(0)
+                has_it -= 1
+        turn.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(take, range(4)))
+    assert most == 1
+
+
+def test_a_turn_is_given_back_where_what_was_done_in_it_failed(path):
+    first, second = FileTurn(path), FileTurn(path)
+    with pytest.raises(ValueError, match="failed"), first:
+        raise ValueError("failed")
+    with second:
+        pass
+    first.close()
+    second.close()
+
+
+def test_a_turn_of_a_process_that_died_is_free(ledger, path):
+    child = os.posix_spawnp(
+        "python3",
+        ["python3", "-c", f"import fcntl; fcntl.flock(open({str(path) + '-turn'!r}), 2)"],
+        os.environ,
+    )
+    os.waitpid(child, 0)
+    assert ledger.reserve("team", usd("1")).is_open
+
+
+# --- closed --------------------------------------------------------------------------------
+
+
+def open_files(path: Path) -> list[str]:
+    found: list[str] = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{name}"))  # noqa: PTH115
+        except OSError:
+            continue
+    return [name for name in found if name.startswith(str(path))]
+
+
+def test_a_closed_ledger_holds_no_file_open_and_may_be_closed_again(path):
+    ledger = Ledger(str(path))
+    ledger.create_wallet("team", "USD")
+    ledger.wallets()
+    assert open_files(path)
+    ledger.close()
+    ledger.close()
+    assert open_files(path) == []
+
+
+def test_a_closed_ledger_leaves_everything_in_its_one_file(path):
+    with Ledger(str(path)) as ledger:
+        ledger.create_wallet("team", "USD")
+    assert not Path(f"{path}-wal").exists()
+    for name in ("next", "turn"):
+        assert Path(f"{path}-{name}").read_bytes() == b""
+
+
+# --- on a server ---------------------------------------------------------------------------
+
+
+def test_threads_on_a_server_spoil_nobodys_work_either(postgres_ledger):
+    make_empty(postgres_ledger)
+    with Ledger(postgres_ledger) as ledger:
+        ledger.create_wallet("team", "USD")
+        ledger.fund_wallet("team", usd("1"))
+
+        def attempt(number: int) -> str:
+            key = f"clip {number // 2}"
+            try:
+                held = ledger.reserve("team", usd("0.1"), key=key)
+                ledger.settle([Change(held.id, State.COMMITTED, usd("0.1"))])
+            except (InsufficientCreditsError, ConflictError, DatabaseError) as error:
+                return error.code
+            return "done"
+
+        with ThreadPoolExecutor(8) as threads:
+            outcomes = list(threads.map(attempt, range(40)))
+        assert outcomes.count("done") == 20
+        assert outcomes.count("insufficient_credits") == 20
+        assert ledger.wallet("team").posted == usd("0")
+        assert ledger.verify().findings == ()
