@@ -1,0 +1,81 @@
+"""`kling-ledger db`: which version a ledger's database has, and how it gets to ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kling_ledger.cli import EXIT_USAGE
+from kling_ledger.cli.output import database_option, format_option, print_one, say
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.database import Database
+
+
+@click.group()
+def db() -> None:
+    """Show the version of a ledger's database and bring it up to date."""
+
+
+@db.command()
+@database_option
+@format_option
+def status(db: str | None, form: str) -> int:
+    """Show where the database is, its version, and the version that this program needs.
+
+    Exits with 0 if they agree and 2, with the remedy, if they do not.
+    """
+    from kling_ledger.errors import NewerSchemaError, OlderSchemaError
+    from kling_ledger.ledger.database import Database, check_version
+
+    database = Database(_address(db), create=False, any_version=True)
+    told = status_dict(database)
+    database.close()
+    print_one(told, form)
+    try:
+        check_version(told["version"], told["database"])
+    except (OlderSchemaError, NewerSchemaError) as error:
+        say(f"hint: {error.hint}")
+        return EXIT_USAGE
+    return 0
+
+
+@db.command()
+@database_option
+@format_option
+def upgrade(db: str | None, form: str) -> None:
+    """Bring the database up to date: all of it, or nothing where it is interrupted.
+
+    Stop the programs that use it, and keep a copy: there is no way back.
+    """
+    from kling_ledger.ledger.database import Database
+
+    database = Database(_address(db), create=False, any_version=True)
+    before = database.upgrade()
+    told = status_dict(database)
+    database.close()
+    print_one(told, form)
+    is_current = before == told["version"]
+    say("nothing to do" if is_current else f"upgraded from {before} to {told['version']}")
+
+
+def status_dict(database: Database) -> dict[str, Any]:
+    """Return where a database stands, for printing; its address is without its password."""
+    from kling_ledger.ledger.tables import SCHEMA_VERSION
+
+    version = database.version() or ""
+    verdicts = {True: "older", False: "newer"}
+    return {
+        "database": database.name,
+        "engine": database.engine.dialect,
+        "version": version,
+        "needed": SCHEMA_VERSION,
+        "verdict": "current" if version == SCHEMA_VERSION else verdicts[version < SCHEMA_VERSION],
+    }
+
+
+def _address(given: str | None) -> str:
+    from kling_ledger import config
+
+    return config.database_url(given)
