@@ -1,0 +1,51 @@
+"""Ctrl-C: whoever is interrupted may call again, and spoils nothing for those who wait too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kling_ledger.ledger import Ledger
+from kling_pricing.money import Money
+from tests.ledger_worker import Nursery, nursery_running
+from tests.ledgers import found
+
+CLIP = Money.parse("0.01 USD")
+THREADS, CALLS = 3, 150
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    with nursery_running() as running:
+        yield running
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    "seed", [1, 2, *(pytest.param(number, marks=pytest.mark.slow) for number in range(3, 30))]
+)
+def test_an_interrupted_thread_spoils_nothing_for_the_others(nursery, tmp_path, processes, seed):
+    url = str(tmp_path / "ledger.sqlite")
+    with Ledger(url, actor="tester") as ledger:
+        for wallet in ("interrupted", "others"):
+            ledger.create_wallet(wallet, "USD")
+            ledger.fund_wallet(wallet, Money.parse("100 USD"))
+        command = {"do": "interrupted", "path": url, "amount": str(CLIP)}
+        told = nursery.run(
+            [
+                {**command, "threads": THREADS, "calls": CALLS, "seed": seed + number}
+                for number in range(processes)
+            ]
+        )
+        assert all(answer["interrupts"] > 10 for answer in told)
+        made = {
+            row["name"]: row["n"]
+            for row in found(
+                ledger,
+                "SELECT wallet.name, COUNT(*) AS n FROM reservation"
+                " JOIN wallet ON wallet.id = reservation.wallet_id GROUP BY wallet.name",
+            )
+        }
+        assert made == {"interrupted": CALLS * processes, "others": THREADS * CALLS * processes}
+        assert ledger.verify().findings == ()
