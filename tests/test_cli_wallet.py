@@ -13,7 +13,12 @@ import pytest
 from kling_ledger import Ledger
 from tests.cli import Cli
 
-LISTINGS = [("wallet", "list"), ("reservation", "list"), ("report", "spend")]
+LISTINGS = [
+    ("wallet", "list"),
+    ("reservation", "list"),
+    ("budget", "list"),
+    ("close", "--list"),
+]
 
 
 @pytest.fixture
@@ -171,3 +176,42 @@ def test_the_demo_shows_a_failure_a_refusal_and_a_clean_ledger(cli: Cli) -> None
     assert time.monotonic() - begun_s < 20
     for word in ("committed", "rolled_back", "refused", "kling-ledger verify", "transfers balance"):
         assert word in said.out
+
+
+def test_an_adjustment_goes_up_or_down_and_is_no_funding(cli: Cli) -> None:
+    cli.fund("2 USD")
+    down = cli.json("wallet", "adjust", "team", "-0.5", "--reason", "a fee")
+    assert (down["funded"], down["adjusted"], down["available"]) == ("2", "-0.5", "1.5")
+    up = cli.json("wallet", "adjust", "team", "+0.75 USD", "--reason", "goodwill")
+    assert (up["adjusted"], up["available"]) == ("0.25", "2.25")
+
+
+def test_an_adjustment_with_a_key_is_made_once(cli: Cli) -> None:
+    cli.fund("2 USD")
+    words = ("wallet", "adjust", "team", "-3", "--reason", "chargeback", "--key", "case-1")
+    assert cli.json(*words) == cli.json(*words)
+    said = cli("wallet", "show", "team")
+    assert "below zero" in said.err
+    other = cli("wallet", "adjust", "team", "-4", "--reason", "chargeback", "--key", "case-1")
+    assert other.code == 2
+    assert "amount -3 USD, now with -4 USD" in other.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-1",), "Missing option '--reason'"),
+        (("0", "--reason", "a fee"), "more or less than nothing"),
+        (("-1 halo-credit", "--reason", "a fee"), 'got "halo-credit", allowed: USD'),
+        (("-x", "--reason", "a fee"), 'got "-x"'),
+        (("-1", "--reason", " "), "reason"),
+        (("-1", "--reason", "a fee", "--corrects", "October"), "is no month"),
+    ],
+)
+def test_an_adjustment_that_is_none_changes_nothing(
+    team: Cli, words: tuple[str, ...], said: str
+) -> None:
+    refused = team("wallet", "adjust", "team", *words)
+    assert (refused.code, refused.out) == (2, "")
+    assert said in refused.err
+    assert team.wallet()["available"] == "2"

@@ -1,10 +1,60 @@
-"""What commands read: files and standard input, as text or not at all."""
+"""What commands read: files and standard input, instants to come, labels."""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO, Final
 
+import click
+
+from kling_ledger.cli.clip_options import Instant
 from kling_pricing.errors import Problem, RequestError
+
+_SPAN: Final = re.compile(r"([0-9]{1,5})([mhdw])")
+_UNIT_S: Final = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Span(click.ParamType[timedelta]):
+    """How long: minutes, hours, days or weeks, as in `30m`, `2h`, `3d`, `1w`."""
+
+    name = "span"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """Return how long; a usage error for anything else."""
+        span = _SPAN.fullmatch(str(value))
+        if span is None or int(span[1]) == 0:
+            self.fail(f"got {value}, allowed: how long, such as 30m, 2h, 3d or 1w", param, ctx)
+        return timedelta(seconds=int(span[1]) * _UNIT_S[span[2]])
+
+
+class When(Instant):
+    """An instant in ISO 8601, in UTC unless it says otherwise, or how long from now: `2h`, `3d`."""
+
+    name = "when"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Return the instant in UTC; a usage error for anything else."""
+        if not _SPAN.fullmatch(str(value)):
+            return super().convert(value, param, ctx)
+        return datetime.now(UTC) + Span().convert(value, param, ctx)
+
+
+def read_labels(written: Sequence[str]) -> dict[str, str]:
+    """Read what `--label name=value` gave; ConfigError where one is no label or is given twice."""
+    from kling_ledger.errors import ConfigError
+    from kling_ledger.ledger.labels import read_label
+
+    labels: dict[str, str] = {}
+    for name, value in map(read_label, written):
+        if labels.setdefault(name, value) != value:
+            raise ConfigError(f"label {name} is given as {labels[name]} and as {value}")
+    return labels
 
 
 def read_text(file: BinaryIO) -> str:

@@ -39,7 +39,8 @@ def database_option(command: Command) -> Command:
     return click.option(
         "--db",
         metavar="URL",
-        help="The ledger's database: a file or an sqlite:/// address. "
+        help="The ledger's database: a file, an sqlite:/// address, or PostgreSQL as "
+        "postgresql://user@host/name. "
         "[env: KLING_LEDGER_DB; default: a file in your data folder]",
     )(command)
 
@@ -65,7 +66,7 @@ def print_one(thing: Row, form: str, *, table: Callable[[], None] | None = None)
         fields = [
             {"field": name, "value": _text(value)}
             for name, value in thing.items()
-            if value not in (None, [])
+            if value not in (None, [], {})
         ]
         print_table(fields, ["field", "value"], figures=False)
 
@@ -195,6 +196,8 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        value = [f"{name}={part}" for name, part in value.items()]
     if isinstance(value, (list, tuple)):
         return "\n".join(str(part) for part in value)
     return str(value)

@@ -1,4 +1,4 @@
-"""`kling-ledger verify`: work every balance and state out again from the journal."""
+"""`kling-ledger verify`: work every balance, window, state and seal out again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kling_ledger.cli.output import database_option, format_option, print_one
 @database_option
 @format_option
 def verify(db: str | None, form: str) -> int:
-    """Check that every transfer balances and that balances and states follow from the journal.
+    """Check that balances, windows and states follow from the journal, and that seals hold.
 
     Exits with 0 if everything agrees and 6 if something does not.
     """
@@ -30,6 +30,8 @@ def verify(db: str | None, form: str) -> int:
         "reservations": checked.reservations,
         "open_reservations": checked.open_reservations,
         "transfers": checked.transfers,
+        "windows": checked.windows,
+        "sealed_periods": checked.sealed_periods,
         "findings": findings if form == "json" else [_sentence(entry) for entry in findings],
     }
     print_one(answer, form)

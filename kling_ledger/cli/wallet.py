@@ -1,4 +1,4 @@
-"""`kling-ledger wallet`: create, fund and show wallets."""
+"""`kling-ledger wallet`: create, fund, adjust and show wallets."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("name", "unit", "available", "reserved", "posted", "funded", "spent")
 
+# An amount such as "-3 halo-credit" is no option, and the `h` of its unit not `-h`.
+_AMOUNT_BELOW_ZERO = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
 
 @click.group()
 def wallet() -> None:
-    """Create, fund and show wallets: an owner's account in one unit."""
+    """Create, fund, adjust and show wallets: an owner's account in one unit."""
 
 
 @wallet.command()
@@ -41,8 +44,7 @@ def create(name: str, unit: str, db: str | None, form: str) -> None:
         print_one(wallet_dict(ledger.create_wallet(name, unit)), form)
 
 
-# An amount such as "-1 USD" is refused by us, with the reason, and not taken for an option.
-@wallet.command(context_settings={"ignore_unknown_options": True})
+@wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
 @click.option("--key", help="Your own id of this payment: it is added once, however often you ask.")
@@ -59,6 +61,41 @@ def fund(
         unit = ledger.wallet(name).unit
         added = Money.parse(amount, default_unit=unit)
         print_one(wallet_dict(ledger.fund_wallet(name, added, key=key, reason=reason)), form)
+
+
+@wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
+@click.argument("name")
+@click.argument("amount")
+@click.option("--reason", required=True, help="Why, for the journal.")
+@click.option("--key", help="Your own id of this correction: it is made once, however often asked.")
+@click.option(
+    "--corrects",
+    metavar="MONTH",
+    help="The month that it corrects, such as 2026-10. It counts there while that month is "
+    "closed but not sealed, else now.",
+)
+@database_option
+@format_option
+def adjust(
+    name: str,
+    amount: str,
+    reason: str,
+    key: str | None,
+    corrects: str | None,
+    db: str | None,
+    form: str,
+) -> None:
+    """Correct a wallet up or down, for example: wallet adjust team "-3 USD" --reason "chargeback".
+
+    A wallet may be adjusted below zero; it then admits nothing until it is funded.
+    """
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        unit = ledger.wallet(name).unit
+        added = Money.parse(amount, default_unit=unit)
+        adjusted = ledger.adjust_wallet(name, added, reason=reason, key=key, corrects=corrects)
+        print_one(wallet_dict(adjusted), form)
 
 
 @wallet.command("list")
@@ -87,7 +124,7 @@ def show(name: str, db: str | None, form: str) -> None:
         found = ledger.wallet(name)
     print_one(wallet_dict(found), form)
     if found.available.amount < 0 and form == "table":
-        say("note: a job cost more than was reserved; the wallet admits nothing until it is funded")
+        say("note: the wallet stands below zero and admits nothing until it is funded")
 
 
 def wallet_dict(found: Wallet) -> dict[str, Any]:
@@ -97,6 +134,7 @@ def wallet_dict(found: Wallet) -> dict[str, Any]:
         "name": found.name,
         "unit": found.unit,
         "funded": plain(found.funded.amount),
+        "adjusted": plain(found.adjusted.amount),
         "spent": plain(found.spent.amount),
         "posted": plain(found.posted.amount),
         "reserved": plain(found.reserved.amount),

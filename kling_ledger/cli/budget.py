@@ -1,0 +1,251 @@
+"""`kling-ledger budget`: set, raise, remove and show limits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kling_ledger.cli.inputs import When
+from kling_ledger.cli.output import (
+    database_option,
+    empty_where_there_is_no_ledger,
+    format_option,
+    instant,
+    print_many,
+    print_one,
+    say,
+)
+from kling_pricing.money import USD, Money, plain, plain_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kling_ledger.ledger import Budget, BudgetStatus, Scope
+
+_COLUMNS = ("name", "limit", "spent", "reserved", "left", "unit", "window", "frees_at", "mode")
+_OPTIONAL = ("mode", "frees_at", "unit", "window")
+_WINDOWS = ("none", "hour", "day", "week", "month")
+_MODES = ("hard", "warn")
+_SCOPE = ("wallet", "project", "provider", "model", "label")
+_NOTHING = "none"
+
+
+@click.group()
+def budget() -> None:
+    """Set limits over what is reserved and spent: by wallet, project, provider, model, label."""
+
+
+@budget.command("set")
+@click.argument("name")
+@click.option("--limit", metavar="AMOUNT", help='How much, such as "50 USD".')
+@click.option("--wallet", help="Only what this wallet pays.")
+@click.option("--project", help="Only this project; with / at its end, all that is below it too.")
+@click.option("--provider", help="Only what this provider makes.")
+@click.option("--model", help="Only this model.")
+@click.option("--label", metavar="NAME=VALUE", help="Only what carries this label.")
+@click.option(
+    "--window", type=click.Choice(_WINDOWS), help="How often it begins anew. [default: none]"
+)
+@click.option(
+    "--timezone", metavar="ZONE", help="Where its days begin, such as Europe/Berlin. [default: UTC]"
+)
+@click.option(
+    "--mode",
+    type=click.Choice(_MODES),
+    help="Refuse what goes beyond the limit, or only warn. [default: hard]",
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    type=click.IntRange(1, 1000),
+    metavar="PERCENT",
+    help="Warn once this much is used; may be repeated. [default: 80, 100]",
+)
+@click.option(
+    "--ceiling", metavar="AMOUNT", help="The most that one job may cost; none takes it away."
+)
+@click.option("--reason", help="Why, for the journal.")
+@database_option
+@format_option
+def set_(
+    name: str,
+    limit: str | None,
+    db: str | None,
+    form: str,
+    *,
+    window: str | None,
+    timezone: str | None,
+    mode: str | None,
+    thresholds: tuple[int, ...],
+    ceiling: str | None,
+    reason: str | None,
+    **scope: str | None,
+) -> None:
+    """Set a limit, or change the budget of that NAME; what is not said stays as it is.
+
+    \b
+    kling-ledger budget set film --limit "50 USD" --project film/ --window month
+    kling-ledger budget set each-day --limit "500 crun-credit" --window day --mode warn
+    kling-ledger budget set film --limit "60 USD" --ceiling "2 USD"
+
+    A limit in USD counts every job by its amount in US dollars, a limit in another unit only the
+    jobs in that unit. What was reserved and spent before in its window counts too. What a budget
+    covers and its window never change: remove it and set another.
+    """
+    from kling_ledger.errors import NotFoundError
+    from kling_ledger.ledger import Ledger
+    from kling_ledger.ledger.budgets import DEFAULT_THRESHOLDS
+
+    with Ledger(db, create=False) as ledger:
+        try:
+            known: Budget | None = ledger.budget(name).budget
+        except NotFoundError:
+            known = None
+        most = _limit(name, known, limit)
+        found = ledger.set_budget(
+            name,
+            most,
+            scope=_scope(known, scope),
+            window=window or (known.window if known else "none"),
+            timezone=timezone or (known.timezone if known else "UTC"),
+            mode=mode or (known.mode if known else "hard"),
+            thresholds=thresholds or (known.thresholds if known else DEFAULT_THRESHOLDS),
+            ceiling=_ceiling(known, ceiling, most.unit),
+            reason=reason,
+        )
+    _print(found, form)
+
+
+@budget.command("list")
+@database_option
+@format_option
+def list_budgets(db: str | None, form: str) -> None:
+    """List all budgets, each as it stands in its present window."""
+    from kling_ledger.ledger import Ledger
+
+    now = datetime.now(UTC)
+    rows = []
+    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+        rows = [budget_dict(found, now) for found in ledger.budgets(at=now)]
+    empty = "no budgets yet: kling-ledger budget set NAME --limit AMOUNT"
+    print_many(rows, _COLUMNS, form, empty=empty, optional=_OPTIONAL)
+
+
+@budget.command()
+@click.argument("name")
+@database_option
+@format_option
+def show(name: str, db: str | None, form: str) -> None:
+    """Show one budget: what it covers, its limit, and what is used of it."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        found = ledger.budget(name)
+    _print(found, form)
+
+
+@budget.command("raise")
+@click.argument("name")
+@click.argument("amount")
+@click.option(
+    "--until",
+    type=When(),
+    required=True,
+    metavar="WHEN",
+    help="When it ends: 2h, 3d, or an instant such as 2026-12-01T00:00+01:00.",
+)
+@click.option("--reason", required=True, help="Why, for the journal.")
+@database_option
+@format_option
+def raise_(name: str, amount: str, until: datetime, reason: str, db: str | None, form: str) -> None:
+    """Raise a limit by an AMOUNT for a time; then it is by itself as it was."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        more = Money.parse(amount, default_unit=ledger.budget(name).budget.unit)
+        found = ledger.raise_budget(name, more, until=until, reason=reason)
+    _print(found, form)
+
+
+@budget.command()
+@click.argument("name")
+@click.option("--reason", help="Why, for the journal.")
+@database_option
+@format_option
+def remove(name: str, reason: str | None, db: str | None, form: str) -> None:
+    """Remove a budget and print how it stood: it refuses nothing from now on."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        found = ledger.budget(name)
+        ledger.remove_budget(name, reason=reason)
+    _print(found, form)
+    say(f"budget {name} is removed: it refuses nothing from now on")
+
+
+def budget_dict(found: BudgetStatus, at: datetime) -> dict[str, Any]:
+    """Return a budget for printing: amounts as plain decimal strings in its unit."""
+    known = found.budget
+    raises = [one for one in known.raises if at < _instant(one.until_us)]
+    return {
+        "id": known.id,
+        "name": known.name,
+        "limit": plain(found.limit.amount),
+        "spent": plain(found.spent.amount),
+        "reserved": plain(found.reserved.amount),
+        "left": plain(found.left.amount),
+        "unit": known.unit,
+        "mode": known.mode,
+        "thresholds": list(known.thresholds),
+        "ceiling": plain_or_none(known.ceiling),
+        **{name: getattr(known.scope, name) for name in _SCOPE},
+        "window": known.window,
+        "timezone": known.timezone,
+        "starts_at": found.starts_at and instant(found.starts_at),
+        "frees_at": found.ends_at and instant(found.ends_at),
+        "raises": [
+            {
+                "amount": plain(Money.from_micro(one.amount_micro, known.unit).amount),
+                "until": instant(_instant(one.until_us)),
+            }
+            for one in raises
+        ],
+    }
+
+
+def _print(found: BudgetStatus, form: str) -> None:
+    told = budget_dict(found, datetime.now(UTC))
+    if form == "table":
+        told["thresholds"] = ", ".join(f"{percent} %" for percent in told["thresholds"])
+        told["raises"] = [f"{one['amount']} until {one['until']}" for one in told["raises"]]
+    print_one(told, form)
+
+
+def _scope(known: Budget | None, given: Mapping[str, str | None]) -> Scope:
+    from kling_ledger.ledger import Scope
+
+    kept = {name: getattr(known.scope, name) if known else None for name in _SCOPE}
+    return Scope(**{name: kept[name] if given[name] is None else given[name] for name in _SCOPE})
+
+
+def _limit(name: str, known: Budget | None, given: str | None) -> Money:
+    if given is not None:
+        return Money.parse(given, default_unit=known.unit if known else USD)
+    if known is None:
+        raise click.UsageError(f'budget {name} is new: give it a --limit, such as "50 USD"')
+    return known.limit
+
+
+def _ceiling(known: Budget | None, given: str | None, unit: str) -> Money | None:
+    if given is None:
+        return known.ceiling if known else None
+    return None if given == _NOTHING else Money.parse(given, default_unit=unit)
+
+
+def _instant(us: int) -> datetime:
+    from kling_ledger.ledger.ids import from_us
+
+    return from_us(us)
