@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from kling_ledger.errors import JobInDoubtError, JobRefusedError, PollError
+from kling_ledger.errors import JobInDoubtError, JobRefusedError, NoAnswerError, PollError
 from kling_ledger.providers.base import TaskState
-from kling_ledger.providers.runapi import RunApi, connect
+from kling_ledger.providers.runapi import ACTIONS, RunApi, connect
 from kling_pricing import Money
+from tests.ledgers import usd
 from tests.loopback import HANG_UP, answering
+from tests.providers import NOW, TASK_ID, created, speaking, task
 
 KEY = "rk-do-not-tell"
 BODY = {"model": "kling-3.0", "prompt": "a lake", "duration_seconds": 5}
@@ -157,9 +160,17 @@ def test_a_failed_job_tells_why():
     assert (status.state, status.problem) == (TaskState.FAILED, "moderation")
 
 
-@pytest.mark.parametrize("reply", [{"id": "t1", "status": "paused"}, {"id": "t1"}, "hello", [1]])
+@pytest.mark.parametrize("reply", [{"id": "t1", "status": "paused"}, {"id": "t1"}])
 def test_a_word_that_nobody_documented_is_no_verdict(reply: Any):
     assert poll((200, reply)).state is TaskState.UNKNOWN
+
+
+@pytest.mark.parametrize("reply", ["", "hello", "<html>hello</html>", "null", [1]])
+def test_a_reply_that_is_no_task_is_no_answer_and_asked_for_again(reply: Any):
+    with pytest.raises(PollError) as error:
+        poll((200, reply))
+    assert not error.value.is_final
+    assert poll((200, reply), (200, {"id": "t1", "status": "pending"})).state == "running"
 
 
 @pytest.mark.parametrize("videos", [None, {}, "x", [1], [{"url": 1}], [{}]])
@@ -204,3 +215,126 @@ def test_a_cost_beyond_all_measure_is_unknown(cost: Any):
 def test_what_a_provider_writes_cannot_steer_a_terminal():
     failed = {"id": "t1", "status": "failed", "error": "red \x1b[31m\nalert"}
     assert poll((200, failed)).problem == "red \\x1b[31m\\nalert"
+
+
+# --- every action, the account and the quote --------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_has_an_address_of_its_own(action: str):
+    with speaking("runapi", (200, created("runapi")), (200, task("runapi", "pending"))) as rig:
+        rig.provider.submit(action, BODY, key="res_1")
+        rig.provider.poll(action, TASK_ID)
+    posted, asked = rig.server.seen
+    assert (posted.method, posted.path) == ("POST", f"/api/v1/kling/{action}")
+    assert (asked.method, asked.path) == ("GET", f"/api/v1/kling/{action}/{TASK_ID}")
+    assert (posted.body, asked.body) == (BODY, None)
+
+
+@pytest.mark.parametrize("action", ["lip_sync", "reference_to_video", "account", "_http", ""])
+def test_an_action_that_runapi_has_not_is_refused_unsent(action: str):
+    with speaking("runapi", (200, created("runapi"))) as rig:
+        with pytest.raises(JobRefusedError, match="there is no action"):
+            rig.provider.submit(action, BODY, key="res_1")
+        with pytest.raises(PollError, match="there is no action"):
+            rig.provider.poll(action, TASK_ID)
+        assert rig.server.seen == []
+
+
+@pytest.mark.parametrize("task_id", ["", "../me", "a b", "x" * 201])
+def test_what_is_no_id_of_a_task_is_not_asked_for(task_id: str):
+    with speaking("runapi", (200, {})) as rig:
+        with pytest.raises(PollError) as error:
+            rig.provider.poll("text_to_video", task_id)
+        assert rig.server.seen == []
+    assert error.value.is_final
+
+
+def test_links_are_promised_for_a_week():
+    done = task("runapi", "completed", videos=[{"url": "https://v/1.mp4"}], usage={"cost": 1})
+    with speaking("runapi", (200, done)) as rig:
+        assert rig.poll().videos_expire_at == NOW + timedelta(days=7)
+
+
+BALANCE = {
+    "balance_cents": 5000,
+    "paid_balance_cents": 4000,
+    "bonus_balance_cents": 1000,
+    "spent_cents_today": 100,
+    "spent_cents_total": 2000.5,
+}
+
+
+def test_the_balance_is_written_in_cents():
+    with speaking("runapi", (200, BALANCE)) as rig:
+        found = rig.provider.balance()
+    assert (found.available, found.spent) == (usd("50"), usd("20.005"))
+    assert rig.server.seen[0].path == "/api/v1/me/balance"
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>", [], {}, {**BALANCE, "balance_cents": "x"}, {"balance_cents": 5}]
+)
+def test_a_balance_that_cannot_be_read_is_an_error(body: Any):
+    with speaking("runapi", (200, body)) as rig, pytest.raises(NoAnswerError):
+        rig.provider.balance()
+
+
+QUOTE = {
+    "service": "kling",
+    "action": "text_to_video",
+    "model": "kling-3.0",
+    "pricing_status": "available",
+    "currency": "USD",
+    "reservation_amount_cents": 67.5,
+    "estimate_basis": "exact",
+    "as_of": "2026-11-20T00:00:00Z",
+}
+
+
+def test_an_estimate_asks_for_a_quote_and_creates_no_task():
+    with speaking("runapi", (200, {"price_quote": QUOTE})) as rig:
+        body = {**BODY, "callback_url": "https://example.com/done"}
+        found = rig.provider.estimate("text_to_video", body)
+    assert found.amount == usd("0.675")
+    seen = rig.server.seen[0]
+    assert (seen.method, seen.path) == ("POST", "/api/v1/price_quotes")
+    assert seen.body == {
+        "service": "kling",
+        "action": "text_to_video",
+        "model": "kling-3.0",
+        "params": {"prompt": "a lake", "duration_seconds": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pricing_status": "unavailable"},
+        {"currency": "CNY"},
+        {"reservation_amount_cents": None},
+        {"reservation_amount_cents": "x"},
+        {"reservation_amount_cents": -1},
+    ],
+)
+def test_a_quote_that_names_no_dollars_is_no_estimate(wrong: dict[str, Any]):
+    with (
+        speaking("runapi", (200, {"price_quote": {**QUOTE, **wrong}})) as rig,
+        pytest.raises(NoAnswerError),
+    ):
+        rig.estimate()
+
+
+@pytest.mark.parametrize("body", ["", "<html>", [], {}, {"price_quote": None}, {"price_quote": 7}])
+def test_a_quote_that_cannot_be_read_is_no_estimate(body: Any):
+    with speaking("runapi", (200, body)) as rig, pytest.raises(NoAnswerError):
+        rig.estimate()
+
+
+@pytest.mark.parametrize(("status", "is_final", "times"), [(422, True, 1), (503, False, 3)])
+def test_a_quote_that_is_refused_says_whether_for_good(status: int, is_final: bool, times: int):
+    with speaking("runapi", (status, {"error": "no"})) as rig:
+        with pytest.raises(NoAnswerError) as error:
+            rig.estimate()
+        assert len(rig.server.seen) == times
+    assert error.value.is_final is is_final

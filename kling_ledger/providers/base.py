@@ -1,11 +1,20 @@
-"""What every provider can do, in the same words whatever its own dialect is."""
+"""What every provider can do, in the same words whatever its own dialect is.
+
+A provider starts jobs (`submit`), tells how they stand (`poll`), and where it can also its account
+(`balance`) and what a body would cost (`estimate`). Everything that it answers is a frozen record.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from kling_ledger.providers.facts import ProviderFacts
 from kling_pricing.money import Money
 
 
@@ -21,10 +30,14 @@ class TaskState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job that a provider took: its handle of it, and its reply as it came."""
+    """A job that a provider took: its handle of it, and its reply as it came.
+
+    `held` is what the provider says that it set aside itself: a hint, never the settled cost.
+    """
 
     task_id: str
-    reply: Any
+    reply: Any = field(default=None, repr=False)
+    held: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,8 @@ class TaskStatus:
 
     `cost` is the settled cost, None where the provider does not say; `problem` is the provider's
     reason for a failure, or ours for not understanding it; `retry_after_s` is its own wish.
+    `word` is the provider's own word for the state, `progress` its percentage. The links in
+    `videos` are promised to work until `videos_expire_at`, None where no promise is known.
     """
 
     state: TaskState
@@ -40,11 +55,57 @@ class TaskStatus:
     videos: tuple[str, ...] = ()
     problem: str | None = None
     retry_after_s: float | None = None
-    reply: Any = None
+    reply: Any = field(default=None, repr=False)
+    word: str | None = None
+    progress: int | None = None
+    videos_expire_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account can still spend, and what it spent since it was opened where that is told."""
+
+    available: Money
+    spent: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a provider expects a body to cost, before any job; `is_affordable` is its own word."""
+
+    amount: Money
+    is_affordable: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """What a provider posted to a `callback_url`: a hint, until the provider itself was asked."""
+
+    provider: str
+    task_id: str
+    status: TaskStatus
+
+
+def utc_now() -> datetime:
+    """Return the present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """The time and the chance that a provider acts by: `chance` gives a number from 0 up to 1."""
+
+    sleep: Callable[[float], None] = time.sleep
+    chance: Callable[[], float] = random.random
+    now: Callable[[], datetime] = utc_now
 
 
 class Provider(Protocol):
     """Starts jobs and tells how they stand. Every method is one or a few bounded network calls."""
+
+    @property
+    def facts(self) -> ProviderFacts:
+        """What is known of the provider before anything is sent."""
 
     @property
     def name(self) -> str:
@@ -58,6 +119,9 @@ class Provider(Protocol):
     def repeats_safely(self) -> bool:
         """Whether a submission may be sent again under the same key without being charged twice."""
 
+    def check(self, body: dict[str, Any]) -> None:
+        """Raise RequestError where the provider could not call the body's `callback_url`."""
+
     def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:
         """Start a job.
 
@@ -65,8 +129,17 @@ class Provider(Protocol):
         JobInDoubtError where it may have.
         """
 
-    def close(self) -> None:
-        """Give back the connections to the provider."""
-
     def poll(self, action: str, task_id: str) -> TaskStatus:
         """Ask how a task stands. Raises PollError where no answer could be had."""
+
+    def balance(self) -> Balance:
+        """Ask what the account holds. Raises NoAnswerError where that could not be had."""
+
+    def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
+        """Ask what a body would cost. Raises NoAnswerError where that could not be had."""
+
+    def read_callback(self, payload: bytes) -> Callback:
+        """Read what the provider posted. Raises CallbackError where it is not understood."""
+
+    def close(self) -> None:
+        """Give back the connections to the provider."""

@@ -16,15 +16,17 @@ from typing import Any, Final, Self
 
 import httpx
 
-from kling_ledger.errors import ConfigError, LivePricesError
+from kling_ledger.errors import LivePricesError
+from kling_ledger.providers.facts import CRUN, RUNAPI
+from kling_ledger.providers.http import checked_address
 from kling_pricing.book import Count
 from kling_pricing.clip import Clip
 from kling_pricing.errors import AmountError
 from kling_pricing.money import read_decimal
 
-RUNAPI_URL: Final = "https://runapi.ai"
-CRUN_URL: Final = "https://api.crun.ai"
-CRUN_KEY_VARIABLE: Final = "CRUN_API_KEY"
+RUNAPI_URL: Final = RUNAPI.base_url
+CRUN_URL: Final = CRUN.base_url
+CRUN_KEY_VARIABLE: Final = CRUN.key_variable
 
 _SCHEDULES: Final = "/api/v1/price_schedules"
 _ESTIMATE: Final = "/api/v1/client/job/EstimateTask"
@@ -52,7 +54,7 @@ def fetch_schedule(base_url: str = RUNAPI_URL, *, etag: str | None = None) -> Li
     Raises LivePricesError where it cannot be had or is no schedule, ConfigError for an address
     that is none.
     """
-    url = f"{_address(base_url)}{_SCHEDULES}?service=kling"
+    url = f"{checked_address(base_url)}{_SCHEDULES}?service=kling"
     headers = {"If-None-Match": etag} if etag else {}
     with httpx.Client(timeout=_TIMEOUT) as http:
         reply = _sent(http, "runapi", httpx.Request("GET", url, headers=headers))
@@ -71,7 +73,7 @@ class CrunEstimates:
     """Crun's EstimateTask. The key is sent as a header and kept nowhere else."""
 
     def __init__(self, api_key: str, *, base_url: str = CRUN_URL) -> None:
-        self._url = f"{_address(base_url)}{_ESTIMATE}"
+        self._url = f"{checked_address(base_url)}{_ESTIMATE}"
         self._key = api_key
         self._http = httpx.Client(timeout=_TIMEOUT)
 
@@ -141,18 +143,6 @@ def _images(clip: Clip) -> list[str] | None:
 
 def _json_number(seconds: int | Decimal | None) -> int | float | None:
     return int(seconds) if seconds is not None and seconds == int(seconds) else None
-
-
-def _address(base_url: str) -> str:
-    try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise ConfigError(f"{base_url!r} is no address", hint="it starts with https://")
-    if url.userinfo:
-        raise ConfigError("the address holds a user name: leave it out")
-    return base_url.rstrip("/")
 
 
 def _sent(http: httpx.Client, provider: str, request: httpx.Request) -> httpx.Response:

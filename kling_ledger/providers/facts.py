@@ -1,0 +1,103 @@
+"""What is known of each provider before anything is sent: its address, key, unit and rules.
+
+Sources: https://github.com/runapi-ai/core-sdk, https://github.com/CrunTeam/crun-agent-skills,
+https://docs.evolink.ai/en/api-manual/ and https://docs.uniall.ai/models/video/kling, checked
+2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kling_pricing.money import USD
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRule:
+    """Which `callback_url` a provider calls: its schemes, its longest, and on which hosts."""
+
+    schemes: tuple[str, ...]
+    longest: int | None = None
+    is_public: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """What a caller may want to know of a provider without connecting to it.
+
+    `unit` is what its balance and its settled costs count. `tells_cost` says that a finished task
+    names its settled cost, `tells_balance` and `estimates` that these can be asked for; neither
+    costs anything. `takes_key` says that an `Idempotency-Key` makes a submission repeatable.
+    `links_live_s` is how long result links are promised to work, None where nothing is.
+    `callback` is None where the provider documents no callbacks.
+    """
+
+    name: str
+    unit: str
+    base_url: str
+    key_variable: str
+    tells_cost: bool
+    tells_balance: bool
+    estimates: bool
+    takes_key: bool
+    links_live_s: int | None
+    callback: CallbackRule | None
+
+
+_DAY_S: Final = 86_400
+
+RUNAPI: Final = ProviderFacts(
+    name="runapi",
+    unit=USD,
+    base_url="https://runapi.ai",
+    key_variable="RUNAPI_API_KEY",
+    tells_cost=True,
+    tells_balance=True,
+    estimates=True,
+    takes_key=True,
+    links_live_s=7 * _DAY_S,
+    callback=CallbackRule(("https", "http")),
+)
+CRUN: Final = ProviderFacts(
+    name="crun",
+    unit="crun-credit",
+    base_url="https://api.crun.ai",
+    key_variable="CRUN_API_KEY",
+    tells_cost=True,
+    tells_balance=True,
+    estimates=True,
+    takes_key=False,
+    links_live_s=None,
+    callback=CallbackRule(("https", "http")),
+)
+EVOLINK: Final = ProviderFacts(
+    name="evolink",
+    unit="evolink-credit",
+    base_url="https://api.evolink.ai",
+    key_variable="EVOLINK_API_KEY",
+    tells_cost=False,
+    tells_balance=True,
+    estimates=False,
+    takes_key=False,
+    links_live_s=_DAY_S,
+    callback=CallbackRule(("https",), longest=2048, is_public=True),
+)
+UNIALL: Final = ProviderFacts(
+    name="uniall",
+    unit=USD,
+    base_url="https://api.uniall.ai",
+    key_variable="UNIALL_API_KEY",
+    tells_cost=False,
+    tells_balance=False,
+    estimates=False,
+    takes_key=False,
+    links_live_s=None,
+    callback=None,
+)
+
+FACTS: Final[Mapping[str, ProviderFacts]] = {
+    facts.name: facts for facts in (RUNAPI, CRUN, EVOLINK, UNIALL)
+}
+"""The providers that jobs can be submitted to, by name."""

@@ -1,0 +1,218 @@
+"""A provider that is spoken to over plain HTTP: one conduct, and a Dialect that says how.
+
+A job is sent once and never again. Questions cost nothing and are asked again a few times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from kling_ledger.errors import (
+    JobInDoubtError,
+    JobRefusedError,
+    NoAnswerError,
+    PollError,
+    QuestionError,
+)
+from kling_ledger.providers.base import (
+    Balance,
+    Callback,
+    Estimate,
+    Pacing,
+    Submission,
+    TaskState,
+    TaskStatus,
+)
+from kling_ledger.providers.callback_rules import check_callback_url
+from kling_ledger.providers.facts import ProviderFacts
+from kling_ledger.providers.hints import hint_for
+from kling_ledger.providers.http import Attempts, Http, LostError, NotSentError
+from kling_ledger.providers.replies import (
+    Answer,
+    Json,
+    Verdict,
+    asked_pause_s,
+    read_posted,
+    read_task_id,
+)
+from kling_pricing.errors import AmountError, RequestError
+from kling_pricing.money import Money
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one provider is spoken to, and what its answers mean.
+
+    `verdict` says what an answer means, `told` what it says in words, and `code` by which number
+    it says so. `task_in` finds the task in an answer's body, `task_id` its id, and `status` reads
+    it. `balance` and `estimate` raise AmountError for what they cannot read.
+    """
+
+    facts: ProviderFacts
+    submit_path: str
+    task_path: str
+    verdict: Callable[[Answer], Verdict]
+    told: Callable[[Answer], str]
+    code: Callable[[Answer], int]
+    task_in: Callable[[Json], Json]
+    task_id: Callable[[Json], object]
+    status: Callable[[Json, datetime], TaskStatus]
+    held: Callable[[Json], Money | None] = lambda _: None
+    balance_path: str | None = None
+    balance: Callable[[Json], Balance] | None = None
+    estimate_path: str | None = None
+    estimate: Callable[[Json], Estimate] | None = None
+
+    def read_callback(self, payload: bytes, *, now: datetime) -> Callback:
+        """Read a callback, whose body is the task as it is asked for too."""
+        return read_posted(
+            self.facts.name,
+            payload,
+            task_id=self.task_id,
+            status=lambda task: self.status(task, now),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpProvider:
+    """A provider behind a dialect; see `kling_ledger.providers.base.Provider`."""
+
+    dialect: Dialect
+    http: Http
+    pacing: Pacing
+
+    @property
+    def facts(self) -> ProviderFacts:
+        """What is known of the provider before anything is sent."""
+        return self.dialect.facts
+
+    @property
+    def name(self) -> str:
+        """The provider's name, as in its price book."""
+        return self.facts.name
+
+    @property
+    def address(self) -> str:
+        """Where the provider is reached."""
+        return self.http.address
+
+    @property
+    def repeats_safely(self) -> bool:
+        """Whether a submission may be sent again under the same key."""
+        return self.facts.takes_key
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.http.close()
+
+    def check(self, body: dict[str, Any]) -> None:
+        """Raise RequestError where the provider could not call the body's `callback_url`."""
+        check_callback_url(self.facts, body, address=self.address)
+
+    def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:  # noqa: ARG002
+        """Send a job once, whatever comes back; action and key are not part of this dialect."""
+        try:
+            self.check(body)
+            answer = Answer.of(self.http.submit(self.dialect.submit_path, body))
+        except RequestError as error:
+            raise JobRefusedError(self.name, str(error)) from error
+        except NotSentError as error:
+            raise self._not_reached(error) from error
+        except LostError as error:
+            problem = f"no clear answer to the submission: {error}"
+            raise JobInDoubtError(self.name, problem) from error
+        verdict = self.dialect.verdict(answer)
+        if verdict is not Verdict.TAKEN:
+            raise self._not_taken(answer, verdict)
+        return self._submission(answer)
+
+    def poll(self, action: str, task_id: str) -> TaskStatus:  # noqa: ARG002
+        """Ask for a task."""
+        path = self.dialect.task_path.format(task_id=quote(task_id, safe=""))
+        answer = self._asked("GET", path, None, PollError)
+        task = self.dialect.task_in(answer.body or {})
+        if self.dialect.task_id(task) != task_id:
+            problem = "the reply is of no or another task"
+            return TaskStatus(TaskState.UNKNOWN, problem=problem, reply=task)
+        pause_s = asked_pause_s(answer.headers, now=self.pacing.now())
+        status = self.dialect.status(task, self.pacing.now())
+        return replace(status, retry_after_s=pause_s, reply=task)
+
+    def balance(self) -> Balance:
+        """Ask what the account holds."""
+        path, read = self.dialect.balance_path, self.dialect.balance
+        if path is None or read is None:
+            raise NoAnswerError(self.name, "it documents no balance", is_final=True)
+        return self._understood(read, self._asked("GET", path, None, NoAnswerError))
+
+    def estimate(self, action: str, body: dict[str, Any]) -> Estimate:  # noqa: ARG002
+        """Ask what a body would cost."""
+        path, read = self.dialect.estimate_path, self.dialect.estimate
+        if path is None or read is None:
+            raise NoAnswerError(self.name, "it documents no estimate", is_final=True)
+        asked = {name: value for name, value in body.items() if name != "callback_url"}
+        return self._understood(read, self._asked("POST", path, asked, NoAnswerError))
+
+    def read_callback(self, payload: bytes) -> Callback:
+        """Read what the provider posted."""
+        return self.dialect.read_callback(payload, now=self.pacing.now())
+
+    def _submission(self, answer: Answer) -> Submission:
+        task = self.dialect.task_in(answer.body or {})
+        task_id = read_task_id(self.dialect.task_id(task))
+        if task_id is None:
+            raise JobInDoubtError(self.name, "the reply to the submission names no task")
+        return Submission(task_id, task, held=self.dialect.held(task))
+
+    def _not_reached(self, error: Exception) -> JobRefusedError:
+        return JobRefusedError(self.name, f"could not be reached: {error}", retryable=True)
+
+    def _not_taken(self, answer: Answer, verdict: Verdict) -> JobRefusedError | JobInDoubtError:
+        told = self._told(answer)
+        if verdict is Verdict.UNKNOWN:
+            return JobInDoubtError(self.name, f"no clear answer to the submission: {told}")
+        return JobRefusedError(
+            self.name,
+            told,
+            hint=hint_for(self.facts, self.dialect.code(answer)),
+            retryable=verdict is Verdict.LATER,
+            retry_after_s=asked_pause_s(answer.headers, now=self.pacing.now()),
+        )
+
+    def _asked(
+        self, method: str, path: str, body: Json | None, kind: type[QuestionError]
+    ) -> Answer:
+        """Ask until there is an answer, a refusal, or no attempt left."""
+        attempts = Attempts(self.pacing)
+        while True:
+            try:
+                answer = Answer.of(self.http.ask(method, path, body))
+            except (NotSentError, LostError) as error:
+                problem, asked_s = f"no answer: {error}", None
+            else:
+                verdict = self.dialect.verdict(answer)
+                if verdict is Verdict.TAKEN:
+                    return answer
+                problem = self._told(answer)
+                asked_s = asked_pause_s(answer.headers, now=self.pacing.now())
+                if verdict is Verdict.REFUSED:
+                    hint = hint_for(self.facts, self.dialect.code(answer))
+                    raise kind(self.name, problem, is_final=True, hint=hint)
+            if not attempts.pause(asked_s):
+                raise kind(self.name, problem, retry_after_s=asked_s)
+
+    def _understood(self, read: Callable[[Json], _Read], answer: Answer) -> _Read:
+        try:
+            return read(answer.body or {})
+        except AmountError as error:
+            problem = self.http.secret.hidden_in(f"the reply cannot be read: {error}")
+            raise NoAnswerError(self.name, problem) from None
+
+    def _told(self, answer: Answer) -> str:
+        return self.http.secret.hidden_in(self.dialect.told(answer))

@@ -1,0 +1,69 @@
+"""The registry: a provider's name leads to its facts, to a connection, and to its callbacks.
+
+Only the module of the provider that is asked for is imported.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_ledger import config
+from kling_ledger.errors import ConfigError
+from kling_ledger.providers.facts import FACTS, ProviderFacts
+
+if TYPE_CHECKING:
+    from kling_ledger.providers.base import Callback, Pacing, Provider
+
+CALL_TIMEOUT_S: Final = 60.0
+"""How long one call may take unless the caller says otherwise."""
+
+
+def provider_facts(name: str) -> ProviderFacts:
+    """Return what is known of a provider. Raises ConfigError for a name that is none."""
+    facts = FACTS.get(name)
+    if facts is None:
+        raise ConfigError(
+            f"no jobs can be submitted to {name!r}", hint=f"providers: {', '.join(FACTS)}"
+        )
+    return facts
+
+
+def connect(
+    name: str,
+    *,
+    api_key: str | None = None,
+    base_url: str | None = None,
+    timeout_s: float = CALL_TIMEOUT_S,
+    pacing: Pacing | None = None,
+) -> Provider:
+    """Return a provider that jobs can be submitted to; close it after use.
+
+    Without a key the provider's own variable is read, without an address its own is taken.
+    Raises ConfigError where a setting cannot be used. Nothing is sent yet.
+    """
+    from kling_ledger.providers.http import checked_address
+
+    facts = provider_facts(name)
+    more: dict[str, Any] = {} if pacing is None else {"pacing": pacing}
+    provider: Provider = _module(facts).connect(
+        config.api_key(facts.key_variable, api_key),
+        base_url=checked_address(config.base_url(base_url, default=facts.base_url)),
+        timeout_s=config.timeout_s(timeout_s),
+        **more,
+    )
+    return provider
+
+
+def read_callback(name: str, payload: bytes, *, now: datetime) -> Callback:
+    """Read what a provider posted to a `callback_url`; neither key nor connection is needed.
+
+    Raises CallbackError where the payload is not understood.
+    """
+    callback: Callback = _module(provider_facts(name)).read_callback(payload, now=now)
+    return callback
+
+
+def _module(facts: ProviderFacts) -> Any:
+    return import_module(f"kling_ledger.providers.{facts.name}")
