@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +20,7 @@ from click.testing import CliRunner
 from kling_ledger.cli.sandbox import sandbox
 from kling_ledger.errors import ConfigError
 from kling_pricing import KlingError
+from tests.loopback import answering
 
 RUN = "from kling_ledger.cli.sandbox import sandbox; sandbox(prog_name='kling-ledger sandbox')"
 
@@ -99,6 +104,10 @@ def test_a_taken_port_is_our_error_with_the_next_step() -> None:
         ["--balance", "5 CNY"],
         ["--job-seconds", "nan"],
         ["--api-key", "two words"],
+        ["--callbacks-to", "http://example.com"],
+        ["--webhook-secret", "?"],
+        ["--hang-seconds", "-1"],
+        ["--link-seconds", "inf"],
     ],
 )
 def test_an_option_that_cannot_be_used_is_our_error(options: list[str]) -> None:
@@ -106,12 +115,100 @@ def test_an_option_that_cannot_be_used_is_our_error(options: list[str]) -> None:
     assert isinstance(result.exception, KlingError)
 
 
-@pytest.mark.parametrize("marker", ["[fail]", "[takes 5]", "[cost 0.8]", "[never]", "[refuse 429]"])
-def test_every_marker_is_in_the_help(marker: str) -> None:
+def test_every_marker_and_fault_is_in_the_help() -> None:
     from kling_ledger.sandbox import markers
 
-    assert marker in CliRunner().invoke(sandbox, ["--help"]).output
-    assert marker in str(markers.__doc__)
+    said = CliRunner().invoke(sandbox, ["--help"]).output
+    assert [word for word in markers._READERS if f"[{word}" not in said] == []
+    faults = (markers.CUT, markers.HALF, markers.HANG, markers.MALFORMED, markers.MODERATION)
+    assert [word for word in faults if f"\n    {word} " not in said] == []
+
+
+def test_every_marker_in_the_help_is_one() -> None:
+    from kling_ledger.sandbox.markers import written_markers
+
+    said = CliRunner().invoke(sandbox, ["--help"]).output
+    shown = re.findall(r"\[[a-z]+(?: [^\]]+)?\]", said.partition("Options:")[0].split("combine")[1])
+    assert len(shown) > 20
+    assert [text for text in shown if written_markers(text) != (text,)] == []
+
+
+def test_the_examples_that_are_printed_work_as_they_are() -> None:
+    with running("--port", "0") as (process, url):
+        said = first_lines(process, until="Stop it")
+        commands = [line for line in said.splitlines() if "curl" in line and "-d" in line]
+        outcomes = [ran(command) for command in commands]
+        tasks = httpx.get(f"{url}/sandbox/truth").json()["tasks"]
+    assert len(commands) == 4
+    # The last example asks for its reply to be lost.
+    assert outcomes == [200, 200, 200, None]
+    assert [task["provider"] for task in tasks] == ["runapi", "crun", "evolink", "uniall"]
+
+
+def first_lines(process: subprocess.Popen[str], *, until: str) -> str:
+    """Read what a process says for people, up to the line that begins so."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    while not (lines and lines[-1].startswith(until)):
+        lines.append(process.stderr.readline())
+    return "".join(lines)
+
+
+def ran(command: str) -> int | None:
+    """Send what a curl command would send: the status, or None where no answer came."""
+    _, url, _, header, _, content = shlex.split(command)
+    name, _, value = header.partition(": ")
+    try:
+        return httpx.post(url, content=content, headers={name: value}).status_code
+    except httpx.RemoteProtocolError:
+        return None
+
+
+def test_a_script_can_be_shown_without_serving() -> None:
+    from kling_ledger.sandbox.scripts import job_seed, script
+
+    shown = CliRunner().invoke(sandbox, ["--misbehave", "7", "--show-script", "clip 3"])
+    assert shown.output == " ".join(script(job_seed(7, "clip 3"))) + "\n"
+    assert "[" in shown.output
+    assert CliRunner().invoke(sandbox, ["--show-script", "clip 3"]).exit_code == 2
+
+
+def test_the_seed_and_the_callbacks_reach_the_sandbox() -> None:
+    from kling_ledger.sandbox.scripts import job_seed, script
+
+    with answering((200, {})) as listener:
+        options = ("--seed", "7", "--job-seconds", "0", "--hang-seconds", "0.1")
+        hooks = ("--callbacks-to", listener.url, "--webhook-secret", "whsec_c2FuZGJveA==")
+        with running("--port", "0", *options, *hooks) as (_, url):
+            prompt = next(f"clip {n}" for n in range(99) if script(job_seed(7, f"clip {n}")) == ())
+            body = {"model": "kling-v3-std-silent", "prompt": prompt, "duration": 5}
+            key = {"Authorization": "Bearer sk-sandbox-key"}
+            task_id = httpx.post(f"{url}/v1/video/generations", json=body, headers=key).json()["id"]
+            ends_at = time.monotonic() + 10
+            while not listener.seen and time.monotonic() < ends_at:
+                time.sleep(0.01)
+    assert [post.body["id"] for post in listener.seen] == [task_id]
+    assert "webhook-signature" in listener.seen[0].headers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_lets_go_of_answers_that_hang() -> None:
+    body = {"model": "kling-v3-std-silent", "prompt": "[lose hang]", "duration": 5}
+    key = {"Authorization": "Bearer sandbox-key"}
+    with running("--port", "0") as (process, url):
+        with pytest.raises(httpx.ReadTimeout), httpx.Client(headers=key, timeout=0.2) as http:
+            http.post(f"{url}/v1/video/generations", json=body)
+        with socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1]))) as held:
+            content = json.dumps(body).encode()
+            head = "POST /v1/video/generations HTTP/1.1\r\nHost: x\r\n"
+            head += "Authorization: Bearer sandbox-key\r\n"
+            held.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "Cancel" not in err
 
 
 def test_the_help_needs_no_server_to_be_imported() -> None:

@@ -1,8 +1,54 @@
-"""`kling-ledger sandbox`: RunAPI on this machine, for trying scripts without spending money."""
+"""`kling-ledger sandbox`: four providers on this machine, for trying scripts without spending."""
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING, Any, Final
+
 import click
+
+from kling_ledger.cli.books import book_option
+
+if TYPE_CHECKING:
+    from kling_ledger.sandbox import SandboxSettings
+    from kling_pricing.library import Library
+
+_EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
+    "runapi": (
+        "/api/v1/kling/text_to_video",
+        "Authorization: Bearer {key}",
+        {
+            "model": "kling-3.0",
+            "prompt": "a lake [poll 500]",
+            "duration_seconds": 5,
+            "output_resolution": "720p",
+        },
+    ),
+    "crun": (
+        "/api/v1/client/job/CreateTask",
+        "x-api-key: {key}",
+        {
+            "model": "kling/v3",
+            "input": {
+                "mode": "std",
+                "multi_shots": False,
+                "prompt": "a lake [cost 120%]",
+                "duration": 5,
+                "audio": True,
+            },
+        },
+    ),
+    "evolink": (
+        "/v1/videos/generations",
+        "Authorization: Bearer {key}",
+        {"model": "kling-v3-text-to-video", "prompt": "a lake [fail]", "duration": 5},
+    ),
+    "uniall": (
+        "/v1/video/generations",
+        "Authorization: Bearer {key}",
+        {"model": "kling-v3-std-silent", "prompt": "a lake [lose cut]", "duration": 5},
+    ),
+}
 
 
 @click.command()
@@ -21,32 +67,108 @@ import click
     "--api-key", default="sandbox-key", show_default=True, help="The key that callers must bring."
 )
 @click.option(
-    "--balance", default="100 USD", show_default=True, help="What the provider account holds."
+    "--balance",
+    default="100 USD",
+    show_default=True,
+    help="What each provider account holds: US dollars, or the credits that they buy.",
 )
 @click.option(
     "--reply",
     default="sdk",
     show_default=True,
     type=click.Choice(["sdk", "page"]),
-    help="Answer a create as RunAPI's client expects it, or as its page shows it.",
+    help="Answer a RunAPI create as its client expects it, or as its page shows it.",
 )
+@click.option(
+    "--misbehave",
+    "--seed",
+    metavar="SEED",
+    help="Draw a script of misbehaviour for every job without markers: the same seed and prompt, "
+    "the same script.",
+)
+@click.option(
+    "--show-script",
+    metavar="PROMPT",
+    help="Print the markers that --misbehave draws for a prompt, and serve nothing.",
+)
+@click.option(
+    "--callbacks-to",
+    metavar="URL",
+    help="Send every callback to this address on this machine; a host alone keeps the path that "
+    "the job names, {provider} stands for the provider. Without it only loopback addresses are "
+    "called.",
+)
+@click.option("--webhook-secret", metavar="WHSEC", help="Sign callbacks as Standard Webhooks.")
+@click.option(
+    "--hang-seconds",
+    default=30.0,
+    show_default=True,
+    type=float,
+    help="How long an answer that never comes is held before the connection is closed.",
+)
+@click.option(
+    "--link-seconds",
+    type=float,
+    help="How long a clip can be downloaded; by default as long as its provider documents.",
+)
+@book_option
 def sandbox(
-    *, host: str, port: int, job_seconds: float, api_key: str, balance: str, reply: str
+    *,
+    host: str,
+    port: int,
+    job_seconds: float,
+    api_key: str,
+    balance: str,
+    reply: str,
+    misbehave: str | None,
+    show_script: str | None,
+    callbacks_to: str | None,
+    webhook_secret: str | None,
+    hang_seconds: float,
+    link_seconds: float | None,
+    library: Library,
 ) -> None:
-    """Serve RunAPI's Kling endpoints here, at the prices of the bundled book.
+    """Serve RunAPI, Crun, EvoLink and UniAll here, at the prices of the books.
 
-    The address is printed on standard output once the sandbox listens. Nothing is kept: stop it
-    with Ctrl-C and every job is forgotten.
+    The address is printed on standard output once the sandbox listens; all four answer there.
+    Nothing is kept: stop it with Ctrl-C and every job is forgotten.
 
-    Markers in a prompt steer that one job:
+    Markers in a prompt steer that one job. They combine.
 
     \b
-      [fail]         the job fails and is not charged
-      [takes 5]      the job takes 5 seconds; decimals are allowed
-      [cost 0.8]     the job is charged 0.8 USD, whatever was quoted
-      [never]        the job stays in progress for ever
-      [refuse 429]   the create is answered with that HTTP status (400 to 599)
+      [fail] [fail moderation]       the job fails and is not charged
+      [revive] [revive 2]            it fails, and 2 seconds later it has succeeded
+      [takes 5] [never]              it takes 5 seconds; it stays in progress for ever
+      [cost 0.8] [cost 120%]         it is charged that, whatever was quoted
+      [charge twice]                 it is charged two times
+      [refuse 429] [refuse 503 2]    the create is answered so, always or twice; no job is made
+      [lose cut]                     the job is made, but its create is answered so
+      [poll 500] [poll cut 3]        the first poll, the first 3 polls are answered so
+      [file half]                    the first download is answered so
+      [estimate 500] [estimate 150%] asking for the price is answered so; another price
+      [malformed]                    the create and the first poll are no JSON
+      [state archived] [state odd 2] every poll, the first 2 polls name that state
+      [latency 0.5]                  every answer comes half a second late
+      [callback twice]               also: [callback reordered] [callback never]
+
+    What an answer can be instead: any status from 400 to 599, or
+
+    \b
+      cut         the connection is closed instead of an answer
+      half        the connection is closed in the middle of the answer
+      hang        no answer ever comes
+      malformed   the answer is no JSON
+      moderation  the content is refused (not after lose)
+
+    What was really accepted and charged, for comparing with a ledger:
+
+    \b
+      GET  /sandbox/truth                  every account and every task
+      GET  /sandbox/statement?provider=P   that provider's bill, as CSV or with &format=json
+      POST /sandbox/finish                 ends every open job and every misbehaviour
     """
+    if show_script is not None:
+        return _show_script(misbehave, show_script)
     from kling_ledger.sandbox import SandboxSettings, serve
     from kling_pricing.money import USD, Money
 
@@ -55,19 +177,46 @@ def sandbox(
         job_s=job_seconds,
         balance=Money.parse(balance, default_unit=USD),
         create_reply="page" if reply == "page" else "sdk",
+        misbehave=misbehave,
+        callbacks_to=callbacks_to,
+        webhook_secret=webhook_secret,
+        hang_s=hang_seconds,
+        link_s=link_seconds,
     )
-    serve(settings, host=host, port=port, announce=lambda url: _announce(url, api_key))
+    serve(
+        settings,
+        host=host,
+        port=port,
+        announce=lambda url: _announce(url, settings),
+        library=library,
+    )
     click.echo("sandbox stopped", err=True)
+    return None
 
 
-def _announce(url: str, api_key: str) -> None:
+def _show_script(seed: str | None, prompt: str) -> None:
+    from kling_ledger.sandbox.scripts import job_seed, script
+
+    if seed is None:
+        raise click.UsageError("--show-script needs the seed: add --misbehave SEED")
+    click.echo(" ".join(script(job_seed(seed, prompt))))
+
+
+def _announce(url: str, settings: SandboxSettings) -> None:
     """Tell people how to use it, then programs the address: who has that line has it all."""
-    click.echo(
-        "The sandbox listens; nothing sent to it costs money. Use it with:\n"
-        f"  export RUNAPI_API_KEY={api_key}\n"
-        f"  kling-ledger run --base-url {url} ...\n"
-        "Markers in a prompt steer its job: [fail] [takes 5] [cost 0.8] [never] [refuse 429]\n"
+    lines = ["The sandbox listens; nothing sent to it costs money. Use it with:"]
+    for provider, (path, header, content) in _EXAMPLES.items():
+        key = settings.key_of(provider)
+        lines += [
+            f"\n  {provider}: base URL {url}",
+            f"  export {provider.upper()}_API_KEY={key}",
+            f"  curl {url}{path} -H '{header.format(key=key)}' -d '{json.dumps(content)}'",
+        ]
+    lines += [
+        f"\n  kling-ledger run --base-url {url} ...",
+        f"  curl {url}/sandbox/truth",
+        "Markers in a prompt steer its job: kling-ledger sandbox --help lists them.",
         "Stop it with Ctrl-C.",
-        err=True,
-    )
+    ]
+    click.echo("\n".join(lines), err=True)
     click.echo(url)

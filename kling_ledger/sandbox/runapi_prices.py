@@ -16,21 +16,21 @@ from decimal import Decimal
 from typing import Any, Final
 
 from kling_pricing.audit import cells_of
-from kling_pricing.book import Cell, Offer, Rate
-from kling_pricing.library import bundled_book
-from kling_pricing.quote import Quote
+from kling_pricing.book import Cell, Offer, PriceBook, Rate
+from kling_pricing.clip import Clip
+from kling_pricing.money import Money
 
 _KEYS: Final[Mapping[str, str]] = {"sound": "enable_sound", "resolution": "output_resolution"}
 """RunAPI's name for each of our dimensions, in the order in which its matrix nests them."""
 
 
-def schedules(at: datetime, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the rows that hold at an instant and agree with the filters that are given.
+def schedules(book: PriceBook, at: datetime, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows of a book that hold at an instant and agree with the filters given.
 
     `service`, `action` and `model` filter; anything else is ignored.
     """
     asked = {name: filters[name] for name in ("service", "action", "model") if name in filters}
-    return [row for row in _rows(at) if asked.items() <= row.items()]
+    return [row for row in _rows(book, at) if asked.items() <= row.items()]
 
 
 def schedules_tag(rows: list[dict[str, Any]]) -> str:
@@ -38,17 +38,17 @@ def schedules_tag(rows: list[dict[str, Any]]) -> str:
     return f'W/"{hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]}"'
 
 
-def price_quote(quote: Quote) -> dict[str, Any]:
-    """Return a quote as RunAPI writes it: what would be reserved, in cents."""
+def price_quote(clip: Clip, amount: Money, at: datetime) -> dict[str, Any]:
+    """Return a price as RunAPI writes it: what would be reserved, in cents."""
     return {
         "service": "kling",
-        "action": quote.clip.action,
-        "model": quote.clip.model,
+        "action": clip.action,
+        "model": clip.model,
         "pricing_status": "available",
         "currency": "USD",
-        "reservation_amount_cents": cents(quote.amount.amount),
+        "reservation_amount_cents": cents(amount.amount),
         "estimate_basis": "exact",
-        "as_of": instant(quote.at),
+        "as_of": instant(at),
     }
 
 
@@ -63,8 +63,8 @@ def instant(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _rows(at: datetime) -> Iterator[dict[str, Any]]:
-    for (model, action), dated in sorted(bundled_book("runapi").offers.items()):
+def _rows(book: PriceBook, at: datetime) -> Iterator[dict[str, Any]]:
+    for (model, action), dated in sorted(book.offers.items()):
         for offer in dated:
             if offer.rate.valid.is_valid_at(at):
                 yield _row(offer, model, action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import threading
@@ -9,19 +10,28 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.sandbox.jobs import JobStore
-from kling_ledger.sandbox.replies import ApiError
-from kling_ledger.sandbox.runapi import new_task_id, runapi_routes
-from kling_ledger.sandbox.settings import SandboxSettings
+from kling_ledger.sandbox import crun, evolink, runapi, uniall
+from kling_ledger.sandbox.callbacks import Postman, Writer
+from kling_ledger.sandbox.desk import Desk
+from kling_ledger.sandbox.files import Files
+from kling_ledger.sandbox.jobs import Job, JobStore
+from kling_ledger.sandbox.replies import CUT_SCOPE, ApiError, Patience
+from kling_ledger.sandbox.settings import PROVIDERS, SandboxSettings
+from kling_ledger.sandbox.truth import Truth
+from kling_pricing.book import PriceBook
+from kling_pricing.library import Library
 
 _START_S: Final = 10.0
 _STOP_S: Final = 5
@@ -39,8 +49,11 @@ class Sandbox:
         with Sandbox() as sandbox:
             KlingClient(api_key=sandbox.settings.api_key, base_url=sandbox.url)
 
-    Port 0 is any free one. `clock` counts the seconds that jobs take and `now` tells the instant
-    that prices are read at, so that a test can decide both. `runapi` is the account and its jobs.
+    All four answer at one address, because their paths differ; each takes the key of its own form,
+    `settings.key_of(provider)`, and the plain one. Port 0 is any free one. `clock` counts the
+    seconds that jobs take and `now` tells the instant that prices are read at, so that a test can
+    decide both. `library` has the prices, the bundled ones unless it is given. `stores` holds each
+    provider's account and its jobs.
     """
 
     def __init__(
@@ -49,18 +62,32 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        library: Library | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = chosen = settings or SandboxSettings()
-        self.runapi = JobStore(
-            chosen.balance, clock=clock, now=now, new_id=lambda: new_task_id(chosen)
-        )
+        new_ids: dict[str, Callable[[], str]] = {
+            "runapi": lambda: runapi.new_task_id(chosen),
+            "crun": crun.new_task_id,
+            "evolink": lambda: evolink.new_task_id(now()),
+            "uniall": uniall.new_task_id,
+        }
+        self.stores = {
+            name: JobStore(chosen.funds_of(name), clock=clock, now=now, new_id=new_ids[name])
+            for name in PROVIDERS
+        }
         self._host = host
         self._port = port
         self._now = now
+        self._books = {name: (library or Library()).book(name) for name in PROVIDERS}
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
+
+    @property
+    def runapi(self) -> JobStore:
+        """RunAPI's account and its jobs."""
+        return self.stores["runapi"]
 
     @property
     def url(self) -> str:
@@ -73,7 +100,10 @@ class Sandbox:
         """Bind the address, listen, and return; ConfigError where the address cannot be had."""
         if self._server is not None:
             raise RuntimeError("the sandbox is started already")
-        server = _Server(self._app(), _bind(self._host, self._port))
+        bound = _bind(self._host, self._port)
+        server = _Server(
+            _App(self.settings, self.stores, self._books, self._now, _url(bound)), bound
+        )
         thread = threading.Thread(target=server.run_bound, name="kling-sandbox", daemon=True)
         thread.start()
         if not server.listening.wait(_START_S):
@@ -81,6 +111,10 @@ class Sandbox:
             raise ConfigError(f"the sandbox did not start within {_START_S:.0f} seconds")
         self._server, self._thread = server, thread
         return self
+
+    def finish(self) -> int:
+        """End every open job now, as its markers ask, and return how many there were."""
+        return sum(store.finish() for store in self.stores.values())
 
     def close(self) -> None:
         """Stop listening and wait for the server's thread; nothing if it is not started."""
@@ -108,32 +142,95 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def _app(self) -> Starlette:
-        return Starlette(
-            routes=runapi_routes(self.settings, self.runapi, now=self._now),
-            exception_handlers={HTTPException: _no_route},
-        )
+
+class _Dialect(Writer, Protocol):
+    """One provider's way of speaking HTTP."""
+
+    def routes(self) -> list[Route]:
+        """Return the addresses that it answers at."""
+
+
+class _App:
+    """Every dialect as one application, and what has to be stopped with it."""
+
+    def __init__(
+        self,
+        settings: SandboxSettings,
+        stores: dict[str, JobStore],
+        books: dict[str, PriceBook],
+        now: Callable[[], datetime],
+        url: str,
+    ) -> None:
+        self.url = url
+        self.closing = asyncio.Event()
+        patience = Patience(settings.hang_s, self.closing)
+        desks = {
+            name: Desk(name, settings, store, books[name], now, patience, self._expect)
+            for name, store in stores.items()
+        }
+        dialects: dict[str, _Dialect] = {
+            "runapi": runapi.RunApi(desks["runapi"]),
+            "crun": crun.Crun(desks["crun"]),
+            "evolink": evolink.EvoLink(desks["evolink"]),
+            "uniall": uniall.UniAll(desks["uniall"]),
+        }
+        every = tuple(desks.values())
+        routes: list[Route] = [
+            *(route for dialect in dialects.values() for route in dialect.routes()),
+            *Files(every).routes(),
+            *Truth(every).routes(),
+        ]
+        self.postman = Postman(dialects, url)
+        self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+
+    async def stop(self) -> None:
+        """Let go of every answer that hangs, and send no further callback."""
+        self.closing.set()
+        await self.postman.stop()
+
+    def _expect(self, job: Job) -> None:
+        self.postman.expect(job)
 
 
 def serve(
-    settings: SandboxSettings, *, host: str, port: int, announce: Callable[[str], None]
+    settings: SandboxSettings,
+    *,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    library: Library | None = None,
 ) -> None:
     """Run a sandbox until Ctrl-C; `announce` is given its address once it listens."""
     try:
-        with Sandbox(settings, host=host, port=port) as sandbox:
+        with Sandbox(settings, host=host, port=port, library=library) as sandbox:
             announce(sandbox.url)
             sandbox.wait()
     except KeyboardInterrupt:
         return
 
 
+class _CuttableProtocol(H11Protocol):
+    """HTTP whose requests carry, in their scope, how to close their connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        inner = self.app
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[CUT_SCOPE] = self.transport.close
+            await inner(scope, receive, send)
+
+        self.app = app
+
+
 class _Server(uvicorn.Server):
     """uvicorn on a socket that is bound already; `listening` is set when it accepts."""
 
-    def __init__(self, app: Starlette, bound: socket.socket) -> None:
+    def __init__(self, app: _App, bound: socket.socket) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                app.asgi,
+                http=_CuttableProtocol,
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -144,7 +241,8 @@ class _Server(uvicorn.Server):
             )
         )
         self.listening = threading.Event()
-        self.url = _url(bound)
+        self.url = app.url
+        self._app = app
         self._bound = bound
 
     def run_bound(self) -> None:
@@ -153,6 +251,10 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.stop()
+        await super().shutdown(sockets=sockets)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,0 +1,161 @@
+"""Postman: sends each job's callback when the job ends, as its markers ask.
+
+A callback says what a poll would say. It is tried again where nobody answers with success: after
+1, 2 and 4 seconds at EvoLink and at RunAPI, whose schedule is not published; Crun and UniAll
+document no second try. Headers are those of Standard Webhooks, signed where there is a secret.
+Source: https://github.com/Evolink-AI callbacks.md, https://github.com/runapi-ai/cli, checked
+2026-11-20, and https://github.com/standard-webhooks/standard-webhooks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import httpx
+
+from kling_ledger.sandbox.desk import Desk, Seen
+from kling_ledger.sandbox.jobs import Delivery, Ending, Job, JobState
+from kling_ledger.signatures import ID_HEADER, TIMESTAMP_HEADER, sign
+
+_LOOK_EVERY_S: Final = 0.02
+_TIMEOUT_S: Final = 10.0
+_AT_ONCE: Final = 32
+_TRYING_AGAIN: Final = frozenset({"runapi", "evolink"})
+
+
+class Writer(Protocol):
+    """A dialect, as far as a callback needs it."""
+
+    @property
+    def desk(self) -> Desk:
+        """The account that the callbacks are about."""
+
+    def callback_body(self, seen: Seen, base_url: str) -> dict[str, Any]:
+        """Return what is posted about a job."""
+
+
+@dataclass(slots=True)
+class Postman:
+    """Follows every account whose jobs have callbacks; lives on the server's event loop."""
+
+    dialects: Mapping[str, Writer]
+    base_url: str
+    _task: asyncio.Task[None] | None = None
+    _rounds: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def expect(self, job: Job) -> None:
+        """Begin to look out for the end of a job, where it has a callback."""
+        if job.order.callback_url is not None and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Stop at once, whatever was not sent."""
+        for task in (self._task, *self._rounds):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _watch(self) -> None:
+        """Send what has ended until nothing is left that will."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+        # What stays on this machine needs no proxy, and no certificate that others would trust.
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, verify=False) as http:  # noqa: S501
+            while not self._is_idle():
+                for dialect in self.dialects.values():
+                    while (ending := dialect.desk.store.next_ending()) is not None:
+                        self._start(http, gate, dialect, ending)
+                await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.gather(*self._rounds)
+
+    def _is_idle(self) -> bool:
+        return not self._rounds and all(d.desk.store.is_idle for d in self.dialects.values())
+
+    def _start(
+        self, http: httpx.AsyncClient, gate: asyncio.Semaphore, dialect: Writer, ending: Ending
+    ) -> None:
+        task = asyncio.ensure_future(self._deliver(http, gate, dialect, ending))
+        self._rounds.add(task)
+        task.add_done_callback(self._rounds.discard)
+
+    async def _deliver(
+        self, http: httpx.AsyncClient, gate: asyncio.Semaphore, dialect: Writer, ending: Ending
+    ) -> None:
+        for message in _messages(dialect, ending, self.base_url):
+            async with gate:
+                await _send(http, dialect.desk, ending.job, message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """One callback as it is posted; sent again it has the same id."""
+
+    id: str
+    state: JobState
+    body: bytes
+
+
+def _messages(dialect: Writer, ending: Ending, base_url: str) -> Iterator[_Message]:
+    """Yield what is posted about a job's end, in order."""
+    asked = ending.job.order.markers.callbacks
+    if "never" in asked:
+        return
+    times = 2 if "twice" in asked else 1
+    for state in _states(ending):
+        for _ in range(times):
+            yield _message(dialect, ending.job, state, base_url)
+
+
+def _states(ending: Ending) -> tuple[JobState, ...]:
+    markers, state = ending.job.order.markers, ending.state
+    if "reordered" not in markers.callbacks:
+        return (state,)
+    if not markers.revives:
+        return state, JobState.PROCESSING
+    # The failure is held back until the success that came after it has been sent.
+    is_held = state is JobState.FAILED
+    return () if is_held else (state, JobState.FAILED, JobState.PROCESSING)
+
+
+def _message(dialect: Writer, job: Job, state: JobState, base_url: str) -> _Message:
+    mask = None if job.is_plain else job.order.markers.state
+    seen = Seen(job, state, mask.word if mask is not None and mask.times is None else None)
+    body = json.dumps(dialect.callback_body(seen, base_url)).encode()
+    digest = hashlib.sha256(f"{job.id}/{state}".encode()).hexdigest()
+    return _Message(f"msg_{digest[:24]}", state, body)
+
+
+async def _send(http: httpx.AsyncClient, desk: Desk, job: Job, message: _Message) -> None:
+    """Post a message until somebody takes it or the tries are used up."""
+    retries = desk.settings.callback_retries_s if desk.provider in _TRYING_AGAIN else ()
+    for wait_s in (0.0, *retries):
+        await asyncio.sleep(wait_s)
+        if await _post(http, desk, job, message):
+            return
+
+
+async def _post(http: httpx.AsyncClient, desk: Desk, job: Job, message: _Message) -> bool:
+    url, at = job.order.callback_url or "", desk.now()
+    try:
+        headers = _headers(message, at, desk.settings.webhook_secret)
+        reply = await http.post(url, content=message.body, headers=headers)
+        outcome, is_taken = str(reply.status_code), reply.is_success
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        outcome, is_taken = type(error).__name__, False
+    job.deliveries.append(Delivery(url, message.state, at, outcome))
+    return is_taken
+
+
+def _headers(message: _Message, at: datetime, secret: str | None) -> dict[str, str]:
+    """Return the headers of Standard Webhooks, without a signature where there is no secret."""
+    headers = {"Content-Type": "application/json"}
+    if secret is not None:
+        return headers | sign(secret, message_id=message.id, at=at, body=message.body)
+    return headers | {ID_HEADER: message.id, TIMESTAMP_HEADER: str(int(at.timestamp()))}

@@ -1,0 +1,85 @@
+"""Files: what the link of a completed job leads to, for as long as its provider keeps it.
+
+    GET /files/{id}.mp4      needs no key; takes `Range: bytes=N-` and `bytes=N-M`
+
+RunAPI keeps a clip for 7 days, EvoLink for 24 hours; the others do not say, and here it stays.
+Source: https://github.com/runapi-ai/kling-sdk and https://evolink.ai/zh/kling-3, checked
+2026-11-20. That a link which has expired is answered with 410 is decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from kling_ledger.sandbox.desk import Desk
+from kling_ledger.sandbox.jobs import Job, JobState
+from kling_ledger.sandbox.replies import ApiError, spoiled
+
+LINK_LIVES_S: Final[Mapping[str, float]] = {"runapi": 7 * 86_400, "evolink": 86_400}
+
+_RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})?")
+# A file type box, then one that players skip: a file that they recognise, with nothing to play.
+_TYPE_BOX: Final = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
+_FREE_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The clips of every account."""
+
+    desks: tuple[Desk, ...]
+
+    def routes(self) -> list[Route]:
+        """Return the address that clips are downloaded from."""
+        return [Route("/files/{id}.mp4", self._answer, methods=["GET"])]
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return self._file(request)
+        except ApiError as error:
+            return error.reply()
+
+    def _file(self, request: Request) -> Response:
+        desk, job = self._completed(request.path_params["id"])
+        life_s = desk.settings.link_s
+        life_s = LINK_LIVES_S.get(desk.provider) if life_s is None else life_s
+        if life_s is not None and desk.store.age_s(job) >= life_s:
+            raise ApiError(410, "the link has expired", code="expired")
+        number = desk.store.count_download(job)
+        fault = None if job.is_plain else job.order.markers.file_fault(number)
+        reply = _part(clip_bytes(job), request.headers.get("Range", ""))
+        return reply if fault is None else spoiled(fault, reply, desk.patience)
+
+    def _completed(self, job_id: str) -> tuple[Desk, Job]:
+        for desk in self.desks:
+            job = desk.store.find(job_id)
+            if job is not None and desk.store.state(job) is JobState.COMPLETED:
+                return desk, job
+        raise ApiError(404, "there is no such file")
+
+
+def clip_bytes(job: Job) -> bytes:
+    """Return the file of a job: different for every job, the same every time."""
+    filling = (job.id.encode() * (_FREE_BYTES // len(job.id) + 1))[:_FREE_BYTES]
+    return _TYPE_BOX + (8 + _FREE_BYTES).to_bytes(4, "big") + b"free" + filling
+
+
+def _part(content: bytes, wanted: str) -> Response:
+    """Return a whole file, or the part of it that a Range header asks for."""
+    headers = {"Accept-Ranges": "bytes"}
+    match = _RANGE.fullmatch(wanted)
+    if match is None:
+        return Response(content, media_type="video/mp4", headers=headers)
+    first, last = int(match[1]), min(int(match[2] or len(content)), len(content) - 1)
+    if first > last:
+        headers["Content-Range"] = f"bytes */{len(content)}"
+        return Response(status_code=416, headers=headers)
+    headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+    return Response(content[first : last + 1], 206, media_type="video/mp4", headers=headers)
