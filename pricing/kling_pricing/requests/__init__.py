@@ -1,5 +1,7 @@
 """Each provider's own request body: validated as the provider documents it, read as a Clip.
 
+The way back is here too: a clip and what it is made from, written as the provider's own body.
+
 A body is refused with every problem at once, each with its JSON path, before anything is sent.
 Only the module of the provider that is asked for is imported.
 """
@@ -9,16 +11,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
-from kling_pricing.book import PriceBook
-from kling_pricing.clip import Clip
+from kling_pricing.book import Options, PriceBook
+from kling_pricing.clip import CLIP_FIELDS, Clip, option_in_words
 from kling_pricing.errors import NoPriceError, Problem, RequestError
+from kling_pricing.library import bundled_book
 from kling_pricing.quote import Quote, quote
+from kling_pricing.requests.checks import refuse_if_any
+from kling_pricing.requests.writing import Element, Inputs, Shot
 
 Body = dict[str, Any]
 """A request body as JSON gives it."""
@@ -27,15 +32,24 @@ DEEPEST: Final = 32
 """How many objects and lists may stand inside each other; no documented body comes near."""
 
 
-class _Reader(Protocol):
+class _Dialect(Protocol):
     def read(self, body: Body, action: str | None) -> tuple[Clip, tuple[str, ...]]: ...
+    def write_body(self, clip: Clip, inputs: Inputs, by_id: Options) -> Body: ...
 
 
-_READERS: Final[Mapping[str, str]] = {
+_DIALECTS: Final[Mapping[str, str]] = {
     "crun": "kling_pricing.requests.crun",
     "evolink": "kling_pricing.requests.evolink",
     "runapi": "kling_pricing.requests.runapi",
     "uniall": "kling_pricing.requests.uniall",
+}
+
+
+_FOLLOWS_FROM: Final[Mapping[str, str]] = {
+    "frames": "image_url and last_image_url",
+    "video_input": "video_url and source_task_id",
+    "elements": "elements",
+    "voice": "nothing that the provider documents",
 }
 
 
@@ -63,16 +77,94 @@ def read_request(provider: str, body: object, *, action: str | None = None) -> R
     `action` is needed only where the provider writes it into the address and the body does not
     tell. Raises RequestError with every problem, NoPriceError for a model that nothing is known of.
     """
-    module = _READERS.get(provider)
-    if module is None:
-        raise NoPriceError(f"request bodies of provider {provider}", known=sorted(_READERS))
+    dialect = _dialect(provider)
     if _is_too_deep(body):
         raise _too_deep()
     if not isinstance(body, dict):
         raise RequestError([Problem("$", body, "a JSON object")])
-    reader = cast("_Reader", import_module(module))
-    clip, assumptions = reader.read(body, action)
+    clip, assumptions = dialect.read(body, action)
     return Request(clip, _own_copy(body), assumptions)
+
+
+def write_request(
+    clip: Clip,
+    *,
+    prompt: str | None = None,
+    negative_prompt: str | None = None,
+    aspect_ratio: str | None = None,
+    cfg_scale: float | None = None,
+    image_url: str | None = None,
+    last_image_url: str | None = None,
+    reference_image_urls: Sequence[str] | None = None,
+    video_url: str | None = None,
+    audio_url: str | None = None,
+    source_task_id: str | None = None,
+    shots: Sequence[Shot] | None = None,
+    elements: Sequence[Element] | None = None,
+    callback_url: str | None = None,
+    book: PriceBook | None = None,
+) -> Request:
+    """Write a clip, and what it is made from, as the body that its provider documents.
+
+    The request is the one that `read_request` gives back for its `body` and `clip.action`, its clip
+    filled with what the provider takes where nobody said. `book` is asked what a model's id alone
+    decides; without it the bundled one is. `input_seconds` is kept though no body says it: the
+    video itself does. RequestError names everything that the provider has no words for.
+    """
+    inputs = Inputs(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        aspect_ratio=aspect_ratio,
+        cfg_scale=cfg_scale,
+        image_url=image_url,
+        last_image_url=last_image_url,
+        reference_image_urls=reference_image_urls,
+        video_url=video_url,
+        audio_url=audio_url,
+        source_task_id=source_task_id,
+        shots=shots,
+        elements=elements,
+        callback_url=callback_url,
+    )
+    dialect = _dialect(clip.provider)
+    by_id = _decided_by_id(clip, book or bundled_book(clip.provider))
+    body = dialect.write_body(clip, inputs, by_id)
+    request = read_request(clip.provider, body, action=clip.action)
+    refuse_if_any(_unsaid(clip, request.clip, by_id))
+    return replace(request, clip=request.clip.with_options(_said(clip)))
+
+
+def _dialect(provider: str) -> _Dialect:
+    module = _DIALECTS.get(provider)
+    if module is None:
+        raise NoPriceError(f"request bodies of provider {provider}", known=sorted(_DIALECTS))
+    return cast("_Dialect", import_module(module))
+
+
+def _said(clip: Clip) -> dict[str, Any]:
+    values = {name: getattr(clip, name) for name in CLIP_FIELDS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _decided_by_id(clip: Clip, book: PriceBook) -> Options:
+    """Return the options that a model's id decides; RequestError where the clip says otherwise."""
+    offers = book.offers.get((clip.model, clip.action), ())
+    decided = {name: value for offer in offers for name, value in offer.fixed.items()}
+    refuse_if_any(
+        Problem(name, said, f"{option_in_words(name, value)}, as {clip.model} always makes it")
+        for name, value in decided.items()
+        if (said := getattr(clip, name)) not in {None, value}
+    )
+    return decided
+
+
+def _unsaid(clip: Clip, written: Clip, by_id: Options) -> Iterator[Problem]:
+    """Tell what a clip says and its written body does not."""
+    for name, value in _said(clip).items():
+        said = getattr(written, name)
+        if said != value and name not in by_id and name != "input_seconds":
+            why = _FOLLOWS_FROM.get(name, "the model")
+            yield Problem(name, value, f"{option_in_words(name, said)}: it follows from {why}")
 
 
 def parse_body(text: str) -> Body:

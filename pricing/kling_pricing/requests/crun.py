@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kling_pricing.book import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, NoPriceError, Problem
 from kling_pricing.requests.addresses import web_address
@@ -38,10 +39,22 @@ from kling_pricing.requests.checks import (
     sum_problems,
     whole,
 )
+from kling_pricing.requests.writing import (
+    Inputs,
+    Place,
+    Places,
+    action_problems,
+    as_it_is,
+    elements_as,
+    listed,
+    shots_as,
+    write,
+)
 
 _MODEL: Final = "kling/v3"
 _NO_DEFAULT: Final = " (no default is documented)"
 _RESOLUTIONS: Final = {"std": "720p", "pro": "1080p"}
+_MODES: Final = {resolution: mode for mode, resolution in _RESOLUTIONS.items()}
 _SWITCH: Final = one_of("enabled", "disabled")
 
 _SHOT: Final = Table({"prompt": TEXT, "duration": whole(1, 15)}, frozenset({"prompt", "duration"}))
@@ -71,6 +84,19 @@ _TASK: Final = Table(
     frozenset({"model", "input"}),
 )
 
+_PLACES: Final[Places] = {
+    **as_it_is("callback_url"),
+    **as_it_is("prompt", "aspect_ratio", inside="input."),
+    "seconds": (Place("input.duration"),),
+    "resolution": (Place("input.mode", words=_MODES),),
+    "sound": (Place("input.audio"),),
+    "multi_shot": (Place("input.multi_shots"),),
+    "image_url": (Place("input.img_urls", shape=listed, joins=True),),
+    "last_image_url": (Place("input.img_urls", shape=listed, joins=True),),
+    "shots": (Place("input.multi_prompt", shape=shots_as("duration")),),
+    "elements": (Place("input.element_list", shape=elements_as("element_image_urls")),),
+}
+
 
 def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
     """Read the body of a task; images make it an image_to_video clip."""
@@ -79,6 +105,17 @@ def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...
         raise NoPriceError(f"crun {model}", known=[_MODEL])
     refuse_if_any([*_TASK.problems("", body), *_between_fields(part(body, "input"))])
     return reread(_clip(body["input"]), action), ()
+
+
+def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
+    """Write the body of a task; without shots of its own, Crun chooses them."""
+    refuse_if_any(action_problems(clip, inputs))
+    body = write(clip, inputs, _PLACES, _TASK, by_id)
+    asked = body.setdefault("input", {})
+    asked["multi_shots"] = clip.multi_shot
+    if clip.multi_shot:
+        asked["shot_type"] = "intelligence" if inputs.shots is None else "customize"
+    return body
 
 
 def _clip(asked: Body) -> Clip:

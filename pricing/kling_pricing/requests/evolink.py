@@ -12,12 +12,13 @@ Source: https://evolink.ai/zh/kling-3 and https://docs.evolink.ai/en/api-manual/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kling_pricing.book import Options
 from kling_pricing.clip import Clip
-from kling_pricing.errors import MISSING, NoPriceError, Problem
+from kling_pricing.errors import MISSING, NoPriceError, Problem, RequestError
 from kling_pricing.requests.addresses import web_address
 from kling_pricing.requests.checks import (
     ADDRESS,
@@ -42,6 +43,15 @@ from kling_pricing.requests.checks import (
     sum_problems,
     text,
     whole,
+)
+from kling_pricing.requests.writing import (
+    Inputs,
+    Place,
+    Places,
+    Shot,
+    as_it_is,
+    listed,
+    write,
 )
 
 _DEFAULTS: Final[Mapping[str, object]] = {"duration": 5, "quality": "720p", "sound": "off"}
@@ -167,14 +177,53 @@ _MODELS: Final[Mapping[str, _Model]] = {
 }
 
 
+def _written_shots(shots: Sequence[Shot]) -> list[dict[str, Any]]:
+    return [
+        {"index": index, "prompt": shot.prompt, "duration": str(shot.seconds)}
+        for index, shot in enumerate(shots, start=1)
+    ]
+
+
+_PLACES: Final[Places] = {
+    **as_it_is("prompt", "negative_prompt", "aspect_ratio", "callback_url"),
+    "seconds": (Place("duration"),),
+    "resolution": (Place("quality"),),
+    "sound": (Place("sound", words={True: "on", False: "off"}),),
+    "multi_shot": (Place("model_params.multi_shot"),),
+    "orientation": (Place("model_params.character_orientation"),),
+    "image_url": (Place("image_start"), Place("image_urls", shape=listed)),
+    "last_image_url": (Place("image_end"),),
+    "reference_image_urls": (Place("image_urls", shape=listed),),
+    "video_url": (Place("video_url"), Place("video_urls", shape=listed)),
+    "shots": (Place("model_params.multi_prompt", shape=_written_shots),),
+}
+
+
 def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
     """Read the body of a generation; the model's id says the action."""
     name = known_model(body, "kling-v3-text-to-video")
+    model = _documented(name)
+    refuse_if_any([*model.table.problems("", body), *_between_fields(model, body)])
+    return reread(_clip(name, model, body), action), tuple(_assumptions(name, model, body))
+
+
+def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
+    """Write the body of a generation; without shots of its own, EvoLink chooses them."""
+    model = _documented(clip.model)
+    if clip.action != model.action:
+        raise RequestError([Problem("action", clip.action, model.action)])
+    body = write(clip, inputs, _PLACES, model.table, by_id)
+    if clip.multi_shot:
+        shot_type = "intelligence" if inputs.shots is None else "customize"
+        body["model_params"]["shot_type"] = shot_type
+    return body
+
+
+def _documented(name: str) -> _Model:
     model = _MODELS.get(name)
     if model is None:
         raise NoPriceError(f"evolink {name}", known=list(_MODELS))
-    refuse_if_any([*model.table.problems("", body), *_between_fields(model, body)])
-    return reread(_clip(name, model, body), action), tuple(_assumptions(name, model, body))
+    return model
 
 
 def _clip(name: str, model: _Model, body: Body) -> Clip:

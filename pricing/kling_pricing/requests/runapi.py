@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kling_pricing.book import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, NoPriceError, Problem
 from kling_pricing.requests.checks import (
@@ -26,12 +27,23 @@ from kling_pricing.requests.checks import (
     sum_problems,
 )
 from kling_pricing.requests.runapi_contract import actions_of, known, table_of
+from kling_pricing.requests.writing import (
+    Inputs,
+    Place,
+    Places,
+    as_it_is,
+    elements_as,
+    listed,
+    shots_as,
+    write,
+)
 
 _SILENT_BY_DEFAULT: Final = (
     "enable_sound is not given: RunAPI documents sound as something that you turn on, "
     "so the clip is priced without"
 )
 _RESOLUTION_OF_MODE: Final = {"std": "720p", "pro": "1080p"}
+_MODE_OF_RESOLUTION: Final = {resolution: mode for mode, resolution in _RESOLUTION_OF_MODE.items()}
 
 # Which of its actions a model is asked for, where it has several: any of these fields tells.
 _TELLING: Final = {
@@ -41,16 +53,43 @@ _TELLING: Final = {
     "image_to_video": ("first_frame_image_url",),
 }
 
+_PLACES: Final[Places] = {
+    **as_it_is("prompt", "negative_prompt", "aspect_ratio", "cfg_scale"),
+    **as_it_is("source_task_id", "callback_url"),
+    "seconds": (Place("duration_seconds"),),
+    "resolution": (Place("output_resolution"), Place("mode", words=_MODE_OF_RESOLUTION)),
+    "sound": (Place("enable_sound"),),
+    "multi_shot": (Place("multi_shots"),),
+    "orientation": (Place("character_orientation"),),
+    "image_url": (Place("first_frame_image_url"), Place("source_image_url")),
+    "last_image_url": (Place("last_frame_image_url"),),
+    "reference_image_urls": (Place("reference_image_urls", shape=listed),),
+    "video_url": (Place("reference_video_url"), Place("source_video_url")),
+    "audio_url": (Place("source_audio_url"),),
+    "shots": (Place("multi_prompt", shape=shots_as("duration_seconds")),),
+    "elements": (Place("kling_elements", shape=elements_as("element_input_urls")),),
+}
+
 
 def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
     """Read a body for one of RunAPI's actions, the one that its fields tell unless it is named."""
     model = known_model(body, "kling-3.0")
     action = action or _action_of(model, body)
+    table = _documented(action, model)
+    refuse_if_any([*table.problems("", body), *_between_fields(action, model, body)])
+    return _clip(action, model, body, table), _assumptions(body, table)
+
+
+def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
+    """Write the body of a clip, to be posted to the address of its action."""
+    return write(clip, inputs, _PLACES, _documented(clip.action, clip.model), by_id)
+
+
+def _documented(action: str, model: str) -> Table:
     table = table_of(action, model)
     if table is None:
         raise NoPriceError(f"runapi {model} {action}", known=known())
-    refuse_if_any([*table.problems("", body), *_between_fields(action, model, body)])
-    return _clip(action, model, body, table), _assumptions(body, table)
+    return table
 
 
 def _action_of(model: str, body: Body) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from kling_pricing.book import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, NoPriceError, Problem
 from kling_pricing.requests.addresses import web_address
@@ -33,6 +34,14 @@ from kling_pricing.requests.checks import (
     refuse_if_any,
     reread,
     whole,
+)
+from kling_pricing.requests.writing import (
+    Inputs,
+    Place,
+    Places,
+    action_problems,
+    as_it_is,
+    write,
 )
 
 _MODELS: Final = {
@@ -67,6 +76,17 @@ _GENERATION: Final = Table(
 )
 
 
+# Shots and elements have no place: which fields they have is not documented. Resolution and sound
+# have none either: the model's id says them.
+_PLACES: Final[Places] = {
+    **as_it_is("prompt", "aspect_ratio"),
+    **as_it_is("negative_prompt", "cfg_scale", inside="extra_body."),
+    "seconds": (Place("duration"),),
+    "image_url": (Place("image"),),
+    "last_image_url": (Place("last_image"),),
+}
+
+
 def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
     """Read the body of a generation; an image makes it an image_to_video clip."""
     model = known_model(body, "kling-v3-std-silent")
@@ -74,6 +94,12 @@ def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...
         raise NoPriceError(f"uniall {model}", known=list(_MODELS))
     refuse_if_any([*_GENERATION.problems("", body), *_between_fields(body)])
     return reread(_clip(model, body), action), ()
+
+
+def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
+    """Write the body of a generation; the model's id says resolution and sound."""
+    refuse_if_any(action_problems(clip, inputs))
+    return write(clip, inputs, _PLACES, _GENERATION, by_id)
 
 
 def _clip(model: str, body: Body) -> Clip:
