@@ -9,37 +9,42 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from kling_ledger.errors import (
     ConfigError,
     JobInDoubtError,
     JobRefusedError,
+    NoAnswerError,
     PollError,
     ProviderError,
     StateError,
 )
-from kling_ledger.ledger import Job, Ledger, Reservation, State, utc_now
+from kling_ledger.ledger import Asked, Job, Ledger, Reservation, State, utc_now
+from kling_ledger.ledger.reservations import quoted_job
 from kling_ledger.providers.base import Provider, Submission, TaskState, TaskStatus
+from kling_pricing.library import Library
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 from kling_pricing.requests import Request, read_request
 
-_LONGEST_CALL_S: Final = 120.0
-
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for a job, in seconds: `longest_s` is a job's longest life."""
+    """How long to wait for a job, in seconds: `longest_s` is a job's longest life.
+
+    `sender_s` is how long whoever is sending a job is left to it: longer than one call may take.
+    """
 
     poll_every_s: float = 2.0
     longest_s: float = 900.0
     failing_polls: int = 5
     """After so many polls in a row without an answer the waiting ends; the job goes on."""
+    sender_s: float = 120.0
 
 
 def _silent(_: object) -> None:
@@ -50,15 +55,20 @@ def _silent(_: object) -> None:
 class Meter:
     """Runs jobs at one provider against one wallet. Safe to share between threads.
 
-    `on_change` is told of each new state of a reservation, `on_trouble` of each call that the
-    provider refused or did not answer. What they raise is not the job's concern and is dropped.
+    Where a provider tells beforehand, for nothing, what a job will cost, it is asked unless
+    `asks_estimate` is off. `on_change` is told of each new state of a reservation, `on_trouble` of
+    each call that the provider refused or did not answer. What they raise is not the job's concern
+    and is dropped.
     """
 
     ledger: Ledger
     provider: Provider
     wallet: str
     project: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     ceiling: Money | None = None
+    asks_estimate: bool = True
+    library: Library = field(default_factory=Library)
     patience: Patience = field(default_factory=Patience)
     on_change: Callable[[Reservation], None] = _silent
     on_trouble: Callable[[ProviderError], None] = _silent
@@ -77,7 +87,14 @@ class Meter:
         return self.carry_on(self.reserve(body, action=action, key=key), body)
 
     def carry_on(self, reservation: Reservation, body: dict[str, Any]) -> Reservation:
-        """Bring an open reservation to its end: submit it if that is to do, then follow it."""
+        """Bring an open reservation to its end: submit it if that is to do, then follow it.
+
+        Where a submission cannot be repeated, whoever is sending it is waited for: its verdict may
+        be the only one.
+        """
+        if reservation.state is State.SUBMITTING and not self.provider.repeats_safely:
+            self._wait_for_the_sender(reservation.id)
+            reservation = self.ledger.reservation(reservation.id)
         if reservation.is_open and reservation.task_id is None:
             try:
                 self.submit(reservation, body)
@@ -90,18 +107,26 @@ class Meter:
     def reserve(
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
     ) -> Reservation:
-        """Quote a request and set its cost aside."""
+        """Set aside what a request will cost: by the book or by a live estimate, if higher."""
+        return self._told(self.ledger.reserve_many([self.asked(body, action=action, key=key)])[0])
+
+    def asked(
+        self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
+    ) -> Asked:
+        """Quote a request; return the reservation that is to be asked for."""
         request = read_request(self.provider.name, body, action=action)
-        quoted = request.quote(at=self.clock())
-        reservation = self.ledger.reserve(
+        self.provider.check(body)
+        quoted = request.quote(at=self.clock(), book=self.library.book(self.provider.name))
+        estimate = self._estimate(request, quoted) if self.asks_estimate else None
+        return Asked(
             self.wallet,
-            quoted.amount,
-            job=_job(request, quoted, self.provider.address),
+            quoted.amount if estimate is None else max(quoted.amount, estimate),
+            job=job_of(request, quoted, address=self.provider.address, estimate=estimate),
             project=self.project,
+            labels=self.labels,
             key=key,
             ceiling=self.ceiling,
         )
-        return self._told(reservation)
 
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation, which is `submitting` on disk before the call.
@@ -121,31 +146,15 @@ class Meter:
 
     def follow(self, reservation_id: str) -> Reservation:
         """Ask for a job until it ends, nobody answers, or its longest life is over."""
-        reservation = self.ledger.reservation(reservation_id)
-        give_up_at = time.monotonic() + self.patience.longest_s
-        unanswered = 0
-        while reservation.is_open and reservation.task_id is not None:
-            self._check_address(reservation)
-            pause_s = self.patience.poll_every_s
-            try:
-                status = self.provider.poll(_action(reservation), reservation.task_id)
-            except PollError as error:
-                self._tell(self.on_trouble, error)
-                unanswered += 1
-                if error.is_final or unanswered >= self.patience.failing_polls:
-                    return reservation
-            else:
-                unanswered = 0
-                reservation = self.observe(reservation, status)
-                if status.state is TaskState.UNKNOWN or not reservation.is_open:
-                    return reservation
-                pause_s = max(pause_s, status.retry_after_s or 0)
-            left_s = give_up_at - time.monotonic()
-            if left_s <= 0:
-                problem = f"no verdict within {self.patience.longest_s:g} s"
-                return self._in_doubt(reservation, problem)
-            self.sleep(min(pause_s, left_s))
-        return reservation
+        watch = Watch(self, self.ledger.reservation(reservation_id))
+        while (pause_s := watch.ask()) is not None:
+            self.sleep(pause_s)
+        return watch.reservation
+
+    def poll(self, reservation: Reservation) -> TaskStatus:
+        """Ask once how the task of a reservation stands. Raises PollError, ConfigError."""
+        self._check_address(reservation)
+        return self.provider.poll(_action(reservation), reservation.task_id or "")
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
         """Settle a reservation by what the provider says of its task; running changes nothing."""
@@ -155,6 +164,17 @@ class Meter:
             # Another process has seen the end of the job first.
             return self.ledger.reservation(reservation.id)
         return settled if settled.state is reservation.state else self._told(settled)
+
+    def _estimate(self, request: Request, quoted: Quote) -> Money | None:
+        """Ask the provider what a request would cost; without an answer the book alone decides."""
+        if not self.provider.facts.estimates:
+            return None
+        try:
+            estimate = self.provider.estimate(request.clip.action, request.body).amount
+        except NoAnswerError as error:
+            self._tell(self.on_trouble, error)
+            return None
+        return estimate if estimate.unit == quoted.amount.unit else None
 
     def _begin(self, known: Reservation) -> Reservation:
         """Claim the sending of a job; whoever repeats one takes the verdict away from its sender.
@@ -202,9 +222,11 @@ class Meter:
 
     def _wait_for_the_sender(self, reservation_id: str) -> None:
         """Wait while another caller sends the job, for as long as one call may take."""
-        give_up_at = time.monotonic() + min(self.patience.longest_s, _LONGEST_CALL_S)
-        while self.ledger.reservation(reservation_id).state is State.SUBMITTING:
-            if time.monotonic() >= give_up_at:
+        longest_s = min(self.patience.longest_s, self.patience.sender_s)
+        give_up_at = time.monotonic() + longest_s
+        while (found := self.ledger.reservation(reservation_id)).state is State.SUBMITTING:
+            age_s = (self.clock() - found.updated_at).total_seconds()
+            if age_s >= longest_s or time.monotonic() >= give_up_at:
                 return
             self.sleep(self.patience.poll_every_s)
 
@@ -229,10 +251,12 @@ class Meter:
             status.cost or reservation.amount,
             settled_by="provider" if status.cost else "quote",
             videos=status.videos,
+            videos_expire_at=status.videos_expire_at,
             problem=status.problem,
         )
 
-    def _in_doubt(self, reservation: Reservation, problem: str) -> Reservation:
+    def give_up(self, reservation: Reservation, problem: str) -> Reservation:
+        """Put an open job in doubt: nobody knows yet what became of it. Its credits stay."""
         try:
             return self._told(self.ledger.mark_in_doubt(reservation.id, problem))
         except StateError:
@@ -251,6 +275,10 @@ class Meter:
         self._tell(self.on_change, reservation)
         return reservation
 
+    def tell_trouble(self, error: ProviderError) -> None:
+        """Tell whoever listens that the provider refused or did not answer."""
+        self._tell(self.on_trouble, error)
+
     @staticmethod
     def _tell(listener: Callable[[Any], None], news: object) -> None:
         # A listener that fails, such as a closed terminal, must not stop a job half-way.
@@ -258,23 +286,79 @@ class Meter:
             listener(news)
 
 
+class Watch:
+    """One job that is asked for until it ends; `reservation` is how it stands.
+
+    `error` is why the last time brought no answer, None if it did.
+    """
+
+    def __init__(self, meter: Meter, reservation: Reservation) -> None:
+        self.reservation = reservation
+        self.error: PollError | None = None
+        self._meter = meter
+        self._unanswered = 0
+        self._give_up_at = time.monotonic() + meter.patience.longest_s
+
+    def ask(self) -> float | None:
+        """Ask once; return in how many seconds to ask again, None where asking is over."""
+        if not self.reservation.is_open or self.reservation.task_id is None:
+            return None
+        patience = self._meter.patience
+        pause_s = patience.poll_every_s
+        try:
+            status = self._meter.poll(self.reservation)
+        except PollError as error:
+            self._meter.tell_trouble(error)
+            self.error = error
+            self._unanswered += 1
+            if error.is_final or self._unanswered >= patience.failing_polls:
+                return None
+            asked_s = error.retry_after_s
+        else:
+            self.error = None
+            self._unanswered = 0
+            self.reservation = self._meter.observe(self.reservation, status)
+            if status.state is TaskState.UNKNOWN or not self.reservation.is_open:
+                return None
+            asked_s = status.retry_after_s
+        return self._until_next(max(pause_s, asked_s or 0))
+
+    def _until_next(self, pause_s: float) -> float | None:
+        left_s = self._give_up_at - time.monotonic()
+        if left_s > 0:
+            return min(pause_s, left_s)
+        problem = f"no verdict within {self._meter.patience.longest_s:g} s"
+        self.reservation = self._meter.give_up(self.reservation, problem)
+        return None
+
+
 def _action(reservation: Reservation) -> str:
     return reservation.job.action or "text_to_video"
 
 
-def _job(request: Request, quoted: Quote, address: str) -> Job:
-    clip = request.clip
-    return Job(
-        provider=clip.provider,
-        model=clip.model,
-        action=clip.action,
-        seconds=None if clip.seconds is None else str(clip.seconds),
-        billed_seconds=None if quoted.billed_seconds is None else int(quoted.billed_seconds),
-        resolution=clip.resolution,
-        sound=clip.sound,
-        usd=quoted.usd,
-        quote=json.dumps({**quoted.as_dict(), "assumptions": list(request.assumptions)}),
+def job_of(
+    request: Request,
+    quoted: Quote,
+    *,
+    address: str | None = None,
+    estimate: Money | None = None,
+) -> Job:
+    """Return what a reservation keeps of a request, its quote and the provider's own estimate."""
+    told = {**quoted.as_dict(), "assumptions": list(request.assumptions)}
+    if estimate is not None:
+        told["live_estimate"] = str(estimate)
+    return replace(
+        quoted_job(quoted),
+        usd=_worth(quoted, estimate),
+        quote=json.dumps(told),
         request=json.dumps(request.body, ensure_ascii=False),
         payload_hash=request.payload_hash,
         address=address,
     )
+
+
+def _worth(quoted: Quote, estimate: Money | None) -> Money | None:
+    """Return what is set aside in US dollars, at the rate of the quote; None if none is known."""
+    if estimate is None or estimate <= quoted.amount:
+        return quoted.usd
+    return quoted.in_usd(estimate.amount)

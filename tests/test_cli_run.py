@@ -344,16 +344,16 @@ def test_two_processes_never_spend_one_clips_credits_twice(
 
 
 def test_the_spend_report_adds_up_to_what_was_committed(spent: Cli) -> None:
-    rows = spent.json("report", "spend")
+    rows = spent.json("report", "spend")["tables"]["spend"]["rows"]
     counted = [(row["project"], row["clips"], row["failed"]) for row in rows]
     assert counted == [("a", 1, 1), ("b", 1, 0)]
-    assert sum(Decimal(row["committed"]) for row in rows) == Decimal("0.775")
+    assert sum(Decimal(row["spent"]) for row in rows) == Decimal("0.775")
     assert spent.wallet()["spent"] == "0.775"
 
 
 def test_the_spend_report_says_the_same_in_csv_and_as_a_table(spent: Cli) -> None:
     said = spent("report", "spend", "--format", "csv")
-    assert [row["committed"] for row in csv.DictReader(io.StringIO(said.out))] == ["0.675", "0.1"]
+    assert [row["spent"] for row in csv.DictReader(io.StringIO(said.out))] == ["0.675", "0.1"]
     assert "0.675" in spent("report", "spend").out
 
 

@@ -26,6 +26,7 @@ from tests.loopback import HANG_UP, answering
 
 OPENED: list[RunApi] = []
 QUICK = Patience(poll_every_s=0.05, longest_s=5, failing_polls=2)
+SETTINGS: dict[str, Any] = {"wallet": "team", "patience": QUICK, "asks_estimate": False}
 
 
 def body(prompt: str = "a lake", **more: Any) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def _close_what_was_opened() -> Iterator[None]:
 def meter(ledger: Ledger, url: str, **more: Any) -> Meter:
     provider = RunApi(connect("sandbox-key", base_url=url).client, sleep=lambda _: None)
     OPENED.append(provider)
-    return Meter(ledger, provider, **{"wallet": "team", "patience": QUICK, **more})
+    return Meter(ledger, provider, **{**SETTINGS, **more})
 
 
 def assert_untouched(ledger: Ledger) -> None:

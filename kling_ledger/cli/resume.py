@@ -1,41 +1,116 @@
-"""`kling-ledger resume`: ask again for a job that was left open."""
+"""`kling-ledger resume`: finish what a crash, a time-out or a lost reply left open."""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.output import database_option, format_option
-from kling_ledger.cli.run import make_meter, provider_options, report
+from kling_ledger.cli import EXIT_IN_DOUBT
+from kling_ledger.cli.connections import PROVIDERS, Connection, connection_options, say_recovered
+from kling_ledger.cli.output import database_option, format_option, print_many, say
+from kling_ledger.cli.run import report
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger import Reservation
+    from kling_ledger.recovery import Recovered, Recovery
+
+_COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 
 
 @click.command()
-@click.argument("id_", metavar="ID")
-@provider_options
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--provider", type=click.Choice(PROVIDERS), help="Only jobs at this provider.")
+@click.option("--wait/--no-wait", default=True, help="Follow jobs to their end, or ask once.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave alone what changed so lately that another process may be at it.",
+)
+@connection_options
 @database_option
 @format_option
-def resume(id_: str, db: str | None, form: str, **options: Any) -> int:
-    """Follow an open reservation to its end.
+def resume(
+    id_: str | None,
+    provider: str | None,
+    wait: bool,  # noqa: FBT001 - the option is a flag
+    grace: float,
+    db: str | None,
+    form: str,
+    connection: Connection,
+) -> int:
+    """Finish every open reservation, or the one that is named.
 
-    One that was never sent is rolled back. A job whose submission got no answer is sent again
-    under the same key, which the provider answers with the task that it already started, if any.
+    One that was never sent is rolled back. One that was taken is asked for. A submission without
+    an answer is sent again where the provider knows repeated keys (RunAPI); elsewhere it stays in
+    doubt, and what a person should look at is printed.
     """
-    import json
+    from kling_ledger.ledger import Ledger
+    from kling_ledger.recovery import Recovery
 
-    from kling_ledger.ledger import Ledger, State
+    with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
+        recovery = Recovery(
+            ledger,
+            meters,
+            now=datetime.now(UTC),
+            grace_s=0 if id_ else grace,
+            waits=wait,
+        )
+        if id_ is not None:
+            return _resume_one(recovery, ledger.reservation(id_), form)
+        left_open = [
+            one for one in ledger.open_reservations() if provider in {None, one.job.provider}
+        ]
+        if connection.api_key and len({one.job.provider for one in left_open}) > 1:
+            # Each provider would be sent the key of another one.
+            raise click.UsageError("--api-key is of one provider: say which with --provider")
+        return _resume_all(recovery, left_open, form)
 
-    with Ledger(db, create=False) as ledger:
-        reservation = ledger.reservation(id_)
-        if reservation.state is State.RESERVED:
-            reservation = ledger.roll_back(id_, "it was never sent")
-        elif reservation.is_open:
-            # A job is asked for where it was submitted, be it a sandbox.
-            options["base_url"] = options["base_url"] or reservation.job.address
-            meter = make_meter(ledger, reservation.wallet, **options)
-            body = json.loads(reservation.job.request or "{}")
-            try:
-                reservation = meter.carry_on(reservation, body)
-            except KeyboardInterrupt:
-                reservation = ledger.reservation(id_)
-    return report(reservation, form)
+
+def _resume_one(recovery: Recovery, reservation: Reservation, form: str) -> int:
+    from kling_ledger.errors import ProviderError
+
+    try:
+        recovered = recovery.finish(reservation)
+    except KeyboardInterrupt:
+        return report(recovery.ledger.reservation(reservation.id), form)
+    if recovered.error is not None and not isinstance(recovered.error, ProviderError):
+        raise recovered.error
+    if recovered.error is not None or recovered.to_do is not None:
+        say_recovered(recovered)
+    return report(recovered.reservation, form)
+
+
+def _resume_all(recovery: Recovery, left_open: list[Reservation], form: str) -> int:
+    finished: list[Recovered] = []
+    is_stopped = False
+    with closing(recovery.run(left_open)) as telling:
+        try:
+            for recovered in telling:
+                finished.append(recovered)
+                if form == "table":
+                    say_recovered(recovered)
+        except KeyboardInterrupt:
+            is_stopped = True
+            say("stopped: what is still open stays as it is")
+    rows = [_row(one) for one in finished]
+    print_many(rows, _COLUMNS, form, empty="nothing is open", optional=("problem", "to_do"))
+    is_open = is_stopped or any(one.reservation.is_open for one in finished)
+    return EXIT_IN_DOUBT if is_open else 0
+
+
+def _row(recovered: Recovered) -> dict[str, Any]:
+    reservation = recovered.reservation
+    return {
+        "id": reservation.id,
+        "state": str(reservation.state),
+        "provider": reservation.job.provider,
+        "did": recovered.did,
+        "to_do": recovered.to_do,
+        "problem": recovered.problem,
+    }

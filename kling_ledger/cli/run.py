@@ -2,131 +2,169 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED
-from kling_ledger.cli.inputs import read_text
-from kling_ledger.cli.output import Command, database_option, format_option, print_one, say
-from kling_ledger.cli.reservation import reservation_dict
-from kling_pricing.money import Money
+from kling_ledger.cli.books import book_option
+from kling_ledger.cli.clip_options import Seconds, clip_fields
+from kling_ledger.cli.connections import (
+    PROVIDERS,
+    Connection,
+    ceiling_of,
+    connection_options,
+    recover_first,
+)
+from kling_ledger.cli.inputs import read_labels, read_text
+from kling_ledger.cli.output import database_option, format_option, print_one, say
+from kling_ledger.cli.reservation import label_option, reservation_dict
+from kling_pricing.clip import RESOLUTIONS
 
 if TYPE_CHECKING:
-    from kling_ledger.errors import ProviderError
-    from kling_ledger.ledger import Ledger, Reservation
-    from kling_ledger.meter import Meter
-
-
-def provider_options(command: Command) -> Command:
-    """Add the options that say how to reach a provider and how long to wait for it."""
-    for option in (
-        click.option(
-            "--poll-every",
-            type=click.FloatRange(0.05),
-            default=2.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="How often to ask for the job.",
-        ),
-        click.option(
-            "--timeout",
-            type=click.FloatRange(0.1),
-            default=900.0,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long a job may take before it is in doubt; its credits stay reserved.",
-        ),
-        click.option("--api-key", help="The provider's key. [env: RUNAPI_API_KEY, preferred]"),
-        click.option("--base-url", metavar="URL", help="Where the provider is, for a sandbox."),
-    ):
-        command = option(command)
-    return command
+    from kling_ledger.ledger import Reservation
+    from kling_pricing.library import Library
 
 
 @click.command()
-@click.option(
-    "--provider", type=click.Choice(["runapi"]), required=True, help="Who makes the clip."
-)
+@click.option("--provider", type=click.Choice(PROVIDERS), required=True, help="Who makes the clip.")
 @click.option(
     "--request",
     "request_file",
     type=click.File("rb"),
-    required=True,
     help="The provider's own JSON body; - for stdin.",
 )
 @click.option("--action", help="What the request asks for, where the body does not say.")
+@click.option("--model", help="Instead of --request: the model that makes the clip.")
+@click.option("--prompt", help="Instead of --request: what the clip shows.")
+@click.option("--image-url", help="Instead of --request: the first frame.")
+@click.option("--seconds", type=Seconds(), help="Instead of --request: the length of the clip.")
+@click.option(
+    "--resolution",
+    type=click.Choice(RESOLUTIONS),
+    help="Instead of --request: the size of the picture.",
+)
+@click.option("--sound/--no-sound", default=None, help="Instead of --request: with sound or not.")
 @click.option("--wallet", required=True, help="Who pays.")
 @click.option("--project", help="What it is for, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
 @click.option(
     "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
 )
-@provider_options
+@label_option
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long another process with the same --key is left to its sending.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Download the clips to this folder.",
+)
+@book_option
+@connection_options
 @database_option
 @format_option
 def run(
-    request_file: Any,
+    provider: str,
+    request_file: BinaryIO | None,
     action: str | None,
     wallet: str,
     project: str | None,
     max_cost: str | None,
     key: str | None,
+    labels: tuple[str, ...],
+    grace: float,
+    out: Path | None,
+    library: Library,
     db: str | None,
     form: str,
-    provider: str,  # noqa: ARG001 - the only one so far
-    **options: Any,
+    connection: Connection,
+    **clip: Any,
 ) -> int:
-    """Run one request, within what its wallet holds, and print its reservation.
+    """Run one request, if its wallet and budgets admit it, and print its reservation.
 
     \b
     kling-ledger run --provider runapi --request body.json --wallet team --project film/teaser
+    kling-ledger run --provider crun --model kling/v3 --prompt "a lake" --seconds 5 \\
+        --resolution 720p --no-sound --wallet credits --out clips
     """
     from kling_ledger.ledger import Ledger
-    from kling_pricing.requests import parse_body
 
-    body = parse_body(read_text(request_file))
+    body, action = _body(provider, request_file, action, clip)
     with Ledger(db, create=False) as ledger:
-        unit = ledger.wallet(wallet).unit
-        ceiling = None if max_cost is None else Money.parse(max_cost, default_unit=unit)
-        meter = make_meter(ledger, wallet, project=project, ceiling=ceiling, **options)
-        reservation = meter.reserve(body, action=action, key=key)
+        meter = connection.meter(
+            ledger,
+            provider,
+            wallet,
+            project=project,
+            labels=read_labels(labels),
+            ceiling=ceiling_of(ledger, wallet, max_cost),
+            library=library,
+        )
+        meter = replace(meter, patience=replace(meter.patience, sender_s=grace))
         try:
-            ended = meter.carry_on(reservation, body)
-        except KeyboardInterrupt:
-            ended = ledger.reservation(reservation.id)
-    return report(ended, form)
+            recover_first(ledger, meter)
+            reservation = meter.reserve(body, action=action, key=key)
+            try:
+                ended = meter.carry_on(reservation, body)
+            except KeyboardInterrupt:
+                ended = ledger.reservation(reservation.id)
+        finally:
+            meter.provider.close()
+    code = report(ended, form)
+    save_clips(ended, out)
+    return code
 
 
-def make_meter(
-    ledger: Ledger,
-    wallet: str,
-    *,
-    project: str | None = None,
-    ceiling: Money | None = None,
-    api_key: str | None,
-    base_url: str | None,
-    poll_every: float,
-    timeout: float,
-) -> Meter:
-    """Return a meter for a provider; the key goes to the provider's client and nowhere else."""
-    from kling_ledger import config
-    from kling_ledger.meter import Meter, Patience
-    from kling_ledger.providers import runapi
+def _body(
+    provider: str, request_file: BinaryIO | None, action: str | None, clip: dict[str, Any]
+) -> tuple[dict[str, Any], str | None]:
+    """Return the provider's own body, as it is given or as a clip is written."""
+    from kling_pricing.clip import Clip
+    from kling_pricing.requests import parse_body, write_request
 
-    key = config.api_key(runapi.KEY_VARIABLE, api_key)
-    url = config.base_url(base_url, default=runapi.DEFAULT_BASE_URL)
-    timeout_s = max(1, min(runapi.CALL_TIMEOUT_S, int(timeout)))
-    return Meter(
-        ledger,
-        runapi.connect(key, base_url=url, timeout_s=timeout_s),
-        wallet=wallet,
-        project=project,
-        ceiling=ceiling,
-        patience=Patience(poll_every_s=poll_every, longest_s=timeout),
-        on_change=_say_state,
-        on_trouble=_say_trouble,
-    )
+    given = {name: value for name, value in clip_fields(clip).items() if value is not None}
+    if request_file is not None:
+        if given:
+            raise click.UsageError(
+                f"the body of --request says it already: leave out {_first(given)}"
+            )
+        return parse_body(read_text(request_file)), action
+    for needed in ("model", "prompt"):
+        if needed not in given:
+            raise click.UsageError(f"give a --request, or a --{needed} among others for a clip")
+    inputs = {name: given.pop(name) for name in ("prompt", "image_url") if name in given}
+    asked: dict[str, Any] = {"action": action} if action else {}
+    request = write_request(Clip(provider, **given, **asked), **inputs)
+    return request.body, request.clip.action
+
+
+def _first(given: dict[str, Any]) -> str:
+    return "--" + next(iter(given)).replace("_", "-")
+
+
+def save_clips(ended: Reservation, folder: Path | None) -> None:
+    """Download a job's clips where a folder is named; whatever fails there fails no job."""
+    from kling_ledger.downloads import download
+    from kling_ledger.errors import DownloadError
+
+    if folder is None or not ended.videos:
+        return
+    try:
+        for path in download(ended.videos, folder, name=ended.id, expire_at=ended.videos_expire_at):
+            say(f"saved {path}")
+    except DownloadError as error:
+        say(f"note: {error}")
+        if error.hint:
+            say(f"hint: {error.hint}")
 
 
 def report(ended: Reservation, form: str) -> int:
@@ -142,13 +180,3 @@ def report(ended: Reservation, form: str) -> int:
         return EXIT_JOB_FAILED
     say(f"the credits stay reserved until there is a verdict: kling-ledger resume {ended.id}")
     return EXIT_IN_DOUBT
-
-
-def _say_trouble(error: ProviderError) -> None:
-    say(f"note: {error}")
-
-
-def _say_state(reservation: Reservation) -> None:
-    problem = f" ({reservation.problem})" if reservation.problem else ""
-    amount = reservation.committed or reservation.amount
-    say(f"{reservation.state} {amount}{problem}")

@@ -1,0 +1,180 @@
+"""How commands reach providers: the options that say so, and the meters that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kling_ledger.cli.output import Command, say
+
+if TYPE_CHECKING:
+    from kling_ledger.errors import ProviderError
+    from kling_ledger.ledger import Ledger, Reservation
+    from kling_ledger.meter import Meter
+    from kling_ledger.recovery import Meters, Recovered
+    from kling_pricing.money import Money
+
+PROVIDERS: Final = ("runapi", "crun", "evolink", "uniall")
+"""Whose jobs can be run."""
+
+_LOOKED_AT: Final = 50
+"""How many open reservations every start looks at, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach providers and how long to wait for them, in seconds."""
+
+    api_key: str | None = None
+    base_url: str | None = None
+    poll_every_s: float = 2.0
+    timeout_s: float = 900.0
+    asks_estimate: bool = True
+
+    def meter(self, ledger: Ledger, provider: str, wallet: str, **more: Any) -> Meter:
+        """Return a meter; the key goes to the provider's client and nowhere else."""
+        from kling_ledger.meter import Meter, Patience
+        from kling_ledger.providers import registry
+
+        call_timeout_s = max(1.0, min(registry.CALL_TIMEOUT_S, self.timeout_s))
+        given: dict[str, Any] = {"on_change": say_state, "on_trouble": say_trouble, **more}
+        return Meter(
+            ledger,
+            registry.connect(
+                provider,
+                api_key=self.api_key,
+                base_url=self.base_url,
+                timeout_s=call_timeout_s,
+            ),
+            wallet=wallet,
+            patience=Patience(poll_every_s=self.poll_every_s, longest_s=self.timeout_s),
+            asks_estimate=self.asks_estimate,
+            **given,
+        )
+
+    def address_of(self, provider: str) -> str:
+        """Return where a provider is reached."""
+        from kling_ledger import config
+        from kling_ledger.providers.http import checked_address
+        from kling_ledger.providers.registry import provider_facts
+
+        default = provider_facts(provider).base_url
+        return checked_address(config.base_url(self.base_url, default=default))
+
+    @contextmanager
+    def meters(self, ledger: Ledger) -> Iterator[Meters]:
+        """Give meters for reservations that exist: each job is asked for where it was submitted."""
+        from kling_ledger.recovery import Meters
+
+        def connect(provider: str, address: str | None) -> Meter:
+            there = replace(self, base_url=self.base_url or address)
+            return there.meter(ledger, provider, "", on_change=silent)
+
+        meters = Meters(connect)
+        try:
+            yield meters
+        finally:
+            meters.close()
+
+
+def silent(_: object) -> None:
+    """Tell nobody."""
+
+
+def connection_options(command: Command) -> Command:
+    """Add the options that say how to reach a provider; they reach the command as `connection`."""
+
+    @wraps(command)
+    def decorated(*args: Any, **given: Any) -> Any:
+        names = ("api_key", "base_url", "poll_every_s", "timeout_s")
+        connection = Connection(**{name: given.pop(name) for name in names})
+        return command(*args, connection=connection, **given)
+
+    wrapped: Any = decorated
+    for option in (
+        click.option(
+            "--poll-every",
+            "poll_every_s",
+            type=click.FloatRange(0.05),
+            default=2.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How often to ask for the job.",
+        ),
+        click.option(
+            "--timeout",
+            "timeout_s",
+            type=click.FloatRange(0.1),
+            default=900.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long a job may take before it is in doubt; its credits stay reserved.",
+        ),
+        click.option(
+            "--api-key",
+            help="The provider's key. "
+            "[env, preferred: RUNAPI_API_KEY, CRUN_API_KEY, EVOLINK_API_KEY, UNIALL_API_KEY]",
+        ),
+        click.option("--base-url", metavar="URL", help="Where the provider is, for a sandbox."),
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def recover_first(ledger: Ledger, meter: Meter) -> None:
+    """Look once at what earlier runs left open at the same place, before starting anything new."""
+    from kling_ledger.recovery import Recovery
+
+    # A sandbox has all providers at one address.
+    place = (meter.provider.name, meter.provider.address)
+    left_open = [
+        one for one in ledger.open_reservations() if (one.job.provider, one.job.address) == place
+    ]
+    if not left_open:
+        return
+    quiet = _quiet(meter)
+    recovery = Recovery(ledger, lambda _: quiet, now=meter.clock())
+    for recovered in recovery.run(left_open[:_LOOKED_AT]):
+        if recovered.reservation.is_open and recovered.to_do is None:
+            continue
+        say_recovered(recovered)
+
+
+def _quiet(meter: Meter) -> Meter:
+    return replace(meter, on_change=silent, on_trouble=silent)
+
+
+def say_recovered(recovered: Recovered) -> None:
+    """Tell what became of a reservation that was left open, and what is left to do."""
+    say(f"left open: {recovered.reservation.id} {recovered.did}")
+    for line in (recovered.problem, recovered.to_do):
+        if line:
+            say(f"  {line}")
+
+
+def say_trouble(error: ProviderError) -> None:
+    """Tell of a call that the provider refused or did not answer."""
+    say(f"note: {error}")
+
+
+def say_state(reservation: Reservation) -> None:
+    """Tell where a reservation stands now."""
+    from kling_ledger.cli.reservation import say_warnings
+
+    problem = f" ({reservation.problem})" if reservation.problem else ""
+    amount = reservation.committed or reservation.amount
+    say(f"{reservation.state} {amount}{problem}")
+    say_warnings(reservation)
+
+
+def ceiling_of(ledger: Ledger, wallet: str, max_cost: str | None) -> Money | None:
+    """Read the most that a job may cost, in the wallet's unit unless it names one."""
+    from kling_pricing.money import Money
+
+    unit = ledger.wallet(wallet).unit
+    return None if max_cost is None else Money.parse(max_cost, default_unit=unit)
