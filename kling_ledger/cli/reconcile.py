@@ -1,0 +1,317 @@
+"""`kling-ledger reconcile`: our journal beside a provider's own record, and what would mend it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kling_ledger.cli import EXIT_DIFFERENCES
+from kling_ledger.cli.clip_options import Instant
+from kling_ledger.cli.connections import PROVIDERS, Connection, connection_options
+from kling_ledger.cli.output import database_option, format_option, print_many, say
+from kling_pricing.money import plain_or_none
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger import Change, Ledger, Reservation
+    from kling_ledger.providers.base import Provider
+    from kling_ledger.reconcile import Line, Record
+    from kling_ledger.recovery import Meters
+    from kling_pricing.money import Money
+
+_COLUMNS = (
+    "verdict",
+    "reservation",
+    "task",
+    "state",
+    "ours",
+    "theirs",
+    "unit",
+    "problem",
+    "proposal",
+)
+
+
+@click.command()
+@click.option(
+    "--provider", type=click.Choice(PROVIDERS), required=True, help="Whose record to compare with."
+)
+@click.option(
+    "--statement",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The provider's bill, CSV or JSON; without it every task is asked for.",
+)
+@click.option(
+    "--columns",
+    metavar="OURS=THEIRS,...",
+    help="What the statement calls task_id, amount, unit, state, created_at, model.",
+)
+@click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive).")
+@click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive).")
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="The statement has every charge of jobs from --from to --to: what is missing there was"
+    " never charged.",
+)
+@click.option(
+    "--lag-hours",
+    type=click.FloatRange(0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="How long a charge may take to turn up: jobs that young at the end are not missed.",
+)
+@click.option(
+    "--balance/--no-balance",
+    "asks_balance",
+    default=True,
+    show_default=True,
+    help="Compare how the account's balance moved; no, where others spend from it too.",
+)
+@click.option(
+    "--topped-up",
+    metavar="AMOUNT",
+    help="What was paid into the account since its balance was last compared.",
+)
+@click.option("--apply", "applies", is_flag=True, help="Make the proposed corrections.")
+@click.option("--all", "shows_all", is_flag=True, help="Show what agrees too.")
+@connection_options
+@database_option
+@format_option
+def reconcile(
+    provider: str,
+    lag_hours: float,
+    topped_up: str | None,
+    db: str | None,
+    form: str,
+    connection: Connection,
+    *,
+    asks_balance: bool,
+    applies: bool,
+    shows_all: bool,
+    **bill: Any,
+) -> int:
+    """Compare the ledger with a provider's record; exit 6 while differences stand.
+
+    \b
+    kling-ledger reconcile --provider runapi
+    kling-ledger reconcile --provider crun --statement bill.csv --apply
+    kling-ledger reconcile --provider crun --statement november.csv --complete \\
+        --from 2026-11-01 --to 2026-12-01 --apply
+    """
+    from kling_ledger import reconcile as reconciling
+    from kling_ledger.ledger import Ledger
+    from kling_ledger.providers.registry import provider_facts
+
+    source = _Source(provider, connection, **bill)
+    source.check()
+    paid_in = None if topped_up is None else _amount(topped_up, provider_facts(provider).unit)
+    now = datetime.now(UTC)
+    with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
+
+        def compared() -> tuple[Record, list[Line]]:
+            record, ours = source.read(ledger, meters)
+            return record, reconciling.compare(record, ours, now=now, lag_s=lag_hours * 3600)
+
+        record, lines = compared()
+        if applies:
+            _apply(ledger, lines)
+            record, lines = compared()
+        ledger.keep_records(reconciling.records_of(record, lines))
+        if asks_balance:
+            # Last, because what the record has mended may be all that the balance missed.
+            keeps = not any(line.stands for line in lines)
+            about = _balance_lines(ledger, connection, provider, paid_in, keeps=keeps)
+            if applies and any(line.proposal for line in about):
+                _apply(ledger, about)
+                about = _balance_lines(ledger, connection, provider, paid_in, keeps=keeps)
+            lines += about
+    return _report(lines, form, shows_all=shows_all)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the provider's record is read: in a statement, or else task by task."""
+
+    provider: str
+    connection: Connection
+    statement: Path | None
+    columns: str | None
+    since: datetime | None
+    until: datetime | None
+    complete: bool
+
+    def check(self) -> None:
+        """Raise UsageError where the options do not fit together."""
+        if self.statement is None and (self.complete or self.columns):
+            raise click.UsageError("--complete and --columns are about a --statement")
+        if self.complete and (self.since is None or self.until is None):
+            # What is missing is given back: that must not happen to the jobs of another month.
+            raise click.UsageError("--complete for which time? Say it with --from and --to")
+
+    def read(self, ledger: Ledger, meters: Meters) -> tuple[Record, list[Reservation]]:
+        """Return the provider's record, and our reservations of the same time."""
+        from kling_ledger.reconcile import ask_tasks, with_theirs
+
+        ours = ledger.reservations_at(self.provider, since=self.since, until=self.until)
+        if self.statement is None:
+            billed = ledger.billed_at(self.provider)
+            return ask_tasks(self.provider, ours, meters, billed=billed), ours
+        record = self._bill(self.statement)
+        return record, with_theirs(
+            record, ours, lambda task_id: ledger.reservation_of_task(self.provider, task_id)
+        )
+
+    def _bill(self, statement: Path) -> Record:
+        from kling_ledger.providers.registry import provider_facts
+        from kling_ledger.reconcile import Record
+        from kling_ledger.statements import read_mapping, read_statement
+
+        unit = provider_facts(self.provider).unit
+        charges = read_statement(statement, unit=unit, mapping=read_mapping(self.columns))
+        return Record(
+            self.provider,
+            statement.name,
+            tuple(charges),
+            covers_all=self.complete,
+            since=self.since,
+            until=self.until,
+            address=self.connection.address_of(self.provider),
+        )
+
+
+def _amount(written: str, unit: str) -> Money:
+    from kling_pricing.errors import AmountError
+    from kling_pricing.money import Money
+
+    amount = Money.parse(written, default_unit=unit)
+    if amount.unit != unit:
+        raise AmountError("unit", got=amount.unit, allowed=unit)
+    return amount
+
+
+def _apply(ledger: Ledger, lines: Iterable[Line]) -> None:
+    from kling_ledger import reconcile as reconciling
+
+    for line, error in reconciling.apply(ledger, lines):
+        what = line.reservation.id if line.reservation else ""
+        say(f"{what}: {_proposed(line.proposal)}" if error is None else f"{what}: error: {error}")
+
+
+def _balance_lines(
+    ledger: Ledger, connection: Connection, provider: str, topped_up: Money | None, *, keeps: bool
+) -> list[Line]:
+    """Ask what the account holds; return where it moved away from what our journal says.
+
+    With `keeps`, a balance that agrees is what the next one is compared with: not while our journal
+    is still to be corrected, because the account knows that already.
+    """
+    from kling_ledger.errors import ConfigError, NoAnswerError
+    from kling_ledger.providers.registry import provider_facts
+
+    if not provider_facts(provider).tells_balance:
+        return []
+    try:
+        reached = connection.meter(ledger, provider, "").provider
+    except ConfigError as error:
+        say(f"note: the balance was not asked for: {error}")
+        return []
+    try:
+        return _balance_line(ledger, reached, topped_up, keeps=keeps)
+    except NoAnswerError as error:
+        say(f"note: {error}")
+        return []
+    finally:
+        reached.close()
+
+
+def _balance_line(
+    ledger: Ledger, reached: Provider, topped_up: Money | None, *, keeps: bool
+) -> list[Line]:
+    """Compare with the last balance that agreed; keep this one if it does too.
+
+    While jobs are open an account may hold credits for them, and what has moved since it was asked
+    is not in its answer: then its balance says nothing.
+    """
+    from kling_ledger.reconcile import compare_balance
+
+    there = _jobs_there(ledger, reached)
+    available = reached.balance().available
+    before = ledger.last_balance(reached.name, reached.address)
+    charged = None if before is None else ledger.charged_since(before)
+    if any(one.is_open for one in there) or _jobs_there(ledger, reached) != there:
+        say("note: jobs are open, so what the account holds was not compared")
+        return []
+    line = None
+    if before is not None and charged is not None and before.available.unit == available.unit:
+        line = compare_balance(before, available, charged, there, topped_up=topped_up)
+    if line is None and keeps:
+        ledger.keep_balance(reached.name, reached.address, available)
+    return [] if line is None else [line]
+
+
+def _jobs_there(ledger: Ledger, reached: Provider) -> list[Reservation]:
+    ours = ledger.reservations_at(reached.name)
+    return [one for one in ours if one.job.address == reached.address]
+
+
+def _report(lines: list[Line], form: str, *, shows_all: bool) -> int:
+    from kling_ledger.reconcile import Verdict
+
+    counts = Counter(str(line.verdict) for line in lines)
+    told = [line for line in lines if shows_all or line.verdict is not Verdict.MATCHED]
+    print_many(
+        [_row(line) for line in told],
+        _COLUMNS,
+        form,
+        empty="no differences",
+        optional=("state", "task"),
+    )
+    say(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no jobs")
+    return EXIT_DIFFERENCES if any(line.stands for line in lines) else 0
+
+
+def _row(line: Line) -> dict[str, Any]:
+    ours, charge = line.reservation, line.charge
+    return {
+        "verdict": str(line.verdict),
+        "reservation": None if ours is None else ours.id,
+        "task": charge.task_id if charge else ours.task_id if ours else None,
+        "state": _states(ours, line),
+        "ours": plain_or_none(line.ours),
+        "theirs": plain_or_none(line.theirs),
+        "unit": _unit(line),
+        "problem": line.problem,
+        "proposal": _proposed(line.proposal) or None,
+    }
+
+
+def _unit(line: Line) -> str:
+    amount = line.reservation.amount if line.reservation else line.theirs
+    return "" if amount is None else amount.unit
+
+
+def _states(ours: Reservation | None, line: Line) -> str:
+    theirs = line.charge.state if line.charge else None
+    return " / ".join(str(state) for state in (ours.state if ours else None, theirs) if state)
+
+
+def _proposed(changes: Iterable[Change]) -> str:
+    """Write what is proposed: `submitted as T, commit 0.675 USD`."""
+    return ", ".join(_one(change) for change in changes)
+
+
+def _one(change: Change) -> str:
+    if change.is_correction:
+        return f"correct to {change.amount}"
+    if change.task_id is not None:
+        return f"submitted as {change.task_id}"
+    words = {"committed": "commit", "rolled_back": "roll back"}
+    word = words.get(str(change.to_state), str(change.to_state))
+    return word if change.amount is None else f"{word} {change.amount}"
