@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FUNDS: Final = "2 USD"
 _WALLET: Final = "studio"
+_SPENT: Final = ("project", "unit", "clips", "failed", "seconds", "spent", "per_clip")
 _COLUMNS: Final = ("project", "clip", "quoted", "committed", "state", "why")
 
 
@@ -87,12 +88,14 @@ def _run(
 
 
 def _close(ledger: Ledger) -> int:
+    from kling_ledger.cli.report import plain_rows
     from kling_reports import frames
-    from kling_reports.render.rows import columns, rows
+    from kling_reports.groups import read_groups
     from kling_reports.spend import spend
 
-    table = spend(frames.reservations(ledger.database), ["project"])
-    print_table(rows(table), columns(table), title="What was spent: kling-ledger report spend")
+    table = spend(frames.spending(ledger.database, by=["project"]), read_groups(["project"]))
+    rows = plain_rows(table, "UTC")
+    print_table(rows, _SPENT, title="What was spent: kling-ledger report spend")
     wallet = ledger.wallet(_WALLET)
     click.echo(f"wallet {wallet.name}: funded {wallet.funded}, spent {wallet.spent},")
     click.echo(f"reserved {wallet.reserved}, available {wallet.available}\n")

@@ -2,31 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pandas as pd
 
-_PERIODS: Final = {"day": "%Y-%m-%d", "month": "%Y-%m"}
+from kling_ledger.ledger.database import Database
+from kling_reports import frames, groups
+from kling_reports.division import divided
+from kling_reports.groups import Group
+from kling_reports.query import Query
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+
+_COUNTS: Final = (
+    Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
+    Column(
+        "accepted", "accepted", "integer", "of these, not refunded whole or rejected", adds_up=True
+    ),
+    Column("failed", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
+    Column("open", "open", "integer", "jobs whose credits are still set aside", adds_up=True),
+    Column("seconds", "seconds", "seconds", "billed for the charged clips", adds_up=True),
+)
+_AMOUNTS: Final = (
+    Column("spent_micro", "spent", "money", "committed less refunded", adds_up=True),
+    Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
+)
+_RATES: Final = (
+    Column("per_clip_micro", "per clip", "money", "spent for each charged clip, rounded"),
+    Column("per_second_micro", "per second", "money", "spent for each billed second, rounded"),
+    Column("per_accepted_micro", "per accepted", "money", "spent for each accepted clip, rounded"),
+)
+_DIVISORS: Final[Mapping[str, str]] = {
+    "per_clip_micro": "clips",
+    "per_second_micro": "seconds",
+    "per_accepted_micro": "accepted",
+}
+_GIVES_WAY: Final = (
+    "accepted",
+    "per_accepted_micro",
+    "per_second_micro",
+    "per_clip_micro",
+    "seconds",
+    "open",
+    "failed",
+)
+_NOTES: Final = (
+    "A clip counts when its credits were reserved, with all that it has cost since.",
+    "Accepted: charged, and neither refunded whole nor labelled accepted=no.",
+)
 
 
-def spend(reservations: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Add reservations up by some of kling_reports.GROUPS and, always, by unit: units never mix.
-
-    Columns: the groups, `unit`; `clips` committed, `failed`, `open`; `seconds` billed for the
-    committed clips; `committed_micro`, `reserved_micro` still set aside; both in millionths.
-    """
-    frame = reservations.assign(
-        **{name: reservations["created_at"].dt.strftime(form) for name, form in _PERIODS.items()}
+def report(database: Database, query: Query) -> Report:
+    """Answer what was spent, by the query's groups."""
+    frame = frames.spending(
+        database,
+        by=groups.sources(query.by, query.filters),
+        bucket=groups.finest(query.by),
+        zone=query.zone,
+        span=query.span,
+        currency=query.currency,
     )
-    committed = frame["state"] == "committed"
-    counted = frame.assign(
-        clips=committed.astype("int64"),
-        failed=(~committed & ~frame["is_open"]).astype("int64"),
-        open=frame["is_open"].astype("int64"),
-        seconds=frame["billed_seconds"].where(committed, 0).fillna(0).astype("int64"),
-        reserved_micro=frame["reserved_micro"].where(frame["is_open"], 0),
+    frame = query.filtered(frame)
+    return query.answer(
+        "spend",
+        "Spend",
+        question="Who spent what, on what?",
+        tables=[spend(frame, query.by)],
+        notes=(*_NOTES, *_unconverted(frame, query.currency)),
     )
-    figures = ["clips", "failed", "open", "seconds", "committed_micro", "reserved_micro"]
-    groups = [*by, "unit"]
-    return counted.groupby(groups, dropna=False, sort=True, as_index=False)[figures].sum()
+
+
+def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
+    """Add what frames.spending gives up by some groups and, always, by unit: units never mix."""
+    frame = spending
+    named = {group.word: group.values(frame) for group in by}
+    counted = pd.DataFrame({**named, **_figures(frame)})
+    words = [*named, UNIT]
+    columns = (
+        *(group.column for group in by),
+        Column(UNIT, "unit", "text", "what the amounts of the row count"),
+        *_COUNTS,
+        *_AMOUNTS,
+        *_RATES,
+    )
+    added = counted.groupby(words, dropna=False, sort=True, as_index=False).sum()
+    totals = counted.drop(columns=list(named)).groupby(UNIT, sort=True, as_index=False).sum()
+    return Table(
+        name="spend",
+        title="Spend",
+        columns=columns,
+        frame=typed(_with_rates(added), columns),
+        totals=typed(_with_rates(totals).reindex(columns=[one.name for one in columns]), columns),
+        empty="nothing was reserved",
+        gives_way=_GIVES_WAY,
+        picture=_picture(by),
+    )
+
+
+def _figures(frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
+    """Return what is added up; the seconds of charged clips also where they are not known."""
+    outcome, jobs = frame["outcome"], frame["jobs"]
+    charged = outcome.isin(["accepted", "rejected"])
+    return {
+        UNIT: frame[UNIT],
+        "clips": jobs.where(charged, 0),
+        "accepted": jobs.where(outcome == "accepted", 0),
+        "failed": jobs.where(outcome == "failed", 0),
+        "open": jobs.where(outcome == "open", 0),
+        "seconds": frame["seconds"].where(charged, 0).fillna(0),
+        "unknown_seconds": (charged & frame["seconds"].isna()).astype("Int64"),
+        "spent_micro": frame["spent_micro"],
+        "reserved_micro": frame["held_micro"],
+    }
+
+
+def _with_rates(added: pd.DataFrame) -> pd.DataFrame:
+    """Add what a clip and a second cost; unknown where there is none, or not all are known."""
+    added["seconds"] = added["seconds"].where(added["unknown_seconds"] == 0)
+    for name, divisor in _DIVISORS.items():
+        added[name] = divided(added["spent_micro"], added[divisor])
+    return added
+
+
+def _unconverted(frame: pd.DataFrame, currency: str | None) -> tuple[str, ...]:
+    if currency is None:
+        return ("Units never mix: each has rows of its own.",)
+    left = int(frame.loc[frame[UNIT] != currency, "jobs"].sum())
+    at = f"Amounts are in {currency} at the rate that each reservation was made at."
+    if not left:
+        return (at,)
+    return (at, f"{left} jobs have no known rate: they stay in their own unit, in their own rows.")
+
+
+def _picture(by: Sequence[Group]) -> Picture | None:
+    times = [group.word for group in by if group.word in groups.PERIODS]
+    others = [group.word for group in by if group.word not in groups.PERIODS]
+    series = others[0] if others else None
+    if times:
+        return Picture("over_time", x=times[0], value="spent_micro", series=series)
+    if series is None:
+        return None
+    return Picture("bars", x=series, value="spent_micro", series=others[1] if others[1:] else None)

@@ -1,1 +1,5 @@
-"""Frames as people and programs read them."""
+"""A report as people and programs read it: one module for each form, none of which asks the ledger.
+
+`render(report) -> bytes` in each of them; the terminal's is `render(report, *, width, is_terminal)
+-> str`.
+"""

@@ -1,0 +1,172 @@
+"""`kling-ledger report focus|beancount|hledger|close-pack`: the ledger for other programs."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kling_ledger.cli.output import database_option, say
+from kling_ledger.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kling_reports.exports.focus import Version
+
+_MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
+_RATE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31})=([0-9]{1,12}(?:\.[0-9]{1,15})?)")
+
+
+class _Month(click.ParamType[str]):
+    """A month of the journal."""
+
+    name = "month"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the month; a usage error for anything else."""
+        if not _MONTH.fullmatch(str(value)):
+            self.fail(f"{value!r} is no month: write it as in 2026-10", param, ctx)
+        return str(value)
+
+
+_out: Final = click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it to a file. [default: standard output]",
+)
+_through: Final = click.option(
+    "--through", type=_Month(), metavar="MONTH", help="The last month that is in it."
+)
+_rates: Final = click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    metavar="UNIT=USD",
+    help="What one of a unit is worth where no job says it: evolink-credit=0.0139.",
+)
+
+
+@click.command()
+@click.option("--period", type=_Month(), metavar="MONTH", help="Only this month of the journal.")
+@click.option(
+    "--focus-version",
+    "version",
+    type=click.Choice(["1.2", "1.4"]),
+    default="1.2",
+    show_default=True,
+    help="The version of FOCUS.",
+)
+@_rates
+@_out
+@database_option
+def focus(
+    period: str | None,
+    *,
+    version: Version,
+    rates: tuple[str, ...],
+    out: Path | None,
+    db: str | None,
+) -> None:
+    """Every charge as a FOCUS file (CSV), with credits as a virtual currency.
+
+    What was paid in is a purchase, what a job was charged is usage, a refund is usage below zero.
+    """
+    from kling_ledger.ledger import Ledger
+    from kling_reports import frames
+    from kling_reports.exports import focus as form
+
+    with Ledger(db, create=False) as ledger:
+        journal = frames.journal(ledger.database, period=period)
+        worths = frames.worths(ledger.database, through=period)
+    _write(form.export(journal, worths, rates=_read_rates(rates), version=version), out)
+
+
+@click.command()
+@_through
+@_out
+@database_option
+def beancount(through: str | None, out: Path | None, db: str | None) -> None:
+    """The journal for beancount, with what each account holds at the end of each month."""
+    _export("beancount", through, out, db)
+
+
+@click.command()
+@_through
+@_out
+@database_option
+def hledger(through: str | None, out: Path | None, db: str | None) -> None:
+    """The journal for hledger, with what each account holds at the end of each month."""
+    _export("hledger", through, out, db)
+
+
+@click.command("close-pack")
+@click.argument("month", type=_Month())
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    required=True,
+    help="The folder to be made for it.",
+)
+@_rates
+@database_option
+def close_pack(month: str, *, out: Path, rates: tuple[str, ...], db: str | None) -> None:
+    """Everything that finance keeps of a MONTH that is closed hard, in a new folder.
+
+    \b
+    kling-ledger close 2026-10 --hard
+    kling-ledger report close-pack 2026-10 --out packs/2026-10
+
+    Statement, spend, variance, reconciliation, accruals, seal and FOCUS file, with the SHA-256 of
+    each in manifest.json. Made again it is the same to the byte, whenever and wherever.
+    """
+    from kling_ledger.ledger import Ledger
+    from kling_reports import close_pack as pack
+
+    with Ledger(db, create=False) as ledger:
+        names = pack.write(ledger.database, month, out, rates=_read_rates(rates))
+    say(f"{out} holds the close pack of {month}: {', '.join(sorted(names))}")
+
+
+EXPORTS: Final = (focus, beancount, hledger, close_pack)
+"""The commands that hand the ledger to other programs, in forms of their own."""
+
+
+def register(report: click.Group) -> None:
+    """Add these commands to `kling-ledger report`."""
+    for command in EXPORTS:
+        report.add_command(command)
+
+
+def _export(program: str, through: str | None, out: Path | None, db: str | None) -> None:
+    from importlib import import_module
+
+    from kling_ledger.ledger import Ledger
+    from kling_reports import frames
+
+    with Ledger(db, create=False) as ledger:
+        journal = frames.journal(ledger.database, through=through)
+    _write(import_module(f"kling_reports.exports.{program}").export(journal), out)
+
+
+def _write(content: bytes, out: Path | None) -> None:
+    if out is None:
+        click.echo(content, nl=False)
+        return
+    out.write_bytes(content)
+    say(f"wrote {out}")
+
+
+def _read_rates(written: tuple[str, ...]) -> Mapping[str, Decimal]:
+    rates: dict[str, Decimal] = {}
+    for one in written:
+        match = _RATE.fullmatch(one)
+        if match is None or not Decimal(match[2]):
+            raise ConfigError(f"{one!r} is no rate", hint="write it as --rate crun-credit=0.005")
+        rates[match[1]] = Decimal(match[2])
+    return rates

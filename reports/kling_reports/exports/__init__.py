@@ -1,0 +1,1 @@
+"""The ledger for other programs: FOCUS for finance, beancount and hledger for bookkeepers."""

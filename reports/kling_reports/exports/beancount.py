@@ -1,0 +1,95 @@
+"""beancount: the journal with every account opened and every month's end asserted.
+
+`bean-check FILE` works all of it out again. Source: https://beancount.github.io/docs/
+beancount_language_syntax.html, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final
+
+import pandas as pd
+
+from kling_reports.exports.postings import Entry, Month, accounts, months
+
+_LETTERS: Final = 3
+"""How many letters a currency has: `USD`. A unit of as many capital letters is written as it is."""
+
+_ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+"""The backslash comes first: the others bring backslashes of their own."""
+
+
+def export(journal: pd.DataFrame) -> bytes:
+    """Return a journal from its beginning (see frames.journal) for beancount; UTF-8.
+
+    The same journal gives the same bytes.
+    """
+    return "".join(f"{line}\n" for line in _lines(list(months(journal)))).encode()
+
+
+def commodity(unit: str) -> str:
+    """Return a unit as a commodity of beancount, which is written in capitals.
+
+    `USD` is `USD` and `crun-credit` is `CRUN-CREDIT`: three letters stand for capital ones,
+    anything else for small ones. A unit that is neither ends with a dot and the places of its
+    capitals, as bits in hexadecimal, the first letter's the lowest: `Credit` is `CREDIT.1`.
+    """
+    name = unit.upper()
+    if unit == _plain_unit(name) and len(name) > 1 and name[-1].isalnum():
+        return name
+    capitals = sum(1 << place for place, sign in enumerate(unit) if sign.isupper())
+    return f"{name}.{capitals:X}"
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that a commodity stands for: the other way round."""
+    base, dot, capitals = name.rpartition(".")
+    if not dot:
+        return _plain_unit(name)
+    upper = int(capitals, 16)
+    return "".join(sign if upper >> place & 1 else sign.lower() for place, sign in enumerate(base))
+
+
+def _plain_unit(name: str) -> str:
+    return name if len(name) == _LETTERS and name.isalpha() else name.lower()
+
+
+def _lines(all_months: list[Month]) -> Iterator[str]:
+    yield ";; The journal of a ledger. Units are written in capitals; see `unit` of each commodity."
+    units = sorted({entry.unit for month in all_months for entry in month.entries})
+    for unit in units:
+        yield f"{all_months[0].first_day} commodity {commodity(unit)}"
+        yield f"  unit: {_text(unit)}"
+    for name, day in accounts(all_months):
+        yield f"{day} open {name}"
+    for month in all_months:
+        for entry in month.entries:
+            yield from _entry(entry)
+        yield ""
+        for held in month.balances:
+            # Without a tolerance of its own, a balance may be off by one in its last place.
+            amount = f"{held.amount:f} ~ 0 {commodity(held.unit)}"
+            yield f"{month.day_after} balance {held.account} {amount}"
+
+
+def _entry(entry: Entry) -> Iterator[str]:
+    link = f" ^{entry.reservation_id}" if entry.reservation_id else ""
+    yield ""
+    yield f"{entry.day} * {_text(entry.title)}{link}"
+    for name, text in entry.notes:
+        yield f"  {name}: {_text(text)}"
+    yield f"  {entry.source} {_amount(-entry.amount, entry.unit)}"
+    yield f"  {entry.target} {_amount(entry.amount, entry.unit)}"
+
+
+def _amount(amount: Decimal, unit: str) -> str:
+    return f"{amount:f} {commodity(unit)}"
+
+
+def _text(text: str) -> str:
+    """Write text as a string of beancount in one line, with the few escapes that it knows."""
+    for sign, escaped in _ESCAPES.items():
+        text = text.replace(sign, escaped)
+    return f'"{text}"'

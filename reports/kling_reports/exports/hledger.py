@@ -1,0 +1,72 @@
+"""hledger: the journal with every account and unit declared and every month's end asserted.
+
+`hledger check --strict -f FILE` works all of it out again. Source: https://hledger.org/1.25/
+hledger.html#journal-format, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+
+import pandas as pd
+
+from kling_reports.exports.postings import Entry, Month, accounts, months, one_line
+
+
+def export(journal: pd.DataFrame) -> bytes:
+    """Return a journal from its beginning (see frames.journal) for hledger; ASCII.
+
+    The same journal gives the same bytes.
+    """
+    return "".join(f"{line}\n" for line in _lines(list(months(journal)))).encode()
+
+
+def commodity(unit: str) -> str:
+    """Return a unit as a commodity of hledger: between quotes it stays what it is."""
+    return unit if unit.isalpha() else f'"{unit}"'
+
+
+def _lines(all_months: list[Month]) -> Iterator[str]:
+    yield "; The journal of a ledger."
+    for unit in sorted({entry.unit for month in all_months for entry in month.entries}):
+        yield f"commodity 1.000000 {commodity(unit)}"
+    for name, _ in accounts(all_months):
+        yield f"account {name}"
+    for month in all_months:
+        for entry in month.entries:
+            yield from _entry(entry)
+        yield from _balances(month)
+
+
+def _entry(entry: Entry) -> Iterator[str]:
+    yield ""
+    yield f"{entry.day} * ({entry.id}) {_description(entry.title)}"
+    for name, text in entry.notes:
+        yield f"    ; {name}: {_text(text)}"
+    yield f"    {entry.source}  {_amount(-entry.amount, entry.unit)}"
+    yield f"    {entry.target}  {_amount(entry.amount, entry.unit)}"
+
+
+def _balances(month: Month) -> Iterator[str]:
+    """Assert what every account holds, by moving nothing after all else on the last day."""
+    yield ""
+    yield f"{month.day_after - timedelta(days=1)} * balances at the end of {month.name}"
+    for held in month.balances:
+        nothing, amount = _amount(Decimal(0), held.unit), _amount(held.amount, held.unit)
+        yield f"    {held.account}  {nothing} = {amount}"
+
+
+def _amount(amount: Decimal, unit: str) -> str:
+    return f"{amount:.6f} {commodity(unit)}"
+
+
+def _text(text: str) -> str:
+    """Write text as a JSON string without commas, at which hledger would end the value of a tag."""
+    return one_line(text).replace(",", "\\u002c")
+
+
+def _description(text: str) -> str:
+    """Write a title in one line; `;` would begin a comment, `|` would part it in two."""
+    return _text(text)[1:-1].replace(";", "\\u003b").replace("|", "\\u007c")

@@ -1,0 +1,62 @@
+"""Line: one transfer of the journal as every export reads it, with what its job never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from kling_reports.frames import LINE_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One transfer; see frames.LINE_KINDS. What is not known, or of no job, is None."""
+
+    id: str
+    created_at: datetime
+    period: str
+    corrects: str | None
+    kind: str
+    amount_micro: int
+    unit: str
+    wallet: str
+    reservation_id: str | None
+    project: str | None
+    provider: str | None
+    model: str | None
+    debit_account: str
+    credit_account: str
+    actor: str
+    reason: str | None
+    wallet_id: str
+    labels: str | None
+    action: str | None
+    resolution: str | None
+    sound: bool | None
+    billed_seconds: int | None
+    reserved_micro: int | None
+    usd_micro: int | None
+
+    @property
+    def provider_name(self) -> str:
+        """The provider that was paid or paid back, as the journal's account names it."""
+        for account in (self.credit_account, self.debit_account):
+            if account.startswith("provider/"):
+                return account.removeprefix("provider/")
+        return self.provider or "unnamed"
+
+
+def lines(journal: pd.DataFrame) -> Iterator[Line]:
+    """Return the transfers of a frame from frames.journal, in its order."""
+    columns = (journal[name].astype(object) for name in LINE_KINDS)
+    for values in zip(*columns, strict=True):
+        plain: dict[str, Any] = dict(zip(LINE_KINDS, map(_plain, values), strict=True))
+        yield Line(**plain)
+
+
+def _plain(value: Any) -> Any:
+    return None if pd.isna(value) else value

@@ -1,0 +1,130 @@
+"""What failed, what it would have cost, and what came back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.tables import State
+from kling_reports import frames
+from kling_reports.groups import Group
+from kling_reports.query import Query
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+
+_FIGURES: Final = (
+    Column("jobs", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
+    Column("quoted_micro", "would have cost", "money", "what was set aside for them", adds_up=True),
+    Column("charged_micro", "charged", "money", "what was charged in parts all the same", True),
+    Column("returned_micro", "came back", "money", "what of the amount set aside returned", True),
+)
+_JOBS: Final = (
+    Column("id", "reservation", "text"),
+    Column("updated_at", "ended at", "instant"),
+    Column("state", "state", "text"),
+    Column("quoted_micro", "would have cost", "money", adds_up=True),
+    Column("charged_micro", "charged", "money", adds_up=True),
+    Column("returned_micro", "came back", "money", adds_up=True),
+    Column(UNIT, "unit", "text"),
+    Column("wallet", "wallet", "text"),
+    Column("project", "project", "text"),
+    Column("provider", "provider", "text"),
+    Column("model", "model", "text"),
+    Column("task_id", "task", "text"),
+    Column("actor", "user", "text"),
+    Column("problem", "why", "text"),
+)
+_COLUMNS: Final = (
+    "id",
+    "created_at",
+    "updated_at",
+    "state",
+    "reserved_micro",
+    "committed_micro",
+    "refunded_micro",
+    UNIT,
+    "wallet",
+    "project",
+    "labels",
+    "provider",
+    "model",
+    "action",
+    "resolution",
+    "sound",
+    "task_id",
+    "actor",
+    "problem",
+)
+_AMOUNTS: Final = ("quoted_micro", "charged_micro", "returned_micro")
+_FAILED: Final = (str(State.ROLLED_BACK), str(State.EXPIRED))
+_GIVES_WAY: Final = ("task_id", "actor", "wallet", "model", "state", "project")
+
+
+def report(database: Database, query: Query) -> Report:
+    """Answer what failed, by the query's groups."""
+    ended = query.filtered(
+        frames.reservations(database, columns=_COLUMNS, span=query.span, states=_FAILED)
+    )
+    failed = _with_amounts(ended, query.zone)
+    return query.answer(
+        "failures",
+        "Failures",
+        question="What failed, what would it have cost, and what came back?",
+        tables=[failures(failed, query.by), _listed(failed)],
+        notes=[
+            "A failed job belongs to the time at which its credits were reserved.",
+            "would have cost = charged + came back.",
+        ],
+    )
+
+
+def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
+    """Add failed reservations up by some groups and, always, by unit."""
+    named = {group.word: group.values(failed) for group in by}
+    counted = pd.DataFrame(
+        {
+            **named,
+            UNIT: failed[UNIT],
+            "jobs": pd.Series(1, failed.index, "Int64"),
+            **{name: failed[name] for name in _AMOUNTS},
+        }
+    )
+    columns = (*(group.column for group in by), Column(UNIT, "unit", "text"), *_FIGURES)
+    rows = counted.groupby([*named, UNIT], dropna=False, sort=True, as_index=False).sum()
+    totals = counted.drop(columns=list(named)).groupby(UNIT, sort=True, as_index=False).sum()
+    words = [group.word for group in by]
+    return Table(
+        "failures",
+        "Failures",
+        columns,
+        typed(rows, columns),
+        totals=typed(totals.reindex(columns=[column.name for column in columns]), columns),
+        empty="nothing failed",
+        picture=Picture("bars", x=words[0], value="quoted_micro") if words else None,
+    )
+
+
+def _with_amounts(ended: pd.DataFrame, zone: str) -> pd.DataFrame:
+    charged = ended["committed_micro"].fillna(0) - ended["refunded_micro"]
+    return ended.assign(
+        day=frames.days_of(ended["created_at"], zone),
+        quoted_micro=ended["reserved_micro"],
+        charged_micro=charged,
+        returned_micro=ended["reserved_micro"] - charged,
+    )
+
+
+def _listed(failed: pd.DataFrame) -> Table:
+    totals = failed.groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)].sum()
+    names = [column.name for column in _JOBS]
+    return Table(
+        "jobs",
+        "Failed jobs",
+        _JOBS,
+        typed(failed, _JOBS),
+        totals=typed(totals.reindex(columns=names), _JOBS),
+        empty="nothing failed",
+        gives_way=_GIVES_WAY,
+    )

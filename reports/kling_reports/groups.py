@@ -1,0 +1,182 @@
+"""Groups: the words that a report is asked by, `--by` and `--where`, and the columns behind them.
+
+`project:1` is the first level of a project's path, `label:team` the value of the label `team`. A
+project that ends in `/` stands, in a filter, for itself and everything below it, as in a budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.ledger import labels
+from kling_reports.report import Column, Kind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PERIODS: Final = ("day", "week", "month")
+"""The groups of time, from fine to coarse. A week begins on Monday and is named by that day."""
+
+_PLAIN: Final[Mapping[str, tuple[str, Kind]]] = {
+    "day": ("day", "date"),
+    "week": ("day", "date"),
+    "month": ("day", "month"),
+    "project": ("project", "text"),
+    "wallet": ("wallet", "text"),
+    "provider": ("provider", "text"),
+    "model": ("model", "text"),
+    "action": ("action", "text"),
+    "resolution": ("resolution", "text"),
+    "sound": ("sound", "flag"),
+    "user": ("actor", "text"),
+    "state": ("state", "text"),
+    "settled_by": ("settled_by", "text"),
+}
+"""Each word that stands for itself, the column of the frame behind it, and its kind."""
+
+_FLAGS: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
+NOTHING: Final = "-"
+"""What stands in a filter for a value that was not given: `project=-`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One word that a report is grouped by: the column that it makes, and the one it is made from.
+
+    `level` is the depth of a project's path, `label` the name of a label, where the word has one.
+    """
+
+    word: str
+    source: str
+    kind: Kind
+    level: int | None = None
+    label: str | None = None
+
+    @property
+    def column(self) -> Column:
+        """The column of the answer."""
+        return Column(self.word, self.word.replace("_", " "), self.kind)
+
+    def values(self, frame: pd.DataFrame) -> pd.Series[Any]:
+        """Return the value of each row of a frame that has the source column."""
+        source = frame[self.source]
+        if self.word == "week":
+            return _dates(source, lambda days: days - _days(days.dt.day_of_week))
+        if self.word == "month":
+            return _dates(source, lambda days: days - _days(days.dt.day - 1))
+        if self.level is not None:
+            return _mapped(source, lambda path: "/".join(path.split("/")[: self.level]))
+        if self.label is not None:
+            name = self.label
+            return _mapped(source, lambda text: labels.from_text(text).get(name))
+        return source
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One condition: the group's value is one of these; None stands for no value."""
+
+    group: Group
+    values: tuple[str | None, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(f"{self.group.word}={value or NOTHING}" for value in self.values)
+
+    def keeps(self, frame: pd.DataFrame) -> pd.Series[Any]:
+        """Return, row by row, whether the condition holds."""
+        found = self.group.values(frame)
+        kept = found.isna() & (None in self.values)
+        for value in self.values:
+            if value is not None:
+                kept |= self._is(found, value).fillna(value=False).astype(bool)
+        return kept
+
+    def _is(self, found: pd.Series[Any], value: str) -> pd.Series[Any]:
+        if self.group.kind == "flag":
+            return found == _FLAGS[value]
+        if self.group.word == "project" and value.endswith("/"):
+            return (found == value.rstrip("/")) | found.str.startswith(value)
+        return found == value
+
+
+def read_group(word: str) -> Group:
+    """Read a word of `--by`; ConfigError, which lists the words, for anything else."""
+    name, colon, rest = word.partition(":")
+    if not colon and name in _PLAIN:
+        source, kind = _PLAIN[name]
+        return Group(word, source, kind)
+    if name == "project" and rest.isascii() and rest.isdigit() and 0 < int(rest) < 100:
+        return Group(word, "project", "text", level=int(rest))
+    if name == "label" and rest:
+        labels.check({rest: "any"})
+        return Group(word, "labels", "text", label=rest)
+    raise ConfigError(f"there is no group {word!r}", hint=f"use {words()}")
+
+
+def read_groups(given: Iterable[str]) -> tuple[Group, ...]:
+    """Read the words of `--by`, each once."""
+    return tuple(read_group(word) for word in dict.fromkeys(given))
+
+
+def read_filters(given: Iterable[str]) -> tuple[Filter, ...]:
+    """Read the conditions of `--where`: of one word any may hold, of several words all must."""
+    found: dict[str, list[str | None]] = {}
+    for written in given:
+        word, sign, value = written.partition("=")
+        group = read_group(word)
+        if not sign or not value or word in PERIODS:
+            raise ConfigError(
+                f"{written!r} is no condition",
+                hint="write provider=crun, project=film/ or label:team=ads; time is --from, --to",
+            )
+        if group.kind == "flag" and value not in {*_FLAGS, NOTHING}:
+            raise ConfigError(f"{written!r} is no condition", hint=f"write {word}=yes or {word}=no")
+        found.setdefault(word, []).append(None if value == NOTHING else value)
+    return tuple(Filter(read_group(word), tuple(values)) for word, values in found.items())
+
+
+def filtered(frame: pd.DataFrame, filters: Iterable[Filter]) -> pd.DataFrame:
+    """Return the rows for which every condition holds."""
+    for one in filters:
+        frame = frame[one.keeps(frame)]
+    return frame
+
+
+def sources(groups: Sequence[Group], filters: Sequence[Filter]) -> tuple[str, ...]:
+    """Return the columns that groups and filters look at, each once; without time."""
+    asked = (*groups, *(one.group for one in filters))
+    return tuple(dict.fromkeys(one.source for one in asked if one.source != "day"))
+
+
+def finest(groups: Sequence[Group]) -> str | None:
+    """Return the group of time from which all that are asked for follow, None without any."""
+    asked = [group.word for group in groups if group.word in PERIODS]
+    if not asked:
+        return None
+    return asked[0] if len(set(asked)) == 1 else "day"
+
+
+def words() -> str:
+    """Return every word, for a person."""
+    return f"{', '.join(_PLAIN)}, project:LEVEL or label:NAME"
+
+
+def _mapped(values: pd.Series[Any], make: Callable[[str], str | None]) -> pd.Series[Any]:
+    """Map each distinct text once."""
+    made = {text: make(text) for text in values.dropna().unique()}
+    return values.map(made).astype("string")
+
+
+def _dates(
+    values: pd.Series[Any], make: Callable[[pd.Series[Any]], pd.Series[Any]]
+) -> pd.Series[Any]:
+    return make(values).astype("datetime64[s]")
+
+
+def _days(count: pd.Series[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.to_timedelta(count, unit="D")

@@ -1,0 +1,153 @@
+"""Which credits are still set aside, for how long, and what to do about them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_reports import frames
+from kling_reports.query import Query
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+
+AGES: Final = (
+    ("0-1 h", 3_600),
+    ("1-24 h", 86_400),
+    ("1-7 d", 604_800),
+    ("over 7 d", None),
+)
+"""The ages that open credits are sorted into, and the seconds at which each ends; none includes
+its end."""
+
+_TO_DO: Final = {
+    State.RESERVED: "nothing was sent: run it, or kling-ledger reservation rollback ID",
+    State.SUBMITTING: "it may have been sent: kling-ledger resume ID",
+    State.SUBMITTED: "the provider has it: kling-ledger resume ID asks for its end",
+    State.IN_DOUBT: "look at the provider, then kling-ledger resume ID, or reservation commit or"
+    " rollback with a reason",
+}
+_ROWS: Final = (
+    Column("age", "age", "text", "since the credits were reserved"),
+    Column(UNIT, "unit", "text"),
+    Column("jobs", "jobs", "integer", "open reservations", adds_up=True),
+    Column("in_doubt", "in doubt", "integer", "of these, nobody knows the end", adds_up=True),
+    Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
+)
+_JOBS: Final = (
+    Column("id", "reservation", "text"),
+    Column("created_at", "reserved at", "instant"),
+    Column("age", "age", "text"),
+    Column("age_seconds", "open for", "seconds"),
+    Column("state", "state", "text"),
+    Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
+    Column(UNIT, "unit", "text"),
+    Column("wallet", "wallet", "text"),
+    Column("project", "project", "text"),
+    Column("provider", "provider", "text"),
+    Column("model", "model", "text"),
+    Column("task_id", "task", "text"),
+    Column("actor", "user", "text"),
+    Column("expires_at", "expires at", "instant"),
+    Column("to_do", "what to do", "text"),
+)
+_COLUMNS: Final = (
+    "id",
+    "created_at",
+    "state",
+    "held_micro",
+    "usd_held_micro",
+    UNIT,
+    "wallet",
+    "project",
+    "labels",
+    "provider",
+    "model",
+    "action",
+    "resolution",
+    "sound",
+    "task_id",
+    "actor",
+    "expires_at",
+)
+_GIVES_WAY: Final = ("age_seconds", "expires_at", "task_id", "model", "actor", "wallet", "project")
+
+
+def report(database: Database, query: Query) -> Report:
+    """Answer what is still reserved, by age."""
+    found = frames.reservations(database, columns=_COLUMNS, span=query.span, states=OPEN_STATES)
+    jobs = still_open(query.filtered(found), query)
+    return query.answer(
+        "open",
+        "Open credits",
+        question="Which credits are still set aside, for how long, and what is to be done?",
+        tables=[by_age(jobs.frame), jobs],
+        notes=["An age counts from the reservation to the time of this report."],
+    )
+
+
+def still_open(reservations: pd.DataFrame, query: Query) -> Table:
+    """List open reservations, oldest first, each with its age and what to do about it."""
+    age = (query.now - reservations["created_at"]).dt.total_seconds() // 1
+    listed = reservations.assign(
+        age_seconds=age.astype("Int64"),
+        age=_named(age),
+        reserved_micro=reservations["held_micro"],
+        to_do=_to_do(reservations),
+    )
+    if query.currency is not None:
+        known = listed["usd_held_micro"].notna()
+        listed["reserved_micro"] = listed["usd_held_micro"].fillna(listed["held_micro"])
+        listed[UNIT] = listed[UNIT].mask(known, query.currency)
+    totals = listed.groupby(UNIT, sort=True, as_index=False)[["reserved_micro"]].sum()
+    names = [column.name for column in _JOBS]
+    return Table(
+        "jobs",
+        "Open jobs",
+        _JOBS,
+        typed(listed, _JOBS),
+        totals=typed(totals.reindex(columns=names), _JOBS),
+        empty="no credits are set aside",
+        gives_way=_GIVES_WAY,
+    )
+
+
+def by_age(jobs: pd.DataFrame) -> Table:
+    """Add open jobs up by age and unit; every age has a row in every unit."""
+    counted = pd.DataFrame(
+        {
+            "age": pd.Categorical(jobs["age"], [name for name, _ in AGES], ordered=True),
+            UNIT: jobs[UNIT],
+            "jobs": pd.Series(1, jobs.index, "Int64"),
+            "in_doubt": (jobs["state"] == str(State.IN_DOUBT)).astype("Int64"),
+            "reserved_micro": jobs["reserved_micro"],
+        }
+    )
+    rows = counted.groupby(["age", UNIT], observed=False, sort=True, as_index=False).sum()
+    totals = counted.drop(columns="age").groupby(UNIT, sort=True, as_index=False).sum()
+    names = [column.name for column in _ROWS]
+    return Table(
+        "open",
+        "Open credits by age",
+        _ROWS,
+        typed(rows.sort_values([UNIT, "age"], ignore_index=True), _ROWS),
+        totals=typed(totals.reindex(columns=names), _ROWS),
+        empty="no credits are set aside",
+        picture=Picture("bars", x="age", value="reserved_micro"),
+    )
+
+
+def _named(age: pd.Series[Any]) -> pd.Series[Any]:
+    names = pd.Series(AGES[-1][0], age.index, "string")
+    for name, ends in reversed(AGES[:-1]):
+        names = names.mask(age < ends, name)
+    return names
+
+
+def _to_do(reservations: pd.DataFrame) -> pd.Series[Any]:
+    said = [
+        _TO_DO[State(state)].replace("ID", name)
+        for state, name in zip(reservations["state"], reservations["id"], strict=True)
+    ]
+    return pd.Series(said, reservations.index, "string")

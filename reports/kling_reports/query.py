@@ -1,0 +1,68 @@
+"""Query: what every question is asked with - when, for which time, in which zone and currency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from kling_ledger.errors import ConfigError
+from kling_reports.groups import Filter, Group, filtered
+from kling_reports.report import EVER, Report, Span, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """How a question is asked. `now` is given by the caller; `currency` is None or `USD`.
+
+    `by` and `filters` are for the questions that can be grouped and filtered. `period` is a month
+    of the journal in place of a span, for the questions that follow the journal.
+    """
+
+    now: datetime
+    span: Span = EVER
+    zone: str = "UTC"
+    by: tuple[Group, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    currency: str | None = None
+    period: str | None = None
+
+    def filtered(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a frame that all filters keep; ConfigError where one cannot apply."""
+        for one in self.filters:
+            if one.group.source not in frame:
+                raise ConfigError(
+                    f"{one}: this report knows no {one.group.word}",
+                    hint="leave it out, or ask another report",
+                )
+        return filtered(frame, self.filters)
+
+    def filtered_where_known(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a frame that the filters keep which can apply to it."""
+        return filtered(frame, [one for one in self.filters if one.group.source in frame])
+
+    def answer(
+        self,
+        name: str,
+        title: str,
+        *,
+        question: str,
+        tables: Sequence[Table],
+        notes: Sequence[str] = (),
+    ) -> Report:
+        """Return the report that answers this query."""
+        return Report(
+            name=name,
+            title=title,
+            question=question,
+            tables=tuple(tables),
+            generated_at=self.now,
+            span=self.span,
+            period=self.period,
+            timezone=self.zone,
+            filters=tuple(map(str, self.filters)),
+            currency=self.currency,
+            notes=tuple(notes),
+        )

@@ -1,0 +1,200 @@
+"""How far the ledger's figures rest on what providers themselves said, and what was corrected.
+
+What providers' own records said is what `kling-ledger reconcile` kept when it last compared them;
+nobody is asked here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_reports import frames, groups
+from kling_reports.query import Query
+from kling_reports.report import UNIT, Column, Report, Table, typed
+
+BASES: Final = ("provider", "quote", "person", "in doubt", "open", "failed")
+"""What a job's cost rests on: the provider's word, our quote because the provider gave none, a
+person's word; for jobs without an end, nothing yet; a failed one costs what it was charged."""
+
+_CORRECTING: Final = ("adjust", "adjust_down", "overrun", "late_commit", "refund")
+_ROWS: Final = (
+    Column("provider", "provider", "text"),
+    Column(UNIT, "unit", "text"),
+    Column("basis", "rests on", "text", "who said what the jobs cost"),
+    Column("jobs", "jobs", "integer", "how many", adds_up=True),
+    Column("quoted_micro", "quoted", "money", "what was set aside for them", adds_up=True),
+    Column("spent_micro", "spent", "money", "committed less refunded", adds_up=True),
+    Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
+)
+_DOUBTS: Final = (
+    Column("id", "reservation", "text"),
+    Column("updated_at", "in doubt since", "instant"),
+    Column("reserved_micro", "reserved", "money", adds_up=True),
+    Column(UNIT, "unit", "text"),
+    Column("provider", "provider", "text"),
+    Column("model", "model", "text"),
+    Column("task_id", "task", "text"),
+    Column("problem", "why", "text"),
+)
+_CORRECTIONS: Final = (
+    Column("created_at", "at", "instant"),
+    Column("kind", "kind", "text"),
+    Column("amount_micro", "amount", "money", "into the wallet, or out of it below zero", True),
+    Column(UNIT, "unit", "text"),
+    Column("wallet", "wallet", "text"),
+    Column("provider", "provider", "text"),
+    Column("reservation_id", "reservation", "text"),
+    Column("period", "period", "text", "the month of the journal that it counts in"),
+    Column("corrects", "corrects", "text", "the closed month that it corrects"),
+    Column("actor", "user", "text"),
+    Column("reason", "reason", "text"),
+    Column("id", "transfer", "text"),
+)
+_VERDICTS: Final = (
+    Column("provider", "provider", "text"),
+    Column(UNIT, "unit", "text"),
+    Column("verdict", "verdict", "text", "how our journal and the provider's record agreed"),
+    Column("tasks", "tasks", "integer", "how many", adds_up=True),
+    Column("billed_micro", "billed", "money", "what the provider's record says", adds_up=True),
+    Column("spent_micro", "spent", "money", "what our journal says of them", adds_up=True),
+)
+_DIFFERENCES: Final = (
+    Column("provider", "provider", "text"),
+    Column("task_id", "task", "text"),
+    Column("verdict", "verdict", "text"),
+    Column("billed_micro", "billed", "money", adds_up=True),
+    Column("spent_micro", "spent", "money", adds_up=True),
+    Column("difference_micro", "difference", "money", "billed less spent, where both are known"),
+    Column(UNIT, "unit", "text"),
+    Column("reservation_id", "reservation", "text"),
+    Column("source", "source", "text", "where the record was read"),
+    Column("checked_at", "checked at", "instant"),
+)
+_COLUMNS: Final = (
+    "provider",
+    UNIT,
+    "state",
+    "settled_by",
+    "reserved_micro",
+    "held_micro",
+    "committed_micro",
+    "refunded_micro",
+)
+
+
+def report(database: Database, query: Query) -> Report:
+    """Answer what the figures rest on, what is in doubt, and what was corrected."""
+    wanted = groups.sources((), query.filters)
+    known = frames.alike(
+        database, columns=list(dict.fromkeys((*_COLUMNS, *wanted))), span=query.span
+    )
+    doubts = frames.reservations(database, span=query.span, states=[State.IN_DOUBT])
+    moved = frames.transfers(database, kinds=_CORRECTING, span=query.span, period=query.period)
+    corrections = query.filtered_where_known(moved)
+    records = query.filtered_where_known(frames.records(database))
+    return query.answer(
+        "reconciliation",
+        "Reconciliation",
+        question="What do our figures rest on, and what was corrected?",
+        tables=[
+            bases(query.filtered(known)),
+            in_doubt(query.filtered(doubts)),
+            corrected(corrections),
+            compared(records),
+            different(records),
+        ],
+        notes=[
+            "Jobs by when their credits were reserved; corrections by when they were posted.",
+            "Only what rests on the provider's word was confirmed by it.",
+            "Records of all times, as they were last compared: kling-ledger reconcile.",
+        ],
+    )
+
+
+def bases(alike: pd.DataFrame) -> Table:
+    """Add jobs up by provider, unit and what their cost rests on."""
+    jobs = alike["jobs"]
+    counted = pd.DataFrame(
+        {
+            "provider": alike["provider"],
+            UNIT: alike[UNIT],
+            "basis": pd.Categorical(_basis(alike), BASES, ordered=True),
+            "jobs": jobs,
+            "quoted_micro": jobs * alike["reserved_micro"],
+            "spent_micro": jobs * (alike["committed_micro"].fillna(0) - alike["refunded_micro"]),
+            "reserved_micro": jobs * alike["held_micro"],
+        }
+    )
+    keys = ["provider", UNIT, "basis"]
+    rows = counted.groupby(keys, dropna=False, observed=True, sort=True, as_index=False).sum()
+    totals = counted.drop(columns=["provider", "basis"]).groupby(UNIT, as_index=False).sum()
+    return _table("reconciliation", "What the figures rest on", _ROWS, rows, totals, "no jobs yet")
+
+
+def in_doubt(reservations: pd.DataFrame) -> Table:
+    """List the jobs of which nobody knows the end."""
+    listed = reservations.assign(reserved_micro=reservations["held_micro"])
+    totals = listed.groupby(UNIT, as_index=False)[["reserved_micro"]].sum()
+    return _table("in_doubt", "Jobs in doubt", _DOUBTS, listed, totals, "no job is in doubt")
+
+
+def corrected(transfers: pd.DataFrame) -> Table:
+    """List what was posted beside the plain course: corrections, overruns, late costs, refunds."""
+    signs = transfers["kind"].map({kind: sign for kind, (_, sign) in frames.MOVES.items()})
+    listed = transfers.assign(amount_micro=transfers["amount_micro"] * signs.astype("Int64"))
+    totals = listed.groupby(UNIT, as_index=False)[["amount_micro"]].sum()
+    return _table(
+        "corrections", "Corrections", _CORRECTIONS, listed, totals, "nothing was corrected"
+    )
+
+
+def compared(records: pd.DataFrame) -> Table:
+    """Add tasks up by how our journal and the provider's record agreed."""
+    counted = records.assign(tasks=pd.Series(1, records.index, "Int64"))
+    grouped = counted.groupby(["provider", UNIT, "verdict"], dropna=False, as_index=False)
+    figures = ["tasks", "billed_micro", "spent_micro"]
+    rows = grouped[figures].sum(min_count=1)
+    totals = counted.groupby(UNIT, dropna=False, as_index=False)[figures].sum(min_count=1)
+    return _table(
+        "compared", "Beside providers' records", _VERDICTS, rows, totals, "nothing was compared yet"
+    )
+
+
+def different(records: pd.DataFrame) -> Table:
+    """List the tasks of which our journal and the provider's record do not say the same."""
+    apart = records[(records["verdict"] != "matched").fillna(value=True)]
+    listed = apart.assign(difference_micro=apart["billed_micro"] - apart["spent_micro"])
+    amounts = ["billed_micro", "spent_micro"]
+    totals = listed.groupby(UNIT, dropna=False, as_index=False)[amounts].sum(min_count=1)
+    return _table(
+        "differences", "Differences", _DIFFERENCES, listed, totals, "no difference is known"
+    )
+
+
+def _basis(alike: pd.DataFrame) -> pd.Series[Any]:
+    state = alike["state"]
+    basis = alike["settled_by"].fillna("provider").mask(state != str(State.COMMITTED), "failed")
+    basis = basis.mask(state.isin([str(one) for one in OPEN_STATES]), "open")
+    return basis.mask(state == str(State.IN_DOUBT), "in doubt")
+
+
+def _table(
+    name: str,
+    title: str,
+    columns: tuple[Column, ...],
+    rows: pd.DataFrame,
+    totals: pd.DataFrame,
+    empty: str,
+) -> Table:
+    return Table(
+        name,
+        title,
+        columns,
+        typed(rows.reset_index(drop=True), columns),
+        totals=typed(totals.reindex(columns=[column.name for column in columns]), columns),
+        empty=empty,
+    )

@@ -1,0 +1,242 @@
+"""What a picture of a table shows, before anybody draws it: panels of one unit, added up exactly.
+
+Values stay whole numbers as in the frame, millionths where the column counts these, until a drawing
+turns them into lengths.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final
+
+import pandas as pd
+
+from kling_reports.report import UNIT, Column, Table
+
+NOBODY: Final = "(none)"
+"""What stands in a picture for a value that was not given."""
+
+OTHERS: Final = "all others"
+"""The last series of a picture that has too many: their sum."""
+
+MOST_SERIES: Final = 8
+MOST_BARS: Final = 12
+MOST_BULLETS: Final = 30
+_MOST_STEPS: Final = 120
+
+_Sums = dict[tuple[Any, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The part of a picture that one unit has: `values` by place along it and by series.
+
+    `unit` is None where the values are no money. `left_out` counts the places that were too many.
+    """
+
+    unit: str | None
+    places: tuple[Any, ...]
+    values: Mapping[tuple[Any, str], int]
+    left_out: int = 0
+
+    def at(self, place: Any, series: Sequence[str]) -> list[int]:
+        """Return the values of some series at one place; nothing there counts as zero."""
+        return [self.values.get((place, one), 0) for one in series]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture that can be drawn: its panels share their series; `step` names a place in time."""
+
+    column: Column
+    panels: tuple[Panel, ...]
+    series: tuple[str, ...]
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bullet:
+    """One limit: what stands against it, and what is laid on top of that."""
+
+    name: str
+    unit: str
+    value: int
+    on_top: int
+    limit: int
+
+    @property
+    def used(self) -> int:
+        """All that counts against the limit."""
+        return self.value + self.on_top
+
+
+def over_time(table: Table) -> Drawn | None:
+    """Return the bars of a table along its time, without gaps; None where it has none to draw.
+
+    Where there would be too many they are put together: days to weeks, weeks to months.
+    """
+    picture = table.picture
+    if picture is None or picture.kind != "over_time":
+        return None
+    column = _column(table, picture.value)
+    sums = _sums(table, picture.x, picture.series, column, lambda value: value.date())
+    if not sums or not column.adds_up:
+        return None
+    days = sorted({place for one in sums.values() for place, _ in one})
+    steps = ["month", "year"]
+    if _column(table, picture.x).kind == "date":
+        steps = ["week" if _are_weeks(days) else "day", "week", "month", "year"]
+    for step in steps:
+        places = list(_steps(days[0], days[-1], step))
+        if len(places) * len(sums) <= _MOST_STEPS:
+            break
+    began = {unit: _moved(one, lambda day: _began(day, step)) for unit, one in sums.items()}
+    series = _largest(began)
+    panels = [
+        Panel(unit, tuple(places), _with_others(one, series)) for unit, one in sorted(began.items())
+    ]
+    return Drawn(column, tuple(panels), series, step)
+
+
+def bars(table: Table) -> Drawn | None:
+    """Return the bars of a table, in its order; None where it has none to draw.
+
+    Where there are too many the largest stay. What does not add up is drawn where each bar stands
+    for one row.
+    """
+    picture = table.picture
+    if picture is None or picture.kind != "bars":
+        return None
+    column = _column(table, picture.value)
+    rows = table.frame.dropna(subset=[picture.value])
+    keys = [name for name in (picture.x, picture.series, _unit(table)) if name is not None]
+    if rows.empty or (not column.adds_up and rows.duplicated(keys).any()):
+        return None
+    sums = _sums(table, picture.x, picture.series, column, str)
+    series = _largest(sums) if column.adds_up else tuple(_names(sums))[:MOST_SERIES]
+    panels = []
+    for unit, one in sorted(sums.items()):
+        places = list(dict.fromkeys(place for place, _ in one))
+        kept = _largest_places(places, one)
+        values = _with_others(one, series)
+        panels.append(Panel(unit, kept, values, left_out=len(places) - len(kept)))
+    return Drawn(column, tuple(panels), series)
+
+
+def bullets(table: Table) -> list[Bullet]:
+    """Return what a table sets against its limits, row by row; nothing for any other table."""
+    picture = table.picture
+    if picture is None or picture.kind != "bullet" or picture.limit is None:
+        return []
+    found = []
+    for row in table.frame.to_dict("records"):
+        value, limit = row[picture.value], row[picture.limit]
+        on_top = 0 if picture.series is None else row[picture.series]
+        if not (pd.isna(value) or pd.isna(limit) or pd.isna(on_top)):
+            unit = str(row.get(UNIT, ""))
+            found.append(Bullet(_named(row[picture.x]), unit, int(value), int(on_top), int(limit)))
+    return found
+
+
+def _column(table: Table, name: str) -> Column:
+    return {column.name: column for column in table.columns}[name]
+
+
+def _unit(table: Table) -> str | None:
+    return UNIT if any(column.name == UNIT for column in table.columns) else None
+
+
+def _sums(
+    table: Table, x: str, series: str | None, column: Column, make: Callable[[Any], Any]
+) -> dict[str | None, _Sums]:
+    """Add a column up by unit, place and series; nobody has a name, and no time is no place."""
+    found: dict[str | None, _Sums] = defaultdict(lambda: defaultdict(int))
+    unit = _unit(table) if column.kind == "money" else None
+    for row in table.frame.to_dict("records"):
+        if pd.isna(row[column.name]) or (make is not str and pd.isna(row[x])):
+            continue
+        place = _named(row[x]) if make is str else make(row[x])
+        name = "" if series is None else _named(row[series])
+        found[None if unit is None else str(row[unit])][place, name] += int(row[column.name])
+    return dict(found)
+
+
+def _named(value: Any) -> str:
+    if pd.isna(value):
+        return NOBODY
+    if isinstance(value, pd.Timestamp):
+        return value.date().isoformat()
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _names(sums: Mapping[Any, _Sums]) -> dict[str, None]:
+    return dict.fromkeys(name for one in sums.values() for _, name in one)
+
+
+def _largest(sums: Mapping[Any, _Sums]) -> tuple[str, ...]:
+    """Return the series, largest share of any unit first; beyond eight, the rest as one."""
+    shares: dict[str, float] = defaultdict(float)
+    for one in sums.values():
+        whole = sum(map(abs, one.values())) or 1
+        by_name: dict[str, int] = defaultdict(int)
+        for (_, name), value in one.items():
+            by_name[name] += abs(value)
+        for name, value in by_name.items():
+            shares[name] = max(shares[name], value / whole)
+    ordered = sorted(shares, key=lambda name: (-shares[name], name))
+    if len(ordered) <= MOST_SERIES:
+        return tuple(ordered)
+    return (*ordered[: MOST_SERIES - 1], OTHERS)
+
+
+def _with_others(sums: _Sums, series: Sequence[str]) -> _Sums:
+    kept: _Sums = defaultdict(int)
+    for (place, name), value in sums.items():
+        kept[place, name if name in series else OTHERS] += value
+    return dict(kept)
+
+
+def _largest_places(places: list[Any], sums: _Sums) -> tuple[Any, ...]:
+    sizes: dict[Any, int] = defaultdict(int)
+    for (place, _), value in sums.items():
+        sizes[place] += abs(value)
+    largest = set(sorted(places, key=lambda place: -sizes[place])[:MOST_BARS])
+    return tuple(place for place in places if place in largest)
+
+
+def _moved(sums: _Sums, make: Callable[[date], date]) -> _Sums:
+    moved: _Sums = defaultdict(int)
+    for (day, name), value in sums.items():
+        moved[make(day), name] += value
+    return dict(moved)
+
+
+def _are_weeks(days: Sequence[date]) -> bool:
+    return len(days) > 1 and all(day.weekday() == 0 for day in days)
+
+
+def _began(day: date, step: str) -> date:
+    if step == "week":
+        return day - timedelta(days=day.weekday())
+    if step == "month":
+        return day.replace(day=1)
+    return day.replace(month=1, day=1) if step == "year" else day
+
+
+def _steps(first: date, last: date, step: str) -> Iterator[date]:
+    day = _began(first, step)
+    while day <= last:
+        yield day
+        day = _began(day + _STRIDES[step], step)
+
+
+_STRIDES: Final[Mapping[str, timedelta]] = {
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+    "month": timedelta(days=31),
+    "year": timedelta(days=366),
+}
+"""Far enough from the beginning of each step to be in the next one, and not beyond it."""

@@ -1,0 +1,129 @@
+"""One value of a report as text: exact for programs, laid out for people, harmless in a sheet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from itertools import repeat
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from kling_pricing.money import from_micro, plain
+from kling_reports.report import Cell, Column, Kind, Report, Table
+
+_FORMULA_STARTS: Final = tuple("=+-@\t\r\n\0＝＋－＠")
+_CONTROL: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_LEAST_PLACES: Final = 2
+
+
+def written(value: Cell, kind: Kind) -> str | int | bool | None:
+    """Return a value as JSON holds it: amounts as decimal strings, times as ISO 8601 has them."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, Decimal):
+        return plain(value)
+    return value.isoformat()[:7] if kind == "month" else value.isoformat()
+
+
+def harmless(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula: with a quote before one's first sign.
+
+    Source: OWASP ASVS 5.0 1.2.10, checked 2026-11-20; a CR, LF and the full-width signs besides.
+    """
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def visible(text: str) -> str:
+    """Return text in one line, in which nothing steers a terminal or turns its direction."""
+    return _CONTROL.sub(" ", text)
+
+
+def shown(value: Cell, column: Column) -> str:
+    """Return a value as a person reads it, blank where nobody knows it.
+
+    An amount has all of its places and two at least; a percentage is rounded to one.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal):
+        return f"{value * 100:,.1f} %" if column.kind == "percent" else _amount(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(written(value, column.kind))
+
+
+def lines(table: Table, zone: str, *, pad: str = " ") -> Iterator[tuple[str, ...]]:
+    """Return the rows of a table as a person reads them.
+
+    Amounts of a column have as many characters after the point, some of them padding, so that
+    their points stand under each other; nothing is rounded and no zeros are made up.
+    """
+    return _lines(table, table.rows(zone), pad)
+
+
+def total_lines(table: Table, zone: str, *, pad: str = " ") -> Iterator[tuple[str, ...]]:
+    """Return the totals as `lines` does; the first place says that they are totals."""
+    for first, *rest in _lines(table, table.total_rows(zone), pad):
+        yield (f"Total {first}".strip(), *rest)
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    """Return what a reader has to know of how the question was asked, as pairs of text."""
+    asked = [
+        ("Period", report.period or _between(report)),
+        ("Time zone", report.timezone),
+        ("Only", " and ".join(report.filters)),
+        ("Amounts", report.currency or "each in its own unit"),
+        ("As of", _moment(report.generated_at, report.timezone)),
+    ]
+    return [(name, text) for name, text in asked if text]
+
+
+def _between(report: Report) -> str:
+    starts_at, ends_at = report.span.starts_at, report.span.ends_at
+    start = "" if starts_at is None else f"from {_moment(starts_at, report.timezone)}"
+    end = "" if ends_at is None else f"up to {_moment(ends_at, report.timezone)}, left out"
+    return f"{start} {end}".strip() or "all that is recorded"
+
+
+def _moment(at: datetime, zone: str) -> str:
+    """Write an instant in a zone: only its day where the day begins, seconds where it has some."""
+    local = at.astimezone(ZoneInfo(zone))
+    if not (local.hour or local.minute or local.second):
+        return f"{local:%Y-%m-%d}"
+    return f"{local:%Y-%m-%d %H:%M}{f':{local:%S}' if local.second else ''}"
+
+
+def _lines(table: Table, rows: Iterable[tuple[Cell, ...]], pad: str) -> Iterator[tuple[str, ...]]:
+    places = [_most_places(table, column) for column in table.columns]
+    for row in rows:
+        yield tuple(map(_padded, map(shown, row, table.columns), places, repeat(pad)))
+
+
+def _padded(text: str, places: int, pad: str) -> str:
+    if not places or not text:
+        return text
+    return text + pad * (places - len(text.partition(".")[2]))
+
+
+def _most_places(table: Table, column: Column) -> int:
+    """Return the most places that an amount of a column has, zero where it has no amounts."""
+    if column.kind != "money":
+        return 0
+    frames = [frame for frame in (table.frame, table.totals) if frame is not None]
+    micros = (micro for frame in frames for micro in frame[column.name].dropna().unique())
+    texts = (_amount(from_micro(int(micro))) for micro in micros)
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
+
+
+def _amount(value: Decimal) -> str:
+    whole, _, places = f"{value:,.6f}".partition(".")
+    return f"{whole}.{places.rstrip('0'):0<{_LEAST_PLACES}}"

@@ -1,0 +1,223 @@
+"""Report: the one shape that every question returns and every form is written from.
+
+A report is a handful of tables with their question, their filters and what was assumed. A table is
+a pandas frame and the columns that say what its figures are. Nothing in it is formatted, rounded
+for show, or a float: whoever writes a form needs this file and no other. A form is a module of
+`render/` with `render(report) -> bytes`; the terminal's is `render(report, *, width, is_terminal)
+-> str`.
+
+What a column's `kind` says of its values in the frame; any of them may be missing (`pd.NA`), and
+then it is unknown or does not apply, never zero:
+
+| kind      | dtype in the frame    | value                                     | `Table.rows` |
+|-----------|-----------------------|-------------------------------------------|--------------|
+| `text`    | `string`              | text                                      | `str`        |
+| `flag`    | `boolean`             | yes or no                                 | `bool`       |
+| `integer` | `Int64`               | a count                                   | `int`        |
+| `seconds` | `Int64`               | whole seconds                             | `int`        |
+| `money`   | `Int64`, `..._micro`  | millionths of the unit in column `unit`   | `Decimal`    |
+| `percent` | `Int64`, `..._ppm`    | millionths of the whole: 125000 is 12.5 % | `Decimal`    |
+| `instant` | `datetime64[us, UTC]` | an instant; shown in the report's zone    | `datetime`   |
+| `date`    | `datetime64[s]`       | a day of the report's zone, at midnight   | `date`       |
+| `month`   | `datetime64[s]`       | a month: its first day                    | `date`       |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+
+from kling_pricing.money import from_micro
+
+Kind = Literal["text", "flag", "integer", "seconds", "money", "percent", "instant", "date", "month"]
+"""What the values of a column are; the module's docstring has them all."""
+
+Cell = str | bool | int | Decimal | datetime | date | None
+"""One value for a reader: money and percentages exact, None where nobody knows."""
+
+DTYPES: Final[Mapping[Kind, Any]] = {
+    "text": "string",
+    "flag": "boolean",
+    "integer": "Int64",
+    "seconds": "Int64",
+    "money": "Int64",
+    "percent": "Int64",
+    "instant": "datetime64[us, UTC]",
+    "date": "datetime64[s]",
+    "month": "datetime64[s]",
+}
+"""The one dtype that the values of a kind have in a frame."""
+
+UNIT: Final = "unit"
+"""The column that says, row by row, what the money of that row counts: `USD`, `crun-credit`."""
+
+_SUFFIXES: Final[Mapping[Kind, str]] = {"money": "_micro", "percent": "_ppm"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    `name` is the frame's; `title` is for people, `meaning` one sentence about it. A column that
+    `adds_up` has the sum of its rows in the totals, unit by unit: a spreadsheet may add it. Any
+    other figure of the totals was worked out anew (a cost per clip) or is missing.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    meaning: str = ""
+    adds_up: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name for programs, as in JSON and CSV: `committed` for `committed_micro`."""
+        return self.name.removesuffix(_SUFFIXES.get(self.kind, ""))
+
+    @property
+    def is_figure(self) -> bool:
+        """Whether its values stand under each other, at the right."""
+        return self.kind in {"integer", "seconds", "money", "percent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """How a table is best drawn, by the names of its columns; a form without pictures ignores it.
+
+    `over_time`: bars of `value` along `x`, stacked by `series`. `bars`: one bar of `value` for each
+    `x`, grouped by `series`. `bullet`: `value` against `limit` for each `x`, `series` on top of it.
+    Rows of different units never share an axis.
+    """
+
+    kind: Literal["over_time", "bars", "bullet"]
+    x: str
+    value: str
+    series: str | None = None
+    limit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A frame and what its columns are. The frame is never changed.
+
+    `totals` has the same columns and one row for each unit (one row in all where no column is
+    money), with what cannot be totalled missing; it is None where a total would mean nothing.
+    `empty` is the sentence for a person when there are no rows. `gives_way` names the columns that
+    may be left out where there is no room, the first one first.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    frame: pd.DataFrame
+    totals: pd.DataFrame | None = None
+    empty: str = "nothing to show"
+    gives_way: tuple[str, ...] = ()
+    picture: Picture | None = None
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        for frame in (self.frame, self.totals):
+            if frame is not None and list(frame.columns) != names:
+                raise ValueError(f"{self.name}: columns {list(frame.columns)}, declared {names}")
+        if len({column.key for column in self.columns}) < len(names):
+            raise ValueError(f"{self.name}: two columns have one key")
+        for column in self.columns:
+            dtype = str(self.frame[column.name].dtype)
+            if dtype != DTYPES[column.kind]:
+                raise ValueError(f"{self.name}: {column.name} is {dtype}, not a {column.kind}")
+            if not column.name.endswith(_SUFFIXES.get(column.kind, "")):
+                raise ValueError(f"{self.name}: {column.name} does not name its unit")
+        if any(column.kind == "money" for column in self.columns) and UNIT not in names:
+            raise ValueError(f"{self.name}: money without a column {UNIT!r}")
+
+    def rows(self, zone: str = "UTC") -> Iterator[tuple[Cell, ...]]:
+        """Return the rows as plain values, in the order of `columns`; instants in a zone."""
+        return _rows(self.columns, self.frame, zone)
+
+    def total_rows(self, zone: str = "UTC") -> Iterator[tuple[Cell, ...]]:
+        """Return the totals as `rows` does; none where there are no totals."""
+        return iter(()) if self.totals is None else _rows(self.columns, self.totals, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The stretch of time that a report is about, half-open; None is without that end."""
+
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+    def __str__(self) -> str:
+        start = "the beginning" if self.starts_at is None else self.starts_at.isoformat()
+        end = "the end" if self.ends_at is None else self.ends_at.isoformat()
+        return f"from {start} to {end}"
+
+
+EVER: Final = Span()
+"""All of the time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """One answered question.
+
+    `tables` begins with the main one: a form that holds a single table (CSV) writes that. `filters`
+    are as they were given (`provider=crun`); `period` is a month of the journal
+    in place of a span; `currency` is None where each amount stands in its own
+    unit; `notes` say what was assumed, left out or is not known. `generated_at` is given by the
+    caller: the same ledger asked at the same instant gives the same report.
+    """
+
+    name: str
+    title: str
+    question: str
+    tables: tuple[Table, ...]
+    generated_at: datetime
+    span: Span = EVER
+    period: str | None = None
+    timezone: str = "UTC"
+    filters: tuple[str, ...] = ()
+    currency: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def main(self) -> Table:
+        """The table that answers the question."""
+        return self.tables[0]
+
+    def table(self, name: str) -> Table:
+        """Return a table by its name; KeyError if there is none."""
+        return {table.name: table for table in self.tables}[name]
+
+
+def typed(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+    """Return the declared columns of a frame, in their order and with the dtypes of their kinds."""
+    return frame[[column.name for column in columns]].astype(
+        {column.name: DTYPES[column.kind] for column in columns}
+    )
+
+
+def _rows(
+    columns: tuple[Column, ...], frame: pd.DataFrame, zone: str
+) -> Iterator[tuple[Cell, ...]]:
+    return zip(*(_cells(frame[column.name], column.kind, zone) for column in columns), strict=True)
+
+
+def _cells(values: pd.Series[Any], kind: Kind, zone: str) -> list[Cell]:
+    if kind == "instant":
+        values = values.dt.tz_convert(ZoneInfo(zone))
+    plain = [None if pd.isna(value) else value for value in values]
+    if kind in {"money", "percent"}:
+        return [None if value is None else from_micro(int(value)) for value in plain]
+    if kind == "instant":
+        return [None if value is None else value.to_pydatetime() for value in plain]
+    if kind in {"date", "month"}:
+        return [None if value is None else value.date() for value in plain]
+    make = {"text": str, "flag": bool}.get(kind, int)
+    return [None if value is None else make(value) for value in plain]

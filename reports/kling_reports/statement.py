@@ -1,0 +1,171 @@
+"""What went into each wallet and out of it: from the opening balance to the closing one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.ledger.database import Database
+from kling_reports import frames
+from kling_reports.query import Query
+from kling_reports.report import UNIT, Column, Report, Table, typed
+
+_FIGURES: Final = ("funded", "spent", "refunded", "adjusted")
+_SUMMARY: Final = (
+    Column("wallet", "wallet", "text"),
+    Column(UNIT, "unit", "text"),
+    Column("opening_micro", "opening", "money", "what it held when the time began", adds_up=True),
+    Column("funded_micro", "funded", "money", "what was paid in", adds_up=True),
+    Column("spent_micro", "spent", "money", "what jobs were charged: below zero", adds_up=True),
+    Column("refunded_micro", "refunded", "money", "what of it came back", adds_up=True),
+    Column("adjusted_micro", "adjusted", "money", "corrections, up and down", adds_up=True),
+    Column("closing_micro", "closing", "money", "what it held when it ended", adds_up=True),
+    Column("reserved_micro", "reserved", "money", "of that, set aside for open jobs", adds_up=True),
+)
+_LINES: Final = (
+    Column("wallet", "wallet", "text"),
+    Column("created_at", "at", "instant"),
+    Column("period", "period", "text", "the month of the journal that it counts in"),
+    Column("kind", "kind", "text", "the kind of transfer"),
+    Column("amount_micro", "amount", "money", "into the wallet, or out of it below zero", True),
+    Column("balance_micro", "balance", "money", "what the wallet held after it"),
+    Column(UNIT, "unit", "text"),
+    Column("project", "project", "text"),
+    Column("provider", "provider", "text"),
+    Column("model", "model", "text"),
+    Column("reservation_id", "reservation", "text"),
+    Column("corrects", "corrects", "text", "the closed month that it corrects"),
+    Column("actor", "user", "text"),
+    Column("reason", "reason", "text"),
+    Column("id", "transfer", "text"),
+)
+_CHARGES: Final = (
+    Column("project", "project", "text"),
+    Column("provider", "provider", "text"),
+    Column("model", "model", "text"),
+    Column(UNIT, "unit", "text"),
+    Column("jobs", "jobs", "integer", "jobs that were charged or refunded in this time", True),
+    Column("charged_micro", "charged", "money", "posted in this time", adds_up=True),
+    Column("refunded_micro", "refunded", "money", "what came back in this time", adds_up=True),
+    Column("net_micro", "net", "money", "charged less refunded", adds_up=True),
+)
+_GIVES_WAY: Final = (
+    "id",
+    "reason",
+    "corrects",
+    "model",
+    "reservation_id",
+    "period",
+    "provider",
+    "project",
+    "actor",
+)
+
+
+def report(database: Database, query: Query) -> Report:
+    """Answer how each wallet came from its opening to its closing balance."""
+    movements = query.filtered(frames.movements(database, span=query.span, period=query.period))
+    lines = query.filtered(
+        frames.transfers(database, kinds=frames.MOVES, span=query.span, period=query.period)
+    )
+    summary = statement(movements)
+    return query.answer(
+        "statement",
+        "Statement",
+        question="What went into each wallet and out of it?",
+        tables=[summary, charges(lines), entries(lines, summary.frame)],
+        notes=[
+            "opening + funded + spent + refunded + adjusted = closing; spent stands below zero.",
+            "Credits that are only set aside stay in the wallet: reserved says how many.",
+        ],
+    )
+
+
+def statement(movements: pd.DataFrame) -> Table:
+    """Add movements (see frames.movements) up to one row a wallet."""
+    figures = pd.DataFrame(
+        {
+            "wallet": movements["wallet"],
+            UNIT: movements[UNIT],
+            "opening_micro": _posted(movements).where(movements["before"], 0),
+            **{f"{name}_micro": _figure(movements, name) for name in _FIGURES},
+            "closing_micro": _posted(movements),
+            "reserved_micro": _held(movements),
+        }
+    )
+    rows = figures.groupby(["wallet", UNIT], sort=True, as_index=False).sum()
+    totals = rows.drop(columns="wallet").groupby(UNIT, sort=True, as_index=False).sum()
+    names = [column.name for column in _SUMMARY]
+    return Table(
+        "statement",
+        "Statement",
+        _SUMMARY,
+        typed(rows, _SUMMARY),
+        totals=typed(totals.reindex(columns=names), _SUMMARY),
+        empty="there is no wallet",
+        gives_way=("reserved_micro",),
+    )
+
+
+def charges(transfers: pd.DataFrame) -> Table:
+    """Add up what jobs were charged and refunded, by what they were for: what left the wallets."""
+    figures = transfers["kind"].map({kind: name for kind, (name, _) in frames.MOVES.items()})
+    moved = transfers[figures.isin(["spent", "refunded"])].copy()
+    is_refund = moved["kind"] == "refund"
+    # A job counts once, at the first of its lines.
+    moved["jobs"] = (~moved["reservation_id"].duplicated()).astype("Int64")
+    moved["charged_micro"] = moved["amount_micro"].mask(is_refund, 0)
+    moved["refunded_micro"] = moved["amount_micro"].where(is_refund, 0)
+    moved["net_micro"] = moved["charged_micro"] - moved["refunded_micro"]
+    words = ["project", "provider", "model", UNIT]
+    added = ["jobs", "charged_micro", "refunded_micro", "net_micro"]
+    rows = moved.groupby(words, dropna=False, sort=True, as_index=False)[added].sum()
+    totals = moved.groupby(UNIT, sort=True, as_index=False)[added].sum()
+    return Table(
+        "charges",
+        "What it was spent on",
+        _CHARGES,
+        typed(rows, _CHARGES),
+        totals=typed(totals.reindex(columns=[one.name for one in _CHARGES]), _CHARGES),
+        empty="nothing was charged",
+        gives_way=("model", "jobs"),
+    )
+
+
+def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
+    """List the transfers that moved a wallet's balance, each with the balance after it."""
+    signs = transfers["kind"].map({kind: sign for kind, (_, sign) in frames.MOVES.items()})
+    lines = transfers.assign(amount_micro=transfers["amount_micro"] * signs.astype("Int64"))
+    lines = lines.sort_values("wallet", kind="stable")
+    opening = lines["wallet"].map(summary.set_index("wallet")["opening_micro"]).astype("Int64")
+    lines["balance_micro"] = opening + lines.groupby("wallet")["amount_micro"].cumsum()
+    totals = lines[[UNIT, "amount_micro"]].groupby(UNIT, sort=True, as_index=False).sum()
+    names = [column.name for column in _LINES]
+    return Table(
+        "lines",
+        "Lines",
+        _LINES,
+        typed(lines.reset_index(drop=True), _LINES),
+        totals=typed(totals.reindex(columns=names), _LINES),
+        empty="nothing moved",
+        gives_way=_GIVES_WAY,
+    )
+
+
+def _posted(movements: pd.DataFrame) -> pd.Series[int]:
+    signs = movements["kind"].map({kind: sign for kind, (_, sign) in frames.MOVES.items()})
+    return (movements["amount_micro"] * signs.astype("Int64")).fillna(0)
+
+
+def _figure(movements: pd.DataFrame, figure: str) -> pd.Series[int]:
+    kinds = [kind for kind, (name, _) in frames.MOVES.items() if name == figure]
+    within = movements["kind"].isin(kinds) & ~movements["before"].fillna(value=True)
+    return _posted(movements).where(within, 0)
+
+
+def _held(movements: pd.DataFrame) -> pd.Series[int]:
+    """Return what moved into reserved, and out of it again below zero."""
+    amount = movements["amount_micro"].fillna(0)
+    ended = movements["kind"].isin(["commit", "return", "roll_back", "expire"])
+    return amount.where(movements["kind"] == "reserve", (-amount).where(ended, 0))

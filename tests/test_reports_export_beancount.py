@@ -1,0 +1,186 @@
+"""beancount: a journal that `bean-check` passes, with balances that are the ledger's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from beancount import loader
+from beancount.core.data import Balance, Transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kling_ledger.ledger import Ledger
+from kling_pricing.money import from_micro
+from kling_reports import frames
+from kling_reports.exports import beancount
+from kling_reports.exports.postings import component
+from tests.export_ledger import EVENTFUL, NASTY, UNITS, Step, held, ledger_of, steps
+from tests.ledgers import found, make_empty
+
+WALLETS = {"team": "Team", "Team": "Team-u", "team-a/b.c": "Team--a-x2f-b-x2e-c"}
+
+
+def exported(ledger: Ledger, **which: str) -> bytes:
+    return beancount.export(frames.journal(ledger.database, **which))
+
+
+def loaded(written: bytes) -> list[Any]:
+    entries, errors, _ = loader.load_string(written.decode())
+    assert errors == []
+    return list(entries)
+
+
+def named(ledger: Ledger, account: str) -> str:
+    """Our own account as the export should name it, worked out from the names of wallets."""
+    kind, _, rest = account.partition("/")
+    if kind == "wallet":
+        wallet_id, _, side = rest.partition("/")
+        return f"Assets:Wallets:{WALLETS[ledger.wallet(wallet_id).name]}:{side.capitalize()}"
+    return f"Expenses:Providers:{component(rest)}" if rest else f"Equity:{kind.capitalize()}"
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=steps)
+def test_every_transfer_and_balance_is_the_journals_to_the_last_millionth(
+    postgres_ledger: str, history: list[Step]
+):
+    make_empty(postgres_ledger)
+    with ledger_of(postgres_ledger, history) as (ledger, _):
+        entries = loaded(exported(ledger))
+        transfers = found(ledger, "SELECT id, amount_micro, reason, period FROM transfer")
+        moved: dict[str, Any] = {
+            entry.meta["transfer"]: entry for entry in entries if isinstance(entry, Transaction)
+        }
+        assert len(moved) == len(transfers)
+        for transfer in transfers:
+            entry = moved[transfer["id"]]
+            amount = from_micro(transfer["amount_micro"])
+            out, into = (posting.units for posting in entry.postings)
+            assert (out.number, into.number) == (-amount, amount)
+            assert entry.meta.get("reason") == transfer["reason"]
+            assert f"{entry.date:%Y-%m}" == transfer["period"]
+        balances = [entry for entry in entries if isinstance(entry, Balance)]
+        for month in {transfer["period"] for transfer in transfers}:
+            asserted = {
+                (entry.account, beancount.unit_of(entry.amount.currency)): entry.amount.number
+                for entry in balances
+                if f"{entry.date - timedelta(days=1):%Y-%m}" == month
+            }
+            assert asserted == {
+                (named(ledger, account), unit): from_micro(micro)
+                for (account, unit), micro in held(ledger, month).items()
+            }
+
+
+def test_bean_check_passes_on_all_that_can_happen_on_either_engine(
+    database_url: str, tmp_path: Path
+):
+    with ledger_of(database_url, EVENTFUL) as (ledger, _):
+        written = exported(ledger)
+    said = bean_check(written, tmp_path)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+    balances = [line for line in written.decode().splitlines() if " balance " in line]
+    assert len({line[:7] for line in balances}) >= 3
+
+
+def test_bean_check_finds_an_amount_that_was_changed(tmp_path: Path):
+    with ledger_of(str(tmp_path / "ledger"), [Step("commit")]) as (ledger, _):
+        lines = exported(ledger).decode().splitlines()
+    place = next(place for place, line in enumerate(lines) if " balance Expenses:" in line)
+    lines[place] = lines[place].replace("0.675000", "0.675001")
+    said = bean_check("\n".join(lines).encode(), tmp_path)
+    assert said.returncode == 1
+    assert "Balance failed" in said.stdout + said.stderr
+
+
+def bean_check(written: bytes, folder: Path) -> subprocess.CompletedProcess[str]:
+    file = folder / "ledger.beancount"
+    file.write_bytes(written)
+    command = Path(sys.executable).parent / "bean-check"
+    return subprocess.run([command, file], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_text_of_users_comes_back_as_it_was(tmp_path: Path, text: str):
+    with ledger_of(str(tmp_path / "ledger"), [Step("refund", text=text)]) as (ledger, _):
+        entries = loaded(exported(ledger))
+    last = entries[-len([entry for entry in entries if isinstance(entry, Balance)]) - 1]
+    assert (last.meta["project"], last.meta["reason"]) == (text, text)
+    assert last.links == {last.meta["reservation"]}
+
+
+def test_two_engines_write_the_same_bytes(tmp_path: Path, postgres_ledger: str):
+    make_empty(postgres_ledger)
+    with ledger_of(str(tmp_path / "ledger"), EVENTFUL) as (ledger, _):
+        on_sqlite = exported(ledger)
+    with ledger_of(postgres_ledger, EVENTFUL) as (ledger, _):
+        assert exported(ledger) == on_sqlite
+
+
+def test_a_journal_through_a_month_ends_with_its_balances(tmp_path: Path):
+    with ledger_of(str(tmp_path / "ledger"), EVENTFUL) as (ledger, _):
+        whole, part = exported(ledger), exported(ledger, through="2026-09")
+    months = {f"{entry.date:%Y-%m}" for entry in loaded(part)}
+    assert months == {"2026-09", "2026-10"}
+    assert {entry.date.day for entry in loaded(part) if f"{entry.date:%m}" == "10"} == {1}
+    assert len(part) < len(whole)
+
+
+def test_what_comes_late_stands_in_the_month_that_it_counts_in(tmp_path: Path):
+    with ledger_of(str(tmp_path / "ledger"), []) as (ledger, clock):
+        clock.forward(hours=24 * 9)
+        ledger.close_period("2026-09")
+        amount = ledger.wallet("team").posted
+        ledger.adjust_wallet("team", amount, reason="found", corrects="2026-09")
+        last = [entry for entry in loaded(exported(ledger)) if isinstance(entry, Transaction)][-1]
+    assert (str(last.date), last.meta["at"][:10]) == ("2026-09-30", "2026-10-07")
+
+
+def test_an_empty_ledger_is_an_empty_journal(ledger: Ledger, tmp_path: Path):
+    assert bean_check(exported(ledger), tmp_path).returncode == 0
+
+
+@given(unit=st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,31}", fullmatch=True))
+def test_a_unit_can_be_read_back_from_its_commodity(unit: str):
+    name = beancount.commodity(unit)
+    assert beancount.unit_of(name) == unit
+    assert loaded(f'2026-01-01 commodity {name}\n  unit: "{unit}"\n'.encode())[0].currency == name
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [
+        ("USD", "USD"),
+        ("crun-credit", "CRUN-CREDIT"),
+        ("usd", "USD.0"),
+        ("POINTS", "POINTS.3F"),
+        ("Credit", "CREDIT.1"),
+        ("x-", "X-.0"),
+    ],
+)
+def test_a_commodity_is_a_unit_in_capitals(unit: str, name: str):
+    assert beancount.commodity(unit) == name
+    assert beancount.unit_of(name) == unit
+
+
+@given(
+    names=st.lists(st.text(st.sampled_from("aAbxXeu-./1 é"), min_size=1), min_size=2, max_size=2)
+)
+def test_no_two_names_become_the_same_account(names: list[str]):
+    first, second = names
+    assert (component(first) == component(second)) == (first == second)
+
+
+@given(name=st.text(min_size=1))
+def test_any_name_can_be_part_of_an_account(name: str):
+    account = f"Expenses:Providers:{component(name)}"
+    entries = loaded(f"2026-01-01 open {account}\n".encode())
+    assert entries[0].account == account
+
+
+assert set(UNITS) == set(WALLETS)
