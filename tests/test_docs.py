@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from runapi.core import config
 
 from kling_ledger import Ledger
 from kling_ledger.cli import cli
+from kling_ledger.errors import StateError
 from kling_ledger.providers.runapi import RunApi
 from kling_ledger.sandbox import Sandbox
 from tests.ledgers import usd
+from tests.sandbox_rig import Caller, body, plain_client
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "pricing/README.md", "reports/README.md")
@@ -65,7 +68,7 @@ def test_the_readme_speaks_of_every_command(noun: str):
 def test_every_command_that_is_shown_exists_with_its_options(name: str):
     known = commands()
     for line in shown(name):
-        words = [word for word in line.split() if word.isalpha()]
+        words = [word for word in line.split() if re.fullmatch("[a-z][a-z-]*", word)]
         found = known.get(" ".join(words[:2])) or known.get(words[0])
         assert found is not None, line
         options = {
@@ -84,17 +87,56 @@ def test_every_link_and_file_that_is_named_is_there(name: str):
             assert (ROOT / target).exists(), target
 
 
-def test_the_script_in_the_readme_runs_as_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
-):
+class MyClient:
+    """A client of one's own, at the sandbox: what the page leaves to its reader."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self.sent: list[str] = []
+
+    def create(self, prompt: str, seconds: int) -> str:
+        self.sent.append(prompt)
+        reply = self._caller.send(body("runapi", prompt, duration_seconds=seconds))
+        return self._caller.id_of(reply)
+
+    def cost(self, task_id: str) -> str:
+        while self._caller.state(task_id) != "completed":
+            time.sleep(0.02)
+        return f"{self._caller.task(task_id)['usage']['cost']} USD"
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> list[str]:
+    """The README's scripts, and around them the settings and the wallet that the page speaks of."""
     monkeypatch.setenv("KLING_LEDGER_DB", str(tmp_path / "ledger.sqlite"))
     monkeypatch.setenv("RUNAPI_API_KEY", sandbox.settings.api_key)
     monkeypatch.setattr(config, "base_url", sandbox.url)
     with Ledger() as ledger:
         ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", usd("2"))
-        [script] = re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL)
-        names: dict[str, Any] = {}
-        exec(script, names)  # noqa: S102 - the page's own script
+        ledger.fund_wallet("team", usd("3"))
+    return re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL)
+
+
+def test_the_scripts_in_the_readme_run_as_they_stand(scripts: list[str], sandbox: Sandbox):
+    spent = []
+    with plain_client() as http:
+        caller = Caller("runapi", sandbox.url, sandbox.settings.api_key, http)
+        names: dict[str, Any] = {"my_client": MyClient(caller)}
+        for script in scripts:
+            exec(script, names)  # noqa: S102 - the page's own script
+            with Ledger() as ledger:
+                spent.append(ledger.wallet("team").spent)
+                assert ledger.verify().is_clean
         RunApi(names["client"].client).close()
-        assert ledger.wallet("team").spent == usd("0.675")
+    assert spent == [usd("0.675"), usd("1.35"), usd("2.025")]
+    assert names["my_client"].sent == ["a mountain lake", "the same lake at night"]
+
+
+def test_the_block_in_the_readme_sends_nothing_twice(scripts: list[str], sandbox: Sandbox):
+    with plain_client() as http:
+        caller = Caller("runapi", sandbox.url, sandbox.settings.api_key, http)
+        names: dict[str, Any] = {"my_client": MyClient(caller), "Ledger": Ledger}
+        exec(scripts[1], names)  # noqa: S102 - the page's own script
+        with pytest.raises(StateError):
+            exec(scripts[1], names)  # noqa: S102 - the page's own script
+    assert len(sandbox.runapi.jobs()) == len(names["my_client"].sent) == 1

@@ -33,9 +33,16 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.NoLedgerError, EXIT_USAGE),
     (errors.NotFoundError, EXIT_USAGE),
     (errors.ConflictError, EXIT_USAGE),
+    (errors.StateError, EXIT_USAGE),
+    (errors.PeriodError, EXIT_USAGE),
+    (errors.OlderSchemaError, EXIT_USAGE),
+    (errors.NewerSchemaError, EXIT_USAGE),
     (errors.RefusedError, EXIT_REFUSED),
     (errors.JobRefusedError, EXIT_JOB_FAILED),
+    # These three ask and tell: no job was sent, so nothing is in doubt.
     (errors.LivePricesError, EXIT_OURS),
+    (errors.NoAnswerError, EXIT_OURS),
+    (errors.CallbackError, EXIT_OURS),
     (errors.ProviderError, EXIT_IN_DOUBT),
 )
 
@@ -44,12 +51,18 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "compare": "one clip at every provider that can make it, cheapest first",
     "afford": "how many clips a budget buys, the longest and the best",
     "prices": "list, show, check and pull the prices that quotes rest on",
-    "wallet": "create, fund and show wallets",
+    "wallet": "create, fund, adjust and show wallets",
+    "budget": "set, raise, remove and show limits over projects, providers, labels, ...",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
-    "resume": "ask again for a job that was left open",
-    "reservation": "list, show and end reservations",
+    "batch": "run a whole manifest, many jobs at once, none of them twice",
+    "resume": "finish what a crash, a time-out or a lost reply left open",
+    "callbacks": "receive what providers post when jobs end, and settle those jobs",
+    "reconcile": "compare the ledger with a provider's own record, and mend it",
+    "reservation": "create, commit, roll back, refund and show reservations",
     "report": "what was spent, on what",
+    "close": "close a month, seal it, and list what is closed",
     "verify": "work every balance out again from the journal",
+    "db": "show the database's version and bring it up to date",
     "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
     "demo": "see the whole idea in a few seconds, with no key and no network",
 }
@@ -78,9 +91,9 @@ def cli() -> None:
     """Know what a Kling clip costs, spend within a limit, see what was spent.
 
     \b
-    Exit codes: 0 done, 1 our error, 2 usage or bad input, 3 refused by wallet or ceiling,
-    4 the job failed and its credits were rolled back, 5 in doubt and its credits stay reserved,
-    6 differences found, 7 no price known.
+    Exit codes: 0 done, 1 our error, 2 usage or bad input, 3 refused by wallet, budget or
+    ceiling, 4 the job failed and its credits were rolled back, 5 in doubt and its credits stay
+    reserved, 6 differences found, 7 no price known.
     """
 
 
