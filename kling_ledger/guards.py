@@ -10,17 +10,19 @@ is a RefusedError, and then nothing was sent.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runapi.core import BaseModel, RequestOptions, polling
+from runapi.core import RequestOptions
+from runapi.core.resource import Resource
 from runapi.kling import KlingClient
 
-from kling_ledger.errors import PollError, ProviderError
+from kling_ledger.errors import ConfigError, PollError, ProviderError
 from kling_ledger.ledger import Ledger, State
 from kling_ledger.meter import Meter
-from kling_ledger.providers.runapi import RunApi
-from kling_pricing.clip import ACTIONS
+from kling_ledger.providers.runapi import ACTIONS, RunApi
+from kling_pricing.library import Library
 from kling_pricing.money import Money
 
 
@@ -30,10 +32,26 @@ def metered(
     *,
     wallet: str,
     project: str | None = None,
+    labels: Mapping[str, str] | None = None,
     ceiling: Money | None = None,
+    asks_estimate: bool = True,
+    library: Library | None = None,
 ) -> MeteredKlingClient:
-    """Return a client that meters every job against a wallet; `ceiling` bounds a single job."""
-    meter = Meter(ledger, RunApi(client), wallet=wallet, project=project, ceiling=ceiling)
+    """Return a client that meters every job against a wallet; `ceiling` bounds a single job.
+
+    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off. `library` has the
+    price books, the bundled ones unless it is given.
+    """
+    meter = Meter(
+        ledger,
+        RunApi(client),
+        wallet=wallet,
+        project=project,
+        labels=labels or {},
+        ceiling=ceiling,
+        asks_estimate=asks_estimate,
+        library=library or Library(),
+    )
     return MeteredKlingClient(client, meter)
 
 
@@ -46,7 +64,15 @@ class MeteredKlingClient:
 
     def __getattr__(self, name: str) -> Any:
         resource = getattr(self.client, name)
-        return MeteredResource(name, resource, self.meter) if name in ACTIONS else resource
+        if name in ACTIONS:
+            return MeteredResource(name, resource, self.meter)
+        if isinstance(resource, Resource) and hasattr(resource, "run"):
+            # Passed on as it is, it would spend without a reservation.
+            raise ConfigError(
+                f"{name} is an action of the client that nothing is known of: it is not metered",
+                hint=f"what is metered: {', '.join(ACTIONS)}",
+            )
+        return resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +116,7 @@ class MeteredResource:
     def run(self, options: RequestOptions | None = None, **params: Any) -> Any:
         """Create a job and poll until it ends, as the client's own run does."""
         task = self.create(options, **params)
-        done = polling.poll_until_complete(lambda: self.get(task["id"], options))
-        narrowed = type(self.resource).COMPLETED_RESPONSE_CLASS
-        return (
-            narrowed.from_dict(done.to_dict()) if narrowed and isinstance(done, BaseModel) else done
-        )
+        return self.resource._poll_until_complete(lambda: self.get(task["id"], options))
 
     def _meter(self, options: RequestOptions | None) -> Meter:
         provider = self.meter.provider

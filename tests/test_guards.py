@@ -6,17 +6,27 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from runapi.core import AuthenticationError, NotFoundError, RequestOptions, TaskFailedError
+from runapi.core import (
+    AuthenticationError,
+    BaseModel,
+    NotFoundError,
+    RequestOptions,
+    TaskFailedError,
+)
 from runapi.core import InsufficientCreditsError as InsufficientCreditsAtProvider
-from runapi.kling import KlingClient
+from runapi.core.resource import Resource
+from runapi.kling import KlingClient, types
 from runapi.kling.types import CompletedTextToVideoResponse, TextToVideoResponse
 
 from kling_ledger import Ledger, metered
-from kling_ledger.errors import CeilingError, InsufficientCreditsError, StateError
+from kling_ledger.errors import CeilingError, ConfigError, InsufficientCreditsError, StateError
 from kling_ledger.guards import MeteredKlingClient
-from kling_ledger.providers.runapi import RunApi
+from kling_ledger.ledger import State
+from kling_ledger.providers.runapi import ACTIONS, RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
-from kling_pricing import NoPriceError
+from kling_pricing import NoPriceError, RequestError
+from kling_pricing.book_reader import BookText
+from kling_pricing.library import Library, library_of
 from tests.ledgers import usd
 from tests.loopback import answering
 
@@ -145,7 +155,7 @@ def test_a_key_whose_job_was_refused_sends_nothing_more(ledger: Ledger, team: st
     with answering((402, {"error": "no"}), (200, {"id": "t1"})) as server:
         plain = KlingClient(api_key="k", base_url=server.url)
         OPENED.append(plain)
-        kling = metered(plain, ledger, wallet="team")
+        kling = metered(plain, ledger, wallet="team", asks_estimate=False)
         with pytest.raises(InsufficientCreditsAtProvider):
             kling.text_to_video.create(options=options, **CLIP)
         with pytest.raises(StateError):
@@ -159,8 +169,194 @@ def test_a_settled_job_is_read_again_without_settling_it_again(ledger: Ledger, t
     with answering((200, {"id": "t1"}), (200, done), (200, silent)) as server:
         plain = KlingClient(api_key="k", base_url=server.url)
         OPENED.append(plain)
-        kling = metered(plain, ledger, wallet="team")
+        kling = metered(plain, ledger, wallet="team", asks_estimate=False)
         kling.text_to_video.create(**CLIP)
         for _ in range(2):
             assert kling.text_to_video.get("t1").status == "completed"
     assert ledger.wallet(team).spent == usd("0.5")
+
+
+# Every resource of the client
+
+
+EDITS = """
+format = 1
+provider = "runapi"
+
+[sources.mine]
+url = "https://example.com/contract"
+checked = 2026-11-20
+evidence = "user"
+
+[rates.edit]
+family = "kling-3.0-omni"
+models = { kling-v3-omni-edit = ["edit_video"] }
+from = 2026-07-23
+source = "mine"
+per = "second"
+dimensions = ["video_input", "resolution"]
+prices.on = { 720p = "0.3" }
+request = { min_s = 3, max_s = 15 }
+"""
+"""A price of one's own for what no bundled book has a price for."""
+
+IMAGE, VIDEO, SOUND = (f"https://example.com/source.{kind}" for kind in ("png", "mp4", "mp3"))
+PARAMS: dict[str, dict[str, Any]] = {
+    "text_to_video": CLIP,
+    "image_to_video": {
+        "model": "kling-v2.6",
+        "prompt": "a lake",
+        "first_frame_image_url": IMAGE,
+        "duration_seconds": 5,
+        "mode": "std",
+    },
+    "motion_control": {
+        "model": "kling-3.0",
+        "source_image_url": IMAGE,
+        "reference_video_url": VIDEO,
+        "output_resolution": "720p",
+    },
+    "extend_video": {
+        "model": "kling-v2.5-turbo-text-to-video-pro",
+        "source_task_id": "tsk_1",
+        "mode": "std",
+        "prompt": "and on",
+    },
+    "edit_video": {
+        "model": "kling-v3-omni-edit",
+        "prompt": "at night",
+        "source_video_url": VIDEO,
+        "aspect_ratio": "auto",
+        "duration_seconds": 5,
+        "output_resolution": "720p",
+    },
+    "ai_avatar": {
+        "model": "kling-ai-avatar-standard",
+        "prompt": "hello",
+        "source_image_url": IMAGE,
+        "source_audio_url": SOUND,
+    },
+}
+REPLIES: dict[str, type] = {
+    "text_to_video": types.CompletedTextToVideoResponse,
+    "image_to_video": types.CompletedImageToVideoResponse,
+    "motion_control": types.CompletedMotionControlResponse,
+    "extend_video": BaseModel,
+    "edit_video": types.CompletedTextToVideoResponse,
+    "ai_avatar": types.CompletedAiAvatarResponse,
+}
+
+
+@pytest.fixture
+def library() -> Library:
+    return library_of([BookText("edits.toml", EDITS)])
+
+
+@pytest.fixture
+def rich(ledger: Ledger, team: str) -> str:
+    ledger.fund_wallet(team, usd("48"))
+    return team
+
+
+def test_every_resource_that_the_installed_client_has_is_metered(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    kling = client(ledger, sandbox)
+    creating = {
+        name
+        for name, one in vars(kling.client).items()
+        if isinstance(one, Resource) and hasattr(one, "run")
+    }
+    assert creating == set(ACTIONS) == set(PARAMS)
+
+
+def test_an_action_that_nothing_is_known_of_spends_nothing(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    kling = client(ledger, sandbox)
+    vars(kling.client)["lip_sync"] = kling.client.text_to_video
+    with pytest.raises(ConfigError, match="lip_sync"):
+        kling.lip_sync.create(**CLIP)
+    with pytest.raises(AttributeError):
+        _ = kling.no_such_thing
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_is_reserved_run_and_charged_at_its_settled_cost(
+    ledger: Ledger, rich: str, library: Library, action: str
+):
+    with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
+        kling = client(ledger, sandbox, library=library, project=f"film/{action}")
+        result = getattr(kling, action).run(**PARAMS[action])
+        [job] = sandbox.runapi.jobs()
+    [made] = ledger.reservations()
+    assert (made.state, made.job.action, made.project) == ("committed", action, f"film/{action}")
+    assert (made.committed, made.settled_by) == (job.charged, "provider")
+    assert made.amount >= job.charged
+    assert made.videos == (result["videos"][0]["url"],)
+    assert isinstance(result, REPLIES[action])
+    assert (job.order.action, job.order.key) == (action, made.id)
+    assert ledger.verify().is_clean
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_that_fails_gives_everything_back(
+    ledger: Ledger, rich: str, library: Library, action: str
+):
+    failing = {**PARAMS[action], "prompt": "a lake [fail]"}
+    with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
+        kling = client(ledger, sandbox, library=library)
+        with pytest.raises(TaskFailedError):
+            getattr(kling, action).run(**failing)
+    assert [str(one.state) for one in ledger.reservations()] == ["rolled_back"]
+    assert ledger.wallet(rich).available == usd("50")
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_is_reserved_by_create_and_settled_by_get(
+    ledger: Ledger, rich: str, library: Library, action: str
+):
+    with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
+        resource = getattr(client(ledger, sandbox, library=library), action)
+        task = resource.create(**PARAMS[action])
+        [made] = ledger.reservations(state=State.SUBMITTED)
+        assert (made.task_id, made.held) == (task["id"], made.amount)
+        assert resource.get(task["id"])["status"] == "completed"
+    assert ledger.reservation(made.id).state is State.COMMITTED
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_is_refused_by_an_empty_wallet_and_nothing_is_sent(
+    ledger: Ledger, library: Library, sandbox: Sandbox, action: str
+):
+    ledger.create_wallet("team", "USD")
+    kling = client(ledger, sandbox, library=library, asks_estimate=False)
+    with pytest.raises(InsufficientCreditsError):
+        getattr(kling, action).create(**PARAMS[action])
+    assert sandbox.runapi.jobs() == ()
+    assert ledger.reservations() == []
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_each_action_with_a_field_that_nobody_documents_is_refused_before_it_is_sent(
+    ledger: Ledger, rich: str, library: Library, sandbox: Sandbox, action: str
+):
+    kling = client(ledger, sandbox, library=library)
+    with pytest.raises(RequestError, match="colour"):
+        getattr(kling, action).create(**PARAMS[action], colour="red")
+    assert sandbox.runapi.jobs() == ()
+    assert ledger.reservations() == []
+
+
+def test_the_reply_of_run_keeps_the_headers_that_the_clients_own_has(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    result = client(ledger, sandbox).text_to_video.run(**CLIP)
+    [job] = sandbox.runapi.jobs()
+    assert result.response_headers["X-RunAPI-Task-Id"] == job.id
+
+
+def test_an_edit_without_a_price_of_ones_own_has_none(ledger: Ledger, team: str, sandbox: Sandbox):
+    with pytest.raises(NoPriceError, match="kling-v3-omni-edit"):
+        client(ledger, sandbox).edit_video.create(**PARAMS["edit_video"])
+    assert ledger.reservations() == []
