@@ -8,9 +8,6 @@ may have asked.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,15 +15,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from kling_ledger.errors import ConfigError
 from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.receiver import Outcome, Receipt, Receiver
+from kling_ledger.serving import Served, bind
 
 STATUSES: Final[Mapping[Outcome, int]] = {
     Outcome.DONE: 200,
@@ -49,9 +45,7 @@ _LOOK_EVERY_S: Final = 0.1
 _RETRY_AFTER_S: Final = 1
 _THREADS: Final = 16
 _MOST_CONNECTIONS: Final = 256
-_START_S: Final = 10.0
 _STOP_S: Final = 60.0
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
 def _silent(_: Receipt) -> None:
@@ -80,15 +74,14 @@ class Listener:
         self._app = _App(receiver, answer_s, on_receipt)
         self._host = host
         self._port = port
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._served: Served | None = None
 
     @property
     def url(self) -> str:
         """Where it listens, without a slash at the end."""
-        if self._server is None:
+        if self._served is None:
             raise RuntimeError("the listener is not started")
-        return self._server.url
+        return self._served.url
 
     def address(self, provider: str) -> str:
         """Return the `callback_url` of a provider's jobs, as it is seen from this machine."""
@@ -96,32 +89,32 @@ class Listener:
 
     def start(self) -> Self:
         """Bind the address, listen, and return; ConfigError where the address cannot be had."""
-        if self._server is not None:
+        if self._served is not None:
             raise RuntimeError("the listener is started already")
-        server = _Server(self._app, _bind(self._host, self._port))
-        thread = threading.Thread(target=server.run_bound, name="kling-callbacks", daemon=True)
-        thread.start()
-        if not server.listening.wait(_START_S):
-            server.should_exit = True
-            raise ConfigError(f"the listener did not start within {_START_S:.0f} seconds")
-        self._server, self._thread = server, thread
+        self._served = Served(
+            self._app.asgi,
+            bind(self._host, self._port, problem="callbacks cannot be received"),
+            name="listener",
+            stopping=self._app.stop,
+            http="h11",
+            log_level="error",
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+        )
         return self
 
     def wait(self) -> None:
         """Block until the server ends by itself, which it does only when it breaks."""
-        # Joined in short pieces: a long join would not let Ctrl-C through on Windows.
-        while self._thread is not None and self._thread.is_alive():
-            self._thread.join(0.5)
+        if self._served is not None:
+            self._served.wait()
 
     def close(self) -> None:
         """Stop listening, and wait for what is being asked or written right now."""
-        server, thread = self._server, self._thread
-        if server is None or thread is None:
-            return
-        server.should_exit = True
-        thread.join(_STOP_S)
-        self._app.workers.shutdown(wait=True, cancel_futures=True)
-        self._server = self._thread = None
+        if self._served is not None:
+            self._served.close(_STOP_S)
+            self._app.workers.shutdown(wait=True, cancel_futures=True)
+            self._served = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -149,6 +142,10 @@ class _App:
         self.asgi = Starlette(
             routes=[Route("/callbacks/{provider}", self._callback, methods=["POST"])]
         )
+
+    async def stop(self) -> None:
+        """Let nothing wait any longer for its job."""
+        self.closing.set()
 
     async def _callback(self, request: Request) -> Response:
         try:
@@ -215,68 +212,6 @@ def _answer(status: int, said: str, *, retry_after_s: float | None = None) -> Re
     if status == STATUSES[Outcome.UNANSWERED]:
         headers["Retry-After"] = str(max(_RETRY_AFTER_S, round(retry_after_s or 0)))
     return JSONResponse({"outcome": said}, status, headers)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn on a socket that is bound already; `listening` is set when it accepts."""
-
-    def __init__(self, app: _App, bound: socket.socket) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app.asgi,
-                http="h11",
-                log_config=None,
-                log_level="error",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                lifespan="off",
-                loop="asyncio",
-                ws="none",
-                limit_concurrency=_MOST_CONNECTIONS,
-            )
-        )
-        self.listening = threading.Event()
-        self.url = _url(bound)
-        self._app = app
-        self._bound = bound
-
-    def run_bound(self) -> None:
-        self.run(sockets=[self._bound])
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.listening.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.closing.set()
-        await super().shutdown(sockets=sockets)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket: bound here, so that a taken port is our error and not a trace."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":
-            # On Windows the same option would let two servers share the port.
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen()
-    except (OSError, OverflowError, UnicodeError) as error:
-        bound.close()
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"callbacks cannot be received on {host} port {port}: {reason}",
-            hint="choose another --port, or --port 0 for any that is free",
-        ) from error
-    return bound
-
-
-def _url(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    reachable = _ANY_ADDRESS.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 __all__ = ["ANSWER_S", "STATUSES", "Listener"]

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,7 +17,6 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kling_ledger.errors import ConfigError
 from kling_ledger.sandbox import crun, evolink, runapi, uniall
 from kling_ledger.sandbox.callbacks import Postman, Writer
 from kling_ledger.sandbox.desk import Desk
@@ -30,12 +25,11 @@ from kling_ledger.sandbox.jobs import Job, JobStore
 from kling_ledger.sandbox.replies import CUT_SCOPE, ApiError, Patience
 from kling_ledger.sandbox.settings import PROVIDERS, SandboxSettings
 from kling_ledger.sandbox.truth import Truth
+from kling_ledger.serving import Served, address_of, bind
 from kling_pricing.book import PriceBook
 from kling_pricing.library import Library
 
-_START_S: Final = 10.0
 _STOP_S: Final = 5
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
 
 
 def utc_now() -> datetime:
@@ -81,8 +75,7 @@ class Sandbox:
         self._port = port
         self._now = now
         self._books = {name: (library or Library()).book(name) for name in PROVIDERS}
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._served: Served | None = None
 
     @property
     def runapi(self) -> JobStore:
@@ -92,24 +85,25 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where the sandbox listens, without a slash at the end; for `--base-url`."""
-        if self._server is None:
+        if self._served is None:
             raise RuntimeError("the sandbox is not started")
-        return self._server.url
+        return self._served.url
 
     def start(self) -> Self:
         """Bind the address, listen, and return; ConfigError where the address cannot be had."""
-        if self._server is not None:
+        if self._served is not None:
             raise RuntimeError("the sandbox is started already")
-        bound = _bind(self._host, self._port)
-        server = _Server(
-            _App(self.settings, self.stores, self._books, self._now, _url(bound)), bound
+        bound = bind(self._host, self._port, problem="the sandbox cannot listen")
+        app = _App(self.settings, self.stores, self._books, self._now, address_of(bound))
+        self._served = Served(
+            app.asgi,
+            bound,
+            name="sandbox",
+            stopping=app.stop,
+            http=_CuttableProtocol,
+            log_level="warning",
+            timeout_graceful_shutdown=1,
         )
-        thread = threading.Thread(target=server.run_bound, name="kling-sandbox", daemon=True)
-        thread.start()
-        if not server.listening.wait(_START_S):
-            server.should_exit = True
-            raise ConfigError(f"the sandbox did not start within {_START_S:.0f} seconds")
-        self._server, self._thread = server, thread
         return self
 
     def finish(self) -> int:
@@ -118,18 +112,14 @@ class Sandbox:
 
     def close(self) -> None:
         """Stop listening and wait for the server's thread; nothing if it is not started."""
-        server, thread = self._server, self._thread
-        if server is None or thread is None:
-            return
-        server.should_exit = True
-        thread.join(_STOP_S)
-        self._server = self._thread = None
+        if self._served is not None:
+            self._served.close(_STOP_S)
+            self._served = None
 
     def wait(self) -> None:
         """Block until the server ends by itself, which it does only when it breaks."""
-        # Joined in short pieces: a long join would not let Ctrl-C through on Windows.
-        while self._thread is not None and self._thread.is_alive():
-            self._thread.join(0.5)
+        if self._served is not None:
+            self._served.wait()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -161,7 +151,6 @@ class _App:
         now: Callable[[], datetime],
         url: str,
     ) -> None:
-        self.url = url
         self.closing = asyncio.Event()
         patience = Patience(settings.hang_s, self.closing)
         desks = {
@@ -221,68 +210,6 @@ class _CuttableProtocol(H11Protocol):
             await inner(scope, receive, send)
 
         self.app = app
-
-
-class _Server(uvicorn.Server):
-    """uvicorn on a socket that is bound already; `listening` is set when it accepts."""
-
-    def __init__(self, app: _App, bound: socket.socket) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app.asgi,
-                http=_CuttableProtocol,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                loop="asyncio",
-                ws="none",
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self.listening = threading.Event()
-        self.url = app.url
-        self._app = app
-        self._bound = bound
-
-    def run_bound(self) -> None:
-        self.run(sockets=[self._bound])
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.listening.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._app.stop()
-        await super().shutdown(sockets=sockets)
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket: bound here, so that a taken port is our error and not a trace."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends without delay only where it sees that the protocol is TCP; left at 0, each
-    # answer on a kept connection waits 40 ms for an acknowledgement.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        if os.name == "posix":
-            # On Windows the same option would let two servers share the port.
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen()
-    except (OSError, OverflowError, UnicodeError) as error:
-        bound.close()
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"the sandbox cannot listen on {host} port {port}: {reason}",
-            hint="choose another --port, or --port 0 for any that is free",
-        ) from error
-    return bound
-
-
-def _url(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    reachable = _ANY_ADDRESS.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 async def _no_route(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as called

@@ -1,0 +1,124 @@
+"""Serving: an application over HTTP on this machine, on a thread of its own, until it is closed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from kling_ledger.errors import ConfigError
+
+_START_S: Final = 10.0
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+
+
+def bind(host: str, port: int, *, problem: str) -> socket.socket:
+    """Return a listening socket: bound here, so that a taken port is our error and not a trace.
+
+    Port 0 is any free one. Raises ConfigError, whose sentence begins with `problem`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends without delay only where it sees that the protocol is TCP; left at 0, each
+    # answer on a kept connection waits 40 ms for an acknowledgement.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if os.name == "posix":
+            # On Windows the same option would let two servers share the port.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen()
+    except (OSError, OverflowError, UnicodeError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{problem} on {host} port {port}: {reason}",
+            hint="choose another --port, or --port 0 for any that is free",
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """Return where a socket is reached from this machine, without a slash at the end."""
+    host, port = bound.getsockname()[:2]
+    reachable = _ANY_ADDRESS.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+class Served:
+    """An application that is served on a bound socket, from when this returns until `close`.
+
+    `name` is for messages. `stopping` is awaited on the server's own thread before it lets go of
+    its connections; `settings` are uvicorn's. Raises ConfigError where it does not start.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        bound: socket.socket,
+        *,
+        name: str,
+        stopping: Callable[[], Awaitable[None]],
+        **settings: Any,
+    ) -> None:
+        self.url = address_of(bound)
+        self._server = _Server(app, bound, stopping, settings)
+        self._thread = threading.Thread(
+            target=self._server.run_bound, name=f"kling {name}", daemon=True
+        )
+        self._thread.start()
+        if not self._server.listening.wait(_START_S):
+            self._server.should_exit = True
+            raise ConfigError(f"the {name} did not start within {_START_S:.0f} seconds")
+
+    def wait(self) -> None:
+        """Block until the server ends by itself, which it does only when it breaks."""
+        # Joined in short pieces: a long join would not let Ctrl-C through on Windows.
+        while self._thread.is_alive():
+            self._thread.join(0.5)
+
+    def close(self, within_s: float) -> None:
+        """Stop listening and wait for the server's thread, as long as that."""
+        self._server.should_exit = True
+        self._thread.join(within_s)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn on a socket that is bound already; `listening` is set when it accepts."""
+
+    def __init__(
+        self,
+        app: Starlette,
+        bound: socket.socket,
+        stopping: Callable[[], Awaitable[None]],
+        settings: dict[str, Any],
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                loop="asyncio",
+                ws="none",
+                **settings,
+            )
+        )
+        self.listening = threading.Event()
+        self._bound = bound
+        self._stopping = stopping
+
+    def run_bound(self) -> None:
+        self.run(sockets=[self._bound])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._stopping()
+        await super().shutdown(sockets=sockets)
