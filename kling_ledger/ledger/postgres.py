@@ -12,16 +12,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import chain, count
 from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors as pg_errors
-from psycopg.pq import TransactionStatus
-from psycopg.rows import dict_row
 from sqlalchemy import URL, BigInteger, Boolean, Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
+from kling_ledger.ledger.pipeline import Pipeline, Statement
+from kling_ledger.ledger.spares import Spares
 from kling_ledger.ledger.tables import EXPECTATION_FAILED
 from kling_ledger.ledger.transaction import (
     Refusal,
@@ -39,8 +40,14 @@ Result = TypeVar("Result")
 
 _LOCK: Final = 0x6B6C696E67
 """The key of the advisory lock that a ledger's transactions share."""
-_ATTEMPTS: Final = 20
-_LOCK_TIMEOUT: Final = "30s"
+_SHARE_LOCK: Final = (f"SELECT pg_advisory_xact_lock_shared({_LOCK})", ())
+_BEGIN_ALONE: Final = (
+    ("BEGIN", ()),
+    ("SET LOCAL lock_timeout = '30s'", ()),
+    (f"SELECT pg_advisory_xact_lock({_LOCK})", ()),
+)
+_FEW: Final = 4
+"""Up to how many rows are written out in a statement; more of them go as one array a column."""
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
 
 _OVERTAKEN: Final = (
@@ -51,32 +58,16 @@ _OVERTAKEN: Final = (
 )
 
 
-_Change = tuple[str, Any, list[Row] | None]
-"""A statement, its values, and where what it returns goes."""
-
-
 class PostgresTransaction(Transaction):
     """A transaction on one connection; the two kinds differ in when changes are sent."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
-        self._cursor = connection.cursor(row_factory=dict_row)
-        self._connection = connection
+        self._pipeline = pipeline
 
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""
-        return list(self._cursor.execute(_native(statement), values).fetchall())
-
-    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows."""
-        if len(rows) == 1:
-            self._send(_insert(table), rows[0])
-        elif rows:
-            columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
-            self._send(_insert_many(table), columns)
-
-    def _send(self, statement: str, values: Any) -> None:
-        raise NotImplementedError
+        return self._pipeline.run(_native(statement, values))[0].rows()
 
 
 class Alone(PostgresTransaction):
@@ -88,10 +79,15 @@ class Alone(PostgresTransaction):
         self, statement: str, values: Values, *, expect: int | None, refused: Refusal
     ) -> list[Row]:
         """Run a statement at once and return what it returns."""
-        cursor = self._cursor.execute(_native(statement), values)
-        if expect is not None and cursor.rowcount != expect:
+        [answer] = self._pipeline.run(_native(statement, values))
+        if expect is not None and answer.count != expect:
             raise refused()
-        return list(cursor.fetchall()) if cursor.description else []
+        return answer.rows()
+
+    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows."""
+        if rows:
+            self._pipeline.run(_insert(table, rows))
 
     def update(
         self,
@@ -103,8 +99,8 @@ class Alone(PostgresTransaction):
         refused: Refusal,
     ) -> None:
         """Set columns of rows."""
-        statement, values = _update(table, tuple(known), tuple(columns), rows)
-        if self._cursor.execute(statement, values).rowcount != len(rows):
+        [answer] = self._pipeline.run(_update(table, tuple(known), tuple(columns), rows))
+        if answer.count != len(rows):
             raise refused()
 
     def assume(self, query: str, value: int) -> None:
@@ -112,17 +108,14 @@ class Alone(PostgresTransaction):
 
     def attempt(self, operation: Callable[[], Result]) -> Result:
         """Run a part of an operation; if it raises, the rest of the transaction stands."""
-        self._cursor.execute("SAVEPOINT attempt")
+        self._pipeline.run(("SAVEPOINT attempt", ()))
         try:
             result = operation()
         except BaseException:
-            self._cursor.execute("ROLLBACK TO attempt")
+            self._pipeline.run(("ROLLBACK TO attempt", ()))
             raise
-        self._cursor.execute("RELEASE attempt")
+        self._pipeline.run(("RELEASE attempt", ()))
         return result
-
-    def _send(self, statement: str, values: Any) -> None:
-        self._cursor.execute(statement, values)
 
 
 class Together(PostgresTransaction):
@@ -134,12 +127,13 @@ class Together(PostgresTransaction):
 
     is_exclusive = False
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        super().__init__(connection)
-        self._assumed: list[_Change] = []
-        self._inserts: list[_Change] = []
-        self._updates: list[_Change] = []
-        self._changes: list[_Change] = []
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline)
+        self._assumed: list[Statement] = []
+        self._inserts: list[Statement] = []
+        self._updates: list[Statement] = []
+        self._changes: list[Statement] = []
+        self._returned: list[list[Row] | None] = []
 
     def change(
         self,
@@ -152,11 +146,17 @@ class Together(PostgresTransaction):
         """Keep a statement for the end; what it returns is in the list from then on."""
         returned: list[Row] = []
         returns = "RETURNING" in statement
-        text = _native(statement)
+        text, given = _native(statement, values)
         if expect is not None:
             text = _expecting(text, expect, returns=returns)
-        self._changes.append((text, values, returned if returns else None))
+        self._changes.append((text, given))
+        self._returned.append(returned if returns else None)
         return returned
+
+    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows."""
+        if rows:
+            self._inserts.append(_insert(table, rows))
 
     def update(
         self,
@@ -168,12 +168,12 @@ class Together(PostgresTransaction):
         refused: Refusal,  # noqa: ARG002 - who is alone says why
     ) -> None:
         """Set columns of rows."""
-        statement, values = _update(table, tuple(known), tuple(columns), rows)
-        self._updates.append((_expecting(statement, len(rows), returns=False), values, None))
+        text, given = _update(table, tuple(known), tuple(columns), rows)
+        self._updates.append((_expecting(text, len(rows), returns=False), given))
 
     def assume(self, query: str, value: int) -> None:
         """Undo the transaction unless a query still gives one value."""
-        self._assumed.append((f"SELECT kling_ledger_expect(({query}), {value})", None, None))
+        self._assumed.append((f"SELECT kling_ledger_expect(({query}), $1)", (value,)))
 
     def attempt(self, operation: Callable[[], Result]) -> Result:
         """Run a part of an operation; if any of it is refused, all of it is run again alone."""
@@ -184,26 +184,13 @@ class Together(PostgresTransaction):
 
         What is sent in one pipeline is one transaction to the server, without a BEGIN or COMMIT.
         """
-        changes = [*_joined(self._inserts), *self._updates, *self._changes]
+        changes = [*self._inserts, *self._updates, *self._changes]
         if not changes:
             return
-        cursors = []
-        try:
-            with self._connection.pipeline():
-                self._connection.execute(f"SELECT pg_advisory_xact_lock_shared({_LOCK})")
-                for statement, values, returned in [*self._assumed, *changes]:
-                    cursor = self._connection.cursor(row_factory=dict_row)
-                    cursor.execute(statement, values)
-                    if returned is not None:
-                        cursors.append((cursor, returned))
-        except BaseException:
-            _roll_back(self._connection)
-            raise
-        for cursor, returned in cursors:
-            returned.extend(cursor.fetchall())
-
-    def _send(self, statement: str, values: Any) -> None:
-        self._inserts.append((statement, values, None))
+        answers = self._pipeline.run(_SHARE_LOCK, *self._assumed, *changes)
+        for returned, answer in zip(reversed(self._returned), reversed(answers), strict=False):
+            if returned is not None:
+                returned.extend(answer.rows())
 
 
 class PostgresServer:
@@ -215,33 +202,35 @@ class PostgresServer:
         self.name = _shown(url)
         self._url = url
         self.engine = _engine(url)
+        self._pipelines = Spares(self._connect, is_idle=lambda pipeline: pipeline.is_idle)
 
     def close(self) -> None:
         """Give back every connection."""
+        self._pipelines.close()
         self.engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
-        with self._connection() as connection:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        with self._pipelines.lent() as pipeline:
+            pipeline.run(("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ()))
             try:
-                yield Alone(connection)
+                yield Alone(pipeline)
             finally:
-                _roll_back(connection)
+                pipeline.roll_back()
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
-        with self._connection() as connection:
+        with self._pipelines.lent() as pipeline:
             try:
-                return self._together(connection, operation)
+                return self._together(pipeline, operation)
             except KlingError:
                 # Whatever is refused may be a call that was made before: only a key would tell.
                 pass
             except psycopg.Error as error:
                 if error.sqlstate != EXPECTATION_FAILED and not isinstance(error, _OVERTAKEN):
                     raise
-            return self._alone(connection, operation)
+            return self._alone(pipeline, operation)
 
     def write_items(self, work: Work[Item, Result]) -> list[Result]:
         """Run an operation on items."""
@@ -257,61 +246,40 @@ class PostgresServer:
             yield connection
 
     @staticmethod
-    def _together(
-        connection: psycopg.Connection[Any], operation: Callable[[Transaction], Result]
-    ) -> Result:
-        transaction = Together(connection)
+    def _together(pipeline: Pipeline, operation: Callable[[Transaction], Result]) -> Result:
+        transaction = Together(pipeline)
         result = operation(transaction)
         transaction.commit()
         return result
 
     @staticmethod
-    def _alone(
-        connection: psycopg.Connection[Any], operation: Callable[[Transaction], Result]
-    ) -> Result:
+    def _alone(pipeline: Pipeline, operation: Callable[[Transaction], Result]) -> Result:
         try:
-            connection.execute("BEGIN")
-            connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-            connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            result = operation(Alone(connection))
-            connection.execute("COMMIT")
+            pipeline.run(*_BEGIN_ALONE)
+            result = operation(Alone(pipeline))
+            pipeline.run(("COMMIT", ()))
         except BaseException:
-            _roll_back(connection)
+            pipeline.roll_back()
             raise
         return result
 
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connect(self) -> Pipeline:
         pooled: Any = self.engine.raw_connection()
         connection: psycopg.Connection[Any] = pooled.driver_connection
-        is_sound = False
-        try:
-            yield connection
-            is_sound = True
-        except Exception:
-            is_sound = connection.info.transaction_status == TransactionStatus.IDLE
-            raise
-        finally:
-            # Ctrl-C may leave a transaction open, or an answer that nobody has read.
-            if not is_sound:
-                pooled.invalidate()
-            pooled.close()
+        pooled.detach()
+        return Pipeline(connection)
 
 
-def _roll_back(connection: psycopg.Connection[Any]) -> None:
-    """End a transaction without its changes; a connection that is gone has done that already."""
-    if not connection.closed and not connection.broken:
-        try:
-            connection.rollback()
-        except psycopg.Error:
-            # Ctrl-C left an answer that nobody has read: without us, the server rolls back.
-            connection.close()
+def _native(statement: str, values: Values) -> Statement:
+    """Write `:name` parameters as the server wants them."""
+    names, text = _numbered(statement)
+    return text, [values[name] for name in names]
 
 
 @cache
-def _native(statement: str) -> str:
-    """Write `:name` parameters as the driver wants them."""
-    return _PARAMETER.sub(r"%(\1)s", statement.replace("%", "%%"))
+def _numbered(statement: str) -> tuple[tuple[str, ...], str]:
+    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
+    return names, _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
 
 
 @cache
@@ -326,30 +294,24 @@ def _expecting(statement: str, expected: int, *, returns: bool) -> str:
     )
 
 
-def _joined(inserts: Sequence[_Change]) -> Iterator[_Change]:
-    """Join inserts into one statement: each statement costs a message of its own."""
-    if inserts:
-        statement = _one_statement(tuple(statement for statement, _, _ in inserts))
-        yield statement, [value for _, values, _ in inserts for value in values], None
+def _insert(table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> Statement:
+    if len(rows) <= _FEW:
+        return _insert_few(table, len(rows)), list(chain(*rows))
+    return _insert_many(table), _by_column(rows)
 
 
 @cache
-def _one_statement(inserts: tuple[str, ...]) -> str:
-    earlier = [f"_{place} AS ({insert})" for place, insert in enumerate(inserts[:-1])]
-    return f"WITH {', '.join(earlier)} {inserts[-1]}" if earlier else inserts[-1]
-
-
-@cache
-def _insert(table: type[SQLModel]) -> str:
+def _insert_few(table: type[SQLModel], rows: int) -> str:
     columns = columns_of(table)
-    marks = ", ".join(["%s"] * len(columns))
-    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({marks})"
+    numbers = count(1)
+    marks = [", ".join(f"${next(numbers)}" for _ in columns) for _ in range(rows)]
+    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({'), ('.join(marks)})"
 
 
 @cache
 def _insert_many(table: type[SQLModel]) -> str:
     columns = columns_of(table)
-    arrays = ", ".join(f"%s::{_sql_type(table, column)}[]" for column in columns)
+    arrays = _arrays(table, columns)
     return (
         f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
     )
@@ -360,29 +322,40 @@ def _update(
     known: tuple[str, ...],
     columns: tuple[str, ...],
     rows: Sequence[tuple[Any, ...]],
-) -> tuple[str, Any]:
+) -> Statement:
     if len(rows) == 1:
         return _update_one(table, known, columns), rows[0]
-    arrays: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)]
-    return _update_many(table, known, columns), arrays
+    return _update_many(table, known, columns), _by_column(rows)
 
 
 @cache
 def _update_one(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
-    settings = ", ".join(f"{column} = %s" for column in columns)
-    conditions = " AND ".join(f"{column} = %s" for column in known)
-    return f"UPDATE {table.__tablename__} SET {settings} WHERE {conditions}"
+    marked = [f"{column} = ${number}" for number, column in enumerate((*columns, *known), 1)]
+    settings, conditions = marked[: len(columns)], marked[len(columns) :]
+    return (
+        f"UPDATE {table.__tablename__} SET {', '.join(settings)} WHERE {' AND '.join(conditions)}"
+    )
 
 
 @cache
 def _update_many(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
     name = table.__tablename__
-    arrays = ", ".join(f"%s::{_sql_type(table, column)}[]" for column in (*columns, *known))
+    arrays = _arrays(table, (*columns, *known))
     aliases = ", ".join((*(f"new_{column}" for column in columns), *known))
     settings = ", ".join(f"{column} = given.new_{column}" for column in columns)
     conditions = " AND ".join(f"{name}.{column} = given.{column}" for column in known)
     return (
         f"UPDATE {name} SET {settings} FROM unnest({arrays}) AS given({aliases}) WHERE {conditions}"
+    )
+
+
+def _by_column(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _arrays(table: type[SQLModel], columns: Sequence[str]) -> str:
+    return ", ".join(
+        f"${number}::{_sql_type(table, column)}[]" for number, column in enumerate(columns, 1)
     )
 
 
@@ -394,7 +367,7 @@ def _sql_type(table: type[SQLModel], column: str) -> str:
 
 
 def _engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=8, max_overflow=24, pool_reset_on_return=None)
+    engine = create_engine(url, poolclass=NullPool)
     event.listen(engine, "connect", _configure)
     return engine
 

@@ -1,0 +1,75 @@
+"""Spares: connections that nobody uses at the moment, kept for whoever comes next.
+
+Why not the pool of a library: Ctrl-C, at the wrong moment, leaves its lock taken, and then every
+thread waits for ever. Here nothing is locked but for the length of one call of the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Final, Generic, Protocol, TypeVar
+
+MOST: Final = 32
+"""How many connections are lent at a time; who asks for another waits."""
+
+
+class Closable(Protocol):
+    """What can be lent."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+Lent = TypeVar("Lent", bound=Closable)
+
+
+class Spares(Generic[Lent]):
+    """Lends connections, makes those that are missing, and closes those that came back broken.
+
+    `is_idle` says whether one, after an error, may be lent again.
+    """
+
+    def __init__(self, connect: Callable[[], Lent], *, is_idle: Callable[[Lent], bool]) -> None:
+        self._connect = connect
+        self._is_idle = is_idle
+        self._spare: list[Lent] = []
+        self._places: SimpleQueue[None] = SimpleQueue()
+        for _ in range(MOST):
+            self._places.put(None)
+
+    @contextmanager
+    def lent(self) -> Iterator[Lent]:
+        """Lend a connection for a block of code."""
+        self._places.get()
+        try:
+            with self._one() as connection:
+                yield connection
+        finally:
+            self._places.put(None)
+
+    def close(self) -> None:
+        """Close every connection that is not lent."""
+        while self._spare:
+            self._spare.pop().close()
+
+    @contextmanager
+    def _one(self) -> Iterator[Lent]:
+        try:
+            connection = self._spare.pop()
+        except IndexError:
+            connection = self._connect()
+        is_sound = False
+        try:
+            yield connection
+            is_sound = True
+        except Exception:
+            is_sound = self._is_idle(connection)
+            raise
+        finally:
+            # Ctrl-C may leave a transaction open, or an answer that nobody has read.
+            if is_sound:
+                self._spare.append(connection)
+            else:
+                connection.close()
