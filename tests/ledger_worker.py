@@ -155,16 +155,17 @@ def pairs(ledger: Ledger, wallet: str, amount: str, count: int) -> Answer:
     return {"pairs": count}
 
 
-def interrupted(ledger: Ledger, amount: str, threads: int, calls: int, seed: int) -> Answer:
+def interrupted(
+    ledger: Ledger, amount: str, threads: int, calls: int, seed: int, times: int
+) -> Answer:
     """Reserve in many threads, the first of which is interrupted again and again.
 
-    It makes each of its calls until it succeeds, under a key; the others have no key, and nothing
-    may happen to them. Each tells its own wallet how often it reserved.
+    It makes each of its calls until it succeeds, under a key, interrupted up to so many `times` at
+    an attempt; the others have no key, and nothing may happen to them. Each tells its own wallet
+    how often it reserved.
     """
-    chance = random.Random(seed)  # noqa: S311 - a history to repeat, no secret
     money = Money.parse(amount)
-    interrupts = 0
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    storm = _Storm(seed, times)
 
     def work(number: int) -> None:
         for _ in range(calls):
@@ -173,19 +174,45 @@ def interrupted(ledger: Ledger, amount: str, threads: int, calls: int, seed: int
     with ThreadPoolExecutor(threads) as pool:
         working = [pool.submit(work, number) for number in range(threads)]
         for number in range(calls):
-            # A call that takes longer than it is given would never succeed: give it more.
             for attempt in itertools.count():
-                after_s = chance.uniform(0.00002, 0.003) * 1.5**attempt
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, after_s)
+                    storm.rise(attempt)
                     ledger.reserve("interrupted", money, key=f"{os.getpid()}-{number}")
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    storm.left = 0
                     break
                 except KeyboardInterrupt:
-                    interrupts += 1
+                    storm.left = 0
         for one in working:
             one.result()
-    return {"interrupts": interrupts}
+    return {"interrupts": storm.interrupts}
+
+
+class _Storm:
+    """Ctrl-C after Ctrl-C: at some time in a call, then quickly while that is cleared away."""
+
+    def __init__(self, seed: int, times: int) -> None:
+        self.left = 0
+        self.interrupts = 0
+        self._times = times
+        self._chance = random.Random(seed)  # noqa: S311 - a history to repeat, no secret
+        signal.signal(signal.SIGALRM, self._strike)
+
+    def rise(self, attempt: int) -> None:
+        """Let the first come soon, at a later attempt of a call later: else none would succeed."""
+        self.left = self._times
+        self._wait(self._chance.uniform(0.00002, 0.003) * 1.5**attempt)
+
+    def _strike(self, *_: object) -> None:
+        if self.left:
+            self.left -= 1
+            self.interrupts += 1
+            if self.left:
+                self._wait(self._chance.uniform(0.000005, 0.00006))
+            raise KeyboardInterrupt
+
+    @staticmethod
+    def _wait(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def show(ledger: Ledger, reservation: str) -> Answer:

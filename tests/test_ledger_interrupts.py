@@ -21,11 +21,14 @@ def nursery() -> Iterator[Nursery]:
         yield running
 
 
+@pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(
     "seed", [1, 2, *(pytest.param(number, marks=pytest.mark.slow) for number in range(3, 30))]
 )
-def test_an_interrupted_thread_spoils_nothing_for_the_others(nursery, tmp_path, processes, seed):
+def test_an_interrupted_thread_spoils_nothing_for_the_others(
+    nursery, tmp_path, processes, times, seed
+):
     url = str(tmp_path / "ledger.sqlite")
     with Ledger(url, actor="tester") as ledger:
         for wallet in ("interrupted", "others"):
@@ -34,7 +37,13 @@ def test_an_interrupted_thread_spoils_nothing_for_the_others(nursery, tmp_path, 
         command = {"do": "interrupted", "path": url, "amount": str(CLIP)}
         told = nursery.run(
             [
-                {**command, "threads": THREADS, "calls": CALLS, "seed": seed + number}
+                {
+                    **command,
+                    "threads": THREADS,
+                    "calls": CALLS,
+                    "seed": seed + number,
+                    "times": times,
+                }
                 for number in range(processes)
             ]
         )

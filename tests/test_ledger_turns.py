@@ -70,7 +70,7 @@ def is_led(ledger: Ledger) -> bool:
     """Whether somebody writes, or waits for the turn to."""
     engine = ledger.database.engine
     assert isinstance(engine, SqliteFile)
-    return engine._group._is_led
+    return engine._group._leader is not None
 
 
 def together(
@@ -221,13 +221,13 @@ def test_more_than_may_be_written_together_are_written_one_group_after_another()
             entry.value = entry.operation(None)
             entry.is_done = True
 
-    group = GroupCommit(write)
+    group = GroupCommit(write, clear=lambda: None)
     count = MOST_TOGETHER + 3
     callers = [
         threading.Thread(target=group.run, args=(Entry(lambda _: None),)) for _ in range(count)
     ]
     callers[0].start()
-    until(lambda: group._is_led and not group._waiting)
+    until(lambda: group._leader is not None and not group._waiting)
     for caller in callers[1:]:
         caller.start()
     until(lambda: len(group._waiting) == count - 1)

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
 from kling_ledger.errors import DatabaseError
+from kling_ledger.ledger.spares import Spares
 from kling_ledger.ledger.transaction import (
     Refusal,
     Row,
@@ -115,29 +116,31 @@ class SqliteFile:
         self.name = f"sqlite:///{path}"
         self._path = path
         self.engine = _engine(path)
+        self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
-        self._group = GroupCommit(self._write_together)
+        self._group = GroupCommit(self._write_together, self._clear)
         self._writer: sqlite3.Connection | None = None
+        self._begun: list[Entry] = []
+        self._is_ending = False
 
     def close(self) -> None:
         """Give back every connection."""
         if self._writer is not None:
             self._writer.close()
         self._writer = None
+        self._readers.close()
         self._turn.close()
         self.engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
-        pooled = self.engine.raw_connection()
-        connection = _driver(pooled)
-        try:
-            connection.execute("BEGIN")
-            yield SqliteTransaction(connection)
-        finally:
-            connection.rollback()
-            pooled.close()
+        with self._readers.lent() as connection:
+            try:
+                connection.execute("BEGIN")
+                yield SqliteTransaction(connection)
+            finally:
+                connection.rollback()
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
@@ -158,83 +161,79 @@ class SqliteFile:
     def use_write_ahead_log(self) -> None:
         """Switch a database that is ours to WAL, for good; every later opening finds it done."""
         give_up_at = time.monotonic() + BUSY_TIMEOUT_S
-        pooled = self.engine.raw_connection()
-        try:
-            while _driver(pooled).execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        with self._readers.lent() as connection:
+            while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 try:
-                    _driver(pooled).execute("PRAGMA journal_mode=WAL")
+                    connection.execute("PRAGMA journal_mode=WAL")
                 except sqlite3.OperationalError:
                     # SQLite does not wait for others here: its time-out covers transactions.
                     if time.monotonic() >= give_up_at:
                         raise
                     time.sleep(0.01)
-        finally:
-            pooled.close()
 
     def _write_together(self, entries: list[Entry]) -> None:
         connection = self._writing()
-        try:
-            with self._turn:
-                self._write_in_turn(connection, entries)
-        except BaseException:
-            # Ctrl-C leaves things half done: a turn, a transaction, a query that still reads.
-            self._writer = None
-            connection.close()
-            self._turn.give_up()
-            raise
-
-    def _write_in_turn(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
-        is_ending = False
-        for entry in entries:
-            entry.error = None
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            transaction = SqliteTransaction(connection)
-            if len(entries) == 1:
-                entries[0].value = entries[0].operation(transaction)
-            elif not _run_all(connection, transaction, entries):
-                # One statement: between two, Ctrl-C would find no transaction open.
-                connection.execute("ROLLBACK TO together")
-                _run_each(connection, SqliteTransaction(connection), entries)
-            is_ending = True
-            connection.execute("COMMIT")
+        with self._turn:
+            self._begun = entries
             for entry in entries:
-                entry.is_done = True
-        except BaseException as error:  # noqa: BLE001 - whoever waits is told
-            self._undo(connection, entries, error, is_ending=is_ending)
+                entry.error = None
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                _run(connection, entries)
+                self._is_ending = True
+                connection.execute("COMMIT")
+                for entry in entries:
+                    entry.is_done = True
+            except Exception as error:  # noqa: BLE001 - whoever waits is told
+                # On a full disk SQLite has ended the transaction by itself: nothing of it stands.
+                self._is_ending = False
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                entries[0].error = error
+                entries[0].is_done = True
+            self._begun = []
+            self._is_ending = False
 
-    @staticmethod
-    def _undo(
-        connection: sqlite3.Connection,
-        entries: list[Entry],
-        error: BaseException,
-        *,
-        is_ending: bool,
-    ) -> None:
-        """Settle the entries of a transaction that did not end as it should.
+    def _clear(self) -> None:
+        """Decide what becomes of a transaction that Ctrl-C has left half done.
 
-        Ctrl-C may come just after the commit: then what was written stands, and is told so. After
-        any other error nothing stands: on a full disk SQLite has ended the transaction by itself.
+        If it had come to its end it stands, and is told so; else nothing of it does. Either way the
+        connection is given up: it may be within a query that nobody reads any more.
         """
-        is_interrupt = not isinstance(error, Exception)
-        stands = is_interrupt and is_ending and not connection.in_transaction
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        for entry in entries if stands or not is_interrupt else entries[:1]:
-            if not stands:
-                entry.error = error
-            entry.is_done = True
-        if is_interrupt:
-            raise error
+        if not self._begun:
+            return
+        writer = self._writer
+        if self._is_ending and writer is not None and not writer.in_transaction:
+            for entry in self._begun:
+                entry.is_done = True
+        # Without a call between: decided once, and never again with another connection.
+        self._writer = None
+        self._begun = []
+        self._is_ending = False
+        if writer is not None:
+            writer.close()
+        self._turn.give_up()
 
     def _writing(self) -> sqlite3.Connection:
         """Return the one connection that writes; only the thread whose turn it is uses it."""
         if self._writer is None:
-            pooled = self.engine.raw_connection()
-            writer = _driver(pooled)
-            pooled.detach()
-            self._writer = writer
+            self._writer = self._connect()
         return self._writer
+
+    def _connect(self) -> sqlite3.Connection:
+        pooled: Any = self.engine.raw_connection()
+        connection: sqlite3.Connection = pooled.driver_connection
+        pooled.detach()
+        return connection
+
+
+def _run(connection: sqlite3.Connection, entries: list[Entry]) -> None:
+    transaction = SqliteTransaction(connection)
+    if len(entries) == 1:
+        entries[0].value = entries[0].operation(transaction)
+    elif not _run_all(connection, transaction, entries):
+        connection.execute("ROLLBACK TO together")
+        _run_each(connection, SqliteTransaction(connection), entries)
 
 
 def _run_all(
@@ -325,7 +324,7 @@ def _engine(path: Path) -> Engine:
     # Built from its parts: in an address a file's name could be taken for options.
     address = URL.create("sqlite", database=str(path))
     arguments = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-    engine = create_engine(address, connect_args=arguments, poolclass=QueuePool)
+    engine = create_engine(address, connect_args=arguments, poolclass=NullPool)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -341,8 +340,3 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
 def _begin(connection: Any) -> None:
     """Begin what goes through SQLAlchemy itself: making the tables, and migrations."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _driver(pooled: Any) -> sqlite3.Connection:
-    found: sqlite3.Connection = pooled.driver_connection
-    return found
