@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import count
 from typing import Final, Literal
 
@@ -12,7 +13,7 @@ Prefix = Literal["wal", "res", "txf", "bud", "rse"]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_SHIFTS: Final = tuple(range(120, -1, -10))
+_SHIFTS: Final = tuple(range(100, -1, -10))
 
 RANDOM_BITS: Final = 48
 """How much of an id is chance; 16 bits more number the things that one operation makes."""
@@ -26,7 +27,14 @@ def numbers(at_us: int, chance: int) -> Iterator[int]:
 def new_id(prefix: Prefix, number: int) -> str:
     """Write a number of 128 bits as an id: 26 digits in base 32, in the order of the numbers."""
     pairs = _PAIRS
-    return f"{prefix}_{''.join([pairs[(number >> shift) & 1023] for shift in _SHIFTS])}"
+    head = _head(number >> 20)
+    return f"{prefix}_{head}{pairs[(number >> 10) & 1023]}{pairs[number & 1023]}"
+
+
+@lru_cache(maxsize=64)
+def _head(number: int) -> str:
+    """Write all digits but the last four: what one operation makes has them in common."""
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def to_us(at: datetime) -> int:
