@@ -20,6 +20,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, Final
 
+from kling_ledger.config import SENDING_S
 from kling_ledger.errors import JobRefusedError, StateError, TotalError
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.meter import Meter, Watch
@@ -33,9 +34,6 @@ CALLS_AT_ONCE: Final = 32
 
 POLLS_PER_S: Final = 20.0
 """How often one provider is asked in all, unless the caller says otherwise."""
-
-GRACE_S: Final = 120.0
-"""How long a job that another process may be sending is left to it."""
 
 _ATTEMPTS: Final = 5
 _PAUSE_S: Final = 2.0
@@ -258,7 +256,7 @@ class Batch:
         *,
         concurrency: int = 8,
         polls_per_s: float = POLLS_PER_S,
-        grace_s: float = GRACE_S,
+        grace_s: float = SENDING_S,
         max_total: Money | None = None,
         on_change: Callable[[Outcome], None] = lambda _: None,
     ) -> None:

@@ -15,6 +15,9 @@ from kling_ledger.errors import ConfigError
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
 BOOKS_VARIABLE: Final = "KLING_LEDGER_BOOKS"
+SENDING_S: Final = 120.0
+"""How long a job that somebody is just sending is left to them: longer than one call may take."""
+
 _POSTGRES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 
 

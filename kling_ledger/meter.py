@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from kling_ledger.config import SENDING_S
 from kling_ledger.errors import (
     ConfigError,
     JobInDoubtError,
@@ -44,7 +45,7 @@ class Patience:
     longest_s: float = 900.0
     failing_polls: int = 5
     """After so many polls in a row without an answer the waiting ends; the job goes on."""
-    sender_s: float = 120.0
+    sender_s: float = SENDING_S
 
 
 def _silent(_: object) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from kling_ledger.config import SENDING_S
 from kling_ledger.errors import (
     CallbackError,
     ConflictError,
@@ -24,7 +25,7 @@ from kling_ledger.ledger import Ledger, Reservation, State, utc_now
 from kling_ledger.providers.base import Callback, TaskState, TaskStatus
 from kling_ledger.providers.facts import FACTS
 from kling_ledger.providers.registry import read_callback
-from kling_ledger.recovery import GRACE_S, MeterFor
+from kling_ledger.recovery import MeterFor
 from kling_ledger.signatures import sign, verify
 from kling_pricing.errors import KlingError, on_one_line
 
@@ -150,7 +151,7 @@ class Receiver:
             for one in self.ledger.open_reservations()
             if one.job.provider == callback.provider and one.task_id is None
         ]
-        recent = self.clock() - timedelta(seconds=GRACE_S)
+        recent = self.clock() - timedelta(seconds=SENDING_S)
         if any(o.state is State.SUBMITTING and o.updated_at >= recent for o in without_task):
             said = "no reservation has this task yet, and a job is being submitted"
             return _receipt(Outcome.EARLY, callback, said)

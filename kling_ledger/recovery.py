@@ -15,13 +15,11 @@ from datetime import datetime, timedelta
 from threading import Event, Lock
 from typing import Final
 
+from kling_ledger.config import SENDING_S
 from kling_ledger.errors import StateError
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.meter import Meter, Watch
 from kling_pricing.errors import KlingError
-
-GRACE_S: Final = 120.0
-"""How long a job that is being sent is left alone: longer than one call may take."""
 
 KEY_LIVES_S: Final = 86_400.0
 """How long a provider is trusted to know a key: none documents it, so no longer than a day."""
@@ -67,7 +65,7 @@ class Recovery:
     ledger: Ledger
     meter_for: MeterFor
     now: datetime
-    grace_s: float = GRACE_S
+    grace_s: float = SENDING_S
     waits: bool = False
 
     def run(
@@ -263,7 +261,6 @@ class Meters:
 
 
 __all__ = [
-    "GRACE_S",
     "KEY_LIVES_S",
     "MeterFor",
     "Meters",

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from kling_ledger.config import SENDING_S
 from kling_ledger.errors import ConfigError
 from kling_ledger.ledger import Job, Reservation, State
 from kling_ledger.meter import Meter, Patience
-from kling_ledger.recovery import GRACE_S, KEY_LIVES_S, Meters, Recovered
+from kling_ledger.recovery import KEY_LIVES_S, Meters, Recovered
 from tests.ledgers import usd
 from tests.metering import House, house
 from tests.sandbox_rig import PRICES, PROVIDERS, body
@@ -63,11 +64,11 @@ def test_what_was_never_sent_is_rolled_back(here: House, provider: str):
 @pytest.mark.parametrize("kind", ["reserved", "submitting"])
 def test_what_may_just_be_under_way_is_left_alone(here: House, kind: str):
     found: Reservation = getattr(here, kind)("runapi")
-    for later in (0, GRACE_S - 5):
+    for later in (0, SENDING_S - 5):
         recovered = only(here.recover(later=timedelta(seconds=later)))
         assert recovered.did == "left alone: it may just be under way"
         assert here.ledger.reservation(found.id) == found
-    assert only(here.recover(later=timedelta(seconds=GRACE_S + 5))).reservation != found
+    assert only(here.recover(later=timedelta(seconds=SENDING_S + 5))).reservation != found
 
 
 def test_no_grace_leaves_nothing_alone(here: House):

@@ -24,6 +24,8 @@ from kling_ledger.cli.connections import (
     Connection,
     ceiling_of,
     connection_options,
+    grace_option,
+    out_option,
     recover_first,
     silent,
 )
@@ -76,26 +78,14 @@ _MOST_TOLD: Final = 20
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--name", help="The batch's name: another one runs the same rows anew. [the file's]")
 @click.option("--retry-failed", is_flag=True, help="Start again what was taken and then failed.")
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Leave alone so long what another process may just be sending.",
-)
+@grace_option("Leave alone so long what another process may just be sending.")
 @click.option("--dry-run", is_flag=True, help="Only say what it will cost.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the results go. [MANIFEST.results.jsonl]",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Download the clips to this folder.",
-)
+@out_option
 @book_option
 @connection_options
 @database_option

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from kling_ledger.cli.connections import PROVIDERS, Connection
+from kling_ledger.cli.connections import PROVIDERS, Connection, address_option, key_option
 from kling_ledger.cli.output import database_option, say
 
 if TYPE_CHECKING:
@@ -37,12 +37,8 @@ _CALL_TIMEOUT_S: Final = 5.0
     "While one secret replaces another, give both. "
     "[env, preferred: KLING_LEDGER_WEBHOOK_SECRET, several with spaces between]",
 )
-@click.option(
-    "--api-key",
-    help="The providers' key. "
-    "[env, preferred: RUNAPI_API_KEY, CRUN_API_KEY, EVOLINK_API_KEY, UNIALL_API_KEY]",
-)
-@click.option("--base-url", metavar="URL", help="Where the provider is, for a sandbox.")
+@key_option
+@address_option
 @database_option
 def callbacks(
     *,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from kling_ledger.cli.output import Command, say
+from kling_ledger.config import SENDING_S
 
 if TYPE_CHECKING:
     from kling_ledger.errors import ProviderError
@@ -86,6 +88,39 @@ def silent(_: object) -> None:
     """Tell nobody."""
 
 
+key_option = click.option(
+    "--api-key",
+    help="The provider's key. "
+    "[env, preferred: RUNAPI_API_KEY, CRUN_API_KEY, EVOLINK_API_KEY, UNIALL_API_KEY]",
+)
+"""Add --api-key."""
+
+address_option = click.option(
+    "--base-url", metavar="URL", help="Where the provider is, for a sandbox."
+)
+"""Add --base-url."""
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Download the clips to this folder.",
+)
+"""Add --out."""
+
+
+def grace_option(said: str) -> Callable[[Command], Command]:
+    """Return what adds --grace, with its help."""
+    return click.option(
+        "--grace",
+        type=click.FloatRange(0),
+        default=SENDING_S,
+        show_default=True,
+        metavar="SECONDS",
+        help=said,
+    )
+
+
 def connection_options(command: Command) -> Command:
     """Add the options that say how to reach a provider; they reach the command as `connection`."""
 
@@ -115,12 +150,8 @@ def connection_options(command: Command) -> Command:
             metavar="SECONDS",
             help="How long a job may take before it is in doubt; its credits stay reserved.",
         ),
-        click.option(
-            "--api-key",
-            help="The provider's key. "
-            "[env, preferred: RUNAPI_API_KEY, CRUN_API_KEY, EVOLINK_API_KEY, UNIALL_API_KEY]",
-        ),
-        click.option("--base-url", metavar="URL", help="Where the provider is, for a sandbox."),
+        key_option,
+        address_option,
     ):
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]

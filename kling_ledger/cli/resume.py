@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT
-from kling_ledger.cli.connections import PROVIDERS, Connection, connection_options, say_recovered
+from kling_ledger.cli.connections import (
+    PROVIDERS,
+    Connection,
+    connection_options,
+    grace_option,
+    say_recovered,
+)
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.run import report
 
@@ -24,14 +30,7 @@ _COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 @click.argument("id_", metavar="[ID]", required=False)
 @click.option("--provider", type=click.Choice(PROVIDERS), help="Only jobs at this provider.")
 @click.option("--wait/--no-wait", default=True, help="Follow jobs to their end, or ask once.")
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Leave alone what changed so lately that another process may be at it.",
-)
+@grace_option("Leave alone what changed so lately that another process may be at it.")
 @connection_options
 @database_option
 @format_option

@@ -16,6 +16,8 @@ from kling_ledger.cli.connections import (
     Connection,
     ceiling_of,
     connection_options,
+    grace_option,
+    out_option,
     recover_first,
 )
 from kling_ledger.cli.inputs import read_labels, read_text
@@ -54,20 +56,8 @@ if TYPE_CHECKING:
     "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
 )
 @label_option
-@click.option(
-    "--grace",
-    type=click.FloatRange(0),
-    default=120.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long another process with the same --key is left to its sending.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Download the clips to this folder.",
-)
+@grace_option("How long another process with the same --key is left to its sending.")
+@out_option
 @book_option
 @connection_options
 @database_option
