@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from kling_ledger.clock import utc_now
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import (
     ConfigError,
@@ -25,7 +26,7 @@ from kling_ledger.errors import (
     ProviderError,
     StateError,
 )
-from kling_ledger.ledger import Asked, Job, Ledger, Reservation, State, utc_now
+from kling_ledger.ledger import Asked, Job, Ledger, Reservation, State
 from kling_ledger.ledger.reservations import quoted_job
 from kling_ledger.providers.base import Provider, Submission, TaskState, TaskStatus
 from kling_pricing.library import Library
@@ -100,7 +101,7 @@ class Meter:
             try:
                 self.submit(reservation, body)
             except ProviderError as error:
-                self._tell(self.on_trouble, error)
+                self.tell_trouble(error)
             except StateError:
                 self._wait_for_the_sender(reservation.id)
         return self.follow(reservation.id)
@@ -173,7 +174,7 @@ class Meter:
         try:
             estimate = self.provider.estimate(request.clip.action, request.body).amount
         except NoAnswerError as error:
-            self._tell(self.on_trouble, error)
+            self.tell_trouble(error)
             return None
         return estimate if estimate.unit == quoted.amount.unit else None
 

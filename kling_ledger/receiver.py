@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from kling_ledger.clock import utc_now
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import (
     CallbackError,
@@ -21,7 +22,7 @@ from kling_ledger.errors import (
     PollError,
     SignatureError,
 )
-from kling_ledger.ledger import Ledger, Reservation, State, utc_now
+from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.base import Callback, TaskState, TaskStatus
 from kling_ledger.providers.facts import FACTS
 from kling_ledger.providers.registry import read_callback

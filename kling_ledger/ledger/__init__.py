@@ -9,12 +9,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kling_ledger import config
+from kling_ledger.clock import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
     admission,
@@ -68,11 +69,6 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
-
-
-def utc_now() -> datetime:
-    """Return the present instant, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 class Ledger:

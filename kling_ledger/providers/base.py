@@ -10,10 +10,11 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from kling_ledger.clock import utc_now
 from kling_ledger.providers.facts import ProviderFacts
 from kling_pricing.money import Money
 
@@ -84,11 +85,6 @@ class Callback:
     provider: str
     task_id: str
     status: TaskStatus
-
-
-def utc_now() -> datetime:
-    """Return the present instant, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

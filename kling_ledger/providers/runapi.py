@@ -21,6 +21,7 @@ from runapi.core import BaseModel, Error, RequestOptions, ValidationError
 from runapi.core.response import ResponseHeaders
 from runapi.kling import KlingClient
 
+from kling_ledger.clock import utc_now
 from kling_ledger.errors import (
     JobInDoubtError,
     JobRefusedError,
@@ -37,7 +38,6 @@ from kling_ledger.providers.base import (
     Submission,
     TaskState,
     TaskStatus,
-    utc_now,
 )
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import RUNAPI, ProviderFacts

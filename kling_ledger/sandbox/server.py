@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kling_ledger.clock import utc_now
 from kling_ledger.sandbox import crun, evolink, runapi, uniall
 from kling_ledger.sandbox.callbacks import Postman, Writer
 from kling_ledger.sandbox.desk import Desk
@@ -30,11 +31,6 @@ from kling_pricing.book import PriceBook
 from kling_pricing.library import Library
 
 _STOP_S: Final = 5
-
-
-def utc_now() -> datetime:
-    """Return the time of day, aware and in UTC."""
-    return datetime.now(UTC)
 
 
 class Sandbox:
