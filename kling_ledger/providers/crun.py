@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from kling_ledger.providers.base import Balance, Callback, Estimate, Pacing, TaskState, TaskStatus
+from kling_ledger.providers.base import Balance, Estimate, TaskState, TaskStatus
 from kling_ledger.providers.facts import CRUN
-from kling_ledger.providers.http import Http, Secret
-from kling_ledger.providers.http_provider import Dialect, HttpProvider
+from kling_ledger.providers.http_provider import Dialect
 from kling_ledger.providers.replies import (
     Answer,
     Json,
@@ -53,23 +52,6 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
 
 After 500 and 501 there may be a task, and nobody documents what it would cost.
 """
-
-
-def connect(
-    api_key: str,
-    *,
-    base_url: str = CRUN.base_url,
-    timeout_s: float = 60.0,
-    pacing: Pacing | None = None,
-) -> HttpProvider:
-    """Return Crun as a provider. The key is sent as a header and shown nowhere."""
-    http = Http(base_url, header="x-api-key", secret=Secret(api_key), timeout_s=timeout_s)
-    return HttpProvider(DIALECT, http, pacing or Pacing())
-
-
-def read_callback(payload: bytes, *, now: datetime) -> Callback:
-    """Read what Crun posts: the `data` of the task, as TaskInfo answers it."""
-    return DIALECT.read_callback(payload, now=now)
 
 
 def _code(answer: Answer) -> int:
@@ -125,6 +107,8 @@ def _estimate(body: Json) -> Estimate:
 
 DIALECT: Final = Dialect(
     facts=CRUN,
+    key_header="x-api-key",
+    key_scheme="",
     submit_path="/api/v1/client/job/CreateTask",
     task_path="/api/v1/client/job/TaskInfo?task_id={task_id}",
     verdict=_verdict,
@@ -138,3 +122,6 @@ DIALECT: Final = Dialect(
     estimate_path="/api/v1/client/job/EstimateTask",
     estimate=_estimate,
 )
+
+connect: Final = DIALECT.connect
+read_callback: Final = DIALECT.read_callback

@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from kling_ledger.providers.base import Balance, Callback, Pacing, TaskState, TaskStatus
+from kling_ledger.providers.base import Balance, TaskState, TaskStatus
 from kling_ledger.providers.facts import EVOLINK
-from kling_ledger.providers.http import Http, Secret
-from kling_ledger.providers.http_provider import Dialect, HttpProvider
+from kling_ledger.providers.http_provider import Dialect
 from kling_ledger.providers.replies import (
     HTTP_VERDICTS,
     Answer,
@@ -68,26 +67,6 @@ TYPES: Final[Mapping[str, Verdict]] = {
 """Each documented type of an error. Where it doubts more than the HTTP status, the doubt counts."""
 
 _PARTS_OF_A_CREDIT: Final = 10_000
-
-
-def connect(
-    api_key: str,
-    *,
-    base_url: str = EVOLINK.base_url,
-    timeout_s: float = 60.0,
-    pacing: Pacing | None = None,
-) -> HttpProvider:
-    """Return EvoLink as a provider. The key is sent as a header and shown nowhere."""
-    secret = Secret(api_key)
-    http = Http(
-        base_url, header="Authorization", scheme="Bearer ", secret=secret, timeout_s=timeout_s
-    )
-    return HttpProvider(DIALECT, http, pacing or Pacing())
-
-
-def read_callback(payload: bytes, *, now: datetime) -> Callback:
-    """Read what EvoLink posts: the task, as it is asked for too."""
-    return DIALECT.read_callback(payload, now=now)
 
 
 def _verdict(answer: Answer) -> Verdict:
@@ -167,3 +146,6 @@ DIALECT: Final = Dialect(
     balance_path="/v1/credits",
     balance=_balance,
 )
+
+connect: Final = DIALECT.connect
+read_callback: Final = DIALECT.read_callback

@@ -81,7 +81,7 @@ class Http:
     """
 
     def __init__(
-        self, base_url: str, *, header: str, scheme: str = "", secret: Secret, timeout_s: float
+        self, base_url: str, *, header: str, scheme: str, secret: Secret, timeout_s: float
     ) -> None:
         self.address = checked_address(base_url)
         self.secret = secret

@@ -30,7 +30,7 @@ from kling_ledger.providers.base import (
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
 from kling_ledger.providers.hints import hint_for
-from kling_ledger.providers.http import Attempts, Http, LostError, NotSentError
+from kling_ledger.providers.http import Attempts, Http, LostError, NotSentError, Secret
 from kling_ledger.providers.replies import (
     Answer,
     Json,
@@ -51,7 +51,8 @@ class Dialect:
 
     `verdict` says what an answer means, `told` what it says in words, and `code` by which number
     it says so. `task_in` finds the task in an answer's body, `task_id` its id, and `status` reads
-    it. `balance` and `estimate` raise AmountError for what they cannot read.
+    it. `balance` and `estimate` raise AmountError for what they cannot read. The key is sent in
+    `key_header`, after `key_scheme`, and shown nowhere.
     """
 
     facts: ProviderFacts
@@ -63,11 +64,31 @@ class Dialect:
     task_in: Callable[[Json], Json]
     task_id: Callable[[Json], object]
     status: Callable[[Json, datetime], TaskStatus]
+    key_header: str = "Authorization"
+    key_scheme: str = "Bearer "
     held: Callable[[Json], Money | None] = lambda _: None
     balance_path: str | None = None
     balance: Callable[[Json], Balance] | None = None
     estimate_path: str | None = None
     estimate: Callable[[Json], Estimate] | None = None
+
+    def connect(
+        self,
+        api_key: str,
+        *,
+        base_url: str | None = None,
+        timeout_s: float = 60.0,
+        pacing: Pacing | None = None,
+    ) -> HttpProvider:
+        """Return the provider behind this dialect, at its own address unless another is given."""
+        http = Http(
+            base_url or self.facts.base_url,
+            header=self.key_header,
+            scheme=self.key_scheme,
+            secret=Secret(api_key),
+            timeout_s=timeout_s,
+        )
+        return HttpProvider(self, http, pacing or Pacing())
 
     def read_callback(self, payload: bytes, *, now: datetime) -> Callback:
         """Read a callback, whose body is the task as it is asked for too."""

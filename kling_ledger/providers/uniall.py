@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from kling_ledger.providers.base import Callback, Pacing, TaskState, TaskStatus
+from kling_ledger.providers.base import TaskState, TaskStatus
 from kling_ledger.providers.facts import UNIALL
-from kling_ledger.providers.http import Http, Secret
-from kling_ledger.providers.http_provider import Dialect, HttpProvider
+from kling_ledger.providers.http_provider import Dialect
 from kling_ledger.providers.replies import (
     HTTP_VERDICTS,
     Answer,
@@ -39,26 +38,6 @@ STATES: Final[Mapping[str, TaskState]] = {
     "completed": TaskState.COMPLETED,
 }
 """The one documented state, and the words for waiting that are taken for granted."""
-
-
-def connect(
-    api_key: str,
-    *,
-    base_url: str = UNIALL.base_url,
-    timeout_s: float = 60.0,
-    pacing: Pacing | None = None,
-) -> HttpProvider:
-    """Return UniAll as a provider. The key is sent as a header and shown nowhere."""
-    secret = Secret(api_key)
-    http = Http(
-        base_url, header="Authorization", scheme="Bearer ", secret=secret, timeout_s=timeout_s
-    )
-    return HttpProvider(DIALECT, http, pacing or Pacing())
-
-
-def read_callback(payload: bytes, *, now: datetime) -> Callback:
-    """Read a task that was posted, as it is asked for too: no callback is documented."""
-    return DIALECT.read_callback(payload, now=now)
 
 
 def _told(answer: Answer) -> str:
@@ -91,3 +70,7 @@ DIALECT: Final = Dialect(
     task_id=_task_id,
     status=_status,
 )
+
+connect: Final = DIALECT.connect
+read_callback: Final = DIALECT.read_callback
+"""Reads a task that was posted as it is asked for too: no callback is documented."""
