@@ -18,6 +18,7 @@ from typing import Any, Final
 from kling_ledger.errors import ConfigError
 from kling_ledger.providers.base import TaskState
 from kling_ledger.reconcile import Charge
+from kling_ledger.texts import delimiter_of, read_text
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money, read_decimal, round_to
 
@@ -63,11 +64,7 @@ def read_statement(
     `refunded` charged nothing in the end. A day without a time is no instant to find a job by.
     Raises ConfigError, with the line, for what cannot be read.
     """
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path}: {reason}") from None
+    text = read_text(path)
     if not text.strip():
         raise ConfigError(f"{path}: this file is empty", hint="a bill has at least its columns")
     if text.lstrip()[:1] in {"[", "{"}:
@@ -96,7 +93,7 @@ def read_mapping(words: str | None) -> dict[str, str]:
 
 
 def _csv_lines(text: str, path: Path) -> tuple[list[str], list[_Line]]:
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
         lines = [_Line(f"{path}: line {reader.line_num}", cells) for cells in reader]

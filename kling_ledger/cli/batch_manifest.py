@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from kling_ledger.batch import BatchJob, content_keys
 from kling_ledger.errors import ConfigError
+from kling_ledger.texts import delimiter_of, read_text
 from kling_pricing.clip import CLIP_FIELDS, Clip
 from kling_pricing.errors import KlingError, PricingError
 from kling_pricing.library import Library
@@ -99,10 +100,7 @@ def _repeated(jobs: list[BatchJob]) -> Iterator[BadRow]:
 
 def _rows(path: Path) -> Iterator[Callable[[], Row]]:
     """Yield how to read each row: whatever is wrong with one is known when it is read."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    text = read_text(path)
     if not text.strip():
         raise ConfigError(f"{path}: there are no rows in it")
     is_json = path.suffix.lower() in {".jsonl", ".ndjson"} or text.lstrip().startswith("{")
@@ -124,7 +122,7 @@ def _json_row(line: str, number: int) -> Row:
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[Callable[[], Row]]:
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    delimiter = delimiter_of(text.partition("\n")[0])
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for row in reader:

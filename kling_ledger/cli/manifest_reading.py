@@ -20,6 +20,7 @@ from typing import IO, Any, Final, NamedTuple
 import pandas as pd
 
 from kling_ledger.errors import ConfigError
+from kling_ledger.texts import delimiter_of
 from kling_pricing.clip import ACTIONS, CLIP_FIELDS
 from kling_pricing.errors import MISSING, ClipError, PricingError, Problem
 from kling_pricing.money import read_decimal
@@ -141,8 +142,7 @@ def _csv_rows(text: io.TextIOWrapper, name: str) -> Iterator[list[str]]:
     try:
         first = text.readline()
         text.seek(0)
-        delimiter = max(",;\t", key=first.count)
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        reader = csv.reader(text, delimiter=delimiter_of(first), strict=True)
         for row in reader:
             width = width or len(row)
             if row and len(row) != width:
