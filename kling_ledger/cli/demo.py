@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.output import print_table
 from kling_ledger.cli.reservation import reservation_dict
 from kling_ledger.errors import RefusedError
-from kling_pricing.money import Money
+from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger, Verification
@@ -88,13 +89,13 @@ def _run(
 
 
 def _close(ledger: Ledger) -> int:
-    from kling_ledger.cli.report import plain_rows
     from kling_reports import frames
     from kling_reports.groups import read_groups
     from kling_reports.spend import spend
 
     table = spend(frames.spending(ledger.database, by=["project"]), read_groups(["project"]))
-    rows = plain_rows(table, "UTC")
+    keys = [column.key for column in table.columns]
+    rows = [dict(zip(keys, map(_plain, row), strict=True)) for row in table.rows("UTC")]
     print_table(rows, _SPENT, title="What was spent: kling-ledger report spend")
     wallet = ledger.wallet(_WALLET)
     click.echo(f"wallet {wallet.name}: funded {wallet.funded}, spent {wallet.spent},")
@@ -102,6 +103,10 @@ def _close(ledger: Ledger) -> int:
     checked = ledger.verify()
     click.echo(_verdict(checked))
     return 0 if checked.is_clean else EXIT_DIFFERENCES
+
+
+def _plain(value: object) -> object:
+    return plain(value) if isinstance(value, Decimal) else value
 
 
 def _verdict(checked: Verification) -> str:

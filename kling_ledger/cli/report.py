@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from kling_ledger.cli.clip_options import Instant
-from kling_ledger.cli.output import database_option, print_many, say
+from kling_ledger.cli.output import database_option, say
 from kling_ledger.cli.report_exports import register
 from kling_ledger.errors import ConfigError, NoLedgerError
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from kling_ledger.ledger.database import Database
     from kling_reports.query import Query
-    from kling_reports.report import Report, Table
+    from kling_reports.report import Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -294,11 +293,7 @@ def _form_of(out: Path | None) -> str:
 
 def write(answered: Report, form: str, out: Path | None = None) -> None:
     """Write a report in a form of FORMS, to a file or to standard output."""
-    module = f"kling_reports.render.{FORMS[form][0]}"
-    if find_spec(module) is None:
-        _write_plainly(answered, form, out)
-        return
-    render = import_module(module).render
+    render = import_module(f"kling_reports.render.{FORMS[form][0]}").render
     if form == "table":
         is_terminal = out is None and sys.stdout.isatty()
         text: str = render(answered, width=_width(), is_terminal=is_terminal)
@@ -315,34 +310,3 @@ def write(answered: Report, form: str, out: Path | None = None) -> None:
 def _width() -> int:
     """Return how wide the terminal is; a file or a pipe has no width, and nothing is cut there."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-
-
-def _write_plainly(answered: Report, form: str, out: Path | None) -> None:
-    if out is not None or form not in _ON_A_TERMINAL:
-        raise ConfigError(f"{form} cannot be written to a file yet", hint="use --format json")
-    table = answered.main
-    keys = [column.key for column in table.columns]
-    names = dict(zip((column.name for column in table.columns), keys, strict=True))
-    optional = [names[name] for name in table.gives_way if name in names]
-    rows = plain_rows(table, answered.timezone)
-    print_many(rows, keys, form, empty=table.empty, optional=optional)
-
-
-def plain_rows(table: Table, zone: str) -> list[dict[str, Any]]:
-    """Return the rows of a table by the keys of its columns, with amounts as plain decimals."""
-    keys = [column.key for column in table.columns]
-    kinds = [column.kind for column in table.columns]
-    return [
-        {key: _plain(value, kind) for key, kind, value in zip(keys, kinds, row, strict=True)}
-        for row in table.rows(zone)
-    ]
-
-
-def _plain(value: Any, kind: str) -> Any:
-    from kling_pricing.money import plain
-
-    if value is None or kind in {"text", "flag", "integer", "seconds"}:
-        return value
-    if kind in {"money", "percent"}:
-        return plain(value)
-    return value.isoformat()[:7] if kind == "month" else value.isoformat()
