@@ -9,7 +9,7 @@ import pytest
 from kling_ledger.ledger import Ledger
 from kling_pricing.money import Money
 from tests.ledger_worker import Nursery, nursery_running
-from tests.ledgers import found
+from tests.ledgers import found, make_empty
 
 CLIP = Money.parse("0.01 USD")
 THREADS, CALLS = 3, 150
@@ -21,29 +21,38 @@ def nursery() -> Iterator[Nursery]:
         yield running
 
 
+SLOW_SEEDS = [pytest.param(number, marks=pytest.mark.slow) for number in range(3, 30)]
+
+
 @pytest.mark.parametrize("times", [1, 4])
 @pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize(
-    "seed", [1, 2, *(pytest.param(number, marks=pytest.mark.slow) for number in range(3, 30))]
-)
+@pytest.mark.parametrize("seed", [1, 2, *SLOW_SEEDS])
 def test_an_interrupted_thread_spoils_nothing_for_the_others(
     nursery, tmp_path, processes, times, seed
 ):
-    url = str(tmp_path / "ledger.sqlite")
+    check_nothing_is_spoilt(nursery, str(tmp_path / "ledger.sqlite"), processes, times, seed)
+
+
+@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize("seed", [1, *SLOW_SEEDS])
+def test_an_interrupted_thread_spoils_nothing_on_a_server_either(
+    nursery, postgres_ledger, times, seed
+):
+    make_empty(postgres_ledger)
+    check_nothing_is_spoilt(nursery, postgres_ledger, 2, times, seed)
+
+
+def check_nothing_is_spoilt(
+    nursery: Nursery, url: str, processes: int, times: int, seed: int
+) -> None:
     with Ledger(url, actor="tester") as ledger:
         for wallet in ("interrupted", "others"):
             ledger.create_wallet(wallet, "USD")
             ledger.fund_wallet(wallet, Money.parse("100 USD"))
-        command = {"do": "interrupted", "path": url, "amount": str(CLIP)}
+        command = {"do": "interrupted", "path": url, "amount": str(CLIP), "times": times}
         told = nursery.run(
             [
-                {
-                    **command,
-                    "threads": THREADS,
-                    "calls": CALLS,
-                    "seed": seed + number,
-                    "times": times,
-                }
+                {**command, "threads": THREADS, "calls": CALLS, "seed": seed + number}
                 for number in range(processes)
             ]
         )
