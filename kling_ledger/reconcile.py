@@ -123,9 +123,7 @@ class Line:
 
 def spent(reservation: Reservation) -> Money | None:
     """Return what a reservation has cost in the end; None while that is open."""
-    if reservation.is_open:
-        return None
-    return (reservation.committed or Money.zero(reservation.amount.unit)) - reservation.refunded
+    return None if reservation.is_open else reservation.spent
 
 
 def ask_tasks(

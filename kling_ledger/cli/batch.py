@@ -291,9 +291,9 @@ def _check_cost(
 
 
 def _spent(known: Iterable[Outcome], most: Money) -> Money:
-    """Return what the jobs of earlier runs were charged."""
-    charged = (one.reservation.committed for one in known if one.reservation is not None)
-    return sum((amount for amount in charged if amount is not None), start=Money.zero(most.unit))
+    """Return what the jobs of earlier runs have cost."""
+    costs = (one.reservation.spent for one in known if one.reservation is not None)
+    return sum(costs, start=Money.zero(most.unit))
 
 
 def _is_reserved(known: Outcome | None) -> bool:

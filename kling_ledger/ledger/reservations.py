@@ -129,6 +129,11 @@ class Reservation:
         return self.state in OPEN_STATES
 
     @property
+    def spent(self) -> Money:
+        """What the job has cost so far: what was charged, less what came back of it."""
+        return (self.committed or Money.zero(self.amount.unit)) - self.refunded
+
+    @property
     def variance(self) -> Money | None:
         """Settled cost minus what was set aside; None until the job is committed."""
         is_settled = self.committed is not None and not self.is_open
