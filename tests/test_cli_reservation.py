@@ -81,7 +81,7 @@ def test_a_key_makes_a_call_repeatable_and_names_what_differs(cli: Cli) -> None:
         (("--amount", "0"), "more than nothing"),
         (("--amount", "-1"), "more than nothing"),
         (("--amount", "1 CNY"), "unit of the wallet"),
-        (("--amount", "1", "--label", "a"), "is no label"),
+        (("--amount", "1", "--label", "a"), "error: a is no label"),
         (("--amount", "1", "--label", "a=1", "--label", "a=2"), "given as 1 and as 2"),
         (("--amount", "1", "--project", ""), "cannot name a project"),
         (("--amount", "1", "--expires-in", "soon"), "such as 30m, 2h, 3d or 1w"),

@@ -17,18 +17,16 @@ Labels = Mapping[str, str]
 def read_label(written: str) -> tuple[str, str]:
     """Read `name=value`; ConfigError for anything else."""
     name, _, value = written.partition("=")
-    check({name: value})
+    if not _is_label(name, value):
+        raise _no_label(written)
     return name, value
 
 
 def check(labels: Labels) -> None:
     """Raise ConfigError unless every name and value is a plain word."""
     for name, value in labels.items():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ConfigError(
-                f"{name}={value} is no label",
-                hint="write name=value in letters, digits and _ . - (in the value also / @ : +)",
-            )
+        if not _is_label(name, value):
+            raise _no_label(f"{name}={value}")
 
 
 def to_text(labels: Labels) -> str | None:
@@ -48,3 +46,14 @@ def from_text(text: str | None) -> dict[str, str]:
 def within(label: str) -> str:
     """Return what the database's text of a reservation with this label holds somewhere."""
     return f",{label},"
+
+
+def _is_label(name: str, value: str) -> bool:
+    return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
+
+
+def _no_label(written: str) -> ConfigError:
+    return ConfigError(
+        f"{written} is no label",
+        hint="write name=value in letters, digits and _ . - (in the value also / @ : +)",
+    )
