@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _thread
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +52,20 @@ def others_turn(path: Path) -> Iterator[None]:
     with turn:
         yield
     turn.close()
+
+
+@contextmanager
+def other_process_writing(path: Path) -> Iterator[Callable[[], bool]]:
+    """Take a turn in another process; what is given says whether it had it."""
+    code = (
+        f"import fcntl; [fcntl.flock(open({str(path)!r} + end), 2) for end in ('-next', '-turn')]"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        yield lambda: child.poll() == 0
+    finally:
+        child.kill()
+        child.wait(PATIENCE_S)
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -273,6 +289,8 @@ def test_ctrl_c_while_waiting_for_the_turn_writes_nothing(ledger, path):
             ledger.reserve("team", usd("1"))
         presser.join(PATIENCE_S)
         holder.join(PATIENCE_S)
+        with other_process_writing(path) as is_done:
+            until(is_done)
     assert ledger.reserve("team", usd("1")).is_open
 
 

@@ -195,13 +195,17 @@ class SqliteFile:
             self._is_ending = False
 
     def _clear(self) -> None:
-        """Decide what becomes of a transaction that Ctrl-C has left half done.
+        """Finish what Ctrl-C has left half done: a transaction, a turn."""
+        if self._begun:
+            self._decide()
+        self._turn.give_up()
 
-        If it had come to its end it stands, and is told so; else nothing of it does. Either way the
-        connection is given up: it may be within a query that nobody reads any more.
+    def _decide(self) -> None:
+        """Find out whether an interrupted transaction had come to its end.
+
+        If so it stands, and is told so; else nothing of it does. Either way the connection is given
+        up: it may be within a query that nobody reads any more.
         """
-        if not self._begun:
-            return
         writer = self._writer
         if self._is_ending and writer is not None and not writer.in_transaction:
             for entry in self._begun:
@@ -212,7 +216,6 @@ class SqliteFile:
         self._is_ending = False
         if writer is not None:
             writer.close()
-        self._turn.give_up()
 
     def _writing(self) -> sqlite3.Connection:
         """Return the one connection that writes; only the thread whose turn it is uses it."""

@@ -244,9 +244,8 @@ class FileTurn:
             return
         if self._files is None:
             self._files = (self._open("next"), self._open("turn"))
-        if self._is_held:
-            # Interrupted while giving up: to wait for one with the other would wait for ever.
-            self.give_up()
+        # Interrupted while giving up: to wait for one with the other would wait for ever.
+        self.give_up()
         is_next, turn = self._files
         self._is_held = True
         fcntl.flock(is_next, fcntl.LOCK_EX)
@@ -258,9 +257,10 @@ class FileTurn:
 
     def give_up(self) -> None:
         """Let others write, whatever of the turn is held: an interrupt may have come half-way."""
-        for file in self._files or ():
-            fcntl.flock(file, fcntl.LOCK_UN)
-        self._is_held = False
+        if self._is_held:
+            for file in self._files or ():
+                fcntl.flock(file, fcntl.LOCK_UN)
+            self._is_held = False
 
     def close(self) -> None:
         """Close the files."""
