@@ -1,8 +1,8 @@
 """PostgreSQL: a server, many clients, READ COMMITTED, one round trip for most transactions.
 
-An operation is tried first without waiting: it reads, then all its changes are sent at once between
-BEGIN and COMMIT, and a change that misses its expectation undoes them. Whatever goes wrong there is
-decided by running it again alone, where nothing that was read can be overtaken. Being alone is a
+An operation is tried first without waiting: it reads, then all its changes are sent in one message,
+which is one transaction, and a change that misses its expectation undoes it. What goes wrong there
+is decided by running it again alone, where nothing that was read can be overtaken. Being alone is a
 lock that every transaction of a ledger shares and the lonely one takes whole.
 """
 
