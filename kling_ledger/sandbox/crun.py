@@ -77,11 +77,10 @@ class Crun:
         return json_reply({"code": code, "message": str(error), "data": None}, headers=headers)
 
     def _keyed(self, handler: Handler) -> Handler:
-        async def answer(request: Request) -> Response:
-            self.desk.check_key(request.headers.get("x-api-key", ""))
-            return await handler(request)
+        def key_of(request: Request) -> str:
+            return request.headers.get("x-api-key", "")
 
-        return self.desk.answering(answer, self.write_error)
+        return self.desk.answering(self.desk.keyed(handler, key_of), self.write_error)
 
     async def _create(self, request: Request) -> Response:
         asked = self.desk.read(await json_body(request))

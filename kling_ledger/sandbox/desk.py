@@ -78,6 +78,15 @@ class Desk:
 
         return answer
 
+    def keyed(self, handler: Handler, key_of: Callable[[Request], str]) -> Handler:
+        """Answer with a handler, but only to somebody who brings the API key."""
+
+        async def answer(request: Request) -> Response:
+            self.check_key(key_of(request))
+            return await handler(request)
+
+        return answer
+
     def check_key(self, given: str) -> None:
         """Refuse somebody who does not bring the API key."""
         expected = (self.settings.api_key, self.settings.key_of(self.provider))

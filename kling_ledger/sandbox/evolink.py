@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url, json_body, number
-from kling_ledger.sandbox.jobs import JobState
+from kling_ledger.sandbox.jobs import JobState, progress
 from kling_ledger.sandbox.replies import ApiError, json_reply
 from kling_pricing.money import round_to
 
@@ -90,11 +90,7 @@ class EvoLink:
         return json_reply({"error": content}, status=status, headers=headers)
 
     def _keyed(self, handler: Handler) -> Handler:
-        async def answer(request: Request) -> Response:
-            self.desk.check_key(bearer(request))
-            return await handler(request)
-
-        return self.desk.answering(answer, self.write_error)
+        return self.desk.answering(self.desk.keyed(handler, bearer), self.write_error)
 
     async def _create(self, request: Request) -> Response:
         asked = self.desk.read(await json_body(request))
@@ -150,8 +146,3 @@ def _task(seen: Seen, base_url: str) -> dict[str, Any]:
         message = "the clip could not be made, as a marker asks"
         task["error"] = {"code": _FAIL_CODES.get(word, word), "message": message}
     return task
-
-
-def progress(state: JobState | None) -> int:
-    """Return how far a job is, in percent: half while it runs."""
-    return {JobState.PENDING: 0, None: 50, JobState.PROCESSING: 50}.get(state, 100)

@@ -30,6 +30,11 @@ class JobState(StrEnum):
     FAILED = "failed"
 
 
+def progress(state: JobState | None) -> int:
+    """Return how far a job is, in percent: half while it runs, or where its state is not told."""
+    return {JobState.PENDING: 0, None: 50, JobState.PROCESSING: 50}.get(state, 100)
+
+
 class KeyReusedError(KlingError):
     """An idempotency key was used before with other content."""
 

@@ -85,12 +85,7 @@ class RunApi:
 
     def _keyed(self, handler: Handler) -> Handler:
         """Answer like `_public`, but only to somebody who brings the API key."""
-
-        async def answer(request: Request) -> Response:
-            self.desk.check_key(bearer(request))
-            return await handler(request)
-
-        return self._public(answer)
+        return self._public(self.desk.keyed(handler, bearer))
 
     async def _create(self, request: Request) -> Response:
         action = _known_action(request)

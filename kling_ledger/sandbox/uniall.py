@@ -22,8 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url, json_body
-from kling_ledger.sandbox.evolink import progress
-from kling_ledger.sandbox.jobs import JobState
+from kling_ledger.sandbox.jobs import JobState, progress
 from kling_ledger.sandbox.replies import ApiError, json_reply
 
 
@@ -57,11 +56,7 @@ class UniAll:
         return json_reply({"error": content}, status=error.status, headers=headers)
 
     def _keyed(self, handler: Handler) -> Handler:
-        async def answer(request: Request) -> Response:
-            self.desk.check_key(bearer(request))
-            return await handler(request)
-
-        return self.desk.answering(answer, self.write_error)
+        return self.desk.answering(self.desk.keyed(handler, bearer), self.write_error)
 
     async def _create(self, request: Request) -> Response:
         asked = self.desk.read(await json_body(request))
