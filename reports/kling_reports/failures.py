@@ -12,7 +12,7 @@ from kling_ledger.ledger.tables import State
 from kling_reports import frames
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed
 
 _FIGURES: Final = (
     Column("jobs", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
@@ -27,13 +27,7 @@ _JOBS: Final = (
     Column("quoted_micro", "would have cost", "money", adds_up=True),
     Column("charged_micro", "charged", "money", adds_up=True),
     Column("returned_micro", "came back", "money", adds_up=True),
-    Column(UNIT, "unit", "text"),
-    Column("wallet", "wallet", "text"),
-    Column("project", "project", "text"),
-    Column("provider", "provider", "text"),
-    Column("model", "model", "text"),
-    Column("task_id", "task", "text"),
-    Column("actor", "user", "text"),
+    *OF_A_JOB,
     Column("problem", "why", "text"),
 )
 _COLUMNS: Final = (

@@ -10,7 +10,7 @@ from kling_ledger.ledger.database import Database
 from kling_ledger.ledger.tables import OPEN_STATES, State
 from kling_reports import frames
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed
 
 AGES: Final = (
     ("0-1 h", 3_600),
@@ -42,13 +42,7 @@ _JOBS: Final = (
     Column("age_seconds", "open for", "seconds"),
     Column("state", "state", "text"),
     Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
-    Column(UNIT, "unit", "text"),
-    Column("wallet", "wallet", "text"),
-    Column("project", "project", "text"),
-    Column("provider", "provider", "text"),
-    Column("model", "model", "text"),
-    Column("task_id", "task", "text"),
-    Column("actor", "user", "text"),
+    *OF_A_JOB,
     Column("expires_at", "expires at", "instant"),
     Column("to_do", "what to do", "text"),
 )

@@ -86,6 +86,18 @@ class Column:
         return self.kind in {"integer", "seconds", "money", "percent"}
 
 
+OF_A_JOB: Final = (
+    Column(UNIT, "unit", "text"),
+    Column("wallet", "wallet", "text"),
+    Column("project", "project", "text"),
+    Column("provider", "provider", "text"),
+    Column("model", "model", "text"),
+    Column("task_id", "task", "text"),
+    Column("actor", "user", "text"),
+)
+"""Who paid for a job, who made it and who asked: what every list of jobs tells of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """How a table is best drawn, by the names of its columns; a form without pictures ignores it.
