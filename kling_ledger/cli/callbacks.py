@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from kling_ledger.cli.connections import PROVIDERS, Connection, address_option, key_option
-from kling_ledger.cli.output import database_option, say
+from kling_ledger.cli.output import database_option, listening_options, say
 
 if TYPE_CHECKING:
     from kling_ledger.listener import Listener
@@ -18,14 +18,7 @@ _CALL_TIMEOUT_S: Final = 5.0
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8766,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 is any that is free.",
-)
+@listening_options(port=8766)
 @click.option(
     "--webhook-secret",
     "secrets",

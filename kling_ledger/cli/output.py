@@ -45,6 +45,25 @@ def database_option(command: Command) -> Command:
     )(command)
 
 
+def listening_options(*, port: int) -> Callable[[Command], Command]:
+    """Return what adds `--host` and `--port`; nobody but this machine is listened to by default."""
+
+    def add(command: Command) -> Command:
+        host_option = click.option(
+            "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
+        )
+        port_option = click.option(
+            "--port",
+            default=port,
+            show_default=True,
+            type=click.IntRange(0, 65535),
+            help="Port to listen on; 0 is any that is free.",
+        )
+        return host_option(port_option(command))
+
+    return add
+
+
 @contextmanager
 def empty_where_there_is_no_ledger() -> Iterator[None]:
     """Let a listing of a ledger that nobody has made yet be an empty one, and say so."""

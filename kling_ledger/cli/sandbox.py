@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kling_ledger.cli.books import book_option
+from kling_ledger.cli.output import listening_options
 
 if TYPE_CHECKING:
     from kling_ledger.sandbox import SandboxSettings
@@ -52,14 +53,7 @@ _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8765,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 is any that is free.",
-)
+@listening_options(port=8765)
 @click.option(
     "--job-seconds", default=2.0, show_default=True, type=float, help="How long a job takes."
 )
