@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ import pytest
 from runapi.core import config
 
 from kling_ledger import Ledger
-from kling_ledger.cli import cli
+from kling_ledger.cli import cli as all_commands
 from kling_ledger.errors import StateError
 from kling_ledger.providers.runapi import RunApi
 from kling_ledger.sandbox import Sandbox
+from tests.cli import Cli
 from tests.ledgers import usd
 from tests.sandbox_rig import Caller, body, plain_client
 
@@ -27,7 +30,7 @@ def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def commands(group: click.Command = cli, name: str = "") -> dict[str, click.Command]:
+def commands(group: click.Command = all_commands, name: str = "") -> dict[str, click.Command]:
     """Every command by its words, such as `wallet fund`."""
     if not isinstance(group, click.Group):
         return {name: group}
@@ -85,6 +88,45 @@ def test_every_link_and_file_that_is_named_is_there(name: str):
     if name == "ARCHITECTURE.md":
         for target in re.findall(r"`((?:pricing|kling_ledger|reports|tests)/[\w/.]+)`", text):
             assert (ROOT / target).exists(), target
+
+
+TOLD_ANEW = re.compile(r" *(\.\.\.|id .*|.*frees at .*|─*)")
+"""Lines that differ from run to run, rule a table, or stand for more of them."""
+
+
+def tour() -> Iterator[tuple[str, list[str]]]:
+    """The commands of the README's console blocks in their order, each with what it prints."""
+    for block in re.findall(r"```console\n(.*?)```", page("README.md"), re.DOTALL):
+        for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, printed = entry.replace("\\\n", " ").partition("\n")
+            yield command, printed.rstrip().split("\n")
+
+
+def is_part_of(line: str, told: str) -> bool:
+    """Whether a line says the same words in the same order: a narrow table leaves columns out."""
+    words = iter(told.split())
+    return all(word in words for word in line.split())
+
+
+def test_the_tour_in_the_readme_prints_what_it_shows(tmp_path: Path, sandbox: Sandbox):
+    cli = Cli(tmp_path, {"RUNAPI_API_KEY": sandbox.settings.api_key})
+    (cli.folder / "bill.csv").write_text("task_id,amount\n")
+    followed = 0
+    for command, printed in tour():
+        words = shlex.split(command.replace("http://127.0.0.1:8765", sandbox.url))
+        if words[0] == "cat":
+            (cli.folder / words[1]).write_text("\n".join(printed) + "\n")
+        elif words[0] == "kling-ledger":
+            said = cli(*words[1:])
+            told = (said.out + said.err).splitlines()
+            for line in printed:
+                is_told = any(is_part_of(line, one) for one in told)
+                assert is_told or TOLD_ANEW.fullmatch(line), (command, line, told)
+            assert (said.code == 0) is not any(line.startswith("error") for line in printed), (
+                command
+            )
+            followed += 1
+    assert followed > 10
 
 
 class MyClient:
