@@ -28,7 +28,7 @@ from typing import Final
 
 from benchmarks.ledger import CHARGED, FUNDS, RESERVED, Plain
 from kling_ledger.ledger import Ledger
-from kling_ledger.ledger.sqlite import BUSY_TIMEOUT_S
+from kling_ledger.ledger.engines.sqlite import BUSY_TIMEOUT_S
 
 MOST_PROCESSES: Final = 8
 """How many processes the floors are for."""

@@ -29,13 +29,13 @@ from typing import Any
 import psycopg
 
 from kling_ledger.ledger import Asked, Change, Ledger, State
+from kling_ledger.ledger.engines.transaction import columns_of
 from kling_ledger.ledger.tables import (
     IdempotencyRow,
     JobEventRow,
     ReservationRow,
     TransferRow,
 )
-from kling_ledger.ledger.transaction import columns_of
 from kling_pricing.money import Money
 from tests.postgres import postgres_server
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kling_ledger.guards import metered
+    from kling_ledger.jobs.meter import Meter
+    from kling_ledger.jobs.metered import metered
     from kling_ledger.ledger import Ledger
-    from kling_ledger.meter import Meter
 
 __all__ = ["Ledger", "Meter", "metered"]
 
 _HOMES = {
     "Ledger": "kling_ledger.ledger",
-    "Meter": "kling_ledger.meter",
-    "metered": "kling_ledger.guards",
+    "Meter": "kling_ledger.jobs.meter",
+    "metered": "kling_ledger.jobs.metered",
 }
 
 

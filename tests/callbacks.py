@@ -13,15 +13,15 @@ from typing import Any, Final
 import httpx
 
 from kling_ledger import Ledger, Meter
+from kling_ledger.callbacks.listener import Listener
+from kling_ledger.callbacks.receiver import Receipt, Receiver
+from kling_ledger.callbacks.signatures import sign
+from kling_ledger.jobs.recovery import Meters
 from kling_ledger.ledger import Reservation
-from kling_ledger.listener import Listener
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect
-from kling_ledger.receiver import Receipt, Receiver
-from kling_ledger.recovery import Meters
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_ledger.sandbox.jobs import Job
-from kling_ledger.signatures import sign
 from kling_pricing import Money
 from tests.sandbox_rig import UNITS, body, plain_client
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, text
 
-from kling_ledger.ledger.migrations import upgrade
+from kling_ledger.ledger.engines.migrations import upgrade
 
 WRITTEN = Path(__file__).parent / "goldens" / "ledger_0001.sql"
 """A ledger that the first release wrote, with every state and every end, as SQLite dumps it."""

@@ -119,15 +119,6 @@ def _serve() -> None:
 
 def _import_all() -> None:
     """Import what commands import when they run: each child would do it again."""
-    import kling_ledger.cli.batch
-    import kling_ledger.cli.batch_manifest
-    import kling_ledger.cli.reconcile
-    import kling_ledger.cli.resume
-    import kling_ledger.cli.run
-    import kling_ledger.downloads
-    import kling_ledger.providers.registry
-    import kling_ledger.reconcile
-    import kling_ledger.statements  # noqa: F401
 
 
 # --- what tests speak to it with ----------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Final
 
 from kling_ledger.errors import LedgerError, NotFoundError, StateError
 from kling_ledger.ledger import Asked, Change, Job, Ledger, Scope, State
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
 from kling_pricing.money import Money
 from tests.ledgers import dump
 

@@ -16,7 +16,7 @@ from psycopg import sql
 from sqlmodel import SQLModel
 
 from kling_ledger.ledger import Ledger
-from kling_ledger.ledger.transaction import Row, Transaction
+from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_pricing.money import Money, from_micro, plain
 
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 
 from kling_ledger import Ledger
+from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.recovery import Recovered, Recovery
 from kling_ledger.ledger import Reservation, State
-from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect, provider_facts
-from kling_ledger.recovery import Recovered, Recovery
 from kling_ledger.sandbox import PROVIDERS, Sandbox, SandboxSettings
 from kling_pricing import Money
 from tests.sandbox_rig import body, plain_client

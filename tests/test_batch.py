@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from kling_ledger.batch import (
+from kling_ledger.jobs.batch import (
     Attempt,
     Batch,
     BatchJob,
@@ -22,14 +22,14 @@ from kling_ledger.batch import (
     known_outcomes,
     totals,
 )
+from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.ledger import Ledger, State
-from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers import registry
 from kling_ledger.providers.base import Provider
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing import Money
+from kling_pricing.gateways import Request, read_request
 from kling_pricing.library import Library
-from kling_pricing.requests import Request, read_request
 from tests.ledgers import usd
 from tests.sandbox_rig import AT, PROVIDERS, UNITS, body
 

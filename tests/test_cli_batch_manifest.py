@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from kling_ledger.batch import BatchJob
-from kling_ledger.cli.batch_manifest import BadRow, read_jobs
 from kling_ledger.errors import ConfigError
+from kling_ledger.jobs.batch import BatchJob
+from kling_ledger.manifests.batch import BadRow, read_jobs
 from kling_pricing import NoPriceError
 from kling_pricing.library import Library
 from tests.sandbox_rig import AT, PRICES, PROVIDERS, body

@@ -15,11 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kling_ledger.cli import manifest, manifest_reading
+from kling_ledger.cli import manifest
 from kling_ledger.errors import ConfigError
+from kling_ledger.manifests import reading as manifest_reading
 from kling_pricing.book_reader import BookText
+from kling_pricing.gateways import read_request
 from kling_pricing.library import bundled_text, library_of
-from kling_pricing.requests import read_request
 
 COMMAND = str(Path(sys.executable).with_name("kling-ledger"))
 AT = datetime(2026, 11, 20, tzinfo=UTC)

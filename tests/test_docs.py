@@ -16,7 +16,7 @@ from runapi.core import config
 from kling_ledger import Ledger
 from kling_ledger.cli import cli as all_commands
 from kling_ledger.errors import StateError
-from kling_ledger.providers.runapi import RunApi
+from kling_ledger.providers.runapi.dialect import RunApi
 from kling_ledger.sandbox import Sandbox
 from tests.cli import Cli
 from tests.ledgers import usd

@@ -24,9 +24,9 @@ from typing import Any
 
 import pytest
 
-from kling_ledger import downloads
-from kling_ledger.downloads import ATTEMPTS, download
 from kling_ledger.errors import DownloadError, FolderError, LinkExpiredError
+from kling_ledger.jobs import downloads
+from kling_ledger.jobs.downloads import ATTEMPTS, download
 
 CLIP = random.Random(7).randbytes(300_000)  # noqa: S311 - clips, not secrets
 OTHER = random.Random(8).randbytes(250_000)  # noqa: S311
@@ -643,7 +643,7 @@ def test_a_disk_that_takes_no_more_is_told_and_what_came_is_kept(shelf: Shelf, t
 FETCH = """
 import sys
 from pathlib import Path
-from kling_ledger.downloads import download
+from kling_ledger.jobs.downloads import download
 print(*download([sys.argv[1]], Path(sys.argv[2]), name=sys.argv[3]))
 """
 

@@ -20,9 +20,9 @@ from runapi.kling.types import CompletedTextToVideoResponse, TextToVideoResponse
 
 from kling_ledger import Ledger, metered
 from kling_ledger.errors import CeilingError, ConfigError, InsufficientCreditsError, StateError
-from kling_ledger.guards import MeteredKlingClient
+from kling_ledger.jobs.metered import MeteredKlingClient
 from kling_ledger.ledger import State
-from kling_ledger.providers.runapi import ACTIONS, RunApi
+from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing import NoPriceError, RequestError
 from kling_pricing.book_reader import BookText

@@ -17,8 +17,8 @@ from kling_ledger.errors import (
     OlderSchemaError,
 )
 from kling_ledger.ledger import Ledger
+from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE
-from kling_ledger.ledger.transaction import Transaction
 from kling_pricing.money import Money
 from tests.ledgers import dump, found, tamper, unchanged, write
 

@@ -19,13 +19,13 @@ from sqlalchemy import Engine, event, text
 
 from kling_ledger.config import database_url as address_of
 from kling_ledger.errors import ConflictError, NewerSchemaError, NoLedgerError, OlderSchemaError
+from kling_ledger.jobs.meter import job_of
 from kling_ledger.ledger import Ledger, Scope, State
-from kling_ledger.ledger.database import Database
-from kling_ledger.ledger.migrations import upgrade
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.engines.migrations import upgrade
 from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE
-from kling_ledger.meter import job_of
+from kling_pricing.gateways import read_request
 from kling_pricing.money import Money
-from kling_pricing.requests import read_request
 from tests.first_release import HISTORY, first_release, make_first_release, opened
 from tests.ledgers import plain_url, tamper, usd
 from tests.postgres import PostgresServer
@@ -35,7 +35,7 @@ DURING = datetime(2026, 10, 1, tzinfo=UTC)
 KILLED = """
 import os, signal, sys
 from sqlalchemy import Engine, event
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
 
 database = Database(sys.argv[1], create=False, any_version=True)
 left = int(sys.argv[2])

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from kling_ledger.ledger.pipeline import Pipeline
+from kling_ledger.ledger.engines.pipeline import Pipeline
 from tests.ledgers import plain_url
 
 MAKE = ("CREATE TEMPORARY TABLE thing (name text PRIMARY KEY, size bigint)", ())

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from kling_ledger.ledger.spares import MOST, Spares
+from kling_ledger.ledger.engines.spares import MOST, Spares
 
 PATIENCE_S = 30
 

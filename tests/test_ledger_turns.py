@@ -23,9 +23,9 @@ from kling_ledger.errors import (
     StateError,
 )
 from kling_ledger.ledger import Change, Ledger, State
-from kling_ledger.ledger.sqlite import SqliteFile
-from kling_ledger.ledger.transaction import Transaction
-from kling_ledger.ledger.turns import MOST_TOGETHER, Entry, FileTurn, GroupCommit
+from kling_ledger.ledger.engines.sqlite import SqliteFile
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.engines.turns import MOST_TOGETHER, Entry, FileTurn, GroupCommit
 from tests.ledgers import found, make_empty, unchanged, usd
 
 PATIENCE_S = 30

@@ -16,9 +16,9 @@ from kling_ledger.errors import (
     ProviderError,
     StateError,
 )
+from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.ledger import Ledger, Reservation, State
-from kling_ledger.meter import Meter, Patience
-from kling_ledger.providers.runapi import RunApi, connect
+from kling_ledger.providers.runapi.dialect import RunApi, connect
 from kling_ledger.sandbox import Sandbox
 from kling_pricing import NoPriceError, RequestError
 from tests.ledgers import usd

@@ -27,17 +27,25 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger
-from kling_ledger.batch import Batch, BatchJob, attempts_to_do
+from kling_ledger.evidence.bills import read_statement
+from kling_ledger.evidence.reconcile import (
+    Line,
+    Record,
+    apply,
+    ask_tasks,
+    compare,
+    records_of,
+    with_theirs,
+)
+from kling_ledger.jobs.batch import Batch, BatchJob, attempts_to_do
+from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.recovery import Recovery
 from kling_ledger.ledger import Reservation
-from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect, provider_facts
-from kling_ledger.reconcile import Line, Record, apply, ask_tasks, compare, records_of, with_theirs
-from kling_ledger.recovery import Recovery
 from kling_ledger.sandbox import Sandbox, SandboxSettings, job_seed, script
-from kling_ledger.statements import read_statement
 from kling_pricing import Money
-from kling_pricing.requests import read_request
+from kling_pricing.gateways import read_request
 from tests.postgres import PostgresServer
 from tests.sandbox_rig import PROVIDERS, body, plain_client
 
@@ -73,7 +81,7 @@ def told(prompt: str) -> str:
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch tries again at once what was refused for now: this sandbox has no limits to keep."""
-    monkeypatch.setattr("kling_ledger.batch._PAUSE_S", 0.05)
+    monkeypatch.setattr("kling_ledger.jobs.batch._PAUSE_S", 0.05)
 
 
 @dataclass(frozen=True)

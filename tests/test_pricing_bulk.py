@@ -317,7 +317,7 @@ def test_totals_without_a_conversion_name_no_dollars() -> None:
 
 
 def test_pricing_itself_needs_no_pandas() -> None:
-    code = "import sys, kling_pricing, kling_pricing.requests; print('pandas' in sys.modules)"
+    code = "import sys, kling_pricing, kling_pricing.gateways; print('pandas' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 

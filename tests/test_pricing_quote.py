@@ -463,7 +463,7 @@ def test_prices_load_no_database_no_network_and_no_tables():
         "sqlmodel sqlalchemy pandas numpy httpx requests runapi click kling_ledger kling_reports"
     )
     program = (
-        "import sys, kling_pricing, kling_pricing.requests;"
+        "import sys, kling_pricing, kling_pricing.gateways;"
         "print([name for name in sys.argv[1:] if name in sys.modules])"
     )
     command = [sys.executable, "-W", "error", "-c", program, *foreign.split()]

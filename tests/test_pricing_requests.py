@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_pricing import Clip, KlingError, Money, NoPriceError, RequestError
-from kling_pricing.requests import Request, parse_body, payload_hash, read_request
+from kling_pricing.gateways import Request, parse_body, payload_hash, read_request
 from tests.ledgers import usd
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kling_pricing import Clip, NoPriceError, RequestError
-from kling_pricing.requests import Request, parse_body, read_request
+from kling_pricing.gateways import Request, parse_body, read_request
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 REQUESTS = Path(__file__).parent / "requests"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_pricing import KlingError, RequestError
-from kling_pricing.requests import parse_body, read_request
+from kling_pricing.gateways import parse_body, read_request
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 REQUESTS = Path(__file__).parent / "requests"

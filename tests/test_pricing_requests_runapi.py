@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from kling_pricing import NoPriceError, RequestError
-from kling_pricing.requests import Request, read_request
-from kling_pricing.requests.runapi_contract import actions_of, known, table_of
+from kling_pricing.gateways import Request, read_request
+from kling_pricing.gateways.runapi.contract import actions_of, known, table_of
 
 REQUESTS = Path(__file__).parent / "requests"
 URL = "https://example.com/a.png"
@@ -351,11 +351,11 @@ def test_a_model_that_nothing_is_known_of_has_no_action():
 @pytest.mark.parametrize("provider", ["crun", "evolink", "runapi", "uniall"])
 def test_one_provider_is_read_without_importing_the_others(provider: str):
     code = (
-        "import sys; from kling_pricing.requests import read_request\n"
+        "import sys; from kling_pricing.gateways import read_request\n"
         f"try: read_request({provider!r}, {{}})\n"
         "except Exception: pass\n"
         "names = {'crun', 'evolink', 'runapi', 'uniall'}\n"
-        "print(*[n for n in names if f'kling_pricing.requests.{n}' in sys.modules])"
+        "print(*[n for n in names if f'kling_pricing.gateways.{n}' in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [provider]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kling_pricing import Clip, NoPriceError, RequestError
-from kling_pricing.requests import Request, parse_body, read_request
+from kling_pricing.gateways import Request, parse_body, read_request
 
 REQUESTS = Path(__file__).parent / "requests"
 URL = "https://example.com/a.png"

@@ -9,8 +9,7 @@ from contextlib import closing
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.providers.facts import FACTS
-from kling_ledger.providers.registry import connect, provider_facts
+from kling_ledger.providers.registry import FACTS, connect, provider_facts
 from kling_pricing import bundled_book
 from tests.providers import KEY, NAMES
 

@@ -12,7 +12,7 @@ import pytest
 
 from kling_ledger.errors import JobInDoubtError, JobRefusedError, NoAnswerError, PollError
 from kling_ledger.providers.base import TaskState
-from kling_ledger.providers.runapi import ACTIONS, RunApi, connect
+from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi, connect
 from kling_pricing import Money
 from tests.ledgers import usd
 from tests.loopback import HANG_UP, answering

@@ -15,7 +15,7 @@ from kling_ledger.providers.base import Pacing, Provider, TaskState, TaskStatus
 from kling_ledger.providers.registry import connect
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing.errors import RequestError
-from kling_pricing.requests import parse_body, read_request
+from kling_pricing.gateways import parse_body, read_request
 from tests.providers import BODIES, NAMES
 
 FILES = sorted(Path(__file__).with_name("requests").glob("*.json"))

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kling_ledger.callbacks.signatures import SIGNATURE_HEADER, sign, verify
 from kling_ledger.errors import ConfigError, SignatureError
-from kling_ledger.signatures import SIGNATURE_HEADER, sign, verify
 
 # Published at klingai.com/document-api/api/get-started/callbacks, checked 2026-11-20.
 SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="

@@ -9,8 +9,12 @@ from typing import Any, Final
 import pytest
 
 from kling_ledger.errors import JobInDoubtError, JobRefusedError, PollError
-from kling_ledger.providers import crun, evolink, replies, runapi, uniall
+from kling_ledger.providers import replies
 from kling_ledger.providers.base import TaskState
+from kling_ledger.providers.crun import dialect as crun
+from kling_ledger.providers.evolink import dialect as evolink
+from kling_ledger.providers.runapi import dialect as runapi
+from kling_ledger.providers.uniall import dialect as uniall
 from tests.loopback import HANG_UP, Answer
 from tests.providers import NAMES, Rig, created, speaking, task
 

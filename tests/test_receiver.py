@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 
 from kling_ledger import Ledger
+from kling_ledger.callbacks.listener import STATUSES, Listener
+from kling_ledger.callbacks.receiver import Outcome, Receiver
 from kling_ledger.errors import ConfigError, ProviderError
+from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.recovery import Meters
 from kling_ledger.ledger import Job, Reservation, State
-from kling_ledger.listener import STATUSES, Listener
-from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers.replies import LARGEST_CALLBACK
-from kling_ledger.receiver import Outcome, Receiver
-from kling_ledger.recovery import Meters
 from kling_ledger.sandbox.jobs import Job as SandboxJob
 from kling_pricing import Money
-from kling_pricing.requests import read_request
+from kling_pricing.gateways import read_request
 from tests.callbacks import KEY, SECRET, receiving, signed, task, until
 from tests.ledgers import Clock, money, transfers, unchanged, usd
 from tests.sandbox_rig import AT as NOW

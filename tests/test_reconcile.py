@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.ledger import ProviderBalance, Reservation, State
-from kling_ledger.providers.base import TaskState
-from kling_ledger.reconcile import (
+from kling_ledger.evidence.reconcile import (
     Charge,
     Line,
     Record,
@@ -26,6 +24,8 @@ from kling_ledger.reconcile import (
     records_of,
     with_theirs,
 )
+from kling_ledger.ledger import ProviderBalance, Reservation, State
+from kling_ledger.providers.base import TaskState
 from kling_pricing import Money
 from tests.metering import House, house
 from tests.sandbox_rig import PRICES, PROVIDERS, UNITS

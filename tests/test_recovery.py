@@ -15,9 +15,9 @@ import pytest
 
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import ConfigError
+from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.recovery import KEY_LIVES_S, Meters, Recovered
 from kling_ledger.ledger import Job, Reservation, State
-from kling_ledger.meter import Meter, Patience
-from kling_ledger.recovery import KEY_LIVES_S, Meters, Recovered
 from tests.ledgers import usd
 from tests.metering import House, house
 from tests.sandbox_rig import PRICES, PROVIDERS, body

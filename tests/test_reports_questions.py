@@ -11,8 +11,8 @@ import pytest
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.ledger import Ledger, Scope
+from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.evidence import ProviderRecord, record
-from kling_ledger.ledger.transaction import Stamp
 from kling_pricing.money import Money
 from kling_reports import budgets, failures, overview, reconciliation, statement, variance
 from kling_reports import open as open_credits

@@ -17,15 +17,15 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger
+from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.ledger import Reservation, State
-from kling_ledger.meter import Meter, Patience
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect, provider_facts
 from kling_ledger.sandbox import PROVIDERS, Sandbox, SandboxSettings
 from kling_pricing import Money
 from kling_pricing.errors import NoPriceError, RequestError
+from kling_pricing.gateways import parse_body, read_request
 from kling_pricing.library import bundled_book
-from kling_pricing.requests import parse_body, read_request
 from tests.sandbox_rig import plain_client
 from tests.test_pricing_requests_runapi import LEAST
 

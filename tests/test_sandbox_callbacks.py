@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kling_ledger import signatures
+from kling_ledger.callbacks import signatures
 from kling_ledger.errors import ConfigError
 from kling_ledger.sandbox import SandboxSettings
 from tests.loopback import Loopback, Seen, answering

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError
+from kling_ledger.evidence.bills import COLUMNS, read_mapping, read_statement
+from kling_ledger.evidence.reconcile import Charge
 from kling_ledger.providers.base import TaskState
-from kling_ledger.reconcile import Charge
-from kling_ledger.statements import COLUMNS, read_mapping, read_statement
 from kling_pricing import Money
 
 UNIT = "crun-credit"

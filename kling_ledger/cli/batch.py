@@ -36,10 +36,10 @@ from kling_ledger.cli.run import save_clips
 from kling_pricing.money import Money, plain, plain_or_none
 
 if TYPE_CHECKING:
-    from kling_ledger.batch import Attempt, Batch, BatchJob, Outcome
     from kling_ledger.errors import ProviderError
+    from kling_ledger.jobs.batch import Attempt, Batch, BatchJob, Outcome
+    from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
-    from kling_ledger.meter import Meter
     from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
 
@@ -119,7 +119,7 @@ def batch(
     prompt. Ctrl-C stops at any moment; jobs that were sent go on and are followed next time. What
     no provider took is tried again then, what one took and failed with only with --retry-failed.
     """
-    from kling_ledger.batch import Batch, attempts_to_do, known_outcomes
+    from kling_ledger.jobs.batch import Batch, attempts_to_do, known_outcomes
     from kling_ledger.ledger import Ledger
 
     path = results or manifest.with_name(f"{manifest.name}.results.jsonl")
@@ -244,7 +244,7 @@ def _read(
     library: Library,
 ) -> list[BatchJob]:
     """Read all rows, or tell what is wrong with every row that is no job, and stop."""
-    from kling_ledger.cli.batch_manifest import read_jobs
+    from kling_ledger.manifests.batch import read_jobs
 
     jobs, bad = read_jobs(
         manifest,
@@ -269,8 +269,8 @@ def _check_cost(
     ceiling: Money | None,
 ) -> None:
     """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
-    from kling_ledger.batch import totals
     from kling_ledger.errors import InsufficientCreditsError, TotalError
+    from kling_ledger.jobs.batch import totals
     from kling_pricing.errors import AmountError
 
     payer = ledger.wallet(wallet)

@@ -10,8 +10,8 @@ from kling_ledger.cli.connections import PROVIDERS, Connection, address_option, 
 from kling_ledger.cli.output import database_option, listening_options, say
 
 if TYPE_CHECKING:
-    from kling_ledger.listener import Listener
-    from kling_ledger.receiver import Receipt
+    from kling_ledger.callbacks.listener import Listener
+    from kling_ledger.callbacks.receiver import Receipt
 
 _CALL_TIMEOUT_S: Final = 5.0
 """How long one question to a provider may take: who posted is waiting for our answer."""
@@ -62,9 +62,9 @@ def callbacks(
       409  its job is at another address than --base-url
       503  nobody could be asked now: send it again
     """
+    from kling_ledger.callbacks.listener import Listener
+    from kling_ledger.callbacks.receiver import Receiver
     from kling_ledger.ledger import Ledger
-    from kling_ledger.listener import Listener
-    from kling_ledger.receiver import Receiver
 
     connection = Connection(api_key=api_key, base_url=base_url, timeout_s=_CALL_TIMEOUT_S)
     with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:

@@ -16,9 +16,9 @@ from kling_ledger.config import SENDING_S
 
 if TYPE_CHECKING:
     from kling_ledger.errors import ProviderError
+    from kling_ledger.jobs.meter import Meter
+    from kling_ledger.jobs.recovery import Meters, Recovered
     from kling_ledger.ledger import Ledger, Reservation
-    from kling_ledger.meter import Meter
-    from kling_ledger.recovery import Meters, Recovered
     from kling_pricing.money import Money
 
 PROVIDERS: Final = ("runapi", "crun", "evolink", "uniall")
@@ -40,7 +40,7 @@ class Connection:
 
     def meter(self, ledger: Ledger, provider: str, wallet: str, **more: Any) -> Meter:
         """Return a meter; the key goes to the provider's client and nowhere else."""
-        from kling_ledger.meter import Meter, Patience
+        from kling_ledger.jobs.meter import Meter, Patience
         from kling_ledger.providers import registry
 
         call_timeout_s = max(1.0, min(registry.CALL_TIMEOUT_S, self.timeout_s))
@@ -71,7 +71,7 @@ class Connection:
     @contextmanager
     def meters(self, ledger: Ledger) -> Iterator[Meters]:
         """Give meters for reservations that exist: each job is asked for where it was submitted."""
-        from kling_ledger.recovery import Meters
+        from kling_ledger.jobs.recovery import Meters
 
         def connect(provider: str, address: str | None) -> Meter:
             there = replace(self, base_url=self.base_url or address)
@@ -159,7 +159,7 @@ def connection_options(command: Command) -> Command:
 
 def recover_first(ledger: Ledger, meter: Meter) -> None:
     """Look once at what earlier runs left open at the same place, before starting anything new."""
-    from kling_ledger.recovery import Recovery
+    from kling_ledger.jobs.recovery import Recovery
 
     # A sandbox has all providers at one address.
     place = (meter.provider.name, meter.provider.address)

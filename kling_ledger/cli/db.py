@@ -10,7 +10,7 @@ from kling_ledger.cli import EXIT_USAGE
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger.database import Database
+    from kling_ledger.ledger.engines.database import Database
 
 
 @click.group()
@@ -27,7 +27,7 @@ def status(db: str | None, form: str) -> int:
     Exits with 0 if they agree and 2, with the remedy, if they do not.
     """
     from kling_ledger.errors import NewerSchemaError, OlderSchemaError
-    from kling_ledger.ledger.database import Database, check_version
+    from kling_ledger.ledger.engines.database import Database, check_version
 
     database = Database(_address(db), create=False, any_version=True)
     told = status_dict(database)
@@ -49,7 +49,7 @@ def upgrade(db: str | None, form: str) -> None:
 
     Stop the programs that use it, and keep a copy: there is no way back.
     """
-    from kling_ledger.ledger.database import Database
+    from kling_ledger.ledger.engines.database import Database
 
     database = Database(_address(db), create=False, any_version=True)
     before = database.upgrade()

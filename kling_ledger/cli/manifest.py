@@ -14,10 +14,10 @@ import click
 import pandas as pd
 
 from kling_ledger.cli.books import set_by
-from kling_ledger.cli.manifest_reading import Chunk, opened
 from kling_ledger.cli.manifest_writing import IN_UNITS, in_units, rows_of, sink_for
 from kling_ledger.cli.output import print_table, say
 from kling_ledger.errors import ConfigError
+from kling_ledger.manifests.reading import Chunk, opened
 from kling_pricing.bulk import (
     ANSWER_COLUMNS,
     NOTES_BETWEEN,

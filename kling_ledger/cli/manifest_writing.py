@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from kling_ledger.cli.manifest_reading import KINDS, Row, pyarrow_or_refuse
 from kling_ledger.cli.output import _cell as safe_cell
 from kling_ledger.cli.output import print_table, say
 from kling_ledger.errors import ConfigError
+from kling_ledger.manifests.reading import KINDS, Row, pyarrow_or_refuse
 from kling_pricing.money import from_micro, plain
 
 TABLE_ROWS: Final = 1_000

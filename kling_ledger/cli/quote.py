@@ -101,7 +101,7 @@ def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
 def _quote_request(
     provider: str, text: str, action: str | None, at: datetime, library: Library
 ) -> dict[str, Any]:
-    from kling_pricing.requests import parse_body, read_request
+    from kling_pricing.gateways import parse_body, read_request
 
     request = read_request(provider, parse_body(text), action=action)
     quoted: Quote = request.quote(at=at, book=library.book(provider))

@@ -18,10 +18,10 @@ from kling_ledger.cli.output import database_option, format_option, print_many, 
 from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
+    from kling_ledger.evidence.reconcile import Line, Record
+    from kling_ledger.jobs.recovery import Meters
     from kling_ledger.ledger import Change, Ledger, Reservation
     from kling_ledger.providers.base import Provider
-    from kling_ledger.reconcile import Line, Record
-    from kling_ledger.recovery import Meters
     from kling_pricing.money import Money
 
 _COLUMNS = (
@@ -157,7 +157,7 @@ class _Source:
 
     def read(self, ledger: Ledger, meters: Meters) -> tuple[Record, list[Reservation]]:
         """Return the provider's record, and our reservations of the same time."""
-        from kling_ledger.reconcile import ask_tasks, with_theirs
+        from kling_ledger.evidence.reconcile import ask_tasks, with_theirs
 
         ours = ledger.reservations_at(self.provider, since=self.since, until=self.until)
         if self.statement is None:
@@ -169,9 +169,9 @@ class _Source:
         )
 
     def _bill(self, statement: Path) -> Record:
+        from kling_ledger.evidence.bills import read_mapping, read_statement
+        from kling_ledger.evidence.reconcile import Record
         from kling_ledger.providers.registry import provider_facts
-        from kling_ledger.reconcile import Record
-        from kling_ledger.statements import read_mapping, read_statement
 
         unit = provider_facts(self.provider).unit
         charges = read_statement(statement, unit=unit, mapping=read_mapping(self.columns))
@@ -239,7 +239,7 @@ def _balance_line(
     While jobs are open an account may hold credits for them, and what has moved since it was asked
     is not in its answer: then its balance says nothing.
     """
-    from kling_ledger.reconcile import compare_balance
+    from kling_ledger.evidence.reconcile import compare_balance
 
     there = _jobs_there(ledger, reached)
     available = reached.balance().available
@@ -262,7 +262,7 @@ def _jobs_there(ledger: Ledger, reached: Provider) -> list[Reservation]:
 
 
 def _report(lines: list[Line], form: str, *, shows_all: bool) -> int:
-    from kling_ledger.reconcile import Verdict
+    from kling_ledger.evidence.reconcile import Verdict
 
     counts = Counter(str(line.verdict) for line in lines)
     told = [line for line in lines if shows_all or line.verdict is not Verdict.MATCHED]

@@ -29,7 +29,7 @@ from kling_ledger.errors import ConfigError, NoLedgerError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_ledger.ledger.database import Database
+    from kling_ledger.ledger.engines.database import Database
     from kling_reports.query import Query
     from kling_reports.report import Report
 

@@ -397,8 +397,8 @@ def _priced(
     **_: object,
 ) -> tuple[Money, Job]:
     """Price a request body; return what it costs and what it asks for."""
-    from kling_ledger.meter import job_of
-    from kling_pricing.requests import parse_body, read_request
+    from kling_ledger.jobs.meter import job_of
+    from kling_pricing.gateways import parse_body, read_request
 
     request = read_request(provider, parse_body(read_text(request_file)), action=action)
     quoted = request.quote(at=at, book=library.book(provider))

@@ -20,8 +20,8 @@ from kling_ledger.cli.output import database_option, format_option, print_many, 
 from kling_ledger.cli.run import report
 
 if TYPE_CHECKING:
+    from kling_ledger.jobs.recovery import Recovered, Recovery
     from kling_ledger.ledger import Reservation
-    from kling_ledger.recovery import Recovered, Recovery
 
 _COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 
@@ -49,8 +49,8 @@ def resume(
     an answer is sent again where the provider knows repeated keys (RunAPI); elsewhere it stays in
     doubt, and what a person should look at is printed.
     """
+    from kling_ledger.jobs.recovery import Recovery
     from kling_ledger.ledger import Ledger
-    from kling_ledger.recovery import Recovery
 
     with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
         recovery = Recovery(

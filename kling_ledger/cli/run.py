@@ -119,7 +119,7 @@ def _body(
 ) -> tuple[dict[str, Any], str | None]:
     """Return the provider's own body, as it is given or as a clip is written."""
     from kling_pricing.clip import Clip
-    from kling_pricing.requests import parse_body, write_request
+    from kling_pricing.gateways import parse_body, write_request
 
     given = {name: value for name, value in clip_fields(clip).items() if value is not None}
     if request_file is not None:
@@ -143,8 +143,8 @@ def _first(given: dict[str, Any]) -> str:
 
 def save_clips(ended: Reservation, folder: Path | None) -> None:
     """Download a job's clips where a folder is named; whatever fails there fails no job."""
-    from kling_ledger.downloads import download
     from kling_ledger.errors import DownloadError
+    from kling_ledger.jobs.downloads import download
 
     if folder is None or not ended.videos:
         return

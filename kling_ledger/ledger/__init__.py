@@ -31,7 +31,8 @@ from kling_ledger.ledger import (
 from kling_ledger.ledger import rules as rule_book
 from kling_ledger.ledger.admission import Asked
 from kling_ledger.ledger.budgets import Budget, BudgetStatus, Scope
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction, Work, readable
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_ledger.ledger.periods import Accrual, Period
 from kling_ledger.ledger.reservations import BudgetWarning, Job, Reservation, SettledBy
@@ -39,7 +40,6 @@ from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.rules import RulesReader
 from kling_ledger.ledger.settlement import Change
 from kling_ledger.ledger.tables import OPEN_STATES, State
-from kling_ledger.ledger.transaction import Stamp, Transaction, Work, readable
 from kling_ledger.ledger.verify import Finding, Verification, verify
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money

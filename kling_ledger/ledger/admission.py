@@ -24,12 +24,12 @@ from kling_ledger.errors import (
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.budgets import Budget, Subject, open_window, window_figures
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, columns_of, never
 from kling_ledger.ledger.ids import from_us, to_us
 from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.reservations import BudgetWarning, Job, Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.tables import IdempotencyRow, ReservationRow, State
-from kling_ledger.ledger.transaction import Row, Stamp, Transaction, columns_of, never
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.errors import AmountError
 from kling_pricing.money import USD, Money

@@ -15,9 +15,9 @@ from typing import Any, Final, Literal, get_args
 from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
 from kling_ledger.ledger import idempotency
 from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.ids import from_us, new_id, numbers, to_us
 from kling_ledger.ledger.tables import BudgetEventRow, BudgetRaiseRow, BudgetRow, BudgetWindowRow
-from kling_ledger.ledger.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.wallets import NAME, find
 from kling_ledger.ledger.windows import REPEATS, read_zone, window_at
 from kling_pricing.errors import AmountError

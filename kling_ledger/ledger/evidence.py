@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.tables import ProviderBalanceRow, ProviderRecordRow
-from kling_ledger.ledger.transaction import Stamp, Transaction
 from kling_pricing.money import Money
 
 ASKED: Final = "task"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from kling_ledger.errors import ConfigError, ConflictError
+from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.tables import IdempotencyRow
-from kling_ledger.ledger.transaction import Row, Transaction
 
 MAX_KEY_LENGTH: Final = 200
 

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction, columns_of
 from kling_ledger.ledger.ids import Prefix, new_id, numbers
 from kling_ledger.ledger.tables import JobEventRow, State, TransferRow
-from kling_ledger.ledger.transaction import Stamp, Transaction, columns_of
 
 KINDS: Final = (
     ("fund", "funding", "available"),

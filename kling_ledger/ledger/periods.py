@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from kling_ledger.errors import NotFoundError, PeriodError
 from kling_ledger.ledger import rules
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, columns_of, overtaken
 from kling_ledger.ledger.ids import from_us, to_us
 from kling_ledger.ledger.journal import canonical_line
 from kling_ledger.ledger.tables import AccrualRow, PeriodRow, SealedTransferRow, TransferRow
-from kling_ledger.ledger.transaction import Row, Stamp, Transaction, columns_of, overtaken
 from kling_pricing.money import Money
 
 _MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")

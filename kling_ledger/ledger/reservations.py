@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.tables import OPEN_STATES, State
-from kling_ledger.ledger.transaction import Row, Transaction
 from kling_ledger.ledger.windows import FOREVER_US
 from kling_pricing.money import Money, from_micro
 from kling_pricing.quote import Quote

@@ -9,10 +9,10 @@ from typing import Final
 
 from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
 from kling_ledger.ledger import idempotency
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.tables import WalletRow
-from kling_ledger.ledger.transaction import Row, Stamp, Transaction, overtaken
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 

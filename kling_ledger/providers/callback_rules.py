@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from kling_ledger.providers.facts import CallbackRule, ProviderFacts
 from kling_pricing.errors import Problem, RequestError
-from kling_pricing.requests.addresses import web_address
+from kling_pricing.gateways.addresses import web_address
 
 
 def check_callback_url(

@@ -7,11 +7,8 @@ https://docs.evolink.ai/en/api-manual/ and https://docs.uniall.ai/models/video/k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-
-from kling_pricing.money import USD
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,58 +43,4 @@ class ProviderFacts:
     callback: CallbackRule | None
 
 
-_DAY_S: Final = 86_400
-
-RUNAPI: Final = ProviderFacts(
-    name="runapi",
-    unit=USD,
-    base_url="https://runapi.ai",
-    key_variable="RUNAPI_API_KEY",
-    tells_cost=True,
-    tells_balance=True,
-    estimates=True,
-    takes_key=True,
-    links_live_s=7 * _DAY_S,
-    callback=CallbackRule(("https", "http")),
-)
-CRUN: Final = ProviderFacts(
-    name="crun",
-    unit="crun-credit",
-    base_url="https://api.crun.ai",
-    key_variable="CRUN_API_KEY",
-    tells_cost=True,
-    tells_balance=True,
-    estimates=True,
-    takes_key=False,
-    links_live_s=None,
-    callback=CallbackRule(("https", "http")),
-)
-EVOLINK: Final = ProviderFacts(
-    name="evolink",
-    unit="evolink-credit",
-    base_url="https://api.evolink.ai",
-    key_variable="EVOLINK_API_KEY",
-    tells_cost=False,
-    tells_balance=True,
-    estimates=False,
-    takes_key=False,
-    links_live_s=_DAY_S,
-    callback=CallbackRule(("https",), longest=2048, is_public=True),
-)
-UNIALL: Final = ProviderFacts(
-    name="uniall",
-    unit=USD,
-    base_url="https://api.uniall.ai",
-    key_variable="UNIALL_API_KEY",
-    tells_cost=False,
-    tells_balance=False,
-    estimates=False,
-    takes_key=False,
-    links_live_s=None,
-    callback=None,
-)
-
-FACTS: Final[Mapping[str, ProviderFacts]] = {
-    facts.name: facts for facts in (RUNAPI, CRUN, EVOLINK, UNIALL)
-}
-"""The providers that jobs can be submitted to, by name."""
+DAY_S: Final = 86_400

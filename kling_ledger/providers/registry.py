@@ -1,20 +1,29 @@
 """The registry: a provider's name leads to its facts, to a connection, and to its callbacks.
 
-Only the module of the provider that is asked for is imported.
+A provider is a folder here, with `facts.py` and `dialect.py`, beside its folder in
+`kling_pricing.gateways`, where its name is written down once. Only the dialect that is asked for
+is imported.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_ledger import config
 from kling_ledger.errors import ConfigError
-from kling_ledger.providers.facts import FACTS, ProviderFacts
+from kling_ledger.providers.facts import ProviderFacts
+from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.providers.base import Callback, Pacing, Provider
+
+FACTS: Final[Mapping[str, ProviderFacts]] = {
+    name: import_module(f"kling_ledger.providers.{name}.facts").FACTS for name in GATEWAYS
+}
+"""The providers that jobs can be submitted to, by name."""
 
 CALL_TIMEOUT_S: Final = 60.0
 """How long one call may take unless the caller says otherwise."""
@@ -66,4 +75,4 @@ def read_callback(name: str, payload: bytes, *, now: datetime) -> Callback:
 
 
 def _module(facts: ProviderFacts) -> Any:
-    return import_module(f"kling_ledger.providers.{facts.name}")
+    return import_module(f"kling_ledger.providers.{facts.name}.dialect")

@@ -20,9 +20,9 @@ from typing import Any, Final, Protocol
 
 import httpx
 
+from kling_ledger.callbacks.signatures import ID_HEADER, TIMESTAMP_HEADER, sign
 from kling_ledger.sandbox.desk import Desk, Seen
 from kling_ledger.sandbox.jobs import Delivery, Ending, Job, JobState
-from kling_ledger.signatures import ID_HEADER, TIMESTAMP_HEADER, sign
 
 _LOOK_EVERY_S: Final = 0.02
 _TIMEOUT_S: Final = 10.0

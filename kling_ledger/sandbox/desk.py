@@ -33,10 +33,10 @@ from kling_ledger.sandbox.settings import SandboxSettings, is_loopback
 from kling_pricing.book import PriceBook
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, PricingError, RequestError
+from kling_pricing.gateways import Body, parse_body, read_request
+from kling_pricing.gateways import Request as KlingRequest
 from kling_pricing.money import Money
 from kling_pricing.quote import quote
-from kling_pricing.requests import Body, parse_body, read_request
-from kling_pricing.requests import Request as KlingRequest
 
 _PENDING_SHARE: Final = 4
 """A job is pending for this part of its time: one in so many."""

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit, urlunsplit
 
+from kling_ledger.callbacks.signatures import sign
 from kling_ledger.errors import ConfigError
-from kling_ledger.signatures import sign
 from kling_pricing.library import bundled_book
 from kling_pricing.money import USD, Money, round_to
 

@@ -11,15 +11,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate, Source
 from kling_pricing.clip import Clip, OptionValue, option_in_words
-from kling_pricing.money import plain
-from kling_pricing.quote import quote
-from kling_pricing.runapi_schedule import (
+from kling_pricing.gateways.runapi.schedule import (
     CANONICAL_URL,
     Options,
     Scheduled,
     read_schedules,
     schedule_book,
 )
+from kling_pricing.money import plain
+from kling_pricing.quote import quote
 
 __all__ = [
     "CANONICAL_URL",

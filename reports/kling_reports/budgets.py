@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.ids import to_us
 from kling_reports import frames
 from kling_reports.division import share_ppm

@@ -18,7 +18,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.errors import ConfigError, PeriodError
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.tables import State
 from kling_pricing.money import plain

@@ -19,11 +19,11 @@ from kling_ledger.errors import PeriodError
 from kling_ledger.ledger import budgets as budget_words
 from kling_ledger.ledger import periods
 from kling_ledger.ledger.budgets import BudgetStatus, Scope, Subject
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us, to_us
 from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.tables import OPEN_STATES, State
-from kling_ledger.ledger.transaction import Row, Transaction
 from kling_ledger.ledger.windows import window_at
 from kling_pricing.errors import AmountError
 from kling_reports.report import DTYPES, EVER, Kind, Span

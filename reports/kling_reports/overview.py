@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
 from kling_reports import budgets, spend, variance
 from kling_reports import open as open_credits
 from kling_reports.groups import read_groups

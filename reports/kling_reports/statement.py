@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from kling_ledger.ledger.database import Database
+from kling_ledger.ledger.engines.database import Database
 from kling_reports import frames
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Report, Table, typed

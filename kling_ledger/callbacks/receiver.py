@@ -1,0 +1,224 @@
+"""Receiver: what a provider's callback does to the ledger.
+
+A callback is a hint: anybody may post one, twice or in any order. So the provider itself is asked
+before money moves, unless a verified signature comes with a state that says enough. What is known
+already changes nothing, so that a callback which comes a hundred times has one effect.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from kling_ledger.callbacks.signatures import sign, verify
+from kling_ledger.clock import utc_now
+from kling_ledger.config import SENDING_S
+from kling_ledger.errors import (
+    CallbackError,
+    ConflictError,
+    PollError,
+    SignatureError,
+)
+from kling_ledger.jobs.recovery import MeterFor
+from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.providers.base import Callback, TaskState, TaskStatus
+from kling_ledger.providers.registry import FACTS, read_callback
+from kling_pricing.errors import KlingError, on_one_line
+
+_AT_ONCE: Final = 64
+_MOST_NAMED: Final = 3
+_TERMINAL: Final = frozenset({TaskState.COMPLETED, TaskState.FAILED})
+
+
+class Outcome(StrEnum):
+    """What became of a callback, and so whether its sender should send it again."""
+
+    DONE = "done"
+    """The reservation has ended, now or before."""
+    NOTED = "noted"
+    """It was understood, and there was nothing to change."""
+    EARLY = "early"
+    """No task is called that yet, and a job is being submitted: it may be of that one."""
+    UNANSWERED = "unanswered"
+    """The provider, or the ledger, could not be asked: the same callback may do it later."""
+    UNSIGNED = "unsigned"
+    """It was not signed by who should have, or not lately."""
+    UNREADABLE = "unreadable"
+    """It is no callback of the provider."""
+    UNKNOWN = "unknown"
+    """There is no such provider, or no reservation has its task."""
+    ELSEWHERE = "elsewhere"
+    """The job is at another address than the one that may be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a callback did, in a sentence for who watches; `retry_after_s` is for its sender."""
+
+    outcome: Outcome
+    provider: str
+    said: str
+    task_id: str | None = None
+    reservation: Reservation | None = None
+    retry_after_s: float | None = None
+
+    def __str__(self) -> str:
+        task = f" task {self.task_id}" if self.task_id else ""
+        return f"{self.provider}{task}: {self.outcome}: {self.said}"
+
+
+def _locks() -> tuple[threading.Lock, ...]:
+    return tuple(threading.Lock() for _ in range(_AT_ONCE))
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Takes callbacks of every provider. Safe to share between threads and processes.
+
+    `meter_for` gives the meter of a reservation's provider. With `secrets`, any of which may have
+    signed, a callback without a valid signature changes nothing. Raises ConfigError for a secret
+    that is none.
+    """
+
+    ledger: Ledger
+    meter_for: MeterFor
+    secrets: Sequence[str] = field(default=(), repr=False)
+    clock: Callable[[], datetime] = utc_now
+    _taken: tuple[threading.Lock, ...] = field(default_factory=_locks, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for secret in self.secrets:
+            # Signing is what tells whether it can verify.
+            sign(secret, message_id="any", at=self.clock(), body=b"")
+
+    def receive(self, provider: str, headers: Mapping[str, str], payload: bytes) -> Receipt:
+        """Take what was posted for a provider, as it came; whatever it is, nothing is raised."""
+        if provider not in FACTS:
+            name = on_one_line(provider[:40])
+            return Receipt(Outcome.UNKNOWN, name, f"providers: {', '.join(FACTS)}")
+        now = self.clock()
+        try:
+            if self.secrets:
+                verify(self.secrets, headers, payload, now=now)
+            callback = read_callback(provider, payload, now=now)
+        except SignatureError as error:
+            return Receipt(Outcome.UNSIGNED, provider, error.message)
+        except CallbackError as error:
+            return Receipt(Outcome.UNREADABLE, provider, error.problem)
+        # One after the other for one task: whoever comes second finds what the first has done.
+        with self._taken[hash((provider, callback.task_id)) % _AT_ONCE]:
+            return self._heard(callback)
+
+    def _heard(self, callback: Callback) -> Receipt:
+        found: Reservation | None = None
+        try:
+            found = self.ledger.reservation_of_task(callback.provider, callback.task_id)
+            return self._of_nobody(callback) if found is None else self._weighed(callback, found)
+        except ConflictError as error:
+            said = f"{error.message}; see kling-ledger reconcile --provider {callback.provider}"
+            return _receipt(Outcome.NOTED, callback, said, found)
+        except PollError as error:
+            said = f"it could not be asked for: {error.problem}"
+            return _receipt(Outcome.UNANSWERED, callback, said, found, error.retry_after_s)
+        except KlingError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            return _receipt(Outcome.UNANSWERED, callback, f"{error.message}{hint}", found)
+
+    def _weighed(self, callback: Callback, found: Reservation) -> Receipt:
+        """Act on what is said of a job of ours, if it says anything that is not known yet."""
+        said = callback.status
+        if found.state is State.COMMITTED or (not found.is_open and not _may_be_charged(said)):
+            return _receipt(Outcome.DONE, callback, f"it was {found.state} before", found)
+        if said.state is TaskState.RUNNING and found.state is State.SUBMITTED:
+            return _receipt(Outcome.NOTED, callback, "it is still running", found)
+        meter = self.meter_for(found)
+        if found.job.address not in {None, meter.provider.address}:
+            where = f"its job is at {found.job.address}, not at {meter.provider.address}"
+            return _receipt(Outcome.ELSEWHERE, callback, where, found)
+        is_proven = bool(self.secrets) and found.is_open and _says_enough(callback)
+        status = said if is_proven else meter.poll(found)
+        now = meter.observe(found, status)
+        return _settled(callback, status, now, is_proven=is_proven)
+
+    def _of_nobody(self, callback: Callback) -> Receipt:
+        """Look for what the task of no reservation may be: a reply that was lost, or a race."""
+        without_task = [
+            one
+            for one in self.ledger.open_reservations()
+            if one.job.provider == callback.provider and one.task_id is None
+        ]
+        recent = self.clock() - timedelta(seconds=SENDING_S)
+        if any(o.state is State.SUBMITTING and o.updated_at >= recent for o in without_task):
+            said = "no reservation has this task yet, and a job is being submitted"
+            return _receipt(Outcome.EARLY, callback, said)
+        doubtful = [one.id for one in without_task if one.state is not State.RESERVED]
+        if not doubtful:
+            return _receipt(Outcome.UNKNOWN, callback, "no reservation has this task")
+        return _receipt(Outcome.NOTED, callback, _perhaps_of(callback, doubtful))
+
+
+def _receipt(
+    outcome: Outcome,
+    callback: Callback,
+    said: str,
+    reservation: Reservation | None = None,
+    retry_after_s: float | None = None,
+) -> Receipt:
+    return Receipt(outcome, callback.provider, said, callback.task_id, reservation, retry_after_s)
+
+
+def _may_be_charged(status: TaskStatus) -> bool:
+    """Whether a job that gave its credits back may have cost something after all."""
+    is_charged = status.cost is not None and status.cost.micro > 0
+    return status.state is TaskState.COMPLETED or is_charged
+
+
+def _says_enough(callback: Callback) -> bool:
+    """Whether a job's end is told whole: with what it cost, where the provider tells that at all.
+
+    A failure needs no cost, because it costs nothing unless the provider says otherwise.
+    """
+    status = callback.status
+    if status.state not in _TERMINAL:
+        return False
+    tells_cost = FACTS[callback.provider].tells_cost
+    return status.state is TaskState.FAILED or status.cost is not None or not tells_cost
+
+
+def _settled(
+    callback: Callback, status: TaskStatus, now: Reservation, *, is_proven: bool
+) -> Receipt:
+    """Say what came of a callback that was acted upon, by a status that may say something else."""
+    by = "by its signature" if is_proven else "by the provider's answer"
+    cost = "" if now.committed is None else f" {now.committed}"
+    why = f" ({on_one_line(now.problem)})" if now.problem else ""
+    said = f"{now.state}{cost} {by}{why}, {now.id}"
+    if callback.status.state in _TERMINAL and status.state not in _TERMINAL:
+        # The provider's answers may be behind its own callbacks: the next one may find them level.
+        said = f"it is said to have ended, and its provider does not say so: {said}"
+        return _receipt(Outcome.UNANSWERED, callback, said, now)
+    return _receipt(Outcome.NOTED if now.is_open else Outcome.DONE, callback, said, now)
+
+
+def _perhaps_of(callback: Callback, doubtful: Sequence[str]) -> str:
+    """Say whose task it may be, and how to find out: by asking again, where that is safe."""
+    more = f" and {len(doubtful) - _MOST_NAMED} more" if len(doubtful) > _MOST_NAMED else ""
+    named = ", ".join(doubtful[:_MOST_NAMED])
+    known = doubtful[0] if len(doubtful) == 1 else "ID"
+    next_step = (
+        "kling-ledger resume finds out"
+        if FACTS[callback.provider].takes_key
+        else f"If it is: kling-ledger reservation submitted {known} {callback.task_id}, then"
+        " kling-ledger resume"
+    )
+    return (
+        f"no reservation has this task. It may be that of {named}{more}, whose submission got no"
+        f" answer. {next_step}"
+    )
+
+
+__all__ = ["Outcome", "Receipt", "Receiver"]

@@ -1,0 +1,1 @@
+"""Evidence: what others say of our money, and what follows from it."""

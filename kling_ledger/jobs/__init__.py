@@ -1,0 +1,1 @@
+"""Jobs: where money and providers meet."""

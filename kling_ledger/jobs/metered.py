@@ -1,0 +1,136 @@
+"""metered(): a KlingClient that is used as before, and now spends within a wallet.
+
+    client = metered(KlingClient(), ledger, wallet="team")
+    result = client.text_to_video.run(model="kling-3.0", prompt="...", duration_seconds=5, ...)
+
+Each create is quoted and reserved before it is sent; each get that sees the end of a job commits
+its settled cost or rolls it back. Replies and errors are the client's own; a refusal by the wallet
+is a RefusedError, and then nothing was sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runapi.core import RequestOptions
+from runapi.core.resource import Resource
+from runapi.kling import KlingClient
+
+from kling_ledger.errors import ConfigError, PollError, ProviderError
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.ledger import Ledger, State
+from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
+from kling_pricing.library import Library
+from kling_pricing.money import Money
+
+
+def metered(
+    client: KlingClient,
+    ledger: Ledger,
+    *,
+    wallet: str,
+    project: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    ceiling: Money | None = None,
+    asks_estimate: bool = True,
+    library: Library | None = None,
+) -> MeteredKlingClient:
+    """Return a client that meters every job against a wallet; `ceiling` bounds a single job.
+
+    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off. `library` has the
+    price books, the bundled ones unless it is given.
+    """
+    meter = Meter(
+        ledger,
+        RunApi(client),
+        wallet=wallet,
+        project=project,
+        labels=labels or {},
+        ceiling=ceiling,
+        asks_estimate=asks_estimate,
+        library=library or Library(),
+    )
+    return MeteredKlingClient(client, meter)
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredKlingClient:
+    """A KlingClient whose jobs are metered. What costs nothing is passed on as it is."""
+
+    client: KlingClient
+    meter: Meter
+
+    def __getattr__(self, name: str) -> Any:
+        resource = getattr(self.client, name)
+        if name in ACTIONS:
+            return MeteredResource(name, resource, self.meter)
+        if isinstance(resource, Resource) and hasattr(resource, "run"):
+            # Passed on as it is, it would spend without a reservation.
+            raise ConfigError(
+                f"{name} is an action of the client that nothing is known of: it is not metered",
+                hint=f"what is metered: {', '.join(ACTIONS)}",
+            )
+        return resource
+
+
+@dataclass(frozen=True, slots=True)
+class MeteredResource:
+    """One action of a metered client: create, get and run as the client has them."""
+
+    action: str
+    resource: Any
+    meter: Meter
+
+    def create(self, options: RequestOptions | None = None, **params: Any) -> Any:
+        """Reserve and submit a job; return the provider's reply.
+
+        An `Idempotency-Key` in the options is the caller's own key: with the same key and the
+        same parameters again, the job that already runs is returned.
+        """
+        meter = self._meter(options)
+        body = {name: given for name, given in params.items() if not _is_blank(given)}
+        reservation = meter.reserve(body, action=self.action, key=_own_key(options))
+        if reservation.task_id is not None:
+            return self.get(reservation.task_id, options)
+        try:
+            return meter.submit(reservation, body).reply
+        except ProviderError as error:
+            raise error.__cause__ or error from None
+
+    def get(self, id: str, options: RequestOptions | None = None) -> Any:  # noqa: A002
+        """Ask for a task, and settle its reservation if it has ended."""
+        meter = self._meter(options)
+        try:
+            status = meter.provider.poll(self.action, id)
+        except PollError as error:
+            raise error.__cause__ or error from None
+        reservation = meter.ledger.reservation_of_task(meter.provider.name, id)
+        if reservation is not None and reservation.state is not State.COMMITTED:
+            meter.observe(reservation, status)
+        if status.reply is None:
+            raise PollError(meter.provider.name, status.problem or "no reply")
+        return status.reply
+
+    def run(self, options: RequestOptions | None = None, **params: Any) -> Any:
+        """Create a job and poll until it ends, as the client's own run does."""
+        task = self.create(options, **params)
+        return self.resource._poll_until_complete(lambda: self.get(task["id"], options))
+
+    def _meter(self, options: RequestOptions | None) -> Meter:
+        provider = self.meter.provider
+        if options is None or not isinstance(provider, RunApi):
+            return self.meter
+        return replace(self.meter, provider=replace(provider, options=options))
+
+
+def _own_key(options: RequestOptions | None) -> str | None:
+    headers = (options.headers or {}) if options else {}
+    keys = [text.strip() for name, text in headers.items() if name.lower() == "idempotency-key"]
+    return keys[0] if keys and keys[0] else None
+
+
+def _is_blank(given: Any) -> bool:
+    """Whether the client would leave a parameter out of the body."""
+    return given is None or (isinstance(given, str) and not given.strip())

@@ -1,0 +1,1 @@
+"""Engines: how the ledger reaches a disk."""

@@ -1,0 +1,385 @@
+"""PostgreSQL: a server, many clients, READ COMMITTED, one round trip for most transactions.
+
+An operation is tried first without waiting: it reads, then all its changes are sent in one message,
+which is one transaction, and a change that misses its expectation undoes it. What goes wrong there
+is decided by running it again alone, where nothing that was read can be overtaken. Being alone is a
+lock that every transaction of a ledger shares and the lonely one takes whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain, count
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import errors as pg_errors
+from sqlalchemy import URL, BigInteger, Boolean, Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+from sqlmodel import SQLModel
+
+from kling_ledger.ledger.engines.pipeline import Pipeline, Statement
+from kling_ledger.ledger.engines.spares import Spares
+from kling_ledger.ledger.engines.transaction import (
+    Refusal,
+    Row,
+    Transaction,
+    Values,
+    Work,
+    columns_of,
+    sql_table,
+)
+from kling_ledger.ledger.tables import EXPECTATION_FAILED
+from kling_pricing.errors import KlingError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_LOCK: Final = 0x6B6C696E67
+"""The key of the advisory lock that a ledger's transactions share."""
+_SHARE_LOCK: Final = (f"SELECT pg_advisory_xact_lock_shared({_LOCK})", ())
+_BEGIN_ALONE: Final = (
+    ("BEGIN", ()),
+    ("SET LOCAL lock_timeout = '30s'", ()),
+    (f"SELECT pg_advisory_xact_lock({_LOCK})", ()),
+)
+_FEW: Final = 4
+"""Up to how many rows are written out in a statement; more of them go as one array a column."""
+_PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
+
+_OVERTAKEN: Final = (
+    # A constraint may speak before the expectation that somebody else has overtaken does.
+    pg_errors.IntegrityError,
+    pg_errors.SerializationFailure,
+    pg_errors.DeadlockDetected,
+)
+
+
+class PostgresTransaction(Transaction):
+    """A transaction on one connection; the two kinds differ in when changes are sent."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self._pipeline = pipeline
+
+    def rows(self, statement: str, **values: Any) -> list[Row]:
+        """Run a query and return its rows."""
+        return self._pipeline.run(_native(statement, values))[0].rows()
+
+
+class Alone(PostgresTransaction):
+    """A transaction beside which no other writes: each statement is answered at once."""
+
+    is_exclusive = True
+
+    def change(
+        self, statement: str, values: Values, *, expect: int | None, refused: Refusal
+    ) -> list[Row]:
+        """Run a statement at once and return what it returns."""
+        [answer] = self._pipeline.run(_native(statement, values))
+        if expect is not None and answer.count != expect:
+            raise refused()
+        return answer.rows()
+
+    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows."""
+        if rows:
+            self._pipeline.run(_insert(table, rows))
+
+    def update(
+        self,
+        table: type[SQLModel],
+        known: Sequence[str],
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        refused: Refusal,
+    ) -> None:
+        """Set columns of rows."""
+        [answer] = self._pipeline.run(_update(table, tuple(known), tuple(columns), rows))
+        if answer.count != len(rows):
+            raise refused()
+
+    def assume(self, query: str, value: int) -> None:
+        """Do nothing: what was read stays true."""
+
+    def attempt(self, operation: Callable[[], Result]) -> Result:
+        """Run a part of an operation; if it raises, the rest of the transaction stands."""
+        self._pipeline.run(("SAVEPOINT attempt", ()))
+        try:
+            result = operation()
+        except BaseException:
+            self._pipeline.run(("ROLLBACK TO attempt", ()))
+            raise
+        self._pipeline.run(("RELEASE attempt", ()))
+        return result
+
+
+class Together(PostgresTransaction):
+    """A transaction whose changes are all sent at its end, in one round trip.
+
+    They do not depend on one another, so they are sent in an order of their own: first the rows
+    that are this operation's alone, last the balances that others wait for.
+    """
+
+    is_exclusive = False
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline)
+        self._assumed: list[Statement] = []
+        self._inserts: list[Statement] = []
+        self._updates: list[Statement] = []
+        self._changes: list[Statement] = []
+        self._returned: list[list[Row] | None] = []
+
+    def change(
+        self,
+        statement: str,
+        values: Values,
+        *,
+        expect: int | None,
+        refused: Refusal,  # noqa: ARG002 - who is alone says why
+    ) -> list[Row]:
+        """Keep a statement for the end; what it returns is in the list from then on."""
+        returned: list[Row] = []
+        returns = "RETURNING" in statement
+        text, given = _native(statement, values)
+        if expect is not None:
+            text = _expecting(text, expect, returns=returns)
+        self._changes.append((text, given))
+        self._returned.append(returned if returns else None)
+        return returned
+
+    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows."""
+        if rows:
+            self._inserts.append(_insert(table, rows))
+
+    def update(
+        self,
+        table: type[SQLModel],
+        known: Sequence[str],
+        columns: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+        *,
+        refused: Refusal,  # noqa: ARG002 - who is alone says why
+    ) -> None:
+        """Set columns of rows."""
+        text, given = _update(table, tuple(known), tuple(columns), rows)
+        self._updates.append((_expecting(text, len(rows), returns=False), given))
+
+    def assume(self, query: str, value: int) -> None:
+        """Undo the transaction unless a query still gives one value."""
+        self._assumed.append((f"SELECT kling_ledger_expect(({query}), $1)", (value,)))
+
+    def attempt(self, operation: Callable[[], Result]) -> Result:
+        """Run a part of an operation; if any of it is refused, all of it is run again alone."""
+        return operation()
+
+    def commit(self) -> None:
+        """Send everything and wait once. Whatever is not as expected undoes all of it.
+
+        What is sent in one pipeline is one transaction to the server, without a BEGIN or COMMIT.
+        """
+        changes = [*self._inserts, *self._updates, *self._changes]
+        if not changes:
+            return
+        answers = self._pipeline.run(_SHARE_LOCK, *self._assumed, *changes)
+        for returned, answer in zip(reversed(self._returned), reversed(answers), strict=False):
+            if returned is not None:
+                returned.extend(answer.rows())
+
+
+class PostgresServer:
+    """A ledger's database on a server."""
+
+    dialect: Final = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        self.name = _shown(url)
+        self._url = url
+        self.engine = _engine(url)
+        self._pipelines = Spares(self._connect, is_idle=lambda pipeline: pipeline.is_idle)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._pipelines.close()
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Open a transaction that sees one consistent state and writes nothing."""
+        with self._pipelines.lent() as pipeline:
+            pipeline.run(("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ()))
+            try:
+                yield Alone(pipeline)
+            finally:
+                pipeline.roll_back()
+
+    def write(self, operation: Callable[[Transaction], Result]) -> Result:
+        """Run an operation in a transaction: all of it happens, or nothing where it raises."""
+        with self._pipelines.lent() as pipeline:
+            try:
+                return self._together(pipeline, operation)
+            except KlingError:
+                # Whatever is refused may be a call that was made before: only a key would tell.
+                pass
+            except psycopg.Error as error:
+                if error.sqlstate != EXPECTATION_FAILED and not isinstance(error, _OVERTAKEN):
+                    raise
+            return self._alone(pipeline, operation)
+
+    def write_items(self, work: Work[Item, Result]) -> list[Result]:
+        """Run an operation on items."""
+        result_of = self.write(work)
+        return [result_of(place) for place in range(len(work.items))]
+
+    @contextmanager
+    def schema(self) -> Iterator[Connection]:
+        """Open a transaction for the tables themselves; nobody else writes while it lasts."""
+        engine = create_engine(self._url, poolclass=NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            yield connection
+
+    @staticmethod
+    def _together(pipeline: Pipeline, operation: Callable[[Transaction], Result]) -> Result:
+        transaction = Together(pipeline)
+        result = operation(transaction)
+        transaction.commit()
+        return result
+
+    @staticmethod
+    def _alone(pipeline: Pipeline, operation: Callable[[Transaction], Result]) -> Result:
+        try:
+            pipeline.run(*_BEGIN_ALONE)
+            result = operation(Alone(pipeline))
+            pipeline.run(("COMMIT", ()))
+        except BaseException:
+            pipeline.roll_back()
+            raise
+        return result
+
+    def _connect(self) -> Pipeline:
+        pooled: Any = self.engine.raw_connection()
+        connection: psycopg.Connection[Any] = pooled.driver_connection
+        pooled.detach()
+        return Pipeline(connection)
+
+
+def _native(statement: str, values: Values) -> Statement:
+    """Write `:name` parameters as the server wants them."""
+    names, text = _numbered(statement)
+    return text, [values[name] for name in names]
+
+
+@cache
+def _numbered(statement: str) -> tuple[tuple[str, ...], str]:
+    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
+    return names, _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
+
+
+@cache
+def _expecting(statement: str, expected: int, *, returns: bool) -> str:
+    """Let a statement undo its transaction if it changes another number of rows."""
+    if not returns:
+        statement = f"{statement} RETURNING 1"
+    return (
+        f"WITH done AS ({statement}) SELECT done.*,"
+        f" kling_ledger_expect((SELECT count(*) FROM done), {expected}) AS is_expected"
+        " FROM (SELECT 1) AS one LEFT JOIN done ON true"
+    )
+
+
+def _insert(table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> Statement:
+    if len(rows) <= _FEW:
+        return _insert_few(table, len(rows)), list(chain(*rows))
+    return _insert_many(table), _by_column(rows)
+
+
+@cache
+def _insert_few(table: type[SQLModel], rows: int) -> str:
+    columns = columns_of(table)
+    numbers = count(1)
+    marks = [", ".join(f"${next(numbers)}" for _ in columns) for _ in range(rows)]
+    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({'), ('.join(marks)})"
+
+
+@cache
+def _insert_many(table: type[SQLModel]) -> str:
+    columns = columns_of(table)
+    arrays = _arrays(table, columns)
+    return (
+        f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
+    )
+
+
+def _update(
+    table: type[SQLModel],
+    known: tuple[str, ...],
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> Statement:
+    if len(rows) == 1:
+        return _update_one(table, known, columns), rows[0]
+    return _update_many(table, known, columns), _by_column(rows)
+
+
+@cache
+def _update_one(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    marked = [f"{column} = ${number}" for number, column in enumerate((*columns, *known), 1)]
+    settings, conditions = marked[: len(columns)], marked[len(columns) :]
+    return (
+        f"UPDATE {table.__tablename__} SET {', '.join(settings)} WHERE {' AND '.join(conditions)}"
+    )
+
+
+@cache
+def _update_many(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
+    name = table.__tablename__
+    arrays = _arrays(table, (*columns, *known))
+    aliases = ", ".join((*(f"new_{column}" for column in columns), *known))
+    settings = ", ".join(f"{column} = given.new_{column}" for column in columns)
+    conditions = " AND ".join(f"{name}.{column} = given.{column}" for column in known)
+    return (
+        f"UPDATE {name} SET {settings} FROM unnest({arrays}) AS given({aliases}) WHERE {conditions}"
+    )
+
+
+def _by_column(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _arrays(table: type[SQLModel], columns: Sequence[str]) -> str:
+    return ", ".join(
+        f"${number}::{_sql_type(table, column)}[]" for number, column in enumerate(columns, 1)
+    )
+
+
+def _sql_type(table: type[SQLModel], column: str) -> str:
+    kind = sql_table(table).columns[column].type
+    if isinstance(kind, BigInteger):
+        return "bigint"
+    return "boolean" if isinstance(kind, Boolean) else "text"
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
+    event.listen(engine, "connect", _configure)
+    return engine
+
+
+def _configure(connection: psycopg.Connection[Any], _record: object) -> None:
+    # The driver must not open transactions by itself: who begins decides which kind it is.
+    connection.autocommit = True
+
+
+def _shown(url: URL) -> str:
+    """Write an address for people, without its password."""
+    query = {
+        name: "***" if "password" in name.lower() else text for name, text in url.query.items()
+    }
+    return url.set(query=query).render_as_string(hide_password=True)

@@ -1,0 +1,1 @@
+"""Manifests: tables of clips, as people and programs write them."""

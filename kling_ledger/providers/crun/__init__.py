@@ -1,0 +1,1 @@
+"""Crun: its facts, and how it is spoken to."""

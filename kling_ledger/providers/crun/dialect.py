@@ -1,0 +1,127 @@
+"""Crun: every answer is `{"code", "message", "data"}`, and only its `code` says what it means.
+
+CreateTask is sent once: Crun knows no Idempotency-Key, and says itself that a repeated one may be
+charged twice. A task's `data` is also what Crun posts to a `callback_url`.
+
+Source: https://docs.crun.ai/models/kling/v3-0, https://docs.crun.ai/models/common/get-task-info
+and https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from kling_ledger.providers.base import Balance, Estimate, TaskState, TaskStatus
+from kling_ledger.providers.crun.facts import FACTS as CRUN
+from kling_ledger.providers.http_provider import Dialect
+from kling_ledger.providers.replies import (
+    Answer,
+    Json,
+    Verdict,
+    amount_of,
+    inner,
+    links_in,
+    settled_cost,
+    task_status,
+    text_at,
+)
+
+STATES: Final[Mapping[str, TaskState]] = {
+    "pending": TaskState.RUNNING,
+    "running": TaskState.RUNNING,
+    "success": TaskState.COMPLETED,
+    "failed": TaskState.FAILED,
+}
+"""Each documented state, and what it is to us."""
+
+VERDICTS: Final[Mapping[int, Verdict]] = {
+    200: Verdict.TAKEN,
+    401: Verdict.REFUSED,
+    402: Verdict.REFUSED,
+    404: Verdict.REFUSED,
+    422: Verdict.REFUSED,
+    429: Verdict.LATER,
+    455: Verdict.LATER,
+    500: Verdict.UNKNOWN,
+    501: Verdict.UNKNOWN,
+    505: Verdict.REFUSED,
+}
+"""Each documented code: 455 is maintenance, 501 a generation that failed, 505 a disabled feature.
+
+After 500 and 501 there may be a task, and nobody documents what it would cost.
+"""
+
+
+def _code(answer: Answer) -> int:
+    code = inner(answer.body, "code")
+    return code if isinstance(code, int) else 0
+
+
+def _verdict(answer: Answer) -> Verdict:
+    return VERDICTS.get(_code(answer), Verdict.UNKNOWN)
+
+
+def _told(answer: Answer) -> str:
+    code = _code(answer)
+    if not code:
+        return f"HTTP {answer.status} without a code of Crun's"
+    return f"{code} {text_at(answer.body, 'message') or 'without a message'}"
+
+
+def _data(body: Json) -> Json:
+    data = body.get("data")
+    return data if isinstance(data, dict) else {}
+
+
+def _status(task: Json, now: datetime) -> TaskStatus:  # noqa: ARG001 - Crun promises no link's life
+    cost, unread = settled_cost(task.get("credits"), CRUN.unit, name="data.credits")
+    return task_status(
+        task.get("status"),
+        STATES,
+        cost=cost,
+        unread=unread,
+        failure=_failure(task),
+        videos=links_in(inner(task, "result", "media_urls")),
+    )
+
+
+def _failure(task: Json) -> str | None:
+    code, message = inner(task, "result", "code"), text_at(task, "result", "message")
+    written = [str(part) for part in (code, message) if isinstance(part, (int, str))]
+    return " ".join(written) or None
+
+
+def _balance(body: Json) -> Balance:
+    return Balance(amount_of(inner(body, "data", "balance"), CRUN.unit))
+
+
+def _estimate(body: Json) -> Estimate:
+    affordable = inner(body, "data", "affordable")
+    return Estimate(
+        amount_of(inner(body, "data", "estimated_credits"), CRUN.unit),
+        is_affordable=affordable if isinstance(affordable, bool) else None,
+    )
+
+
+DIALECT: Final = Dialect(
+    facts=CRUN,
+    key_header="x-api-key",
+    key_scheme="",
+    submit_path="/api/v1/client/job/CreateTask",
+    task_path="/api/v1/client/job/TaskInfo?task_id={task_id}",
+    verdict=_verdict,
+    told=_told,
+    code=_code,
+    task_in=_data,
+    task_id=lambda task: task.get("task_id"),
+    status=_status,
+    balance_path="/api/v1/client/account/balance",
+    balance=_balance,
+    estimate_path="/api/v1/client/job/EstimateTask",
+    estimate=_estimate,
+)
+
+connect: Final = DIALECT.connect
+read_callback: Final = DIALECT.read_callback

@@ -1,0 +1,1 @@
+"""EvoLink: its facts, and how it is spoken to."""

@@ -1,0 +1,1 @@
+"""RunAPI: its facts, and how it is spoken to."""

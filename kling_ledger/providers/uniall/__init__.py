@@ -1,0 +1,1 @@
+"""UniAll: its facts, and how it is spoken to."""

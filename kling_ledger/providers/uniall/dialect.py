@@ -1,0 +1,76 @@
+"""UniAll: a generation is submitted and asked for; almost everything else is not documented.
+
+Of all states only `completed` is shown. The words for a task under way are taken as every other
+gateway writes them, because to wait a little longer costs nothing; no word for a failure is taken
+so, because it would give credits back: it leaves the job in doubt. No cost, no balance, no
+callback and no error is documented, so an error counts by what HTTP itself says of its status.
+
+Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from kling_ledger.providers.base import TaskState, TaskStatus
+from kling_ledger.providers.http_provider import Dialect
+from kling_ledger.providers.replies import (
+    HTTP_VERDICTS,
+    Answer,
+    Json,
+    links_in,
+    percentage,
+    task_status,
+    text_at,
+    verdict_of_status,
+)
+from kling_ledger.providers.uniall.facts import FACTS as UNIALL
+
+STATES: Final[Mapping[str, TaskState]] = {
+    "queued": TaskState.RUNNING,
+    "pending": TaskState.RUNNING,
+    "submitted": TaskState.RUNNING,
+    "running": TaskState.RUNNING,
+    "processing": TaskState.RUNNING,
+    "in_progress": TaskState.RUNNING,
+    "completed": TaskState.COMPLETED,
+}
+"""The one documented state, and the words for waiting that are taken for granted."""
+
+
+def _told(answer: Answer) -> str:
+    message = text_at(answer.body, "error", "message") or text_at(answer.body, "error")
+    return f"{answer.status} {message or text_at(answer.body, 'message') or 'without a message'}"
+
+
+def _task_id(task: Json) -> object:
+    return task.get("task_id") or task.get("id")
+
+
+def _status(task: Json, now: datetime) -> TaskStatus:  # noqa: ARG001 - no link's life is documented
+    return task_status(
+        task.get("status"),
+        STATES,
+        failure=text_at(task, "error", "message") or text_at(task, "error"),
+        videos=links_in(task.get("video_url")),
+        progress=percentage(task.get("progress")),
+    )
+
+
+DIALECT: Final = Dialect(
+    facts=UNIALL,
+    submit_path="/v1/video/generations",
+    task_path="/v1/videos/{task_id}",
+    verdict=lambda answer: verdict_of_status(answer, HTTP_VERDICTS),
+    told=_told,
+    code=lambda answer: answer.status,
+    task_in=lambda body: body,
+    task_id=_task_id,
+    status=_status,
+)
+
+connect: Final = DIALECT.connect
+read_callback: Final = DIALECT.read_callback
+"""Reads a task that was posted as it is asked for too: no callback is documented."""

@@ -1,0 +1,1 @@
+"""Tabular: files of rows."""

@@ -1,0 +1,1 @@
+"""Crun: its request bodies, models and limits."""

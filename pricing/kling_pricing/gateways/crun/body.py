@@ -1,0 +1,182 @@
+"""Crun's request bodies: `POST /api/v1/client/job/CreateTask` for `kling/v3`.
+
+A multi-shot clip is always made with sound; the clip keeps what was asked and the price book
+applies the rule, so that the quote says why. Where Crun is silent: `mode`, `duration` and, for a
+single shot, `audio` have no documented default and are required, because the price depends on
+them; a single shot needs a prompt and takes no `multi_prompt`; the aspect ratios are Kling's three;
+std is 720p and pro 1080p; the compliance switches are enabled or disabled.
+
+Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kling_pricing.book import Options
+from kling_pricing.clip import Clip
+from kling_pricing.errors import MISSING, NoPriceError, Problem
+from kling_pricing.gateways.addresses import web_address
+from kling_pricing.gateways.checks import (
+    ANY_TEXT,
+    FLAG,
+    RATIO,
+    TEXT,
+    Body,
+    ListOf,
+    Table,
+    addresses,
+    is_said,
+    items,
+    known_model,
+    length_in,
+    needed,
+    one_of,
+    part,
+    refuse_if_any,
+    reread,
+    sum_problems,
+    whole,
+)
+from kling_pricing.gateways.writing import (
+    Inputs,
+    Place,
+    Places,
+    action_problems,
+    as_it_is,
+    elements_as,
+    listed,
+    shots_as,
+    write,
+)
+
+_MODEL: Final = "kling/v3"
+_NO_DEFAULT: Final = " (no default is documented)"
+_RESOLUTIONS: Final = {"std": "720p", "pro": "1080p"}
+_MODES: Final = {resolution: mode for mode, resolution in _RESOLUTIONS.items()}
+_SWITCH: Final = one_of("enabled", "disabled")
+
+_SHOT: Final = Table({"prompt": TEXT, "duration": whole(1, 15)}, frozenset({"prompt", "duration"}))
+_ELEMENT: Final = Table(
+    {"name": TEXT, "description": ANY_TEXT, "element_image_urls": addresses(1, 4)},
+    frozenset({"name", "description", "element_image_urls"}),
+)
+_INPUT: Final = Table(
+    {
+        "mode": one_of("std", "pro", note=_NO_DEFAULT),
+        "multi_shots": FLAG,
+        "shot_type": one_of("customize", "intelligence"),
+        "prompt": ANY_TEXT,
+        "img_urls": addresses(1, 2),
+        "multi_prompt": ListOf(_SHOT, "a list of 1 to 6 shots", 1, 6),
+        "element_list": ListOf(_ELEMENT, "a list of at most 3 elements", 0, 3),
+        "duration": whole(3, 15, _NO_DEFAULT),
+        "aspect_ratio": RATIO,
+        "audio": FLAG,
+        "input_compliance": _SWITCH,
+        "output_compliance": _SWITCH,
+    },
+    frozenset({"mode", "multi_shots", "duration"}),
+)
+_TASK: Final = Table(
+    {"model": TEXT, "input": _INPUT, "callback_url": web_address("https", "http")},
+    frozenset({"model", "input"}),
+)
+
+_PLACES: Final[Places] = {
+    **as_it_is("callback_url"),
+    **as_it_is("prompt", "aspect_ratio", inside="input."),
+    "seconds": (Place("input.duration"),),
+    "resolution": (Place("input.mode", words=_MODES),),
+    "sound": (Place("input.audio"),),
+    "multi_shot": (Place("input.multi_shots"),),
+    "image_url": (Place("input.img_urls", shape=listed, joins=True),),
+    "last_image_url": (Place("input.img_urls", shape=listed, joins=True),),
+    "shots": (Place("input.multi_prompt", shape=shots_as("duration")),),
+    "elements": (Place("input.element_list", shape=elements_as("element_image_urls")),),
+}
+
+
+def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
+    """Read the body of a task; images make it an image_to_video clip."""
+    model = known_model(body, _MODEL)
+    if model != _MODEL:
+        raise NoPriceError(f"crun {model}", known=[_MODEL])
+    refuse_if_any([*_TASK.problems("", body), *_between_fields(part(body, "input"))])
+    return reread(_clip(body["input"]), action), ()
+
+
+def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
+    """Write the body of a task; without shots of its own, Crun chooses them."""
+    refuse_if_any(action_problems(clip, inputs))
+    body = write(clip, inputs, _PLACES, _TASK, by_id)
+    asked = body.setdefault("input", {})
+    asked["multi_shots"] = clip.multi_shot
+    if clip.multi_shot:
+        asked["shot_type"] = "intelligence" if inputs.shots is None else "customize"
+    return body
+
+
+def _clip(asked: Body) -> Clip:
+    images = len(items(asked, "img_urls"))
+    return Clip(
+        provider="crun",
+        model=_MODEL,
+        action="image_to_video" if images else "text_to_video",
+        seconds=asked["duration"],
+        resolution=_RESOLUTIONS[asked["mode"]],
+        sound=asked.get("audio"),
+        multi_shot=asked["multi_shots"],
+        elements=bool(items(asked, "element_list")),
+        frames=("none", "first", "first_last")[images],
+    )
+
+
+def _between_fields(asked: Body) -> Iterator[Problem]:
+    if asked.get("multi_shots") is True:
+        yield from _multi_shot_problems(asked)
+    elif asked.get("multi_shots") is False:
+        yield from _single_shot_problems(asked)
+
+
+def _single_shot_problems(asked: Body) -> Iterator[Problem]:
+    yield from needed(asked, "prompt", "input.prompt", "a text, required for a single shot")
+    if asked.get("audio") is None:
+        got = asked.get("audio", MISSING)
+        yield Problem("input.audio", got, f"true or false{_NO_DEFAULT}")
+    for name in ("shot_type", "multi_prompt"):
+        if asked.get(name) is not None:
+            yield Problem(f"input.{name}", asked[name], "null unless multi_shots is true")
+
+
+def _multi_shot_problems(asked: Body) -> Iterator[Problem]:
+    images = asked.get("img_urls")
+    if not isinstance(images, list) or len(images) != 1:
+        got = asked.get("img_urls", MISSING)
+        yield Problem("input.img_urls", got, "exactly 1 address where multi_shots is true")
+    shot_type = asked.get("shot_type")
+    if shot_type is None:
+        got = asked.get("shot_type", MISSING)
+        yield Problem("input.shot_type", got, "customize, intelligence where multi_shots is true")
+    elif shot_type == "customize":
+        yield from _customize_problems(asked)
+    elif shot_type == "intelligence":
+        yield from _intelligence_problems(asked)
+
+
+def _customize_problems(asked: Body) -> Iterator[Problem]:
+    path = "input.multi_prompt"
+    if asked.get("multi_prompt") is None:
+        got = asked.get("multi_prompt", MISSING)
+        yield Problem(path, got, "1 to 6 shots where shot_type is customize")
+    shots = items(asked, "multi_prompt")
+    yield from sum_problems(shots, asked.get("duration"), path, length_in("duration"))
+
+
+def _intelligence_problems(asked: Body) -> Iterator[Problem]:
+    why = "a text, required where shot_type is intelligence"
+    yield from needed(asked, "prompt", "input.prompt", why)
+    shots = asked.get("multi_prompt")
+    if is_said(shots):
+        yield Problem("input.multi_prompt", shots, "nothing where shot_type is intelligence")

@@ -1,0 +1,1 @@
+"""EvoLink: its request bodies, models and limits."""

@@ -1,0 +1,1 @@
+"""RunAPI: its request bodies, models and limits, and its live schedule."""

@@ -1,0 +1,224 @@
+"""RunAPI's documented fields, per action and model: which are taken, which required, what they say.
+
+The fields that a price depends on are required here even where RunAPI's contract does not say so:
+no default is documented for them.
+
+Source: https://github.com/runapi-ai/kling-sdk (python/src/runapi/kling/contract_gen.py at 2ed7c1a,
+js/src/types.ts at e7c5b53) and https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kling_pricing.gateways.checks import (
+    ADDRESS,
+    ANY_TEXT,
+    FLAG,
+    RATIO,
+    TEXT,
+    WHOLE,
+    Check,
+    ListOf,
+    Table,
+    Value,
+    addresses,
+    number,
+    one_of,
+    text,
+    whole,
+)
+
+_NO_DEFAULT: Final = " (no default is documented)"
+
+Fields = dict[str, Check]
+
+_THREE_TO_FIFTEEN: Final[Fields] = {"duration_seconds": whole(3, 15, _NO_DEFAULT)}
+_FIVE_OR_TEN: Final[Fields] = {"duration_seconds": one_of(5, 10, note=_NO_DEFAULT)}
+_FIVE: Final[Fields] = {"duration_seconds": one_of(5, note=_NO_DEFAULT)}
+_TO_1080P: Final[Fields] = {"output_resolution": one_of("720p", "1080p", note=_NO_DEFAULT)}
+_TO_4K: Final[Fields] = {"output_resolution": one_of("720p", "1080p", "4k", note=_NO_DEFAULT)}
+_MODE: Final[Fields] = {"mode": one_of("std", "pro", note=_NO_DEFAULT)}
+_SOUND: Final[Fields] = {"enable_sound": FLAG}
+_RATIO: Final[Fields] = {"aspect_ratio": RATIO}
+_GUIDANCE: Final[Fields] = {"negative_prompt": ANY_TEXT, "cfg_scale": number(0, 1)}
+_FRAME: Final[Fields] = {"first_frame_image_url": ADDRESS}
+_FRAMES: Final[Fields] = {**_FRAME, "last_frame_image_url": ADDRESS}
+_PROMPT: Final[Fields] = {"prompt": TEXT}
+_SHORT_PROMPT: Final[Fields] = {"prompt": text(2500, empty=False)}
+_REFERENCES: Final[Fields] = {
+    "reference_image_urls": addresses(1, 7),
+    "reference_video_url": ADDRESS,
+    "reference_video_type": one_of("base", "feature"),
+    "preserve_reference_video_audio": FLAG,
+}
+_SILENT: Final[Fields] = {"enable_sound": one_of(False)}
+
+_SHOT: Final = Table(
+    {
+        "prompt": TEXT,
+        "duration_seconds": Value(
+            "whole seconds, at least 1", lambda value: WHOLE.allows(value) and value >= 1
+        ),
+    },
+    frozenset({"prompt", "duration_seconds"}),
+)
+_ELEMENT: Final = Table(
+    {
+        "name": TEXT,
+        "description": ANY_TEXT,
+        "element_input_urls": ListOf(ADDRESS, "a list of addresses"),
+        "element_input_video_urls": ListOf(ADDRESS, "a list of addresses"),
+        "element_input_audio_urls": ListOf(ADDRESS, "a list of addresses"),
+        "start_time": WHOLE,
+        "end_time": WHOLE,
+    },
+    frozenset({"name", "description"}),
+)
+_SHOTS: Final[Fields] = {
+    "multi_shots": FLAG,
+    "shot_type": ANY_TEXT,
+    "multi_prompt": ListOf(_SHOT, "a list of shots"),
+    "kling_elements": ListOf(_ELEMENT, "a list of elements"),
+}
+_EDIT: Final[Fields] = {
+    **_SHORT_PROMPT,
+    "source_video_url": ADDRESS,
+    "source_task_id": TEXT,
+    "reference_image_urls": addresses(1, 4),
+    "aspect_ratio": one_of("auto", "16:9", "9:16", "1:1"),
+    "duration_seconds": whole(3, 15),
+    "output_resolution": one_of("720p", "1080p", "4k"),
+}
+_MOTION: Final[Fields] = {
+    "source_image_url": ADDRESS,
+    "reference_video_url": ADDRESS,
+    "character_orientation": one_of("video", "image"),
+    **_TO_1080P,
+}
+_AVATAR: Final[Fields] = {**_PROMPT, "source_image_url": ADDRESS, "source_audio_url": ADDRESS}
+_EXTEND: Final[Fields] = {"source_task_id": TEXT, **_MODE, "prompt": ANY_TEXT}
+
+_Model = tuple[Fields, tuple[str, ...]]
+
+
+def _taking(*fields: Fields, also: str = "") -> _Model:
+    """Return the fields of a model, and which it requires: those of the price, and those named."""
+    taken: Fields = {"model": TEXT}
+    for some in fields:
+        taken.update(some)
+    priced = (name for name, check in taken.items() if check.allowed.endswith(_NO_DEFAULT))
+    return {**taken, "callback_url": ADDRESS}, ("model", *priced, *also.split())
+
+
+_V2_TEXT: Final = _taking(_PROMPT, _FIVE_OR_TEN, _RATIO, _GUIDANCE, also="prompt")
+_V2_IMAGE: Final = "prompt first_frame_image_url"
+_V2_FRAME: Final = _taking(_PROMPT, _FIVE_OR_TEN, _RATIO, _GUIDANCE, _FRAME, also=_V2_IMAGE)
+_V2_FRAMES: Final = _taking(_PROMPT, _FIVE_OR_TEN, _RATIO, _GUIDANCE, _FRAMES, also=_V2_IMAGE)
+_AVATAR_MODEL: Final = _taking(_AVATAR, also="prompt source_image_url source_audio_url")
+_EXTENDED: Final = _taking(_EXTEND, also="source_task_id")
+
+_ACTIONS: Final[Mapping[str, Mapping[str, _Model]]] = {
+    "text_to_video": {
+        "kling-3.0": _taking(
+            {"prompt": ANY_TEXT},
+            _THREE_TO_FIFTEEN,
+            _TO_4K,
+            _SOUND,
+            _RATIO,
+            _GUIDANCE,
+            _FRAMES,
+            _SHOTS,
+        ),
+        "kling-o1": _taking(
+            _SHORT_PROMPT, _FIVE, _RATIO, _MODE, _SILENT, _REFERENCES, also="prompt"
+        ),
+        "kling-v2.1-master-text-to-video": _V2_TEXT,
+        "kling-v2.5-turbo-text-to-video-pro": _V2_TEXT,
+        "kling-v2.6": _taking(_SHORT_PROMPT, _FIVE_OR_TEN, _RATIO, _MODE, _SOUND, also="prompt"),
+        "kling-v3-omni": _taking(
+            _SHORT_PROMPT, _THREE_TO_FIFTEEN, _RATIO, _TO_4K, _SOUND, also="prompt"
+        ),
+        "kling-v3-omni-reference": _taking(
+            _SHORT_PROMPT,
+            _THREE_TO_FIFTEEN,
+            _RATIO,
+            _TO_4K,
+            _SOUND,
+            {"reference_image_urls": addresses(1, 7)},
+            also="prompt aspect_ratio reference_image_urls",
+        ),
+        "kling-v3-turbo-text-to-video": _taking(
+            _SHORT_PROMPT, _THREE_TO_FIFTEEN, _RATIO, _TO_1080P, also="prompt"
+        ),
+    },
+    "image_to_video": {
+        "kling-o1": _taking(
+            _SHORT_PROMPT, _FIVE, _RATIO, _MODE, _SILENT, _FRAMES, _REFERENCES, also=_V2_IMAGE
+        ),
+        "kling-v2.1-master-image-to-video": _V2_FRAME,
+        "kling-v2.1-pro": _V2_FRAMES,
+        "kling-v2.1-standard": _V2_FRAME,
+        "kling-v2.5-turbo-image-to-video-pro": _V2_FRAMES,
+        "kling-v2.6": _taking(
+            _SHORT_PROMPT, _FIVE_OR_TEN, _RATIO, _MODE, _SOUND, _FRAMES, also=_V2_IMAGE
+        ),
+        "kling-v3-omni": _taking(
+            _SHORT_PROMPT, _THREE_TO_FIFTEEN, _RATIO, _TO_4K, _SOUND, _FRAMES, also=_V2_IMAGE
+        ),
+        "kling-v3-turbo-image-to-video": _taking(
+            _SHORT_PROMPT, _THREE_TO_FIFTEEN, _TO_1080P, _FRAME, also=_V2_IMAGE
+        ),
+    },
+    "motion_control": {
+        "kling-3.0": _taking(
+            _MOTION,
+            {"prompt": ANY_TEXT, "background_source": one_of("video", "image")},
+            also="source_image_url reference_video_url",
+        ),
+        "kling-v2.6": _taking(
+            _MOTION,
+            {"prompt": text(2500)},
+            also="source_image_url reference_video_url character_orientation",
+        ),
+    },
+    "edit_video": {
+        "kling-v3-omni-edit": _taking(_EDIT, _SOUND, also="prompt aspect_ratio"),
+        "kling-v3-omni-reference": _taking(_EDIT, _SILENT, also="prompt aspect_ratio"),
+    },
+    "extend_video": {
+        "kling-v2.5-turbo-image-to-video-pro": _EXTENDED,
+        "kling-v2.5-turbo-text-to-video-pro": _EXTENDED,
+    },
+    "ai_avatar": dict.fromkeys(
+        (
+            "kling-ai-avatar-pro",
+            "kling-ai-avatar-standard",
+            "kling-ai-avatar-v1-pro",
+            "kling-v1-avatar-standard",
+        ),
+        _AVATAR_MODEL,
+    ),
+}
+
+
+def known() -> list[str]:
+    """Return every model and action that is documented, `kling-3.0 text_to_video` first."""
+    return [f"{model} {action}" for action, models in _ACTIONS.items() for model in models]
+
+
+def actions_of(model: str) -> tuple[str, ...]:
+    """Return the actions that a model is documented for."""
+    return tuple(action for action, models in _ACTIONS.items() if model in models)
+
+
+def table_of(action: str, model: str) -> Table | None:
+    """Return what a body for an action and model may say; None where nothing is documented."""
+    models = _ACTIONS.get(action, {})
+    if model not in models:
+        return None
+    fields, required = models[model]
+    others = {name for taken, _ in models.values() for name in taken if name not in fields}
+    forbidden = dict.fromkeys(sorted(others), f"nothing: {model} does not take it")
+    return Table(fields, frozenset(required), forbidden)

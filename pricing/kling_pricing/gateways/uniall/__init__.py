@@ -1,0 +1,1 @@
+"""UniAll: its request bodies, models and limits."""

@@ -1,0 +1,135 @@
+"""UniAll's request bodies: `POST /v1/video/generations` for the four Kling 3.0 models.
+
+The model's id says tier and sound: std is read as 720p, pro as 1080p. Where UniAll is silent:
+`duration` has no documented default and is required, because the price depends on it; a prompt is
+required unless `extra_body.multi_prompt` stands for it; shots are objects of any shape, because
+none is documented; `cfg_scale` has Kling's own range, 0 to 1.
+
+Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kling_pricing.book import Options
+from kling_pricing.clip import Clip
+from kling_pricing.errors import MISSING, NoPriceError, Problem
+from kling_pricing.gateways.addresses import web_address
+from kling_pricing.gateways.checks import (
+    ANY_TEXT,
+    RATIO,
+    TEXT,
+    Body,
+    ListOf,
+    Table,
+    Value,
+    is_said,
+    items,
+    known_model,
+    number,
+    one_of,
+    part,
+    refuse_if_any,
+    reread,
+    whole,
+)
+from kling_pricing.gateways.writing import (
+    Inputs,
+    Place,
+    Places,
+    action_problems,
+    as_it_is,
+    write,
+)
+
+_MODELS: Final = {
+    "kling-v3-std-silent": ("720p", False),
+    "kling-v3-std-audio": ("720p", True),
+    "kling-v3-pro-silent": ("1080p", False),
+    "kling-v3-pro-audio": ("1080p", True),
+}
+_IMAGE: Final = web_address("https", "http")
+_OBJECT: Final = Value("an object", lambda value: isinstance(value, dict) and value != {})
+
+_EXTRA: Final = Table(
+    {
+        "negative_prompt": ANY_TEXT,
+        "cfg_scale": number(0, 1),
+        "multi_prompt": ListOf(_OBJECT, "a list of shots, at least 1", 1),
+        "element_list": ListOf(_OBJECT, "a list of elements"),
+        "shot_type": one_of("customize", "intelligent"),
+    }
+)
+_GENERATION: Final = Table(
+    {
+        "model": TEXT,
+        "prompt": ANY_TEXT,
+        "image": _IMAGE,
+        "last_image": _IMAGE,
+        "aspect_ratio": RATIO,
+        "duration": whole(3, 15, " (no default is documented)"),
+        "extra_body": _EXTRA,
+    },
+    frozenset({"model", "duration"}),
+)
+
+
+# Shots and elements have no place: which fields they have is not documented. Resolution and sound
+# have none either: the model's id says them.
+_PLACES: Final[Places] = {
+    **as_it_is("prompt", "aspect_ratio"),
+    **as_it_is("negative_prompt", "cfg_scale", inside="extra_body."),
+    "seconds": (Place("duration"),),
+    "image_url": (Place("image"),),
+    "last_image_url": (Place("last_image"),),
+}
+
+
+def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
+    """Read the body of a generation; an image makes it an image_to_video clip."""
+    model = known_model(body, "kling-v3-std-silent")
+    if model not in _MODELS:
+        raise NoPriceError(f"uniall {model}", known=list(_MODELS))
+    refuse_if_any([*_GENERATION.problems("", body), *_between_fields(body)])
+    return reread(_clip(model, body), action), ()
+
+
+def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
+    """Write the body of a generation; the model's id says resolution and sound."""
+    refuse_if_any(action_problems(clip, inputs))
+    return write(clip, inputs, _PLACES, _GENERATION, by_id)
+
+
+def _clip(model: str, body: Body) -> Clip:
+    resolution, has_sound = _MODELS[model]
+    extra = part(body, "extra_body")
+    has_image = is_said(body.get("image"))
+    has_last = is_said(body.get("last_image"))
+    return Clip(
+        provider="uniall",
+        model=model,
+        action="image_to_video" if has_image else "text_to_video",
+        seconds=body["duration"],
+        resolution=resolution,
+        sound=has_sound,
+        multi_shot=bool(items(extra, "multi_prompt")),
+        elements=bool(items(extra, "element_list")),
+        frames="first_last" if has_last else "first" if has_image else "none",
+    )
+
+
+def _between_fields(body: Body) -> Iterator[Problem]:
+    has_image, has_prompt = is_said(body.get("image")), is_said(body.get("prompt"))
+    shots = part(body, "extra_body").get("multi_prompt")
+    if is_said(body.get("last_image")) and not has_image:
+        got = body.get("image", MISSING)
+        yield Problem("image", got, "the first frame, required beside last_image")
+    if not has_prompt and shots is None:
+        got = body.get("prompt", MISSING)
+        yield Problem("prompt", got, "a text, required without extra_body.multi_prompt")
+    if shots is not None and not has_image:
+        yield Problem("extra_body.multi_prompt", shots, "nothing without an image")
+    elif shots is not None and has_prompt:
+        yield Problem("extra_body.multi_prompt", shots, "nothing beside prompt, where image is")
