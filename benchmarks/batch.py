@@ -104,8 +104,8 @@ def prepared(folder: Path, jobs: int) -> None:
     ]
     (folder / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with Ledger(str(folder / "ledger.sqlite")) as ledger:
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", Money(Decimal(jobs), "USD"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", Money(Decimal(jobs), "USD"))
 
 
 def ran(folder: Path, url: str, asked: argparse.Namespace) -> tuple[dict[str, Any], float, float]:
@@ -143,7 +143,7 @@ def check(folder: Path, url: str, jobs: int) -> None:
     assert {task["times_charged"] for task in tasks} == {1}
     charged = sum(Decimal(task["charged"]) for task in tasks)
     with Ledger(str(folder / "ledger.sqlite")) as ledger:
-        wallet = ledger.wallet("team")
+        wallet = ledger.wallets.get("team")
         assert ledger.verify().is_clean
     assert wallet.spent.amount == charged, f"{wallet.spent} spent, {charged} charged"
     assert wallet.reserved.micro == 0

@@ -91,14 +91,14 @@ def ours(path: str) -> Callable[[], tuple[Call, Call]]:
             lambda: ledger.commit(made[0], CHARGED),
         )
 
-    ledger.wallet("team")
+    ledger.wallets.get("team")
     return pair
 
 
 def plain(path: str) -> Callable[[], tuple[Call, Call]]:
     """Return what makes the two calls of the next pair, with SQLite's own waiting alone."""
     with Ledger(path) as ledger:
-        wallet_id = ledger.wallet("team").id
+        wallet_id = ledger.wallets.get("team").id
     statements = Plain(wallet_id, "?")
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     connection.execute("PRAGMA synchronous=FULL")
@@ -148,8 +148,8 @@ def run(kind, processes: int, seconds: float) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "ledger.sqlite")
         with closing(Ledger(path)) as ledger:
-            ledger.create_wallet("team", "USD")
-            ledger.fund_wallet("team", FUNDS)
+            ledger.wallets.create("team", "USD")
+            ledger.wallets.fund("team", FUNDS)
         start, told = context.Barrier(processes), context.Queue()
         arguments = (kind, path, seconds, start, told)
         running = [context.Process(target=work, args=arguments) for _ in range(processes)]

@@ -53,8 +53,8 @@ def sqlite_ledger() -> Iterator[Ledger]:
         tempfile.TemporaryDirectory() as folder,
         Ledger(str(Path(folder) / "ledger.sqlite"), actor="bench") as ledger,
     ):
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", FUNDS)
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", FUNDS)
         yield ledger
 
 
@@ -187,7 +187,7 @@ def plain_sqlite_batch(connection: sqlite3.Connection, plain: Plain, size: int) 
 def plain_sqlite() -> Iterator[tuple[sqlite3.Connection, Plain]]:
     with sqlite_ledger() as ledger:
         path = ledger.database.url.removeprefix("sqlite:///")
-        wallet_id = ledger.wallet("team").id
+        wallet_id = ledger.wallets.get("team").id
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
@@ -357,10 +357,10 @@ def clients(kind: str, url: str, wallet_id: str) -> Iterator[Clients]:
 def postgres_ledger(url: str) -> str:
     """Make a ledger with a wallet and two budgets over it, and windows for the plain loop."""
     with Ledger(url, actor="bench") as ledger:
-        wallet = ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", FUNDS)
+        wallet = ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", FUNDS)
         for name in _BUDGETS:
-            ledger.set_budget(name, FUNDS, window="month")
+            ledger.budgets.set(name, FUNDS, window="month")
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE plain_window (budget text PRIMARY KEY, held bigint, spent bigint)"
@@ -421,7 +421,7 @@ def median_us(work: Callable[[], object], times: int) -> float:
 
 def opening(url: str) -> None:
     with Ledger(url, create=False) as ledger:
-        ledger.wallet("team")
+        ledger.wallets.get("team")
 
 
 def growth() -> list[bool]:
@@ -435,7 +435,7 @@ def growth() -> list[bool]:
         calls: dict[str, tuple[float, int, Callable[[Ledger], object]]] = {
             "reserve and commit": (1.2, 300, pair),
             "open and wallet show": (1.2, 100, lambda ledger: opening(ledger.database.url)),
-            "wallet show": (1.2, 300, lambda ledger: ledger.wallet("team")),
+            "wallet show": (1.2, 300, lambda ledger: ledger.wallets.get("team")),
         }
         fine = [each <= 2000]
         for name, (most, times, call) in calls.items():

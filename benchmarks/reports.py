@@ -67,8 +67,8 @@ FROM number
 
 def fill(path: Path, rows: int, quote: str | None) -> None:
     with Ledger(str(path)) as ledger:
-        team = ledger.create_wallet("team", "USD").id
-        crun = ledger.create_wallet("crun", "crun-credit").id
+        team = ledger.wallets.create("team", "USD").id
+        crun = ledger.wallets.create("crun", "crun-credit").id
     with closing(sqlite3.connect(path)) as file:
         file.execute("PRAGMA synchronous = OFF")
         file.execute(FILL, {"rows": rows, "team": team, "crun": crun, "quote": quote})

@@ -48,7 +48,7 @@ class Rig:
         """Reserve and submit a job that has callbacks; nobody follows it."""
         reservation, content = self.reserved(provider, prompt)
         self.meter(provider).submit(reservation, content)
-        return self.ledger.reservation(reservation.id)
+        return self.ledger.reservations.get(reservation.id)
 
     def reserved(self, provider: str, prompt: str = "a lake") -> tuple[Reservation, dict[str, Any]]:
         """Reserve for a job that has callbacks."""
@@ -86,8 +86,8 @@ class Rig:
 
     def ended(self, reservation: Reservation) -> Reservation:
         """Wait until a reservation has ended."""
-        until(lambda: not self.ledger.reservation(reservation.id).is_open)
-        return self.ledger.reservation(reservation.id)
+        until(lambda: not self.ledger.reservations.get(reservation.id).is_open)
+        return self.ledger.reservations.get(reservation.id)
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def receiving(
 ) -> Iterator[Rig]:
     """Run a receiver, and a sandbox that sends it the callbacks of every job."""
     for unit in set(UNITS.values()):
-        ledger.create_wallet(unit, unit)
-        ledger.fund_wallet(unit, Money.parse(f"10000 {unit}"))
+        ledger.wallets.create(unit, unit)
+        ledger.wallets.fund(unit, Money.parse(f"10000 {unit}"))
 
     def meter_at(provider: str, address: str | None) -> Meter:
         there = connect(provider, api_key=KEY, base_url=base_url or address, pacing=QUICK)

@@ -106,20 +106,20 @@ class Cli:
     def fund(self, amount: str, name: str = "team") -> None:
         """Create a wallet in USD and put an amount into it, in this process: it is quicker."""
         with Ledger(str(self.database)) as ledger:
-            ledger.create_wallet(name, "USD")
-            ledger.fund_wallet(name, Money.parse(amount))
+            ledger.wallets.create(name, "USD")
+            ledger.wallets.fund(name, Money.parse(amount))
 
     def wallet(self, name: str = "team") -> dict[str, str]:
         """Return what a wallet holds, once its ledger is found clean; read in this process."""
         with Ledger(str(self.database)) as ledger:
             assert ledger.verify().findings == ()
-            found = wallet_dict(ledger.wallet(name))
+            found = wallet_dict(ledger.wallets.get(name))
         return {key: found[key] for key in ("funded", "spent", "reserved", "available")}
 
     def reservations(self) -> list[dict[str, Any]]:
         """Return every reservation, newest first; read in this process."""
         with Ledger(str(self.database)) as ledger:
-            return [reservation_dict(entry) for entry in ledger.reservations()]
+            return [reservation_dict(entry) for entry in ledger.reservations.latest()]
 
     def _environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KLING_", "RUNAPI_"))}

@@ -43,8 +43,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def team(ledger: Ledger) -> str:
     """The name of a wallet that holds 2 USD."""
-    ledger.create_wallet("team", "USD")
-    ledger.fund_wallet("team", Money.parse("2 USD"))
+    ledger.wallets.create("team", "USD")
+    ledger.wallets.fund("team", Money.parse("2 USD"))
     return "team"
 
 

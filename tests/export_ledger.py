@@ -79,8 +79,8 @@ def ledger_of(url: str, history: Sequence[Step]) -> Iterator[tuple[Ledger, Clock
     clock = Clock(START)
     with Ledger(url, clock=clock, chance=Chance(), actor="ann") as ledger:
         for name, unit in UNITS.items():
-            ledger.create_wallet(name, unit)
-            ledger.fund_wallet(name, Money.from_micro(10**12, unit))
+            ledger.wallets.create(name, unit)
+            ledger.wallets.fund(name, Money.from_micro(10**12, unit))
             _reserve(ledger, Step("open", name))
         for step in history:
             clock.forward(hours=step.hours)
@@ -94,10 +94,10 @@ def ledger_of(url: str, history: Sequence[Step]) -> Iterator[tuple[Ledger, Clock
 def _close(ledger: Ledger, clock: Clock, step: Step) -> None:
     """Close the month before softly; and amend it, which then counts in it."""
     last = clock.now.replace(day=1) - timedelta(days=1)
-    ledger.close_period(f"{last:%Y-%m}")
+    ledger.periods.close(f"{last:%Y-%m}")
     if step.what == "amend":
         amount = Money.from_micro(step.micro, UNITS[step.wallet])
-        ledger.adjust_wallet(step.wallet, amount, reason="amended", corrects=f"{last:%Y-%m}")
+        ledger.wallets.adjust(step.wallet, amount, reason="amended", corrects=f"{last:%Y-%m}")
 
 
 def happen(ledger: Ledger, step: Step) -> None:
@@ -105,12 +105,12 @@ def happen(ledger: Ledger, step: Step) -> None:
     unit = UNITS[step.wallet]
     amount = Money.from_micro(step.micro, unit)
     if step.what == "fund":
-        ledger.fund_wallet(step.wallet, amount, reason=step.text)
+        ledger.wallets.fund(step.wallet, amount, reason=step.text)
     elif step.what == "adjust":
-        ledger.adjust_wallet(step.wallet, amount, reason=step.text or "found")
+        ledger.wallets.adjust(step.wallet, amount, reason=step.text or "found")
     elif step.what == "adjust_down":
         minus = Money.from_micro(-step.micro, unit)
-        ledger.adjust_wallet(step.wallet, minus, reason=step.text or "lost")
+        ledger.wallets.adjust(step.wallet, minus, reason=step.text or "lost")
     else:
         _job(ledger, step, amount)
 

@@ -386,8 +386,8 @@ def _history(ledger: Ledger) -> Iterator[Callable[[], object]]:
             Change(d, State.ROLLED_BACK, problem="cancelled"),
         ):
             yield partial(ledger.settle, [change])
-        yield partial(ledger.fund_wallet, "team", CLIP + CLIP, key=f"fund {number}")
-        yield partial(ledger.set_budget, f"budget-{number}", Money.parse("90 USD"))
+        yield partial(ledger.wallets.fund, "team", CLIP + CLIP, key=f"fund {number}")
+        yield partial(ledger.budgets.set, f"budget-{number}", Money.parse("90 USD"))
 
 
 def _digest(ledger: Ledger) -> str:

@@ -53,17 +53,17 @@ def asked(key: str, *, wallet: str = "team", expires_at: datetime | None = None)
 
 
 def _set_new_budget(ledger: Ledger, _: Ids) -> object:
-    return ledger.set_budget("new", CLIP, scope=Scope(project="film/"))
+    return ledger.budgets.set("new", CLIP, scope=Scope(project="film/"))
 
 
 def _change_budget(ledger: Ledger, _: Ids) -> object:
     limit = Money.parse("51 USD")
-    return ledger.set_budget("films", limit, scope=Scope(project="film/"), window="month")
+    return ledger.budgets.set("films", limit, scope=Scope(project="film/"), window="month")
 
 
 def _raise_budget(ledger: Ledger, _: Ids) -> object:
     until = NOVEMBER + timedelta(days=1)
-    return ledger.raise_budget("films", CLIP, until=until, reason="one more take", key="k")
+    return ledger.budgets.raise_limit("films", CLIP, until=until, reason="one more take", key="k")
 
 
 def _reserve_each(ledger: Ledger, _: Ids) -> object:
@@ -77,15 +77,15 @@ def _settle_many(ledger: Ledger, ids: Ids) -> object:
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    "create_wallet": Operation(lambda ledger, ids: ledger.create_wallet("new", "USD")),
-    "fund": Operation(lambda ledger, ids: ledger.fund_wallet("team", CLIP, key="k")),
+    "create_wallet": Operation(lambda ledger, ids: ledger.wallets.create("new", "USD")),
+    "fund": Operation(lambda ledger, ids: ledger.wallets.fund("team", CLIP, key="k")),
     "adjust": Operation(
-        lambda ledger, ids: ledger.adjust_wallet("team", CLIP, reason="counted", key="k")
+        lambda ledger, ids: ledger.wallets.adjust("team", CLIP, reason="counted", key="k")
     ),
     "set_budget": Operation(_set_new_budget),
     "change_budget": Operation(_change_budget),
     "raise_budget": Operation(_raise_budget),
-    "remove_budget": Operation(lambda ledger, ids: ledger.remove_budget("films"), NotFoundError),
+    "remove_budget": Operation(lambda ledger, ids: ledger.budgets.remove("films"), NotFoundError),
     "reserve": Operation(lambda ledger, ids: ledger.reserve_many([asked("k")])),
     "reserve_after_expiry": Operation(
         lambda ledger, ids: ledger.reserve_many([asked("k", wallet="small")])
@@ -120,9 +120,9 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "late_commit": Operation(lambda ledger, ids: ledger.commit(ids["rolled_back"], HALF)),
     "expire": Operation(lambda ledger, ids: ledger.expire()),
-    "close_softly": Operation(lambda ledger, ids: ledger.close_period("2026-10")),
-    "close_hard": Operation(lambda ledger, ids: ledger.close_period("2026-10", hard=True)),
-    "reopen": Operation(lambda ledger, ids: ledger.reopen_period("2026-09", reason="a bill")),
+    "close_softly": Operation(lambda ledger, ids: ledger.periods.close("2026-10")),
+    "close_hard": Operation(lambda ledger, ids: ledger.periods.close("2026-10", hard=True)),
+    "reopen": Operation(lambda ledger, ids: ledger.periods.reopen("2026-09", reason="a bill")),
 }
 """What is called on the ledger that `set_up` makes."""
 
@@ -133,13 +133,13 @@ def set_up(url: str) -> None:
     now = OCTOBER
     with Ledger(url, actor="tester", clock=lambda: now, chance=lambda _: next(numbers)) as ledger:
         for wallet, amount in (("team", "100 USD"), ("small", "0.675 USD")):
-            ledger.create_wallet(wallet, "USD")
-            ledger.fund_wallet(wallet, Money.parse(amount))
+            ledger.wallets.create(wallet, "USD")
+            ledger.wallets.fund(wallet, Money.parse(amount))
         fifty = Money.parse("50 USD")
-        ledger.set_budget("all", fifty, scope=Scope(wallet="team"))
-        ledger.set_budget("films", fifty, scope=Scope(project="film/"), window="month")
-        ledger.set_budget("runapi", fifty, scope=Scope(provider="runapi"), window="day")
-        ledger.set_budget("of-ann", fifty, scope=Scope(label="owner=ann"), mode="warn")
+        ledger.budgets.set("all", fifty, scope=Scope(wallet="team"))
+        ledger.budgets.set("films", fifty, scope=Scope(project="film/"), window="month")
+        ledger.budgets.set("runapi", fifty, scope=Scope(provider="runapi"), window="day")
+        ledger.budgets.set("of-ann", fifty, scope=Scope(label="owner=ann"), mode="warn")
         names = ("reserved", "submitting", "submitted", "partly", "committed", "rolled_back")
         made = dict(zip(names, ledger.reserve_many([asked(name) for name in names]), strict=True))
         for name in names[1:]:
@@ -154,7 +154,7 @@ def set_up(url: str) -> None:
         ledger.reserve_many(
             [asked(f"due_{one}", wallet=one, expires_at=over_at) for one in ("team", "small")]
         )
-        ledger.close_period("2026-09")
+        ledger.periods.close("2026-09")
 
 
 def opened(url: str, chance: int) -> Ledger:
@@ -165,7 +165,7 @@ def opened(url: str, chance: int) -> Ledger:
 
 def ids_of(ledger: Ledger) -> Ids:
     """Find the reservations of the ledger that is set up."""
-    return {one.labels["is"]: one.id for one in ledger.reservations(limit=100)}
+    return {one.labels["is"]: one.id for one in ledger.reservations.latest(limit=100)}
 
 
 def call_again(ledger: Ledger, ids: Ids, name: str) -> None:

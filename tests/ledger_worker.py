@@ -44,11 +44,11 @@ def verify(ledger: Ledger) -> Answer:
 
 
 def create_wallet(ledger: Ledger, wallet: str, unit: str) -> Answer:
-    return {"wallet": ledger.create_wallet(wallet, unit).id}
+    return {"wallet": ledger.wallets.create(wallet, unit).id}
 
 
 def fund(ledger: Ledger, wallet: str, amount: str, key: str) -> Answer:
-    return {"posted": str(ledger.fund_wallet(wallet, Money.parse(amount), key=key).posted)}
+    return {"posted": str(ledger.wallets.fund(wallet, Money.parse(amount), key=key).posted)}
 
 
 def reserve(
@@ -126,7 +126,7 @@ def live(ledger: Ledger, wallet: str, seed: int, calls: int) -> Answer:
 def _anything(ledger: Ledger, wallet: str, chance: random.Random) -> object:
     amount = Money.from_micro(chance.randrange(1, 900_000), "USD")
     key = f"key {chance.randrange(40)}"
-    latest = ledger.reservations(limit=12)
+    latest = ledger.reservations.latest(limit=12)
     one = chance.choice(latest).id if latest else "res_none"
     over_at = datetime.now(UTC) + timedelta(milliseconds=chance.randrange(60))
     project = chance.choice([None, "film/teaser", "film/trailer", "app"])
@@ -141,9 +141,9 @@ def _anything(ledger: Ledger, wallet: str, chance: random.Random) -> object:
         lambda: ledger.roll_back(one, "it failed"),
         lambda: ledger.refund(one, amount, reason="half a clip", key=f"refund of {one}"),
         ledger.expire,
-        lambda: ledger.fund_wallet(wallet, amount, key=key),
-        lambda: ledger.adjust_wallet(wallet, amount, reason="it was counted"),
-        lambda: ledger.set_budget("films", amount + amount, mode=chance.choice(["hard", "warn"])),
+        lambda: ledger.wallets.fund(wallet, amount, key=key),
+        lambda: ledger.wallets.adjust(wallet, amount, reason="it was counted"),
+        lambda: ledger.budgets.set("films", amount + amount, mode=chance.choice(["hard", "warn"])),
     ]
     return chance.choice(choices)()
 
@@ -216,7 +216,7 @@ class _Storm:
 
 
 def show(ledger: Ledger, reservation: str) -> Answer:
-    return {"state": ledger.reservation(reservation).state}
+    return {"state": ledger.reservations.get(reservation).state}
 
 
 def submit_and_die(ledger: Ledger, reservation: str) -> Answer:

@@ -113,7 +113,7 @@ def transfers(ledger: Ledger) -> list[str]:
 
 def standing(ledger: Ledger, wallet: str) -> tuple[Money, Money, Money]:
     """What a wallet has posted, reserved and available."""
-    now = ledger.wallet(wallet)
+    now = ledger.wallets.get(wallet)
     return now.posted, now.reserved, now.available
 
 

@@ -80,7 +80,7 @@ class House:
         meter, asked = self.meter(provider), body(provider, prompt)
         found = meter.reserve(asked)
         meter.submit(found, asked)
-        return self.ledger.reservation(found.id)
+        return self.ledger.reservations.get(found.id)
 
     def recovery(self, *, later: timedelta = HOUR, **more: Any) -> Recovery:
         """Return a recovery that looks at the ledger an hour later, when nothing is young."""
@@ -104,12 +104,12 @@ class House:
     def standing(self, provider: str) -> tuple[str, str]:
         """Return what a wallet was charged, and what it has reserved."""
         assert self.ledger.verify().findings == ()
-        wallet = self.ledger.wallet(provider)
+        wallet = self.ledger.wallets.get(provider)
         charged = FUNDS - wallet.posted.amount
         return f"{charged.normalize():f}", f"{wallet.reserved.amount.normalize():f}"
 
     def state(self, found: Reservation) -> State:
-        return self.ledger.reservation(found.id).state
+        return self.ledger.reservations.get(found.id).state
 
 
 @contextmanager
@@ -122,8 +122,8 @@ def house(url: str, settings: SandboxSettings = SETTINGS) -> Iterator[House]:
     ):
         for name in PROVIDERS:
             unit = provider_facts(name).unit
-            ledger.create_wallet(name, unit)
-            ledger.fund_wallet(name, Money.parse(f"{FUNDS} {unit}"))
+            ledger.wallets.create(name, unit)
+            ledger.wallets.fund(name, Money.parse(f"{FUNDS} {unit}"))
         made = House(sandbox, ledger, http)
         try:
             yield made

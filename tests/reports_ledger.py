@@ -46,8 +46,8 @@ def ledger_of(url: str, jobs: Sequence[Made]) -> Iterator[Ledger]:
     clock = Clock(START)
     with Ledger(url, clock=clock, chance=Chance(), actor="ann") as ledger:
         for name, unit in UNITS.items():
-            ledger.create_wallet(name, unit)
-            ledger.fund_wallet(name, Money(Decimal(10**6), unit))
+            ledger.wallets.create(name, unit)
+            ledger.wallets.fund(name, Money(Decimal(10**6), unit))
         for job in jobs:
             clock.now = START + timedelta(minutes=job.minute)
             _live(ledger, clock, job)

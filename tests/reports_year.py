@@ -42,7 +42,7 @@ def year(path: Path, *by: str) -> Report:
     """The overview of a year in a new file, with budgets as they stand on its last evening."""
     with Ledger(str(path)) as ledger:
         wallets = {
-            unit: ledger.create_wallet(name, unit).id
+            unit: ledger.wallets.create(name, unit).id
             for name, unit in (("studio", "USD"), ("studio-crun", "crun-credit"))
         }
         _fill(path, wallets)

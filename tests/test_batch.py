@@ -41,8 +41,8 @@ OPENED: list[Provider] = []
 @pytest.fixture
 def rich(ledger: Ledger) -> Ledger:
     """A ledger with a wallet `team` of 1000 USD."""
-    ledger.create_wallet("team", "USD")
-    ledger.fund_wallet("team", usd("1000"))
+    ledger.wallets.create("team", "USD")
+    ledger.wallets.fund("team", usd("1000"))
     return ledger
 
 
@@ -189,12 +189,12 @@ def test_jobs_in_flight_come_before_new_ones(rich: Ledger):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_every_provider_runs_a_batch(ledger: Ledger, sandbox: Sandbox, provider: str):
-    ledger.create_wallet("team", UNITS[provider])
-    ledger.fund_wallet("team", Money(Decimal(10_000), UNITS[provider]))
+    ledger.wallets.create("team", UNITS[provider])
+    ledger.wallets.fund("team", Money(Decimal(10_000), UNITS[provider]))
     ended = run(ledger, sandbox, jobs_of("a", "b", "c [fail]", provider=provider))
     assert [ended[place].is_done for place in (1, 2, 3)] == [True, True, False]
     charged = sum(Decimal(task["charged"]) for task in truth(sandbox))
-    assert ledger.wallet("team").spent.amount == charged > 0
+    assert ledger.wallets.get("team").spent.amount == charged > 0
     assert ledger.verify().is_clean
 
 
@@ -238,25 +238,25 @@ def test_never_more_jobs_are_in_flight_than_allowed(
 
 
 def test_what_is_refused_for_now_is_tried_again_by_itself(ledger: Ledger):
-    ledger.create_wallet("team", "crun-credit")
-    ledger.fund_wallet("team", Money(Decimal(1000), "crun-credit"))
+    ledger.wallets.create("team", "crun-credit")
+    ledger.wallets.fund("team", Money(Decimal(1000), "crun-credit"))
     with Sandbox(SandboxSettings(job_s=0.05, retry_after_s=1)) as sandbox:
         ended = run(ledger, sandbox, jobs_of("a [refuse 429 2]", "b", provider="crun"))
         assert (ended[1].is_done, ended[2].is_done) == (True, True)
         assert (ended[1].attempt.number, ended[2].attempt.number) == (3, 1)
         assert prompts_taken(sandbox) == {"a [refuse 429 2]": 1, "b": 1}
-    assert ledger.wallet("team").reserved.micro == 0
+    assert ledger.wallets.get("team").reserved.micro == 0
 
 
 def test_what_is_refused_for_good_stops_nothing_else(rich: Ledger, sandbox: Sandbox):
     ended = run(rich, sandbox, jobs_of("a [refuse 422]", "b", "c [refuse moderation]"))
     assert [one.is_done for one in (ended[1], ended[2], ended[3])] == [False, True, False]
     assert "422" in str(ended[1].error)
-    assert rich.wallet("team").reserved == usd("0")
+    assert rich.wallets.get("team").reserved == usd("0")
 
 
 def test_a_budget_that_refuses_in_the_middle_stops_nothing_else(rich: Ledger, sandbox: Sandbox):
-    rich.set_budget("two-clips", usd("1.35"))
+    rich.budgets.set("two-clips", usd("1.35"))
     ended = run(rich, sandbox, jobs_of(*"abcd"), concurrency=1)
     refused = [one for one in ended.values() if one.reservation is None]
     assert [str(one.error.code) for one in refused if one.error] == ["budget"] * 2
@@ -278,15 +278,15 @@ def test_a_lost_reply_leaves_a_job_in_doubt_and_the_same_batch_finishes_it(
 def test_where_nothing_may_be_repeated_a_lost_reply_stays_in_doubt(
     ledger: Ledger, sandbox: Sandbox
 ):
-    ledger.create_wallet("team", "crun-credit")
-    ledger.fund_wallet("team", Money(Decimal(1000), "crun-credit"))
+    ledger.wallets.create("team", "crun-credit")
+    ledger.wallets.fund("team", Money(Decimal(1000), "crun-credit"))
     jobs = jobs_of("a [lose cut]", "b", provider="crun")
     for _ in range(2):
         ended = run(ledger, sandbox, jobs)
         assert ended[1].is_open
         assert ended[1].error is not None
     assert prompts_taken(sandbox) == {"a [lose cut]": 1, "b": 1}
-    assert ledger.wallet("team").reserved == Money(Decimal(135), "crun-credit")
+    assert ledger.wallets.get("team").reserved == Money(Decimal(135), "crun-credit")
 
 
 def test_what_another_process_may_be_sending_is_left_to_it_until_the_grace_is_over(
@@ -327,7 +327,7 @@ def test_two_batches_of_the_same_jobs_at_once_submit_each_once(rich: Ledger, san
         one.join()
     assert prompts_taken(sandbox) == dict.fromkeys("abcdefghij", 1)
     assert [all(one.is_done for one in outcomes.values()) for outcomes in found] == [True, True]
-    assert rich.wallet("team").spent == usd("6.75")
+    assert rich.wallets.get("team").spent == usd("6.75")
 
 
 def interrupting(after: int) -> Callable[[Outcome], None]:
@@ -358,11 +358,11 @@ def test_a_stopped_batch_goes_on_where_it_was(rich: Ledger, sandbox: Sandbox, af
     assert not batch.is_over
     before = len(truth(sandbox))
     assert before < 8
-    states = {one.state for one in rich.open_reservations()}
+    states = {one.state for one in rich.reservations.open()}
     assert states <= {State.SUBMITTED}
     run(rich, sandbox, jobs)
     assert prompts_taken(sandbox) == dict.fromkeys("abcdefgh", 1)
-    assert rich.wallet("team").spent == usd("5.4")
+    assert rich.wallets.get("team").spent == usd("5.4")
 
 
 def test_polls_keep_to_their_rate(rich: Ledger, sandbox: Sandbox):
@@ -386,5 +386,5 @@ def test_two_hundred_jobs_at_once_are_all_settled_right(rich: Ledger):
         assert all(one.is_done for one in ended.values())
         assert set(prompts_taken(sandbox).values()) == {1}
         charged = sum(Decimal(task["charged"]) for task in truth(sandbox))
-    assert rich.wallet("team").spent.amount == charged == Decimal(135)
+    assert rich.wallets.get("team").spent.amount == charged == Decimal(135)
     assert rich.verify().is_clean

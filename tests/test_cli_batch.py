@@ -291,14 +291,14 @@ def test_a_budget_that_refuses_in_the_middle_is_told_and_the_next_run_goes_on(
     cli: Cli, sandbox: SandboxProcess
 ):
     with Ledger(str(cli.database)) as ledger:
-        ledger.set_budget("films", Money.parse("1.35 USD"))
+        ledger.budgets.set("films", Money.parse("1.35 USD"))
     write(cli, "one", "two", "three")
     said = cli(*words(sandbox, "--concurrency", "1"))
     assert said.code == 3, said.err
     assert [row["state"] for row in results(cli)] == ["committed", "committed", "not_started"]
     assert "films" in results(cli)[2]["problem"]
     with Ledger(str(cli.database)) as ledger:
-        ledger.set_budget("films", Money.parse("10 USD"))
+        ledger.budgets.set("films", Money.parse("10 USD"))
     assert cli(*words(sandbox)).code == 0
     assert_ledger_is_the_truth(cli, sandbox)
 
@@ -463,7 +463,7 @@ def test_what_another_process_may_be_sending_is_waited_for_and_told(
     write(cli, {**row_of(cli, "one"), "key": "shot-1"})
     assert cli(*words(sandbox, "--api-key", "a-wrong-key")).code == 4
     with Ledger(str(cli.database)) as ledger:
-        job = ledger.reservations()[0].job
+        job = ledger.reservations.latest()[0].job
         left = ledger.reserve("team", Money.parse("0.675 USD"), job=job, key="shot-1/again-2")
         ledger.mark_submitting(left.id)
     said = cli(*words(sandbox, "--grace", "1.5"))

@@ -75,7 +75,7 @@ def submitted(cli: Cli, sandbox: Sandbox, prompt: str = "a lake") -> None:
 
 def states(cli: Cli) -> list[str]:
     with Ledger(str(cli.database)) as ledger:
-        return [str(one.state) for one in ledger.reservations()]
+        return [str(one.state) for one in ledger.reservations.latest()]
 
 
 @pytest.mark.parametrize(("prompt", "end"), [("a lake", "committed"), ("[fail]", "rolled_back")])

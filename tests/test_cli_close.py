@@ -20,8 +20,8 @@ def cli(tmp_path: Path) -> Cli:
     """A ledger in which October 2025 has a committed reservation and an open one."""
     cli = Cli(tmp_path)
     with Ledger(str(cli.database), clock=lambda: OCTOBER) as ledger:
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", Money.parse("10 USD"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", Money.parse("10 USD"))
         done = ledger.reserve("team", Money.parse("1 USD"))
         ledger.commit(done.id, Money.parse("0.9 USD"))
         ledger.reserve("team", Money.parse("2 USD"))

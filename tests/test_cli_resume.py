@@ -69,7 +69,7 @@ def test_what_nobody_can_decide_stays_in_doubt_and_a_person_decides(cli: Cli, he
         State.ROLLED_BACK,
         State.COMMITTED,
     ]
-    assert here.ledger.reservation(dear.id).settled_by == "person"
+    assert here.ledger.reservations.get(dear.id).settled_by == "person"
     assert here.standing("crun") == ("275", "0")
 
 
@@ -136,7 +136,7 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs_open(cli: Cli, here: House)
     said = finish(process)
     assert said.code == 5
     assert "stays as it is" in said.err
-    assert {one.state for one in here.ledger.open_reservations()} == {State.SUBMITTED}
+    assert {one.state for one in here.ledger.reservations.open()} == {State.SUBMITTED}
 
 
 def wait_for_polls(here: House, process: subprocess.Popen[bytes]) -> None:

@@ -16,9 +16,9 @@ from tests.ledgers import tamper
 def cli(tmp_path: Path, database_url: str) -> Cli:
     """A ledger with a budget, an open reservation and an ended one, on each engine in turn."""
     with Ledger(database_url) as ledger:
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", Money.parse("10 USD"))
-        ledger.set_budget("film", Money.parse("5 USD"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", Money.parse("10 USD"))
+        ledger.budgets.set("film", Money.parse("5 USD"))
         done = ledger.reserve("team", Money.parse("1 USD"))
         ledger.commit(done.id, Money.parse("0.9 USD"))
         ledger.reserve("team", Money.parse("2 USD"))

@@ -154,8 +154,8 @@ def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -
     monkeypatch.setenv("RUNAPI_API_KEY", sandbox.settings.api_key)
     monkeypatch.setattr(config, "base_url", sandbox.url)
     with Ledger() as ledger:
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", usd("3"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("3"))
     return re.findall(r"```python\n(.*?)```", page("README.md"), re.DOTALL)
 
 
@@ -167,7 +167,7 @@ def test_the_scripts_in_the_readme_run_as_they_stand(scripts: list[str], sandbox
         for script in scripts:
             exec(script, names)  # noqa: S102 - the page's own script
             with Ledger() as ledger:
-                spent.append(ledger.wallet("team").spent)
+                spent.append(ledger.wallets.get("team").spent)
                 assert ledger.verify().is_clean
         RunApi(names["client"].client).close()
     assert spent == [usd("0.675"), usd("1.35"), usd("2.025")]

@@ -58,7 +58,7 @@ def test_run_returns_the_clients_own_completed_reply(ledger: Ledger, team: str, 
     assert isinstance(result, CompletedTextToVideoResponse)
     assert result.usage.cost == 0.675
     assert result.videos[0].url.endswith(".mp4")
-    assert ledger.wallet(team).spent == usd("0.675")
+    assert ledger.wallets.get(team).spent == usd("0.675")
 
 
 def test_create_reserves_and_get_commits(ledger: Ledger, team: str):
@@ -66,10 +66,10 @@ def test_create_reserves_and_get_commits(ledger: Ledger, team: str):
         kling = client(ledger, sandbox, project="film")
         task = kling.text_to_video.create(**CLIP)
         assert isinstance(task, TextToVideoResponse)
-        assert ledger.wallet(team).reserved == usd("0.675")
+        assert ledger.wallets.get(team).reserved == usd("0.675")
         assert kling.text_to_video.get(task.id).status == "completed"
-    assert [str(entry.state) for entry in ledger.reservations()] == ["committed"]
-    assert ledger.reservations()[0].project == "film"
+    assert [str(entry.state) for entry in ledger.reservations.latest()] == ["committed"]
+    assert ledger.reservations.latest()[0].project == "film"
 
 
 def test_getting_a_finished_job_twice_charges_it_once(ledger: Ledger, team: str):
@@ -78,7 +78,7 @@ def test_getting_a_finished_job_twice_charges_it_once(ledger: Ledger, team: str)
         task = kling.text_to_video.create(**CLIP)
         for _ in range(2):
             kling.text_to_video.get(task.id)
-    assert ledger.wallet(team).spent == usd("0.675")
+    assert ledger.wallets.get(team).spent == usd("0.675")
 
 
 def test_a_failed_job_raises_as_the_client_does_and_gives_everything_back(
@@ -86,7 +86,7 @@ def test_a_failed_job_raises_as_the_client_does_and_gives_everything_back(
 ):
     with pytest.raises(TaskFailedError):
         client(ledger, sandbox).text_to_video.run(**{**CLIP, "prompt": "a lake [fail]"})
-    assert ledger.wallet(team).available == usd("2")
+    assert ledger.wallets.get(team).available == usd("2")
 
 
 def test_a_wrong_key_raises_as_the_client_does_and_gives_everything_back(
@@ -94,7 +94,7 @@ def test_a_wrong_key_raises_as_the_client_does_and_gives_everything_back(
 ):
     with pytest.raises(AuthenticationError):
         client(ledger, sandbox, api_key="wrong").text_to_video.create(**CLIP)
-    assert ledger.wallet(team).available == usd("2")
+    assert ledger.wallets.get(team).available == usd("2")
 
 
 def test_a_wallet_with_too_little_sends_nothing(ledger: Ledger, team: str, sandbox: Sandbox):
@@ -114,7 +114,7 @@ def test_the_callers_own_idempotency_key_starts_one_job_only(ledger: Ledger, tea
         options = RequestOptions(headers={"Idempotency-Key": "shot-1"})
         tasks = [kling.text_to_video.create(options=options, **CLIP).id for _ in range(2)]
     assert tasks[0] == tasks[1]
-    assert ledger.wallet(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("0.675")
 
 
 def test_the_create_reply_of_the_published_page_works_too(ledger: Ledger, team: str):
@@ -130,7 +130,7 @@ def test_an_action_without_a_price_is_refused_before_it_is_sent(
         client(ledger, sandbox).text_to_video.create(
             model="kling-o1", prompt="a lake", duration_seconds=5, mode="pro"
         )
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 def test_what_costs_nothing_is_passed_on(ledger: Ledger, team: str, sandbox: Sandbox):
@@ -142,7 +142,7 @@ def test_somebody_elses_task_is_read_and_not_booked(ledger: Ledger, team: str):
         kling = client(ledger, sandbox)
         theirs = kling.client.text_to_video.create(**CLIP)
         assert kling.text_to_video.get(theirs.id).status == "completed"
-    assert ledger.wallet(team).spent == usd("0")
+    assert ledger.wallets.get(team).spent == usd("0")
 
 
 def test_an_unknown_task_raises_as_the_client_does(ledger: Ledger, team: str, sandbox: Sandbox):
@@ -173,7 +173,7 @@ def test_a_settled_job_is_read_again_without_settling_it_again(ledger: Ledger, t
         kling.text_to_video.create(**CLIP)
         for _ in range(2):
             assert kling.text_to_video.get("t1").status == "completed"
-    assert ledger.wallet(team).spent == usd("0.5")
+    assert ledger.wallets.get(team).spent == usd("0.5")
 
 
 # Every resource of the client
@@ -254,7 +254,7 @@ def library() -> Library:
 
 @pytest.fixture
 def rich(ledger: Ledger, team: str) -> str:
-    ledger.fund_wallet(team, usd("48"))
+    ledger.wallets.fund(team, usd("48"))
     return team
 
 
@@ -289,7 +289,7 @@ def test_each_action_is_reserved_run_and_charged_at_its_settled_cost(
         kling = client(ledger, sandbox, library=library, project=f"film/{action}")
         result = getattr(kling, action).run(**PARAMS[action])
         [job] = sandbox.runapi.jobs()
-    [made] = ledger.reservations()
+    [made] = ledger.reservations.latest()
     assert (made.state, made.job.action, made.project) == ("committed", action, f"film/{action}")
     assert (made.committed, made.settled_by) == (job.charged, "provider")
     assert made.amount >= job.charged
@@ -308,8 +308,8 @@ def test_each_action_that_fails_gives_everything_back(
         kling = client(ledger, sandbox, library=library)
         with pytest.raises(TaskFailedError):
             getattr(kling, action).run(**failing)
-    assert [str(one.state) for one in ledger.reservations()] == ["rolled_back"]
-    assert ledger.wallet(rich).available == usd("50")
+    assert [str(one.state) for one in ledger.reservations.latest()] == ["rolled_back"]
+    assert ledger.wallets.get(rich).available == usd("50")
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -319,22 +319,22 @@ def test_each_action_is_reserved_by_create_and_settled_by_get(
     with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
         resource = getattr(client(ledger, sandbox, library=library), action)
         task = resource.create(**PARAMS[action])
-        [made] = ledger.reservations(state=State.SUBMITTED)
+        [made] = ledger.reservations.latest(state=State.SUBMITTED)
         assert (made.task_id, made.held) == (task["id"], made.amount)
         assert resource.get(task["id"])["status"] == "completed"
-    assert ledger.reservation(made.id).state is State.COMMITTED
+    assert ledger.reservations.get(made.id).state is State.COMMITTED
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_each_action_is_refused_by_an_empty_wallet_and_nothing_is_sent(
     ledger: Ledger, library: Library, sandbox: Sandbox, action: str
 ):
-    ledger.create_wallet("team", "USD")
+    ledger.wallets.create("team", "USD")
     kling = client(ledger, sandbox, library=library, asks_estimate=False)
     with pytest.raises(InsufficientCreditsError):
         getattr(kling, action).create(**PARAMS[action])
     assert sandbox.runapi.jobs() == ()
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -345,7 +345,7 @@ def test_each_action_with_a_field_that_nobody_documents_is_refused_before_it_is_
     with pytest.raises(RequestError, match="colour"):
         getattr(kling, action).create(**PARAMS[action], colour="red")
     assert sandbox.runapi.jobs() == ()
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 def test_the_reply_of_run_keeps_the_headers_that_the_clients_own_has(
@@ -359,4 +359,4 @@ def test_the_reply_of_run_keeps_the_headers_that_the_clients_own_has(
 def test_an_edit_without_a_price_of_ones_own_has_none(ledger: Ledger, team: str, sandbox: Sandbox):
     with pytest.raises(NoPriceError, match="kling-v3-omni-edit"):
         client(ledger, sandbox).edit_video.create(**PARAMS["edit_video"])
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []

@@ -51,9 +51,9 @@ def funded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("funded") / "ledger.sqlite"
     with Ledger(str(path)) as ledger:
         for provider in PROVIDERS:
-            ledger.create_wallet(provider, UNITS[provider])
+            ledger.wallets.create(provider, UNITS[provider])
             amount = Decimal(PRICES[provider]) * FUNDS
-            ledger.fund_wallet(provider, Money(amount, UNITS[provider]))
+            ledger.wallets.fund(provider, Money(amount, UNITS[provider]))
     return path
 
 
@@ -115,7 +115,7 @@ class Scene:
 
     def reservations(self) -> list[Reservation]:
         with Ledger(str(self.folder / "ledger.sqlite")) as ledger:
-            return ledger.reservations()
+            return ledger.reservations.latest()
 
     def assert_ledger_is_the_truth(self) -> None:
         """The wallet paid what the provider charged, each job once, and nothing is left open."""
@@ -123,8 +123,8 @@ class Scene:
         charged = sum(Decimal(task["charged"]) for task in tasks)
         with Ledger(str(self.folder / "ledger.sqlite")) as ledger:
             assert ledger.verify().findings == ()
-            wallet = ledger.wallet(self.provider)
-            ours = ledger.reservations()
+            wallet = ledger.wallets.get(self.provider)
+            ours = ledger.reservations.latest()
         assert wallet.spent.amount == charged
         assert wallet.reserved.micro == 0
         assert len({task["prompt"] for task in tasks}) == len(tasks), "a job was submitted twice"

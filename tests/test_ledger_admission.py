@@ -37,8 +37,8 @@ def clock() -> Clock:
 @pytest.fixture
 def ledger(empty_url: str, clock: Clock) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=clock, actor="ada") as opened:
-        opened.create_wallet("film", "USD")
-        opened.fund_wallet("film", usd("10"))
+        opened.wallets.create("film", "USD")
+        opened.wallets.fund("film", usd("10"))
         yield opened
         assert opened.verify().is_clean
 
@@ -57,8 +57,8 @@ def test_a_millionth_can_be_reserved(ledger):
 
 
 def test_the_largest_amount_can_be_reserved(ledger):
-    ledger.create_wallet("full", "USD")
-    ledger.fund_wallet("full", LARGEST)
+    ledger.wallets.create("full", "USD")
+    ledger.wallets.fund("full", LARGEST)
     assert ledger.reserve("full", LARGEST).held.micro == 2**53 - 1
 
 
@@ -80,7 +80,7 @@ def test_a_millionth_more_than_is_available_is_refused(ledger):
 
 
 def test_a_millionth_is_refused_by_an_empty_wallet(ledger):
-    ledger.create_wallet("empty", "USD")
+    ledger.wallets.create("empty", "USD")
     with unchanged(ledger), pytest.raises(InsufficientCreditsError):
         ledger.reserve("empty", MILLIONTH)
 
@@ -113,8 +113,8 @@ def test_reserving_from_an_unknown_wallet_is_refused(ledger):
 
 @pytest.mark.parametrize("worth", [usd("-0.000001"), money("1 CNY"), 0.5])
 def test_a_worth_that_is_no_amount_of_dollars_is_refused(ledger, worth):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("10 crun-credit"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("10 crun-credit"))
     with unchanged(ledger), pytest.raises(AmountError, match="worth"):
         ledger.reserve("credits", money("1 crun-credit"), job=Job(usd=worth))
 
@@ -151,7 +151,7 @@ def test_a_ceiling_in_another_unit_is_refused(ledger):
 
 
 def test_a_budgets_ceiling_admits_a_job_at_it_and_refuses_one_past_it(ledger):
-    ledger.set_budget("month", usd("10"), ceiling=usd("3"))
+    ledger.budgets.set("month", usd("10"), ceiling=usd("3"))
     ledger.reserve("film", usd("3"))
     with unchanged(ledger), pytest.raises(CeilingError, match="budget month") as caught:
         ledger.reserve("film", usd("3.000001"))
@@ -160,12 +160,12 @@ def test_a_budgets_ceiling_admits_a_job_at_it_and_refuses_one_past_it(ledger):
 
 
 def test_a_ceiling_bounds_each_job_and_not_their_sum(ledger):
-    ledger.set_budget("month", usd("10"), ceiling=usd("3"))
+    ledger.budgets.set("month", usd("10"), ceiling=usd("3"))
     assert len(ledger.reserve_many([Asked("film", usd("3"))] * 3)) == 3
 
 
 def test_a_budget_that_only_warns_still_has_its_ceiling(ledger):
-    ledger.set_budget("month", usd("1"), ceiling=usd("3"), mode="warn")
+    ledger.budgets.set("month", usd("1"), ceiling=usd("3"), mode="warn")
     ledger.reserve("film", usd("3"))
     with unchanged(ledger), pytest.raises(CeilingError):
         ledger.reserve("film", usd("3.000001"))
@@ -175,7 +175,7 @@ def test_a_budget_that_only_warns_still_has_its_ceiling(ledger):
 
 
 def test_a_refusal_by_a_budget_gives_every_figure(ledger):
-    ledger.set_budget("day", usd("5"), window="day", timezone="Europe/Berlin")
+    ledger.budgets.set("day", usd("5"), window="day", timezone="Europe/Berlin")
     ledger.commit(ledger.reserve("film", usd("1")).id, usd("1.5"))
     ledger.reserve("film", usd("2"))
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
@@ -188,14 +188,14 @@ def test_a_refusal_by_a_budget_gives_every_figure(ledger):
 
 
 def test_a_budget_without_a_window_never_frees(ledger):
-    ledger.set_budget("all", usd("1"))
+    ledger.budgets.set("all", usd("1"))
     with pytest.raises(BudgetError) as caught:
         ledger.reserve("film", usd("2"))
     assert caught.value.frees_at is None
 
 
 def test_an_overrun_budget_has_less_than_nothing_left_and_nothing_fits(ledger):
-    ledger.set_budget("all", usd("2"))
+    ledger.budgets.set("all", usd("2"))
     ledger.commit(ledger.reserve("film", usd("2")).id, usd("3"))
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         ledger.reserve("film", MILLIONTH)
@@ -220,7 +220,7 @@ FITS: dict[str, tuple[dict[str, tuple[str, str | None, str]], str]] = {
 def test_what_fits_is_admitted_and_a_millionth_more_is_not(ledger, case):
     budgets, fits = FITS[case]
     for name, (limit, ceiling, mode) in budgets.items():
-        ledger.set_budget(
+        ledger.budgets.set(
             name, usd(limit), ceiling=None if ceiling is None else usd(ceiling), mode=mode
         )
     with unchanged(ledger), pytest.raises(RefusedError) as refused:
@@ -233,9 +233,9 @@ def test_what_fits_is_admitted_and_a_millionth_more_is_not(ledger, case):
 
 
 def test_what_fits_in_another_unit_is_at_the_worth_that_was_asked(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("all", usd("1"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("all", usd("1"))
     asked = money("30 crun-credit")
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         ledger.reserve("credits", asked, job=Job(usd=usd("3")))
@@ -245,9 +245,9 @@ def test_what_fits_in_another_unit_is_at_the_worth_that_was_asked(ledger):
 
 
 def test_a_worth_that_nobody_knows_is_an_error_and_never_nothing(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("all", usd("1000"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("all", usd("1000"))
     with unchanged(ledger), pytest.raises(UnknownWorthError) as caught:
         ledger.reserve("credits", money("1 crun-credit"))
     error = caught.value
@@ -255,16 +255,16 @@ def test_a_worth_that_nobody_knows_is_an_error_and_never_nothing(ledger):
 
 
 def test_a_worth_of_nothing_is_known(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("all", usd("0"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("all", usd("0"))
     assert ledger.reserve("credits", money("1 crun-credit"), job=Job(usd=usd("0"))).is_open
 
 
 def test_a_budget_in_a_unit_needs_no_worth(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("credits", money("5 crun-credit"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("credits", money("5 crun-credit"))
     ledger.reserve("credits", money("5 crun-credit"))
     with unchanged(ledger), pytest.raises(BudgetError):
         ledger.reserve("credits", money("0.000001 crun-credit"))
@@ -277,20 +277,20 @@ def test_a_budget_in_a_unit_needs_no_worth(ledger):
 @pytest.mark.parametrize("tight", ["a", "b", "c", "d"])
 def test_several_budgets_admit_together_or_not_at_all(ledger, tight):
     for name in "abcd":
-        ledger.set_budget(name, usd("1" if name == tight else "5"))
+        ledger.budgets.set(name, usd("1" if name == tight else "5"))
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         ledger.reserve("film", usd("2"))
     assert caught.value.budget == tight
     ledger.reserve("film", usd("1"))
-    assert {status.reserved for status in ledger.budgets()} == {usd("1")}
+    assert {status.reserved for status in ledger.budgets.all()} == {usd("1")}
 
 
 def test_a_wallet_that_refuses_gives_back_what_budgets_had_counted(ledger):
-    ledger.set_budget("all", usd("50"))
+    ledger.budgets.set("all", usd("50"))
     with unchanged(ledger), pytest.raises(InsufficientCreditsError) as caught:
         ledger.reserve("film", usd("11"))
     assert caught.value.fits == usd("10")
-    assert ledger.budget("all").reserved == usd("0")
+    assert ledger.budgets.get("all").reserved == usd("0")
 
 
 # --- many ----------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ def test_a_wallet_that_refuses_gives_back_what_budgets_had_counted(ledger):
 def test_many_are_admitted_up_to_exactly_what_is_there(ledger):
     made = ledger.reserve_many([Asked("film", usd("2.5"))] * 4)
     assert len({one.id for one in made}) == 4
-    assert ledger.wallet("film").available == usd("0")
+    assert ledger.wallets.get("film").available == usd("0")
 
 
 def test_many_are_refused_together_by_a_millionth(ledger):
@@ -316,8 +316,8 @@ def test_many_of_which_one_cannot_be_are_refused_together(ledger):
 
 
 def test_many_may_come_from_several_wallets(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("5 crun-credit"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("5 crun-credit"))
     asked = [Asked("film", usd("4")), Asked("credits", money("5 crun-credit"))]
     assert [one.wallet for one in ledger.reserve_many(asked)] == ["film", "credits"]
     with unchanged(ledger), pytest.raises(InsufficientCreditsError, match="wallet credits"):
@@ -325,12 +325,12 @@ def test_many_may_come_from_several_wallets(ledger):
 
 
 def test_many_count_in_a_budget_with_their_sum(ledger):
-    ledger.set_budget("all", usd("5"))
+    ledger.budgets.set("all", usd("5"))
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         ledger.reserve_many([Asked("film", usd("2.5")), Asked("film", usd("2.500001"))])
     assert caught.value.asked == usd("5.000001")
     ledger.reserve_many([Asked("film", usd("2.5"))] * 2)
-    assert ledger.budget("all").left == usd("0")
+    assert ledger.budgets.get("all").left == usd("0")
 
 
 def test_reserving_none_changes_nothing(ledger):
@@ -358,12 +358,12 @@ def test_each_that_fits_is_admitted_and_another_gives_its_refusal(ledger):
         usd("4"),
         InsufficientCreditsError,
     ]
-    assert ledger.wallet("film").available == usd("0")
+    assert ledger.wallets.get("film").available == usd("0")
 
 
 def test_each_that_a_budget_refuses_leaves_no_trace_in_the_others(ledger):
-    ledger.set_budget("all", usd("9"))
-    ledger.set_budget("teaser", usd("1"), scope=Scope(project="teaser"))
+    ledger.budgets.set("all", usd("9"))
+    ledger.budgets.set("teaser", usd("1"), scope=Scope(project="teaser"))
     asked = [
         Asked("film", usd("2"), project="teaser"),
         Asked("film", usd("8"), project="film"),
@@ -371,7 +371,7 @@ def test_each_that_a_budget_refuses_leaves_no_trace_in_the_others(ledger):
     ]
     outcomes = [held(one) for one in ledger.reserve_each(asked)]
     assert outcomes == [BudgetError, usd("8"), usd("1")]
-    assert [ledger.budget(name).left for name in ("all", "teaser")] == [usd("0"), usd("0")]
+    assert [ledger.budgets.get(name).left for name in ("all", "teaser")] == [usd("0"), usd("0")]
 
 
 def test_each_refused_leaves_nothing_behind(ledger):
@@ -403,11 +403,11 @@ def test_what_the_clock_has_ended_makes_room_before_a_refusal(ledger, clock):
         ledger.reserve("film", usd("10"))
     clock.now = SOON
     assert ledger.reserve("film", usd("10")).held == usd("10")
-    assert ledger.reservation(old.id).state is State.EXPIRED
+    assert ledger.reservations.get(old.id).state is State.EXPIRED
 
 
 def test_what_the_clock_has_ended_makes_room_in_budgets_too(ledger, clock):
-    ledger.set_budget("all", usd("2"))
+    ledger.budgets.set("all", usd("2"))
     ledger.reserve("film", usd("2"), expires_at=SOON)
     clock.now = SOON
     assert ledger.reserve_many([Asked("film", usd("1"))] * 2)[0].is_open
@@ -431,7 +431,7 @@ def test_of_many_that_reserve_with_one_key_there_is_one_reservation(ledger):
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(reserve, range(24)))) == 1
-    assert ledger.wallet("film").reserved == usd("1")
+    assert ledger.wallets.get("film").reserved == usd("1")
 
 
 def test_of_many_that_reserve_other_content_with_one_key_one_wins(ledger):
@@ -443,12 +443,12 @@ def test_of_many_that_reserve_other_content_with_one_key_one_wins(ledger):
 
     with ThreadPoolExecutor(8) as threads:
         outcomes = set(threads.map(reserve, range(24)))
-    won = str(ledger.reservations()[0].amount)
+    won = str(ledger.reservations.latest()[0].amount)
     assert outcomes == {won, f"amount {won}"}
 
 
 def test_of_many_threads_exactly_as_many_are_admitted_as_fit(ledger):
-    ledger.set_budget("all", usd("0.9"))
+    ledger.budgets.set("all", usd("0.9"))
 
     def reserve(_: int) -> bool:
         try:
@@ -458,7 +458,7 @@ def test_of_many_threads_exactly_as_many_are_admitted_as_fit(ledger):
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(reserve, range(24))) == 9
-    assert ledger.budget("all").left == usd("0")
+    assert ledger.budgets.get("all").left == usd("0")
 
 
 def test_each_that_needs_the_room_of_the_expired_gets_it(ledger, clock):

@@ -28,8 +28,8 @@ def clock() -> Clock:
 def ledger(empty_url: str, clock: Clock) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=clock, actor="ada") as opened:
         for wallet in ("film", "other"):
-            opened.create_wallet(wallet, "USD")
-            opened.fund_wallet(wallet, usd("1000"))
+            opened.wallets.create(wallet, "USD")
+            opened.wallets.fund(wallet, usd("1000"))
         yield opened
         assert opened.verify().is_clean
 
@@ -39,7 +39,7 @@ def reserve(ledger: Ledger, amount: str = "1", **given) -> str:
 
 
 def used(ledger: Ledger, name: str = "b") -> Money:
-    status = ledger.budget(name)
+    status = ledger.budgets.get(name)
     return status.spent + status.reserved
 
 
@@ -66,7 +66,7 @@ FIELDS = [
 
 @pytest.mark.parametrize("fields", FIELDS, ids="+".join)
 def test_a_budget_covers_what_agrees_with_all_that_it_names(ledger, fields):
-    ledger.set_budget("b", usd("9"), scope=Scope(**{name: WHOLE[name] for name in fields}))
+    ledger.budgets.set("b", usd("9"), scope=Scope(**{name: WHOLE[name] for name in fields}))
     same = Asked("film", CLIP, job=JOB, project="film/teaser", labels=LABELS)
     asked = {"wallet": "film", "job": JOB, "project": "film/teaser", "labels": LABELS}
     ledger.reserve(amount=same.amount, **asked)
@@ -79,7 +79,7 @@ def test_a_budget_covers_what_agrees_with_all_that_it_names(ledger, fields):
 
 def test_a_budget_that_names_something_does_not_cover_what_says_nothing_of_it(ledger):
     for name in ("project", "provider", "model", "label"):
-        ledger.set_budget(name, usd("0"), scope=Scope(**{name: WHOLE[name]}))
+        ledger.budgets.set(name, usd("0"), scope=Scope(**{name: WHOLE[name]}))
     assert reserve(ledger)
 
 
@@ -104,7 +104,7 @@ def test_a_budget_that_names_something_does_not_cover_what_says_nothing_of_it(le
 )
 def test_a_project_prefix_covers_itself_and_what_is_below_it(ledger, scope, project, is_covered):
     before = reserve(ledger, project=project)
-    ledger.set_budget("b", usd("9"), scope=Scope(project=scope))
+    ledger.budgets.set("b", usd("9"), scope=Scope(project=scope))
     assert used(ledger) == usd("1" if is_covered else "0")
     reserve(ledger, project=project)
     assert used(ledger) == usd("2" if is_covered else "0")
@@ -118,16 +118,16 @@ def test_a_project_prefix_covers_itself_and_what_is_below_it(ledger, scope, proj
 )
 def test_a_label_covers_what_carries_exactly_it(ledger, label, is_covered):
     reserve(ledger, labels=LABELS)
-    ledger.set_budget("b", usd("9"), scope=Scope(label=label))
+    ledger.budgets.set("b", usd("9"), scope=Scope(label=label))
     assert used(ledger) == usd("1" if is_covered else "0")
     reserve(ledger, labels=LABELS)
     assert used(ledger) == usd("2" if is_covered else "0")
 
 
 def test_a_wallet_may_be_named_by_its_id(ledger):
-    ledger.set_budget("b", usd("9"), scope=Scope(wallet=ledger.wallet("film").id))
+    ledger.budgets.set("b", usd("9"), scope=Scope(wallet=ledger.wallets.get("film").id))
     reserve(ledger)
-    assert (used(ledger), ledger.budget("b").budget.scope.wallet) == (usd("1"), "film")
+    assert (used(ledger), ledger.budgets.get("b").budget.scope.wallet) == (usd("1"), "film")
 
 
 @pytest.mark.parametrize(
@@ -147,19 +147,19 @@ def test_a_wallet_may_be_named_by_its_id(ledger):
 )
 def test_a_scope_that_could_cover_nothing_is_refused(ledger, scope):
     with unchanged(ledger), pytest.raises(ConfigError):
-        ledger.set_budget("b", usd("9"), scope=scope)
+        ledger.budgets.set("b", usd("9"), scope=scope)
 
 
 def test_a_scope_of_an_unknown_wallet_is_refused(ledger):
     with unchanged(ledger), pytest.raises(NotFoundError):
-        ledger.set_budget("b", usd("9"), scope=Scope(wallet="nobody"))
+        ledger.budgets.set("b", usd("9"), scope=Scope(wallet="nobody"))
 
 
 # --- limits, in dollars and in units --------------------------------------------------------
 
 
 def test_exactly_the_limit_is_admitted_and_a_millionth_more_is_not(ledger):
-    ledger.set_budget("b", usd("3"))
+    ledger.budgets.set("b", usd("3"))
     reserve(ledger, "2.999999")
     reserve(ledger, "0.000001")
     with unchanged(ledger), pytest.raises(BudgetError):
@@ -167,21 +167,21 @@ def test_exactly_the_limit_is_admitted_and_a_millionth_more_is_not(ledger):
 
 
 def test_a_limit_of_nothing_admits_nothing(ledger):
-    ledger.set_budget("b", usd("0"))
+    ledger.budgets.set("b", usd("0"))
     with unchanged(ledger), pytest.raises(BudgetError):
         reserve(ledger, "0.000001")
 
 
 def test_the_largest_limit_can_be_set(ledger):
-    ledger.set_budget("b", Money.from_micro(MAX_MICRO, "USD"))
+    ledger.budgets.set("b", Money.from_micro(MAX_MICRO, "USD"))
     reserve(ledger, "1000")
-    assert ledger.budget("b").left.micro == MAX_MICRO - usd("1000").micro
+    assert ledger.budgets.get("b").left.micro == MAX_MICRO - usd("1000").micro
 
 
 def test_a_limit_in_a_unit_counts_that_unit_alone(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("b", money("5 crun-credit"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("b", money("5 crun-credit"))
     reserve(ledger, "7")
     ledger.reserve("credits", money("5 crun-credit"), job=Job(usd=usd("900")))
     assert used(ledger) == money("5 crun-credit")
@@ -190,9 +190,9 @@ def test_a_limit_in_a_unit_counts_that_unit_alone(ledger):
 
 
 def test_a_limit_in_dollars_counts_every_unit_at_its_worth(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("b", usd("5"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("b", usd("5"))
     reserve(ledger, "2")
     ledger.reserve("credits", money("30 crun-credit"), job=Job(usd=usd("3")))
     assert used(ledger) == usd("5")
@@ -201,29 +201,29 @@ def test_a_limit_in_dollars_counts_every_unit_at_its_worth(ledger):
 
 
 def test_what_a_job_charges_counts_instead_of_what_it_had_reserved(ledger):
-    ledger.set_budget("b", usd("3"))
+    ledger.budgets.set("b", usd("3"))
     job = reserve(ledger, "3")
     ledger.commit(job, usd("1"))
-    assert (ledger.budget("b").spent, ledger.budget("b").reserved) == (usd("1"), usd("0"))
+    assert (ledger.budgets.get("b").spent, ledger.budgets.get("b").reserved) == (usd("1"), usd("0"))
     ledger.refund(job, usd("0.25"), reason="x")
-    assert ledger.budget("b").left == usd("2.25")
+    assert ledger.budgets.get("b").left == usd("2.25")
 
 
 def test_a_charge_beyond_the_limit_counts_and_nothing_more_is_admitted(ledger):
-    ledger.set_budget("b", usd("3"))
+    ledger.budgets.set("b", usd("3"))
     ledger.commit(reserve(ledger, "3"), usd("3.5"))
-    assert ledger.budget("b").left == usd("-0.5")
+    assert ledger.budgets.get("b").left == usd("-0.5")
     with unchanged(ledger), pytest.raises(BudgetError):
         reserve(ledger, "0.000001")
 
 
 def test_a_late_commit_counts_beyond_the_limit(ledger):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     late = reserve(ledger)
     ledger.roll_back(late, "it seemed to fail")
     reserve(ledger)
     ledger.commit(late, usd("1"))
-    assert (ledger.budget("b").spent, ledger.budget("b").left) == (usd("1"), usd("-1"))
+    assert (ledger.budgets.get("b").spent, ledger.budgets.get("b").left) == (usd("1"), usd("-1"))
 
 
 # --- windows -------------------------------------------------------------------------------
@@ -244,32 +244,32 @@ def test_a_window_frees_exactly_at_its_end_and_by_itself(
     ledger, clock, window, zone, start, length
 ):
     clock.now = start
-    ledger.set_budget("b", usd("1"), window=window, timezone=zone)
+    ledger.budgets.set("b", usd("1"), window=window, timezone=zone)
     reserve(ledger)
-    status = ledger.budget("b")
+    status = ledger.budgets.get("b")
     assert (status.starts_at, status.ends_at) == (start, start + length)
     clock.now = start + length - timedelta(microseconds=1)
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         reserve(ledger, "0.000001")
     assert caught.value.frees_at == start + length
     clock.now = start + length
-    assert ledger.budget("b").left == usd("1")
+    assert ledger.budgets.get("b").left == usd("1")
     reserve(ledger)
     with unchanged(ledger), pytest.raises(BudgetError):
         reserve(ledger, "0.000001")
 
 
 def test_a_window_of_none_never_frees(ledger, clock):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     reserve(ledger)
     clock.forward(days=36_500)
     with unchanged(ledger), pytest.raises(BudgetError):
         reserve(ledger, "0.000001")
-    assert (ledger.budget("b").starts_at, ledger.budget("b").ends_at) == (None, None)
+    assert (ledger.budgets.get("b").starts_at, ledger.budgets.get("b").ends_at) == (None, None)
 
 
 def test_a_clock_set_back_counts_in_the_earlier_window_again(ledger, clock):
-    ledger.set_budget("b", usd("1"), window="day")
+    ledger.budgets.set("b", usd("1"), window="day")
     reserve(ledger)
     clock.forward(days=1)
     reserve(ledger)
@@ -279,17 +279,17 @@ def test_a_clock_set_back_counts_in_the_earlier_window_again(ledger, clock):
 
 
 def test_a_job_counts_in_the_window_that_admitted_it_whenever_it_ends(ledger, clock):
-    ledger.set_budget("b", usd("5"), window="day")
+    ledger.budgets.set("b", usd("5"), window="day")
     job = reserve(ledger, "3")
     clock.forward(days=1)
     ledger.commit(job, usd("2"))
     ledger.refund(job, usd("0.5"), reason="x")
     assert used(ledger) == usd("0")
-    assert ledger.budget("b", at=NOON).spent == usd("1.5")
+    assert ledger.budgets.get("b", at=NOON).spent == usd("1.5")
 
 
 def test_a_job_that_is_rolled_back_later_frees_its_own_window(ledger, clock):
-    ledger.set_budget("b", usd("1"), window="day")
+    ledger.budgets.set("b", usd("1"), window="day")
     job = reserve(ledger)
     clock.forward(days=1)
     reserve(ledger)
@@ -301,14 +301,14 @@ def test_a_job_that_is_rolled_back_later_frees_its_own_window(ledger, clock):
 
 
 def test_windows_differ_from_budget_to_budget(ledger, clock):
-    ledger.set_budget("day", usd("1"), window="day")
-    ledger.set_budget("month", usd("2"), window="month")
+    ledger.budgets.set("day", usd("1"), window="day")
+    ledger.budgets.set("month", usd("2"), window="month")
     for _ in range(2):
         reserve(ledger)
         clock.forward(days=1)
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         reserve(ledger)
-    assert (caught.value.budget, ledger.budget("day").left) == ("month", usd("1"))
+    assert (caught.value.budget, ledger.budgets.get("day").left) == ("month", usd("1"))
 
 
 @pytest.mark.parametrize("window", ["none", "hour", "day", "week", "month"])
@@ -317,7 +317,7 @@ def test_a_budget_set_in_the_middle_of_a_window_counts_what_came_before(ledger, 
     ledger.commit(reserve(ledger, "2"), usd("1"))
     ledger.roll_back(reserve(ledger, "2"), "not wanted")
     clock.forward(minutes=5)
-    status = ledger.set_budget("b", usd("4"), window=window)
+    status = ledger.budgets.set("b", usd("4"), window=window)
     assert (status.reserved, status.spent, status.left) == (usd("2"), usd("1"), usd("1"))
     with unchanged(ledger), pytest.raises(BudgetError):
         reserve(ledger, "1.000001")
@@ -326,17 +326,17 @@ def test_a_budget_set_in_the_middle_of_a_window_counts_what_came_before(ledger, 
 
 def test_a_budget_set_below_what_was_spent_admits_nothing(ledger):
     reserve(ledger, "2")
-    assert ledger.set_budget("b", usd("1")).left == usd("-1")
+    assert ledger.budgets.set("b", usd("1")).left == usd("-1")
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         reserve(ledger, "0.000001")
     assert (caught.value.left, caught.value.fits) == (usd("-1"), usd("0"))
 
 
 def test_what_nobody_knew_the_worth_of_settles_in_a_budget_that_came_later(ledger):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("9 crun-credit"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("9 crun-credit"))
     job = ledger.reserve("credits", money("9 crun-credit")).id
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     assert ledger.commit(job, money("9 crun-credit")).state is State.COMMITTED
     assert used(ledger) == usd("0")
 
@@ -349,13 +349,13 @@ def warned(ledger: Ledger, amount: str) -> list[int]:
 
 
 def test_a_threshold_warns_when_it_is_reached_and_not_a_millionth_before(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=(50,))
+    ledger.budgets.set("b", usd("10"), thresholds=(50,))
     assert warned(ledger, "4.999999") == []
     assert warned(ledger, "0.000001") == [50]
 
 
 def test_a_threshold_warns_once_per_crossing(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=(50,))
+    ledger.budgets.set("b", usd("10"), thresholds=(50,))
     job = reserve(ledger, "5")
     assert warned(ledger, "1") == []
     ledger.roll_back(job, "not wanted")
@@ -364,20 +364,20 @@ def test_a_threshold_warns_once_per_crossing(ledger):
 
 
 def test_several_thresholds_may_be_passed_at_once(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=(100, 50, 80, 50))
+    ledger.budgets.set("b", usd("10"), thresholds=(100, 50, 80, 50))
     assert warned(ledger, "9") == [50, 80]
     assert warned(ledger, "1") == [100]
 
 
 def test_a_threshold_warns_anew_in_each_window(ledger, clock):
-    ledger.set_budget("b", usd("10"), window="day", thresholds=(50,))
+    ledger.budgets.set("b", usd("10"), window="day", thresholds=(50,))
     assert warned(ledger, "5") == [50]
     clock.forward(days=1)
     assert warned(ledger, "5") == [50]
 
 
 def test_a_warning_says_what_is_used_and_of_how_much(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=(50,))
+    ledger.budgets.set("b", usd("10"), thresholds=(50,))
     (warning,) = ledger.reserve("film", usd("6")).warnings
     assert (warning.budget, warning.threshold) == ("b", 50)
     assert (warning.used, warning.limit) == (usd("6"), usd("10"))
@@ -385,27 +385,27 @@ def test_a_warning_says_what_is_used_and_of_how_much(ledger):
 
 
 def test_a_budget_that_warns_admits_what_a_hard_one_refuses(ledger):
-    ledger.set_budget("b", usd("1"), mode="warn", thresholds=(100, 200))
+    ledger.budgets.set("b", usd("1"), mode="warn", thresholds=(100, 200))
     assert warned(ledger, "1") == [100]
     assert warned(ledger, "0.999999") == []
     assert warned(ledger, "0.000001") == [200]
-    assert ledger.budget("b").left == usd("-1")
+    assert ledger.budgets.get("b").left == usd("-1")
 
 
 def test_of_many_that_come_together_the_one_that_passes_is_told(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=(50,))
+    ledger.budgets.set("b", usd("10"), thresholds=(50,))
     made = ledger.reserve_many([Asked("film", usd("2"))] * 4)
     assert [len(one.warnings) for one in made] == [0, 0, 1, 0]
 
 
 def test_a_reservation_that_is_repeated_does_not_warn_again(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=(50,))
+    ledger.budgets.set("b", usd("10"), thresholds=(50,))
     assert ledger.reserve("film", usd("6"), key="k").warnings
     assert ledger.reserve("film", usd("6"), key="k").warnings == ()
 
 
 def test_a_budget_without_thresholds_never_warns(ledger):
-    ledger.set_budget("b", usd("10"), thresholds=())
+    ledger.budgets.set("b", usd("10"), thresholds=())
     assert warned(ledger, "10") == []
 
 
@@ -413,32 +413,36 @@ def test_a_budget_without_thresholds_never_warns(ledger):
 
 
 def test_a_raise_counts_until_the_instant_of_its_end(ledger, clock):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     end = NOON + timedelta(hours=1)
-    assert ledger.raise_budget("b", usd("1"), until=end, reason="the premiere").limit == usd("2")
+    assert ledger.budgets.raise_limit("b", usd("1"), until=end, reason="the premiere").limit == usd(
+        "2"
+    )
     reserve(ledger, "1")
     clock.now = end - timedelta(microseconds=1)
     reserve(ledger, "0.5")
-    assert ledger.budget("b").left == usd("0.5")
+    assert ledger.budgets.get("b").left == usd("0.5")
     clock.now = end
-    assert ledger.budget("b").left == usd("-0.5")
+    assert ledger.budgets.get("b").left == usd("-0.5")
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         reserve(ledger, "0.000001")
     assert (caught.value.limit, caught.value.left) == (usd("1"), usd("-0.5"))
 
 
 def test_raises_add_up(ledger, clock):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     for hours in (1, 2):
-        ledger.raise_budget("b", usd("1"), until=NOON + timedelta(hours=hours), reason="x")
-    assert ledger.budget("b").limit == usd("3")
+        ledger.budgets.raise_limit("b", usd("1"), until=NOON + timedelta(hours=hours), reason="x")
+    assert ledger.budgets.get("b").limit == usd("3")
     clock.forward(hours=1)
-    assert ledger.budget("b").limit == usd("2")
+    assert ledger.budgets.get("b").limit == usd("2")
 
 
 def test_a_raise_is_written_down_with_its_end_and_its_reason(ledger):
-    ledger.set_budget("b", usd("1"))
-    ledger.raise_budget("b", usd("1"), until=NOON + timedelta(hours=1), reason="the premiere")
+    ledger.budgets.set("b", usd("1"))
+    ledger.budgets.raise_limit(
+        "b", usd("1"), until=NOON + timedelta(hours=1), reason="the premiere"
+    )
     (row,) = found(ledger, "SELECT actor, reason, amount_micro FROM budget_raise")
     assert row == {"actor": "ada", "reason": "the premiere", "amount_micro": 1_000_000}
     events = found(ledger, "SELECT step, change, reason FROM budget_event ORDER BY step")
@@ -459,31 +463,31 @@ def test_a_raise_is_written_down_with_its_end_and_its_reason(ledger):
     ],
 )
 def test_a_raise_of_nothing_without_end_or_reason_is_refused(ledger, amount, after, reason, error):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     with unchanged(ledger), pytest.raises(error):
-        ledger.raise_budget("b", amount, until=NOON + after, reason=reason)
+        ledger.budgets.raise_limit("b", amount, until=NOON + after, reason=reason)
 
 
 @pytest.mark.parametrize("amount", [1, 1.5, "1 USD", None])
 def test_only_money_is_a_limit_a_ceiling_or_a_raise(ledger, amount):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     with unchanged(ledger), pytest.raises(AmountError):
-        ledger.raise_budget("b", amount, until=NOON + timedelta(hours=1), reason="x")
+        ledger.budgets.raise_limit("b", amount, until=NOON + timedelta(hours=1), reason="x")
     with unchanged(ledger), pytest.raises(AmountError):
-        ledger.set_budget("c", amount)
+        ledger.budgets.set("c", amount)
     if amount is not None:
         with unchanged(ledger), pytest.raises(AmountError):
-            ledger.set_budget("c", usd("1"), ceiling=amount)
+            ledger.budgets.set("c", usd("1"), ceiling=amount)
 
 
 def test_a_raise_happens_once_per_key(ledger):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     end = NOON + timedelta(hours=1)
-    first = ledger.raise_budget("b", usd("1"), until=end, reason="x", key="k")
-    again = ledger.raise_budget("b", usd("1"), until=end, reason="x", key="k")
-    assert first == again == ledger.budget("b")
+    first = ledger.budgets.raise_limit("b", usd("1"), until=end, reason="x", key="k")
+    again = ledger.budgets.raise_limit("b", usd("1"), until=end, reason="x", key="k")
+    assert first == again == ledger.budgets.get("b")
     with unchanged(ledger), pytest.raises(ConflictError) as caught:
-        ledger.raise_budget("b", usd("2"), until=end, reason="x", key="k")
+        ledger.budgets.raise_limit("b", usd("2"), until=end, reason="x", key="k")
     assert caught.value.field == "amount"
 
 
@@ -491,20 +495,20 @@ def test_a_raise_happens_once_per_key(ledger):
 
 
 def test_a_limit_may_be_set_anew_and_counts_what_is_used(ledger):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     reserve(ledger)
-    assert ledger.set_budget("b", usd("1.5")).left == usd("0.5")
+    assert ledger.budgets.set("b", usd("1.5")).left == usd("0.5")
     reserve(ledger, "0.5")
     with unchanged(ledger), pytest.raises(BudgetError):
         reserve(ledger, "0.000001")
 
 
 def test_mode_thresholds_and_ceiling_may_be_set_anew(ledger):
-    ledger.set_budget("b", usd("1"))
-    status = ledger.set_budget("b", usd("1"), mode="warn", thresholds=(90, 10), ceiling=usd("0.5"))
+    ledger.budgets.set("b", usd("1"))
+    status = ledger.budgets.set("b", usd("1"), mode="warn", thresholds=(90, 10), ceiling=usd("0.5"))
     budget = status.budget
     assert (budget.mode, budget.thresholds, budget.ceiling) == ("warn", (10, 90), usd("0.5"))
-    assert ledger.budget("b") == status
+    assert ledger.budgets.get("b") == status
 
 
 @pytest.mark.parametrize(
@@ -521,40 +525,40 @@ def test_mode_thresholds_and_ceiling_may_be_set_anew(ledger):
     ],
 )
 def test_scope_window_zone_and_unit_never_change(ledger, field, changed):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     with unchanged(ledger), pytest.raises(ConflictError) as caught:
-        ledger.set_budget("b", **{"limit": usd("1"), **changed})
+        ledger.budgets.set("b", **{"limit": usd("1"), **changed})
     assert caught.value.field == field
 
 
 def test_a_budget_that_is_removed_refuses_nothing_and_its_history_stays(ledger):
-    ledger.set_budget("b", usd("1"))
+    ledger.budgets.set("b", usd("1"))
     reserve(ledger)
-    ledger.remove_budget("b", reason="not needed")
-    assert ledger.budgets() == []
+    ledger.budgets.remove("b", reason="not needed")
+    assert ledger.budgets.all() == []
     reserve(ledger, "5")
     events = found(ledger, "SELECT change, reason FROM budget_event ORDER BY step")
     assert (events[-1]["change"], events[-1]["reason"]) == ('{"removed": "yes"}', "not needed")
 
 
 def test_the_name_of_a_removed_budget_may_be_used_for_another(ledger):
-    first = ledger.set_budget("b", usd("1")).budget
-    ledger.remove_budget("b")
-    second = ledger.set_budget("b", usd("2"), window="day", scope=Scope(provider="crun")).budget
+    first = ledger.budgets.set("b", usd("1")).budget
+    ledger.budgets.remove("b")
+    second = ledger.budgets.set("b", usd("2"), window="day", scope=Scope(provider="crun")).budget
     assert first.id != second.id
-    assert [status.budget for status in ledger.budgets()] == [second]
+    assert [status.budget for status in ledger.budgets.all()] == [second]
 
 
 @pytest.mark.parametrize("call", ["show", "raise", "remove"])
 def test_an_unknown_or_removed_budget_is_named(ledger, call):
-    ledger.set_budget("b", usd("1"))
-    ledger.remove_budget("b")
+    ledger.budgets.set("b", usd("1"))
+    ledger.budgets.remove("b")
     calls = {
-        "show": lambda: ledger.budget("b"),
-        "raise": lambda: ledger.raise_budget(
+        "show": lambda: ledger.budgets.get("b"),
+        "raise": lambda: ledger.budgets.raise_limit(
             "b", usd("1"), until=NOON + timedelta(hours=1), reason="x"
         ),
-        "remove": lambda: ledger.remove_budget("b"),
+        "remove": lambda: ledger.budgets.remove("b"),
     }
     with unchanged(ledger), pytest.raises(NotFoundError, match="no budget is called b"):
         calls[call]()
@@ -562,23 +566,23 @@ def test_an_unknown_or_removed_budget_is_named(ledger, call):
 
 def test_another_process_sees_a_changed_budget_at_once(ledger, clock):
     with Ledger(ledger.database.url, clock=clock, actor="bob") as other:
-        ledger.set_budget("b", usd("5"))
+        ledger.budgets.set("b", usd("5"))
         reserve(other, "1")
-        ledger.set_budget("b", usd("1"))
+        ledger.budgets.set("b", usd("1"))
         with unchanged(ledger), pytest.raises(BudgetError):
             reserve(other, "0.000001")
-        ledger.remove_budget("b")
+        ledger.budgets.remove("b")
         assert reserve(other, "9")
 
 
 def test_budgets_are_listed_by_name_as_they_stand(ledger):
     for name in ("z", "a", "m"):
-        ledger.set_budget(name, usd("5"))
+        ledger.budgets.set(name, usd("5"))
     reserve(ledger)
-    statuses = ledger.budgets()
+    statuses = ledger.budgets.all()
     assert [status.budget.name for status in statuses] == ["a", "m", "z"]
     assert {status.left for status in statuses} == {usd("4")}
-    assert statuses == [ledger.budget(name) for name in ("a", "m", "z")]
+    assert statuses == [ledger.budgets.get(name) for name in ("a", "m", "z")]
 
 
 @pytest.mark.parametrize(
@@ -599,4 +603,4 @@ def test_budgets_are_listed_by_name_as_they_stand(ledger):
 )
 def test_a_budget_that_cannot_be_is_refused(ledger, given, error):
     with unchanged(ledger), pytest.raises(error):
-        ledger.set_budget(**{"name": "b", "limit": usd("1"), **given})
+        ledger.budgets.set(**{"name": "b", "limit": usd("1"), **given})

@@ -182,7 +182,7 @@ def test_a_ledger_recovers_once_each_of_its_sessions_was_ended(postgres):
         assert worked.count(False) <= busy
         assert all(worked[-busy:])
         assert ledger.verify().is_clean
-        keys = [one.labels.get("is") for one in ledger.reservations(state=State.RESERVED)]
+        keys = [one.labels.get("is") for one in ledger.reservations.latest(state=State.RESERVED)]
         assert keys.count(None) == busy
 
 

@@ -35,7 +35,7 @@ def run(path: Path, *statements: str) -> list[tuple[object, ...]]:
 def test_a_new_file_is_made_with_its_folders(tmp_path):
     path = tmp_path / "a" / "b" / "ledger.sqlite"
     with Ledger(str(path)) as ledger:
-        assert ledger.wallets() == []
+        assert ledger.wallets.all() == []
     assert run(path, f"SELECT version_num FROM {VERSION_TABLE}") == [(SCHEMA_VERSION,)]
 
 
@@ -54,7 +54,7 @@ def test_a_file_name_may_hold_spaces_and_other_scripts(tmp_path):
 
 def test_opening_a_ledger_again_changes_nothing(empty_url):
     with Ledger(empty_url) as ledger:
-        ledger.create_wallet("team", "USD")
+        ledger.wallets.create("team", "USD")
         before = dump(ledger)
         with Ledger(empty_url) as again:
             assert dump(again) == before
@@ -63,8 +63,8 @@ def test_opening_a_ledger_again_changes_nothing(empty_url):
 def test_a_path_and_its_address_are_the_same_ledger(tmp_path):
     path = tmp_path / "ledger.sqlite"
     with Ledger(str(path)) as by_path, Ledger(f"sqlite:///{path}") as by_address:
-        by_path.create_wallet("team", "USD")
-        assert by_address.wallet("team") == by_path.wallet("team")
+        by_path.wallets.create("team", "USD")
+        assert by_address.wallets.get("team") == by_path.wallets.get("team")
 
 
 def test_a_relative_path_starts_in_the_working_folder(tmp_path, monkeypatch):
@@ -156,17 +156,17 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_two_ledgers_on_one_database_see_each_others_work_at_once(empty_url):
     with Ledger(empty_url, actor="ada") as first, Ledger(empty_url, actor="bob") as second:
-        first.create_wallet("team", "USD")
-        second.fund_wallet("team", Money.parse("5 USD"))
+        first.wallets.create("team", "USD")
+        second.wallets.fund("team", Money.parse("5 USD"))
         reservation = first.reserve("team", Money.parse("3 USD"))
         second.roll_back(reservation.id, "not wanted")
-        assert first.wallet("team") == second.wallet("team")
+        assert first.wallets.get("team") == second.wallets.get("team")
         assert first.verify() == second.verify()
 
 
 def test_what_fails_half_way_leaves_nothing_behind(empty_url):
     with Ledger(empty_url) as ledger:
-        ledger.create_wallet("team", "USD")
+        ledger.wallets.create("team", "USD")
         with unchanged(ledger), pytest.raises(DatabaseError, match="reserved_is_not_negative"):
             write(
                 ledger,
@@ -177,11 +177,11 @@ def test_what_fails_half_way_leaves_nothing_behind(empty_url):
 
 def test_a_reader_sees_one_state_while_another_writes(empty_url):
     with Ledger(empty_url) as ledger:
-        ledger.create_wallet("team", "USD")
+        ledger.wallets.create("team", "USD")
         with ledger.database.read() as transaction:
             count = "SELECT COUNT(*) AS n FROM wallet"
             before = transaction.row(count)
-            ledger.create_wallet("other", "USD")
+            ledger.wallets.create("other", "USD")
             assert transaction.row(count) == before
         assert found(ledger, count) == [{"n": 2}]
 

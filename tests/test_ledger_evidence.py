@@ -33,8 +33,8 @@ class Clock:
 @pytest.fixture
 def ledger(empty_url: str) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=Clock(), actor="tester") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", usd("10"))
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", usd("10"))
         yield opened
 
 
@@ -50,8 +50,8 @@ def ended(ledger: Ledger, cost: str | None, job: Job = JOB) -> str:
 
 
 def test_of_a_task_the_last_word_is_kept(ledger: Ledger):
-    ledger.keep_records([SAID, replace(SAID, task_id="t2")])
-    ledger.keep_records([replace(SAID, billed=usd("0.7"), verdict="amount_differs")])
+    ledger.evidence.keep_records([SAID, replace(SAID, task_id="t2")])
+    ledger.evidence.keep_records([replace(SAID, billed=usd("0.7"), verdict="amount_differs")])
     rows = found(ledger, "SELECT task_id, billed_micro, verdict FROM provider_record")
     assert sorted((row["task_id"], row["billed_micro"], row["verdict"]) for row in rows) == [
         ("t1", 700_000, "amount_differs"),
@@ -60,27 +60,29 @@ def test_of_a_task_the_last_word_is_kept(ledger: Ledger):
 
 
 def test_the_same_task_at_another_provider_is_another_task(ledger: Ledger):
-    ledger.keep_records([SAID, replace(SAID, provider="crun", billed=money("5 crun-credit"))])
-    assert ledger.billed_at("runapi") == {"t1": usd("0.6")}
-    assert ledger.billed_at("crun") == {"t1": money("5 crun-credit")}
+    ledger.evidence.keep_records(
+        [SAID, replace(SAID, provider="crun", billed=money("5 crun-credit"))]
+    )
+    assert ledger.evidence.billed_at("runapi") == {"t1": usd("0.6")}
+    assert ledger.evidence.billed_at("crun") == {"t1": money("5 crun-credit")}
 
 
 def test_what_a_task_said_of_itself_and_what_names_no_amount_is_no_bill(ledger: Ledger):
     asked = replace(SAID, task_id="t2", source="task")
     silent = replace(SAID, task_id="t3", billed=None)
-    ledger.keep_records([SAID, asked, silent])
-    assert ledger.billed_at("runapi") == {"t1": usd("0.6")}
+    ledger.evidence.keep_records([SAID, asked, silent])
+    assert ledger.evidence.billed_at("runapi") == {"t1": usd("0.6")}
 
 
 def test_keeping_nothing_is_nothing(ledger: Ledger):
-    ledger.keep_records([])
-    assert ledger.billed_at("runapi") == {}
+    ledger.evidence.keep_records([])
+    assert ledger.evidence.billed_at("runapi") == {}
 
 
 def test_evidence_moves_no_money(ledger: Ledger):
     before = list(ledger.canonical_journal())
-    ledger.keep_records([SAID])
-    ledger.keep_balance("runapi", HERE, usd("5"))
+    ledger.evidence.keep_records([SAID])
+    ledger.evidence.keep_balance("runapi", HERE, usd("5"))
     assert list(ledger.canonical_journal()) == before
     assert ledger.verify().is_clean
 
@@ -89,11 +91,11 @@ def test_evidence_moves_no_money(ledger: Ledger):
 
 
 def test_the_last_balance_is_the_one_of_its_own_account(ledger: Ledger):
-    assert ledger.last_balance("runapi", HERE) is None
-    ledger.keep_balance("runapi", HERE, usd("5"))
-    ledger.keep_balance("runapi", HERE, usd("4"))
-    ledger.keep_balance("runapi", "http://127.0.0.1:1", usd("99"))
-    last = ledger.last_balance("runapi", HERE)
+    assert ledger.evidence.last_balance("runapi", HERE) is None
+    ledger.evidence.keep_balance("runapi", HERE, usd("5"))
+    ledger.evidence.keep_balance("runapi", HERE, usd("4"))
+    ledger.evidence.keep_balance("runapi", "http://127.0.0.1:1", usd("99"))
+    last = ledger.evidence.last_balance("runapi", HERE)
     assert last is not None
     assert (last.available, last.address) == (usd("4"), HERE)
     assert len(found(ledger, "SELECT * FROM provider_balance")) == 3
@@ -101,26 +103,28 @@ def test_the_last_balance_is_the_one_of_its_own_account(ledger: Ledger):
 
 def test_a_second_answer_of_the_same_instant_is_the_same(empty_url: str):
     with Ledger(empty_url, clock=lambda: AT) as ledger:
-        ledger.keep_balance("runapi", HERE, usd("5"))
-        ledger.keep_balance("runapi", HERE, usd("5"))
-        assert ledger.last_balance("runapi", HERE) == ProviderBalance("runapi", HERE, usd("5"), AT)
+        ledger.evidence.keep_balance("runapi", HERE, usd("5"))
+        ledger.evidence.keep_balance("runapi", HERE, usd("5"))
+        assert ledger.evidence.last_balance("runapi", HERE) == ProviderBalance(
+            "runapi", HERE, usd("5"), AT
+        )
 
 
 def test_charged_since_counts_what_moved_at_that_account_after_it_was_asked(ledger: Ledger):
     ended(ledger, "0.9")
-    ledger.keep_balance("runapi", HERE, usd("5"))
-    last = ledger.last_balance("runapi", HERE)
+    ledger.evidence.keep_balance("runapi", HERE, usd("5"))
+    last = ledger.evidence.last_balance("runapi", HERE)
     assert last is not None
-    assert ledger.charged_since(last) == usd("0")
+    assert ledger.evidence.charged_since(last) == usd("0")
     more = ended(ledger, "0.6")
     ended(ledger, None)
     ended(ledger, "0.5", replace(JOB, address="http://127.0.0.1:1"))
     ended(ledger, "0.4", replace(JOB, provider="crun"))
-    assert ledger.charged_since(last) == usd("0.6")
+    assert ledger.evidence.charged_since(last) == usd("0.6")
     ledger.refund(more, usd("0.25"), reason="they gave it back")
-    assert ledger.charged_since(last) == usd("0.35")
+    assert ledger.evidence.charged_since(last) == usd("0.35")
     ledger.correct(more, usd("1.35"), reason="the bill says so")
-    assert ledger.charged_since(last) == usd("1.35")
+    assert ledger.evidence.charged_since(last) == usd("1.35")
 
 
 # --- correcting -----------------------------------------------------------------------------
@@ -172,7 +176,7 @@ def test_what_is_still_open_cannot_be_corrected(ledger: Ledger):
     made = ledger.reserve("team", usd("1"), job=JOB)
     with pytest.raises(StateError, match="corrected"):
         ledger.correct(made.id, usd("0.5"), reason="too early")
-    assert ledger.reservation(made.id).state is State.RESERVED
+    assert ledger.reservations.get(made.id).state is State.RESERVED
 
 
 @pytest.mark.parametrize("wrong", [money("1 crun-credit"), money("-1 USD")])

@@ -21,58 +21,58 @@ JOB = Job(provider="crun", model="kling-v3", payload_hash="sha256:one")
 def ledger(empty_url: str) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=lambda: NOON) as opened:
         for name in ("team", "other"):
-            opened.create_wallet(name, "USD")
-            opened.fund_wallet(name, usd("10"))
+            opened.wallets.create(name, "USD")
+            opened.wallets.fund(name, usd("10"))
         yield opened
 
 
 def test_funding_twice_under_one_key_funds_once(ledger):
-    first = ledger.fund_wallet("team", usd("5"), key="invoice 7")
+    first = ledger.wallets.fund("team", usd("5"), key="invoice 7")
     with unchanged(ledger):
-        assert ledger.fund_wallet("team", usd("5"), key="invoice 7") == first
+        assert ledger.wallets.fund("team", usd("5"), key="invoice 7") == first
     assert first.posted == usd("15")
 
 
 def test_funding_twice_without_a_key_funds_twice(ledger):
-    ledger.fund_wallet("team", usd("5"))
-    assert ledger.fund_wallet("team", usd("5")).posted == usd("20")
+    ledger.wallets.fund("team", usd("5"))
+    assert ledger.wallets.fund("team", usd("5")).posted == usd("20")
 
 
 def test_funding_twice_under_two_keys_funds_twice(ledger):
-    ledger.fund_wallet("team", usd("5"), key="invoice 7")
-    assert ledger.fund_wallet("team", usd("5"), key="invoice 8").posted == usd("20")
+    ledger.wallets.fund("team", usd("5"), key="invoice 7")
+    assert ledger.wallets.fund("team", usd("5"), key="invoice 8").posted == usd("20")
 
 
 def test_one_amount_written_in_two_ways_is_the_same_content(ledger):
-    ledger.fund_wallet("team", usd("5"), key="invoice 7")
-    assert ledger.fund_wallet("team", usd("5.000"), key="invoice 7").posted == usd("15")
+    ledger.wallets.fund("team", usd("5"), key="invoice 7")
+    assert ledger.wallets.fund("team", usd("5.000"), key="invoice 7").posted == usd("15")
 
 
 def test_another_reason_is_not_other_content(ledger):
-    ledger.fund_wallet("team", usd("5"), key="invoice 7", reason="paid")
+    ledger.wallets.fund("team", usd("5"), key="invoice 7", reason="paid")
     with unchanged(ledger):
-        ledger.fund_wallet("team", usd("5"), key="invoice 7", reason="paid by card")
+        ledger.wallets.fund("team", usd("5"), key="invoice 7", reason="paid by card")
 
 
 @pytest.mark.parametrize(
     ("wallet", "amount", "field"), [("team", "6", "amount"), ("other", "5", "wallet")]
 )
 def test_other_funding_under_a_key_names_the_field_that_differs(ledger, wallet, amount, field):
-    ledger.fund_wallet("team", usd("5"), key="invoice 7")
+    ledger.wallets.fund("team", usd("5"), key="invoice 7")
     with unchanged(ledger), pytest.raises(ConflictError, match="invoice 7") as caught:
-        ledger.fund_wallet(wallet, usd(amount), key="invoice 7")
+        ledger.wallets.fund(wallet, usd(amount), key="invoice 7")
     assert caught.value.field == field
 
 
 def test_another_unit_under_a_key_shows_both_amounts(ledger):
-    ledger.fund_wallet("team", usd("5"), key="invoice 7")
+    ledger.wallets.fund("team", usd("5"), key="invoice 7")
     with unchanged(ledger), pytest.raises(ConflictError) as caught:
-        ledger.fund_wallet("team", Money(Decimal(5), "CNY"), key="invoice 7")
+        ledger.wallets.fund("team", Money(Decimal(5), "CNY"), key="invoice 7")
     assert (caught.value.stored, caught.value.given) == ("5 USD", "5 CNY")
 
 
 def test_a_key_belongs_to_one_kind_of_call(ledger):
-    ledger.fund_wallet("team", usd("5"), key="seven")
+    ledger.wallets.fund("team", usd("5"), key="seven")
     with unchanged(ledger), pytest.raises(ConflictError) as caught:
         ledger.reserve("team", usd("5"), key="seven")
     assert (caught.value.field, caught.value.stored) == ("operation", "fund")
@@ -93,12 +93,12 @@ def test_a_repeated_reservation_is_answered_as_it_stands_now(ledger):
     first = ledger.reserve("team", usd("4"), key="clip 1")
     ended = ledger.roll_back(first.id, "not wanted")
     assert ledger.reserve("team", usd("4"), key="clip 1") == ended
-    assert ledger.wallet("team").reserved == usd("0")
+    assert ledger.wallets.get("team").reserved == usd("0")
 
 
 def test_a_wallet_may_be_named_by_its_id_when_a_reservation_is_repeated(ledger):
     first = ledger.reserve("team", usd("4"), key="clip 1")
-    assert ledger.reserve(ledger.wallet("team").id, usd("4"), key="clip 1") == first
+    assert ledger.reserve(ledger.wallets.get("team").id, usd("4"), key="clip 1") == first
 
 
 def test_a_key_with_a_payload_is_the_same_request_at_whatever_price(ledger):
@@ -160,7 +160,7 @@ def test_an_empty_or_longer_key_is_refused(ledger, key):
     with unchanged(ledger), pytest.raises(ConfigError, match="1 to 200 characters"):
         ledger.reserve("team", usd("1"), key=key)
     with unchanged(ledger), pytest.raises(ConfigError, match="1 to 200 characters"):
-        ledger.fund_wallet("team", usd("1"), key=key)
+        ledger.wallets.fund("team", usd("1"), key=key)
 
 
 def test_a_key_is_remembered_by_the_database(ledger):
@@ -182,12 +182,12 @@ def ended(ledger: Ledger) -> str:
 
 
 REPEATED = {
-    "all of it funded": lambda ledger, _: ledger.fund_wallet("team", usd("1"), key="again"),
+    "all of it funded": lambda ledger, _: ledger.wallets.fund("team", usd("1"), key="again"),
     "a part": lambda ledger, id_: ledger.commit(id_, usd("3"), is_part=True, key="again"),
     "the rest": lambda ledger, id_: ledger.commit(id_, usd("3"), key="again"),
     "a roll back": lambda ledger, id_: ledger.roll_back(id_, "not wanted", key="again"),
     "all of it refunded": lambda ledger, id_: ledger.refund(id_, usd("1"), reason="x", key="again"),
-    "an adjustment": lambda ledger, _: ledger.adjust_wallet(
+    "an adjustment": lambda ledger, _: ledger.wallets.adjust(
         "team", usd("-1"), reason="x", key="again"
     ),
     "a correction": lambda ledger, _: ledger.correct(
@@ -239,11 +239,11 @@ def test_a_key_answers_even_after_the_reservation_has_ended(ledger):
 
 
 def test_a_funding_up_to_the_largest_amount_is_repeated_under_its_key(ledger):
-    ledger.create_wallet("full", "USD")
+    ledger.wallets.create("full", "USD")
     largest = Money.from_micro(MAX_MICRO, "USD")
-    ledger.fund_wallet("full", largest, key="all")
+    ledger.wallets.fund("full", largest, key="all")
     with unchanged(ledger):
-        assert ledger.fund_wallet("full", largest, key="all").posted == largest
+        assert ledger.wallets.fund("full", largest, key="all").posted == largest
 
 
 def test_an_impossible_amount_under_a_used_key_is_other_content(ledger):
@@ -256,7 +256,7 @@ def test_one_key_twice_in_one_call_is_one_reservation(ledger):
     asked = Asked("team", usd("4"), key="clip 1")
     first, second = ledger.reserve_many([asked, asked])
     assert first == second
-    assert ledger.wallet("team").reserved == usd("4")
+    assert ledger.wallets.get("team").reserved == usd("4")
 
 
 def test_one_key_twice_in_one_call_with_other_content_is_refused(ledger):
@@ -276,7 +276,7 @@ def test_new_and_repeated_reservations_may_come_in_one_call(ledger):
 
 def test_a_repeated_reservation_is_answered_whatever_budgets_say_by_now(ledger):
     old = ledger.reserve("team", usd("4"), key="clip 1")
-    ledger.set_budget("month", usd("1"), ceiling=usd("1"))
+    ledger.budgets.set("month", usd("1"), ceiling=usd("1"))
     asked = Asked("team", usd("4"), key="clip 1")
     with unchanged(ledger):
         assert ledger.reserve("team", usd("4"), key="clip 1") == old

@@ -47,8 +47,8 @@ def check_nothing_is_spoilt(
 ) -> None:
     with Ledger(url, actor="tester") as ledger:
         for wallet in ("interrupted", "others"):
-            ledger.create_wallet(wallet, "USD")
-            ledger.fund_wallet(wallet, Money.parse("100 USD"))
+            ledger.wallets.create(wallet, "USD")
+            ledger.wallets.fund(wallet, Money.parse("100 USD"))
         command = {"do": "interrupted", "path": url, "amount": str(CLIP), "times": times}
         told = nursery.run(
             [

@@ -36,12 +36,12 @@ def ledger(empty_url: str) -> Iterator[Ledger]:
     """A ledger in which one job of 0.3 USD was committed at 0.1, and February was sealed."""
     clock = Clock(NOON - timedelta(days=2))
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", usd("9.7"), key="invoice 7", reason="paid by card")
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", usd("9.7"), key="invoice 7", reason="paid by card")
         clock.now = NOON
-        opened.close_period("2026-02", hard=True)
-        opened.set_budget("month", usd("5"), window="month")
-        opened.raise_budget(
+        opened.periods.close("2026-02", hard=True)
+        opened.budgets.set("month", usd("5"), window="month")
+        opened.budgets.raise_limit(
             "month", usd("1"), until=NOON + timedelta(days=1), reason="the premiere"
         )
         job = Job(provider="crun", billed_seconds=5, usd=usd("0.3"))
@@ -119,7 +119,7 @@ def test_an_instant_is_stored_in_microseconds(ledger):
 
 
 def test_each_transfer_leads_from_one_account_to_another(ledger):
-    wallet = ledger.wallet("team").id
+    wallet = ledger.wallets.get("team").id
     free, aside = f"wallet/{wallet}/available", f"wallet/{wallet}/reserved"
     rows = found(ledger, f"SELECT debit_account, credit_account FROM transfer {IN_ORDER}")
     assert [tuple(row.values()) for row in rows] == [
@@ -215,14 +215,14 @@ def live(ledger: Ledger, clock: Clock) -> list[str]:
             refused.append(error.code)
             return None
 
-    attempt(ledger.create_wallet, "team", "USD")
-    attempt(ledger.create_wallet, "credits", "crun-credit")
-    attempt(ledger.fund_wallet, "team", usd("100"), key="invoice", reason="paid")
-    attempt(ledger.fund_wallet, "team", usd("100"), key="invoice")
-    attempt(ledger.fund_wallet, "team", usd("99"), key="invoice")
-    attempt(ledger.fund_wallet, "credits", money("500 crun-credit"))
-    attempt(ledger.set_budget, "film", usd("10"), scope=Scope(project="film/"), window="day")
-    attempt(ledger.set_budget, "all", usd("40"), window="month", mode="warn")
+    attempt(ledger.wallets.create, "team", "USD")
+    attempt(ledger.wallets.create, "credits", "crun-credit")
+    attempt(ledger.wallets.fund, "team", usd("100"), key="invoice", reason="paid")
+    attempt(ledger.wallets.fund, "team", usd("100"), key="invoice")
+    attempt(ledger.wallets.fund, "team", usd("99"), key="invoice")
+    attempt(ledger.wallets.fund, "credits", money("500 crun-credit"))
+    attempt(ledger.budgets.set, "film", usd("10"), scope=Scope(project="film/"), window="day")
+    attempt(ledger.budgets.set, "all", usd("40"), window="month", mode="warn")
     held = [ledger.reserve("team", usd(f"{n}.5"), project="film/a", key=f"k{n}") for n in range(3)]
     attempt(ledger.reserve, "team", usd("9"), project="film")
     attempt(ledger.reserve, "credits", money("5 crun-credit"))
@@ -235,19 +235,25 @@ def live(ledger: Ledger, clock: Clock) -> list[str]:
     attempt(ledger.mark_submitted, held[1].id, "task-1")
     attempt(ledger.commit, held[1].id, usd("7"))
     attempt(ledger.refund, held[1].id, usd("2"), reason="a black clip", key="back")
-    attempt(ledger.raise_budget, "film", usd("5"), until=clock.now + timedelta(hours=1), reason="x")
+    attempt(
+        ledger.budgets.raise_limit,
+        "film",
+        usd("5"),
+        until=clock.now + timedelta(hours=1),
+        reason="x",
+    )
     soon = clock.now + timedelta(minutes=1)
     attempt(ledger.reserve, "team", usd("3"), project="film/b", expires_at=soon)
     clock.now = soon
     attempt(ledger.expire)
     clock.forward(days=31)
-    attempt(ledger.close_period, "2026-03", hard=True, reason="the books")
+    attempt(ledger.periods.close, "2026-03", hard=True, reason="the books")
     attempt(ledger.commit, held[0].id, usd("0.3"))
-    attempt(ledger.adjust_wallet, "team", usd("-1"), reason="a fee", corrects="2026-03")
+    attempt(ledger.wallets.adjust, "team", usd("-1"), reason="a fee", corrects="2026-03")
     attempt(ledger.correct, held[1].id, usd("6"), reason="the bill says so")
     attempt(ledger.reserve_many, [Asked("team", usd("1"), labels={"b": "2", "a": "1"})] * 3)
     attempt(ledger.reserve_many, [Asked("team", usd("90")), Asked("team", usd("1"))])
-    attempt(ledger.remove_budget, "film", reason="it is over")
+    attempt(ledger.budgets.remove, "film", reason="it is over")
     attempt(ledger.settle, [Change(held[2].id, State.COMMITTED, usd("1"))])
     return refused
 
@@ -257,7 +263,11 @@ def journal_of(url: str) -> tuple[list[str], list[str], list[object]]:
     with Ledger(url, clock=clock, chance=Chance(), actor="ada") as ledger:
         refused = live(ledger, clock)
         assert ledger.verify().is_clean
-        return list(ledger.canonical_journal()), refused, [*ledger.wallets(), *ledger.periods()]
+        return (
+            list(ledger.canonical_journal()),
+            refused,
+            [*ledger.wallets.all(), *ledger.periods.all()],
+        )
 
 
 def test_the_same_history_gives_the_same_journal_on_both_engines(tmp_path, postgres):

@@ -228,19 +228,19 @@ class LedgerMachine(RuleBasedStateMachine):
             one.name: tuple(
                 money.micro for money in (one.funded, one.adjusted, one.posted, one.reserved)
             )
-            for one in ledger.wallets()
+            for one in ledger.wallets.all()
         } == {
             name: (one.funded, one.adjusted, model.posted(name), model.reserved(name))
             for name, one in books.wallets.items()
         }
         assert {
             one.budget.name: (one.limit.micro, one.reserved.micro, one.spent.micro)
-            for one in ledger.budgets()
+            for one in ledger.budgets.all()
         } == {
             name: (model.limit(one), *model.figures(one, model.now))
             for name, one in books.budgets.items()
         }
-        assert [seen(one) for one in sorted(ledger.reservations(limit=1000), key=by_id)] == [
+        assert [seen(one) for one in sorted(ledger.reservations.latest(limit=1000), key=by_id)] == [
             modelled(one) for one in sorted(books.reservations.values(), key=by_id)
         ]
         assert {
@@ -249,7 +249,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 one.transfers,
                 {held.reservation_id: held.amount.micro for held in one.accruals},
             )
-            for one in ledger.periods()
+            for one in ledger.periods.all()
         } == {
             name: (month.state, month.transfers, month.accruals)
             for name, month in books.months.items()
@@ -306,7 +306,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def create_wallet(self, name: str, unit: str) -> None:
         self.call(
             lambda model: model.create_wallet(name, unit),
-            lambda ledger: ledger.create_wallet(name, unit),
+            lambda ledger: ledger.wallets.create(name, unit),
         )
 
     @rule(name=wallets, amount=fundings, key=keys)
@@ -314,7 +314,7 @@ class LedgerMachine(RuleBasedStateMachine):
         given = money(amount, UNITS.get(name, "USD"))
         self.call(
             lambda model: model.fund_wallet(name, given, key=key),
-            lambda ledger: ledger.fund_wallet(name, given, key=key),
+            lambda ledger: ledger.wallets.fund(name, given, key=key),
         )
 
     @rule(
@@ -342,7 +342,7 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         self.call(
             lambda model: model.adjust_wallet(name, given, **said),
-            lambda ledger: ledger.adjust_wallet(name, given, **said),
+            lambda ledger: ledger.wallets.adjust(name, given, **said),
         )
 
     # --- budgets
@@ -351,7 +351,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def set_budget(self, name: str, said: dict[str, Any]) -> None:
         self.call(
             lambda model: model.set_budget(name, **said),
-            lambda ledger: ledger.set_budget(name, **said),
+            lambda ledger: ledger.budgets.set(name, **said),
         )
 
     @precondition(lambda self: self.model.books.budgets)
@@ -374,14 +374,14 @@ class LedgerMachine(RuleBasedStateMachine):
         until = self.clock.now + (span or timedelta(0))
         self.call(
             lambda model: model.raise_budget(name, given, until=until, reason=reason),
-            lambda ledger: ledger.raise_budget(name, given, until=until, reason=reason),
+            lambda ledger: ledger.budgets.raise_limit(name, given, until=until, reason=reason),
         )
 
     @precondition(lambda self: self.model.books.budgets)
     @rule(name=budgets)
     def remove_budget(self, name: str) -> None:
         self.call(
-            lambda model: model.remove_budget(name), lambda ledger: ledger.remove_budget(name)
+            lambda model: model.remove_budget(name), lambda ledger: ledger.budgets.remove(name)
         )
 
     # --- reservations
@@ -536,7 +536,7 @@ class LedgerMachine(RuleBasedStateMachine):
         name = self.month(month)
         self.call(
             lambda model: model.close_period(name, hard=hard),
-            lambda ledger: ledger.close_period(name, hard=hard),
+            lambda ledger: ledger.periods.close(name, hard=hard),
         )
 
     @precondition(lambda self: self.model.books.months)
@@ -545,7 +545,7 @@ class LedgerMachine(RuleBasedStateMachine):
         name = self.month(month, self.closed())
         self.call(
             lambda model: model.reopen_period(name, reason="a bill came"),
-            lambda ledger: ledger.reopen_period(name, reason="a bill came"),
+            lambda ledger: ledger.periods.reopen(name, reason="a bill came"),
         )
 
     # --- the clock

@@ -165,7 +165,7 @@ def test_after_an_upgrade_the_ledger_is_clean_and_its_money_the_same(old_url):
     assert rows(old_url, query) == before
     with Ledger(old_url, create=False) as ledger:
         found = ledger.verify()
-        wallet = ledger.wallet("team")
+        wallet = ledger.wallets.get("team")
     assert found.findings == ()
     assert (found.wallets, found.reservations, found.transfers) == (4, 20, 47)
     assert (wallet.funded, wallet.spent) == (usd("20.000001"), usd("3.55"))
@@ -189,7 +189,7 @@ def test_an_upgrade_keeps_everything_that_was_written(old_url, table):
 def test_every_state_comes_through_with_what_it_holds(old_url):
     upgraded(old_url)
     with Ledger(old_url, create=False) as ledger:
-        found = ledger.reservations(limit=100)
+        found = ledger.reservations.latest(limit=100)
     assert {one.state for one in found} == set(State)
     for one in found:
         assert one.held == (one.amount if one.is_open else Money.zero(one.amount.unit))
@@ -215,7 +215,7 @@ def test_a_cost_in_another_unit_counts_in_dollars_at_the_rate_of_its_quote(old_u
 def test_each_transfer_counts_in_the_month_in_which_it_was_made(old_url):
     upgraded(old_url)
     with Ledger(old_url, create=False) as ledger:
-        ledger.close_period("2026-09", hard=True)
+        ledger.periods.close("2026-09", hard=True)
         assert ledger.verify().is_clean
     found = rows(old_url, "SELECT period, COUNT(*) AS n FROM transfer GROUP BY period ORDER BY 1")
     assert found == [
@@ -236,7 +236,7 @@ def test_after_an_upgrade_every_key_still_stands_for_what_it_did(old_url):
     }
     upgraded(old_url)
     with Ledger(old_url, create=False) as ledger:
-        before = ledger.wallet("team")
+        before = ledger.wallets.get("team")
         again = ledger.reserve(
             "team",
             quoted.amount,
@@ -247,7 +247,7 @@ def test_after_an_upgrade_every_key_still_stands_for_what_it_did(old_url):
         by_hand = ledger.reserve("team", usd("1.5"), key="by-hand")
         assert (again.id, by_hand.id) == (stands_for["job-1"], stands_for["by-hand"])
         assert again.state is State.COMMITTED
-        assert ledger.fund_wallet("team", usd("20"), key="invoice-7") == before
+        assert ledger.wallets.fund("team", usd("20"), key="invoice-7") == before
         with pytest.raises(ConflictError, match=r"amount 1\.5 USD, now with 2 USD"):
             ledger.reserve("team", usd("2"), key="by-hand")
 
@@ -255,19 +255,19 @@ def test_after_an_upgrade_every_key_still_stands_for_what_it_did(old_url):
 def test_after_an_upgrade_open_reservations_go_on(old_url):
     upgraded(old_url)
     with Ledger(old_url, create=False) as ledger:
-        for one in ledger.open_reservations():
+        for one in ledger.reservations.open():
             if one.state is State.RESERVED:
                 ledger.roll_back(one.id, "not wanted")
             else:
                 ledger.commit(one.id, one.amount)
-        assert ledger.wallet("team").reserved == usd("0")
+        assert ledger.wallets.get("team").reserved == usd("0")
         assert ledger.verify().findings == ()
 
 
 def test_a_budget_set_after_an_upgrade_counts_what_was_before(old_url):
     upgraded(old_url)
     with Ledger(old_url, create=False) as ledger:
-        budget = ledger.set_budget("film", usd("50"), scope=Scope(project="film/"))
+        budget = ledger.budgets.set("film", usd("50"), scope=Scope(project="film/"))
         assert (budget.spent, budget.reserved) == (usd("2.329"), usd("0.775"))
 
 

@@ -28,8 +28,8 @@ def clock() -> Clock:
 def ledger(empty_url: str, clock: Clock) -> Iterator[Ledger]:
     """A wallet that was funded with 50 USD in March, where one job is open and one was charged."""
     with Ledger(empty_url, clock=clock, actor="ada") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", usd("50"))
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", usd("50"))
         opened.reserve("team", usd("3"), key="open")
         opened.commit(opened.reserve("team", usd("3"), key="done").id, usd("2"))
         yield opened
@@ -60,10 +60,10 @@ def posted(ledger: Ledger, write: Callable[[], object]) -> tuple[str, str, str |
 def test_a_month_is_closed_from_the_first_instant_of_the_next_one(ledger, clock, hard):
     clock.now = APRIL - timedelta(microseconds=1)
     with unchanged(ledger), pytest.raises(PeriodError, match="is not over") as caught:
-        ledger.close_period("2026-03", hard=hard)
+        ledger.periods.close("2026-03", hard=hard)
     assert "2026-04-01" in (caught.value.hint or "")
     clock.now = APRIL
-    assert ledger.close_period("2026-03", hard=hard).state == ("hard" if hard else "soft")
+    assert ledger.periods.close("2026-03", hard=hard).state == ("hard" if hard else "soft")
 
 
 @pytest.mark.parametrize(
@@ -73,58 +73,58 @@ def test_a_month_is_closed_from_the_first_instant_of_the_next_one(ledger, clock,
 def test_a_name_that_is_no_month_is_refused(ledger, clock, name):
     clock.now = MAY
     with unchanged(ledger), pytest.raises(PeriodError, match="is no month") as caught:
-        ledger.close_period(name)
+        ledger.periods.close(name)
     assert "2026-10" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_closing_a_closed_month_again_is_the_same_close(ledger, clock, hard):
     clock.now = APRIL
-    first = ledger.close_period("2026-03", hard=hard, reason="the books")
+    first = ledger.periods.close("2026-03", hard=hard, reason="the books")
     clock.forward(days=1)
     with unchanged(ledger):
-        assert ledger.close_period("2026-03", hard=hard) == first
+        assert ledger.periods.close("2026-03", hard=hard) == first
 
 
 def test_a_month_that_is_sealed_is_not_closed_softly_any_more(ledger, clock):
     clock.now = APRIL
-    sealed = ledger.close_period("2026-03", hard=True)
+    sealed = ledger.periods.close("2026-03", hard=True)
     with unchanged(ledger):
-        assert ledger.close_period("2026-03") == sealed
+        assert ledger.periods.close("2026-03") == sealed
 
 
 def test_a_close_says_who_when_and_why(ledger, clock):
     clock.now = APRIL
-    period = ledger.close_period("2026-03", reason="the books")
+    period = ledger.periods.close("2026-03", reason="the books")
     assert (period.name, period.state, period.actor) == ("2026-03", "soft", "ada")
     assert (period.reason, period.closed_at) == ("the books", APRIL)
     assert (period.transfers, period.seal, period.previous_seal) == (None, None, None)
-    assert ledger.periods() == [period]
+    assert ledger.periods.all() == [period]
 
 
 def test_a_soft_close_may_be_opened_again_and_a_hard_one_not(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03")
-    opened = ledger.reopen_period("2026-03", reason="an invoice was missing")
+    ledger.periods.close("2026-03")
+    opened = ledger.periods.reopen("2026-03", reason="an invoice was missing")
     assert (opened.state, opened.accruals) == ("open", ())
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     with unchanged(ledger), pytest.raises(PeriodError, match="is sealed") as caught:
-        ledger.reopen_period("2026-03", reason="an invoice was missing")
+        ledger.periods.reopen("2026-03", reason="an invoice was missing")
     assert "correction" in (caught.value.hint or "")
 
 
 def test_a_month_that_was_never_closed_is_not_opened(ledger):
     with unchanged(ledger), pytest.raises(NotFoundError, match="2026-02"):
-        ledger.reopen_period("2026-02", reason="x")
+        ledger.periods.reopen("2026-02", reason="x")
 
 
 def test_a_close_takes_effect_in_another_process_at_once(ledger, clock):
     with Ledger(ledger.database.url, clock=clock, actor="bob") as other:
         other.reserve("team", usd("1"))
         clock.now = APRIL
-        ledger.close_period("2026-03")
+        ledger.periods.close("2026-03")
         clock.now = MARCH
-        assert posted(ledger, lambda: other.fund_wallet("team", usd("1")))[:2] == (
+        assert posted(ledger, lambda: other.wallets.fund("team", usd("1")))[:2] == (
             "fund",
             "2026-04",
         )
@@ -135,38 +135,38 @@ def test_a_close_takes_effect_in_another_process_at_once(ledger, clock):
 
 def test_a_transfer_counts_in_the_month_of_its_instant(ledger, clock):
     clock.now = APRIL - timedelta(microseconds=1)
-    assert posted(ledger, lambda: ledger.fund_wallet("team", usd("1")))[1] == "2026-03"
+    assert posted(ledger, lambda: ledger.wallets.fund("team", usd("1")))[1] == "2026-03"
     clock.now = APRIL
-    assert posted(ledger, lambda: ledger.fund_wallet("team", usd("1")))[1] == "2026-04"
+    assert posted(ledger, lambda: ledger.wallets.fund("team", usd("1")))[1] == "2026-04"
 
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_what_is_written_for_a_closed_month_counts_in_the_next_open_one(ledger, clock, hard):
     clock.now = MAY
-    ledger.close_period("2026-03", hard=hard)
-    ledger.close_period("2026-04", hard=hard)
+    ledger.periods.close("2026-03", hard=hard)
+    ledger.periods.close("2026-04", hard=hard)
     clock.now = MARCH
-    assert posted(ledger, lambda: ledger.fund_wallet("team", usd("1")))[1] == "2026-05"
+    assert posted(ledger, lambda: ledger.wallets.fund("team", usd("1")))[1] == "2026-05"
 
 
 def test_what_is_earlier_than_a_seal_counts_after_it(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     clock.now = MARCH - timedelta(days=60)
-    assert posted(ledger, lambda: ledger.fund_wallet("team", usd("1")))[1] == "2026-04"
+    assert posted(ledger, lambda: ledger.wallets.fund("team", usd("1")))[1] == "2026-04"
 
 
 def test_a_month_that_is_opened_again_takes_its_own_transfers(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03")
-    ledger.reopen_period("2026-03", reason="an invoice was missing")
+    ledger.periods.close("2026-03")
+    ledger.periods.reopen("2026-03", reason="an invoice was missing")
     clock.now = MARCH
-    assert posted(ledger, lambda: ledger.fund_wallet("team", usd("1")))[1] == "2026-03"
+    assert posted(ledger, lambda: ledger.wallets.fund("team", usd("1")))[1] == "2026-03"
 
 
 def test_a_refund_of_a_closed_month_is_a_correction_in_the_next(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     assert posted(ledger, lambda: ledger.refund(done(ledger), usd("1"), reason="a black clip")) == (
         "refund",
         "2026-04",
@@ -176,7 +176,7 @@ def test_a_refund_of_a_closed_month_is_a_correction_in_the_next(ledger, clock):
 
 def test_every_refund_of_a_closed_month_is_a_correction(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     reservation = done(ledger)
     for _ in range(2):
         assert posted(ledger, lambda: ledger.refund(reservation, usd("1"), reason="x")) == (
@@ -189,7 +189,7 @@ def test_every_refund_of_a_closed_month_is_a_correction(ledger, clock):
 def test_a_late_commit_of_a_closed_month_is_a_correction_in_the_next(ledger, clock):
     ledger.roll_back(still_open(ledger), "it seemed to fail")
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     assert posted(ledger, lambda: ledger.commit(still_open(ledger), usd("3"))) == (
         "late_commit",
         "2026-04",
@@ -207,7 +207,7 @@ def test_a_refund_in_the_month_of_its_charge_corrects_nothing(ledger):
 
 def test_an_open_job_that_ends_later_is_no_correction(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     assert posted(ledger, lambda: ledger.commit(still_open(ledger), usd("3"))) == (
         "commit",
         "2026-04",
@@ -221,10 +221,10 @@ def test_an_open_job_that_ends_later_is_no_correction(ledger, clock):
 def test_an_adjustment_may_name_the_month_that_it_corrects(ledger, clock, hard, counts_in):
     clock.now = APRIL
     if hard is not None:
-        ledger.close_period("2026-03", hard=hard)
+        ledger.periods.close("2026-03", hard=hard)
     assert posted(
         ledger,
-        lambda: ledger.adjust_wallet(
+        lambda: ledger.wallets.adjust(
             "team", usd("-1"), reason="the bill says so", corrects="2026-03"
         ),
     ) == ("adjust_down", counts_in, "2026-03")
@@ -232,13 +232,13 @@ def test_an_adjustment_may_name_the_month_that_it_corrects(ledger, clock, hard, 
 
 def test_an_adjustment_of_no_month_is_refused(ledger):
     with unchanged(ledger), pytest.raises(PeriodError, match="is no month"):
-        ledger.adjust_wallet("team", usd("1"), reason="x", corrects="March")
+        ledger.wallets.adjust("team", usd("1"), reason="x", corrects="March")
 
 
 def test_an_adjustment_of_another_month_under_one_key_is_other_content(ledger):
-    ledger.adjust_wallet("team", usd("1"), reason="x", corrects="2026-02", key="k")
+    ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-02", key="k")
     with unchanged(ledger), pytest.raises(ConflictError) as caught:
-        ledger.adjust_wallet("team", usd("1"), reason="x", corrects="2026-01", key="k")
+        ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-01", key="k")
     assert caught.value.field == "corrects"
 
 
@@ -248,37 +248,37 @@ def test_an_adjustment_of_another_month_under_one_key_is_other_content(ledger):
 @pytest.mark.parametrize("hard", [False, True])
 def test_what_is_open_at_the_end_of_a_month_is_carried_forward(ledger, clock, hard):
     clock.now = APRIL
-    period = ledger.close_period("2026-03", hard=hard)
+    period = ledger.periods.close("2026-03", hard=hard)
     assert period.accruals == (Accrual(still_open(ledger), usd("3")),)
 
 
 def test_what_ended_after_the_month_but_before_its_close_was_still_open_then(ledger, clock):
     clock.now = APRIL
     ledger.commit(still_open(ledger), usd("3"))
-    assert ledger.close_period("2026-03").accruals == (Accrual(still_open(ledger), usd("3")),)
+    assert ledger.periods.close("2026-03").accruals == (Accrual(still_open(ledger), usd("3")),)
 
 
 def test_what_a_part_left_is_carried_forward(ledger, clock):
     ledger.commit(still_open(ledger), usd("1"), is_part=True)
     clock.now = APRIL
-    assert ledger.close_period("2026-03").accruals == (Accrual(still_open(ledger), usd("2")),)
+    assert ledger.periods.close("2026-03").accruals == (Accrual(still_open(ledger), usd("2")),)
 
 
 def test_what_began_in_the_next_month_is_not_carried_out_of_this_one(ledger, clock):
     clock.now = APRIL
     ledger.reserve("team", usd("1"))
-    assert [one.amount for one in ledger.close_period("2026-03").accruals] == [usd("3")]
+    assert [one.amount for one in ledger.periods.close("2026-03").accruals] == [usd("3")]
     clock.now = MAY
-    carried = ledger.close_period("2026-04").accruals
+    carried = ledger.periods.close("2026-04").accruals
     assert [one.amount for one in carried] == [usd("3"), usd("1")]
 
 
 def test_accruals_are_in_the_unit_of_each_reservation(ledger, clock):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("9 crun-credit"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("9 crun-credit"))
     ledger.reserve("credits", money("9 crun-credit"))
     clock.now = APRIL
-    carried = ledger.close_period("2026-03").accruals
+    carried = ledger.periods.close("2026-03").accruals
     assert {one.amount for one in carried} == {usd("3"), money("9 crun-credit")}
 
 
@@ -296,10 +296,10 @@ def lines_of(ledger: Ledger, period: str) -> list[str]:
 
 def test_a_seal_is_the_hash_of_the_seal_before_and_every_transfer_of_the_month(ledger, clock):
     clock.now = APRIL
-    march = ledger.close_period("2026-03", hard=True)
+    march = ledger.periods.close("2026-03", hard=True)
     ledger.commit(still_open(ledger), usd("3"))
     clock.now = MAY
-    april = ledger.close_period("2026-04", hard=True)
+    april = ledger.periods.close("2026-04", hard=True)
     assert (march.transfers, april.transfers) == (5, 1)
     assert (march.previous_seal, april.previous_seal) == (None, march.seal)
     assert march.seal == seal_of(None, lines_of(ledger, "2026-03"))
@@ -308,32 +308,32 @@ def test_a_seal_is_the_hash_of_the_seal_before_and_every_transfer_of_the_month(l
 
 def test_a_month_in_which_nothing_happened_can_be_sealed(ledger, clock):
     clock.now = APRIL
-    empty = ledger.close_period("2026-02", hard=True)
+    empty = ledger.periods.close("2026-02", hard=True)
     assert (empty.transfers, empty.seal) == (0, seal_of(None, []))
 
 
 def test_a_month_is_sealed_after_every_earlier_one_that_has_transfers(ledger, clock):
     clock.now = MAY
-    ledger.close_period("2026-03")
+    ledger.periods.close("2026-03")
     with unchanged(ledger), pytest.raises(PeriodError, match="2026-03 comes before") as caught:
-        ledger.close_period("2026-04", hard=True)
+        ledger.periods.close("2026-04", hard=True)
     assert caught.value.hint == "kling-ledger close 2026-03 --hard"
-    ledger.close_period("2026-03", hard=True)
-    assert ledger.close_period("2026-04", hard=True).state == "hard"
+    ledger.periods.close("2026-03", hard=True)
+    assert ledger.periods.close("2026-04", hard=True).state == "hard"
 
 
 def test_a_month_before_a_seal_is_not_sealed_any_more(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     with unchanged(ledger), pytest.raises(PeriodError, match="2026-03 comes after"):
-        ledger.close_period("2026-02", hard=True)
+        ledger.periods.close("2026-02", hard=True)
 
 
 def test_a_soft_close_may_become_a_hard_one_with_its_corrections(ledger, clock):
     clock.now = APRIL
-    ledger.close_period("2026-03")
-    ledger.adjust_wallet("team", usd("1"), reason="x", corrects="2026-03")
-    assert ledger.close_period("2026-03", hard=True).transfers == 6
+    ledger.periods.close("2026-03")
+    ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-03")
+    assert ledger.periods.close("2026-03", hard=True).transfers == 6
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_a_soft_close_may_become_a_hard_one_with_its_corrections(ledger, clock):
 )
 def test_the_database_itself_keeps_a_seal(ledger, clock, statement):
     clock.now = APRIL
-    ledger.close_period("2026-03", hard=True)
+    ledger.periods.close("2026-03", hard=True)
     with unchanged(ledger), pytest.raises(DatabaseError, match=r"stays as it is|append-only"):
         write(ledger, statement)
 

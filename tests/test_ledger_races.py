@@ -36,8 +36,8 @@ def nursery() -> Iterator[Nursery]:
 def ledger(empty_url: str) -> Iterator[Ledger]:
     """A wallet that holds exactly 100 clips' worth, on each engine in turn."""
     with Ledger(empty_url, actor="tester") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", clips(100))
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", clips(100))
         yield opened
         assert opened.verify().findings == ()
 
@@ -74,17 +74,17 @@ def count(ledger: Ledger, query: str) -> int:
 def test_processes_are_admitted_exactly_what_the_wallet_holds(nursery, ledger, processes, attempt):
     told = together(nursery, ledger, processes, **reserving(tries=128 // processes))
     assert told == {"admitted": 100, "insufficient_credits": 28}
-    assert ledger.wallet("team").available == NOTHING
+    assert ledger.wallets.get("team").available == NOTHING
 
 
 @OFTEN
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_processes_are_admitted_exactly_what_a_budget_allows(nursery, ledger, processes, attempt):
-    ledger.fund_wallet("team", clips(100))
-    ledger.set_budget("all", clips(100), window="month")
+    ledger.wallets.fund("team", clips(100))
+    ledger.budgets.set("all", clips(100), window="month")
     told = together(nursery, ledger, processes, **reserving(tries=128 // processes))
     assert told == {"admitted": 100, "budget": 28}
-    assert ledger.budget("all").left == NOTHING
+    assert ledger.budgets.get("all").left == NOTHING
 
 
 LEVELS = (
@@ -97,9 +97,9 @@ LEVELS = (
 
 def set_levels(ledger: Ledger, tight: str) -> None:
     """Set budgets on four levels, one of which allows exactly 100 clips, the others 101."""
-    ledger.fund_wallet("team", clips(100))
+    ledger.wallets.fund("team", clips(100))
     for name, scope in LEVELS:
-        ledger.set_budget(name, clips(100 if name == tight else 101), scope=scope)
+        ledger.budgets.set(name, clips(100 if name == tight else 101), scope=scope)
 
 
 @OFTEN
@@ -112,8 +112,8 @@ def test_of_budgets_on_four_levels_the_tightest_admits_exactly_what_it_allows(
     set_levels(ledger, tight)
     asked = reserving(tries=128 // processes, project="a/b/c/film")
     assert together(nursery, ledger, processes, **asked) == {"admitted": 100, "budget": 28}
-    assert ledger.budget(tight).left == NOTHING
-    assert {status.reserved for status in ledger.budgets()} == {clips(100)}
+    assert ledger.budgets.get(tight).left == NOTHING
+    assert {status.reserved for status in ledger.budgets.all()} == {clips(100)}
 
 
 @OFTEN
@@ -128,8 +128,10 @@ def test_processes_below_different_projects_share_exactly_what_the_top_allows(
     ]
     told = sum((Counter(answer) for answer in nursery.run(commands)), Counter())
     assert told == {"admitted": 100, "budget": 28}
-    below = ledger.budget("c").reserved
-    assert below <= ledger.budget("b").reserved <= ledger.budget("a").reserved == clips(100)
+    below = ledger.budgets.get("c").reserved
+    assert (
+        below <= ledger.budgets.get("b").reserved <= ledger.budgets.get("a").reserved == clips(100)
+    )
 
 
 @OFTEN
@@ -140,11 +142,11 @@ def test_threads_of_processes_are_admitted_exactly_what_the_wallet_holds(nursery
 
 @OFTEN
 def test_batches_are_admitted_whole_as_often_as_they_fit(nursery, ledger, attempt):
-    ledger.fund_wallet("team", clips(100))
-    ledger.set_budget("all", clips(100))
+    ledger.wallets.fund("team", clips(100))
+    ledger.budgets.set("all", clips(100))
     told = together(nursery, ledger, 8, **reserving(tries=6, threads=2, batch=3))
     assert told == {"admitted": 33, "budget": 15}
-    assert ledger.budget("all").left == CLIP
+    assert ledger.budgets.get("all").left == CLIP
 
 
 def test_processes_that_want_the_last_clip_get_it_once(nursery, ledger):
@@ -183,8 +185,8 @@ def test_of_a_hundred_commits_one_is_the_charge(nursery, ledger, attempt):
     one = submitted(ledger)
     assert together(nursery, ledger, 5, **calls(ledger, one, "commit")) == {"commit": 100}
     assert (spends(ledger), frees(ledger)) == (1, 1)
-    assert ledger.wallet("team").spent == ledger.reservation(one).committed == CHARGED
-    assert ledger.wallet("team").reserved == NOTHING
+    assert ledger.wallets.get("team").spent == ledger.reservations.get(one).committed == CHARGED
+    assert ledger.wallets.get("team").reserved == NOTHING
 
 
 @OFTEN
@@ -192,7 +194,7 @@ def test_of_a_hundred_roll_backs_one_gives_the_credits_back(nursery, ledger, att
     one = submitted(ledger)
     assert together(nursery, ledger, 5, **calls(ledger, one, "roll_back")) == {"roll_back": 100}
     assert (spends(ledger), frees(ledger)) == (0, 1)
-    assert ledger.wallet("team").available == clips(100)
+    assert ledger.wallets.get("team").available == clips(100)
 
 
 @OFTEN
@@ -200,7 +202,7 @@ def test_of_a_hundred_expiries_one_gives_the_credits_back(nursery, ledger, attem
     one = ledger.reserve("team", CLIP, expires_at=datetime.now(UTC)).id
     assert together(nursery, ledger, 5, **calls(ledger, one, "expire")) == {"expire": 100}
     assert (spends(ledger), frees(ledger)) == (0, 1)
-    assert ledger.reservation(one).state is State.EXPIRED
+    assert ledger.reservations.get(one).state is State.EXPIRED
 
 
 @OFTEN
@@ -210,8 +212,8 @@ def test_of_commits_and_roll_backs_each_takes_effect_once_at_most(nursery, ledge
     assert told["commit"] == 50
     assert told["roll_back"] + told["roll_back refused"] == 50
     assert (spends(ledger), frees(ledger)) == (1, 1)
-    assert ledger.wallet("team").spent == CHARGED
-    assert ledger.reservation(one).state is State.COMMITTED
+    assert ledger.wallets.get("team").spent == CHARGED
+    assert ledger.reservations.get(one).state is State.COMMITTED
 
 
 @OFTEN
@@ -221,18 +223,18 @@ def test_of_all_ends_at_once_one_frees_and_one_charges(nursery, ledger, attempt)
     assert told["commit"] == 35
     assert told["expire"] == 35
     assert (spends(ledger), frees(ledger)) == (1, 1)
-    assert ledger.wallet("team").available == clips(100) - CHARGED
+    assert ledger.wallets.get("team").available == clips(100) - CHARGED
 
 
 @OFTEN
 def test_of_a_hundred_parts_and_refunds_under_a_key_one_counts(nursery, ledger, attempt):
     one = submitted(ledger)
     together(nursery, ledger, 5, **calls(ledger, one, "part"))
-    assert ledger.reservation(one).committed == CHARGED
+    assert ledger.reservations.get(one).committed == CHARGED
     together(nursery, ledger, 5, **calls(ledger, one, "refund"))
-    assert ledger.reservation(one).refunded == CHARGED
-    assert ledger.wallet("team").spent == NOTHING
-    assert ledger.wallet("team").reserved == CLIP - CHARGED
+    assert ledger.reservations.get(one).refunded == CHARGED
+    assert ledger.wallets.get("team").spent == NOTHING
+    assert ledger.wallets.get("team").reserved == CLIP - CHARGED
 
 
 @OFTEN
@@ -249,20 +251,20 @@ def test_processes_that_reserve_under_one_key_share_a_reservation(nursery, ledge
     command = {"do": "reserve_with_key", "wallet": "team", "amount": str(CLIP), "key": "clip 1"}
     told = nursery.run([{"path": ledger.database.url, "threads": 5, **command}] * 8)
     assert len({one for answer in told for one in answer["ids"]}) == 1
-    assert ledger.wallet("team").reserved == CLIP
+    assert ledger.wallets.get("team").reserved == CLIP
 
 
 def test_processes_that_fund_under_one_key_fund_once(nursery, ledger):
     command = {"do": "fund", "wallet": "team", "amount": "1 USD", "key": "invoice 7"}
     nursery.run([{"path": ledger.database.url, **command}] * 8)
-    assert ledger.wallet("team").posted == Money.parse("68.5 USD")
+    assert ledger.wallets.get("team").posted == Money.parse("68.5 USD")
 
 
 def test_processes_that_fund_under_no_common_key_lose_nothing(nursery, ledger):
     command = {"do": "fund", "wallet": "team", "amount": "1 USD"}
     url = ledger.database.url
     nursery.run([{"path": url, "key": f"invoice {number}", **command} for number in range(8)])
-    assert ledger.wallet("team").posted == Money.parse("75.5 USD")
+    assert ledger.wallets.get("team").posted == Money.parse("75.5 USD")
 
 
 def test_processes_that_create_one_wallet_create_it_once(nursery, ledger):
@@ -285,7 +287,7 @@ def test_processes_may_all_open_the_same_new_database_at_once(nursery, database_
 def test_processes_that_call_anything_at_random_leave_a_ledger_that_is_right(
     nursery, ledger, processes, calls
 ):
-    ledger.set_budget("films", clips(20), scope=Scope(project="film/"))
+    ledger.budgets.set("films", clips(20), scope=Scope(project="film/"))
     command = {"do": "live", "path": ledger.database.url, "wallet": "team", "calls": calls}
     told = nursery.run([{"seed": seed, **command} for seed in range(processes)])
     assert all(sum(answer.values()) == calls for answer in told)
@@ -293,11 +295,11 @@ def test_processes_that_call_anything_at_random_leave_a_ledger_that_is_right(
 
 
 def test_saturated_processes_all_make_progress(nursery, ledger):
-    ledger.fund_wallet("team", clips(900))
+    ledger.wallets.fund("team", clips(900))
     command = {"do": "pairs", "wallet": "team", "amount": str(CLIP), "count": 25}
     told = nursery.run([{"path": ledger.database.url, **command}] * 8)
     assert told == [{"pairs": 25}] * 8
-    assert ledger.wallet("team").spent == clips(200)
+    assert ledger.wallets.get("team").spent == clips(200)
 
 
 # --- what another process sees -----------------------------------------------------------------
@@ -314,8 +316,8 @@ def test_a_process_that_ends_after_marking_leaves_the_job_submitting(nursery, le
     one = ledger.reserve("team", CLIP).id
     command = {"do": "submit_and_die", "path": ledger.database.url, "reservation": one}
     assert nursery.run([command]) == [{"exit": 9}]
-    assert ledger.reservation(one).state is State.SUBMITTING
-    assert ledger.wallet("team").reserved == CLIP
+    assert ledger.reservations.get(one).state is State.SUBMITTING
+    assert ledger.wallets.get("team").reserved == CLIP
 
 
 # --- threads that share a ledger ---------------------------------------------------------------
@@ -334,7 +336,7 @@ def test_sixteen_threads_share_one_ledger_and_are_admitted_exactly_what_it_holds
 
     with ThreadPoolExecutor(16) as threads:
         assert sum(threads.map(reserve_ten, range(16))) == 100
-    assert ledger.wallet("team").available == NOTHING
+    assert ledger.wallets.get("team").available == NOTHING
 
 
 def test_of_sixteen_threads_one_may_begin_to_submit(ledger):
@@ -361,4 +363,4 @@ def test_sixteen_threads_may_each_run_a_job_to_its_end(ledger: Ledger):
     with ThreadPoolExecutor(16) as threads:
         ended = list(threads.map(run, range(32)))
     assert ended.count(State.COMMITTED) == 16
-    assert ledger.wallet("team").spent == clips(16)
+    assert ledger.wallets.get("team").spent == clips(16)

@@ -76,8 +76,8 @@ def clock() -> Clock:
 @pytest.fixture
 def ledger(empty_url: str, clock: Clock) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
-        opened.create_wallet("film", "USD")
-        opened.fund_wallet("film", usd("10"))
+        opened.wallets.create("film", "USD")
+        opened.wallets.fund("film", usd("10"))
         yield opened
         assert opened.verify().is_clean
 
@@ -127,7 +127,7 @@ def test_an_allowed_change_leads_to_its_state(ledger, clock, in_state, pair):
     clock.now = TIME_IS_OVER if pair[1] is EXPIRED else clock.now
     moved = move(ledger, reservation_id, pair[1])
     assert moved.state is pair[1]
-    assert moved == ledger.reservation(reservation_id)
+    assert moved == ledger.reservations.get(reservation_id)
 
 
 @pytest.mark.parametrize("pair", TRANSFERS_OF, ids=" to ".join)
@@ -154,12 +154,12 @@ def test_any_other_change_is_refused(ledger, clock, in_state, pair):
 def test_asking_for_what_already_happened_is_harmless(ledger, in_state, state):
     reservation_id = in_state(state)
     with unchanged(ledger):
-        assert move(ledger, reservation_id, state) == ledger.reservation(reservation_id)
+        assert move(ledger, reservation_id, state) == ledger.reservations.get(reservation_id)
 
 
 @pytest.mark.parametrize("state", State)
 def test_only_an_open_reservation_holds_credits(ledger, in_state, state):
-    reservation = ledger.reservation(in_state(state))
+    reservation = ledger.reservations.get(in_state(state))
     assert reservation.is_open is (state in OPEN_STATES)
     assert reservation.held == (usd("3") if state in OPEN_STATES else usd("0"))
 
@@ -196,7 +196,7 @@ def test_a_reservation_keeps_what_it_is_for(ledger):
     made = ledger.reserve(
         "film", usd("3"), job=JOB, project="autumn/spot-1", labels={"shot": "7", "cut": "b"}
     )
-    found = ledger.reservation(made.id)
+    found = ledger.reservations.get(made.id)
     assert (found.job, found.project, found.wallet) == (JOB, "autumn/spot-1", "film")
     assert (found.labels, found.actor) == ({"shot": "7", "cut": "b"}, "ada")
     assert found == made
@@ -204,7 +204,7 @@ def test_a_reservation_keeps_what_it_is_for(ledger):
 
 def test_a_job_of_which_nothing_is_known_is_kept_as_that(ledger):
     made = ledger.reserve("film", usd("3"))
-    assert ledger.reservation(made.id).job == Job(usd=usd("3"))
+    assert ledger.reservations.get(made.id).job == Job(usd=usd("3"))
 
 
 def test_a_commit_keeps_the_videos_who_settled_it_and_the_problem(ledger, in_state):
@@ -216,7 +216,7 @@ def test_a_commit_keeps_the_videos_who_settled_it_and_the_problem(ledger, in_sta
         videos=("https://cdn.test/1.mp4",),
         problem="the provider forgot to say",
     )
-    found = ledger.reservation(reservation_id)
+    found = ledger.reservations.get(reservation_id)
     assert (found.settled_by, found.videos) == ("person", ("https://cdn.test/1.mp4",))
     assert found.problem == "the provider forgot to say"
 
@@ -236,12 +236,12 @@ def test_a_change_is_dated_by_the_clock_and_the_beginning_stays(ledger, clock):
 def test_nothing_has_a_variance_until_it_is_settled(ledger, in_state):
     reservation_id = in_state(SUBMITTED)
     ledger.commit(reservation_id, usd("1"), is_part=True)
-    assert ledger.reservation(reservation_id).variance is None
+    assert ledger.reservations.get(reservation_id).variance is None
     assert ledger.commit(reservation_id, usd("2.5")).variance == usd("0.5")
 
 
 def test_what_was_given_back_has_no_variance(ledger, in_state):
-    assert ledger.reservation(in_state(ROLLED_BACK)).variance is None
+    assert ledger.reservations.get(in_state(ROLLED_BACK)).variance is None
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\udcffb", "é 片 🎬"])
@@ -249,7 +249,7 @@ def test_a_message_of_others_is_kept_as_far_as_it_can_be_read(ledger, in_state, 
     kept = text.replace("\0", "").replace("\udcff", "?")
     assert ledger.mark_in_doubt(in_state(SUBMITTING), text).problem == kept
     assert ledger.refund(in_state(COMMITTED), usd("1"), reason=text).refunded == usd("1")
-    ledger.fund_wallet("film", usd("1"), reason=text)
+    ledger.wallets.fund("film", usd("1"), reason=text)
     with ledger.database.read() as transaction:
         rows = transaction.rows("SELECT DISTINCT reason FROM transfer WHERE reason IS NOT NULL")
     assert [row["reason"] for row in rows] == [kept]
@@ -292,23 +292,23 @@ def test_one_task_cannot_belong_to_two_reservations(ledger, in_state):
 def test_two_providers_may_use_the_same_task_name(ledger, in_state):
     first = in_state(SUBMITTED)
     second = in_state(SUBMITTED, job=Job(provider="runapi"))
-    found = [ledger.reservation_of_task(provider, "task-1") for provider in ("crun", "runapi")]
+    found = [ledger.reservations.of_task(provider, "task-1") for provider in ("crun", "runapi")]
     assert [reservation.id for reservation in found if reservation] == [first, second]
 
 
 def test_a_task_that_is_not_ours_has_no_reservation(ledger):
-    assert ledger.reservation_of_task("crun", "task-1") is None
+    assert ledger.reservations.of_task("crun", "task-1") is None
 
 
 def test_the_task_of_an_ended_reservation_is_kept_and_changes_nothing_else(ledger, in_state):
     reservation_id = in_state(ROLLED_BACK)
-    ended = ledger.reservation(reservation_id)
+    ended = ledger.reservations.get(reservation_id)
     ledger.record_task(reservation_id, "task-9")
     ledger.record_task(reservation_id, "task-10")
-    found = ledger.reservation_of_task("crun", "task-9")
+    found = ledger.reservations.of_task("crun", "task-9")
     assert found is not None
     assert (found.id, found.state, found.held) == (ended.id, ended.state, ended.held)
-    assert ledger.reservation_of_task("crun", "task-10") is None
+    assert ledger.reservations.of_task("crun", "task-10") is None
 
 
 # --- finding them --------------------------------------------------------------------------
@@ -322,19 +322,22 @@ def test_an_unknown_reservation_is_named(ledger, name):
 
 def test_the_latest_reservations_come_first_and_no_more_than_asked_for(ledger):
     made = [ledger.reserve("film", usd("1")).id for _ in range(4)]
-    assert [one.id for one in ledger.reservations(limit=3)] == made[:0:-1]
-    assert ledger.reservations(limit=0) == []
+    assert [one.id for one in ledger.reservations.latest(limit=3)] == made[:0:-1]
+    assert ledger.reservations.latest(limit=0) == []
 
 
 def test_reservations_are_listed_by_state_and_by_wallet(ledger, in_state):
     doubted, open_one = in_state(IN_DOUBT), in_state(RESERVED)
-    assert [found.id for found in ledger.reservations(state=IN_DOUBT)] == [doubted]
-    for name in ("film", ledger.wallet("film").id):
-        assert {found.id for found in ledger.reservations(wallet=name)} == {doubted, open_one}
-    assert ledger.reservations(wallet="other") == []
+    assert [found.id for found in ledger.reservations.latest(state=IN_DOUBT)] == [doubted]
+    for name in ("film", ledger.wallets.get("film").id):
+        assert {found.id for found in ledger.reservations.latest(wallet=name)} == {
+            doubted,
+            open_one,
+        }
+    assert ledger.reservations.latest(wallet="other") == []
 
 
 def test_open_reservations_come_oldest_first_whatever_their_open_state(ledger, in_state):
     made = [in_state(state) for state in (RESERVED, SUBMITTING)]
     in_state(ROLLED_BACK)
-    assert [one.id for one in ledger.open_reservations()] == made
+    assert [one.id for one in ledger.reservations.open()] == made

@@ -70,7 +70,7 @@ def assert_given_back(ledger: Ledger) -> None:
 
 def test_the_reservation_is_submitting_on_disk_while_the_block_runs(ledger: Ledger, team: str):
     with reserving(ledger) as reserved:
-        stored = ledger.reservation(reserved.id)
+        stored = ledger.reservations.get(reserved.id)
         assert (stored.state, stored.held) == (State.SUBMITTING, usd("0.5"))
         assert reserved.reservation == stored
         reserved.roll_back("only looking")
@@ -80,7 +80,7 @@ def test_a_quote_is_reserved_with_all_that_it_says(ledger: Ledger, team: str):
     labels = {"shot": "1"}
     with ledger.reserving(QUOTE, wallet=team, project="film/teaser", labels=labels) as reserved:
         pass
-    kept = ledger.reservation(reserved.id)
+    kept = ledger.reservations.get(reserved.id)
     assert (kept.amount, kept.committed) == (usd("0.675"), usd("0.675"))
     assert (kept.project, kept.labels) == ("film/teaser", labels)
     assert (kept.job.provider, kept.job.model, kept.job.seconds) == ("runapi", "kling-3.0", "5")
@@ -91,7 +91,7 @@ def test_nothing_is_reserved_before_the_block_begins(ledger: Ledger, team: str):
     reserved = reserving(ledger)
     with pytest.raises(RuntimeError, match="before the block"):
         _ = reserved.id
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 # How a block can end
@@ -107,7 +107,7 @@ def test_a_block_without_a_word_has_cost_what_was_reserved(ledger: Ledger, team:
 def test_a_block_whose_last_word_is_submitted_stays_open(ledger: Ledger, team: str):
     with reserving(ledger) as reserved:
         reserved.submitted("task-1")
-    kept = ledger.reservation(reserved.id)
+    kept = ledger.reservations.get(reserved.id)
     assert (kept.state, kept.task_id, kept.held) == (State.SUBMITTED, "task-1", usd("0.5"))
 
 
@@ -136,7 +136,7 @@ def test_committing_charges_what_it_cost_and_returns_the_rest(
     assert [line for line in transfers(ledger)[2:] if not line.endswith(" 0")] == [
         line for line in moved if not line.endswith(" 0")
     ]
-    assert ledger.wallet(team).available == usd("2") - usd(cost)
+    assert ledger.wallets.get(team).available == usd("2") - usd(cost)
 
 
 def test_committing_without_an_amount_charges_what_was_reserved(ledger: Ledger, team: str):
@@ -157,7 +157,7 @@ def test_rolling_back_gives_everything_back_with_its_reason(
         if is_submitted:
             reserved.submitted("task-1")
         reserved.roll_back("the provider says that it failed")
-    kept = ledger.reservation(reserved.id)
+    kept = ledger.reservations.get(reserved.id)
     assert (kept.state, kept.problem) == (State.ROLLED_BACK, "the provider says that it failed")
     assert_given_back(ledger)
 
@@ -174,7 +174,7 @@ def test_an_exception_after_submitted_leaves_the_job_in_doubt(ledger: Ledger, te
     reserved = reserving(ledger)
     with pytest.raises(OwnClientError):
         interrupted(reserved, OwnClientError(), takes_task_1)
-    kept = ledger.reservation(reserved.id)
+    kept = ledger.reservations.get(reserved.id)
     assert (kept.state, kept.held, kept.problem) == (
         State.IN_DOUBT,
         usd("0.5"),
@@ -190,7 +190,7 @@ def test_being_stopped_in_the_middle_leaves_the_job_in_doubt(
     reserved = reserving(ledger)
     with pytest.raises(kind):
         interrupted(reserved, kind(), *([takes_task_1] if is_submitted else []))
-    kept = ledger.reservation(reserved.id)
+    kept = ledger.reservations.get(reserved.id)
     assert (kept.state, kept.held) == (State.IN_DOUBT, usd("0.5"))
 
 
@@ -200,8 +200,8 @@ def test_an_exception_after_the_end_changes_nothing_of_it(ledger: Ledger, team: 
         interrupted(committed, OwnClientError(), lambda block: block.commit(usd("0.3")))
     with pytest.raises(OwnClientError):
         interrupted(rolled_back, OwnClientError(), lambda block: block.roll_back("no"))
-    assert ledger.reservation(committed.id).committed == usd("0.3")
-    assert ledger.reservation(rolled_back.id).state is State.ROLLED_BACK
+    assert ledger.reservations.get(committed.id).committed == usd("0.3")
+    assert ledger.reservations.get(rolled_back.id).state is State.ROLLED_BACK
 
 
 def test_a_job_that_was_taken_is_in_doubt_where_its_task_could_not_be_written(
@@ -214,7 +214,7 @@ def test_a_job_that_was_taken_is_in_doubt_where_its_task_could_not_be_written(
         ledger.reserving(QUOTE, wallet=team) as second,
     ):
         second.submitted("task-1")
-    kept = ledger.reservation(second.id)
+    kept = ledger.reservations.get(second.id)
     assert (kept.state, kept.held) == (State.IN_DOUBT, usd("0.675"))
 
 
@@ -222,7 +222,7 @@ def test_a_job_that_was_taken_is_in_doubt_where_its_task_could_not_be_written(
 def test_a_cost_that_cannot_be_leaves_the_job_in_doubt(ledger: Ledger, team: str, cost: Money):
     with pytest.raises(AmountError), reserving(ledger) as reserved:
         reserved.commit(cost)
-    assert ledger.reservation(reserved.id).state is State.IN_DOUBT
+    assert ledger.reservations.get(reserved.id).state is State.IN_DOUBT
 
 
 def test_an_exception_in_a_block_whose_job_was_settled_meanwhile_leaves_it_settled(
@@ -237,7 +237,7 @@ def test_an_exception_in_a_block_whose_job_was_settled_meanwhile_leaves_it_settl
             lambda block: ledger.commit(block.id, usd("0.4")),
         )
     assert reserved.reservation.state is State.COMMITTED
-    assert ledger.wallet(team).spent == usd("0.4")
+    assert ledger.wallets.get(team).spent == usd("0.4")
 
 
 def test_a_job_that_was_settled_meanwhile_is_not_charged_again(ledger: Ledger, team: str):
@@ -245,7 +245,7 @@ def test_a_job_that_was_settled_meanwhile_is_not_charged_again(ledger: Ledger, t
         reserved.submitted("task-1")
         ledger.commit(reserved.id, usd("0.4"))
         reserved.commit(usd("0.4"))
-    assert ledger.wallet(team).spent == usd("0.4")
+    assert ledger.wallets.get(team).spent == usd("0.4")
 
 
 KILLED = """
@@ -273,7 +273,7 @@ def test_a_process_that_is_killed_inside_the_block_is_known_for_it(
         assert process.stdout is not None
         reservation_id = process.stdout.readline().strip()
         process.send_signal(signal.SIGKILL)
-    kept = ledger.reservation(reservation_id)
+    kept = ledger.reservations.get(reservation_id)
     assert (kept.state, kept.held) == (state, usd("0.5"))
 
 
@@ -285,11 +285,11 @@ def test_a_wallet_with_too_little_is_refused_before_the_block(ledger: Ledger, te
     with pytest.raises(InsufficientCreditsError), reserving(ledger, "2.000001"):
         sent.append("something")
     assert sent == []
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 def test_a_budget_and_a_ceiling_refuse_before_the_block(ledger: Ledger, team: str):
-    ledger.set_budget("small", usd("0.4"))
+    ledger.budgets.set("small", usd("0.4"))
     sent = []
     with pytest.raises(BudgetError), reserving(ledger):
         sent.append("something")
@@ -305,7 +305,7 @@ def test_a_wallet_that_is_none_and_a_cost_that_is_none_are_errors(ledger: Ledger
     odd: Any = Decimal(1)
     with pytest.raises(AmountError), ledger.reserving(odd, wallet=team):
         pytest.fail("the block was entered")
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 @pytest.mark.parametrize("end", ["commit", "roll_back", "submitted", "in_doubt"])
@@ -319,10 +319,10 @@ def test_a_key_that_was_used_before_sends_nothing_again(ledger: Ledger, team: st
             first.submitted("task-1")
     if end == "in_doubt":
         ledger.mark_in_doubt(first.id, "no verdict")
-    before = ledger.reservation(first.id)
+    before = ledger.reservations.get(first.id)
     with pytest.raises(StateError, match=first.id), reserving(ledger, key="shot-1"):
         pytest.fail("the block was entered")
-    assert ledger.reservations() == [before]
+    assert ledger.reservations.latest() == [before]
 
 
 def test_a_key_whose_block_still_runs_sends_nothing_again(ledger: Ledger, team: str):
@@ -330,7 +330,7 @@ def test_a_key_whose_block_still_runs_sends_nothing_again(ledger: Ledger, team: 
         with pytest.raises(StateError), reserving(ledger, key="shot-1"):
             pytest.fail("the block was entered")
         first.commit(usd("0.3"))
-    assert ledger.wallet(team).spent == usd("0.3")
+    assert ledger.wallets.get(team).spent == usd("0.3")
 
 
 def test_a_key_with_another_content_is_an_error(ledger: Ledger, team: str):
@@ -350,7 +350,7 @@ def test_one_key_in_many_threads_enters_one_block(ledger: Ledger, team: str):
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(once, range(8))) == 1
-    assert ledger.wallet(team).spent == usd("0.5")
+    assert ledger.wallets.get(team).spent == usd("0.5")
 
 
 # The decorator
@@ -364,12 +364,12 @@ def per_second(seconds: int, *, rate: str = "0.1") -> Money:
 def test_a_function_is_charged_what_its_own_arguments_cost(ledger: Ledger, team: str):
     @ledger.charged(per_second, wallet=team, project="film", labels={"shot": "1"})
     def make(reserved: Reserving, seconds: int, *, rate: str = "0.1") -> str:
-        assert ledger.reservation(reserved.id).state is State.SUBMITTING
+        assert ledger.reservations.get(reserved.id).state is State.SUBMITTING
         return f"{seconds} s at {rate}"
 
     assert make(5) == "5 s at 0.1"
     assert make(3, rate="0.2") == "3 s at 0.2"
-    made = ledger.reservations()
+    made = ledger.reservations.latest()
     assert sorted(str(one.committed) for one in made) == ["0.5 USD", "0.6 USD"]
     assert {one.project for one in made} == {"film"}
     assert made[0].labels == {"shot": "1"}
@@ -382,7 +382,7 @@ def test_a_function_is_charged_by_a_quote_too(ledger: Ledger, team: str):
         reserved.commit(usd("0.6"))
 
     make(5)
-    [made] = ledger.reservations()
+    [made] = ledger.reservations.latest()
     assert (made.amount, made.committed, made.task_id) == (usd("0.675"), usd("0.6"), "task-1")
 
 
@@ -421,7 +421,7 @@ def test_a_function_whose_price_cannot_be_told_is_never_called(ledger: Ledger, t
 
     with pytest.raises(LookupError):
         make(5)
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 def test_a_decorated_function_keeps_its_name_and_may_call_itself(ledger: Ledger, team: str):
@@ -432,7 +432,7 @@ def test_a_decorated_function_keeps_its_name_and_may_call_itself(ledger: Ledger,
 
     assert (halves.__name__, halves.__doc__) == ("halves", "Make a clip and a shorter one.")
     assert len(set(halves(4))) == 3
-    assert ledger.wallet(team).spent == usd("0.7")
+    assert ledger.wallets.get(team).spent == usd("0.7")
 
 
 def test_a_function_whose_work_comes_after_its_call_is_refused_at_once(ledger: Ledger, team: str):

@@ -32,8 +32,8 @@ def clock() -> Clock:
 @pytest.fixture
 def ledger(empty_url: str, clock: Clock) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
-        opened.create_wallet("film", "USD")
-        opened.fund_wallet("film", usd("10"))
+        opened.wallets.create("film", "USD")
+        opened.wallets.fund("film", usd("10"))
         yield opened
         assert opened.verify().is_clean
 
@@ -85,7 +85,7 @@ def test_committing_more_charges_the_whole(ledger, submitted):
 
 def test_a_wallet_that_is_overrun_shows_it_and_admits_nothing_more(ledger, submitted):
     ledger.commit(submitted, usd("10.000001"))
-    assert ledger.wallet("film").available == usd("-0.000001")
+    assert ledger.wallets.get("film").available == usd("-0.000001")
     with unchanged(ledger), pytest.raises(InsufficientCreditsError) as caught:
         ledger.reserve("film", usd("0.000001"))
     assert (caught.value.available, caught.value.fits) == (usd("-0.000001"), usd("0"))
@@ -94,14 +94,14 @@ def test_a_wallet_that_is_overrun_shows_it_and_admits_nothing_more(ledger, submi
 def test_an_overrun_may_take_what_others_have_reserved_and_they_still_end_well(ledger, submitted):
     other = ledger.reserve("film", usd("7"))
     ledger.commit(submitted, usd("5"))
-    assert ledger.wallet("film").available == usd("-2")
+    assert ledger.wallets.get("film").available == usd("-2")
     ledger.roll_back(other.id, "not wanted")
     assert standing(ledger, "film") == (usd("5"), usd("0"), usd("5"))
 
 
 def test_an_overrun_wallet_that_is_funded_admits_what_it_holds_again(ledger, submitted):
     ledger.commit(submitted, usd("12"))
-    ledger.fund_wallet("film", usd("5"))
+    ledger.wallets.fund("film", usd("5"))
     assert ledger.reserve("film", usd("3")).state is State.RESERVED
 
 
@@ -182,7 +182,7 @@ def test_charges_may_reach_the_largest_amount(ledger):
     first, second = (ledger.reserve("film", usd("1")) for _ in range(2))
     ledger.commit(first.id, LARGEST - usd("1"))
     ledger.commit(second.id, usd("1"))
-    assert ledger.wallet("film").spent == LARGEST
+    assert ledger.wallets.get("film").spent == LARGEST
 
 
 # --- in parts ------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_the_last_commit_returns_what_the_parts_left(ledger, submitted):
 def test_the_same_part_without_a_key_is_another_part_and_with_one_the_same(ledger, submitted):
     for key in (None, None, "part", "part"):
         ledger.commit(submitted, usd("0.5"), is_part=True, key=key)
-    assert ledger.reservation(submitted).committed == usd("1.5")
+    assert ledger.reservations.get(submitted).committed == usd("1.5")
 
 
 def test_parts_up_to_all_that_was_reserved_leave_it_open_and_empty(ledger, submitted):
@@ -252,9 +252,9 @@ def test_a_part_may_be_charged_in_every_open_state(ledger):
         lambda: ledger.mark_in_doubt(made.id, "no reply"),
     ):
         step()
-        before = ledger.reservation(made.id).state
+        before = ledger.reservations.get(made.id).state
         assert ledger.commit(made.id, usd("0.5"), is_part=True).state is before
-    assert ledger.reservation(made.id).committed == usd("1.5")
+    assert ledger.reservations.get(made.id).committed == usd("1.5")
 
 
 # --- refunds -------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_a_refund_brings_back_some_of_what_was_charged(ledger, submitted):
     ledger.commit(submitted, usd("3"))
     after = ledger.refund(submitted, usd("1"), reason="a black clip")
     assert (after.state, after.committed) == (State.COMMITTED, usd("3"))
-    assert (after.refunded, ledger.wallet("film").spent) == (usd("1"), usd("2"))
+    assert (after.refunded, ledger.wallets.get("film").spent) == (usd("1"), usd("2"))
     assert transfers(ledger)[-1] == "refund 1"
 
 
@@ -327,7 +327,7 @@ def test_a_correction_moves_the_difference(ledger, submitted, to, transfer, comm
     after = ledger.correct(submitted, usd(to), reason="the bill says so")
     assert (after.committed, after.refunded) == (usd(committed), usd(refunded))
     assert transfers(ledger)[-1] == transfer
-    assert ledger.wallet("film").spent == usd(to)
+    assert ledger.wallets.get("film").spent == usd(to)
 
 
 def test_a_correction_counts_from_what_was_refunded_before(ledger, submitted):
@@ -407,7 +407,7 @@ def test_a_late_commit_adds_to_the_parts_that_were_charged(ledger, submitted):
     ledger.commit(submitted, usd("1"), is_part=True)
     ledger.roll_back(submitted, "it seemed to fail")
     assert ledger.commit(submitted, usd("2")).committed == usd("3")
-    assert ledger.wallet("film").spent == usd("3")
+    assert ledger.wallets.get("film").spent == usd("3")
 
 
 def test_a_late_commit_comes_once(ledger, ended):
@@ -549,7 +549,7 @@ def test_changes_of_one_reservation_follow_one_another_in_one_call(ledger):
         Change(made, None, usd("0.5")),
     ]
     assert {one.committed for one in ledger.settle(changes)} == {usd("2.5")}
-    assert ledger.reservation(made).refunded == usd("0.5")
+    assert ledger.reservations.get(made).refunded == usd("0.5")
     assert transfers(ledger)[-4:] == ["commit 1", "commit 1.5", "return 0.5", "refund 0.5"]
 
 
@@ -557,7 +557,7 @@ def test_one_key_twice_in_one_call_is_one_change(ledger):
     made = ledger.reserve("film", usd("3")).id
     part = Change(made, State.COMMITTED, usd("1"), is_part=True, key="part 1")
     ledger.settle([part, part])
-    assert ledger.reservation(made).committed == usd("1")
+    assert ledger.reservations.get(made).committed == usd("1")
 
 
 def test_one_key_twice_in_one_call_for_other_content_names_the_difference(ledger):
@@ -593,13 +593,13 @@ def test_of_many_that_commit_with_one_key_one_charges(ledger, submitted):
     [("10", "0.333333"), ("5", "0.166667"), ("15", "0.5"), ("0", "0"), ("20", "0.666666")],
 )
 def test_a_cost_in_another_unit_is_worth_its_share_of_the_quote(ledger, charged, spent):
-    ledger.create_wallet("credits", "crun-credit")
-    ledger.fund_wallet("credits", money("100 crun-credit"))
-    ledger.set_budget("all", usd("5"), scope=Scope(wallet="credits"))
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("all", usd("5"), scope=Scope(wallet="credits"))
     made = ledger.reserve("credits", money("10 crun-credit"), job=Job("crun", usd=usd("0.333333")))
-    assert ledger.budget("all").reserved == usd("0.333333")
+    assert ledger.budgets.get("all").reserved == usd("0.333333")
     ledger.commit(made.id, money(f"{charged} crun-credit"))
-    status = ledger.budget("all")
+    status = ledger.budgets.get("all")
     assert (status.reserved, status.spent) == (usd("0"), usd(spent))
 
 
@@ -608,5 +608,5 @@ def test_a_charge_past_what_a_wallet_can_show_is_refused(ledger):
     ledger.commit(first.id, LARGEST)
     with unchanged(ledger), pytest.raises(AmountError, match="settled cost"):
         ledger.commit(second.id, usd("0.000001"))
-    assert ledger.wallet("film").spent == LARGEST
+    assert ledger.wallets.get("film").spent == LARGEST
     assert found(ledger, "SELECT posted_micro FROM wallet")[0]["posted_micro"] < 0

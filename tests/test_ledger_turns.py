@@ -39,8 +39,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def ledger(path: Path) -> Iterator[Ledger]:
     with Ledger(str(path), actor="ada") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", usd("10"))
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", usd("10"))
         yield opened
         assert opened.verify().is_clean
 
@@ -123,13 +123,13 @@ def test_operations_that_wait_are_written_as_one(ledger, path, monkeypatch):
     monkeypatch.setattr(group, "_write", count)
     together(ledger, path, [lambda: ledger.reserve("team", usd("0.1"))] * 9)
     assert written == [1, 8]
-    assert ledger.wallet("team").reserved == usd("0.9")
+    assert ledger.wallets.get("team").reserved == usd("0.9")
 
 
 def test_of_those_that_wait_together_exactly_as_many_are_admitted_as_fit(ledger, path):
     outcomes = together(ledger, path, [lambda: ledger.reserve("team", usd("3"))] * 6)
     assert sorted(kinds(outcomes)) == ["InsufficientCreditsError"] * 3 + ["Reservation"] * 3
-    assert ledger.wallet("team").available == usd("1")
+    assert ledger.wallets.get("team").available == usd("1")
 
 
 def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger, path):
@@ -139,7 +139,7 @@ def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger, path):
         path,
         [
             lambda: ledger.reserve("team", usd("1"), key="first"),
-            lambda: ledger.fund_wallet("team", usd("1")),
+            lambda: ledger.wallets.fund("team", usd("1")),
             lambda: ledger.reserve("team", usd("100"), key="too much"),
             lambda: ledger.reserve("team", usd("2"), key="second"),
             lambda: ledger.mark_submitted(held, "task-1"),
@@ -158,7 +158,7 @@ def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger, path):
     ]
     keys = found(ledger, "SELECT key FROM idempotency ORDER BY key")
     assert [row["key"] for row in keys] == ["first", "second"]
-    assert ledger.wallet("team").reserved == usd("3")
+    assert ledger.wallets.get("team").reserved == usd("3")
 
 
 def test_a_group_that_is_refused_as_a_whole_changes_nothing(ledger, path):
@@ -194,8 +194,8 @@ def test_an_operation_that_fails_half_way_is_undone_alone(ledger, path):
         "DatabaseError",
         "Reservation",
     ]
-    assert ledger.wallet("team").funded == usd("10")
-    assert ledger.wallet("team").reserved == usd("6")
+    assert ledger.wallets.get("team").funded == usd("10")
+    assert ledger.wallets.get("team").reserved == usd("6")
 
 
 def test_one_reservation_ends_once_however_many_wait_to_end_it(ledger, path):
@@ -204,13 +204,13 @@ def test_one_reservation_ends_once_however_many_wait_to_end_it(ledger, path):
     calls += [lambda: ledger.roll_back(held, "not wanted")] * 4
     outcomes = together(ledger, path, calls)
     assert kinds(outcomes) == ["Reservation"] * 4 + ["StateError"] * 4
-    assert ledger.wallet("team").posted == usd("9")
+    assert ledger.wallets.get("team").posted == usd("9")
 
 
 def test_one_key_is_one_reservation_however_many_wait_with_it(ledger, path):
     calls = [lambda: ledger.reserve("team", usd("1"), key="clip 1").id] * 8
     assert len(set(together(ledger, path, calls))) == 1
-    assert ledger.wallet("team").reserved == usd("1")
+    assert ledger.wallets.get("team").reserved == usd("1")
 
 
 def test_each_caller_gets_the_answer_to_its_own_question(ledger, path):
@@ -313,7 +313,7 @@ def test_ctrl_c_while_another_thread_writes_takes_only_ones_own_work_back(ledger
             ledger.reserve("team", usd("2"))
         presser.join(PATIENCE_S)
         assert leader.result(PATIENCE_S).is_open
-    assert ledger.wallet("team").reserved == usd("1")
+    assert ledger.wallets.get("team").reserved == usd("1")
     assert ledger.reserve("team", usd("2")).is_open
 
 
@@ -331,8 +331,8 @@ def test_ctrl_c_within_one_operation_of_a_group_leaves_the_others_whole(ledger, 
     calls = [lambda: ledger.reserve("team", usd("1"))] * 2
     outcomes = together(ledger, path, [calls[0], stop, *calls])
     assert kinds(outcomes) == ["Reservation", "KeyboardInterrupt", "Reservation", "Reservation"]
-    assert ledger.wallet("team").reserved == usd("3")
-    assert ledger.wallet("team").funded == usd("10")
+    assert ledger.wallets.get("team").reserved == usd("3")
+    assert ledger.wallets.get("team").funded == usd("10")
 
 
 # --- turns between processes ---------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_whoever_writes_waits_for_the_turn_of_another(ledger, path):
 
 def test_whoever_reads_waits_for_nobody(ledger, path):
     with others_turn(path):
-        assert ledger.wallet("team").posted == usd("10")
+        assert ledger.wallets.get("team").posted == usd("10")
         assert ledger.verify().is_clean
 
 
@@ -409,8 +409,8 @@ def open_files(path: Path) -> list[str]:
 
 def test_a_closed_ledger_holds_no_file_open_and_may_be_closed_again(path):
     ledger = Ledger(str(path))
-    ledger.create_wallet("team", "USD")
-    ledger.wallets()
+    ledger.wallets.create("team", "USD")
+    ledger.wallets.all()
     assert open_files(path)
     ledger.close()
     ledger.close()
@@ -419,7 +419,7 @@ def test_a_closed_ledger_holds_no_file_open_and_may_be_closed_again(path):
 
 def test_a_closed_ledger_leaves_everything_in_its_one_file(path):
     with Ledger(str(path)) as ledger:
-        ledger.create_wallet("team", "USD")
+        ledger.wallets.create("team", "USD")
     assert not Path(f"{path}-wal").exists()
     for name in ("next", "turn"):
         assert Path(f"{path}-{name}").read_bytes() == b""
@@ -431,8 +431,8 @@ def test_a_closed_ledger_leaves_everything_in_its_one_file(path):
 def test_threads_on_a_server_spoil_nobodys_work_either(postgres_ledger):
     make_empty(postgres_ledger)
     with Ledger(postgres_ledger) as ledger:
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", usd("1"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("1"))
 
         def attempt(number: int) -> str:
             key = f"clip {number // 2}"
@@ -447,5 +447,5 @@ def test_threads_on_a_server_spoil_nobodys_work_either(postgres_ledger):
             outcomes = list(threads.map(attempt, range(40)))
         assert outcomes.count("done") == 20
         assert outcomes.count("insufficient_credits") == 20
-        assert ledger.wallet("team").posted == usd("0")
+        assert ledger.wallets.get("team").posted == usd("0")
         assert ledger.verify().findings == ()

@@ -53,14 +53,14 @@ def ledger(empty_url: str) -> Iterator[Ledger]:
     """Two wallets and a budget; in one of them a job that ended in each way, and an open one."""
     clock = Clock()
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
-        opened.create_wallet("team", "USD")
-        opened.create_wallet("other", "USD")
-        opened.create_wallet("credits", "crun-credit")
-        opened.fund_wallet("team", usd("50"))
-        opened.fund_wallet("credits", money("10 crun-credit"))
-        opened.adjust_wallet("team", usd("3"), reason="a gift")
-        opened.adjust_wallet("team", usd("-1"), reason="a fee")
-        opened.set_budget("month", usd("90"), window="month")
+        opened.wallets.create("team", "USD")
+        opened.wallets.create("other", "USD")
+        opened.wallets.create("credits", "crun-credit")
+        opened.wallets.fund("team", usd("50"))
+        opened.wallets.fund("credits", money("10 crun-credit"))
+        opened.wallets.adjust("team", usd("3"), reason="a gift")
+        opened.wallets.adjust("team", usd("-1"), reason="a fee")
+        opened.budgets.set("month", usd("90"), window="month")
         committed(opened, "task-1", "2")
         opened.refund(committed(opened, "task-2", "4"), usd("1"), reason="a black clip")
         opened.roll_back(opened.reserve("team", usd("5")).id, "not wanted")
@@ -80,16 +80,16 @@ def sealed(empty_url: str) -> Iterator[Ledger]:
     """Three months: the first and the second under a seal, one job carried through both."""
     clock = Clock(NOON - timedelta(days=28))
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", usd("20"), reason="paid")
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", usd("20"), reason="paid")
         opened.reserve("team", usd("3"))
         clock.now = NOON
-        opened.close_period("2026-02", hard=True)
-        opened.fund_wallet("team", usd("5"))
+        opened.periods.close("2026-02", hard=True)
+        opened.wallets.fund("team", usd("5"))
         committed(opened, "task-1", "2")
         clock.now = NEXT_MONTH
-        opened.close_period("2026-03", hard=True)
-        opened.fund_wallet("team", usd("1"))
+        opened.periods.close("2026-03", hard=True)
+        opened.wallets.fund("team", usd("1"))
         yield opened
 
 
@@ -121,7 +121,7 @@ def test_an_honest_ledger_is_clean_and_counted(ledger):
     verification = ledger.verify()
     assert verification.findings == ()
     assert (verification.wallets, verification.reservations) == (3, 6)
-    assert (verification.transfers, verification.open_reservations) == (19, 1)
+    assert (verification.transfers, verification.reservations.open) == (19, 1)
     assert (verification.windows, verification.sealed_periods) == (1, 0)
 
 
@@ -361,8 +361,8 @@ def test_every_tampered_place_is_named_at_once(ledger):
 @pytest.fixture
 def file_ledger(tmp_path) -> Iterator[Ledger]:
     with Ledger(str(tmp_path / "ledger.sqlite"), actor="ada") as opened:
-        opened.create_wallet("team", "USD")
-        opened.fund_wallet("team", usd("20"))
+        opened.wallets.create("team", "USD")
+        opened.wallets.fund("team", usd("20"))
         opened.reserve("team", usd("3"))
         yield opened
 
@@ -385,9 +385,9 @@ def test_a_transfer_of_a_wallet_that_never_was_is_found(file_ledger):
 def test_a_page_of_the_file_that_was_overwritten_never_passes_as_clean(tmp_path):
     path = tmp_path / "ledger.sqlite"
     with Ledger(str(path)) as ledger:
-        ledger.create_wallet("team", "USD")
+        ledger.wallets.create("team", "USD")
         for _ in range(50):
-            ledger.fund_wallet("team", usd("1"))
+            ledger.wallets.fund("team", usd("1"))
         root = found(ledger, "SELECT rootpage FROM sqlite_master WHERE name = 'transfer'")
     with path.open("r+b") as file:
         file.seek((root[0]["rootpage"] - 1) * 4096 + 4000)

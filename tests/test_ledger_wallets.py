@@ -26,102 +26,102 @@ MILLIONTH = Money.from_micro(1, "USD")
 @pytest.fixture
 def ledger(empty_url: str) -> Iterator[Ledger]:
     with Ledger(empty_url, clock=lambda: NOON, actor="ada") as opened:
-        opened.create_wallet("team", "USD")
+        opened.wallets.create("team", "USD")
         yield opened
 
 
 def test_a_new_wallet_is_empty(ledger):
-    wallet = ledger.wallet("team")
+    wallet = ledger.wallets.get("team")
     assert {wallet.funded, wallet.posted, wallet.reserved, wallet.available, wallet.spent} == {
         Money.zero("USD")
     }
 
 
 def test_a_wallet_says_when_it_was_made_to_the_microsecond(ledger):
-    assert ledger.wallet("team").created_at == NOON
+    assert ledger.wallets.get("team").created_at == NOON
 
 
 def test_a_wallet_is_found_by_its_id_too(ledger):
-    wallet = ledger.wallet("team")
-    assert ledger.wallet(wallet.id) == wallet
+    wallet = ledger.wallets.get("team")
+    assert ledger.wallets.get(wallet.id) == wallet
     assert wallet.id.startswith("wal_")
 
 
 def test_creating_a_wallet_again_gives_the_same_wallet(ledger):
     with unchanged(ledger):
-        assert ledger.create_wallet("team", "USD") == ledger.wallet("team")
+        assert ledger.wallets.create("team", "USD") == ledger.wallets.get("team")
 
 
 def test_creating_a_funded_wallet_again_keeps_its_credits(ledger):
-    ledger.fund_wallet("team", usd("5"))
-    assert ledger.create_wallet("team", "USD").posted == usd("5")
+    ledger.wallets.fund("team", usd("5"))
+    assert ledger.wallets.create("team", "USD").posted == usd("5")
 
 
 def test_creating_a_wallet_again_in_another_unit_names_the_unit(ledger):
     with unchanged(ledger), pytest.raises(ConflictError) as caught:
-        ledger.create_wallet("team", "CNY")
+        ledger.wallets.create("team", "CNY")
     assert (caught.value.field, caught.value.stored, caught.value.given) == ("unit", "USD", "CNY")
 
 
 def test_wallets_are_listed_by_name(ledger):
-    ledger.create_wallet("zoe", "CNY")
-    ledger.create_wallet("ada", "evolink-credit")
-    assert [wallet.name for wallet in ledger.wallets()] == ["ada", "team", "zoe"]
+    ledger.wallets.create("zoe", "CNY")
+    ledger.wallets.create("ada", "evolink-credit")
+    assert [wallet.name for wallet in ledger.wallets.all()] == ["ada", "team", "zoe"]
 
 
 def test_an_unknown_wallet_is_named_with_the_next_step(ledger):
     with pytest.raises(NotFoundError, match="no wallet is called nobody") as caught:
-        ledger.wallet("nobody")
+        ledger.wallets.get("nobody")
     assert "wallet create nobody" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("name", ["a", "team/film_1.cut-2", "9lives", "x" * 64])
 def test_a_name_of_letters_digits_and_marks_is_accepted(ledger, name):
-    assert ledger.create_wallet(name, "USD").name == name
+    assert ledger.wallets.create(name, "USD").name == name
 
 
 @pytest.mark.parametrize("name", ["", " ", "-a", "/a", "two words", "tab\t", "a\n", "é", "x" * 65])
 def test_another_name_is_refused(ledger, name):
     with unchanged(ledger), pytest.raises(ConfigError):
-        ledger.create_wallet(name, "USD")
+        ledger.wallets.create(name, "USD")
 
 
 @pytest.mark.parametrize("unit", ["", "US D", "1USD", "u" * 33])
 def test_a_unit_that_cannot_be_one_is_refused(ledger, unit):
     with unchanged(ledger), pytest.raises(AmountError):
-        ledger.create_wallet("other", unit)
+        ledger.wallets.create("other", unit)
 
 
 def test_funding_adds_up(ledger):
-    ledger.fund_wallet("team", usd("0.1"))
-    wallet = ledger.fund_wallet("team", usd("0.2"))
+    ledger.wallets.fund("team", usd("0.1"))
+    wallet = ledger.wallets.fund("team", usd("0.2"))
     assert (wallet.funded, wallet.posted, wallet.available) == (usd("0.3"),) * 3
 
 
 def test_a_millionth_is_the_least_that_can_be_funded(ledger):
-    assert ledger.fund_wallet("team", MILLIONTH).posted == usd("0.000001")
+    assert ledger.wallets.fund("team", MILLIONTH).posted == usd("0.000001")
 
 
 def test_funding_one_wallet_leaves_the_others_alone(ledger):
-    ledger.create_wallet("other", "USD")
-    ledger.fund_wallet("team", usd("5"))
-    assert ledger.wallet("other").posted == usd("0")
+    ledger.wallets.create("other", "USD")
+    ledger.wallets.fund("team", usd("5"))
+    assert ledger.wallets.get("other").posted == usd("0")
 
 
 def test_funding_in_another_unit_is_refused(ledger):
     with unchanged(ledger), pytest.raises(AmountError, match='unit: got "CNY", allowed: USD'):
-        ledger.fund_wallet("team", Money(Decimal(1), "CNY"))
+        ledger.wallets.fund("team", Money(Decimal(1), "CNY"))
 
 
 @pytest.mark.parametrize("amount", ["0", "-0", "-0.000001", "-5"])
 def test_funding_nothing_or_less_is_refused(ledger, amount):
     with unchanged(ledger), pytest.raises(AmountError, match="more than nothing"):
-        ledger.fund_wallet("team", usd(amount))
+        ledger.wallets.fund("team", usd(amount))
 
 
 def test_funding_an_unknown_wallet_is_refused(ledger):
     with unchanged(ledger), pytest.raises(NotFoundError):
-        ledger.fund_wallet("nobody", usd("1"))
+        ledger.wallets.fund("nobody", usd("1"))
 
 
 @pytest.mark.parametrize("amount", [0.1, 1.0, 5, "5"])
@@ -137,7 +137,7 @@ def test_an_amount_that_millionths_do_not_hold_never_becomes_money(amount):
 
 
 def test_the_largest_amount_is_funded_exactly(ledger):
-    assert ledger.fund_wallet("team", LARGEST).posted.micro == 2**53 - 1
+    assert ledger.wallets.fund("team", LARGEST).posted.micro == 2**53 - 1
 
 
 def test_a_millionth_past_the_largest_amount_never_becomes_money():
@@ -146,56 +146,59 @@ def test_a_millionth_past_the_largest_amount_never_becomes_money():
 
 
 def test_a_balance_may_reach_the_largest_amount(ledger):
-    ledger.fund_wallet("team", LARGEST - MILLIONTH)
-    assert ledger.fund_wallet("team", MILLIONTH).posted == LARGEST
+    ledger.wallets.fund("team", LARGEST - MILLIONTH)
+    assert ledger.wallets.fund("team", MILLIONTH).posted == LARGEST
 
 
 def test_a_balance_may_not_pass_the_largest_amount(ledger):
-    ledger.fund_wallet("team", LARGEST)
+    ledger.wallets.fund("team", LARGEST)
     with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
-        ledger.fund_wallet("team", MILLIONTH)
+        ledger.wallets.fund("team", MILLIONTH)
 
 
 def test_the_largest_amount_can_be_reserved_and_charged(ledger):
-    ledger.fund_wallet("team", LARGEST)
+    ledger.wallets.fund("team", LARGEST)
     reservation = ledger.reserve("team", LARGEST)
     ledger.mark_submitting(reservation.id)
     ledger.mark_submitted(reservation.id, "task-1")
     ledger.commit(reservation.id, LARGEST)
-    assert (ledger.wallet("team").posted, ledger.wallet("team").spent) == (usd("0"), LARGEST)
+    assert (ledger.wallets.get("team").posted, ledger.wallets.get("team").spent) == (
+        usd("0"),
+        LARGEST,
+    )
     assert ledger.verify().is_clean
 
 
 def test_a_wallet_keeps_its_credits_when_the_ledger_is_opened_again(ledger):
-    ledger.fund_wallet("team", usd("7.198201"))
+    ledger.wallets.fund("team", usd("7.198201"))
     with Ledger(ledger.database.url) as again:
-        assert again.wallet("team") == ledger.wallet("team")
+        assert again.wallets.get("team") == ledger.wallets.get("team")
 
 
 def test_a_wallet_cannot_take_the_id_of_another_as_its_name(ledger):
     with unchanged(ledger), pytest.raises(ConfigError):
-        ledger.create_wallet(ledger.wallet("team").id, "USD")
+        ledger.wallets.create(ledger.wallets.get("team").id, "USD")
 
 
 @pytest.mark.parametrize("amount", [1.5, "1 USD", None])
 def test_only_money_can_be_funded_or_reserved(ledger, amount):
     with unchanged(ledger), pytest.raises(AmountError):
-        ledger.fund_wallet("team", amount)
+        ledger.wallets.fund("team", amount)
     with unchanged(ledger), pytest.raises(AmountError):
         ledger.reserve("team", amount)
 
 
 def test_a_wallet_is_funded_once_per_key_by_name_and_by_id(ledger):
-    ledger.fund_wallet("team", usd("1"), key="k")
-    assert ledger.fund_wallet(ledger.wallet("team").id, usd("1"), key="k").funded == usd("1")
+    ledger.wallets.fund("team", usd("1"), key="k")
+    assert ledger.wallets.fund(ledger.wallets.get("team").id, usd("1"), key="k").funded == usd("1")
 
 
 def adjust(ledger: Ledger, amount: str, **given: Any) -> Wallet:
-    return ledger.adjust_wallet("team", usd(amount), **{"reason": "the bill says so", **given})
+    return ledger.wallets.adjust("team", usd(amount), **{"reason": "the bill says so", **given})
 
 
 def test_an_adjustment_moves_the_balance_and_not_what_was_funded_or_spent(ledger):
-    ledger.fund_wallet("team", usd("5"))
+    ledger.wallets.fund("team", usd("5"))
     adjust(ledger, "1.5")
     wallet = adjust(ledger, "-0.5")
     assert (wallet.funded, wallet.adjusted, wallet.posted) == (usd("5"), usd("1"), usd("6"))
@@ -205,7 +208,7 @@ def test_an_adjustment_moves_the_balance_and_not_what_was_funded_or_spent(ledger
 
 def test_a_wallet_may_be_adjusted_below_zero_and_admits_nothing_then(ledger):
     adjust(ledger, "-0.000001")
-    assert ledger.wallet("team").available == usd("-0.000001")
+    assert ledger.wallets.get("team").available == usd("-0.000001")
     with unchanged(ledger), pytest.raises(InsufficientCreditsError):
         ledger.reserve("team", MILLIONTH)
 
@@ -213,7 +216,7 @@ def test_a_wallet_may_be_adjusted_below_zero_and_admits_nothing_then(ledger):
 def test_an_adjustment_is_written_down_with_who_and_why(ledger):
     adjust(ledger, "2")
     adjust(ledger, "-3")
-    wallet_id = ledger.wallet("team").id
+    wallet_id = ledger.wallets.get("team").id
     own, other = f"wallet/{wallet_id}/available", "adjustment"
     query = "SELECT kind, debit_account, credit_account, amount_micro, actor, reason FROM transfer"
     assert [tuple(row.values()) for row in found(ledger, f"{query} ORDER BY kind")] == [
@@ -236,41 +239,41 @@ def test_an_adjustment_of_nothing_is_refused(ledger, amount):
 
 def test_an_adjustment_in_another_unit_is_refused(ledger):
     with unchanged(ledger), pytest.raises(AmountError, match="unit"):
-        ledger.adjust_wallet("team", Money(Decimal(1), "CNY"), reason="x")
+        ledger.wallets.adjust("team", Money(Decimal(1), "CNY"), reason="x")
 
 
 @pytest.mark.parametrize("amount", [1.5, float("nan"), float("inf"), "1 USD", None, True])
 def test_only_money_can_be_adjusted(ledger, amount):
     with unchanged(ledger), pytest.raises(AmountError):
-        ledger.adjust_wallet("team", amount, reason="x")
+        ledger.wallets.adjust("team", amount, reason="x")
 
 
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_adjustments_may_reach_the_largest_amount_and_not_pass_it(ledger, sign):
     adjust(ledger, f"{sign}{LARGEST.amount}")
-    assert abs(ledger.wallet("team").posted.micro) == MAX_MICRO
+    assert abs(ledger.wallets.get("team").posted.micro) == MAX_MICRO
     with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
         adjust(ledger, f"{sign}0.000001")
 
 
 def test_adjustments_of_a_full_wallet_stay_readable(ledger):
-    ledger.fund_wallet("team", LARGEST)
+    ledger.wallets.fund("team", LARGEST)
     adjust(ledger, f"-{LARGEST.amount}")
     with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
         adjust(ledger, "-0.000001")
-    assert ledger.wallet("team").posted == usd("0")
+    assert ledger.wallets.get("team").posted == usd("0")
 
 
 def test_what_an_adjustment_took_from_a_full_wallet_may_come_back(ledger):
-    ledger.fund_wallet("team", LARGEST)
+    ledger.wallets.fund("team", LARGEST)
     adjust(ledger, "-5")
     assert adjust(ledger, "5").posted == LARGEST
 
 
 def test_what_a_wallet_has_left_is_never_less_than_can_be_shown(ledger):
-    ledger.fund_wallet("team", LARGEST)
+    ledger.wallets.fund("team", LARGEST)
     ledger.reserve("team", LARGEST)
     adjust(ledger, f"-{LARGEST.amount}")
-    assert ledger.wallet("team").available.micro == -MAX_MICRO
+    assert ledger.wallets.get("team").available.micro == -MAX_MICRO
     with unchanged(ledger), pytest.raises(AmountError):
         adjust(ledger, "-0.000001")

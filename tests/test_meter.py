@@ -54,7 +54,7 @@ def meter(ledger: Ledger, url: str, **more: Any) -> Meter:
 
 
 def assert_untouched(ledger: Ledger) -> None:
-    wallet = ledger.wallet("team")
+    wallet = ledger.wallets.get("team")
     assert (wallet.available, wallet.reserved, wallet.spent) == (usd("2"), usd("0"), usd("0"))
     assert ledger.verify().is_clean
 
@@ -70,7 +70,7 @@ def test_a_finished_job_is_committed_at_its_settled_cost(
     )
     assert ended.project == "film"
     assert ended.videos[0].startswith(sandbox.url)
-    assert ledger.wallet(team).available == usd("1.325")
+    assert ledger.wallets.get(team).available == usd("1.325")
 
 
 @pytest.mark.parametrize(("cost", "left"), [("0.6", "1.4"), ("0.8", "1.2"), ("2.5", "-0.5")])
@@ -79,7 +79,7 @@ def test_the_settled_cost_wins_over_the_quote(
 ):
     ended = meter(ledger, sandbox.url).run(body(f"a lake [cost {cost}]"))
     assert ended.committed == usd(cost)
-    assert ledger.wallet(team).available == usd(left)
+    assert ledger.wallets.get(team).available == usd(left)
     assert ledger.verify().is_clean
 
 
@@ -126,7 +126,7 @@ def test_what_cannot_be_priced_is_neither_reserved_nor_sent(
         with pytest.raises(error):
             meter(ledger, server.url).run(body(**wrong))
         assert server.seen == []
-    assert ledger.reservations() == []
+    assert ledger.reservations.latest() == []
 
 
 def test_submitting_is_on_disk_before_the_request_is_sent(ledger: Ledger, team: str):
@@ -135,7 +135,7 @@ def test_submitting_is_on_disk_before_the_request_is_sent(ledger: Ledger, team: 
 
         def look(_: Reservation) -> None:
             with Ledger(ledger.database.url) as other:
-                states.append((str(other.reservations()[0].state), len(server.seen)))
+                states.append((str(other.reservations.latest()[0].state), len(server.seen)))
 
         spender = meter(ledger, server.url, on_change=look)
         spender.submit(spender.reserve(body()), body())
@@ -146,7 +146,7 @@ def test_a_lost_reply_leaves_the_credits_reserved(ledger: Ledger, team: str):
     with answering(HANG_UP) as server:
         ended = meter(ledger, server.url).run(body())
     assert ended.state is State.IN_DOUBT
-    assert ledger.wallet(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("0.675")
 
 
 def test_a_job_in_doubt_is_asked_for_again_under_its_own_key(ledger: Ledger, team: str):
@@ -165,14 +165,14 @@ def test_a_refusal_of_a_repeated_submission_gives_nothing_back(ledger: Ledger, t
         spender = meter(ledger, server.url)
         ended = spender.carry_on(spender.run(body()), body())
     assert ended.state is State.IN_DOUBT
-    assert ledger.wallet(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("0.675")
 
 
 def test_a_provider_that_stops_answering_keeps_the_job_submitted(ledger: Ledger, team: str):
     with answering((200, {"id": "t1"}), (503, {})) as server:
         ended = meter(ledger, server.url).run(body())
     assert ended.state is State.SUBMITTED
-    assert ledger.wallet(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("0.675")
 
 
 def test_a_job_without_a_verdict_in_its_longest_life_is_in_doubt(
@@ -204,7 +204,7 @@ def test_a_known_key_follows_its_job_and_starts_no_other(
     spender = meter(ledger, sandbox.url)
     first = spender.run(body(), key="shot-1")
     assert spender.run(body(), key="shot-1").id == first.id
-    assert ledger.wallet(team).spent == usd("0.675")
+    assert ledger.wallets.get(team).spent == usd("0.675")
 
 
 def test_ctrl_c_in_the_middle_of_a_submission_leaves_it_in_doubt(ledger: Ledger, team: str):
@@ -216,7 +216,7 @@ def test_ctrl_c_in_the_middle_of_a_submission_leaves_it_in_doubt(ledger: Ledger,
         spender = replace(spender, provider=replace(OPENED[-1], sleep=interrupt))
         with pytest.raises(KeyboardInterrupt):
             spender.run(body())
-    assert ledger.reservations()[0].state is State.IN_DOUBT
+    assert ledger.reservations.latest()[0].state is State.IN_DOUBT
 
 
 def test_only_one_caller_may_begin_to_submit(ledger: Ledger, team: str, sandbox: Sandbox):
@@ -259,14 +259,14 @@ def test_a_refusal_of_one_sender_gives_nothing_back_while_another_has_sent(
         other = meter(ledger, server.url)
 
         def repeat() -> None:
-            other.submit(ledger.reservations()[0], body())
+            other.submit(ledger.reservations.latest()[0], body())
 
         first = during(meter(ledger, server.url), repeat)
         with pytest.raises(JobRefusedError):
             first.submit(first.reserve(body()), body())
-    left = ledger.reservations()[0]
+    left = ledger.reservations.latest()[0]
     assert (left.state, left.task_id) == (State.SUBMITTED, "t1")
-    assert ledger.wallet(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("0.675")
 
 
 def test_an_ended_reservation_is_never_sent_again(ledger: Ledger, team: str):
@@ -293,9 +293,11 @@ def test_the_loser_of_a_race_to_send_follows_the_winner(ledger: Ledger, team: st
 def test_a_task_whose_reservation_ended_meanwhile_is_kept(ledger: Ledger, team: str):
     with answering((503, {}), (200, {"id": "t1"})) as server:
         spender = meter(ledger, server.url)
-        spender = during(spender, lambda: ledger.roll_back(ledger.reservations()[0].id, "enough"))
+        spender = during(
+            spender, lambda: ledger.roll_back(ledger.reservations.latest()[0].id, "enough")
+        )
         spender.submit(spender.reserve(body()), body())
-    left = ledger.reservations()[0]
+    left = ledger.reservations.latest()[0]
     assert (left.state, left.task_id) == (State.ROLLED_BACK, "t1")
     assert ledger.commit(left.id, usd("0.675")).state is State.COMMITTED
 

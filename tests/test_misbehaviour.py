@@ -108,10 +108,10 @@ class Room:
         return found
 
     def reservations(self) -> list[Reservation]:
-        return self.ledger.reservations_at(self.provider)
+        return self.ledger.reservations.at_provider(self.provider)
 
     def open(self) -> list[Reservation]:
-        return self.ledger.open_reservations()
+        return self.ledger.reservations.open()
 
     # --- what is done to the jobs -----------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Room:
     def reconcile_tasks(self) -> list[Line]:
         def compared() -> list[Line]:
             ours = self.reservations()
-            billed = self.ledger.billed_at(self.provider)
+            billed = self.ledger.evidence.billed_at(self.provider)
             record = ask_tasks(self.provider, ours, lambda _: self.meter, billed=billed)
             return compare(record, ours, now=datetime.now(UTC), lag_s=0)
 
@@ -168,7 +168,7 @@ class Room:
             return compare(record, ours, now=now, lag_s=0)
 
         lines = self._applied(compared)
-        self.ledger.keep_records(records_of(record, lines))
+        self.ledger.evidence.keep_records(records_of(record, lines))
         return lines
 
     def _applied(self, compared: Callable[[], list[Line]]) -> list[Line]:
@@ -196,8 +196,8 @@ def room(provider: str, folder: Path, url: str | None = None) -> Iterator[Room]:
             )
         ) as reached,
     ):
-        ledger.create_wallet("team", unit)
-        ledger.fund_wallet("team", Money(Decimal(FUNDS), unit))
+        ledger.wallets.create("team", unit)
+        ledger.wallets.fund("team", Money(Decimal(FUNDS), unit))
         meter = Meter(ledger, reached, wallet="team", patience=QUICK, asks_estimate=False)
         yield Room(provider, sandbox, ledger, meter, http, folder)
 
@@ -215,7 +215,7 @@ def assert_true(there: Room) -> None:
     charged = Decimal(account["spent"])
     if spent != charged:
         problems.append(f"the provider charged {charged}, the ledger says {spent}")
-    wallet = there.ledger.wallet("team")
+    wallet = there.ledger.wallets.get("team")
     if wallet.posted.amount != FUNDS - charged or wallet.reserved.micro:
         problems.append(f"the wallet has {wallet.posted} and {wallet.reserved} reserved")
     problems += [str(finding) for finding in there.ledger.verify().findings]

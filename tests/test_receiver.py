@@ -65,14 +65,14 @@ def test_a_callback_of_a_failure_gives_everything_back(ledger: Ledger, provider:
     with receiving(ledger) as rig:
         ended = rig.ended(rig.submitted(provider, "[fail moderation]"))
     assert ended.state is State.ROLLED_BACK
-    assert ledger.wallet(UNITS[provider]).available == money(f"10000 {UNITS[provider]}")
+    assert ledger.wallets.get(UNITS[provider]).available == money(f"10000 {UNITS[provider]}")
 
 
 def test_a_failure_that_no_document_knows_keeps_the_credits_in_doubt(ledger: Ledger):
     with receiving(ledger) as rig:
         made = rig.submitted("uniall", "[fail]")
         assert rig.called(made) == ["202"]
-    now = ledger.reservation(made.id)
+    now = ledger.reservations.get(made.id)
     assert (now.state, now.held) == (State.IN_DOUBT, price("uniall"))
 
 
@@ -90,7 +90,7 @@ def test_running_after_completed_changes_nothing(ledger: Ledger, provider: str):
     with receiving(ledger) as rig:
         made = rig.submitted(provider, "[callback reordered]")
         assert rig.called(made, 2) == ["200", "200"]
-    assert ledger.reservation(made.id).state is State.COMMITTED
+    assert ledger.reservations.get(made.id).state is State.COMMITTED
     assert committed(ledger) == [f"commit {PRICES[provider]}"]
 
 
@@ -117,11 +117,11 @@ def test_a_job_that_succeeds_after_it_failed_is_charged_late_once_its_provider_w
         made = rig.submitted(provider, "[revive 1]")
         clock.now_s += 1
         assert rig.called(made) == ["200"]
-        assert ledger.reservation(made.id).state is State.ROLLED_BACK
+        assert ledger.reservations.get(made.id).state is State.ROLLED_BACK
         clock.now_s += 1
         assert rig.called(made, 2) == ["200", "200"]
         assert rig.job(made).polls == (1 if secrets else 2)
-    assert ledger.reservation(made.id).committed == price(provider)
+    assert ledger.reservations.get(made.id).committed == price(provider)
     assert committed(ledger) == [f"late_commit {PRICES[provider]}"]
 
 
@@ -171,7 +171,7 @@ def test_a_signed_success_without_its_cost_says_too_little(ledger: Ledger, provi
         told = task(provider, made.task_id, WORDS[provider][2])
         assert rig.post(provider, told, secret=SECRET).status_code == 200
         assert rig.job(made).polls == 1
-    assert ledger.reservation(made.id).settled_by == "provider"
+    assert ledger.reservations.get(made.id).settled_by == "provider"
 
 
 def test_a_signed_state_that_nobody_documented_is_asked_for(ledger: Ledger):
@@ -179,9 +179,9 @@ def test_a_signed_state_that_nobody_documented_is_asked_for(ledger: Ledger):
         made = rig.submitted("evolink", "[takes 0] [state archived 1] [callback never]")
         told = task("evolink", made.task_id, "archived")
         assert rig.post("evolink", told, secret=SECRET).status_code == 202
-        assert ledger.reservation(made.id).state is State.IN_DOUBT
+        assert ledger.reservations.get(made.id).state is State.IN_DOUBT
         assert rig.post("evolink", told, secret=SECRET).status_code == 200
-    assert ledger.reservation(made.id).state is State.COMMITTED
+    assert ledger.reservations.get(made.id).state is State.COMMITTED
 
 
 @pytest.mark.parametrize("secret", [None, OTHER_SECRET])
@@ -194,7 +194,7 @@ def test_what_the_secret_did_not_sign_changes_nothing(
         made = rig.submitted(provider)
         assert rig.called(made) == ["401"]
         assert rig.job(made).polls == 0
-    assert ledger.reservation(made.id).state is State.SUBMITTED
+    assert ledger.reservations.get(made.id).state is State.SUBMITTED
     assert committed(ledger) == []
 
 
@@ -203,9 +203,9 @@ def test_an_end_that_the_provider_answers_with_an_odd_word_is_to_come_again(ledg
         made = rig.submitted("evolink", "[takes 0] [state archived 1] [callback never]")
         told = task("evolink", made.task_id, "completed")
         assert rig.post("evolink", told).status_code == 503
-        assert ledger.reservation(made.id).state is State.IN_DOUBT
+        assert ledger.reservations.get(made.id).state is State.IN_DOUBT
         assert rig.post("evolink", told).status_code == 200
-    assert ledger.reservation(made.id).state is State.COMMITTED
+    assert ledger.reservations.get(made.id).state is State.COMMITTED
 
 
 def test_one_secret_may_replace_another(ledger: Ledger):
@@ -220,7 +220,7 @@ def test_an_old_message_is_no_proof(ledger: Ledger):
         headers = signed(told, SECRET, at=datetime.now(UTC) - timedelta(minutes=6))
         reply = rig.http.post(rig.listener.address("runapi"), content=told, headers=headers)
         assert reply.status_code == 401
-    assert ledger.reservation(made.id).state is State.SUBMITTED
+    assert ledger.reservations.get(made.id).state is State.SUBMITTED
 
 
 def never(provider: str, address: str | None) -> Meter:
@@ -292,7 +292,7 @@ def test_an_end_that_the_provider_does_not_confirm_moves_nothing(
         # UniAll documents no word for a failure, so there was no end to be confirmed.
         expected = 202 if (provider, word) == ("uniall", 3) else 503
         assert (reply.status_code, "Retry-After" in reply.headers) == (expected, expected == 503)
-    now = ledger.reservation(made.id)
+    now = ledger.reservations.get(made.id)
     assert (now.state, now.held) == (State.SUBMITTED, price(provider))
 
 
@@ -310,7 +310,7 @@ def test_a_running_job_that_was_in_doubt_is_so_no_more_once_its_provider_was_ask
         ledger.mark_in_doubt(made.id, "no verdict within 900 s")
         assert rig.post("crun", task("crun", made.task_id, "running")).status_code == 202
         assert rig.job(made).polls == 1
-    assert ledger.reservation(made.id).state is State.SUBMITTED
+    assert ledger.reservations.get(made.id).state is State.SUBMITTED
 
 
 def test_completed_after_rolled_back_is_charged_only_if_the_provider_says_so_too(ledger: Ledger):
@@ -337,7 +337,7 @@ def test_a_task_of_another_provider_is_unknown(ledger: Ledger):
         made = rig.submitted("evolink", "[takes 0] [callback never]")
         told = task("uniall", made.task_id, "completed")
         assert rig.post("uniall", told).status_code == 404
-    assert ledger.reservation(made.id).state is State.SUBMITTED
+    assert ledger.reservations.get(made.id).state is State.SUBMITTED
 
 
 @pytest.mark.parametrize("name", ["fal", "RunAPI", "%0d%0aX: 1", "runapi/more", ""])
@@ -352,7 +352,7 @@ def test_a_job_at_another_address_is_not_asked_for(ledger: Ledger):
         made = rig.submitted("runapi", "[takes 0] [callback never]")
         told = task("runapi", made.task_id, "completed", **COSTS["runapi"])
         assert rig.post("runapi", told).status_code == 409
-    assert ledger.reservation(made.id).state is State.SUBMITTED
+    assert ledger.reservations.get(made.id).state is State.SUBMITTED
 
 
 def test_where_nobody_answers_the_callback_is_to_come_again(ledger: Ledger):
@@ -361,7 +361,7 @@ def test_where_nobody_answers_the_callback_is_to_come_again(ledger: Ledger):
         rig.sandbox.close()
         reply = rig.post("crun", task("crun", made.task_id, "success", credits=135))
         assert (reply.status_code, int(reply.headers["Retry-After"])) == (503, 1)
-    assert ledger.reservation(made.id).state is State.SUBMITTED
+    assert ledger.reservations.get(made.id).state is State.SUBMITTED
     assert "could not be asked for" in rig.receipts[-1].said
 
 
@@ -383,7 +383,7 @@ def test_two_costs_of_one_job_are_told_and_the_first_one_stays(ledger: Ledger):
         for cost in (0.5, 0.6):
             told = task("runapi", made.task_id, "completed", usage={"cost": cost})
             assert rig.post("runapi", told, secret=SECRET).status_code == 200
-    assert ledger.reservation(made.id).committed == usd("0.5")
+    assert ledger.reservations.get(made.id).committed == usd("0.5")
 
 
 def test_two_receivers_of_one_ledger_charge_once(ledger: Ledger):
@@ -419,7 +419,7 @@ def test_a_job_of_a_script_with_its_own_client_is_settled_too(ledger: Ledger):
         told = json.dumps(task("crun", reserved.reservation.task_id, "success")).encode()
         receipt = Receiver(ledger, lambda _: meter).receive("crun", {}, told)
     assert receipt.outcome is Outcome.DONE
-    assert ledger.reservation(reserved.id).committed == price("crun")
+    assert ledger.reservations.get(reserved.id).committed == price("crun")
 
 
 PROMPTS = 25
@@ -447,7 +447,7 @@ def is_settled(ledger: Ledger, provider: str, job: SandboxJob) -> bool:
     """Whether a job has cost what the provider charged, or its sender was told that it has not."""
     if job.deliveries and job.deliveries[-1].outcome != "200":
         return True
-    found = ledger.reservation_of_task(provider, job.id)
+    found = ledger.reservations.of_task(provider, job.id)
     if found is None or found.is_open:
         return False
     return (found.committed or Money.zero(found.amount.unit)) == job.charged
@@ -467,7 +467,7 @@ def test_a_callback_that_overtakes_the_reply_waits_for_it(ledger: Ledger):
         told = task("crun", taken.task_id, "success", credits=135)
         assert rig.post("crun", told).status_code == 200
         timer.join()
-    assert ledger.reservation(reservation.id).state is State.COMMITTED
+    assert ledger.reservations.get(reservation.id).state is State.COMMITTED
     assert len(rig.receipts) == 1
 
 
@@ -591,7 +591,7 @@ def test_a_sender_that_waits_no_longer_is_answered_and_the_work_goes_on(ledger: 
             told = task("crun", made.task_id, "success", credits=135)
             reply = rig.http.post(impatient.address("crun"), json=told)
             assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
-    assert ledger.reservation(made.id).state is State.COMMITTED
+    assert ledger.reservations.get(made.id).state is State.COMMITTED
 
 
 def test_every_outcome_has_its_status():
@@ -607,7 +607,7 @@ def test_no_key_is_in_what_is_told_or_kept(ledger: Ledger):
         replies = [rig.post("crun", told), rig.post("crun", {"task_id": KEY * 9})]
     said = " ".join(map(str, rig.receipts)) + " ".join(reply.text for reply in replies)
     assert KEY not in said
-    assert KEY not in repr(ledger.reservation(made.id))
+    assert KEY not in repr(ledger.reservations.get(made.id))
 
 
 def test_a_listener_that_is_closed_lets_its_port_go(ledger: Ledger):

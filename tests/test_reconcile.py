@@ -54,7 +54,7 @@ def crun_credits(amount: str) -> Money:
 
 def tasks_of(here: House, provider: str = "crun") -> list[Line]:
     """Ask a provider for every task that we know, and compare."""
-    ours = here.ledger.reservations_at(provider)
+    ours = here.ledger.reservations.at_provider(provider)
     return compare(ask_tasks(provider, ours, here.meter_for), ours, now=datetime.now(UTC))
 
 
@@ -63,7 +63,7 @@ def billed(here: House, *charges: Charge, later_s: float = 1, **more: Any) -> li
     given: dict[str, Any] = {"covers_all": True, **more}
     record = Record("crun", "bill.csv", charges, **given)
     now = datetime.now(UTC) + timedelta(seconds=later_s)
-    return compare(record, here.ledger.reservations_at("crun"), now=now, lag_s=0)
+    return compare(record, here.ledger.reservations.at_provider("crun"), now=now, lag_s=0)
 
 
 def charged(found: Reservation, amount: str | None = "135", **more: Any) -> Charge:
@@ -311,7 +311,7 @@ def test_a_job_at_its_quote_is_settled_by_the_quote_still(here: House):
     found = here.submitted("evolink")
     here.sandbox.finish()
     applied(here, tasks_of(here, "evolink"))
-    ended = here.ledger.reservation(found.id)
+    ended = here.ledger.reservations.get(found.id)
     assert (ended.committed, ended.settled_by) == (found.amount, "quote")
 
 
@@ -327,16 +327,16 @@ def test_a_bill_outweighs_what_a_task_says_that_it_cost(here: House):
     twice = (charged(ended), charged(ended))
     record = Record("crun", "bill.csv", twice)
     applied(here, lines := billed(here, *twice))
-    here.ledger.keep_records(records_of(record, lines))
-    known = here.ledger.billed_at("crun")
+    here.ledger.evidence.keep_records(records_of(record, lines))
+    known = here.ledger.evidence.billed_at("crun")
     assert known == {ended.task_id: crun_credits("270")}
-    ours = here.ledger.reservations_at("crun")
+    ours = here.ledger.reservations.at_provider("crun")
     asked = ask_tasks("crun", ours, here.meter_for, billed=known)
     line = only(compare(asked, ours, now=datetime.now(UTC)))
     assert line.verdict is Verdict.MATCHED
     # Nor does asking put itself in the bill's place.
-    here.ledger.keep_records(records_of(asked, [line]))
-    assert here.ledger.billed_at("crun") == known
+    here.ledger.evidence.keep_records(records_of(asked, [line]))
+    assert here.ledger.evidence.billed_at("crun") == known
 
 
 # --- tasks of unknown origin ----------------------------------------------------------------
@@ -357,9 +357,11 @@ def test_a_charge_for_a_task_that_nobody_knows_is_of_the_job_in_doubt(
         model=task["model"],
     )
     record = Record(provider, "bill", (charge,))
-    lines = compare(record, anywhere.ledger.reservations_at(provider), now=datetime.now(UTC))
+    lines = compare(
+        record, anywhere.ledger.reservations.at_provider(provider), now=datetime.now(UTC)
+    )
     applied(anywhere, lines)
-    ended = anywhere.ledger.reservation(found.id)
+    ended = anywhere.ledger.reservations.get(found.id)
     assert (ended.state, ended.task_id, ended.committed) == (
         State.COMMITTED,
         task["id"],
@@ -428,7 +430,7 @@ def test_one_that_was_given_up_is_charged_after_all_where_everything_fits(here: 
     assert billed(here, strange(found, created_at=None))[0].verdict is Verdict.ONLY_THEIRS
     lines = billed(here, strange(found))
     applied(here, lines)
-    ended = here.ledger.reservation(found.id)
+    ended = here.ledger.reservations.get(found.id)
     assert (ended.state, ended.task_id, ended.committed) == (
         State.COMMITTED,
         "task-135",
@@ -457,7 +459,7 @@ def test_jobs_one_after_another_are_found_by_their_times(here: House):
 def test_a_task_from_before_the_time_that_is_looked_at_is_ours_all_the_same(here: House):
     ended = here.run("crun")
     record = Record("crun", "bill", (charged(ended),))
-    ours = with_theirs(record, [], lambda task: here.ledger.reservation_of_task("crun", task))
+    ours = with_theirs(record, [], lambda task: here.ledger.reservations.of_task("crun", task))
     assert only(compare(record, ours, now=datetime.now(UTC))).verdict is Verdict.MATCHED
 
 
@@ -506,17 +508,17 @@ def balance(here: House, provider: str) -> Money:
 def seen(here: House, provider: str, *, topped_up: Money | None = None) -> Line | None:
     """Compare what the account holds with the last balance that was kept."""
     reached = here.meter(provider).provider
-    before = here.ledger.last_balance(provider, reached.address)
+    before = here.ledger.evidence.last_balance(provider, reached.address)
     assert before is not None
-    ours = here.ledger.reservations_at(provider)
+    ours = here.ledger.reservations.at_provider(provider)
     now = balance(here, provider)
-    since = here.ledger.charged_since(before)
+    since = here.ledger.evidence.charged_since(before)
     return compare_balance(before, now, since, ours, topped_up=topped_up)
 
 
 def keep(here: House, provider: str) -> None:
     address = here.meter(provider).provider.address
-    here.ledger.keep_balance(provider, address, balance(here, provider))
+    here.ledger.evidence.keep_balance(provider, address, balance(here, provider))
 
 
 @pytest.mark.parametrize("provider", ["runapi", "crun", "evolink"])
@@ -538,7 +540,7 @@ def test_the_balance_says_what_the_only_job_without_a_cost_has_cost(
     assert line.theirs == Money.parse(f"{cost} evolink-credit")
     applied(here, [line])
     assert here.standing("evolink") == (cost, "0")
-    assert here.ledger.reservation(ended.id).settled_by == "provider"
+    assert here.ledger.reservations.get(ended.id).settled_by == "provider"
     assert seen(here, "evolink") is None
 
 

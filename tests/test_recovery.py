@@ -67,7 +67,7 @@ def test_what_may_just_be_under_way_is_left_alone(here: House, kind: str):
     for later in (0, SENDING_S - 5):
         recovered = only(here.recover(later=timedelta(seconds=later)))
         assert recovered.did == "left alone: it may just be under way"
-        assert here.ledger.reservation(found.id) == found
+        assert here.ledger.reservations.get(found.id) == found
     assert only(here.recover(later=timedelta(seconds=SENDING_S + 5))).reservation != found
 
 
@@ -127,7 +127,7 @@ def test_a_submission_that_got_no_answer_is_not_doubted_twice_in_other_words(
     doubtful = here.run(provider, "a lake [refuse 500] [poll 500]")
     if provider == "runapi":
         assert doubtful.state is State.IN_DOUBT
-    before = here.ledger.reservation(doubtful.id).problem
+    before = here.ledger.reservations.get(doubtful.id).problem
     recovered = only(here.recover())
     assert recovered.reservation.problem == before
     assert recovered.to_do
@@ -221,7 +221,7 @@ def test_a_provider_that_does_not_answer_changes_nothing(here: House):
     recovered = only(here.recover(later=timedelta(0)))
     assert recovered.problem
     assert recovered.did == "asked for: it got no answer"
-    assert here.ledger.reservation(found.id) == found
+    assert here.ledger.reservations.get(found.id) == found
 
 
 def test_a_state_that_nobody_documented_names_the_next_step(here: House):
@@ -336,7 +336,7 @@ def test_two_recoveries_at_once_double_nothing(anywhere: House, provider: str):
     prompts = [task["prompt"] for task in anywhere.tasks(provider)]
     assert len(prompts) == len(set(prompts)) == (12 if provider == "runapi" else 8)
     charged = sum(float(task["charged"]) for task in anywhere.tasks(provider))
-    settled = [one for one in anywhere.ledger.reservations_at(provider) if one.committed]
+    settled = [one for one in anywhere.ledger.reservations.at_provider(provider) if one.committed]
     assert len(settled) == (12 if provider == "runapi" else 4)
     assert charged == pytest.approx(len(prompts) * float(PRICES[provider]))
     assert anywhere.ledger.verify().is_clean
@@ -356,7 +356,7 @@ def test_a_recovery_beside_a_live_sender_starts_nothing_a_second_time(here: Hous
         here.recover(waits=True, grace_s=0)
     for provider in ("runapi", "crun"):
         tasks = here.tasks(provider)
-        by_task = {one.task_id: one for one in here.ledger.reservations_at(provider)}
+        by_task = {one.task_id: one for one in here.ledger.reservations.at_provider(provider)}
         assert len({task["prompt"] for task in tasks}) == len(tasks)
         assert all(by_task[task["id"]].committed for task in tasks)
     assert here.ledger.verify().is_clean
@@ -400,7 +400,7 @@ def test_who_asks_again_while_a_job_is_sent_leaves_the_verdict_to_its_sender(her
     )
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(meter.run, body("crun", prompt), key="shot")
-        while not any(one.state is State.SUBMITTING for one in here.ledger.reservations()):
+        while not any(one.state is State.SUBMITTING for one in here.ledger.reservations.latest()):
             time.sleep(0.01)
         second = threads.submit(meter.run, body("crun", prompt), key="shot")
         ended = (first.result(30), second.result(30))

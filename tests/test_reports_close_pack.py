@@ -43,7 +43,7 @@ def closed(url: str, history: list[Step]) -> Iterator[tuple[Ledger, Clock]]:
     with ledger_of(url, history) as (ledger, clock):
         clock.forward(hours=24 * 62)
         for month in MONTHS:
-            ledger.close_period(month, hard=True)
+            ledger.periods.close(month, hard=True)
         yield ledger, clock
 
 
@@ -81,16 +81,16 @@ def test_a_pack_is_the_same_to_the_byte_whatever_happens_later(tmp_path: Path):
     with closed(str(tmp_path / "ledger"), EVENTFUL) as (ledger, clock):
         before = {month: packed(ledger, month) for month in MONTHS}
         clock.forward(hours=24 * 40)
-        ledger.create_wallet("a-newer-one", "USD")
-        ledger.fund_wallet("a-newer-one", money("5 USD"))
+        ledger.wallets.create("a-newer-one", "USD")
+        ledger.wallets.fund("a-newer-one", money("5 USD"))
         for what in ("commit", "refund", "late", "fund", "adjust"):
             for wallet in UNITS:
                 happen(ledger, Step(what, wallet, micro=1_999_999))
-        for one in ledger.reservations(state=State.RESERVED):
+        for one in ledger.reservations.latest(state=State.RESERVED):
             ledger.commit(one.id, one.amount)
         _reconcile(ledger)
-        ledger.adjust_wallet("team", money("1 USD"), reason="forgotten", corrects="2026-10")
-        ledger.close_period("2026-11", hard=True)
+        ledger.wallets.adjust("team", money("1 USD"), reason="forgotten", corrects="2026-10")
+        ledger.periods.close("2026-11", hard=True)
         assert {month: packed(ledger, month) for month in MONTHS} == before
 
 
@@ -105,7 +105,7 @@ def _reconcile(ledger: Ledger) -> None:
         billed=money("1 USD"),
         source="bill.csv",
     )
-    ledger.keep_records([record])
+    ledger.evidence.keep_records([record])
 
 
 def test_two_engines_give_the_same_pack(tmp_path: Path, postgres_ledger: str):
@@ -167,7 +167,7 @@ def test_a_clip_is_compared_with_its_quote_in_the_month_in_which_it_ended(ledger
     ledger.refund(two, money("1 USD"), reason="bad")
     clock.forward(hours=24 * 31)
     for month in ("2026-09", "2026-10", "2026-11"):
-        ledger.close_period(month, hard=True)
+        ledger.periods.close(month, hard=True)
     assert rows(packed(ledger, "2026-09"), "variance.csv") == []
     (october,) = rows(packed(ledger, "2026-10"), "variance.csv")
     figures = ("clips", "quoted", "committed", "variance", "exact", "cheaper")
@@ -185,7 +185,7 @@ def ledger_clock(tmp_path: Path) -> Iterator[tuple[Ledger, Clock]]:
 def test_what_jobs_still_hold_at_the_end_is_accrued(ledger_clock):
     ledger, clock = ledger_clock
     clock.forward(hours=24 * 10)
-    ledger.close_period("2026-09", hard=True)
+    ledger.periods.close("2026-09", hard=True)
     accrued = {
         row["unit"]: row["amount"] for row in rows(packed(ledger, "2026-09"), "accruals.csv")
     }
@@ -205,8 +205,8 @@ def test_a_month_that_nobody_closed_is_refused(ledger_clock, tmp_path: Path):
 def test_a_month_in_which_nothing_happened_has_a_pack(tmp_path: Path, wallets: list[str]):
     with Ledger(str(tmp_path / "ledger"), clock=Clock()) as ledger:
         for name in wallets:
-            ledger.create_wallet(name, "USD")
-        ledger.close_period("2026-02", hard=True)
+            ledger.wallets.create(name, "USD")
+        ledger.periods.close("2026-02", hard=True)
         files = packed(ledger, "2026-02")
     assert set(files) == FILES
     assert all(rows(files, name) == [] for name in files if name.endswith(".csv"))
@@ -216,7 +216,7 @@ def test_a_quiet_month_has_the_balances_that_it_began_with(ledger_clock):
     ledger, clock = ledger_clock
     clock.forward(hours=24 * 62)
     for month in MONTHS:
-        ledger.close_period(month, hard=True)
+        ledger.periods.close(month, hard=True)
     files = packed(ledger, "2026-10")
     for row in rows(files, "statement.csv"):
         assert (row["opening"], row["closing"], row["reserved"]) == ("1000000", "1000000", "0.675")
@@ -228,9 +228,9 @@ def test_a_quiet_month_has_the_balances_that_it_began_with(ledger_clock):
 def test_a_month_that_is_not_sealed_is_refused(ledger_clock, tmp_path: Path, state: str):
     ledger, clock = ledger_clock
     clock.forward(hours=24 * 10)
-    ledger.close_period("2026-09")
+    ledger.periods.close("2026-09")
     if state == "open":
-        ledger.reopen_period("2026-09", reason="a bill came")
+        ledger.periods.reopen("2026-09", reason="a bill came")
     with pytest.raises(PeriodError, match="its figures may still change") as said:
         close_pack.write(ledger.database, "2026-09", tmp_path / "pack")
     assert said.value.hint == "kling-ledger close 2026-09 --hard"
@@ -306,10 +306,10 @@ def test_text_of_users_is_no_formula_in_any_file(tmp_path: Path):
 def test_credits_without_a_known_worth_need_a_rate_which_the_manifest_names(tmp_path: Path):
     clock = Clock()
     with Ledger(str(tmp_path / "ledger"), clock=clock) as ledger:
-        ledger.create_wallet("points", "points")
-        ledger.fund_wallet("points", money("10 points"))
+        ledger.wallets.create("points", "points")
+        ledger.wallets.fund("points", money("10 points"))
         clock.forward(hours=24 * 31)
-        ledger.close_period("2026-03", hard=True)
+        ledger.periods.close("2026-03", hard=True)
         with pytest.raises(ConfigError, match="what one points is worth"):
             packed(ledger, "2026-03")
         rates = {"points": Decimal("0.20")}

@@ -40,7 +40,7 @@ def named(ledger: Ledger, account: str) -> str:
     kind, _, rest = account.partition("/")
     if kind == "wallet":
         wallet_id, _, side = rest.partition("/")
-        return f"Assets:Wallets:{WALLETS[ledger.wallet(wallet_id).name]}:{side.capitalize()}"
+        return f"Assets:Wallets:{WALLETS[ledger.wallets.get(wallet_id).name]}:{side.capitalize()}"
     return f"Expenses:Providers:{component(rest)}" if rest else f"Equity:{kind.capitalize()}"
 
 
@@ -134,9 +134,9 @@ def test_a_journal_through_a_month_ends_with_its_balances(tmp_path: Path):
 def test_what_comes_late_stands_in_the_month_that_it_counts_in(tmp_path: Path):
     with ledger_of(str(tmp_path / "ledger"), []) as (ledger, clock):
         clock.forward(hours=24 * 9)
-        ledger.close_period("2026-09")
-        amount = ledger.wallet("team").posted
-        ledger.adjust_wallet("team", amount, reason="found", corrects="2026-09")
+        ledger.periods.close("2026-09")
+        amount = ledger.wallets.get("team").posted
+        ledger.wallets.adjust("team", amount, reason="found", corrects="2026-09")
         last = [entry for entry in loaded(exported(ledger)) if isinstance(entry, Transaction)][-1]
     assert (str(last.date), last.meta["at"][:10]) == ("2026-09-30", "2026-10-07")
 

@@ -20,7 +20,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """A ledger with jobs in two months, September 2026 closed hard, and a way to ask it."""
     database = tmp_path_factory.mktemp("export") / "ledger.sqlite"
     with ledger_of(str(database), JOBS) as (ledger, _):
-        ledger.close_period("2026-09", hard=True)
+        ledger.periods.close("2026-09", hard=True)
     return lambda *words: run(database, *words)
 
 

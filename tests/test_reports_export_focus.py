@@ -111,8 +111,8 @@ def test_a_refund_is_usage_below_zero(tmp_path: Path):
 def test_what_corrects_a_closed_month_is_a_correction(tmp_path: Path):
     with ledger_of(str(tmp_path / "ledger"), []) as (ledger, clock):
         clock.forward(hours=24 * 7)
-        ledger.close_period("2026-09", hard=True)
-        ledger.adjust_wallet("team", money("1 USD"), reason="forgotten", corrects="2026-09")
+        ledger.periods.close("2026-09", hard=True)
+        ledger.wallets.adjust("team", money("1 USD"), reason="forgotten", corrects="2026-09")
         row = exported(ledger)[-1]
     assert (row["ChargeClass"], row["x_Corrects"]) == ("Correction", "2026-09")
     assert row["BillingPeriodStart"] == "2026-10-01T00:00:00Z"
@@ -125,8 +125,8 @@ def test_what_amends_a_month_within_itself_is_a_charge_like_any_other(tmp_path: 
 
 
 def test_credits_that_nobody_knows_the_worth_of_are_an_error_until_it_is_said(ledger: Ledger):
-    ledger.create_wallet("team", "evolink-credit")
-    ledger.fund_wallet("team", money("720 evolink-credit"))
+    ledger.wallets.create("team", "evolink-credit")
+    ledger.wallets.fund("team", money("720 evolink-credit"))
     one = ledger.reserve("team", money("72 evolink-credit"), job=Job(provider="evolink"))
     ledger.commit(one.id, money("72 evolink-credit"))
     with pytest.raises(ConfigError, match="nobody knows what one evolink-credit is worth") as said:

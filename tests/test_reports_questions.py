@@ -68,7 +68,7 @@ def sums(table: Table, *keys: str) -> list[tuple[Any, ...]]:
 def test_a_statement_leads_from_opening_to_closing(url: str):
     with ledger_of(url, HISTORY) as ledger:
         table = statement.report(ledger.database, query(span=Span(HOUR_4, None))).main
-        posted = {one.name: one.posted.amount for one in ledger.wallets()}
+        posted = {one.name: one.posted.amount for one in ledger.wallets.all()}
     keys = ("wallet", "opening", "funded", "spent", "refunded", "adjusted", "closing", "reserved")
     assert rows(table, *keys) == [
         ("crun", *amounts("1000000", "0", "-130", "0", "0", "999870", "0")),
@@ -80,7 +80,7 @@ def test_a_statement_leads_from_opening_to_closing(url: str):
 
 def test_every_line_moves_the_balance_to_the_next(url: str):
     with ledger_of(url, HISTORY) as ledger:
-        ledger.adjust_wallet("team", usd("-0.5"), reason="a fee")
+        ledger.wallets.adjust("team", usd("-0.5"), reason="a fee")
         answered = statement.report(ledger.database, query())
     summary, lines = answered.main, answered.table("lines")
     for wallet, opening, closing in rows(summary, "wallet", "opening", "closing"):
@@ -195,7 +195,7 @@ def test_failures_say_what_they_would_have_cost_and_what_came_back(url: str):
 
 def test_a_failure_that_was_charged_in_part_came_back_in_part(tmp_path: Path):
     with ledger_of(str(tmp_path / "l"), [Made(end="part", cost=75_000)]) as ledger:
-        [one] = ledger.open_reservations()
+        [one] = ledger.reservations.open()
         ledger.mark_submitting(one.id)
         ledger.roll_back(one.id, "it stopped half way")
         table = failures.report(ledger.database, query()).main
@@ -247,8 +247,8 @@ def test_half_of_the_clips_were_nearer_than_the_median_error(
 def test_a_budget_says_how_fast_it_goes_and_when_it_runs_out(url: str):
     now = datetime(2026, 3, 21, tzinfo=UTC)
     with ledger_of(url, HISTORY) as ledger:
-        ledger.set_budget("month", usd("4"), scope=Scope(wallet="team"), window="month")
-        ledger.set_budget("large", usd("1000"), scope=Scope(wallet="team"), window="month")
+        ledger.budgets.set("month", usd("4"), scope=Scope(wallet="team"), window="month")
+        ledger.budgets.set("large", usd("1000"), scope=Scope(wallet="team"), window="month")
         table = budgets.report(ledger.database, query(now=now)).main
     # 20 days gone of 31: 1.4 spent is 0.07 a day, and 1.275 are still reserved.
     keys = ("budget", "limit", "spent", "reserved", "left", "daily", "forecast")
@@ -263,9 +263,9 @@ def test_a_budget_says_how_fast_it_goes_and_when_it_runs_out(url: str):
 def test_a_budget_runs_out_when_what_is_left_is_gone(tmp_path: Path):
     now = START + timedelta(days=2)
     with ledger_of(str(tmp_path / "l"), [Made()]) as ledger:
-        ledger.set_budget("all", Money.parse("1.35 USD"))
-        ledger.set_budget("gone", Money.parse("0.675 USD"))
-        ledger.set_budget("unused", Money.parse("5 USD"), scope=Scope(project="nobody"))
+        ledger.budgets.set("all", Money.parse("1.35 USD"))
+        ledger.budgets.set("gone", Money.parse("0.675 USD"))
+        ledger.budgets.set("unused", Money.parse("5 USD"), scope=Scope(project="nobody"))
         table = budgets.report(ledger.database, query(now=now)).main
     assert rows(table, "budget", "runs_out_at", "forecast", "daily") == [
         ("all", START + timedelta(days=4), None, Decimal("0.3375")),
@@ -279,7 +279,7 @@ def test_a_budget_runs_out_when_what_is_left_is_gone(tmp_path: Path):
 
 def test_reconciliation_says_what_each_figure_rests_on(url: str):
     with ledger_of(url, HISTORY) as ledger:
-        ledger.adjust_wallet("shop", usd("-1"), reason="a fee of the bank")
+        ledger.wallets.adjust("shop", usd("-1"), reason="a fee of the bank")
         answered = reconciliation.report(ledger.database, query())
         spent = {unit: figures["spent"] for unit, figures in journal(ledger).items()}
     assert rows(answered.main, "provider", "unit", "basis", "jobs") == [
@@ -304,7 +304,7 @@ def test_reconciliation_says_what_each_figure_rests_on(url: str):
 
 def test_what_providers_said_stands_beside_what_we_charged(url: str):
     with ledger_of(url, [Made(), Made(minute=1), Made(minute=2, wallet="crun")]) as ledger:
-        first, second, third = (one.id for one in reversed(ledger.reservations()))
+        first, second, third = (one.id for one in reversed(ledger.reservations.latest()))
         said = [
             ("a", first, "matched", "0.675 USD"),
             ("b", second, "amount_differs", "0.7 USD"),

@@ -112,7 +112,7 @@ def value(one: Reservation, word: str, zone: str) -> Any:
 
 def worked_out(ledger: Ledger, words: Sequence[str], zone: str) -> dict[tuple[Any, ...], int]:
     sums: dict[tuple[Any, ...], int] = defaultdict(int)
-    for one in ledger.reservations(limit=1000):
+    for one in ledger.reservations.latest(limit=1000):
         key = (*(value(one, word, zone) for word in words), one.amount.unit)
         sums[key] += (one.committed.micro if one.committed else 0) - one.refunded.micro
     return dict(sums)

@@ -139,8 +139,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         meters = {}
         for name in PROVIDERS:
             unit = provider_facts(name).unit
-            ledger.create_wallet(name, unit)
-            ledger.fund_wallet(name, Money.parse(f"100000 {unit}"))
+            ledger.wallets.create(name, unit)
+            ledger.wallets.fund(name, Money.parse(f"100000 {unit}"))
             reached = connect(
                 name,
                 api_key=settings.key_of(name),
@@ -174,9 +174,9 @@ def test_a_request_is_quoted_made_and_charged(rig: Rig, name: str):
     asked = ASKED[name]
     meter = rig.meters[asked.provider]
     quoted = read_request(asked.provider, asked.body, action=asked.action).quote(at=meter.clock())
-    before = rig.ledger.wallet(asked.provider)
+    before = rig.ledger.wallets.get(asked.provider)
     ended = meter.run(asked.body, action=asked.action)
-    after = rig.ledger.wallet(asked.provider)
+    after = rig.ledger.wallets.get(asked.provider)
     told = meter.provider.facts.tells_cost
     assert (ended.state, ended.settled_by) == (State.COMMITTED, "provider" if told else "quote")
     assert ended.amount == ended.committed == quoted.amount
@@ -192,7 +192,7 @@ def test_a_request_is_quoted_made_and_charged(rig: Rig, name: str):
 def test_a_request_that_fails_costs_nothing(rig: Rig, name: str):
     asked = ASKED[name]
     meter = rig.meters[asked.provider]
-    before = rig.ledger.wallet(asked.provider)
+    before = rig.ledger.wallets.get(asked.provider)
     ended = meter.run(marked(asked, "[fail moderation]"), action=asked.action)
     assert rig.truth(ended)["charged"] == "0"
     if asked.provider == "uniall":
@@ -200,7 +200,7 @@ def test_a_request_that_fails_costs_nothing(rig: Rig, name: str):
         assert ended.state is State.IN_DOUBT
         ended = rig.ledger.roll_back(ended.id, "its bill does not list it")
     assert ended.state is State.ROLLED_BACK
-    assert rig.ledger.wallet(asked.provider) == before
+    assert rig.ledger.wallets.get(asked.provider) == before
 
 
 @pytest.mark.parametrize("name", sorted(ASKED.keys() - PRICED.keys()))

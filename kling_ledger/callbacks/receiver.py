@@ -116,7 +116,7 @@ class Receiver:
     def _heard(self, callback: Callback) -> Receipt:
         found: Reservation | None = None
         try:
-            found = self.ledger.reservation_of_task(callback.provider, callback.task_id)
+            found = self.ledger.reservations.of_task(callback.provider, callback.task_id)
             return self._of_nobody(callback) if found is None else self._weighed(callback, found)
         except ConflictError as error:
             said = f"{error.message}; see kling-ledger reconcile --provider {callback.provider}"
@@ -148,7 +148,7 @@ class Receiver:
         """Look for what the task of no reservation may be: a reply that was lost, or a race."""
         without_task = [
             one
-            for one in self.ledger.open_reservations()
+            for one in self.ledger.reservations.open()
             if one.job.provider == callback.provider and one.task_id is None
         ]
         recent = self.clock() - timedelta(seconds=SENDING_S)

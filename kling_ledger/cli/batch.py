@@ -273,7 +273,7 @@ def _check_cost(
     from kling_ledger.jobs.batch import totals
     from kling_pricing.errors import AmountError
 
-    payer = ledger.wallet(wallet)
+    payer = ledger.wallets.get(wallet)
     nothing = Money.zero(payer.unit)
     sums = totals(job.quote for job in jobs)
     for unit in sums:

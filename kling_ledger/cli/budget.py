@@ -101,11 +101,11 @@ def set_(
 
     with Ledger(db, create=False) as ledger:
         try:
-            known: Budget | None = ledger.budget(name).budget
+            known: Budget | None = ledger.budgets.get(name).budget
         except NotFoundError:
             known = None
         most = _limit(name, known, limit)
-        found = ledger.set_budget(
+        found = ledger.budgets.set(
             name,
             most,
             scope=_scope(known, scope),
@@ -129,7 +129,7 @@ def list_budgets(db: str | None, form: str) -> None:
     now = datetime.now(UTC)
     rows = []
     with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
-        rows = [budget_dict(found, now) for found in ledger.budgets(at=now)]
+        rows = [budget_dict(found, now) for found in ledger.budgets.all(at=now)]
     empty = "no budgets yet: kling-ledger budget set NAME --limit AMOUNT"
     print_many(rows, _COLUMNS, form, empty=empty, optional=_OPTIONAL)
 
@@ -143,7 +143,7 @@ def show(name: str, db: str | None, form: str) -> None:
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        found = ledger.budget(name)
+        found = ledger.budgets.get(name)
     _print(found, form)
 
 
@@ -165,8 +165,8 @@ def raise_(name: str, amount: str, until: datetime, reason: str, db: str | None,
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        more = Money.parse(amount, default_unit=ledger.budget(name).budget.unit)
-        found = ledger.raise_budget(name, more, until=until, reason=reason)
+        more = Money.parse(amount, default_unit=ledger.budgets.get(name).budget.unit)
+        found = ledger.budgets.raise_limit(name, more, until=until, reason=reason)
     _print(found, form)
 
 
@@ -180,8 +180,8 @@ def remove(name: str, reason: str | None, db: str | None, form: str) -> None:
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        found = ledger.budget(name)
-        ledger.remove_budget(name, reason=reason)
+        found = ledger.budgets.get(name)
+        ledger.budgets.remove(name, reason=reason)
     _print(found, form)
     say(f"budget {name} is removed: it refuses nothing from now on")
 

@@ -58,7 +58,7 @@ def close(
     if month is None:
         rows = []
         with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
-            rows = [period_dict(found) for found in ledger.periods()]
+            rows = [period_dict(found) for found in ledger.periods.all()]
         table = [{**row, "accruals": len(row["accruals"])} for row in rows]
         shown = table if form == "table" else rows
         print_many(shown, _COLUMNS, form, empty="no month was closed yet", optional=_OPTIONAL)
@@ -74,8 +74,8 @@ def close(
 
 def _changed(ledger: Ledger, month: str, *, hard: bool, reopen: bool, reason: str | None) -> Period:
     if reopen:
-        return ledger.reopen_period(month, reason=reason or "")
-    return ledger.close_period(month, hard=hard, reason=reason)
+        return ledger.periods.reopen(month, reason=reason or "")
+    return ledger.periods.close(month, hard=hard, reason=reason)
 
 
 def _check(

@@ -164,7 +164,7 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
     # A sandbox has all providers at one address.
     place = (meter.provider.name, meter.provider.address)
     left_open = [
-        one for one in ledger.open_reservations() if (one.job.provider, one.job.address) == place
+        one for one in ledger.reservations.open() if (one.job.provider, one.job.address) == place
     ]
     if not left_open:
         return
@@ -207,5 +207,5 @@ def ceiling_of(ledger: Ledger, wallet: str, max_cost: str | None) -> Money | Non
     """Read the most that a job may cost, in the wallet's unit unless it names one."""
     from kling_pricing.money import Money
 
-    unit = ledger.wallet(wallet).unit
+    unit = ledger.wallets.get(wallet).unit
     return None if max_cost is None else Money.parse(max_cost, default_unit=unit)

@@ -61,8 +61,8 @@ def demo() -> int:
         Ledger(str(Path(folder) / "demo.sqlite")) as ledger,
     ):
         click.echo(f"a sandbox of RunAPI listens on {sandbox.url}; no clip is made")
-        ledger.create_wallet(_WALLET, "USD")
-        ledger.fund_wallet(_WALLET, Money.parse(_FUNDS))
+        ledger.wallets.create(_WALLET, "USD")
+        ledger.wallets.fund(_WALLET, Money.parse(_FUNDS))
         click.echo(f"wallet {_WALLET} is funded with {_FUNDS}\n")
         rows = [
             _run(ledger, project, body, sandbox.url, settings.api_key) for project, body in _CLIPS
@@ -97,7 +97,7 @@ def _close(ledger: Ledger) -> int:
     keys = [column.key for column in table.columns]
     rows = [dict(zip(keys, map(_plain, row), strict=True)) for row in table.rows("UTC")]
     print_table(rows, _SPENT, title="What was spent: kling-ledger report spend")
-    wallet = ledger.wallet(_WALLET)
+    wallet = ledger.wallets.get(_WALLET)
     click.echo(f"wallet {wallet.name}: funded {wallet.funded}, spent {wallet.spent},")
     click.echo(f"reserved {wallet.reserved}, available {wallet.available}\n")
     checked = ledger.verify()

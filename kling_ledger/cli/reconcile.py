@@ -123,7 +123,7 @@ def reconcile(
         if applies:
             _apply(ledger, lines)
             record, lines = compared()
-        ledger.keep_records(reconciling.records_of(record, lines))
+        ledger.evidence.keep_records(reconciling.records_of(record, lines))
         if asks_balance:
             # Last, because what the record has mended may be all that the balance missed.
             keeps = not any(line.stands for line in lines)
@@ -159,13 +159,13 @@ class _Source:
         """Return the provider's record, and our reservations of the same time."""
         from kling_ledger.evidence.reconcile import ask_tasks, with_theirs
 
-        ours = ledger.reservations_at(self.provider, since=self.since, until=self.until)
+        ours = ledger.reservations.at_provider(self.provider, since=self.since, until=self.until)
         if self.statement is None:
-            billed = ledger.billed_at(self.provider)
+            billed = ledger.evidence.billed_at(self.provider)
             return ask_tasks(self.provider, ours, meters, billed=billed), ours
         record = self._bill(self.statement)
         return record, with_theirs(
-            record, ours, lambda task_id: ledger.reservation_of_task(self.provider, task_id)
+            record, ours, lambda task_id: ledger.reservations.of_task(self.provider, task_id)
         )
 
     def _bill(self, statement: Path) -> Record:
@@ -243,8 +243,8 @@ def _balance_line(
 
     there = _jobs_there(ledger, reached)
     available = reached.balance().available
-    before = ledger.last_balance(reached.name, reached.address)
-    charged = None if before is None else ledger.charged_since(before)
+    before = ledger.evidence.last_balance(reached.name, reached.address)
+    charged = None if before is None else ledger.evidence.charged_since(before)
     if any(one.is_open for one in there) or _jobs_there(ledger, reached) != there:
         say("note: jobs are open, so what the account holds was not compared")
         return []
@@ -252,12 +252,12 @@ def _balance_line(
     if before is not None and charged is not None and before.available.unit == available.unit:
         line = compare_balance(before, available, charged, there, topped_up=topped_up)
     if line is None and keeps:
-        ledger.keep_balance(reached.name, reached.address, available)
+        ledger.evidence.keep_balance(reached.name, reached.address, available)
     return [] if line is None else [line]
 
 
 def _jobs_there(ledger: Ledger, reached: Provider) -> list[Reservation]:
-    ours = ledger.reservations_at(reached.name)
+    ours = ledger.reservations.at_provider(reached.name)
     return [one for one in ours if one.job.address == reached.address]
 
 

@@ -141,7 +141,7 @@ def create(
     _check_source(amount, job)
     expires = _expiry(expires_in, expires_at, key, now)
     with Ledger(db, create=False) as ledger:
-        unit = ledger.wallet(wallet).unit
+        unit = ledger.wallets.get(wallet).unit
         cost, what = _priced(at=now, **job) if amount is None else _named(amount, unit, **job)
         made = ledger.reserve(
             wallet,
@@ -178,8 +178,8 @@ def list_reservations(
     rows = []
     with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
         chosen = State(state) if state else None
-        owner = None if wallet is None else ledger.wallet(wallet).id
-        found = ledger.reservations(state=chosen, wallet=owner, limit=limit)
+        owner = None if wallet is None else ledger.wallets.get(wallet).id
+        found = ledger.reservations.latest(state=chosen, wallet=owner, limit=limit)
         rows = [reservation_dict(entry) for entry in found]
     print_many(rows, _COLUMNS, form, empty="no reservations", optional=_OPTIONAL)
 
@@ -193,7 +193,7 @@ def show(id_: str, db: str | None, form: str) -> None:
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        print_one(reservation_dict(ledger.reservation(id_)), form)
+        print_one(reservation_dict(ledger.reservations.get(id_)), form)
 
 
 @reservation.command()
@@ -260,7 +260,7 @@ def commit(
     if is_part and amount is None:
         raise click.UsageError("--part needs an --amount")
     with Ledger(db, create=False) as ledger:
-        found = ledger.reservation(id_)
+        found = ledger.reservations.get(id_)
         if amount is not None or not _is_committed(found):
             charged = (
                 None if amount is None else Money.parse(amount, default_unit=found.amount.unit)
@@ -300,7 +300,7 @@ def refund(id_: str, amount: str, reason: str, key: str | None, db: str | None, 
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        unit = ledger.reservation(id_).amount.unit
+        unit = ledger.reservations.get(id_).amount.unit
         back = Money.parse(amount, default_unit=unit)
         print_one(reservation_dict(ledger.refund(id_, back, reason=reason, key=key)), form)
     if key is None:

@@ -61,9 +61,9 @@ def resume(
             waits=wait,
         )
         if id_ is not None:
-            return _resume_one(recovery, ledger.reservation(id_), form)
+            return _resume_one(recovery, ledger.reservations.get(id_), form)
         left_open = [
-            one for one in ledger.open_reservations() if provider in {None, one.job.provider}
+            one for one in ledger.reservations.open() if provider in {None, one.job.provider}
         ]
         if connection.api_key and len({one.job.provider for one in left_open}) > 1:
             # Each provider would be sent the key of another one.
@@ -77,7 +77,7 @@ def _resume_one(recovery: Recovery, reservation: Reservation, form: str) -> int:
     try:
         recovered = recovery.finish(reservation)
     except KeyboardInterrupt:
-        return report(recovery.ledger.reservation(reservation.id), form)
+        return report(recovery.ledger.reservations.get(reservation.id), form)
     if recovered.error is not None and not isinstance(recovered.error, ProviderError):
         raise recovered.error
     if recovered.error is not None or recovered.to_do is not None:

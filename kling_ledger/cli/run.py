@@ -106,7 +106,7 @@ def run(
             try:
                 ended = meter.carry_on(reservation, body)
             except KeyboardInterrupt:
-                ended = ledger.reservation(reservation.id)
+                ended = ledger.reservations.get(reservation.id)
         finally:
             meter.provider.close()
     code = report(ended, form)

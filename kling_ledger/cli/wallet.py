@@ -41,7 +41,7 @@ def create(name: str, unit: str, db: str | None, form: str) -> None:
     from kling_ledger.ledger import Ledger
 
     with Ledger(db) as ledger:
-        print_one(wallet_dict(ledger.create_wallet(name, unit)), form)
+        print_one(wallet_dict(ledger.wallets.create(name, unit)), form)
 
 
 @wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
@@ -58,9 +58,9 @@ def fund(
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        unit = ledger.wallet(name).unit
+        unit = ledger.wallets.get(name).unit
         added = Money.parse(amount, default_unit=unit)
-        print_one(wallet_dict(ledger.fund_wallet(name, added, key=key, reason=reason)), form)
+        print_one(wallet_dict(ledger.wallets.fund(name, added, key=key, reason=reason)), form)
 
 
 @wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
@@ -92,9 +92,9 @@ def adjust(
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        unit = ledger.wallet(name).unit
+        unit = ledger.wallets.get(name).unit
         added = Money.parse(amount, default_unit=unit)
-        adjusted = ledger.adjust_wallet(name, added, reason=reason, key=key, corrects=corrects)
+        adjusted = ledger.wallets.adjust(name, added, reason=reason, key=key, corrects=corrects)
         print_one(wallet_dict(adjusted), form)
 
 
@@ -107,7 +107,7 @@ def list_wallets(db: str | None, form: str) -> None:
 
     rows = []
     with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
-        rows = [wallet_dict(found) for found in ledger.wallets()]
+        rows = [wallet_dict(found) for found in ledger.wallets.all()]
     empty = "no wallets yet: kling-ledger wallet create NAME"
     print_many(rows, _COLUMNS, form, empty=empty, optional=("posted", "funded"))
 
@@ -121,7 +121,7 @@ def show(name: str, db: str | None, form: str) -> None:
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        found = ledger.wallet(name)
+        found = ledger.wallets.get(name)
     print_one(wallet_dict(found), form)
     if found.available.amount < 0 and form == "table":
         say("note: the wallet stands below zero and admits nothing until it is funded")

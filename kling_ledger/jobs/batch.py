@@ -146,7 +146,7 @@ def known_outcomes(ledger: Ledger, jobs: Iterable[BatchJob]) -> dict[int, Outcom
     known: dict[int, Outcome] = {}
     asked = [Attempt(job) for job in jobs]
     while asked:
-        found = ledger.reservations_of_keys([one.key for one in asked])
+        found = ledger.reservations.of_keys([one.key for one in asked])
         tried = [one for one in asked if one.key in found]
         known.update({one.job.place: Outcome(one, found[one.key]) for one in tried})
         asked = [one.next for one in tried if not found[one.key].is_open]
@@ -383,7 +383,7 @@ class Batch:
     def _reserved(self, attempt: Attempt, meter: Meter) -> Reservation:
         """Return an attempt's reservation, as it is where somebody is sending it, or a new one."""
         job = attempt.job
-        found = meter.ledger.reservations_of_keys([attempt.key]).get(attempt.key)
+        found = meter.ledger.reservations.of_keys([attempt.key]).get(attempt.key)
         if found is not None and self._is_being_sent(meter, found):
             return found
         asked = meter.asked(job.request.body, action=job.request.clip.action, key=attempt.key)
@@ -400,7 +400,7 @@ class Batch:
         return _Step(outcome, _LOOK_AGAIN_S, again=attempt)
 
     def _watched(self, attempt: Attempt, meter: Meter, reservation: Reservation) -> _Step:
-        watch = Watch(meter, meter.ledger.reservation(reservation.id))
+        watch = Watch(meter, meter.ledger.reservations.get(reservation.id))
         if not watch.reservation.is_open:
             return _Step(Outcome(attempt, watch.reservation))
         outcome = Outcome(attempt, watch.reservation, is_running=True)
@@ -408,7 +408,7 @@ class Batch:
 
     def _not_begun(self, attempt: Attempt, meter: Meter, error: KlingError) -> _Step:
         """Say what follows from an error: another attempt, another look, or nothing more."""
-        found = meter.ledger.reservations_of_keys([attempt.key]).get(attempt.key)
+        found = meter.ledger.reservations.of_keys([attempt.key]).get(attempt.key)
         if isinstance(error, StateError) and found is not None:
             is_sent = not found.is_open or found.task_id is not None
             then = self._watched if is_sent else self._look_again

@@ -96,7 +96,7 @@ class Meter:
         """
         if reservation.state is State.SUBMITTING and not self.provider.repeats_safely:
             self._wait_for_the_sender(reservation.id)
-            reservation = self.ledger.reservation(reservation.id)
+            reservation = self.ledger.reservations.get(reservation.id)
         if reservation.is_open and reservation.task_id is None:
             try:
                 self.submit(reservation, body)
@@ -148,7 +148,7 @@ class Meter:
 
     def follow(self, reservation_id: str) -> Reservation:
         """Ask for a job until it ends, nobody answers, or its longest life is over."""
-        watch = Watch(self, self.ledger.reservation(reservation_id))
+        watch = Watch(self, self.ledger.reservations.get(reservation_id))
         while (pause_s := watch.ask()) is not None:
             self.sleep(pause_s)
         return watch.reservation
@@ -164,7 +164,7 @@ class Meter:
             settled = self._settle(reservation, status)
         except StateError:
             # Another process has seen the end of the job first.
-            return self.ledger.reservation(reservation.id)
+            return self.ledger.reservations.get(reservation.id)
         return settled if settled.state is reservation.state else self._told(settled)
 
     def _estimate(self, request: Request, quoted: Quote) -> Money | None:
@@ -184,7 +184,7 @@ class Meter:
         The first sender may roll back on a refusal only while the row is still `submitting`, so a
         row that is sent again is put in doubt before, and stays there until a task is known.
         """
-        found = self.ledger.reservation(known.id)
+        found = self.ledger.reservations.get(known.id)
         self._check_address(found)
         if known.state is State.RESERVED:
             return self._told(self.ledger.mark_submitting(known.id))
@@ -205,7 +205,7 @@ class Meter:
         except StateError:
             # It ended while the request was under way: the task is kept, it may yet be charged.
             self.ledger.record_task(reservation_id, task_id)
-            if self.ledger.reservation(reservation_id).task_id != task_id:
+            if self.ledger.reservations.get(reservation_id).task_id != task_id:
                 raise
 
     def _not_submitted(self, begun: Reservation, error: BaseException) -> None:
@@ -226,7 +226,7 @@ class Meter:
         """Wait while another caller sends the job, for as long as one call may take."""
         longest_s = min(self.patience.longest_s, self.patience.sender_s)
         give_up_at = time.monotonic() + longest_s
-        while (found := self.ledger.reservation(reservation_id)).state is State.SUBMITTING:
+        while (found := self.ledger.reservations.get(reservation_id)).state is State.SUBMITTING:
             age_s = (self.clock() - found.updated_at).total_seconds()
             if age_s >= longest_s or time.monotonic() >= give_up_at:
                 return
@@ -262,7 +262,7 @@ class Meter:
         try:
             return self._told(self.ledger.mark_in_doubt(reservation.id, problem))
         except StateError:
-            return self.ledger.reservation(reservation.id)
+            return self.ledger.reservations.get(reservation.id)
 
     def _check_address(self, reservation: Reservation) -> None:
         """Refuse to ask one place for a job that another one took: a sandbox, say."""

@@ -106,7 +106,7 @@ class MeteredResource:
             status = meter.provider.poll(self.action, id)
         except PollError as error:
             raise error.__cause__ or error from None
-        reservation = meter.ledger.reservation_of_task(meter.provider.name, id)
+        reservation = meter.ledger.reservations.of_task(meter.provider.name, id)
         if reservation is not None and reservation.state is not State.COMMITTED:
             meter.observe(reservation, status)
         if status.reply is None:

@@ -75,7 +75,7 @@ class Recovery:
 
         All are asked for once before any is waited for. Who stops listening stops the waiting too.
         """
-        found = self.ledger.open_reservations() if reservations is None else reservations
+        found = self.ledger.reservations.open() if reservations is None else reservations
         stopping = Event()
         pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="recovery")
         try:
@@ -107,10 +107,10 @@ class Recovery:
         try:
             return move()
         except StateError:
-            now = self.ledger.reservation(reservation.id)
+            now = self.ledger.reservations.get(reservation.id)
             return Recovered(now, "somebody else moved it on")
         except KlingError as error:
-            now = self.ledger.reservation(reservation.id)
+            now = self.ledger.reservations.get(reservation.id)
             return Recovered(now, "left as it is", error=error)
 
     def _moved_on(self, found: Reservation) -> Recovered:
@@ -145,10 +145,10 @@ class Recovery:
         except StateError:
             raise
         except KlingError as error:
-            now = self.ledger.reservation(found.id)
+            now = self.ledger.reservations.get(found.id)
             to_do = what_to_look_for(now) if now.is_open and now.task_id is None else None
             return Recovered(now, "sent again, and not taken for certain", to_do, error)
-        return self._asked_for(self.ledger.reservation(found.id))
+        return self._asked_for(self.ledger.reservations.get(found.id))
 
     def _why_not_again(self, found: Reservation, meter: Meter) -> str | None:
         """Say why a submission cannot be sent again without being charged twice, if it cannot."""

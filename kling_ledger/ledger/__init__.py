@@ -19,25 +19,21 @@ from kling_ledger.clock import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
     admission,
-    budgets,
-    evidence,
-    ids,
     journal,
-    periods,
     reservations,
     settlement,
     wallets,
 )
-from kling_ledger.ledger import rules as rule_book
+from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.admission import Asked
 from kling_ledger.ledger.budgets import Budget, BudgetStatus, Scope
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.engines.transaction import Stamp, Transaction, Work, readable
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction, Work
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
+from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations, Wallets
 from kling_ledger.ledger.periods import Accrual, Period
 from kling_ledger.ledger.reservations import BudgetWarning, Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
-from kling_ledger.ledger.rules import RulesReader
 from kling_ledger.ledger.settlement import Change
 from kling_ledger.ledger.tables import OPEN_STATES, State
 from kling_ledger.ledger.verify import Finding, Verification, verify
@@ -89,11 +85,14 @@ class Ledger:
         create: bool = True,
     ) -> None:
         self.database = Database(config.database_url(url), create=create)
-        self._clock = clock
-        self._actor = actor or config.actor()
-        self._chance = chance
-        self._rules = RulesReader()
+        self._access = Access(self.database, clock, actor or config.actor(), chance)
+        self._rules = self._access.rules
         self._wallets: dict[str, Wallet] = {}
+        self.wallets = Wallets(self._access)
+        self.budgets = Budgets(self._access)
+        self.reservations = Reservations(self._access)
+        self.evidence = Evidence(self._access)
+        self.periods = Periods(self._access)
 
     def __enter__(self) -> Self:
         return self
@@ -109,130 +108,6 @@ class Ledger:
     def close(self) -> None:
         """Give back the connections to the database."""
         self.database.close()
-
-    # --- wallets ----------------------------------------------------------------------------
-
-    def create_wallet(self, name: str, unit: str) -> Wallet:
-        """Create an empty wallet; the same name and unit again is the same wallet."""
-        stamp = self._stamp()
-        return self.database.write(
-            lambda transaction: wallets.create(transaction, name, unit, stamp=stamp)
-        )
-
-    def fund_wallet(
-        self, name: str, amount: Money, *, key: str | None = None, reason: str | None = None
-    ) -> Wallet:
-        """Add credits to a wallet, once per key."""
-        stamp = self._stamp(reason)
-
-        def fund(transaction: Transaction) -> Wallet:
-            period = self._rules.read(transaction).period(stamp.at_us)
-            return wallets.fund(transaction, name, amount, key=key, stamp=stamp, period=period)
-
-        return self.wallet(self.database.write(fund).name)
-
-    def adjust_wallet(
-        self,
-        name: str,
-        amount: Money,
-        *,
-        reason: str,
-        key: str | None = None,
-        corrects: str | None = None,
-    ) -> Wallet:
-        """Correct a wallet's balance, up or down; `corrects` names the month that it is for."""
-        stamp = self._stamp(reason)
-
-        def adjust(transaction: Transaction) -> Wallet:
-            transaction.be_alone()
-            rules = self._rules.read(transaction)
-            period = periods.posting_period(transaction, rules, stamp.at_us, corrects)
-            return wallets.adjust(
-                transaction,
-                name,
-                amount,
-                key=key,
-                stamp=stamp,
-                period=period,
-                corrects=corrects,
-            )
-
-        return self.wallet(self.database.write(adjust).name)
-
-    def wallet(self, name: str) -> Wallet:
-        """Return a wallet by its name or id."""
-        with self.database.read() as transaction:
-            return wallets.find(transaction, name)
-
-    def wallets(self) -> list[Wallet]:
-        """Return all wallets by name."""
-        with self.database.read() as transaction:
-            return wallets.every(transaction)
-
-    # --- budgets ----------------------------------------------------------------------------
-
-    def set_budget(
-        self,
-        name: str,
-        limit: Money,
-        *,
-        scope: Scope | None = None,
-        window: str = "none",
-        timezone: str = "UTC",
-        mode: str = "hard",
-        thresholds: Sequence[int] = budgets.DEFAULT_THRESHOLDS,
-        ceiling: Money | None = None,
-        reason: str | None = None,
-    ) -> BudgetStatus:
-        """Set a limit over a scope, or change the one of that name.
-
-        What its window has admitted before counts too. Raises ConflictError if the budget is there
-        with another scope, window, zone or unit: those never change.
-        """
-        stamp = self._stamp(reason)
-        return self._change_rules(
-            lambda transaction: budgets.define(
-                transaction,
-                name,
-                limit,
-                stamp=stamp,
-                scope=scope or Scope(),
-                window=window,
-                timezone=timezone,
-                mode=mode,
-                thresholds=thresholds,
-                ceiling=ceiling,
-            )
-        )
-
-    def raise_budget(
-        self, name: str, amount: Money, *, until: datetime, reason: str, key: str | None = None
-    ) -> BudgetStatus:
-        """Raise a budget's limit until an instant, once per key; then it is as it was."""
-        stamp = self._stamp(reason)
-        return self._change_rules(
-            lambda transaction: budgets.raise_limit(
-                transaction, name, amount, until=until, key=key, stamp=stamp
-            )
-        )
-
-    def remove_budget(self, name: str, *, reason: str | None = None) -> None:
-        """Remove a budget: it refuses nothing from now on."""
-        stamp = self._stamp(reason)
-        self._change_rules(lambda transaction: budgets.remove(transaction, name, stamp=stamp))
-
-    def budget(self, name: str, *, at: datetime | None = None) -> BudgetStatus:
-        """Return a budget and where it stands in the window that holds an instant."""
-        at_us = ids.to_us(at or self._clock())
-        with self.database.read() as transaction:
-            return budgets.status(transaction, budgets.find_budget(transaction, name), at_us)
-
-    def budgets(self, *, at: datetime | None = None) -> list[BudgetStatus]:
-        """Return all budgets by name, each as it stands in the window that holds an instant."""
-        at_us = ids.to_us(at or self._clock())
-        with self.database.read() as transaction:
-            found = sorted(budgets.every(transaction), key=lambda budget: budget.name)
-            return [budgets.status(transaction, budget, at_us) for budget in found]
 
     # --- reservations -----------------------------------------------------------------------
 
@@ -468,102 +343,7 @@ class Ledger:
             )
         )
 
-    def reservation(self, reservation_id: str) -> Reservation:
-        """Return a reservation by its id."""
-        with self.database.read() as transaction:
-            return reservations.find(transaction, reservation_id)
-
-    def reservation_of_task(self, provider: str, task_id: str) -> Reservation | None:
-        """Return the reservation of a provider's task, None if the task is not ours."""
-        with self.database.read() as transaction:
-            return reservations.find_by_task(transaction, provider, task_id)
-
-    def reservations_of_keys(self, keys: Sequence[str]) -> dict[str, Reservation]:
-        """Return the reservations that callers' own keys stand for, of those that stand for one."""
-        with self.database.read() as transaction:
-            return reservations.find_by_keys(transaction, keys)
-
-    def reservations(
-        self, *, state: State | None = None, wallet: str | None = None, limit: int = 50
-    ) -> list[Reservation]:
-        """Return the latest reservations, newest first."""
-        with self.database.read() as transaction:
-            return reservations.latest(transaction, state=state, wallet=wallet, limit=limit)
-
-    def open_reservations(self) -> list[Reservation]:
-        """Return every reservation that still holds credits, oldest first."""
-        with self.database.read() as transaction:
-            return reservations.open_ones(transaction)
-
-    # --- evidence ---------------------------------------------------------------------------
-
-    def reservations_at(
-        self,
-        provider: str,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> list[Reservation]:
-        """Return all reservations at a provider made since (inclusive) and until (exclusive)."""
-        with self.database.read() as transaction:
-            return reservations.at_provider(
-                transaction,
-                provider,
-                since_us=None if since is None else ids.to_us(since),
-                until_us=None if until is None else ids.to_us(until),
-            )
-
-    def keep_records(self, records: Sequence[ProviderRecord]) -> None:
-        """Keep what a provider's record said of tasks, in place of what it said before."""
-        stamp = self._stamp()
-        self.database.write(lambda transaction: evidence.record(transaction, records, stamp=stamp))
-
-    def billed_at(self, provider: str) -> dict[str, Money]:
-        """Return what a provider's bills charged for tasks, as they were last compared with us."""
-        with self.database.read() as transaction:
-            return evidence.billed(transaction, provider)
-
-    def keep_balance(self, provider: str, address: str, available: Money) -> None:
-        """Keep what an account at a provider holds now."""
-        stamp = self._stamp()
-        self.database.write(
-            lambda transaction: evidence.record_balance(
-                transaction, provider, address, available, stamp=stamp
-            )
-        )
-
-    def last_balance(self, provider: str, address: str) -> ProviderBalance | None:
-        """Return what an account held when it was last asked, None if it never was."""
-        with self.database.read() as transaction:
-            return evidence.last_balance(transaction, provider, address)
-
-    def charged_since(self, known: ProviderBalance) -> Money:
-        """Return what our journal says that an account was charged since it was asked."""
-        with self.database.read() as transaction:
-            micro = evidence.moved_since(
-                transaction, known.provider, known.address, ids.to_us(known.at)
-            )
-        return Money.from_micro(micro, known.available.unit)
-
     # --- proof ------------------------------------------------------------------------------
-
-    def close_period(self, name: str, *, hard: bool = False, reason: str | None = None) -> Period:
-        """Close a month that is over: softly, or hard under a seal."""
-        stamp = self._stamp(reason)
-        close = periods.close_hard if hard else periods.close_softly
-        return self.database.write(lambda transaction: close(transaction, name, stamp=stamp))
-
-    def reopen_period(self, name: str, *, reason: str) -> Period:
-        """Open a month again that was closed softly."""
-        stamp = self._stamp(reason)
-        return self.database.write(
-            lambda transaction: periods.reopen(transaction, name, stamp=stamp)
-        )
-
-    def periods(self) -> list[Period]:
-        """Return every month that was ever closed."""
-        with self.database.read() as transaction:
-            return periods.every(transaction)
 
     def verify(self) -> Verification:
         """Work every balance, window, state and seal out again from the journal."""
@@ -592,7 +372,7 @@ class Ledger:
 
     def _is_any_due(self) -> bool:
         with self.database.read() as transaction:
-            return settlement.is_any_due(transaction, ids.to_us(self._clock()))
+            return settlement.is_any_due(transaction, self._access.at_us())
 
     def _reserve_after_expiry(self, work: Work[Asked, Reservation]) -> list[Reservation]:
         """Before a reservation is refused for good, what the clock has ended goes back."""
@@ -605,14 +385,6 @@ class Ledger:
         result_of = self.database.write(reserve)
         return [result_of(place) for place in range(len(work.items))]
 
-    def _change_rules(self, operation: Callable[[Transaction], Result]) -> Result:
-        def change(transaction: Transaction) -> Result:
-            result = operation(transaction)
-            rule_book.changed(transaction)
-            return result
-
-        return self.database.write(change)
-
     def _know_wallets(self, asked: Sequence[Asked]) -> None:
         """Look up the wallets of an operation once: their ids, names and units never change."""
         unknown = {one.wallet for one in asked} - self._wallets.keys()
@@ -622,5 +394,4 @@ class Ledger:
             self._wallets.update(found)
 
     def _stamp(self, reason: str | None = None) -> Stamp:
-        at_us = ids.to_us(self._clock())
-        return Stamp(at_us, self._actor, readable(reason), self._chance(ids.RANDOM_BITS))
+        return self._access.stamp(reason)

@@ -96,7 +96,7 @@ class Reserving:
         try:
             self._now = end(self.id, problem)
         except StateError:
-            self._now = self._ledger.reservation(self.id)
+            self._now = self._ledger.reservations.get(self.id)
 
 
 def check_is_plain(function: Callable[..., Any]) -> None:

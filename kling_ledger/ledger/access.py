@@ -1,0 +1,54 @@
+"""Access: who acts on which database, and at what time. What every group of a ledger shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from kling_ledger.ledger import ids
+from kling_ledger.ledger import rules as rule_book
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction, readable
+from kling_ledger.ledger.rules import RulesReader
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A database, whoever acts on it, the clock, and the chance that makes ids unique."""
+
+    database: Database
+    clock: Callable[[], datetime]
+    actor: str
+    chance: Callable[[int], int]
+    rules: RulesReader = field(default_factory=RulesReader)
+
+    def stamp(self, reason: str | None = None) -> Stamp:
+        """Return who changes something now, and why."""
+        return Stamp(self.at_us(), self.actor, readable(reason), self.chance(ids.RANDOM_BITS))
+
+    def at_us(self, at: datetime | None = None) -> int:
+        """Return an instant, now unless it is given, in microseconds since 1970."""
+        return ids.to_us(at or self.clock())
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """Open a transaction that sees one consistent state and writes nothing."""
+        return self.database.read()
+
+    def write(self, operation: Callable[[Transaction], Result]) -> Result:
+        """Run an operation in a transaction: all of it happens, or nothing."""
+        return self.database.write(operation)
+
+    def change_rules(self, operation: Callable[[Transaction], Result]) -> Result:
+        """Run an operation that changes what is admitted; every process reads the rules anew."""
+
+        def change(transaction: Transaction) -> Result:
+            result = operation(transaction)
+            rule_book.changed(transaction)
+            return result
+
+        return self.database.write(change)

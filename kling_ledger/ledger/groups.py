@@ -1,0 +1,271 @@
+"""The groups of a ledger: `ledger.wallets`, `.budgets`, `.reservations`, `.evidence`, `.periods`.
+
+Each method is one transaction. What reserves and settles stands on the ledger itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kling_ledger.ledger import budgets, evidence, ids, periods, reservations, wallets
+from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.budgets import BudgetStatus, Scope
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
+from kling_ledger.ledger.periods import Period
+from kling_ledger.ledger.reservations import Reservation
+from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.wallets import Wallet
+from kling_pricing.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Wallets:
+    """The wallets of a ledger, by name or id."""
+
+    _access: Access
+
+    def create(self, name: str, unit: str) -> Wallet:
+        """Create an empty wallet; the same name and unit again is the same wallet."""
+        stamp = self._access.stamp()
+        return self._access.write(
+            lambda transaction: wallets.create(transaction, name, unit, stamp=stamp)
+        )
+
+    def fund(
+        self, name: str, amount: Money, *, key: str | None = None, reason: str | None = None
+    ) -> Wallet:
+        """Add credits to a wallet, once per key."""
+        stamp = self._access.stamp(reason)
+
+        def fund(transaction: Transaction) -> Wallet:
+            period = self._access.rules.read(transaction).period(stamp.at_us)
+            return wallets.fund(transaction, name, amount, key=key, stamp=stamp, period=period)
+
+        return self.get(self._access.write(fund).name)
+
+    def adjust(
+        self,
+        name: str,
+        amount: Money,
+        *,
+        reason: str,
+        key: str | None = None,
+        corrects: str | None = None,
+    ) -> Wallet:
+        """Correct a wallet's balance, up or down; `corrects` names the month that it is for."""
+        stamp = self._access.stamp(reason)
+
+        def adjust(transaction: Transaction) -> Wallet:
+            transaction.be_alone()
+            rules = self._access.rules.read(transaction)
+            period = periods.posting_period(transaction, rules, stamp.at_us, corrects)
+            return wallets.adjust(
+                transaction,
+                name,
+                amount,
+                key=key,
+                stamp=stamp,
+                period=period,
+                corrects=corrects,
+            )
+
+        return self.get(self._access.write(adjust).name)
+
+    def get(self, name: str) -> Wallet:
+        """Return a wallet by its name or id."""
+        with self._access.read() as transaction:
+            return wallets.find(transaction, name)
+
+    def all(self) -> list[Wallet]:
+        """Return all wallets by name."""
+        with self._access.read() as transaction:
+            return wallets.every(transaction)
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The budgets of a ledger, by name."""
+
+    _access: Access
+
+    def set(
+        self,
+        name: str,
+        limit: Money,
+        *,
+        scope: Scope | None = None,
+        window: str = "none",
+        timezone: str = "UTC",
+        mode: str = "hard",
+        thresholds: Sequence[int] = budgets.DEFAULT_THRESHOLDS,
+        ceiling: Money | None = None,
+        reason: str | None = None,
+    ) -> BudgetStatus:
+        """Set a limit over a scope, or change the one of that name.
+
+        What its window has admitted before counts too. Raises ConflictError if the budget is there
+        with another scope, window, zone or unit: those never change.
+        """
+        stamp = self._access.stamp(reason)
+        return self._access.change_rules(
+            lambda transaction: budgets.define(
+                transaction,
+                name,
+                limit,
+                stamp=stamp,
+                scope=scope or Scope(),
+                window=window,
+                timezone=timezone,
+                mode=mode,
+                thresholds=thresholds,
+                ceiling=ceiling,
+            )
+        )
+
+    def raise_limit(
+        self, name: str, amount: Money, *, until: datetime, reason: str, key: str | None = None
+    ) -> BudgetStatus:
+        """Raise a budget's limit until an instant, once per key; then it is as it was."""
+        stamp = self._access.stamp(reason)
+        return self._access.change_rules(
+            lambda transaction: budgets.raise_limit(
+                transaction, name, amount, until=until, key=key, stamp=stamp
+            )
+        )
+
+    def remove(self, name: str, *, reason: str | None = None) -> None:
+        """Remove a budget: it refuses nothing from now on."""
+        stamp = self._access.stamp(reason)
+        self._access.change_rules(
+            lambda transaction: budgets.remove(transaction, name, stamp=stamp)
+        )
+
+    def get(self, name: str, *, at: datetime | None = None) -> BudgetStatus:
+        """Return a budget and where it stands in the window that holds an instant."""
+        at_us = self._access.at_us(at)
+        with self._access.read() as transaction:
+            return budgets.status(transaction, budgets.find_budget(transaction, name), at_us)
+
+    def all(self, *, at: datetime | None = None) -> list[BudgetStatus]:
+        """Return all budgets by name, each as it stands in the window that holds an instant."""
+        at_us = self._access.at_us(at)
+        with self._access.read() as transaction:
+            found = sorted(budgets.every(transaction), key=lambda budget: budget.name)
+            return [budgets.status(transaction, budget, at_us) for budget in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Reservations:
+    """The reservations of a ledger: how to find them."""
+
+    _access: Access
+
+    def get(self, reservation_id: str) -> Reservation:
+        """Return a reservation by its id."""
+        with self._access.read() as transaction:
+            return reservations.find(transaction, reservation_id)
+
+    def of_task(self, provider: str, task_id: str) -> Reservation | None:
+        """Return the reservation of a provider's task, None if the task is not ours."""
+        with self._access.read() as transaction:
+            return reservations.find_by_task(transaction, provider, task_id)
+
+    def of_keys(self, keys: Sequence[str]) -> dict[str, Reservation]:
+        """Return the reservations that callers' own keys stand for, of those that stand for one."""
+        with self._access.read() as transaction:
+            return reservations.find_by_keys(transaction, keys)
+
+    def latest(
+        self, *, state: State | None = None, wallet: str | None = None, limit: int = 50
+    ) -> list[Reservation]:
+        """Return the latest reservations, newest first."""
+        with self._access.read() as transaction:
+            return reservations.latest(transaction, state=state, wallet=wallet, limit=limit)
+
+    def open(self) -> list[Reservation]:
+        """Return every reservation that still holds credits, oldest first."""
+        with self._access.read() as transaction:
+            return reservations.open_ones(transaction)
+
+    def at_provider(
+        self,
+        provider: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[Reservation]:
+        """Return all reservations at a provider made since (inclusive) and until (exclusive)."""
+        with self._access.read() as transaction:
+            return reservations.at_provider(
+                transaction,
+                provider,
+                since_us=None if since is None else ids.to_us(since),
+                until_us=None if until is None else ids.to_us(until),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What providers said of our tasks and accounts, as a ledger keeps it."""
+
+    _access: Access
+
+    def keep_records(self, records: Sequence[ProviderRecord]) -> None:
+        """Keep what a provider's record said of tasks, in place of what it said before."""
+        stamp = self._access.stamp()
+        self._access.write(lambda transaction: evidence.record(transaction, records, stamp=stamp))
+
+    def billed_at(self, provider: str) -> dict[str, Money]:
+        """Return what a provider's bills charged for tasks, as they were last compared with us."""
+        with self._access.read() as transaction:
+            return evidence.billed(transaction, provider)
+
+    def keep_balance(self, provider: str, address: str, available: Money) -> None:
+        """Keep what an account at a provider holds now."""
+        stamp = self._access.stamp()
+        self._access.write(
+            lambda transaction: evidence.record_balance(
+                transaction, provider, address, available, stamp=stamp
+            )
+        )
+
+    def last_balance(self, provider: str, address: str) -> ProviderBalance | None:
+        """Return what an account held when it was last asked, None if it never was."""
+        with self._access.read() as transaction:
+            return evidence.last_balance(transaction, provider, address)
+
+    def charged_since(self, known: ProviderBalance) -> Money:
+        """Return what our journal says that an account was charged since it was asked."""
+        with self._access.read() as transaction:
+            micro = evidence.moved_since(
+                transaction, known.provider, known.address, ids.to_us(known.at)
+            )
+        return Money.from_micro(micro, known.available.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Periods:
+    """The months of a ledger, and which of them are closed."""
+
+    _access: Access
+
+    def close(self, name: str, *, hard: bool = False, reason: str | None = None) -> Period:
+        """Close a month that is over: softly, or hard under a seal."""
+        stamp = self._access.stamp(reason)
+        close = periods.close_hard if hard else periods.close_softly
+        return self._access.write(lambda transaction: close(transaction, name, stamp=stamp))
+
+    def reopen(self, name: str, *, reason: str) -> Period:
+        """Open a month again that was closed softly."""
+        stamp = self._access.stamp(reason)
+        return self._access.write(
+            lambda transaction: periods.reopen(transaction, name, stamp=stamp)
+        )
+
+    def all(self) -> list[Period]:
+        """Return every month that was ever closed."""
+        with self._access.read() as transaction:
+            return periods.every(transaction)
