@@ -105,7 +105,7 @@ def reconcile(
     kling-ledger reconcile --provider crun --statement november.csv --complete \\
         --from 2026-11-01 --to 2026-12-01 --apply
     """
-    from kling_ledger import reconcile as reconciling
+    from kling_ledger.evidence import reconcile as reconciling
     from kling_ledger.ledger import Ledger
     from kling_ledger.providers.registry import provider_facts
 
@@ -197,7 +197,7 @@ def _amount(written: str, unit: str) -> Money:
 
 
 def _apply(ledger: Ledger, lines: Iterable[Line]) -> None:
-    from kling_ledger import reconcile as reconciling
+    from kling_ledger.evidence import reconcile as reconciling
 
     for line, error in reconciling.apply(ledger, lines):
         what = line.reservation.id if line.reservation else ""
