@@ -155,7 +155,7 @@ def test_the_walk_covers_every_row_of_every_table():
     assert {*replies.HTTP_VERDICTS, *runapi.VERDICTS, *evolink.VERDICTS} <= walked
     stated = {(name, word) for name, word, _ in STATES if isinstance(word, str)}
     for module in (runapi, crun, evolink, uniall):
-        name = module.__name__.rpartition(".")[2]
+        name = module.__name__.split(".")[2]
         assert {(name, word) for word in module.STATES} <= stated
 
 

@@ -37,7 +37,7 @@ class _Dialect(Protocol):
     def write_body(self, clip: Clip, inputs: Inputs, by_id: Options) -> Body: ...
 
 
-GATEWAYS: Final = ("crun", "evolink", "runapi", "uniall")
+GATEWAYS: Final = ("runapi", "crun", "evolink", "uniall")
 """Every gateway that jobs can be submitted through: the one list of them. Each has a folder here,
 one in `kling_ledger.providers`, and a price book."""
 
@@ -133,7 +133,7 @@ def write_request(
 
 def _dialect(provider: str) -> _Dialect:
     if provider not in GATEWAYS:
-        raise NoPriceError(f"request bodies of provider {provider}", known=GATEWAYS)
+        raise NoPriceError(f"request bodies of provider {provider}", known=sorted(GATEWAYS))
     return cast("_Dialect", import_module(f"kling_pricing.gateways.{provider}.body"))
 
 
