@@ -1,27 +1,143 @@
-"""kling-ledger: what a Kling clip will cost, what may be spent, what was spent."""
+"""kling-ledger: what a Kling clip will cost, what may be spent, and what was spent.
+
+Everything that a script needs is imported from here:
+
+    from kling_ledger import Clip, Ledger, Money, RefusedError, metered, quote
+
+A name is loaded when it is first used, so a quote needs no database and no network.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from kling_ledger.jobs.meter import Meter
+    from kling_ledger.errors import (
+        BudgetError,
+        CeilingError,
+        ConfigError,
+        ConflictError,
+        DatabaseError,
+        InsufficientCreditsError,
+        JobInDoubtError,
+        JobRefusedError,
+        LedgerError,
+        NotFoundError,
+        PollError,
+        ProviderError,
+        RefusedError,
+        StateError,
+    )
+    from kling_ledger.jobs.meter import Meter, Patience
     from kling_ledger.jobs.metered import metered
-    from kling_ledger.ledger import Ledger
+    from kling_ledger.ledger import (
+        Asked,
+        Budget,
+        BudgetStatus,
+        Change,
+        Job,
+        Ledger,
+        Period,
+        Reservation,
+        Reserving,
+        Scope,
+        State,
+        Verification,
+        Wallet,
+    )
+    from kling_ledger.providers.registry import connect
+    from kling_pricing.clip import Clip
+    from kling_pricing.errors import KlingError, NoPriceError, PricingError, RequestError
+    from kling_pricing.gateways import Request, read_request, write_request
+    from kling_pricing.library import Library, library_of
+    from kling_pricing.money import Money
+    from kling_pricing.quote import Quote, quote
 
-__all__ = ["Ledger", "Meter", "metered"]
+__all__ = [
+    "Asked",
+    "Budget",
+    "BudgetError",
+    "BudgetStatus",
+    "CeilingError",
+    "Change",
+    "Clip",
+    "ConfigError",
+    "ConflictError",
+    "DatabaseError",
+    "InsufficientCreditsError",
+    "Job",
+    "JobInDoubtError",
+    "JobRefusedError",
+    "KlingError",
+    "Ledger",
+    "LedgerError",
+    "Library",
+    "Meter",
+    "Money",
+    "NoPriceError",
+    "NotFoundError",
+    "Patience",
+    "Period",
+    "PollError",
+    "PricingError",
+    "ProviderError",
+    "Quote",
+    "RefusedError",
+    "Request",
+    "RequestError",
+    "Reservation",
+    "Reserving",
+    "Scope",
+    "State",
+    "StateError",
+    "Verification",
+    "Wallet",
+    "__version__",
+    "connect",
+    "library_of",
+    "metered",
+    "quote",
+    "read_request",
+    "write_request",
+]
 
-_HOMES = {
-    "Ledger": "kling_ledger.ledger",
-    "Meter": "kling_ledger.jobs.meter",
-    "metered": "kling_ledger.jobs.metered",
+_HOMES: Final = {
+    "kling_ledger.errors": (
+        "BudgetError CeilingError ConfigError ConflictError DatabaseError InsufficientCreditsError"
+        " JobInDoubtError JobRefusedError LedgerError NotFoundError PollError ProviderError"
+        " RefusedError StateError"
+    ),
+    "kling_ledger.jobs.meter": "Meter Patience",
+    "kling_ledger.jobs.metered": "metered",
+    "kling_ledger.ledger": (
+        "Asked Budget BudgetStatus Change Job Ledger Period Reservation Reserving Scope State"
+        " Verification Wallet"
+    ),
+    "kling_ledger.providers.registry": "connect",
+    "kling_pricing.clip": "Clip",
+    "kling_pricing.errors": "KlingError NoPriceError PricingError RequestError",
+    "kling_pricing.gateways": "Request read_request write_request",
+    "kling_pricing.library": "Library library_of",
+    "kling_pricing.money": "Money",
+    "kling_pricing.quote": "Quote quote",
 }
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: a quote needs no database and no network."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    """Import a public name when it is first used."""
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return getattr(import_module(_HOMES[name]), name)
+        return version("kling-ledger")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    # Found once, it is an ordinary name of the module from then on.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
