@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kling_ledger import Ledger
+from kling_ledger import Ledger, testing
 from kling_pricing import Money
 from tests.ledgers import make_empty
 from tests.postgres import PostgresServer, postgres_server
@@ -36,7 +36,7 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """An empty ledger in an SQLite file."""
-    with Ledger(str(tmp_path / "ledger.sqlite"), actor="tester") as opened:
+    with testing.ledger(str(tmp_path / "ledger.sqlite")) as opened:
         yield opened
 
 
@@ -51,9 +51,7 @@ def team(ledger: Ledger) -> str:
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox whose jobs take a fifth of a second."""
-    from kling_ledger.sandbox import Sandbox, SandboxSettings
-
-    with Sandbox(SandboxSettings(job_s=0.2)) as running:
+    with testing.sandbox() as running:
         yield running
 
 
