@@ -25,17 +25,20 @@ from kling_ledger.ledger import (
     wallets,
 )
 from kling_ledger.ledger.access import Access
-from kling_ledger.ledger.admission import Asked
-from kling_ledger.ledger.budgets import Budget, BudgetStatus, Scope
+from kling_ledger.ledger.asking import Asked
+from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction, Work
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations, Wallets
 from kling_ledger.ledger.periods import Accrual, Period
-from kling_ledger.ledger.reservations import BudgetWarning, Job, Reservation, SettledBy
+from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
+from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.settlement import Change
+from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.verify import Finding, Verification, verify
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money

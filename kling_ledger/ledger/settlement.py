@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from kling_ledger.errors import ConflictError, StateError
 from kling_ledger.ledger import idempotency, reservations
-from kling_ledger.ledger.budgets import Subject
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken, readable
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.journal import Journal, Kind
 from kling_ledger.ledger.reservations import MAY_FOLLOW, STATES, Reservation, SettledBy
 from kling_ledger.ledger.rules import Rules, month_of
+from kling_ledger.ledger.scopes import Subject
 from kling_ledger.ledger.tables import OPEN_STATES, IdempotencyRow, ReservationRow, State
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD, Money
