@@ -77,13 +77,13 @@ def focus(
     What was paid in is a purchase, what a job was charged is usage, a refund is usage below zero.
     """
     from kling_ledger.ledger import Ledger
-    from kling_reports import frames
+    from kling_reports.doors import journal, reservations
     from kling_reports.exports import focus as form
 
     with Ledger(db, create=False) as ledger:
-        journal = frames.journal(ledger.database, period=period)
-        worths = frames.worths(ledger.database, through=period)
-    _write(form.export(journal, worths, rates=_read_rates(rates), version=version), out)
+        lines = journal.lines(ledger.database, period=period)
+        worths = reservations.worths(ledger.database, through=period)
+    _write(form.export(lines, worths, rates=_read_rates(rates), version=version), out)
 
 
 @click.command()
@@ -147,11 +147,11 @@ def _export(program: str, through: str | None, out: Path | None, db: str | None)
     from importlib import import_module
 
     from kling_ledger.ledger import Ledger
-    from kling_reports import frames
+    from kling_reports.doors import journal
 
     with Ledger(db, create=False) as ledger:
-        journal = frames.journal(ledger.database, through=through)
-    _write(import_module(f"kling_reports.exports.{program}").export(journal), out)
+        lines = journal.lines(ledger.database, through=through)
+    _write(import_module(f"kling_reports.exports.{program}").export(lines), out)
 
 
 def _write(content: bytes, out: Path | None) -> None:

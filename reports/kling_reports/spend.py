@@ -8,8 +8,9 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_reports import frames, groups
+from kling_reports import groups
 from kling_reports.division import divided
+from kling_reports.doors import reservations
 from kling_reports.groups import Group
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
@@ -54,7 +55,7 @@ _NOTES: Final = (
 
 def report(database: Database, query: Query) -> Report:
     """Answer what was spent, by the query's groups."""
-    frame = frames.spending(
+    frame = reservations.spending(
         database,
         by=groups.sources(query.by, query.filters),
         bucket=groups.finest(query.by),
@@ -73,7 +74,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Add what frames.spending gives up by some groups and, always, by unit: units never mix."""
+    """Add what reservations.spending gives up by some groups and by unit: units never mix."""
     frame = spending
     named = {group.word: group.values(frame) for group in by}
     counted = pd.DataFrame({**named, **_figures(frame)})

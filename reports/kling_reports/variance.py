@@ -9,8 +9,9 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.tables import State
-from kling_reports import frames, groups
+from kling_reports import groups
 from kling_reports.division import share_ppm
+from kling_reports.doors import reservations
 from kling_reports.groups import Group
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
@@ -51,9 +52,9 @@ _GIVES_WAY: Final = (
 def report(database: Database, query: Query) -> Report:
     """Answer how near the quotes were, by the query's groups."""
     wanted = groups.sources(query.by, query.filters)
-    found = frames.alike(
+    found = reservations.alike(
         database,
-        columns=list(dict.fromkeys((*_AMOUNTS, *wanted))),
+        columns=(*_AMOUNTS, *wanted),
         bucket=groups.finest(query.by),
         zone=query.zone,
         span=query.span,
@@ -71,7 +72,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def variance(alike: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Compare what frames.alike gives by some groups and, always, by unit."""
+    """Compare what reservations.alike gives by some groups and, always, by unit."""
     charged = alike[alike["state"] == str(State.COMMITTED)].reset_index(drop=True)
     named = {group.word: group.values(charged) for group in by}
     compared = pd.DataFrame({**named, UNIT: charged[UNIT], **_compared(charged)})

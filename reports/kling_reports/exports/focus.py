@@ -25,7 +25,7 @@ from kling_ledger.ledger import labels
 from kling_pricing.money import from_micro, to_micro
 from kling_reports.exports.lines import Line, lines
 from kling_reports.exports.worth import Rate, Rates, currency_codes, is_currency
-from kling_reports.frames import MOVES
+from kling_reports.moves import MOVES
 from kling_reports.render.values import harmless
 
 Version = Literal["1.2", "1.4"]
@@ -109,8 +109,8 @@ def export(
 ) -> bytes:
     """Return a FOCUS file (CSV, UTF-8) of the charges in a journal.
 
-    `journal` and `worths` are as frames.journal and frames.worths give them; `rates` is what one of
-    a unit is worth in USD where no job says it. The same journal gives the same bytes.
+    `journal` is as journal.lines gives it, `worths` as reservations.worths does; `rates` is what
+    one of a unit is worth in USD where no job says it. The same journal gives the same bytes.
     """
     charges = [line for line in lines(journal) if line.kind in MOVES]
     known = Rates(rates or {}, worths)
