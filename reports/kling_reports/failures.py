@@ -14,7 +14,7 @@ from kling_reports.doors import reservations
 from kling_reports.frames import days_of
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 _FIGURES: Final = (
     Column("jobs", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
@@ -81,7 +81,7 @@ def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
         "Failures",
         columns,
         typed(rows, columns),
-        totals=typed(totals.reindex(columns=[column.name for column in columns]), columns),
+        totals=typed_totals(totals, columns),
         empty="nothing failed",
         picture=Picture("bars", x=words[0], value="quoted_micro") if words else None,
     )
@@ -99,13 +99,12 @@ def _with_amounts(ended: pd.DataFrame, zone: str) -> pd.DataFrame:
 
 def _listed(failed: pd.DataFrame) -> Table:
     totals = failed.groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)].sum()
-    names = [column.name for column in _JOBS]
     return Table(
         "jobs",
         "Failed jobs",
         _JOBS,
         typed(failed, _JOBS),
-        totals=typed(totals.reindex(columns=names), _JOBS),
+        totals=typed_totals(totals, _JOBS),
         empty="nothing failed",
         gives_way=_GIVES_WAY,
     )

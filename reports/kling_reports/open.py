@@ -11,7 +11,7 @@ from kling_ledger.ledger.tables import OPEN_STATES, State
 from kling_reports import groups
 from kling_reports.doors import reservations
 from kling_reports.query import Query
-from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 AGES: Final = (
     ("0-1 h", 3_600),
@@ -79,13 +79,12 @@ def still_open(found: pd.DataFrame, query: Query) -> Table:
         listed["reserved_micro"] = listed["usd_held_micro"].fillna(listed["held_micro"])
         listed[UNIT] = listed[UNIT].mask(known, query.currency)
     totals = listed.groupby(UNIT, sort=True, as_index=False)[["reserved_micro"]].sum()
-    names = [column.name for column in _JOBS]
     return Table(
         "jobs",
         "Open jobs",
         _JOBS,
         typed(listed, _JOBS),
-        totals=typed(totals.reindex(columns=names), _JOBS),
+        totals=typed_totals(totals, _JOBS),
         empty="no credits are set aside",
         gives_way=_GIVES_WAY,
     )
@@ -104,13 +103,12 @@ def by_age(jobs: pd.DataFrame) -> Table:
     )
     rows = counted.groupby(["age", UNIT], observed=False, sort=True, as_index=False).sum()
     totals = counted.drop(columns="age").groupby(UNIT, sort=True, as_index=False).sum()
-    names = [column.name for column in _ROWS]
     return Table(
         "open",
         "Open credits by age",
         _ROWS,
         typed(rows.sort_values([UNIT, "age"], ignore_index=True), _ROWS),
-        totals=typed(totals.reindex(columns=names), _ROWS),
+        totals=typed_totals(totals, _ROWS),
         empty="no credits are set aside",
         picture=Picture("bars", x="age", value="reserved_micro"),
     )

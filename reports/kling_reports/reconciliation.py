@@ -16,7 +16,7 @@ from kling_reports import groups
 from kling_reports.doors import evidence, journal, reservations
 from kling_reports.moves import CORRECTING, into_wallets
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Report, Table, typed
+from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
 
 BASES: Final = ("provider", "quote", "person", "in doubt", "open", "failed")
 """What a job's cost rests on: the provider's word, our quote because the provider gave none, a
@@ -193,6 +193,6 @@ def _table(
         title,
         columns,
         typed(rows.reset_index(drop=True), columns),
-        totals=typed(totals.reindex(columns=[column.name for column in columns]), columns),
+        totals=typed_totals(totals, columns),
         empty=empty,
     )

@@ -13,7 +13,7 @@ from kling_reports.division import divided
 from kling_reports.doors import reservations
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 _COUNTS: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
@@ -93,7 +93,7 @@ def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
         title="Spend",
         columns=columns,
         frame=typed(_with_rates(added), columns),
-        totals=typed(_with_rates(totals).reindex(columns=[one.name for one in columns]), columns),
+        totals=typed_totals(_with_rates(totals), columns),
         empty="nothing was reserved",
         gives_way=_GIVES_WAY,
         picture=_picture(by),

@@ -10,7 +10,7 @@ from kling_ledger.ledger.engines.database import Database
 from kling_reports.doors import journal
 from kling_reports.moves import FIGURES, MOVES, into_reserved, into_wallets
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Report, Table, typed
+from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
 
 _SUMMARY: Final = (
     Column("wallet", "wallet", "text"),
@@ -96,13 +96,12 @@ def statement(movements: pd.DataFrame) -> Table:
     )
     rows = figures.groupby(["wallet", UNIT], sort=True, as_index=False).sum()
     totals = rows.drop(columns="wallet").groupby(UNIT, sort=True, as_index=False).sum()
-    names = [column.name for column in _SUMMARY]
     return Table(
         "statement",
         "Statement",
         _SUMMARY,
         typed(rows, _SUMMARY),
-        totals=typed(totals.reindex(columns=names), _SUMMARY),
+        totals=typed_totals(totals, _SUMMARY),
         empty="there is no wallet",
         gives_way=("reserved_micro",),
     )
@@ -127,7 +126,7 @@ def charges(transfers: pd.DataFrame) -> Table:
         "What it was spent on",
         _CHARGES,
         typed(rows, _CHARGES),
-        totals=typed(totals.reindex(columns=[one.name for one in _CHARGES]), _CHARGES),
+        totals=typed_totals(totals, _CHARGES),
         empty="nothing was charged",
         gives_way=("model", "jobs"),
     )
@@ -140,13 +139,12 @@ def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
     opening = lines["wallet"].map(summary.set_index("wallet")["opening_micro"]).astype("Int64")
     lines["balance_micro"] = opening + lines.groupby("wallet")["amount_micro"].cumsum()
     totals = lines[[UNIT, "amount_micro"]].groupby(UNIT, sort=True, as_index=False).sum()
-    names = [column.name for column in _LINES]
     return Table(
         "lines",
         "Lines",
         _LINES,
         typed(lines.reset_index(drop=True), _LINES),
-        totals=typed(totals.reindex(columns=names), _LINES),
+        totals=typed_totals(totals, _LINES),
         empty="nothing moved",
         gives_way=_GIVES_WAY,
     )

@@ -14,7 +14,7 @@ from kling_reports.division import share_ppm
 from kling_reports.doors import reservations
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 _FIGURES: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
@@ -77,14 +77,13 @@ def variance(alike: pd.DataFrame, by: Sequence[Group]) -> Table:
     named = {group.word: group.values(charged) for group in by}
     compared = pd.DataFrame({**named, UNIT: charged[UNIT], **_compared(charged)})
     columns = (*(group.column for group in by), Column(UNIT, "unit", "text"), *_FIGURES)
-    totals = _added(compared, [UNIT]).reindex(columns=[column.name for column in columns])
     words = list(named)
     return Table(
         "variance",
         "Variance",
         columns,
         typed(_added(compared, [*words, UNIT]), columns),
-        totals=typed(totals, columns),
+        totals=typed_totals(_added(compared, [UNIT]), columns),
         empty="no clip was charged",
         gives_way=_GIVES_WAY,
         picture=Picture("bars", x=words[0], value="variance_micro") if words else None,
