@@ -15,7 +15,7 @@ from kling_ledger.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_reports.exports.focus import Version
+    from kling_reports.exports.focus_columns import Version
 
 _MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
 _RATE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31})=([0-9]{1,12}(?:\.[0-9]{1,15})?)")
