@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kling_ledger.cli.output import database_option, say
+from kling_ledger.cli.report_forms import write_bytes
 from kling_ledger.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def focus(
     with Ledger(db, create=False) as ledger:
         lines = journal.lines(ledger.database, period=period)
         worths = reservations.worths(ledger.database, through=period)
-    _write(form.export(lines, worths, rates=_read_rates(rates), version=version), out)
+    write_bytes(form.export(lines, worths, rates=_read_rates(rates), version=version), out)
 
 
 @click.command()
@@ -151,15 +152,7 @@ def _export(program: str, through: str | None, out: Path | None, db: str | None)
 
     with Ledger(db, create=False) as ledger:
         lines = journal.lines(ledger.database, through=through)
-    _write(import_module(f"kling_reports.exports.{program}").export(lines), out)
-
-
-def _write(content: bytes, out: Path | None) -> None:
-    if out is None:
-        click.echo(content, nl=False)
-        return
-    out.write_bytes(content)
-    say(f"wrote {out}")
+    write_bytes(import_module(f"kling_reports.exports.{program}").export(lines), out)
 
 
 def _read_rates(written: tuple[str, ...]) -> Mapping[str, Decimal]:
