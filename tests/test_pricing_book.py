@@ -187,7 +187,7 @@ TWO_RATES = HEAD + dated("2026-01-01", "2026-02-01") + dated("2026-02-01").repla
 
 
 def test_a_rate_holds_from_its_first_midnight_in_utc():
-    assert rate_at(read(TWO_RATES), MIDNIGHT).valid.valid_from == MIDNIGHT
+    assert rate_at(read(TWO_RATES), MIDNIGHT).valid_from == MIDNIGHT
 
 
 def test_one_microsecond_before_the_first_rate_nothing_is_known():
@@ -205,10 +205,8 @@ def test_a_price_changes_at_the_very_instant_that_the_new_rate_starts():
 
 def test_an_instant_is_the_same_in_every_time_zone():
     east = timezone(timedelta(hours=8))
-    assert rate_at(read(TWO_RATES), datetime(2026, 2, 1, 7, 59, tzinfo=east)).valid.valid_until
-    assert (
-        rate_at(read(TWO_RATES), datetime(2026, 2, 1, 8, 0, tzinfo=east)).valid.valid_until is None
-    )
+    assert rate_at(read(TWO_RATES), datetime(2026, 2, 1, 7, 59, tzinfo=east)).valid_until
+    assert rate_at(read(TWO_RATES), datetime(2026, 2, 1, 8, 0, tzinfo=east)).valid_until is None
 
 
 def test_nothing_is_known_from_the_instant_that_the_last_rate_ends():
@@ -411,7 +409,7 @@ def test_a_validity_ends_after_it_starts(until: str):
 
 def test_a_validity_of_one_day_is_the_shortest():
     rate = rate_at(read(HEAD + dated("2026-01-01", "2026-01-02")), MIDNIGHT)
-    assert rate.valid.valid_until == datetime(2026, 1, 2, tzinfo=UTC)
+    assert rate.valid_until == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 MULTIPLIERS = '\n[rates.one.multipliers]\n720p = { off = "1" }\n'
@@ -556,7 +554,7 @@ def test_every_bundled_rate_starts_before_it_was_last_checked(provider: str):
     for offers in bundled_book(provider).offers.values():
         for offer in offers:
             rate = offer.rate
-            assert rate.valid.valid_from.date() <= rate.source.checked
+            assert rate.valid_from.date() <= rate.source.checked
 
 
 @pytest.mark.parametrize("provider", ["nobody", "", "../books/runapi", "RunAPI"])

@@ -65,6 +65,10 @@ class Clip:
         if not _is_possible(self):
             raise ClipError(_problems(self))
 
+    def meets(self, when: Mapping[str, OptionValue]) -> bool:
+        """Whether every option that a condition names has the value that it names."""
+        return all(getattr(self, name) == value for name, value in when.items())
+
     def with_options(self, options: Mapping[str, OptionValue]) -> Clip:
         """Return the clip with options changed to values that a price book's reader checked."""
         changed = object.__new__(Clip)
