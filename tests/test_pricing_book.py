@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import FrozenInstanceError
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -17,7 +18,10 @@ from kling_pricing import (
     bundled_providers,
     read_book,
 )
-from kling_pricing.book_reader import BookText
+from kling_pricing.book_entries import BookEntry
+from kling_pricing.book_reader import BookText, book_schema
+from kling_pricing.entry import checked_entry, entry_of
+from kling_pricing.library import bundled_text
 
 HEAD = """
 format = 1
@@ -550,6 +554,12 @@ def test_a_bundled_book_is_its_own_providers(provider: str):
 
 
 @pytest.mark.parametrize("provider", bundled_providers())
+def test_a_bundled_book_that_is_only_read_says_what_it_says_when_it_is_checked(provider: str):
+    content = tomllib.loads(bundled_text(provider).text)
+    assert entry_of(BookEntry, content) == checked_entry(BookEntry, content, name=provider)
+
+
+@pytest.mark.parametrize("provider", bundled_providers())
 def test_every_bundled_rate_starts_before_it_was_last_checked(provider: str):
     for offers in bundled_book(provider).offers.values():
         for offer in offers:
@@ -562,6 +572,28 @@ def test_a_provider_without_a_book_is_told_the_known_ones(provider: str):
     with pytest.raises(NoPriceError) as unknown:
         bundled_book(provider)
     assert unknown.value.known == bundled_providers()
+
+
+# --- the schema -------------------------------------------------------------------------------
+
+
+def test_the_schema_names_every_key_as_a_file_writes_it():
+    rate = book_schema()["$defs"]["RateEntry"]
+    assert {"from", "until", "source", "prices", "models"} <= set(rate["properties"])
+    assert set(rate["required"]) == {"from", "source", "family", "models", "per"}
+    assert rate["additionalProperties"] is False
+
+
+def test_the_schema_takes_a_model_as_a_list_of_actions_or_as_a_table():
+    model = book_schema()["$defs"]["RateEntry"]["properties"]["models"]["additionalProperties"]
+    assert [one.get("type") for one in model["anyOf"]] == ["array", None]
+    assert "edit_video" in model["anyOf"][0]["items"]["enum"]
+
+
+def test_the_schema_wants_numbers_in_quotes_and_days_as_days():
+    defs = book_schema()["$defs"]
+    assert defs["Conversion"]["properties"]["units_per_usd"]["type"] == "string"
+    assert defs["Conversion"]["properties"]["from"]["format"] == "date"
 
 
 # --- a user's book over another -------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Final, Literal, NamedTuple
 
@@ -31,8 +30,7 @@ class Billed(NamedTuple):
     high: Seconds | None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line item: `quantity` of what `per` says, at `unit_price`, makes `amount`."""
 
     label: str

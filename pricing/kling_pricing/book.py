@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from kling_pricing.book_entries import BookEntry, Conversion, Options, RateEntry, Source
 from kling_pricing.clip import ACTIONS, Clip, OptionValue, option_in_words
@@ -113,8 +114,7 @@ class Rate(RateEntry):
         return self.book_digest, self.id
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(NamedTuple):
     """A model's id for an action, the dated rate that prices it, and what the id itself decides.
 
     `adjusts` says that a clip may have to be changed before it is looked up, `refuses` names the

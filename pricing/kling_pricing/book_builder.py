@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from decimal import Decimal
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
 from kling_pricing.book_entries import (
@@ -34,8 +34,7 @@ _Written = Mapping[Cell, tuple[Decimal, str]]
 """The price of each cell, and the key that it is written under."""
 
 
-@dataclass(frozen=True, slots=True)
-class Builder:
+class Builder(NamedTuple):
     """Turns what a file says into a book; `name` is what errors call the file.
 
     `overrides` says for each rate which of its keys a user's file has set.

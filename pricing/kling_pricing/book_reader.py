@@ -10,7 +10,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kling_pricing.book import PriceBook
 from kling_pricing.book_builder import Builder
@@ -18,13 +18,11 @@ from kling_pricing.book_entries import BookEntry
 from kling_pricing.entry import Content, checked_entry, entry_of, entry_schema
 from kling_pricing.errors import BookError
 
-
 Path = tuple[str, ...]
 """The keys that lead to a value of a TOML document."""
 
 
-@dataclass(frozen=True, slots=True)
-class BookText:
+class BookText(NamedTuple):
     """The TOML text of a book and what errors call it."""
 
     name: str

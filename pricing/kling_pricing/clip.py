@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from kling_pricing.errors import ClipError, Problem
 
@@ -77,8 +77,7 @@ class Clip:
         return changed
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     allows: Callable[[Any], bool]
     allowed: str
 

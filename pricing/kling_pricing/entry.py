@@ -6,7 +6,7 @@ which is slow to load: bundled books were checked when the package was tested an
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
 
 from kling_pricing.errors import BookError
@@ -47,15 +47,17 @@ class Entry:
         yield from ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Written:
     """How a value is read from what the file says: `read` raises ValueError where it cannot be.
 
     `schema` makes its JSON Schema from that of the type; without it the two are alike.
     """
 
-    read: Callable[[Any], Any]
-    schema: Callable[[Content], Content] = dict
+    def __init__(
+        self, read: Callable[[Any], Any], schema: Callable[[Content], Content] = dict
+    ) -> None:
+        self.read = read
+        self.schema = schema
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: Callable[[Any], Any]) -> Any:
         from pydantic_core.core_schema import no_info_before_validator_function

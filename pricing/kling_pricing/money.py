@@ -41,8 +41,9 @@ _MILLIONTH: Final = Decimal("0.000001")
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-_WRITTEN: Final = re.compile(
+# Compiled when they are first used: a quote from bundled books needs neither.
+_NUMBER: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+_WRITTEN: Final = (
     r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*((?![eE][0-9])[A-Za-z][A-Za-z0-9-]*)?\s*"
 )
 
@@ -66,7 +67,7 @@ class Money:
     @classmethod
     def parse(cls, text: str, *, default_unit: str | None = None) -> Money:
         """Read `"10 USD"`, `"10USD"`, or `"10"` where the caller knows the unit."""
-        match = _WRITTEN.fullmatch(text)
+        match = re.fullmatch(_WRITTEN, text)
         unit = (match[2] or default_unit) if match else None
         if match is None or unit is None:
             raise AmountError("amount", got=text, allowed='an amount and its unit, as in "10 USD"')
@@ -170,7 +171,7 @@ def read_decimal(value: object) -> Decimal:
     """
     if isinstance(value, (float, str)):
         written = str(value).strip()
-        if _NUMBER.fullmatch(written):
+        if re.fullmatch(_NUMBER, written):
             return Decimal(written)
     elif isinstance(value, Decimal) and value.is_finite():
         return value
