@@ -66,7 +66,7 @@ def instant(at: datetime) -> str:
 def _rows(book: PriceBook, at: datetime) -> Iterator[dict[str, Any]]:
     for (model, action), dated in sorted(book.offers.items()):
         for offer in dated:
-            if offer.rate.valid.is_valid_at(at):
+            if offer.rate.is_valid_at(at):
                 yield _row(offer, model, action)
 
 
