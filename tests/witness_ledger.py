@@ -83,6 +83,7 @@ class Bench:
     name: str
     dialect: Dialect
     url: str
+    path: Path
     ledger: Ledger
     troubles: list[ProviderError] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
@@ -209,11 +210,9 @@ def bench(
     """
     dialect = (kind or GATEWAYS[name])(account_for(name), KEYS[name], **settings)
     served: Gateway = front(dialect) if front else dialect
-    with (
-        serve(served) as url,
-        ledger_of(folder / f"{name}.sqlite", dialect.unit, funded) as ledger,
-    ):
-        opened = Bench(name, dialect, url, ledger)
+    path = folder / f"{name}.sqlite"
+    with serve(served) as url, ledger_of(path, dialect.unit, funded) as ledger:
+        opened = Bench(name, dialect, url, path, ledger)
         try:
             yield opened
         finally:

@@ -33,14 +33,14 @@ class BadInputError(Exception):
 class Dialect(ABC):
     """A gateway on one account.
 
-    `new_id` names the nth task, `wire_id` is that name as JSON has it; `retry_after` goes with each
-    429; with `names_task_in_errors`, a 500 for a task that was taken says which. What was asked of
-    an address that nobody documents is kept in `strays`.
+    `new_id` names the nth task where it is not named as documented, `wire_id` is that name as JSON
+    has it; `retry_after` goes with each 429; with `names_task_in_errors`, a 500 for a task that was
+    taken says which. What was asked of an address that nobody documents is kept in `strays`.
     """
 
     account: Account
     api_key: str
-    new_id: Callable[[int], str] = ""  # type: ignore[assignment]
+    new_id: Callable[[int], str] | None = None
     wire_id: Callable[[str], Any] = str
     retry_after: str | None = None
     names_task_in_errors: bool = False
@@ -49,9 +49,6 @@ class Dialect(ABC):
     unit: ClassVar[str]
     words: ClassVar[Mapping[Poll | End, str]]
     """The gateway's own words for the states of a task."""
-
-    def __post_init__(self) -> None:
-        self.new_id = self.new_id or self.documented_id
 
     # Each gateway's own way of saying things.
 
@@ -96,7 +93,7 @@ class Dialect(ABC):
 
     def create(self, body: object, price: int, key: str | None = None) -> Reply:
         """Create a task, or do what the script says instead."""
-        step, task = self.account.create(body, price, self.new_id, key)
+        step, task = self.account.create(body, price, self.new_id or self.documented_id, key)
         match step:
             case Create.TAKE if task:
                 return self.taken(task)
