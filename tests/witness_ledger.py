@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kling_ledger import Ledger, Meter
+from runapi.kling import KlingClient
+
+from kling_ledger import Ledger, Meter, metered
 from kling_ledger.errors import ProviderError
 from kling_ledger.jobs.meter import Patience
 from kling_ledger.jobs.recovery import Recovered, Recovery
@@ -178,6 +180,11 @@ class Bench:
         """Give the connections back."""
         for provider in self._providers.values():
             provider.close()
+
+
+def metered_client(found: Bench, client: KlingClient) -> Any:
+    """Meter RunAPI's own client against the wallet."""
+    return metered(client, found.ledger, wallet=WALLET)
 
 
 def charged(found: Reservation) -> int:
