@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,7 +137,16 @@ class Bench:
         asked = request_body(TYPICAL[self.name]) if body is None else body
         return (meter or self.meter()).run(asked, key=key)
 
-    def recover(self, *, meter: Meter | None = None) -> list[Recovered]:
+    def leave(self, key: str, *, sends: bool) -> None:
+        """Begin a job and leave it, as a crash does: before it is sent or before it is followed."""
+        meter = self.meter()
+        body = request_body(TYPICAL[self.name])
+        reservation = meter.reserve(body, key=key)
+        if sends:
+            with suppress(ProviderError):
+                meter.submit(reservation, body)
+
+    def recover(self, *, waits: bool = True, meter: Meter | None = None) -> list[Recovered]:
         """Finish what can be finished, an hour later, when nothing is under way any more."""
         chosen = meter or self.meter()
         recovery = Recovery(
@@ -145,7 +154,7 @@ class Bench:
             lambda _: chosen,
             now=datetime.now(UTC) + timedelta(hours=1),
             grace_s=0.0,
-            waits=True,
+            waits=waits,
         )
         return list(recovery.run())
 

@@ -118,6 +118,8 @@ class Account:
     remembers_keys: bool = False
     tasks: dict[str, Task] = field(default_factory=dict)
     bodies: list[object] = field(default_factory=list)
+    steps: list[tuple[str, Create]] = field(default_factory=list)
+    """What happened to each request to create a task, under the name of its job."""
     _run: _Run = field(default_factory=lambda: _Run(Script(), []))
     _runs: dict[str, _Run] = field(default_factory=dict)
     _tasks_of_keys: dict[str, Task] = field(default_factory=dict)
@@ -164,6 +166,7 @@ class Account:
                 return Create.CONFLICT, None
             run = self._run_of(key)
             step = run.create.pop(0) if run.create else Create.TAKE
+            self.steps.append((run.script.name, step))
             if not step.takes:
                 return step, None
             if known is not None:
