@@ -223,7 +223,7 @@ def test_a_task_that_never_ends_keeps_its_credits(opened: Opens, name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_a_job_whose_time_was_over_is_charged_by_recovery(opened: Opens, name: str) -> None:
     found = opened(name)
-    job = found.run(Script(polls=(Poll.WORK,) * 60), meter=found.meter(longest_s=0.05))
+    job = found.run(Script(polls=(Poll.WORK,) * 20), meter=found.meter(longest_s=0.05))
     check_in_doubt(found, job)
     found.recover()
     check_agrees(found, found.reservation(job.id))

@@ -98,7 +98,7 @@ class Bench:
 
     # Running jobs.
 
-    def meter(self, *, longest_s: float = 2.0, api_key: str | None = None) -> Meter:
+    def meter(self, *, longest_s: float = 20.0, api_key: str | None = None) -> Meter:
         """A meter that polls every ten milliseconds and remembers how long it was asked to wait."""
         return Meter(
             self.ledger,
