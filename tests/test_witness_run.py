@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.witness.account import Create, End, Poll, Script
-from tests.witness.runapi import JULY
+from tests.witness.crun import SECONDS as CRUN_SECONDS
+from tests.witness.evolink import SECONDS as EVOLINK_SECONDS
+from tests.witness.runapi import JULY, JUNE
 from tests.witness_ledger import (
     NAMES,
+    TYPICAL,
     Opens,
     check_agrees,
     check_given_back,
@@ -71,6 +76,49 @@ def test_a_published_request_that_fails_costs_nothing(opened: Opens, request_nam
         check_in_doubt(found, job)
     else:
         check_given_back(found, job)
+
+
+# Every price, cell by cell.
+
+LENGTHS = (3, 4, 7, 15)
+
+
+def priced_bodies(name: str) -> list[dict[str, Any]]:
+    """Bodies for every cell of a gateway's tables, each at some lengths."""
+    body = request_body(TYPICAL[name])
+    match name:
+        case "runapi":
+            return [
+                {**body, "duration_seconds": s, "output_resolution": size, "enable_sound": sound}
+                for (sound, size), s in product(JUNE, LENGTHS)
+            ]
+        case "evolink":
+            del body["negative_prompt"]  # which the pages of o3 do not have
+            return [
+                {**body, "model": model, "duration": s, "quality": quality, "sound": sound}
+                for (quality, sound), s in product(EVOLINK_SECONDS, LENGTHS)
+                for model in ("kling-v3-text-to-video", "kling-o3-text-to-video")
+            ]
+        case _:
+            return [
+                {**crun, "input": {**crun["input"], "mode": mode, "duration": s, "audio": audio}}
+                for mode, s in product(CRUN_SECONDS, LENGTHS)
+                for crun, audio in (
+                    (request_body("crun_text"), True),
+                    # Several shots have sound whatever is asked for, and are charged for it.
+                    (request_body("crun_intelligence"), False),
+                )
+            ]
+
+
+@pytest.mark.parametrize("name", ["crun", "evolink", "runapi"])
+def test_every_published_price_is_held_to_the_millionth(opened: Opens, name: str) -> None:
+    found = opened(name, splits_cents=True) if name == "runapi" else opened(name)
+    bodies = priced_bodies(name)
+    dialect: Any = found.dialect
+    held = [found.held_for(body) for body in bodies]
+    assert held == [dialect.price(body) for body in bodies]
+    assert len(set(held)) > len(LENGTHS)
 
 
 # What it costs in the end.

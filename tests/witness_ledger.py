@@ -137,6 +137,10 @@ class Bench:
         asked = request_body(TYPICAL[self.name]) if body is None else body
         return (meter or self.meter()).run(asked, key=key)
 
+    def held_for(self, body: dict[str, Any]) -> int:
+        """What is set aside for a request, in millionths; nothing is sent."""
+        return self.meter().reserve(body).amount.micro
+
     def leave(self, key: str, *, sends: bool) -> None:
         """Begin a job and leave it, as a crash does: before it is sent or before it is followed."""
         meter = self.meter()

@@ -32,6 +32,17 @@ Source: https://evolink.ai/zh/kling-3, "5.4 Credits" and so on, undated, read 20
 is the price: its multipliers are of both together and do not multiply.
 """
 
+O3_SECONDS: Mapping[tuple[str, str], int] = {
+    ("720p", "off"): 5_400_000,
+    ("720p", "on"): 7_203_600,
+    ("1080p", "off"): 7_203_600,
+    ("1080p", "on"): 9_001_800,
+}
+"""kling-o3-text-to-video and -image-to-video, a second, by quality and sound.
+
+Source: https://evolink.ai/kling-o3 with a model in its address, undated, read 2026-11-20.
+"""
+
 SHORTEST_BILLED_S = 3
 
 _ERRORS = {
@@ -44,7 +55,12 @@ _ERRORS = {
     Trouble.BROKEN: (500, "internal_server_error"),
 }
 
-_MODELS = {"kling-v3-text-to-video", "kling-v3-image-to-video"}
+_TABLES = {
+    "kling-v3-text-to-video": SECONDS,
+    "kling-v3-image-to-video": SECONDS,
+    "kling-o3-text-to-video": O3_SECONDS,
+    "kling-o3-image-to-video": O3_SECONDS,
+}
 
 
 @dataclass
@@ -81,15 +97,16 @@ class EvoLink(Dialect):
 
     def price(self, body: Any) -> int:
         """What a body costs, in millionths of a credit."""
-        require(isinstance(body, dict) and body.get("model") in _MODELS, "unknown model")
+        require(isinstance(body, dict) and body.get("model") in _TABLES, "unknown model")
         seconds = body.get("duration", 5)
         require(isinstance(seconds, int) and 3 <= seconds <= 15, "duration must be 3 to 15")
         callback = body.get("callback_url", "https://")
         require(callback.startswith("https://"), "callback_url must be HTTPS")
         _check_prompt(body)
         cell = (body.get("quality", "720p"), body.get("sound", "off"))
-        require(cell in SECONDS, "quality must be 720p or 1080p, sound on or off")
-        return max(int(seconds), SHORTEST_BILLED_S) * SECONDS[cell]
+        table = _TABLES[body["model"]]
+        require(cell in table, "quality must be 720p or 1080p, sound on or off")
+        return max(int(seconds), SHORTEST_BILLED_S) * table[cell]
 
     def _balance(self) -> Reply:
         account = self.account
