@@ -120,7 +120,7 @@ class Money:
         return Money.from_micro(self.micro - self._same_unit(other).micro, self.unit)
 
     def __mul__(self, factor: int | Decimal) -> Money:
-        if not isinstance(factor, (int, Decimal)) or isinstance(factor, bool):
+        if isinstance(factor, bool) or not isinstance(factor, (int, Decimal)):
             raise AmountError("factor", got=factor, allowed="an int or a Decimal, never a float")
         try:
             product = _NO_LOSS.multiply(self.amount, Decimal(factor))
