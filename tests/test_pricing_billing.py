@@ -149,6 +149,24 @@ def test_an_input_that_is_not_taken_is_refused(input_seconds: int):
         ask(BOTH, "5", input_seconds=input_seconds)
 
 
+# --- the file that comes out ----------------------------------------------------------------
+
+OUTPUT = book_of(
+    'per = "second"\nbilling = { count = "produced", output = [{ min_s = 3, max_s = 30 }] }\n'
+)
+
+
+@pytest.mark.parametrize("seconds", ["3", "30"])
+def test_a_file_may_be_as_short_and_as_long_as_the_book_says(seconds: str):
+    assert billed(OUTPUT, seconds) == int(seconds)
+
+
+@pytest.mark.parametrize("seconds", ["2", "31"])
+def test_a_file_that_is_shorter_or_longer_than_that_is_refused(seconds: str):
+    with pytest.raises(ClipError, match="whole seconds, 3 to 30"):
+        ask(OUTPUT, seconds)
+
+
 # --- blocks ---------------------------------------------------------------------------------
 
 
