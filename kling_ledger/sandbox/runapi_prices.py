@@ -15,8 +15,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from kling_pricing.audit import cells_of
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
+from kling_pricing.cells import cells_of
 from kling_pricing.clip import Clip
 from kling_pricing.money import Money
 

@@ -8,9 +8,10 @@ from typing import Final, Literal, NamedTuple
 
 from kling_pricing.book import Rate
 from kling_pricing.book_entries import Fee, Lengths
-from kling_pricing.clip import Clip, Seconds
+from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, ClipError, Problem
 from kling_pricing.money import plain
+from kling_pricing.vocabulary import Seconds
 
 _ROUNDING: Final[dict[Literal["up", "nearest", "down"], str]] = {
     "up": ROUND_CEILING,

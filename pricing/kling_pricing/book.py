@@ -14,9 +14,10 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from kling_pricing.book_entries import BookEntry, Conversion, Options, RateEntry, Source
-from kling_pricing.clip import ACTIONS, Clip, OptionValue, option_in_words
+from kling_pricing.clip import Clip
 from kling_pricing.errors import NoPriceError
 from kling_pricing.money import USD
+from kling_pricing.vocabulary import ACTIONS, OptionValue, option_in_words
 
 Cell = tuple[OptionValue, ...]
 """The values of a rate's dimensions, in their order: where a price stands in its table."""

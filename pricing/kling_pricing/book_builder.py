@@ -19,10 +19,11 @@ from kling_pricing.book_entries import (
     RateEntry,
     written_decimal,
 )
-from kling_pricing.clip import LONGEST_S, Clip, OptionValue
+from kling_pricing.clip import LONGEST_S, Clip
 from kling_pricing.entry import Entry
 from kling_pricing.errors import AmountError, BookError
 from kling_pricing.money import MAX_MICRO, from_micro, to_micro
+from kling_pricing.vocabulary import OptionValue
 
 ANY: Final = "any"
 """The word for every value of a dimension that makes no difference to the price, said or not."""

@@ -11,18 +11,10 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from kling_pricing.clip import (
-    ACTIONS,
-    FRAMES,
-    LONGEST_S,
-    ORIENTATIONS,
-    RESOLUTIONS,
-    Action,
-    OptionValue,
-    option_problem,
-)
+from kling_pricing.clip import LONGEST_S, option_problem
 from kling_pricing.entry import Entry, Limits, Written
 from kling_pricing.money import RoundingMode, round_to
+from kling_pricing.vocabulary import ACTIONS, FRAMES, ORIENTATIONS, RESOLUTIONS, Action, OptionValue
 
 Evidence = Literal["published", "live", "third_party", "assumed", "user"]
 """How a rate is known, from the provider's own page down to a guess that says so."""

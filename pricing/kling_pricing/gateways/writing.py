@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from kling_pricing.book_entries import Options
-from kling_pricing.clip import Clip, Seconds
+from kling_pricing.clip import Clip
 from kling_pricing.errors import Problem
 from kling_pricing.gateways.checks import Table, refuse_if_any
+from kling_pricing.vocabulary import Seconds
 
 
 @dataclass(frozen=True, slots=True)
