@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kling_pricing.book import Offer
-from kling_pricing.book_entries import Options
+from kling_pricing.book_values import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, Problem
 from kling_pricing.vocabulary import option_in_words

@@ -13,7 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from kling_pricing.book_entries import BookEntry, Conversion, Options, RateEntry, Source
+from kling_pricing.book_entries import BookEntry, Conversion, RateEntry, Source
+from kling_pricing.book_values import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import NoPriceError
 from kling_pricing.money import USD

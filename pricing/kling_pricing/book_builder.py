@@ -11,14 +11,8 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
-from kling_pricing.book_entries import (
-    DIMENSIONS,
-    BookEntry,
-    Dated,
-    Options,
-    RateEntry,
-    written_decimal,
-)
+from kling_pricing.book_entries import BookEntry, Dated, RateEntry
+from kling_pricing.book_values import DIMENSIONS, Options, written_decimal
 from kling_pricing.clip import LONGEST_S, Clip
 from kling_pricing.entry import Entry
 from kling_pricing.errors import AmountError, BookError

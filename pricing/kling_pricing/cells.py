@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook
-from kling_pricing.book_entries import Options
+from kling_pricing.book_values import Options
 from kling_pricing.clip import Clip
 from kling_pricing.vocabulary import OptionValue, option_in_words
 

@@ -20,7 +20,7 @@ from kling_pricing.billing import (
     lines_of,
 )
 from kling_pricing.book import Cell, PriceBook, Rate
-from kling_pricing.book_entries import Evidence
+from kling_pricing.book_values import Evidence
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import bundled_book

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
 from kling_pricing.book import PriceBook
-from kling_pricing.book_entries import Options
+from kling_pricing.book_values import Options
 from kling_pricing.clip import CLIP_FIELDS, Clip
 from kling_pricing.errors import NoPriceError, Problem, RequestError
 from kling_pricing.gateways.bodies import (

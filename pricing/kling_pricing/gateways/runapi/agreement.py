@@ -10,7 +10,7 @@ from typing import Final
 
 from kling_pricing.agreement import Difference, how_they_differ
 from kling_pricing.book import PriceBook
-from kling_pricing.book_entries import Options
+from kling_pricing.book_values import Options
 from kling_pricing.cells import PricedCell, priced_cells, subject_of
 from kling_pricing.gateways.runapi.schedule import Scheduled, read_schedules
 from kling_pricing.money import plain

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from kling_pricing.book_entries import Options
+from kling_pricing.book_values import Options
 from kling_pricing.entry import Content
 from kling_pricing.errors import AmountError
 from kling_pricing.money import read_decimal
