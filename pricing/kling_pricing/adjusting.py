@@ -20,6 +20,7 @@ def adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
         f"{name} is not given: {offer.rate.provider_name} takes {option_in_words(name, value)}"
         for name, value in unsaid.items()
     ]
+    # In the order of the book, each on what the ones before have made of the clip.
     for rule in offer.rate.forced:
         changed = _changes(priced, rule.sets)
         if priced.meets(rule.when) and changed:

@@ -85,6 +85,7 @@ class _Purse:
 
     def in_unit_of(self, rate: Rate) -> Fraction:
         """Return the budget in a rate's unit, exactly; PricingError where it cannot be said."""
+        # A fraction, because a dollar may buy a number of units that has no end in decimals.
         amount = Fraction(self.budget.amount)
         if self.budget.unit == rate.unit:
             return amount
@@ -141,6 +142,7 @@ def _longest(
 def _longest_of(
     purse: _Purse, book: PriceBook, wanted: Clip, model: str, offer: Offer
 ) -> Quote | None:
+    # From the longest down, for prices need not rise with the length: flat ones do not.
     for seconds in reversed(_lengths(offer.rate)):
         answer = quoted_of(book, model, replace(wanted, seconds=seconds), purse.at)
         if isinstance(answer, Quote) and purse.holds(answer):
@@ -180,6 +182,7 @@ def _best(
 def _sold(offer: Offer, name: str) -> list[Any]:
     """Return the values of an option that an offer is known to be sold with; None if none is."""
     rate = offer.rate
+    # What the model's id decides is the only thing that it is sold with.
     if name in offer.fixed:
         return [offer.fixed[name]]
     if name not in rate.dimensions:

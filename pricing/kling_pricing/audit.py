@@ -45,6 +45,7 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
         if age > max_age_days:
             problem = f"checked {source.checked}, {age} days ago: {source.url}"
             yield Finding(book.provider, "stale", ", ".join(users), problem)
+        # A day to come is a typing error, and would keep the source young for as long.
         if age < 0:
             problem = f"checked {source.checked}, a day that is yet to come: {source.url}"
             yield Finding(book.provider, "future", ", ".join(users), problem)

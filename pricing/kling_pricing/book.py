@@ -113,6 +113,7 @@ class Rate(RateEntry):
         return hash(self._identity())
 
     def _identity(self) -> tuple[str, str]:
+        # Comparing whole tables would be slow, and the digest stands for every one of them.
         return self.book_digest, self.id
 
 
@@ -138,6 +139,7 @@ class PriceBook(BookEntry):
 
     def offer_for(self, model: str, action: str, at: datetime) -> Offer:
         """Return the one offer for a model and action at an instant; else NoPriceError."""
+        # At most one holds: the builder has refused overlaps.
         for offer in self.offers.get((model, action), ()):
             if offer.rate.is_valid_at(at):
                 return offer

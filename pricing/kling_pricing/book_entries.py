@@ -4,6 +4,7 @@ A key that is silently dropped is a price that is silently wrong, so every key i
 value has one type. pricing/README.md teaches the format to somebody who never saw this code.
 """
 
+# No postponed annotations: see entry.py.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -103,6 +104,7 @@ class Lengths(Entry):
     def __contains__(self, seconds: object) -> bool:
         if self.one_of:
             return seconds in self.one_of
+        # A Clip refuses NaN before it gets here: a comparison with it would raise.
         shortest, longest = self.ends
         if not isinstance(seconds, (int, Decimal)) or not shortest <= seconds <= longest:
             return False

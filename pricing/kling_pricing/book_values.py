@@ -1,5 +1,6 @@
 """What one value of a price book may be: a number, a day, a length, options, a table of prices."""
 
+# No postponed annotations: see entry.py.
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
@@ -28,10 +29,12 @@ DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
         name: {"off": False, "on": True}
         for name in ("sound", "voice", "video_input", "multi_shot", "elements")
     },
+    # Flat prices are listed per length; nobody lists one for more than a minute.
     "seconds": {str(seconds): seconds for seconds in range(1, 61)},
 }
 """The words that price tables are keyed by, and the value that each stands for."""
 
+# Twelve decimals: a multiplier of six on a base of six is still exact.
 _MAX_DECIMALS: Final = 12
 _PLAIN: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,40})?")
 

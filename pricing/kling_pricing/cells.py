@@ -61,6 +61,7 @@ def _is_open(offer: Offer, cell: Cell) -> bool:
 def _options(offer: Offer, cell: Cell) -> Options | None:
     """Return what a clip in a cell must be; None for one that the model's id rules out."""
     named: dict[str, OptionValue] = dict(zip(offer.rate.dimensions, cell, strict=True))
+    # None spells `any` out once more: its values stand there as cells of their own.
     if None in cell or any(named.get(name, value) != value for name, value in offer.fixed.items()):
         return None
     return {**named, **offer.fixed}
@@ -69,6 +70,7 @@ def _options(offer: Offer, cell: Cell) -> Options | None:
 def sample_clip(book: PriceBook, cell: PricedCell) -> Clip | None:
     """Return a clip that has a cell's price; None where only the run tells how long it is."""
     rate = cell.offer.rate
+    # Nothing that a request says decides its length, so no estimate can be asked for.
     if rate.billing.count in {"produced", "input"}:
         return None
     lengths = rate.request

@@ -68,6 +68,7 @@ class Clip:
 
     def with_options(self, options: Mapping[str, OptionValue]) -> Clip:
         """Return the clip with options changed to values that a price book's reader checked."""
+        # Past the checks: these values come from a book, and a quote should not pay for them twice.
         changed = object.__new__(Clip)
         for name in CLIP_FIELDS:
             object.__setattr__(changed, name, options.get(name, getattr(self, name)))
@@ -124,6 +125,7 @@ def _problems(clip: Clip) -> list[Problem]:
 
 
 def _is_length(seconds: object) -> bool:
+    # True would be a clip of one second, and a float is never exactly what was written.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, Decimal)):
         return False
     is_number = isinstance(seconds, int) or seconds.is_finite()

@@ -68,9 +68,11 @@ def quoted_of(book: PriceBook, model: str, wanted: Clip, at: datetime) -> Quote 
     try:
         clip = replace(wanted, provider=book.provider, model=model)
         quoted = quote(clip, at=at, book=book)
+        # Working the amount out can be refused too, where a fee or a rule needs more than was said.
         _ = quoted.amount
     except PricingError as error:
         return Unable(book.provider, model, error)
+    # A quote covers it with a warning, but nobody can buy it: it would lead a list of prices.
     seconds, request = quoted.priced.seconds, quoted.rate.request
     if seconds is not None and request is not None and seconds not in request:
         return Unable(book.provider, model, RefusedLengthError(quoted))

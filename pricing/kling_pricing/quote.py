@@ -71,6 +71,7 @@ class Quote(NamedTuple):
     @property
     def expected(self) -> Money | None:
         """What the provider will charge as far as can be told before the run; None if it cannot."""
+        # Both are None where the price does not depend on seconds, and then it is known.
         is_known = self.billed.expected is not None or self.billed.high is None
         return self._amount(self.billed.expected) if is_known else None
 
@@ -103,6 +104,7 @@ class Quote(NamedTuple):
     @property
     def expires_at(self) -> datetime:
         """Until when the quote may be relied on."""
+        # Added to the instant rather than compared with it: at the end of time the sum overflows.
         rate_ends_at = self.rate.valid_until or _END_OF_TIME
         return self.at + min(QUOTE_LIFE, rate_ends_at - self.at)
 
@@ -159,6 +161,7 @@ class Quote(NamedTuple):
         return self.rate.overrides if cell is None else (cell, *self.rate.overrides)
 
     def _amount(self, seconds: Seconds | None) -> Money:
+        # Checked when the book was read: this product is exact and fits, and most clips end here.
         if seconds in self.rate.plain_lengths:
             return Money.exact(self.price * (seconds or 0), self.rate.unit)
         amount = amount_of(self.rate, self.priced, self.price, seconds)
@@ -184,6 +187,7 @@ def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
         raise ClipError([Problem("at", at.isoformat(), "an instant with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
+    # Before anything is filled in: what the provider forces was not asked for.
     for name in offer.refuses:
         if getattr(clip, name):
             raise unheard_of(clip, name, rate)

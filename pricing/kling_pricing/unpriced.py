@@ -28,6 +28,7 @@ def unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
     ]
     if problems:
         return ClipError([*problems, *length_problems(clip, rate)])
+    # A length that cannot be asked for is named as that, not as a cell that nobody sells.
     if "seconds" in rate.dimensions and (wrong := length_problems(clip, rate)):
         return ClipError(wrong)
     asked = f"{clip.provider} {clip.model} {rate.described(clip)}"

@@ -32,6 +32,7 @@ OptionValue = str | bool | int | None
 
 def option_in_words(name: str, value: object) -> str:
     """Say an option of a clip in words: `1080p`, `with sound`, `5 s`."""
+    # Before anything else: True is an int too.
     if isinstance(value, bool):
         words = name.replace("_", " ")
         return f"with {words}" if value else f"without {words}"

@@ -61,6 +61,7 @@ def distinct(columns: Sequence[Column], *, rows: int) -> tuple[Codes, Codes]:
     """Number the distinct rows; return each row's number, and one row as example of each."""
     combined, size = np.zeros(rows, np.int64), 1
     for column in columns:
+        # Many columns of many values would overflow 64 bits: what was found is renumbered.
         if size * len(column.values) > _LARGEST_CODE:
             combined, examples = _renumbered(combined, size)
             size = len(examples)
@@ -105,6 +106,8 @@ def _codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy() + 1, [None, *column.cat.categories.tolist()]
     values = column.to_numpy() if isinstance(column.dtype, np.dtype) else None
+    # Booleans and narrow integers are their own codes: hashing a million of them would take longer
+    # than pricing them.
     if values is not None and values.dtype.kind == "b":
         return values.view(np.uint8), [False, True]
     if values is not None and values.dtype.kind in "iu" and len(values):
@@ -130,6 +133,7 @@ def _mixed_codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
     for position, value in enumerate(column):
         if pd.api.types.is_scalar(value) and pd.isna(value):
             continue
+        # By type and writing, because 1 == 1.0 == True and a Clip tells them apart.
         key = type(value), repr(value)
         if key not in numbers:
             numbers[key] = len(found)

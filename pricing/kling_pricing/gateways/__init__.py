@@ -135,6 +135,7 @@ def write_request(
     dialect = _dialect(clip.provider)
     by_id = _decided_by_id(clip, book or bundled_book(clip.provider))
     body = dialect.write_body(clip, inputs, by_id)
+    # Read back by the same rules that a body of anybody else's is read by: we accept what we write.
     request = read_request(clip.provider, body, action=clip.action)
     refuse_if_any(_unsaid(clip, request.clip, by_id))
     return replace(request, clip=request.clip.with_options(_said(clip)))

@@ -176,6 +176,7 @@ def _set(body: dict[str, Any], place: Place, value: Any) -> None:
     *outer, last = place.path.split(".")
     for name in outer:
         body = body.setdefault(name, {})
+    # Joined in the order of Inputs: a provider reads meaning into the order of images.
     body[last] = [*body.get(last, []), *value] if place.joins else value
 
 

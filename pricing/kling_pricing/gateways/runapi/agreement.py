@@ -46,6 +46,7 @@ def _laid_beside(book: PriceBook, row: Scheduled, cells: list[PricedCell]) -> It
         theirs = [
             (options, price) for options, price in row.prices if _agree(cell.options, options)
         ]
+        # A row that was not understood may well price the cell: it is reported as unknown, once.
         if not theirs and row.problem is None:
             yield _only_ours(book, cell, "the live schedule has no price there")
         yield from (_beside(book, cell, row, price) for _, price in theirs)

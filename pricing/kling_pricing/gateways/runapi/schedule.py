@@ -94,6 +94,7 @@ def _scheduled(row: object) -> Scheduled:
 
 def _read(row: Content) -> tuple[str, tuple[tuple[Options, Decimal], ...]]:
     _known("model", row.get("model"), when=_MODEL.fullmatch(str(row.get("model"))) is not None)
+    # Asking after a job costs nothing, and is no clip: it is read and has no price.
     if _is_free_query(row):
         return "clip", ()
     _known("action", row.get("action"), when=row.get("action") in ACTIONS)
@@ -142,6 +143,7 @@ def _cells(
 
 def _usd(cents: object) -> Decimal:
     try:
+        # Cents may have decimals: 13.5 cents are 0.135 USD, and a float is read by its writing.
         usd = read_decimal(cents) / 100
     except AmountError:
         raise _UnknownShapeError(f"expected a price in cents, got {_short(cents)}") from None

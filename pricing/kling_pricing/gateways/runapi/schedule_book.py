@@ -76,6 +76,7 @@ class _BookWriter:
         old = self._rate(old_id) if old_id is not None else None
         new = _live_rate(row, old, self._as_of)
         if old_id is not None and old is not None:
+            # Nothing changed since an earlier pull: closing it would begin the same price again.
             if old.get("source") == _LIVE and _without_start(old) == _without_start(new):
                 return
             self._close(old_id, old, row)
@@ -102,6 +103,7 @@ class _BookWriter:
 
     def _close(self, rate_id: str, old: Content, row: Scheduled) -> None:
         """End a rate on the day, and let what else it prices go on under another id."""
+        # A rate that would end on the day it began never held: it is replaced, not closed.
         if old["from"] < self._as_of:
             self._rates().setdefault(rate_id, {})["until"] = self._as_of
         elif rate_id in self._bundled.get("rates", {}):
@@ -109,6 +111,7 @@ class _BookWriter:
             raise BookError("the live schedule", f"rates.{rate_id}", problem)
         else:
             del self._rates()[rate_id]
+        # A row is one model and action, a rate may be several: the others keep their price.
         rest = _models_without(old["models"], row)
         if rest:
             self._rates()[_successor(rate_id, self._as_of)] = {
