@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 from kling_pricing.book_entries import BookEntry, Conversion, RateEntry, Source
 from kling_pricing.book_values import Options
@@ -24,7 +23,8 @@ Cell = tuple[OptionValue, ...]
 """The values of a rate's dimensions, in their order: where a price stands in its table."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+# Shown as the entry that it is of: a whole book would hang on every rate.
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Rate(RateEntry):
     """A rate in its book: what one `per` costs in the unit of the book, cell by cell.
 
@@ -117,7 +117,8 @@ class Rate(RateEntry):
         return self.book_digest, self.id
 
 
-class Offer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """A model's id for an action, the dated rate that prices it, and what the id itself decides.
 
     `adjusts` says that a clip may have to be changed before it is looked up, `refuses` names the
@@ -130,7 +131,7 @@ class Offer(NamedTuple):
     refuses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class PriceBook(BookEntry):
     """A book with the offers of every model and action. `digest` pins its whole content."""
 
