@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import sys
@@ -51,6 +50,8 @@ def actor(environ: Mapping[str, str] = os.environ) -> str:
     named = environ.get(ACTOR_VARIABLE)
     if named:
         return named
+    import getpass
+
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -8,19 +8,15 @@ from typing import Any
 
 import pytest
 
-from kling_pricing.audit import (
-    Difference,
-    beside_estimate,
-    differences,
-    priced_cells,
-    sample_clip,
-    schedule_book,
-    stale,
-)
+from kling_pricing.agreement import Difference, beside_estimate
+from kling_pricing.audit import stale
 from kling_pricing.book import PriceBook
 from kling_pricing.book_reader import BookText, read_book
+from kling_pricing.cells import priced_cells, sample_clip
 from kling_pricing.clip import Clip
 from kling_pricing.errors import BookError
+from kling_pricing.gateways.runapi.agreement import differences
+from kling_pricing.gateways.runapi.schedule_book import schedule_book
 from kling_pricing.library import bundled_text
 from kling_pricing.quote import quote
 

@@ -266,6 +266,13 @@ def test_an_unknown_key_is_refused_at_every_level(old: str, new: str, key: str):
     assert refused(changed(old, new)).key == key
 
 
+def test_an_unknown_key_and_a_value_in_place_of_a_table_are_told_in_words():
+    unknown = refused(changed("per = ", "x = 1\nper = "))
+    assert unknown.problem == "Extra inputs are not permitted"
+    no_table = refused(changed("billing = { min_s = 4 }", "billing = 4"))
+    assert (no_table.key, no_table.problem) == ("rates.one.billing", "Input should be a table")
+
+
 @pytest.mark.parametrize(
     ("written", "key"),
     [
@@ -323,6 +330,13 @@ def test_a_price_is_above_zero(written: str):
 def test_a_millionth_is_a_price():
     book = read(changed('"5.5"', '"0.000001"'))
     assert rate_at(book, MIDNIGHT).prices["720p", False] == Decimal("0.000001")
+
+
+def test_a_price_is_one_that_a_whole_day_of_it_can_be_held():
+    # 2**53 - 1 millionths are 9007199254.740991, and a day has 86,400 seconds.
+    assert read(changed('"5.5"', '"104249.991374"')).models == ("m",)
+    refusal = refused(changed('"5.5"', '"104249.991375"'))
+    assert refusal.problem == "104249.991375 is more than the ledger can hold"
 
 
 def test_a_price_finer_than_a_millionth_must_say_how_a_clip_is_rounded():

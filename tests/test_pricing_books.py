@@ -18,8 +18,8 @@ import pytest
 
 from kling_pricing.book import Rate
 from kling_pricing.book_builder import ANY
-from kling_pricing.book_entries import DIMENSIONS
 from kling_pricing.book_reader import BookText, read_book
+from kling_pricing.book_values import DIMENSIONS
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, NoPriceError
 from kling_pricing.library import bundled_book, bundled_providers, bundled_text, library_of

@@ -17,9 +17,10 @@ import pytest
 from kling_pricing import Clip, ClipError, PricingError, bundled_book, bundled_providers, quote
 from kling_pricing.book_reader import BookText
 from kling_pricing.bulk import ANSWER_COLUMNS, combine_totals, quote_table, totals
-from kling_pricing.clip import ACTIONS, CLIP_FIELDS, FRAMES, ORIENTATIONS, RESOLUTIONS
+from kling_pricing.clip import CLIP_FIELDS
 from kling_pricing.library import Library, bundled_text, library_of
 from kling_pricing.money import plain, to_micro
+from kling_pricing.vocabulary import ACTIONS, FRAMES, ORIENTATIONS, RESOLUTIONS
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RUNAPI = {"provider": "runapi", "model": "kling-3.0", "resolution": "1080p", "sound": True}

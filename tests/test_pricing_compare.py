@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from kling_pricing.afford import Affordable, afford
 from kling_pricing.book_reader import BookText
 from kling_pricing.clip import Clip
-from kling_pricing.compare import Affordable, afford, compare, wanted_clip
+from kling_pricing.compare import compare, wanted_clip
 from kling_pricing.errors import AmountError, NoPriceError
 from kling_pricing.library import Library, library_of
 from kling_pricing.money import Money

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_pricing import Clip, KlingError, NoPriceError, RequestError, quote
-from kling_pricing.clip import ACTIONS, CLIP_FIELDS, FRAMES, ORIENTATIONS, RESOLUTIONS
+from kling_pricing.clip import CLIP_FIELDS
 from kling_pricing.gateways import Request, parse_body, read_request, write_request
 from kling_pricing.gateways.writing import Element, Shot
 from kling_pricing.library import bundled_book
+from kling_pricing.vocabulary import ACTIONS, FRAMES, ORIENTATIONS, RESOLUTIONS
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 REQUESTS = Path(__file__).parent / "requests"

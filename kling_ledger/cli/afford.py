@@ -16,9 +16,9 @@ from kling_ledger.cli.compare import (
     unable_row,
 )
 from kling_ledger.cli.output import format_option, print_many
+from kling_pricing.afford import Affordable
+from kling_pricing.afford import afford as afforded
 from kling_pricing.clip import option_in_words
-from kling_pricing.compare import Affordable
-from kling_pricing.compare import afford as afforded
 from kling_pricing.library import Library
 from kling_pricing.money import USD, Money, plain
 from kling_pricing.quote import Quote

@@ -21,7 +21,8 @@ from kling_pricing.money import plain
 
 if TYPE_CHECKING:
     from kling_ledger.providers.live_prices import LiveSchedule
-    from kling_pricing.audit import Difference, Finding
+    from kling_pricing.agreement import Difference
+    from kling_pricing.audit import Finding
     from kling_pricing.book import Cell, Offer
     from kling_pricing.book_reader import BookText
 
@@ -205,7 +206,7 @@ def _listed(book: PriceBook, at: datetime) -> Iterator[dict[str, Any]]:
 
 
 def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:
-    from kling_pricing.audit import cells_of
+    from kling_pricing.cells import cells_of
 
     rate = offer.rate
     cells = cells_of(offer)
@@ -236,7 +237,7 @@ def _per(rate: Rate) -> str:
 def _shown(
     model: str, action: str, offer: Offer, library: Library, now: datetime
 ) -> Iterator[dict[str, Any]]:
-    from kling_pricing.audit import cells_of
+    from kling_pricing.cells import cells_of
 
     for cell in cells_of(offer, is_collapsed=True):
         yield {"model": model, "action": action, **_cell_row(offer.rate, cell, library, now)}
@@ -279,7 +280,7 @@ def _laid_beside(
     if live == "crun":
         return list(_beside_crun(book, now, base_url, api_key))
     from kling_ledger.providers.live_prices import RUNAPI_URL, fetch_schedule
-    from kling_pricing.audit import differences
+    from kling_pricing.gateways.runapi.agreement import differences
 
     fetched = fetch_schedule(base_url or RUNAPI_URL)
     return differences(book, fetched.rows if fetched else (), now)
@@ -290,7 +291,8 @@ def _beside_crun(
 ) -> Iterator[Difference]:
     from kling_ledger import config
     from kling_ledger.providers import live_prices
-    from kling_pricing.audit import beside_estimate, priced_cells, sample_clip
+    from kling_pricing.agreement import beside_estimate
+    from kling_pricing.cells import priced_cells, sample_clip
 
     key = config.api_key(live_prices.CRUN_KEY_VARIABLE, api_key)
     with live_prices.CrunEstimates(key, base_url=base_url or live_prices.CRUN_URL) as crun:
@@ -341,8 +343,9 @@ def _folder() -> Path:
 
 
 def _book_of(fetched: LiveSchedule, earlier: BookText | None, path: Path) -> str:
-    from kling_pricing.audit import CANONICAL_URL, schedule_book
     from kling_pricing.book_reader import read_book
+    from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
+    from kling_pricing.gateways.runapi.schedule_book import schedule_book
     from kling_pricing.library import bundled_text
 
     bundled = bundled_text("runapi")

@@ -8,9 +8,10 @@ from typing import Final, Literal, NamedTuple
 
 from kling_pricing.book import Rate
 from kling_pricing.book_entries import Fee, Lengths
-from kling_pricing.clip import Clip, Seconds
+from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, ClipError, Problem
 from kling_pricing.money import plain
+from kling_pricing.vocabulary import Seconds
 
 _ROUNDING: Final[dict[Literal["up", "nearest", "down"], str]] = {
     "up": ROUND_CEILING,
@@ -47,6 +48,7 @@ class Line(NamedTuple):
 def billed_seconds(clip: Clip, rate: Rate) -> Billed:
     """Return the seconds that a clip will be billed for; ClipError for a length that cannot be."""
     if rate.per in {"clip", "request"}:
+        # The price does not depend on the length, but a fee does.
         if any(fee.per == "second" for fee in rate.fees):
             _required("seconds", clip.seconds, str(rate.request or "a number of seconds"))
         _check_length(clip, rate)
@@ -54,6 +56,7 @@ def billed_seconds(clip: Clip, rate: Rate) -> Billed:
     if rate.billing.count == "produced":
         return _produced(clip, rate)
     least, most = _billable(clip, rate)
+    # Both ends are rounded, not their mean: the two that a bill can say.
     low, high = _counted(least, rate), _counted(most, rate)
     return Billed(low, high if low == high else None, high)
 
@@ -76,6 +79,7 @@ def _billable(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
     if rate.billing.count == "input":
         return least, most
     output = _requested(clip, rate)
+    # The floor lies under both ends: a short input is billed as a longer one.
     floor = output * (rate.billing.times_output or 0)
     return max(output + least, floor), max(output + most, floor)
 
@@ -105,6 +109,9 @@ def _check_length(clip: Clip, rate: Rate) -> None:
     lengths, seconds = rate.request, clip.seconds
     if lengths is None or seconds is None:
         return
+    # A neutral clip may be shorter than any request: it is priced at what the
+    # minimum costs, so that providers can be compared. A part of a second is never covered: nobody
+    # says how it is rounded.
     is_whole = seconds == int(seconds)
     is_covered = is_whole and seconds < lengths.ends[0] and seconds <= rate.billing.min_s
     if not (seconds in lengths or is_covered):
@@ -148,6 +155,7 @@ def _counted(seconds: Seconds, rate: Rate) -> int:
         if billing.round is None:
             raise ClipError([Problem("seconds", seconds, "whole seconds")])
         seconds = Decimal(seconds).quantize(Decimal(1), rounding=_ROUNDING[billing.round])
+    # Rounded first and clamped after: 2.5 s at a minimum of 3 are 3 either way.
     at_least = max(int(seconds), billing.min_s)
     return at_least if billing.max_s is None else min(at_least, billing.max_s)
 
@@ -165,6 +173,7 @@ def amount_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -
         if clip.meets(fee.when):
             quantity, unit_price = _fee_terms(fee, total, seconds)
             total += quantity * unit_price
+    # The order is part of the price: fees, then rounding, then the limits of one clip.
     total = total if rate.rounding is None else rate.rounding.round(total)
     return total if rate.total is None else rate.total.clamp(total)
 
@@ -210,6 +219,7 @@ def _quantity(rate: Rate, seconds: Seconds | None) -> Seconds:
     """Return how many of what the price is per are paid for."""
     if rate.per in {"clip", "request"} or seconds is None:
         return 1
+    # Rounded up without floats: a started block is a whole one.
     return -(-int(seconds) // (rate.block_s or 1)) if rate.per == "block" else seconds
 
 
@@ -225,6 +235,7 @@ def _rule_of(rate: Rate, *, asked: Seconds, billed: Decimal) -> str:
 def _fee_terms(fee: Fee, so_far: Decimal, seconds: Seconds | None) -> tuple[Decimal, Decimal]:
     """Return what a fee is on, and how much it is on each of that."""
     if fee.multiply is not None:
+        # As a line of its own, so that the lines still add up to the amount.
         return so_far, fee.multiply - 1
     quantity = Decimal(seconds or 0) if fee.per == "second" else Decimal(1)
     return quantity, fee.amount or Decimal(0)

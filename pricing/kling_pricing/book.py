@@ -11,18 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
 
-from kling_pricing.book_entries import BookEntry, Conversion, Options, RateEntry, Source
-from kling_pricing.clip import ACTIONS, Clip, OptionValue, option_in_words
+from kling_pricing.book_entries import BookEntry, Conversion, RateEntry, Source
+from kling_pricing.book_values import Options
+from kling_pricing.clip import Clip
 from kling_pricing.errors import NoPriceError
 from kling_pricing.money import USD
+from kling_pricing.vocabulary import ACTIONS, OptionValue, option_in_words
 
 Cell = tuple[OptionValue, ...]
 """The values of a rate's dimensions, in their order: where a price stands in its table."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+# Shown as the entry that it is of: a whole book would hang on every rate.
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Rate(RateEntry):
     """A rate in its book: what one `per` costs in the unit of the book, cell by cell.
 
@@ -111,10 +113,12 @@ class Rate(RateEntry):
         return hash(self._identity())
 
     def _identity(self) -> tuple[str, str]:
+        # Comparing whole tables would be slow, and the digest stands for every one of them.
         return self.book_digest, self.id
 
 
-class Offer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Offer:
     """A model's id for an action, the dated rate that prices it, and what the id itself decides.
 
     `adjusts` says that a clip may have to be changed before it is looked up, `refuses` names the
@@ -127,7 +131,7 @@ class Offer(NamedTuple):
     refuses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class PriceBook(BookEntry):
     """A book with the offers of every model and action. `digest` pins its whole content."""
 
@@ -136,6 +140,7 @@ class PriceBook(BookEntry):
 
     def offer_for(self, model: str, action: str, at: datetime) -> Offer:
         """Return the one offer for a model and action at an instant; else NoPriceError."""
+        # At most one holds: the builder has refused overlaps.
         for offer in self.offers.get((model, action), ()):
             if offer.rate.is_valid_at(at):
                 return offer

@@ -11,18 +11,13 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
-from kling_pricing.book_entries import (
-    DIMENSIONS,
-    BookEntry,
-    Dated,
-    Options,
-    RateEntry,
-    written_decimal,
-)
-from kling_pricing.clip import LONGEST_S, Clip, OptionValue
+from kling_pricing.book_entries import BookEntry, Dated, RateEntry
+from kling_pricing.book_values import DIMENSIONS, Options, written_decimal
+from kling_pricing.clip import LONGEST_S, Clip
 from kling_pricing.entry import Entry
 from kling_pricing.errors import AmountError, BookError
 from kling_pricing.money import MAX_MICRO, from_micro, to_micro
+from kling_pricing.vocabulary import OptionValue
 
 ANY: Final = "any"
 """The word for every value of a dimension that makes no difference to the price, said or not."""
@@ -68,6 +63,7 @@ class Builder(NamedTuple):
 
     def _rate(self, rate_id: str, entry: RateEntry) -> Rate:
         key = f"rates.{rate_id}"
+        # The path of each price is kept until it is known which of them a user has set.
         table = self._prices(entry, key)
         overrides = self.overrides.get(rate_id, ())
         of_cells = {f"{key}.base", *(path for _, path in table.values())}
@@ -151,6 +147,7 @@ class Builder(NamedTuple):
     def _refuse_amounts_that_cannot_be_held(self, rate: Rate, key: str) -> None:
         """Check that every clip comes to whole millionths, to something, and to no giant sum."""
         extras = [fee.amount for fee in rate.fees if fee.amount is not None]
+        # Fees may or may not apply to a clip, so every product of their factors is tried.
         for price in (*rate.prices.values(), *extras):
             for factor in _products([fee.multiply for fee in rate.fees if fee.multiply]):
                 self._refuse_price(rate, price * factor, key)
@@ -161,6 +158,7 @@ class Builder(NamedTuple):
                 raise BookError(self.name, key, problem)
 
     def _refuse_price(self, rate: Rate, price: Decimal, key: str) -> None:
+        # A day is the longest clip that can be asked for: whatever is priced fits into the ledger.
         if price * LONGEST_S > from_micro(MAX_MICRO):
             raise BookError(self.name, key, f"{price} is more than the ledger can hold")
         try:
@@ -172,6 +170,7 @@ class Builder(NamedTuple):
 
     def _refuse_overlaps_and_gaps(self, key: str, dated: Sequence[Dated]) -> None:
         """Check that half-open validities follow each other with neither overlap nor gap."""
+        # A gap would be an instant without a price between two with one: a typing error.
         for earlier, later in pairwise(sorted(dated, key=lambda entry: entry.valid_from)):
             if earlier.valid_until is None or earlier.valid_until > later.valid_from:
                 raise BookError(self.name, key, f"{earlier.dates} overlaps {later.dates}")

@@ -4,122 +4,38 @@ A key that is silently dropped is a price that is silently wrong, so every key i
 value has one type. pricing/README.md teaches the format to somebody who never saw this code.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+# No postponed annotations: see entry.py.
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
-from kling_pricing.clip import (
-    ACTIONS,
-    FRAMES,
-    LONGEST_S,
-    ORIENTATIONS,
-    RESOLUTIONS,
-    Action,
-    OptionValue,
-    option_problem,
+from kling_pricing.book_values import (
+    DIMENSIONS,
+    Address,
+    ClipOptions,
+    Count,
+    Day,
+    Evidence,
+    Flag,
+    Length,
+    Number,
+    Per,
+    PriceTable,
+    SomeOptions,
+    Word,
 )
 from kling_pricing.entry import Entry, Limits, Written
 from kling_pricing.money import RoundingMode, round_to
-
-Evidence = Literal["published", "live", "third_party", "assumed", "user"]
-"""How a rate is known, from the provider's own page down to a guess that says so."""
-
-Per = Literal["second", "clip", "request", "block"]
-"""What one price pays for: a second, a whole clip, a request of any size, a started block."""
-
-Count = Literal["requested", "produced", "input", "input_and_output"]
-"""Which seconds are billed: those asked for, those of the file that comes out, those of the video
-that goes in, or both together."""
-
-DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
-    "resolution": {word: word for word in RESOLUTIONS},
-    "frames": {word: word for word in FRAMES},
-    "orientation": {word: word for word in ORIENTATIONS},
-    **{
-        name: {"off": False, "on": True}
-        for name in ("sound", "voice", "video_input", "multi_shot", "elements")
-    },
-    "seconds": {str(seconds): seconds for seconds in range(1, 61)},
-}
-"""The words that price tables are keyed by, and the value that each stands for."""
-
-_MAX_DECIMALS: Final = 12
-_PLAIN: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,40})?")
-
-
-def written_decimal(value: object) -> Decimal:
-    """Read a positive number that was written as text; ValueError for anything else."""
-    if not isinstance(value, str):
-        raise ValueError("write the number as a string in quotes: a float would change it")
-    if not _PLAIN.fullmatch(value):
-        raise ValueError(f"{value!r} is no number")
-    number = Decimal(value)
-    decimals = len(value.partition(".")[2])
-    if number <= 0 or number >= 10**9 or decimals > _MAX_DECIMALS:
-        raise ValueError(
-            f"{value!r} is not above 0, below 10^9, with {_MAX_DECIMALS} decimals at most"
-        )
-    return number
-
-
-def _midnight(day: object) -> datetime:
-    # An hour is refused: a datetime is a date too, and would move the change of a price.
-    if type(day) is not date:
-        raise ValueError("Input should be a valid date")
-    return datetime.combine(day, time.min, tzinfo=UTC)
-
-
-def _https(url: object) -> object:
-    if isinstance(url, str) and not re.fullmatch(r"https://[^/\s]+\.[^\s]+", url):
-        raise ValueError("a source is an https:// address")
-    return url
-
-
-def _clip_options(options: object) -> object:
-    for name, value in options.items() if isinstance(options, dict) else ():
-        if problem := option_problem(name, value):
-            raise ValueError(problem)
-    return options
-
-
-def _table(table: object) -> object:
-    if not isinstance(table, (dict, str)):
-        raise ValueError("write numbers as strings in quotes, nested by dimension")
-    return table
-
-
-Options = Mapping[str, OptionValue]
-"""Some of a clip's fields with a value each."""
-
-_Number = Annotated[
-    Decimal,
-    Written(written_decimal, lambda _: {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+$"}),
-]
-_Day = Annotated[datetime, Written(_midnight, lambda _: {"type": "string", "format": "date"})]
-_Options = Annotated[dict[str, bool | int | str], Written(_clip_options)]
-_Length = Annotated[int, Limits(strict=True, ge=1, le=LONGEST_S)]
-_Flag = Annotated[bool, Limits(strict=True)]
-_Word = Annotated[str, Limits(min_length=1)]
-_Table = Annotated[
-    Any,
-    Written(
-        _table,
-        lambda _: {
-            "anyOf": [{"type": "object", "additionalProperties": True}, {"type": "string"}],
-            "description": "numbers in quotes, nested by dimension",
-        },
-    ),
-]
+from kling_pricing.vocabulary import ACTIONS, Action
 
 
 @dataclass(frozen=True, slots=True)
 class Source(Entry):
     """Where prices were read, and when somebody last looked."""
 
-    url: Annotated[str, Written(_https)]
+    url: Address
     checked: Annotated[date, Limits(strict=True)]
     evidence: Evidence
     note: str = ""
@@ -129,8 +45,8 @@ class Source(Entry):
 class Dated(Entry):
     """Something sourced that holds from a day (00:00 UTC) until, not including, another."""
 
-    valid_from: _Day
-    valid_until: _Day | None = None
+    valid_from: Day
+    valid_until: Day | None = None
     source_name: str
     note: str = ""
 
@@ -154,7 +70,7 @@ class Dated(Entry):
 class Conversion(Dated):
     """What the book's unit is worth: how many of it one US dollar buys."""
 
-    units_per_usd: _Number
+    units_per_usd: Number
 
     def to_usd(self, amount: Decimal) -> Decimal:
         """Return the US dollars that an amount of the unit stands for, to the millionth."""
@@ -165,10 +81,10 @@ class Conversion(Dated):
 class Lengths(Entry):
     """Lengths in seconds: a range with both ends, or `one_of` a few; whole ones, or `parts` too."""
 
-    min_s: _Length | None = None
-    max_s: _Length | None = None
-    one_of: Annotated[tuple[_Length, ...], Limits(min_length=1)] = ()
-    parts: _Flag = False
+    min_s: Length | None = None
+    max_s: Length | None = None
+    one_of: Annotated[tuple[Length, ...], Limits(min_length=1)] = ()
+    parts: Flag = False
 
     def problems(self) -> Iterator[str]:
         """Tell where it is neither a range nor a few, or both."""
@@ -188,6 +104,7 @@ class Lengths(Entry):
     def __contains__(self, seconds: object) -> bool:
         if self.one_of:
             return seconds in self.one_of
+        # A Clip refuses NaN before it gets here: a comparison with it would raise.
         shortest, longest = self.ends
         if not isinstance(seconds, (int, Decimal)) or not shortest <= seconds <= longest:
             return False
@@ -204,7 +121,7 @@ class Lengths(Entry):
 class Output(Lengths):
     """How long the produced file may be, for clips that meet `when`."""
 
-    when: _Options = field(default_factory=dict)
+    when: ClipOptions = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,10 +136,10 @@ class Billing(Entry):
 
     count: Count = "requested"
     round: Literal["up", "nearest", "down"] | None = None
-    min_s: _Length = 1
-    max_s: _Length | None = None
-    times_output: _Number | None = None
-    follows_input: _Flag = False
+    min_s: Length = 1
+    max_s: Length | None = None
+    times_output: Number | None = None
+    follows_input: Flag = False
     output: tuple[Output, ...] = ()
 
     def problems(self) -> Iterator[str]:
@@ -239,19 +156,19 @@ class Billing(Entry):
 class Forced(Entry):
     """Options that the provider sets itself before it looks the price up, for clips of `when`."""
 
-    when: _Options = field(default_factory=dict)
-    sets: Annotated[dict[str, bool | int | str], Limits(min_length=1), Written(_clip_options)]
-    because: _Word
+    when: ClipOptions = field(default_factory=dict)
+    sets: SomeOptions
+    because: Word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fee(Entry):
     """Something on top: a factor on what the lines before come to, or an amount per something."""
 
-    label: _Word
-    when: _Options = field(default_factory=dict)
-    multiply: _Number | None = None
-    amount: _Number | None = None
+    label: Word
+    when: ClipOptions = field(default_factory=dict)
+    multiply: Number | None = None
+    amount: Number | None = None
     per: Literal["second", "clip"] | None = None
 
     def problems(self) -> Iterator[str]:
@@ -267,7 +184,7 @@ class Rounding(Entry):
     """How a provider rounds the whole clip: to a multiple of the quantum."""
 
     mode: RoundingMode
-    quantum: _Number
+    quantum: Number
 
     def round(self, amount: Decimal) -> Decimal:
         """Return the amount as the provider would write it."""
@@ -278,8 +195,8 @@ class Rounding(Entry):
 class Total(Entry):
     """The least and the most that one clip is charged, whatever it comes to."""
 
-    min: _Number | None = None
-    max: _Number | None = None
+    min: Number | None = None
+    max: Number | None = None
 
     def problems(self) -> Iterator[str]:
         """Tell where it limits nothing, or leaves nothing."""
@@ -300,7 +217,7 @@ class ModelEntry(Entry):
     """A model's id: what it can be asked to do, and the options that the id itself decides."""
 
     actions: Annotated[tuple[Action, ...], Limits(min_length=1)]
-    fixed: _Options = field(default_factory=dict)
+    fixed: ClipOptions = field(default_factory=dict)
 
 
 def _as_model(written: object) -> object:
@@ -321,18 +238,18 @@ _Model = Annotated[
 class RateEntry(Dated):
     """One dated price table, and every rule of the provider's that a price goes through."""
 
-    family: _Word
+    family: Word
     models: Annotated[dict[str, _Model], Limits(min_length=1)]
     per: Per
-    block_s: _Length | None = None
+    block_s: Length | None = None
     dimensions: tuple[str, ...] = ()
-    base: _Number | None = None
-    price_table: _Table = None
-    multipliers: _Table = None
+    base: Number | None = None
+    price_table: PriceTable = None
+    multipliers: PriceTable = None
     request: Lengths | None = None
     input: Lengths | None = None
     billing: Billing = Billing()
-    defaults: _Options = field(default_factory=dict)
+    defaults: ClipOptions = field(default_factory=dict)
     forced: tuple[Forced, ...] = ()
     fees: tuple[Fee, ...] = ()
     rounding: Rounding | None = None
@@ -365,7 +282,7 @@ class BookEntry(Entry):
 
     format: Annotated[int, Limits(strict=True, ge=1, le=1)]
     provider: Annotated[str, Limits(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    name: _Word
+    name: Word
     unit: Annotated[str, Limits(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
     sources: dict[str, Source]
     conversions: tuple[Conversion, ...] = ()

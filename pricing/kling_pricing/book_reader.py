@@ -41,6 +41,7 @@ def read_book(text: str, *, name: str, over: BookText | None = None) -> PriceBoo
         base = _parse(over.text, over.name)
         overrides = _overrides(content, base)
         content = merged(base, content)
+    # Checked after merging: a user's file says a few keys only, and is no whole book by itself.
     entry = checked_entry(BookEntry, content, name=name)
     return Builder(entry, _digest(content), name, overrides).book()
 
@@ -72,6 +73,7 @@ def _parse(text: str, name: str) -> Content:
 
 
 def _digest(content: Content) -> str:
+    # Of the content and not of the text: no comment and no order of keys changes a price.
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -98,6 +100,7 @@ def _overrides(over: Content, base: Content) -> dict[str, tuple[str, ...]]:
 
 
 def _bears_on(path: Path, rate_id: str, rate: Content) -> bool:
+    # Whose unit or conversions are changed has all of its dollars changed.
     on_all = path[0] in {"unit", "conversions"}
     return on_all or path[:2] in {("rates", rate_id), ("sources", rate["source"])}
 

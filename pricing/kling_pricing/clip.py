@@ -6,34 +6,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, NamedTuple
 
 from kling_pricing.errors import ClipError, Problem
+from kling_pricing.vocabulary import (
+    ACTIONS,
+    FRAMES,
+    ORIENTATIONS,
+    RESOLUTIONS,
+    OptionValue,
+    Seconds,
+    option_in_words,
+)
 
-Resolution = Literal["720p", "1080p", "4k"]
-Action = Literal[
-    "text_to_video",
-    "image_to_video",
-    "reference_to_video",
-    "motion_control",
-    "edit_video",
-    "extend_video",
-    "ai_avatar",
-    "lip_sync",
-    "custom_element",
+__all__ = [
+    "ACTIONS",
+    "CLIP_FIELDS",
+    "FRAMES",
+    "LENGTH_WORDS",
+    "LONGEST_S",
+    "ORIENTATIONS",
+    "RESOLUTIONS",
+    "Clip",
+    "option_in_words",
+    "option_problem",
 ]
-Frames = Literal["none", "first", "first_last"]
-Orientation = Literal["image", "video"]
-RESOLUTIONS: Final[tuple[str, ...]] = get_args(Resolution)
-ACTIONS: Final[tuple[str, ...]] = get_args(Action)
-FRAMES: Final[tuple[str, ...]] = get_args(Frames)
-ORIENTATIONS: Final[tuple[str, ...]] = get_args(Orientation)
-
-Seconds = int | Decimal
-"""A length in seconds: an int, or a Decimal where someone asked for part of a second."""
-
-OptionValue = str | bool | int | None
-"""What an option of a clip may be; None means that nobody said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,7 @@ class Clip:
 
     def with_options(self, options: Mapping[str, OptionValue]) -> Clip:
         """Return the clip with options changed to values that a price book's reader checked."""
+        # Past the checks: these values come from a book, and a quote should not pay for them twice.
         changed = object.__new__(Clip)
         for name in CLIP_FIELDS:
             object.__setattr__(changed, name, options.get(name, getattr(self, name)))
@@ -95,7 +93,6 @@ LENGTH_WORDS: Final = "a number of seconds above 0, a day at most"
 _LENGTH: Final = _Rule(lambda value: value is None or _is_length(value), LENGTH_WORDS)
 _FLAG: Final = _Rule(lambda value: isinstance(value, bool), "true or false")
 _TEXT: Final = _Rule(lambda value: isinstance(value, str) and value != "", "a name")
-
 _RULES: Final[Mapping[str, _Rule]] = {
     "provider": _TEXT,
     "model": _TEXT,
@@ -111,7 +108,6 @@ _RULES: Final[Mapping[str, _Rule]] = {
     "orientation": _one_of(*ORIENTATIONS, optional=True),
     "input_seconds": _LENGTH,
 }
-
 CLIP_FIELDS: Final = tuple(field.name for field in fields(Clip))
 """The names of a clip's fields, in their order."""
 
@@ -129,6 +125,7 @@ def _problems(clip: Clip) -> list[Problem]:
 
 
 def _is_length(seconds: object) -> bool:
+    # True would be a clip of one second, and a float is never exactly what was written.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, Decimal)):
         return False
     is_number = isinstance(seconds, int) or seconds.is_finite()
@@ -141,13 +138,3 @@ def option_problem(name: str, value: object) -> str | None:
     if rule is None or name in {"provider", "model", "action"}:
         return f"no option of a clip is called {name}"
     return None if rule.allows(value) else f"{name} is one of: {rule.allowed}"
-
-
-def option_in_words(name: str, value: object) -> str:
-    """Say an option of a clip in words: `1080p`, `with sound`, `5 s`."""
-    if isinstance(value, bool):
-        words = name.replace("_", " ")
-        return f"with {words}" if value else f"without {words}"
-    if value is None:
-        return f"any {name}"
-    return f"{value} s" if name == "seconds" else str(value)

@@ -5,6 +5,8 @@ them. Content is read by it, checked by it and described by it. Only the last tw
 which is slow to load: bundled books were checked when the package was tested and are only read.
 """
 
+# No postponed annotations here, nor where entries are declared: a field's type is
+# read as it stands, and evaluating seventy strings would cost more than reading a book.
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
@@ -14,6 +16,7 @@ from kling_pricing.errors import BookError
 Content = dict[str, Any]
 """A TOML document, or a table of it, as tomllib gives it."""
 
+# `from` and `set` are Python's own words; `source` and `prices` mean something else on a Rate.
 _KEYS: Final = {
     "valid_from": "from",
     "valid_until": "until",
@@ -39,6 +42,7 @@ class Entry:
     __pydantic_config__: ClassVar[Content] = {"extra": "forbid", "alias_generator": key_of}
 
     def __post_init__(self) -> None:
+        # The first one only: what comes after it may be its consequence.
         for problem in self.problems():
             raise ValueError(problem)
 
@@ -93,6 +97,7 @@ def entry_of(kind: type[AnyEntry], table: Content) -> AnyEntry:
 
 def _value(kind: Any, written: Any) -> Any:
     """Return a value as the type says that it is kept."""
+    # The same rules that pydantic runs, so that both ways of reading give the same value.
     for rule in getattr(kind, "__metadata__", ()):
         written = rule.read(written) if isinstance(rule, Written) else written
     kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind

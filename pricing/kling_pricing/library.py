@@ -36,6 +36,7 @@ class Library:
         return found
 
     def _open(self, provider: str) -> PriceBook:
+        # A user may also bring a provider that we have no book of: it lies over nothing.
         own = self.user_books.get(provider)
         if own is None:
             return bundled_book(provider)

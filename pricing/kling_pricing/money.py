@@ -39,6 +39,7 @@ _ROUNDING: Final[dict[RoundingMode, str]] = {
     "down": ROUND_DOWN,
 }
 _MILLIONTH: Final = Decimal("0.000001")
+# Sixty digits: any product of two amounts is exact, whatever the caller's own context says.
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
 _SIX_DECIMALS: Final = "at most six decimals"
@@ -120,7 +121,7 @@ class Money:
         return Money.from_micro(self.micro - self._same_unit(other).micro, self.unit)
 
     def __mul__(self, factor: int | Decimal) -> Money:
-        if not isinstance(factor, (int, Decimal)) or isinstance(factor, bool):
+        if isinstance(factor, bool) or not isinstance(factor, (int, Decimal)):
             raise AmountError("factor", got=factor, allowed="an int or a Decimal, never a float")
         try:
             product = _NO_LOSS.multiply(self.amount, Decimal(factor))
@@ -169,11 +170,13 @@ def to_micro(amount: Decimal) -> int:
         raise AmountError("amount", got=amount, allowed="a Decimal, never a float")
     if not amount.is_finite():
         raise AmountError("amount", got=str(amount), allowed="a finite number")
+    # Before multiplying: 1e999999 has a million digits once it is written out.
     if amount.adjusted() > 20:
         largest = plain(from_micro(MAX_MICRO))
         raise AmountError("amount", got=str(amount), allowed=f"at most {largest}")
     try:
         scaled = _NO_LOSS.multiply(amount, MICRO_PER_UNIT)
+    # Digits beyond the sixtieth: the product below would have dropped them in silence.
     except Inexact:
         raise AmountError("amount", got=str(amount), allowed=_SIX_DECIMALS) from None
     if abs(scaled) > MAX_MICRO:
@@ -197,6 +200,7 @@ def round_to(
 
     `up` is towards positive infinity, `down` towards zero.
     """
+    # Counted in quanta, because a quantum need not be a power of ten: 0.05, or 2.5 credits.
     steps = _EXACT.divide(amount, quantum).to_integral_value(rounding=_ROUNDING[mode])
     return _EXACT.multiply(steps, quantum)
 

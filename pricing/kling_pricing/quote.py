@@ -11,20 +11,22 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from kling_pricing.adjusting import adjusted
 from kling_pricing.billing import (
     Billed,
     Line,
     amount_of,
     billed_seconds,
-    length_problems,
     lines_of,
 )
-from kling_pricing.book import Cell, Offer, PriceBook, Rate
-from kling_pricing.book_entries import Evidence, Options
-from kling_pricing.clip import Clip, OptionValue, Seconds, option_in_words
-from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
+from kling_pricing.book import Cell, PriceBook, Rate
+from kling_pricing.book_values import Evidence
+from kling_pricing.clip import Clip
+from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import bundled_book
 from kling_pricing.money import USD, Money, plain, plain_or_none
+from kling_pricing.unpriced import unheard_of, unlisted
+from kling_pricing.vocabulary import OptionValue, Seconds
 
 _END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
 _FURTHER_OPTIONS: Final = (
@@ -69,6 +71,7 @@ class Quote(NamedTuple):
     @property
     def expected(self) -> Money | None:
         """What the provider will charge as far as can be told before the run; None if it cannot."""
+        # Both are None where the price does not depend on seconds, and then it is known.
         is_known = self.billed.expected is not None or self.billed.high is None
         return self._amount(self.billed.expected) if is_known else None
 
@@ -101,6 +104,7 @@ class Quote(NamedTuple):
     @property
     def expires_at(self) -> datetime:
         """Until when the quote may be relied on."""
+        # Added to the instant rather than compared with it: at the end of time the sum overflows.
         rate_ends_at = self.rate.valid_until or _END_OF_TIME
         return self.at + min(QUOTE_LIFE, rate_ends_at - self.at)
 
@@ -157,6 +161,7 @@ class Quote(NamedTuple):
         return self.rate.overrides if cell is None else (cell, *self.rate.overrides)
 
     def _amount(self, seconds: Seconds | None) -> Money:
+        # Checked when the book was read: this product is exact and fits, and most clips end here.
         if seconds in self.rate.plain_lengths:
             return Money.exact(self.price * (seconds or 0), self.rate.unit)
         amount = amount_of(self.rate, self.priced, self.price, seconds)
@@ -182,87 +187,18 @@ def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
         raise ClipError([Problem("at", at.isoformat(), "an instant with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
+    # Before anything is filled in: what the provider forces was not asked for.
     for name in offer.refuses:
         if getattr(clip, name):
-            raise _unheard_of(clip, name, rate)
-    priced, notes = _adjusted(clip, offer) if offer.adjusts else (clip, ())
+            raise unheard_of(clip, name, rate)
+    priced, notes = adjusted(clip, offer) if offer.adjusts else (clip, ())
     price = rate.prices.get(rate.cell_of(priced))
     if price is None:
-        raise _unlisted(priced, rate)
+        raise unlisted(priced, rate)
     seconds = priced.seconds
     if seconds in rate.plain_lengths:
         return Quote(clip, priced, rate, price, Billed(seconds, seconds, seconds), at, notes)
     return Quote(clip, priced, rate, price, billed_seconds(priced, rate), at, notes)
-
-
-def _adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
-    """Return the clip as the provider will make it, and what was changed on the way."""
-    priced = _with_fixed(clip, offer.fixed)
-    unsaid = {
-        name: value for name, value in offer.rate.defaults.items() if getattr(priced, name) is None
-    }
-    priced = priced.with_options(unsaid) if unsaid else priced
-    notes = [
-        f"{name} is not given: {offer.rate.provider_name} takes {option_in_words(name, value)}"
-        for name, value in unsaid.items()
-    ]
-    for rule in offer.rate.forced:
-        changed = _changes(priced, rule.sets)
-        if priced.meets(rule.when) and changed:
-            notes.append(rule.because)
-            priced = priced.with_options(changed)
-    return priced, tuple(notes)
-
-
-def _with_fixed(clip: Clip, fixed: Options) -> Clip:
-    """Return the clip with what the model's id decides; ClipError where it asks otherwise."""
-    problems = [
-        Problem(
-            name,
-            getattr(clip, name),
-            f"{option_in_words(name, value)}, as {clip.model} always makes it",
-        )
-        for name, value in fixed.items()
-        if getattr(clip, name) not in {None, value}
-    ]
-    if problems:
-        raise ClipError(problems)
-    changed = _changes(clip, fixed)
-    return clip.with_options(changed) if changed else clip
-
-
-def _changes(clip: Clip, options: Options) -> Options:
-    return {name: value for name, value in options.items() if getattr(clip, name) != value}
-
-
-def _unheard_of(clip: Clip, name: str, rate: Rate) -> NoPriceError:
-    wanted = option_in_words(name, getattr(clip, name))
-    return NoPriceError(
-        f"{clip.provider} {clip.model} {wanted}",
-        known=rate.cells_in_words,
-        hint=f"{rate.provider_name} lists no choice of {name.replace('_', ' ')} here: leave it out",
-    )
-
-
-def _unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
-    problems = [
-        Problem(name, MISSING, _listed(rate, name))
-        for name in rate.dimensions
-        if getattr(clip, name) is None
-    ]
-    if problems:
-        return ClipError([*problems, *length_problems(clip, rate)])
-    if "seconds" in rate.dimensions and (wrong := length_problems(clip, rate)):
-        return ClipError(wrong)
-    asked = f"{clip.provider} {clip.model} {rate.described(clip)}"
-    return NoPriceError(asked, known=rate.cells_in_words)
-
-
-def _listed(rate: Rate, dimension: str) -> str:
-    position = rate.dimensions.index(dimension)
-    listed = (cell[position] for cell in rate.prices if cell[position] is not None)
-    words = [option_in_words(dimension, value) for value in listed]
-    return ", ".join(dict.fromkeys(words))
 
 
 def _warnings(clip: Clip, rate: Rate, billed: Billed) -> Iterator[str]:

@@ -8,9 +8,6 @@ Only the module of the provider that is asked for is imported.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,19 +15,33 @@ from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
 from kling_pricing.book import PriceBook
-from kling_pricing.book_entries import Options
-from kling_pricing.clip import CLIP_FIELDS, Clip, option_in_words
+from kling_pricing.book_values import Options
+from kling_pricing.clip import CLIP_FIELDS, Clip
 from kling_pricing.errors import NoPriceError, Problem, RequestError
+from kling_pricing.gateways.bodies import (
+    DEEPEST,
+    Body,
+    own_copy,
+    parse_body,
+    payload_hash,
+    refuse_too_deep,
+)
 from kling_pricing.gateways.checks import refuse_if_any
 from kling_pricing.gateways.writing import Element, Inputs, Shot
 from kling_pricing.library import bundled_book
 from kling_pricing.quote import Quote, quote
+from kling_pricing.vocabulary import option_in_words
 
-Body = dict[str, Any]
-"""A request body as JSON gives it."""
-
-DEEPEST: Final = 32
-"""How many objects and lists may stand inside each other; no documented body comes near."""
+__all__ = [
+    "DEEPEST",
+    "GATEWAYS",
+    "Body",
+    "Request",
+    "parse_body",
+    "payload_hash",
+    "read_request",
+    "write_request",
+]
 
 
 class _Dialect(Protocol):
@@ -41,8 +52,6 @@ class _Dialect(Protocol):
 GATEWAYS: Final = ("runapi", "crun", "evolink", "uniall")
 """Every gateway that jobs can be submitted through: the one list of them. Each has a folder here,
 one in `kling_ledger.providers`, and a price book."""
-
-
 _FOLLOWS_FROM: Final[Mapping[str, str]] = {
     "frames": "image_url and last_image_url",
     "video_input": "video_url and source_task_id",
@@ -76,12 +85,11 @@ def read_request(provider: str, body: object, *, action: str | None = None) -> R
     tell. Raises RequestError with every problem, NoPriceError for a model that nothing is known of.
     """
     dialect = _dialect(provider)
-    if _is_too_deep(body):
-        raise _too_deep()
+    refuse_too_deep(body)
     if not isinstance(body, dict):
         raise RequestError([Problem("$", body, "a JSON object")])
     clip, assumptions = dialect.read(body, action)
-    return Request(clip, _own_copy(body), assumptions)
+    return Request(clip, own_copy(body), assumptions)
 
 
 def write_request(
@@ -127,6 +135,7 @@ def write_request(
     dialect = _dialect(clip.provider)
     by_id = _decided_by_id(clip, book or bundled_book(clip.provider))
     body = dialect.write_body(clip, inputs, by_id)
+    # Read back by the same rules that a body of anybody else's is read by: we accept what we write.
     request = read_request(clip.provider, body, action=clip.action)
     refuse_if_any(_unsaid(clip, request.clip, by_id))
     return replace(request, clip=request.clip.with_options(_said(clip)))
@@ -162,90 +171,3 @@ def _unsaid(clip: Clip, written: Clip, by_id: Options) -> Iterator[Problem]:
         if said != value and name not in by_id and name != "input_seconds":
             why = _FOLLOWS_FROM.get(name, "the model")
             yield Problem(name, value, f"{option_in_words(name, said)}: it follows from {why}")
-
-
-def parse_body(text: str) -> Body:
-    """Parse the JSON text of a request body; keys that are written twice are refused."""
-    try:
-        body = json.loads(text, object_pairs_hook=_Pairs.read, parse_constant=_no_constant)
-    except RequestError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise RequestError([Problem("$", str(error), "valid JSON")]) from None
-    if _is_too_deep(body):
-        raise _too_deep()
-    if not isinstance(body, dict):
-        raise RequestError([Problem("$", body, "a JSON object")])
-    repeated = list(_repeated(body, ""))
-    if repeated:
-        raise RequestError(repeated)
-    return body
-
-
-def _own_copy(body: Body) -> Body:
-    """Return a copy that nobody else can change; RequestError for what JSON in UTF-8 cannot say."""
-    try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
-        text.encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise RequestError([Problem("$", str(error), "JSON in UTF-8")]) from None
-    copied: Body = json.loads(text)
-    return copied
-
-
-def payload_hash(body: Body) -> str:
-    """Return `sha256:` and the hash of a body's canonical JSON."""
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class _Pairs(dict[str, Any]):
-    """An object in which a key was written twice; `twice` names those keys."""
-
-    twice: tuple[str, ...] = ()
-
-    @classmethod
-    def read(cls, pairs: list[tuple[str, Any]]) -> Body:
-        """Return the pairs as a dict, a marked one where a key comes twice."""
-        plain = dict(pairs)
-        if len(plain) == len(pairs):
-            return plain
-        marked, counts = cls(plain), Counter(key for key, _ in pairs)
-        marked.twice = tuple(key for key, count in counts.items() if count > 1)
-        return marked
-
-
-def _repeated(value: object, path: str) -> Iterator[Problem]:
-    if isinstance(value, dict):
-        for key in getattr(value, "twice", ()):
-            where = f"{path}.{key}" if path else key
-            yield Problem(where, "the same key twice", "each key once")
-        for key, inner in value.items():
-            yield from _repeated(inner, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            yield from _repeated(inner, f"{path}[{position}]")
-
-
-def _is_too_deep(body: object) -> bool:
-    level: list[object] = [body]
-    for _ in range(DEEPEST):
-        level = [inner for value in level for inner in _inside(value)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _too_deep() -> RequestError:
-    allowed = f"valid JSON of at most {DEEPEST} levels"
-    return RequestError([Problem("$", "JSON that is nested deeper", allowed)])
-
-
-def _no_constant(name: str) -> None:
-    raise RequestError([Problem("$", name, "JSON has no such number")])

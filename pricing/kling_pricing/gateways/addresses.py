@@ -31,6 +31,7 @@ def _is_reachable(address: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(address)
         host = parts.hostname
+        # Read for its error alone: a port that is no number is only refused when it is looked at.
         parts.port  # noqa: B018 - reading it refuses a port that is none
     except ValueError:
         return False
@@ -42,5 +43,7 @@ def _is_public(host: str) -> bool:
         return ipaddress.ip_address(host).is_global
     except ValueError:
         pass
+    # Names are not looked up: prices know no network. Those that can only be local are refused.
     is_local = host == "" or host.rsplit(".", 1)[-1] in _LOCAL_NAMES
+    # Browsers and libc read 2130706433 and 0x7f.1 as 127.0.0.1, though ipaddress does not.
     return not is_local and _NUMBER_HOST.fullmatch(host) is None

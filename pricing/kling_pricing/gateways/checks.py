@@ -135,6 +135,7 @@ def is_said(value: object) -> bool:
 
 def one_of(*allowed: object, note: str = "") -> Value:
     """Check that a value is one of a few, of the same type."""
+    # With its type, because True == 1 and 5.0 == 5, and a provider takes neither for the other.
     pairs = {(type(value), value) for value in allowed}
     words = ", ".join(
         str(value).lower() if value in (True, False) else str(value) for value in allowed
@@ -225,6 +226,7 @@ def sum_problems(
 ) -> Iterator[Problem]:
     """Tell where the shots' lengths do not add up to the clip's; silent where one is no length."""
     lengths = [read(shot) for shot in shots]
+    # What is no length is reported where it stands: a sum over it would only say so again.
     if not lengths or None in lengths or not is_whole(seconds):
         return
     total = sum(length for length in lengths if length is not None)

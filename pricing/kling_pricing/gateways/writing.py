@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from kling_pricing.book_entries import Options
-from kling_pricing.clip import Clip, Seconds
+from kling_pricing.book_values import Options
+from kling_pricing.clip import Clip
 from kling_pricing.errors import Problem
 from kling_pricing.gateways.checks import Table, refuse_if_any
+from kling_pricing.vocabulary import Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def _set(body: dict[str, Any], place: Place, value: Any) -> None:
     *outer, last = place.path.split(".")
     for name in outer:
         body = body.setdefault(name, {})
+    # Joined in the order of Inputs: a provider reads meaning into the order of images.
     body[last] = [*body.get(last, []), *value] if place.joins else value
 
 

@@ -1,0 +1,11 @@
+"""quote_table(): the answers of quote() for a whole table of clips at once.
+
+Nothing is priced here. The distinct clips of a table are found, each is priced once by quote(),
+and the answers are spread over the rows: the two cannot differ. This is the only part of the
+package that imports pandas, and nothing else in the package imports it.
+"""
+
+from kling_pricing.bulk.pricing import ANSWER_COLUMNS, NOTES_BETWEEN, quote_table
+from kling_pricing.bulk.totals import combine_totals, totals
+
+__all__ = ["ANSWER_COLUMNS", "NOTES_BETWEEN", "combine_totals", "quote_table", "totals"]

@@ -1,0 +1,169 @@
+"""The distinct clips of a table, and which of them each row is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from kling_pricing.clip import CLIP_FIELDS
+from kling_pricing.errors import MISSING, ClipError, Problem
+
+Codes = npt.NDArray[Any]
+"""A whole number per row: where its value stands in a list of values."""
+
+REQUIRED: Final = ("provider", "model")
+_SECONDS: Final = frozenset({"seconds", "input_seconds"})
+_FLAGS: Final = frozenset({"sound", "multi_shot", "voice", "video_input", "elements"})
+_WORDS: Final = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})")
+_ALIKE: Final = frozenset({"string", "boolean", "integer", "empty"})
+_NARROW: Final = 4096
+_LARGEST_CODE: Final = 2**62
+
+
+class Column(NamedTuple):
+    """A column of a table: each distinct value once, and per row the place of its own."""
+
+    name: str
+    codes: Codes
+    values: Sequence[object]
+
+
+def check_columns(frame: pd.DataFrame) -> None:
+    """Raise ClipError for a table without a required column, or with the same one twice."""
+    names = list(frame.columns)
+    problems = [
+        Problem(name, MISSING, "a column of the table") for name in REQUIRED if name not in names
+    ]
+    problems += [
+        Problem(name, "the same column twice", "each column once")
+        for name in CLIP_FIELDS
+        if names.count(name) > 1
+    ]
+    if problems:
+        raise ClipError(problems)
+
+
+def read_column(name: str, column: pd.Series[Any]) -> Column:
+    """Read each distinct value of a column once, as the field of a Clip that it is named like."""
+    codes, found = _codes(column)
+    read = _READERS.get(name, _text)
+    return Column(name, codes, [read(_native(value)) for value in found])
+
+
+def distinct(columns: Sequence[Column], *, rows: int) -> tuple[Codes, Codes]:
+    """Number the distinct rows; return each row's number, and one row as example of each."""
+    combined, size = np.zeros(rows, np.int64), 1
+    for column in columns:
+        # Many columns of many values would overflow 64 bits: what was found is renumbered.
+        if size * len(column.values) > _LARGEST_CODE:
+            combined, examples = _renumbered(combined, size)
+            size = len(examples)
+        combined *= len(column.values)
+        combined += column.codes
+        size *= len(column.values)
+    return _renumbered(combined, size)
+
+
+def _renumbered(codes: Codes, size: int) -> tuple[Codes, Codes]:
+    """Replace codes below `size` by numbers without holes."""
+    rows = np.arange(len(codes))
+    if size > max(4 * len(codes), _NARROW):
+        numbers, found = pd.factorize(codes)
+        examples = np.empty(len(found), np.int64)
+        examples[numbers] = rows
+        return numbers, examples
+    example_of = np.full(size, -1, np.int64)
+    example_of[codes] = rows
+    used = np.flatnonzero(example_of >= 0)
+    number_of = np.zeros(size, np.int64)
+    number_of[used] = np.arange(len(used))
+    return number_of[codes], example_of[used]
+
+
+def clips_of(columns: Sequence[Column], examples: Codes) -> list[dict[str, Any]]:
+    """Return the fields of each distinct clip as far as somebody said them."""
+    said = [[column.values[code] for code in column.codes[examples].tolist()] for column in columns]
+    names = [column.name for column in columns]
+    return [
+        {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        for row in zip(*said, strict=True)
+    ]
+
+
+def _native(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
+    """Return a column as numbers and what they stand for; None stands for a missing value."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy() + 1, [None, *column.cat.categories.tolist()]
+    values = column.to_numpy() if isinstance(column.dtype, np.dtype) else None
+    # Booleans and narrow integers are their own codes: hashing a million of them would take longer
+    # than pricing them.
+    if values is not None and values.dtype.kind == "b":
+        return values.view(np.uint8), [False, True]
+    if values is not None and values.dtype.kind in "iu" and len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low < _NARROW:
+            wide = values if values.dtype.itemsize == 8 else values.astype(np.int64)
+            return (wide - wide.min()).astype(np.int64, copy=False), range(low, high + 1)
+    if values is not None and values.dtype.kind == "O" and not _is_alike(column):
+        return _mixed_codes(column)
+    codes, found = pd.factorize(column)
+    return codes + 1, [None, *found.tolist()]
+
+
+def _is_alike(column: pd.Series[Any]) -> bool:
+    return pd.api.types.infer_dtype(column, skipna=True) in _ALIKE
+
+
+def _mixed_codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
+    """Number values of many types by type and writing: 1, 1.0 and True are three of them."""
+    numbers: dict[tuple[type, str], int] = {}
+    found: list[object] = [None]
+    codes = np.zeros(len(column), np.int64)
+    for position, value in enumerate(column):
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            continue
+        # By type and writing, because 1 == 1.0 == True and a Clip tells them apart.
+        key = type(value), repr(value)
+        if key not in numbers:
+            numbers[key] = len(found)
+            found.append(value)
+        codes[position] = numbers[key]
+    return codes, found
+
+
+def _text(value: object) -> object:
+    """Read text; blank is None. What is no text is left for Clip to refuse."""
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _flag(value: object) -> object:
+    said = _text(value)
+    return _WORDS.get(said.lower(), said) if isinstance(said, str) else said
+
+
+def _seconds(value: object) -> object:
+    """Read a length: text as it is written, a float only where it is a whole number."""
+    said = _text(value)
+    if isinstance(said, float) and said.is_integer():
+        return int(said)
+    if not isinstance(said, str) or not _NUMBER.fullmatch(said):
+        return said
+    number = Decimal(said)
+    return int(number) if number == int(number) else number
+
+
+_READERS: Final[Mapping[str, Callable[[object], object]]] = {
+    **dict.fromkeys(_FLAGS, _flag),
+    **dict.fromkeys(_SECONDS, _seconds),
+}

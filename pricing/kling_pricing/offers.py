@@ -1,0 +1,96 @@
+"""Who offers a clip of a family, and what each asks for it or why it cannot make it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from kling_pricing.book import Offer, PriceBook
+from kling_pricing.clip import Clip
+from kling_pricing.errors import NoPriceError, PricingError
+from kling_pricing.library import Library
+from kling_pricing.quote import Quote, quote
+
+_ANY: Final = "any"
+
+
+class RefusedLengthError(PricingError):
+    """A length that has a price, being billed as the minimum, but that no request may ask for."""
+
+    code = "refused_length"
+
+    def __init__(self, quoted: Quote) -> None:
+        rate, seconds = quoted.rate, quoted.priced.seconds
+        super().__init__(
+            f"a request for {seconds} s would be refused: {rate.provider_name} takes {rate.request}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """A model of a provider that cannot make the clip, or whose price nobody knows, and why."""
+
+    provider: str
+    model: str
+    error: PricingError
+
+    @property
+    def reason(self) -> str:
+        """The error's own sentence."""
+        return self.error.message
+
+
+def wanted_clip(**options: Any) -> Clip:
+    """Return a clip that nobody in particular is asked to make, for `compare` and `afford`."""
+    return Clip(provider=_ANY, model=_ANY, **options)
+
+
+def books_of(library: Library, provider: str | None) -> Iterator[PriceBook]:
+    """Yield every book at hand, or that of one provider."""
+    for name in library.providers if provider is None else (provider,):
+        yield library.book(name)
+
+
+def offered_by(
+    book: PriceBook, action: str, family: str, at: datetime
+) -> Iterator[tuple[str, Offer]]:
+    """Yield the model ids of a family that do an action, each with its offer at an instant."""
+    for (model, does), offers in sorted(book.offers.items()):
+        for offer in offers:
+            if does == action and offer.rate.family == family and offer.rate.is_valid_at(at):
+                yield model, offer
+
+
+def quoted_of(book: PriceBook, model: str, wanted: Clip, at: datetime) -> Quote | Unable:
+    """Return what a model asks for the clip that is wanted, or why it cannot make it."""
+    try:
+        clip = replace(wanted, provider=book.provider, model=model)
+        quoted = quote(clip, at=at, book=book)
+        # Working the amount out can be refused too, where a fee or a rule needs more than was said.
+        _ = quoted.amount
+    except PricingError as error:
+        return Unable(book.provider, model, error)
+    # A quote covers it with a warning, but nobody can buy it: it would lead a list of prices.
+    seconds, request = quoted.priced.seconds, quoted.rate.request
+    if seconds is not None and request is not None and seconds not in request:
+        return Unable(book.provider, model, RefusedLengthError(quoted))
+    return quoted
+
+
+def unknown_family(family: str, action: str, at: datetime, library: Library) -> NoPriceError:
+    """Return the error for a family that nobody offers, with those that somebody does."""
+    known = {
+        offer.rate.family
+        for book in books_of(library, None)
+        for offer in _of_action(book, action)
+        if offer.rate.is_valid_at(at)
+    }
+    return NoPriceError(f"model family {family} {action} on {at.date()}", known=sorted(known))
+
+
+def _of_action(book: PriceBook, action: str) -> Iterable[Offer]:
+    return (
+        offer for (_, does), offers in book.offers.items() if does == action for offer in offers
+    )
