@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -253,6 +254,17 @@ def test_what_has_ended_is_told_of_before_anything_is_waited_for(here: House):
     done = here.submitted("crun", "a hill [takes 0]")
     order = [one.reservation.id for one in here.recovery(waits=True).run()]
     assert order == [done.id, running.id]
+
+
+def test_however_many_are_followed_each_is_seen_to_end(here: House):
+    patient = Patience(poll_every_s=0.01, longest_s=6)
+    here.meters["crun"] = replace(here.meter("crun"), patience=patient)
+    for number in range(8):
+        here.submitted("crun", f"a lake {number} [never]")
+    ninth = here.submitted("crun", "a hill [takes 0.3]")
+    with closing(here.recovery(later=timedelta(0), waits=True).run()) as telling:
+        first = next(telling).reservation
+    assert (first.id, first.state) == (ninth.id, State.COMMITTED)
 
 
 def test_who_stops_listening_stops_the_waiting(here: House):
