@@ -57,7 +57,7 @@ IN_BATCH: Final = 5
 
 FUNDS: Final = 1_000_000
 SEED: Final = "battery"
-QUICK: Final = Patience(poll_every_s=0.01, longest_s=0.2, failing_polls=3)
+QUICK: Final = Patience(poll_every_s=0.01, longest_s=0.2, failing_polls=3, repeat_s=0)
 SETTINGS: Final = SandboxSettings(
     hang_s=0.1,
     retry_after_s=0,
