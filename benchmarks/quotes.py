@@ -6,6 +6,7 @@ what is compared takes turns, so that a busy machine slows both.
 
 from __future__ import annotations
 
+import os
 import random
 import statistics
 import subprocess
@@ -68,7 +69,7 @@ def cold() -> None:
     took = medians({"quote": run(COLD_QUOTE), "import": run(COLD_IMPORT)}, COLD_ROUNDS)
     show("cold kling-ledger quote", f"{took['quote'] * 1e3:.0f} ms", "")
     show("cold import click, pydantic", f"{took['import'] * 1e3:.0f} ms", "")
-    show("  ratio", f"{took['quote'] / took['import']:.2f}", "at most 2.0")
+    show("  ratio", f"{took['quote'] / took['import']:.2f}", "at most 1.3")
 
 
 def medians(works: dict[str, Work], rounds: int) -> dict[str, float]:
@@ -136,7 +137,9 @@ def genai_prices_work() -> Work | None:
 
 
 def run(command: Sequence[str]) -> Work:
-    return partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+    # An installed package is compiled: the round to warm up compiles ours, whatever the shell says.
+    compiled = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    return partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL, env=compiled)
 
 
 def show(what: str, figure: str, goal: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from kling_ledger.ledger import Ledger
 from kling_reports import budgets, overview
-from kling_reports.frames import BUDGET_KINDS, frame_of
+from kling_reports.doors.budgets import BUDGET_KINDS
+from kling_reports.frames import frame_of
 from kling_reports.groups import read_groups
 from kling_reports.query import Query
 from kling_reports.report import Report

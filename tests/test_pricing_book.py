@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import FrozenInstanceError
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -17,7 +18,10 @@ from kling_pricing import (
     bundled_providers,
     read_book,
 )
-from kling_pricing.book_reader import BookText
+from kling_pricing.book_entries import BookEntry
+from kling_pricing.book_reader import BookText, book_schema
+from kling_pricing.entry import checked_entry, entry_of
+from kling_pricing.library import bundled_text
 
 HEAD = """
 format = 1
@@ -187,7 +191,7 @@ TWO_RATES = HEAD + dated("2026-01-01", "2026-02-01") + dated("2026-02-01").repla
 
 
 def test_a_rate_holds_from_its_first_midnight_in_utc():
-    assert rate_at(read(TWO_RATES), MIDNIGHT).valid.valid_from == MIDNIGHT
+    assert rate_at(read(TWO_RATES), MIDNIGHT).valid_from == MIDNIGHT
 
 
 def test_one_microsecond_before_the_first_rate_nothing_is_known():
@@ -205,10 +209,8 @@ def test_a_price_changes_at_the_very_instant_that_the_new_rate_starts():
 
 def test_an_instant_is_the_same_in_every_time_zone():
     east = timezone(timedelta(hours=8))
-    assert rate_at(read(TWO_RATES), datetime(2026, 2, 1, 7, 59, tzinfo=east)).valid.valid_until
-    assert (
-        rate_at(read(TWO_RATES), datetime(2026, 2, 1, 8, 0, tzinfo=east)).valid.valid_until is None
-    )
+    assert rate_at(read(TWO_RATES), datetime(2026, 2, 1, 7, 59, tzinfo=east)).valid_until
+    assert rate_at(read(TWO_RATES), datetime(2026, 2, 1, 8, 0, tzinfo=east)).valid_until is None
 
 
 def test_nothing_is_known_from_the_instant_that_the_last_rate_ends():
@@ -411,7 +413,7 @@ def test_a_validity_ends_after_it_starts(until: str):
 
 def test_a_validity_of_one_day_is_the_shortest():
     rate = rate_at(read(HEAD + dated("2026-01-01", "2026-01-02")), MIDNIGHT)
-    assert rate.valid.valid_until == datetime(2026, 1, 2, tzinfo=UTC)
+    assert rate.valid_until == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 MULTIPLIERS = '\n[rates.one.multipliers]\n720p = { off = "1" }\n'
@@ -552,11 +554,17 @@ def test_a_bundled_book_is_its_own_providers(provider: str):
 
 
 @pytest.mark.parametrize("provider", bundled_providers())
+def test_a_bundled_book_that_is_only_read_says_what_it_says_when_it_is_checked(provider: str):
+    content = tomllib.loads(bundled_text(provider).text)
+    assert entry_of(BookEntry, content) == checked_entry(BookEntry, content, name=provider)
+
+
+@pytest.mark.parametrize("provider", bundled_providers())
 def test_every_bundled_rate_starts_before_it_was_last_checked(provider: str):
     for offers in bundled_book(provider).offers.values():
         for offer in offers:
             rate = offer.rate
-            assert rate.valid.valid_from.date() <= rate.source.checked
+            assert rate.valid_from.date() <= rate.source.checked
 
 
 @pytest.mark.parametrize("provider", ["nobody", "", "../books/runapi", "RunAPI"])
@@ -564,6 +572,28 @@ def test_a_provider_without_a_book_is_told_the_known_ones(provider: str):
     with pytest.raises(NoPriceError) as unknown:
         bundled_book(provider)
     assert unknown.value.known == bundled_providers()
+
+
+# --- the schema -------------------------------------------------------------------------------
+
+
+def test_the_schema_names_every_key_as_a_file_writes_it():
+    rate = book_schema()["$defs"]["RateEntry"]
+    assert {"from", "until", "source", "prices", "models"} <= set(rate["properties"])
+    assert set(rate["required"]) == {"from", "source", "family", "models", "per"}
+    assert rate["additionalProperties"] is False
+
+
+def test_the_schema_takes_a_model_as_a_list_of_actions_or_as_a_table():
+    model = book_schema()["$defs"]["RateEntry"]["properties"]["models"]["additionalProperties"]
+    assert [one.get("type") for one in model["anyOf"]] == ["array", None]
+    assert "edit_video" in model["anyOf"][0]["items"]["enum"]
+
+
+def test_the_schema_wants_numbers_in_quotes_and_days_as_days():
+    defs = book_schema()["$defs"]
+    assert defs["Conversion"]["properties"]["units_per_usd"]["type"] == "string"
+    assert defs["Conversion"]["properties"]["from"]["format"] == "date"
 
 
 # --- a user's book over another -------------------------------------------------------------

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from kling_pricing.book import Rate
-from kling_pricing.book_builder import ANY, DIMENSIONS
+from kling_pricing.book_builder import ANY
+from kling_pricing.book_entries import DIMENSIONS
 from kling_pricing.book_reader import BookText, read_book
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, NoPriceError
@@ -169,7 +170,7 @@ def test_every_rate_has_an_address_a_date_and_an_honest_evidence(rate: Rate) -> 
     source = rate.source
     assert source.url.startswith("https://")
     assert source.checked >= date(2026, 11, 20)
-    assert rate.valid.valid_from.date() <= source.checked
+    assert rate.valid_from.date() <= source.checked
     if rate.provider == "uniall" or rate.note.startswith("Half of"):
         assert source.evidence == "assumed"
     elif rate.provider in {"crun", "kling-cn"}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -129,6 +130,73 @@ def test_a_sum_beyond_the_largest_amount_is_refused():
         Money(LARGEST, "USD") + usd("0.000001")
 
 
+# --- sums and products ----------------------------------------------------------------------
+
+
+def test_amounts_of_one_unit_are_summed_exactly():
+    assert sum([usd("0.1")] * 10) == usd("1")
+    assert Money.total([usd("0.1")] * 10, unit="USD") == usd("1")
+
+
+def test_the_total_of_no_amounts_is_nothing_in_its_unit():
+    assert Money.total([], unit="crun-credit") == Money.zero("crun-credit")
+
+
+def test_a_sum_over_two_units_names_both():
+    with pytest.raises(AmountError, match='unit: got "CNY", allowed: USD'):
+        sum([usd("1"), cny("1")])
+
+
+def test_a_total_in_another_unit_than_its_amounts_is_refused():
+    with pytest.raises(AmountError, match='unit: got "CNY", allowed: USD'):
+        Money.total([cny("1")], unit="USD")
+
+
+@pytest.mark.parametrize("number", [1, -1, False, 0.0, Decimal(0)])
+def test_a_bare_number_is_never_added(number: Any):
+    with pytest.raises(AmountError, match="money in USD"):
+        number + usd("1")
+    with pytest.raises(AmountError, match="money in USD"):
+        usd("1") + number
+
+
+@pytest.mark.parametrize(
+    ("factor", "product"),
+    [(3, "0.675"), (0, "0"), (-1, "-0.225"), (Decimal("0.2"), "0.045"), (Decimal(3), "0.675")],
+)
+def test_a_product_is_exact_from_either_side(factor: int | Decimal, product: str):
+    assert usd("0.225") * factor == factor * usd("0.225") == usd(product)
+
+
+@pytest.mark.parametrize("factor", [1.5, True, "2", None, Fraction(1, 2)])
+def test_a_factor_is_an_int_or_a_decimal_and_nothing_else(factor: Any):
+    with pytest.raises(AmountError, match="an int or a Decimal, never a float"):
+        usd("1") * factor
+
+
+def test_money_times_money_is_nothing():
+    with pytest.raises(AmountError, match="factor"):
+        usd("1") * usd("1")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("factor", [Decimal("0.1"), Decimal("1." + "0" * 70 + "1")])
+def test_a_product_finer_than_a_millionth_is_refused_and_never_rounded(factor: Decimal):
+    assert usd("0.00001") * Decimal("0.1") == usd("0.000001")
+    with pytest.raises(AmountError, match="at most six decimals"):
+        usd("0.000001") * factor
+
+
+def test_a_product_up_to_the_largest_amount_is_held_and_one_beyond_is_refused():
+    assert usd("0.000001") * MAX_MICRO == Money(LARGEST, "USD")
+    with pytest.raises(AmountError, match=r"at most 9007199254\.740991"):
+        usd("0.000001") * (MAX_MICRO + 1)
+
+
+@given(st.integers(-1000, 1000), st.integers(-1000, 1000))
+def test_a_product_is_the_product_of_the_millionths(micro: int, factor: int):
+    assert (Money.from_micro(micro, "USD") * factor).micro == micro * factor
+
+
 def test_amounts_are_ordered_within_their_unit():
     assert usd("0.099999") < usd("0.1") <= usd("0.10") < usd("0.100001")
     assert usd("0.100001") > usd("0.1") >= usd("0.10")
@@ -157,6 +225,32 @@ def test_trailing_zeros_make_no_difference():
 )
 def test_an_amount_is_read_with_its_unit(text: str, amount: str, unit: str):
     assert Money.parse(text) == Money(Decimal(amount), unit)
+
+
+@pytest.mark.parametrize(
+    ("amount", "spec", "written"),
+    [
+        ("12.5", ".2f", "12.50 USD"),
+        ("0.005", ".2f", "0.01 USD"),
+        ("0.004999", ".2f", "0.00 USD"),
+        ("0.015", ".2f", "0.02 USD"),
+        ("0.025", ".2f", "0.03 USD"),
+        ("-0.004", ".2f", "0.00 USD"),
+        ("-0.005", ".2f", "-0.01 USD"),
+        ("1234567.891", ",.2f", "1,234,567.89 USD"),
+        ("2.5", ".0f", "3 USD"),
+        ("9007199254.740991", ",.6f", "9,007,199,254.740991 USD"),
+        ("0.675", "", "0.675 USD"),
+    ],
+)
+def test_a_format_writes_an_amount_for_people_rounded_half_up(amount: str, spec: str, written: str):
+    assert format(usd(amount), spec) == written
+
+
+@pytest.mark.parametrize("spec", [".7f", "f", ".2e", ".2%", ">12", "d"])
+def test_a_format_that_is_not_one_of_money_is_refused(spec: str):
+    with pytest.raises(ValueError, match="writes no money"):
+        format(usd("1"), spec)
 
 
 def test_an_amount_without_a_unit_takes_the_callers():

@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from kling_ledger.cli import exit_code
-from kling_ledger.cli.report import FORMS, report
+from kling_ledger.cli.report import report
 from kling_ledger.cli.report_exports import EXPORTS
+from kling_ledger.cli.report_forms import FORMS
 from kling_pricing.errors import KlingError
 from tests.cli import Cli, Said
 from tests.reports_ledger import Made, ledger_of

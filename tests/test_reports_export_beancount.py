@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kling_ledger.ledger import Ledger
 from kling_pricing.money import from_micro
-from kling_reports import frames
+from kling_reports.doors import journal
 from kling_reports.exports import beancount
 from kling_reports.exports.postings import component
 from tests.export_ledger import EVENTFUL, NASTY, UNITS, Step, held, ledger_of, steps
@@ -26,7 +26,7 @@ WALLETS = {"team": "Team", "Team": "Team-u", "team-a/b.c": "Team--a-x2f-b-x2e-c"
 
 
 def exported(ledger: Ledger, **which: str) -> bytes:
-    return beancount.export(frames.journal(ledger.database, **which))
+    return beancount.export(journal.lines(ledger.database, **which))
 
 
 def loaded(written: bytes) -> list[Any]:

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from kling_ledger.errors import ConfigError
 from kling_ledger.ledger import Job, Ledger
 from kling_pricing.money import to_micro
-from kling_reports import frames
+from kling_reports.doors import journal, reservations
 from kling_reports.exports import focus
 from kling_reports.exports.worth import currency_codes
 from tests.export_ledger import EVENTFUL, UNITS, Step, held, ledger_of, steps
@@ -36,8 +36,8 @@ IMPOSSIBLE = {"InvoiceId-C-004-C", "InvoiceId-C-005-C"}
 
 
 def exported(ledger: Ledger, **options) -> list[dict[str, str]]:
-    journal, worths = frames.journal(ledger.database), frames.worths(ledger.database)
-    text = focus.export(journal, worths, **options).decode()
+    lines, worths = journal.lines(ledger.database), reservations.worths(ledger.database)
+    text = focus.export(lines, worths, **options).decode()
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -182,7 +182,7 @@ def test_the_later_version_names_providers_in_other_columns(tmp_path: Path):
 
 def test_a_ledger_without_charges_is_a_file_with_columns_alone(ledger: Ledger):
     assert exported(ledger) == []
-    written = focus.export(frames.journal(ledger.database), frames.worths(ledger.database))
+    written = focus.export(journal.lines(ledger.database), reservations.worths(ledger.database))
     assert written.startswith(b"BilledCost,")
 
 
@@ -230,9 +230,9 @@ def test_the_official_validator_passes_all_but_the_rule_that_nothing_can_pass(
     validator: Path, tmp_path: Path
 ):
     with ledger_of(str(tmp_path / "ledger"), EVENTFUL) as (ledger, _):
-        journal, worths = frames.journal(ledger.database), frames.worths(ledger.database)
+        lines, worths = journal.lines(ledger.database), reservations.worths(ledger.database)
     file = tmp_path / "focus.csv"
-    file.write_bytes(focus.export(journal, worths))
+    file.write_bytes(focus.export(lines, worths))
     counted, failed = validated(validator, file)
     assert len(failed) == counted["Fail"] == 1
     assert failed < IMPOSSIBLE
@@ -241,9 +241,9 @@ def test_the_official_validator_passes_all_but_the_rule_that_nothing_can_pass(
 
 def test_the_validator_does_find_what_is_wrong(validator: Path, tmp_path: Path):
     with ledger_of(str(tmp_path / "ledger"), EVENTFUL[:3]) as (ledger, _):
-        journal, worths = frames.journal(ledger.database), frames.worths(ledger.database)
+        lines, worths = journal.lines(ledger.database), reservations.worths(ledger.database)
     file = tmp_path / "focus.csv"
-    file.write_bytes(focus.export(journal, worths).replace(b",Seconds,", b",s_,"))
+    file.write_bytes(focus.export(lines, worths).replace(b",Seconds,", b",s_,"))
     counted, failed = validated(validator, file)
     assert "PricingUnit-C-003-O" in failed
     assert counted["Fail"] == len(failed) > 1

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from kling_ledger.ledger import Ledger
 from kling_pricing.money import from_micro
-from kling_reports import frames
+from kling_reports.doors import journal
 from kling_reports.exports import hledger
 from tests.export_ledger import EVENTFUL, NASTY, Step, held, ledger_of, steps
 from tests.ledgers import found, make_empty
@@ -22,7 +22,7 @@ from tests.test_reports_export_beancount import named
 
 
 def exported(ledger: Ledger) -> bytes:
-    return hledger.export(frames.journal(ledger.database))
+    return hledger.export(journal.lines(ledger.database))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from kling_ledger.errors import ConfigError
 from kling_pricing.money import MAX_MICRO
-from kling_reports.render import sheets, xlsx
+from kling_reports.render import xlsx
+from kling_reports.render.workbook import layout
 from kling_reports.report import Report
 from tests.reports_any import HOSTILE, QUICK, report, reports, table, whole
 
@@ -197,4 +198,4 @@ def test_more_rows_than_a_sheet_has_are_refused(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_cell_holds_fifteen_digits(value: Decimal | int | None, is_exact: bool):
-    assert sheets.is_exact(value) == is_exact
+    assert layout.is_exact(value) == is_exact

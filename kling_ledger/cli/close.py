@@ -94,11 +94,7 @@ def _check(
 def period_dict(found: Period) -> dict[str, Any]:
     """Return a month for printing: its seal, and what was still reserved when it ended."""
     return {
-        "period": found.name,
-        "state": found.state,
-        "transfers": found.transfers,
-        "seal": found.seal,
-        "previous_seal": found.previous_seal,
+        **found.seal_dict(),
         "accruals": [
             {
                 "reservation_id": one.reservation_id,

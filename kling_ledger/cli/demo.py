@@ -89,11 +89,11 @@ def _run(
 
 
 def _close(ledger: Ledger) -> int:
-    from kling_reports import frames
+    from kling_reports.doors import reservations
     from kling_reports.groups import read_groups
     from kling_reports.spend import spend
 
-    table = spend(frames.spending(ledger.database, by=["project"]), read_groups(["project"]))
+    table = spend(reservations.spending(ledger.database, by=["project"]), read_groups(["project"]))
     keys = [column.key for column in table.columns]
     rows = [dict(zip(keys, map(_plain, row), strict=True)) for row in table.rows("UTC")]
     print_table(rows, _SPENT, title="What was spent: kling-ledger report spend")

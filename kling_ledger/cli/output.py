@@ -5,9 +5,7 @@ Data goes to stdout, talk to stderr.
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,6 +121,8 @@ def print_json(thing: Any) -> None:
 
 def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print CSV whose text cells no spreadsheet takes for a formula."""
+    import csv
+
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -171,7 +171,11 @@ def print_table(
 
 def _width() -> int:
     """Return how wide the terminal is; a file or a pipe has no width, and nothing is cut there."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    if not sys.stdout.isatty():
+        return 10_000
+    import shutil
+
+    return shutil.get_terminal_size().columns
 
 
 def _that_fit(

@@ -192,7 +192,7 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
 @prices.command()
 def schema() -> None:
     """Print the JSON Schema of a price book, for an editor that helps while it is written."""
-    from kling_pricing.book_format import book_schema
+    from kling_pricing.book_reader import book_schema
 
     print_json(book_schema())
 
@@ -200,7 +200,7 @@ def schema() -> None:
 def _listed(book: PriceBook, at: datetime) -> Iterator[dict[str, Any]]:
     for (model, action), dated in sorted(book.offers.items()):
         for offer in dated:
-            if offer.rate.valid.is_valid_at(at):
+            if offer.rate.is_valid_at(at):
                 yield _listed_row(model, action, offer)
 
 
@@ -244,14 +244,14 @@ def _shown(
 
 def _cell_row(rate: Rate, cell: Cell, library: Library, now: datetime) -> dict[str, Any]:
     price = rate.prices[cell]
-    usd = rate.to_usd(price, now if rate.valid.is_valid_at(now) else rate.valid.valid_from)
-    until = rate.valid.valid_until
+    usd = rate.to_usd(price, now if rate.is_valid_at(now) else rate.valid_from)
+    until = rate.valid_until
     return {
         "clip": rate.in_words(cell),
         "price": f"{plain(price)} {rate.unit}",
         "per": _per(rate),
         "usd": None if usd is None else plain(usd),
-        "from": rate.valid.valid_from.date().isoformat(),
+        "from": rate.valid_from.date().isoformat(),
         "until": None if until is None else until.date().isoformat(),
         "rate": rate.id,
         "evidence": _evidence(rate, cell),

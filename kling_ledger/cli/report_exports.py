@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kling_ledger.cli.output import database_option, say
+from kling_ledger.cli.report_forms import write_bytes
 from kling_ledger.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_reports.exports.focus import Version
+    from kling_reports.exports.focus_columns import Version
 
 _MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
 _RATE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31})=([0-9]{1,12}(?:\.[0-9]{1,15})?)")
@@ -77,13 +78,13 @@ def focus(
     What was paid in is a purchase, what a job was charged is usage, a refund is usage below zero.
     """
     from kling_ledger.ledger import Ledger
-    from kling_reports import frames
+    from kling_reports.doors import journal, reservations
     from kling_reports.exports import focus as form
 
     with Ledger(db, create=False) as ledger:
-        journal = frames.journal(ledger.database, period=period)
-        worths = frames.worths(ledger.database, through=period)
-    _write(form.export(journal, worths, rates=_read_rates(rates), version=version), out)
+        lines = journal.lines(ledger.database, period=period)
+        worths = reservations.worths(ledger.database, through=period)
+    write_bytes(form.export(lines, worths, rates=_read_rates(rates), version=version), out)
 
 
 @click.command()
@@ -147,19 +148,11 @@ def _export(program: str, through: str | None, out: Path | None, db: str | None)
     from importlib import import_module
 
     from kling_ledger.ledger import Ledger
-    from kling_reports import frames
+    from kling_reports.doors import journal
 
     with Ledger(db, create=False) as ledger:
-        journal = frames.journal(ledger.database, through=through)
-    _write(import_module(f"kling_reports.exports.{program}").export(journal), out)
-
-
-def _write(content: bytes, out: Path | None) -> None:
-    if out is None:
-        click.echo(content, nl=False)
-        return
-    out.write_bytes(content)
-    say(f"wrote {out}")
+        lines = journal.lines(ledger.database, through=through)
+    write_bytes(import_module(f"kling_reports.exports.{program}").export(lines), out)
 
 
 def _read_rates(written: tuple[str, ...]) -> Mapping[str, Decimal]:

@@ -52,6 +52,16 @@ class Period:
     reason: str | None
     closed_at: datetime
 
+    def seal_dict(self) -> dict[str, Any]:
+        """Return what its seal covers and proves, by the names that every form gives it."""
+        return {
+            "period": self.name,
+            "state": self.state,
+            "transfers": self.transfers,
+            "seal": self.seal,
+            "previous_seal": self.previous_seal,
+        }
+
 
 def close_softly(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
     """Keep new transfers out of a month that is over; what is open is carried into the next."""

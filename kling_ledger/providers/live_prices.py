@@ -20,7 +20,7 @@ from kling_ledger.errors import LivePricesError
 from kling_ledger.providers.crun.facts import FACTS as CRUN
 from kling_ledger.providers.http import checked_address
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
-from kling_pricing.book import Count
+from kling_pricing.book_entries import Count
 from kling_pricing.clip import Clip
 from kling_pricing.errors import AmountError
 from kling_pricing.money import read_decimal

@@ -9,7 +9,8 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
-from kling_pricing.book import Cell, Offer, PriceBook, Rate, Source
+from kling_pricing.book import Cell, Offer, PriceBook, Rate
+from kling_pricing.book_entries import Source
 from kling_pricing.clip import Clip, OptionValue, option_in_words
 from kling_pricing.gateways.runapi.schedule import (
     CANONICAL_URL,
@@ -131,25 +132,27 @@ def _rates(book: PriceBook) -> list[Rate]:
 
 
 def _lasts(rate: Rate, at: datetime) -> bool:
-    return rate.valid.valid_until is None or at < rate.valid.valid_until
+    return rate.valid_until is None or at < rate.valid_until
 
 
 def _by_source(rates: Iterable[Rate], at: datetime) -> dict[Source, list[str]]:
     """Return the sources that prices and conversions of today rest on, with what rests on them."""
     found: dict[Source, list[str]] = {}
-    conversions = {}
+    conversions: dict[Source, str] = {}
     for rate in rates:
         found.setdefault(rate.source, []).append(rate.id)
-        conversions.update({one: one for one in rate.conversions if one.valid.is_valid_at(at)})
-    for conversion in conversions:
-        found.setdefault(conversion.source, []).append(f"{conversion.unit} in USD")
+        for one in rate.conversions:
+            if one.is_valid_at(at):
+                conversions[rate.book.sources[one.source_name]] = f"{rate.unit} in USD"
+    for source, subject in conversions.items():
+        found.setdefault(source, []).append(subject)
     return found
 
 
 def _closed(book: PriceBook, at: datetime) -> Iterator[Finding]:
     for (model, action), offers in sorted(book.offers.items()):
         if not any(_lasts(offer.rate, at) for offer in offers):
-            last = max(offer.rate.valid.valid_until or at for offer in offers)
+            last = max(offer.rate.valid_until or at for offer in offers)
             problem = f"its last price ended on {last.date()} and none follows"
             yield Finding(book.provider, "closed", f"{model} {action}", problem)
 
@@ -161,7 +164,7 @@ def priced_cells(book: PriceBook, at: datetime) -> Iterator[PricedCell]:
     """
     for (model, action), offers in sorted(book.offers.items()):
         for offer in offers:
-            if offer.rate.valid.is_valid_at(at):
+            if offer.rate.is_valid_at(at):
                 for cell, price in offer.rate.prices.items():
                     options = _options(offer, cell)
                     if options is not None:
@@ -273,12 +276,12 @@ def sample_clip(book: PriceBook, cell: PricedCell) -> Clip | None:
     if rate.billing.count in {"produced", "input"}:
         return None
     lengths = rate.request
-    seconds = None if lengths is None else lengths.min_s if 5 not in lengths else 5
+    seconds = None if lengths is None else lengths.ends[0] if 5 not in lengths else 5
     given: dict[str, Any] = {"seconds": seconds, **cell.options}
     if cell.action == "image_to_video":
         given.setdefault("frames", "first")
     if rate.billing.count == "input_and_output":
-        given["input_seconds"] = seconds if rate.input is None else rate.input.min_s
+        given["input_seconds"] = seconds if rate.input is None else rate.input.ends[0]
     return Clip(book.provider, cell.model, cell.action, **given)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Final, Literal, NamedTuple
 
-from kling_pricing.book import Fee, Lengths, Rate
+from kling_pricing.book import Rate
+from kling_pricing.book_entries import Fee, Lengths
 from kling_pricing.clip import Clip, Seconds
 from kling_pricing.errors import MISSING, ClipError, Problem
 from kling_pricing.money import plain
@@ -30,8 +30,7 @@ class Billed(NamedTuple):
     high: Seconds | None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line item: `quantity` of what `per` says, at `unit_price`, makes `amount`."""
 
     label: str
@@ -89,7 +88,7 @@ def _input_seconds(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
             raise ClipError([Problem("input_seconds", given, str(lengths))])
         return given, given
     if lengths is not None:
-        return lengths.min_s, lengths.max_s
+        return lengths.ends
     if billing.count == "input" and billing.max_s is not None:
         return billing.min_s, billing.max_s
     raise ClipError([Problem("input_seconds", MISSING, "the length of the video that goes in")])
@@ -107,18 +106,19 @@ def _check_length(clip: Clip, rate: Rate) -> None:
     if lengths is None or seconds is None:
         return
     is_whole = seconds == int(seconds)
-    is_covered = is_whole and seconds < lengths.min_s and seconds <= rate.billing.min_s
+    is_covered = is_whole and seconds < lengths.ends[0] and seconds <= rate.billing.min_s
     if not (seconds in lengths or is_covered):
         raise ClipError([Problem("seconds", seconds, str(lengths))])
 
 
 def _produced(clip: Clip, rate: Rate) -> Billed:
     lengths = _output_lengths(clip, rate)
-    low, high = _counted(lengths.min_s, rate), _counted(lengths.max_s, rate)
+    shortest, longest = lengths.ends
+    low, high = _counted(shortest, rate), _counted(longest, rate)
     name, given = _length_said(clip, rate)
     if given is None:
         return Billed(low, None, high)
-    if not lengths.min_s <= given <= lengths.max_s:
+    if not shortest <= given <= longest:
         raise ClipError([Problem(name, given, str(lengths))])
     as_said = _counted(given, rate)
     return Billed(low, as_said, as_said)
@@ -136,8 +136,8 @@ def _length_said(clip: Clip, rate: Rate) -> tuple[str, Seconds | None]:
 
 def _output_lengths(clip: Clip, rate: Rate) -> Lengths:
     for output in rate.billing.output:
-        if output.when.holds_for(clip):
-            return output.lengths
+        if clip.meets(output.when):
+            return output
     raise ClipError([Problem("orientation", clip.orientation or MISSING, "image, video")])
 
 
@@ -162,7 +162,7 @@ def amount_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -
     """Return what a clip that is billed for some seconds comes to: the sum of its lines."""
     total = price * _quantity(rate, seconds)
     for fee in rate.fees:
-        if fee.when.holds_for(clip):
+        if clip.meets(fee.when):
             quantity, unit_price = _fee_terms(fee, total, seconds)
             total += quantity * unit_price
     total = total if rate.rounding is None else rate.rounding.round(total)
@@ -173,9 +173,9 @@ def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) ->
     """Return the line items of a clip that is billed for some seconds; they add up exactly."""
     lines = list(_base_lines(rate, clip, price, seconds))
     for fee in rate.fees:
-        if fee.when.holds_for(clip):
+        if clip.meets(fee.when):
             quantity, unit_price = _fee_terms(fee, _total(lines), seconds)
-            per = "of what is above" if fee.multiply else fee.per
+            per = "of what is above" if fee.multiply else fee.per or "clip"
             lines.append(Line(fee.label, quantity, per, unit_price))
     if rate.rounding is not None:
         exact = _total(lines)

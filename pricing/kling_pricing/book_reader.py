@@ -6,17 +6,23 @@ says so.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kling_pricing.book import PriceBook
-from kling_pricing.book_builder import Content, build_book
+from kling_pricing.book_builder import Builder
+from kling_pricing.book_entries import BookEntry
+from kling_pricing.entry import Content, checked_entry, entry_of, entry_schema
 from kling_pricing.errors import BookError
 
+Path = tuple[str, ...]
+"""The keys that lead to a value of a TOML document."""
 
-@dataclass(frozen=True, slots=True)
-class BookText:
+
+class BookText(NamedTuple):
     """The TOML text of a book and what errors call it."""
 
     name: str
@@ -35,16 +41,19 @@ def read_book(text: str, *, name: str, over: BookText | None = None) -> PriceBoo
         base = _parse(over.text, over.name)
         overrides = _overrides(content, base)
         content = merged(base, content)
-    # Imported here because checking is slow to load, and bundled books need none.
-    from kling_pricing.book_format import check_content
-
-    check_content(content, name=name)
-    return build_book(content, name=name, overrides=overrides)
+    entry = checked_entry(BookEntry, content, name=name)
+    return Builder(entry, _digest(content), name, overrides).book()
 
 
 def read_bundled(book: BookText) -> PriceBook:
     """Read a book that comes with the package: it was checked when the package was tested."""
-    return build_book(_parse(book.text, book.name), name=book.name)
+    content = _parse(book.text, book.name)
+    return Builder(entry_of(BookEntry, content), _digest(content), book.name, {}).book()
+
+
+def book_schema() -> Content:
+    """Return the JSON Schema of a price book, for editors that help while it is written."""
+    return entry_schema(BookEntry)
 
 
 def provider_of(text: str, *, name: str) -> str:
@@ -62,6 +71,11 @@ def _parse(text: str, name: str) -> Content:
         raise BookError(name, "", str(error)) from None
 
 
+def _digest(content: Content) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
 def merged(base: Content, over: Content) -> Content:
     """Return base with over's keys in place of its own, table by table."""
     result = dict(base)
@@ -75,34 +89,24 @@ def merged(base: Content, over: Content) -> Content:
 
 
 def _overrides(over: Content, base: Content) -> dict[str, tuple[str, ...]]:
-    """Return, for each bundled rate that the overriding file changes, the keys it sets."""
+    """Return, for each bundled rate, the keys that it rests on and that a user's file sets."""
+    changed = tuple(_changed(over, base, ()))
     return {
-        rate: tuple(_touching(rate, table, over, base))
-        for rate, table in _table(base, "rates").items()
+        rate_id: tuple(".".join(path) for path in changed if _bears_on(path, rate_id, rate))
+        for rate_id, rate in base["rates"].items()
     }
 
 
-def _touching(rate: str, table: Content, over: Content, base: Content) -> Iterator[str]:
-    """Name the keys that a rate rests on and that an overriding file says otherwise."""
-    yield from _changed(_table(over, "rates").get(rate), table, f"rates.{rate}")
-    source = str(table.get("source"))
-    theirs, ours = _table(over, "sources").get(source), _table(base, "sources").get(source)
-    yield from _changed(theirs, ours, f"sources.{source}")
-    for key in ("unit", "conversions"):
-        if key in over:
-            yield from _changed(over[key], base.get(key), key)
+def _bears_on(path: Path, rate_id: str, rate: Content) -> bool:
+    on_all = path[0] in {"unit", "conversions"}
+    return on_all or path[:2] in {("rates", rate_id), ("sources", rate["source"])}
 
 
-def _table(content: Content, key: str) -> Content:
-    table = content.get(key, {})
-    return table if isinstance(table, dict) else {}
-
-
-def _changed(over: object, base: object, path: str) -> Iterator[str]:
-    """Name the keys under a path that one table says otherwise than another."""
+def _changed(over: object, base: object, path: Path) -> Iterator[Path]:
+    """Tell where one table says otherwise than another."""
     if isinstance(over, dict):
         below = base if isinstance(base, dict) else {}
         for key, value in over.items():
-            yield from _changed(value, below.get(key), f"{path}.{key}")
-    elif over is not None and over != base:
+            yield from _changed(value, below.get(key), (*path, key))
+    elif over != base:
         yield path

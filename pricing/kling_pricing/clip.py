@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from types import NoneType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from kling_pricing.errors import ClipError, Problem
 
@@ -65,6 +65,10 @@ class Clip:
         if not _is_possible(self):
             raise ClipError(_problems(self))
 
+    def meets(self, when: Mapping[str, OptionValue]) -> bool:
+        """Whether every option that a condition names has the value that it names."""
+        return all(getattr(self, name) == value for name, value in when.items())
+
     def with_options(self, options: Mapping[str, OptionValue]) -> Clip:
         """Return the clip with options changed to values that a price book's reader checked."""
         changed = object.__new__(Clip)
@@ -73,8 +77,7 @@ class Clip:
         return changed
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     allows: Callable[[Any], bool]
     allowed: str
 

@@ -151,7 +151,7 @@ class _Purse:
             allowed = " or ".join(dict.fromkeys([USD, rate.unit]))
             raise AmountError("unit of the budget", got=self.budget.unit, allowed=allowed)
         for conversion in rate.conversions:
-            if conversion.valid.is_valid_at(self.at):
+            if conversion.is_valid_at(self.at):
                 return amount * Fraction(conversion.units_per_usd)
         raise NoPriceError(f"one {rate.unit} in {USD} on {self.at.date()}")
 
@@ -215,8 +215,9 @@ def _lengths(rate: Rate) -> list[int]:
         return sorted(seconds for seconds in priced if isinstance(seconds, int))
     if rate.request is None or rate.billing.count in {"produced", "input"}:
         return []
-    longest = min(rate.request.max_s, _LONGEST_S)
-    return [s for s in range(rate.request.min_s, longest + 1) if s in rate.request]
+    shortest, longest = rate.request.ends
+    lengths = range(shortest, min(longest, _LONGEST_S) + 1)
+    return [seconds for seconds in lengths if seconds in rate.request]
 
 
 def _best(
@@ -261,7 +262,7 @@ def _offered(
     """Yield the model ids of a family that do an action, each with its offer at an instant."""
     for (model, does), offers in sorted(book.offers.items()):
         for offer in offers:
-            if does == action and offer.rate.family == family and offer.rate.valid.is_valid_at(at):
+            if does == action and offer.rate.family == family and offer.rate.is_valid_at(at):
                 yield model, offer
 
 
@@ -283,7 +284,7 @@ def _unknown_family(family: str, action: str, at: datetime, library: Library) ->
         offer.rate.family
         for book in _books(library, None)
         for offer in _of_action(book, action)
-        if offer.rate.valid.is_valid_at(at)
+        if offer.rate.is_valid_at(at)
     }
     return NoPriceError(f"model family {family} {action} on {at.date()}", known=sorted(known))
 

@@ -7,6 +7,7 @@ never accepted: what it would hold is not what was written.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import (
     ROUND_CEILING,
@@ -40,9 +41,11 @@ _ROUNDING: Final[dict[RoundingMode, str]] = {
 _MILLIONTH: Final = Decimal("0.000001")
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
+_SIX_DECIMALS: Final = "at most six decimals"
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-_WRITTEN: Final = re.compile(
+# Compiled when they are first used: a quote from bundled books needs neither.
+_NUMBER: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+_WRITTEN: Final = (
     r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*((?![eE][0-9])[A-Za-z][A-Za-z0-9-]*)?\s*"
 )
 
@@ -52,7 +55,8 @@ class Money:
     """An exact amount and what it counts, for example `Money(Decimal("0.675"), "USD")`.
 
     Raises AmountError for a float, NaN, infinity, more than six decimals or 2**53 millionths.
-    Amounts of different units never add or compare.
+    Amounts of different units never add or compare. `str` writes the exact amount; a format of two
+    decimals, `f"{money:,.2f}"`, writes it for people, rounded half up.
     """
 
     amount: Decimal
@@ -66,7 +70,7 @@ class Money:
     @classmethod
     def parse(cls, text: str, *, default_unit: str | None = None) -> Money:
         """Read `"10 USD"`, `"10USD"`, or `"10"` where the caller knows the unit."""
-        match = _WRITTEN.fullmatch(text)
+        match = re.fullmatch(_WRITTEN, text)
         unit = (match[2] or default_unit) if match else None
         if match is None or unit is None:
             raise AmountError("amount", got=text, allowed='an amount and its unit, as in "10 USD"')
@@ -90,6 +94,14 @@ class Money:
         """Return nothing, in a unit."""
         return cls(Decimal(0), unit)
 
+    @classmethod
+    def total(cls, moneys: Iterable[Money], *, unit: str) -> Money:
+        """Return the sum of any number of amounts in a unit; nothing, where there are none.
+
+        `sum()` adds them too, but of none it makes a 0 that has no unit.
+        """
+        return sum(moneys, start=cls.zero(unit))
+
     @property
     def micro(self) -> int:
         """The amount in millionths of the unit."""
@@ -98,8 +110,25 @@ class Money:
     def __add__(self, other: Money) -> Money:
         return Money.from_micro(self.micro + self._same_unit(other).micro, self.unit)
 
+    def __radd__(self, other: object) -> Money:
+        # 0 is what sum() starts from. No number has a unit, so no other can be added.
+        if type(other) is not int or other != 0:
+            raise AmountError("amount", got=other, allowed=f"money in {self.unit}")
+        return self
+
     def __sub__(self, other: Money) -> Money:
         return Money.from_micro(self.micro - self._same_unit(other).micro, self.unit)
+
+    def __mul__(self, factor: int | Decimal) -> Money:
+        if not isinstance(factor, (int, Decimal)) or isinstance(factor, bool):
+            raise AmountError("factor", got=factor, allowed="an int or a Decimal, never a float")
+        try:
+            product = _NO_LOSS.multiply(self.amount, Decimal(factor))
+        except Inexact:
+            raise AmountError("factor", got=factor, allowed=_SIX_DECIMALS) from None
+        return Money(product, self.unit)
+
+    __rmul__ = __mul__
 
     def __lt__(self, other: Money) -> bool:
         return self.amount < self._same_unit(other).amount
@@ -115,6 +144,16 @@ class Money:
 
     def __str__(self) -> str:
         return f"{plain(self.amount)} {self.unit}"
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        decimals = re.fullmatch(r",?\.([0-6])f", spec)
+        if decimals is None:
+            raise ValueError(f"{spec!r} writes no money: use .2f or ,.2f, of up to 6 decimals")
+        rounded = round_to(self.amount, Decimal(1).scaleb(-int(decimals[1])))
+        # Zero is added because a small negative amount would be written as -0.00.
+        return f"{rounded + 0:{spec}} {self.unit}"
 
     def _same_unit(self, other: Money) -> Money:
         if not isinstance(other, Money):
@@ -136,13 +175,13 @@ def to_micro(amount: Decimal) -> int:
     try:
         scaled = _NO_LOSS.multiply(amount, MICRO_PER_UNIT)
     except Inexact:
-        raise AmountError("amount", got=str(amount), allowed="at most six decimals") from None
+        raise AmountError("amount", got=str(amount), allowed=_SIX_DECIMALS) from None
     if abs(scaled) > MAX_MICRO:
         largest = plain(from_micro(MAX_MICRO))
         raise AmountError("amount", got=str(amount), allowed=f"at most {largest}")
     micro = int(scaled)
     if micro != scaled:
-        raise AmountError("amount", got=str(amount), allowed="at most six decimals")
+        raise AmountError("amount", got=str(amount), allowed=_SIX_DECIMALS)
     return micro
 
 
@@ -170,7 +209,7 @@ def read_decimal(value: object) -> Decimal:
     """
     if isinstance(value, (float, str)):
         written = str(value).strip()
-        if _NUMBER.fullmatch(written):
+        if re.fullmatch(_NUMBER, written):
             return Decimal(written)
     elif isinstance(value, Decimal) and value.is_finite():
         return value

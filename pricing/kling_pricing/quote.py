@@ -19,7 +19,8 @@ from kling_pricing.billing import (
     length_problems,
     lines_of,
 )
-from kling_pricing.book import Cell, Evidence, Offer, Options, PriceBook, Rate
+from kling_pricing.book import Cell, Offer, PriceBook, Rate
+from kling_pricing.book_entries import Evidence, Options
 from kling_pricing.clip import Clip, OptionValue, Seconds, option_in_words
 from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
 from kling_pricing.library import bundled_book
@@ -100,7 +101,7 @@ class Quote(NamedTuple):
     @property
     def expires_at(self) -> datetime:
         """Until when the quote may be relied on."""
-        rate_ends_at = self.rate.valid.valid_until or _END_OF_TIME
+        rate_ends_at = self.rate.valid_until or _END_OF_TIME
         return self.at + min(QUOTE_LIFE, rate_ends_at - self.at)
 
     @property
@@ -206,8 +207,8 @@ def _adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
         for name, value in unsaid.items()
     ]
     for rule in offer.rate.forced:
-        changed = _changes(priced, rule.options)
-        if rule.when.holds_for(priced) and changed:
+        changed = _changes(priced, rule.sets)
+        if priced.meets(rule.when) and changed:
             notes.append(rule.because)
             priced = priced.with_options(changed)
     return priced, tuple(notes)

@@ -9,8 +9,9 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.ids import to_us
-from kling_reports import frames
 from kling_reports.division import share_ppm
+from kling_reports.doors.budgets import standing
+from kling_reports.frames import series_of
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
 
@@ -57,13 +58,13 @@ def report(database: Database, query: Query) -> Report:
         "budgets",
         "Budgets",
         question="How much of each budget is left, and will it last?",
-        tables=[budgets(frames.budgets(database, at=query.now), query.now)],
+        tables=[budgets(standing(database, at=query.now), query.now)],
         notes=_NOTES,
     )
 
 
 def budgets(known: pd.DataFrame, now: datetime) -> Table:
-    """Work out what is left of each budget (see frames.budgets), and how long it lasts."""
+    """Work out what is left of each budget (see doors.budgets), and how long it lasts."""
     used = known["spent_micro"] + known["reserved_micro"]
     outlooks = pd.DataFrame(
         [_outlook(row, to_us(now)) for row in known.to_dict("records")],
@@ -73,11 +74,8 @@ def budgets(known: pd.DataFrame, now: datetime) -> Table:
     told = known.assign(
         left_micro=known["limit_micro"] - used,
         used_ppm=share_ppm(used, known["limit_micro"]),
-        **{
-            name: frames.series_of(outlooks[name], "money")
-            for name in ("daily_micro", "forecast_micro")
-        },
-        runs_out_at=frames.series_of(outlooks["runs_out_at"], "instant"),
+        **{name: series_of(outlooks[name], "money") for name in ("daily_micro", "forecast_micro")},
+        runs_out_at=series_of(outlooks["runs_out_at"], "instant"),
     )
     told["forecast_share_ppm"] = share_ppm(told["forecast_micro"], told["limit_micro"])
     return Table(

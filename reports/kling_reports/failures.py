@@ -9,10 +9,12 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.tables import State
-from kling_reports import frames
+from kling_reports import groups
+from kling_reports.doors import reservations
+from kling_reports.frames import days_of
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 _FIGURES: Final = (
     Column("jobs", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
@@ -30,26 +32,12 @@ _JOBS: Final = (
     *OF_A_JOB,
     Column("problem", "why", "text"),
 )
-_COLUMNS: Final = (
-    "id",
+_READ: Final = (
+    *reservations.read_for(_JOBS),
     "created_at",
-    "updated_at",
-    "state",
     "reserved_micro",
     "committed_micro",
     "refunded_micro",
-    UNIT,
-    "wallet",
-    "project",
-    "labels",
-    "provider",
-    "model",
-    "action",
-    "resolution",
-    "sound",
-    "task_id",
-    "actor",
-    "problem",
 )
 _AMOUNTS: Final = ("quoted_micro", "charged_micro", "returned_micro")
 _FAILED: Final = (str(State.ROLLED_BACK), str(State.EXPIRED))
@@ -58,10 +46,9 @@ _GIVES_WAY: Final = ("task_id", "actor", "wallet", "model", "state", "project")
 
 def report(database: Database, query: Query) -> Report:
     """Answer what failed, by the query's groups."""
-    ended = query.filtered(
-        frames.reservations(database, columns=_COLUMNS, span=query.span, states=_FAILED)
-    )
-    failed = _with_amounts(ended, query.zone)
+    wanted = (*_READ, *groups.sources(query.by, query.filters))
+    found = reservations.listed(database, columns=wanted, span=query.span, states=_FAILED)
+    failed = _with_amounts(query.filtered(found), query.zone)
     return query.answer(
         "failures",
         "Failures",
@@ -94,7 +81,7 @@ def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
         "Failures",
         columns,
         typed(rows, columns),
-        totals=typed(totals.reindex(columns=[column.name for column in columns]), columns),
+        totals=typed_totals(totals, columns),
         empty="nothing failed",
         picture=Picture("bars", x=words[0], value="quoted_micro") if words else None,
     )
@@ -103,7 +90,7 @@ def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
 def _with_amounts(ended: pd.DataFrame, zone: str) -> pd.DataFrame:
     charged = ended["committed_micro"].fillna(0) - ended["refunded_micro"]
     return ended.assign(
-        day=frames.days_of(ended["created_at"], zone),
+        day=days_of(ended["created_at"], zone),
         quoted_micro=ended["reserved_micro"],
         charged_micro=charged,
         returned_micro=ended["reserved_micro"] - charged,
@@ -112,13 +99,12 @@ def _with_amounts(ended: pd.DataFrame, zone: str) -> pd.DataFrame:
 
 def _listed(failed: pd.DataFrame) -> Table:
     totals = failed.groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)].sum()
-    names = [column.name for column in _JOBS]
     return Table(
         "jobs",
         "Failed jobs",
         _JOBS,
         typed(failed, _JOBS),
-        totals=typed(totals.reindex(columns=names), _JOBS),
+        totals=typed_totals(totals, _JOBS),
         empty="nothing failed",
         gives_way=_GIVES_WAY,
     )

@@ -8,9 +8,10 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.tables import OPEN_STATES, State
-from kling_reports import frames
+from kling_reports import groups
+from kling_reports.doors import reservations
 from kling_reports.query import Query
-from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 AGES: Final = (
     ("0-1 h", 3_600),
@@ -46,31 +47,14 @@ _JOBS: Final = (
     Column("expires_at", "expires at", "instant"),
     Column("to_do", "what to do", "text"),
 )
-_COLUMNS: Final = (
-    "id",
-    "created_at",
-    "state",
-    "held_micro",
-    "usd_held_micro",
-    UNIT,
-    "wallet",
-    "project",
-    "labels",
-    "provider",
-    "model",
-    "action",
-    "resolution",
-    "sound",
-    "task_id",
-    "actor",
-    "expires_at",
-)
+_READ: Final = (*reservations.read_for(_JOBS), "held_micro", "usd_held_micro")
 _GIVES_WAY: Final = ("age_seconds", "expires_at", "task_id", "model", "actor", "wallet", "project")
 
 
 def report(database: Database, query: Query) -> Report:
     """Answer what is still reserved, by age."""
-    found = frames.reservations(database, columns=_COLUMNS, span=query.span, states=OPEN_STATES)
+    wanted = (*_READ, *groups.sources((), query.filters))
+    found = reservations.listed(database, columns=wanted, span=query.span, states=OPEN_STATES)
     jobs = still_open(query.filtered(found), query)
     return query.answer(
         "open",
@@ -81,27 +65,26 @@ def report(database: Database, query: Query) -> Report:
     )
 
 
-def still_open(reservations: pd.DataFrame, query: Query) -> Table:
+def still_open(found: pd.DataFrame, query: Query) -> Table:
     """List open reservations, oldest first, each with its age and what to do about it."""
-    age = (query.now - reservations["created_at"]).dt.total_seconds() // 1
-    listed = reservations.assign(
+    age = (query.now - found["created_at"]).dt.total_seconds() // 1
+    listed = found.assign(
         age_seconds=age.astype("Int64"),
         age=_named(age),
-        reserved_micro=reservations["held_micro"],
-        to_do=_to_do(reservations),
+        reserved_micro=found["held_micro"],
+        to_do=_to_do(found),
     )
     if query.currency is not None:
         known = listed["usd_held_micro"].notna()
         listed["reserved_micro"] = listed["usd_held_micro"].fillna(listed["held_micro"])
         listed[UNIT] = listed[UNIT].mask(known, query.currency)
     totals = listed.groupby(UNIT, sort=True, as_index=False)[["reserved_micro"]].sum()
-    names = [column.name for column in _JOBS]
     return Table(
         "jobs",
         "Open jobs",
         _JOBS,
         typed(listed, _JOBS),
-        totals=typed(totals.reindex(columns=names), _JOBS),
+        totals=typed_totals(totals, _JOBS),
         empty="no credits are set aside",
         gives_way=_GIVES_WAY,
     )
@@ -120,13 +103,12 @@ def by_age(jobs: pd.DataFrame) -> Table:
     )
     rows = counted.groupby(["age", UNIT], observed=False, sort=True, as_index=False).sum()
     totals = counted.drop(columns="age").groupby(UNIT, sort=True, as_index=False).sum()
-    names = [column.name for column in _ROWS]
     return Table(
         "open",
         "Open credits by age",
         _ROWS,
         typed(rows.sort_values([UNIT, "age"], ignore_index=True), _ROWS),
-        totals=typed(totals.reindex(columns=names), _ROWS),
+        totals=typed_totals(totals, _ROWS),
         empty="no credits are set aside",
         picture=Picture("bars", x="age", value="reserved_micro"),
     )
@@ -139,9 +121,9 @@ def _named(age: pd.Series[Any]) -> pd.Series[Any]:
     return names
 
 
-def _to_do(reservations: pd.DataFrame) -> pd.Series[Any]:
+def _to_do(found: pd.DataFrame) -> pd.Series[Any]:
     said = [
         _TO_DO[State(state)].replace("ID", name)
-        for state, name in zip(reservations["state"], reservations["id"], strict=True)
+        for state, name in zip(found["state"], found["id"], strict=True)
     ]
-    return pd.Series(said, reservations.index, "string")
+    return pd.Series(said, found.index, "string")

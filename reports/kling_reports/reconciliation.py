@@ -12,15 +12,16 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.tables import OPEN_STATES, State
-from kling_reports import frames, groups
+from kling_reports import groups
+from kling_reports.doors import evidence, journal, reservations
+from kling_reports.moves import CORRECTING, into_wallets
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Report, Table, typed
+from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
 
 BASES: Final = ("provider", "quote", "person", "in doubt", "open", "failed")
 """What a job's cost rests on: the provider's word, our quote because the provider gave none, a
 person's word; for jobs without an end, nothing yet; a failed one costs what it was charged."""
 
-_CORRECTING: Final = ("adjust", "adjust_down", "overrun", "late_commit", "refund")
 _ROWS: Final = (
     Column("provider", "provider", "text"),
     Column(UNIT, "unit", "text"),
@@ -89,13 +90,11 @@ _COLUMNS: Final = (
 def report(database: Database, query: Query) -> Report:
     """Answer what the figures rest on, what is in doubt, and what was corrected."""
     wanted = groups.sources((), query.filters)
-    known = frames.alike(
-        database, columns=list(dict.fromkeys((*_COLUMNS, *wanted))), span=query.span
-    )
-    doubts = frames.reservations(database, span=query.span, states=[State.IN_DOUBT])
-    moved = frames.transfers(database, kinds=_CORRECTING, span=query.span, period=query.period)
+    known = reservations.alike(database, columns=(*_COLUMNS, *wanted), span=query.span)
+    doubts = reservations.listed(database, span=query.span, states=[State.IN_DOUBT])
+    moved = journal.transfers(database, kinds=CORRECTING, span=query.span, period=query.period)
     corrections = query.filtered_where_known(moved)
-    records = query.filtered_where_known(frames.records(database))
+    records = query.filtered_where_known(evidence.records(database))
     return query.answer(
         "reconciliation",
         "Reconciliation",
@@ -135,17 +134,16 @@ def bases(alike: pd.DataFrame) -> Table:
     return _table("reconciliation", "What the figures rest on", _ROWS, rows, totals, "no jobs yet")
 
 
-def in_doubt(reservations: pd.DataFrame) -> Table:
+def in_doubt(doubts: pd.DataFrame) -> Table:
     """List the jobs of which nobody knows the end."""
-    listed = reservations.assign(reserved_micro=reservations["held_micro"])
+    listed = doubts.assign(reserved_micro=doubts["held_micro"])
     totals = listed.groupby(UNIT, as_index=False)[["reserved_micro"]].sum()
     return _table("in_doubt", "Jobs in doubt", _DOUBTS, listed, totals, "no job is in doubt")
 
 
 def corrected(transfers: pd.DataFrame) -> Table:
     """List what was posted beside the plain course: corrections, overruns, late costs, refunds."""
-    signs = transfers["kind"].map({kind: sign for kind, (_, sign) in frames.MOVES.items()})
-    listed = transfers.assign(amount_micro=transfers["amount_micro"] * signs.astype("Int64"))
+    listed = transfers.assign(amount_micro=into_wallets(transfers))
     totals = listed.groupby(UNIT, as_index=False)[["amount_micro"]].sum()
     return _table(
         "corrections", "Corrections", _CORRECTIONS, listed, totals, "nothing was corrected"
@@ -195,6 +193,6 @@ def _table(
         title,
         columns,
         typed(rows.reset_index(drop=True), columns),
-        totals=typed(totals.reindex(columns=[column.name for column in columns]), columns),
+        totals=typed_totals(totals, columns),
         empty=empty,
     )

@@ -215,6 +215,11 @@ def typed(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     )
 
 
+def typed_totals(totals: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+    """Return totals as `typed` does; the columns that they do not have are missing in each row."""
+    return typed(totals.reindex(columns=[column.name for column in columns]), columns)
+
+
 def _rows(
     columns: tuple[Column, ...], frame: pd.DataFrame, zone: str
 ) -> Iterator[tuple[Cell, ...]]:

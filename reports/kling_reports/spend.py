@@ -8,11 +8,12 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_reports import frames, groups
+from kling_reports import groups
 from kling_reports.division import divided
+from kling_reports.doors import reservations
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 _COUNTS: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
@@ -54,7 +55,7 @@ _NOTES: Final = (
 
 def report(database: Database, query: Query) -> Report:
     """Answer what was spent, by the query's groups."""
-    frame = frames.spending(
+    frame = reservations.spending(
         database,
         by=groups.sources(query.by, query.filters),
         bucket=groups.finest(query.by),
@@ -73,7 +74,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Add what frames.spending gives up by some groups and, always, by unit: units never mix."""
+    """Add what reservations.spending gives up by some groups and by unit: units never mix."""
     frame = spending
     named = {group.word: group.values(frame) for group in by}
     counted = pd.DataFrame({**named, **_figures(frame)})
@@ -92,7 +93,7 @@ def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
         title="Spend",
         columns=columns,
         frame=typed(_with_rates(added), columns),
-        totals=typed(_with_rates(totals).reindex(columns=[one.name for one in columns]), columns),
+        totals=typed_totals(_with_rates(totals), columns),
         empty="nothing was reserved",
         gives_way=_GIVES_WAY,
         picture=_picture(by),

@@ -7,11 +7,11 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_reports import frames
+from kling_reports.doors import journal
+from kling_reports.moves import FIGURES, MOVES, into_reserved, into_wallets
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Report, Table, typed
+from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
 
-_FIGURES: Final = ("funded", "spent", "refunded", "adjusted")
 _SUMMARY: Final = (
     Column("wallet", "wallet", "text"),
     Column(UNIT, "unit", "text"),
@@ -65,9 +65,9 @@ _GIVES_WAY: Final = (
 
 def report(database: Database, query: Query) -> Report:
     """Answer how each wallet came from its opening to its closing balance."""
-    movements = query.filtered(frames.movements(database, span=query.span, period=query.period))
+    movements = query.filtered(journal.movements(database, span=query.span, period=query.period))
     lines = query.filtered(
-        frames.transfers(database, kinds=frames.MOVES, span=query.span, period=query.period)
+        journal.transfers(database, kinds=MOVES, span=query.span, period=query.period)
     )
     summary = statement(movements)
     return query.answer(
@@ -83,26 +83,25 @@ def report(database: Database, query: Query) -> Report:
 
 
 def statement(movements: pd.DataFrame) -> Table:
-    """Add movements (see frames.movements) up to one row a wallet."""
+    """Add movements (see journal.movements) up to one row a wallet."""
     figures = pd.DataFrame(
         {
             "wallet": movements["wallet"],
             UNIT: movements[UNIT],
             "opening_micro": _posted(movements).where(movements["before"], 0),
-            **{f"{name}_micro": _figure(movements, name) for name in _FIGURES},
+            **{f"{name}_micro": _figure(movements, name) for name in FIGURES},
             "closing_micro": _posted(movements),
-            "reserved_micro": _held(movements),
+            "reserved_micro": into_reserved(movements).fillna(0),
         }
     )
     rows = figures.groupby(["wallet", UNIT], sort=True, as_index=False).sum()
     totals = rows.drop(columns="wallet").groupby(UNIT, sort=True, as_index=False).sum()
-    names = [column.name for column in _SUMMARY]
     return Table(
         "statement",
         "Statement",
         _SUMMARY,
         typed(rows, _SUMMARY),
-        totals=typed(totals.reindex(columns=names), _SUMMARY),
+        totals=typed_totals(totals, _SUMMARY),
         empty="there is no wallet",
         gives_way=("reserved_micro",),
     )
@@ -110,7 +109,7 @@ def statement(movements: pd.DataFrame) -> Table:
 
 def charges(transfers: pd.DataFrame) -> Table:
     """Add up what jobs were charged and refunded, by what they were for: what left the wallets."""
-    figures = transfers["kind"].map({kind: name for kind, (name, _) in frames.MOVES.items()})
+    figures = transfers["kind"].map({kind: name for kind, (name, _) in MOVES.items()})
     moved = transfers[figures.isin(["spent", "refunded"])].copy()
     is_refund = moved["kind"] == "refund"
     # A job counts once, at the first of its lines.
@@ -127,7 +126,7 @@ def charges(transfers: pd.DataFrame) -> Table:
         "What it was spent on",
         _CHARGES,
         typed(rows, _CHARGES),
-        totals=typed(totals.reindex(columns=[one.name for one in _CHARGES]), _CHARGES),
+        totals=typed_totals(totals, _CHARGES),
         empty="nothing was charged",
         gives_way=("model", "jobs"),
     )
@@ -135,37 +134,28 @@ def charges(transfers: pd.DataFrame) -> Table:
 
 def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
     """List the transfers that moved a wallet's balance, each with the balance after it."""
-    signs = transfers["kind"].map({kind: sign for kind, (_, sign) in frames.MOVES.items()})
-    lines = transfers.assign(amount_micro=transfers["amount_micro"] * signs.astype("Int64"))
+    lines = transfers.assign(amount_micro=into_wallets(transfers))
     lines = lines.sort_values("wallet", kind="stable")
     opening = lines["wallet"].map(summary.set_index("wallet")["opening_micro"]).astype("Int64")
     lines["balance_micro"] = opening + lines.groupby("wallet")["amount_micro"].cumsum()
     totals = lines[[UNIT, "amount_micro"]].groupby(UNIT, sort=True, as_index=False).sum()
-    names = [column.name for column in _LINES]
     return Table(
         "lines",
         "Lines",
         _LINES,
         typed(lines.reset_index(drop=True), _LINES),
-        totals=typed(totals.reindex(columns=names), _LINES),
+        totals=typed_totals(totals, _LINES),
         empty="nothing moved",
         gives_way=_GIVES_WAY,
     )
 
 
 def _posted(movements: pd.DataFrame) -> pd.Series[int]:
-    signs = movements["kind"].map({kind: sign for kind, (_, sign) in frames.MOVES.items()})
-    return (movements["amount_micro"] * signs.astype("Int64")).fillna(0)
+    # A wallet without any movement has a row of its own, in which the kind is missing.
+    return into_wallets(movements).fillna(0)
 
 
 def _figure(movements: pd.DataFrame, figure: str) -> pd.Series[int]:
-    kinds = [kind for kind, (name, _) in frames.MOVES.items() if name == figure]
+    kinds = [kind for kind, (name, _) in MOVES.items() if name == figure]
     within = movements["kind"].isin(kinds) & ~movements["before"].fillna(value=True)
     return _posted(movements).where(within, 0)
-
-
-def _held(movements: pd.DataFrame) -> pd.Series[int]:
-    """Return what moved into reserved, and out of it again below zero."""
-    amount = movements["amount_micro"].fillna(0)
-    ended = movements["kind"].isin(["commit", "return", "roll_back", "expire"])
-    return amount.where(movements["kind"] == "reserve", (-amount).where(ended, 0))

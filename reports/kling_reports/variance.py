@@ -9,11 +9,12 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.tables import State
-from kling_reports import frames, groups
+from kling_reports import groups
 from kling_reports.division import share_ppm
+from kling_reports.doors import reservations
 from kling_reports.groups import Group
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 _FIGURES: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
@@ -51,9 +52,9 @@ _GIVES_WAY: Final = (
 def report(database: Database, query: Query) -> Report:
     """Answer how near the quotes were, by the query's groups."""
     wanted = groups.sources(query.by, query.filters)
-    found = frames.alike(
+    found = reservations.alike(
         database,
-        columns=list(dict.fromkeys((*_AMOUNTS, *wanted))),
+        columns=(*_AMOUNTS, *wanted),
         bucket=groups.finest(query.by),
         zone=query.zone,
         span=query.span,
@@ -71,19 +72,18 @@ def report(database: Database, query: Query) -> Report:
 
 
 def variance(alike: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Compare what frames.alike gives by some groups and, always, by unit."""
+    """Compare what reservations.alike gives by some groups and, always, by unit."""
     charged = alike[alike["state"] == str(State.COMMITTED)].reset_index(drop=True)
     named = {group.word: group.values(charged) for group in by}
     compared = pd.DataFrame({**named, UNIT: charged[UNIT], **_compared(charged)})
     columns = (*(group.column for group in by), Column(UNIT, "unit", "text"), *_FIGURES)
-    totals = _added(compared, [UNIT]).reindex(columns=[column.name for column in columns])
     words = list(named)
     return Table(
         "variance",
         "Variance",
         columns,
         typed(_added(compared, [*words, UNIT]), columns),
-        totals=typed(totals, columns),
+        totals=typed_totals(_added(compared, [UNIT]), columns),
         empty="no clip was charged",
         gives_way=_GIVES_WAY,
         picture=Picture("bars", x=words[0], value="variance_micro") if words else None,

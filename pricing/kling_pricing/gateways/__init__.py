@@ -17,7 +17,8 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, Final, Protocol, cast
 
-from kling_pricing.book import Options, PriceBook
+from kling_pricing.book import PriceBook
+from kling_pricing.book_entries import Options
 from kling_pricing.clip import CLIP_FIELDS, Clip, option_in_words
 from kling_pricing.errors import NoPriceError, Problem, RequestError
 from kling_pricing.gateways.checks import refuse_if_any

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from kling_pricing.book import Options
+from kling_pricing.book_entries import Options
 from kling_pricing.clip import Clip, Seconds
 from kling_pricing.errors import Problem
 from kling_pricing.gateways.checks import Table, refuse_if_any

@@ -22,7 +22,7 @@ _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\
 
 
 def export(journal: pd.DataFrame) -> bytes:
-    """Return a journal from its beginning (see frames.journal) for beancount; UTF-8.
+    """Return a journal from its beginning (see journal.lines) for beancount; UTF-8.
 
     The same journal gives the same bytes.
     """

@@ -16,7 +16,7 @@ from kling_reports.exports.postings import Entry, Month, accounts, months, one_l
 
 
 def export(journal: pd.DataFrame) -> bytes:
-    """Return a journal from its beginning (see frames.journal) for hledger; ASCII.
+    """Return a journal from its beginning (see journal.lines) for hledger; ASCII.
 
     The same journal gives the same bytes.
     """

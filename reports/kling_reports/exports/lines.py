@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from kling_reports.frames import LINE_KINDS
+from kling_reports.doors.journal import LINE_KINDS
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One transfer; see frames.LINE_KINDS. What is not known, or of no job, is None."""
+    """One transfer; see journal.LINE_KINDS. What is not known, or of no job, is None."""
 
     id: str
     created_at: datetime
@@ -51,7 +51,7 @@ class Line:
 
 
 def lines(journal: pd.DataFrame) -> Iterator[Line]:
-    """Return the transfers of a frame from frames.journal, in its order."""
+    """Return the transfers of a frame from journal.lines, in its order."""
     columns = (journal[name].astype(object) for name in LINE_KINDS)
     for values in zip(*columns, strict=True):
         plain: dict[str, Any] = dict(zip(LINE_KINDS, map(_plain, values), strict=True))

@@ -73,7 +73,7 @@ class Month:
 
 
 def months(journal: pd.DataFrame) -> Iterator[Month]:
-    """Return the months of a journal (see frames.journal) that have transfers, in their order."""
+    """Return the months of a journal (see journal.lines) that have transfers, in their order."""
     held: dict[tuple[str, str], int] = defaultdict(int)
     ordered = sorted(lines(journal), key=lambda line: line.period)
     for name, group in groupby(ordered, key=lambda line: line.period):

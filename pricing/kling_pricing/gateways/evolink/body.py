@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kling_pricing.book import Options
+from kling_pricing.book_entries import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, NoPriceError, Problem, RequestError
 from kling_pricing.gateways.addresses import web_address

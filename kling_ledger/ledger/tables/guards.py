@@ -1,0 +1,75 @@
+"""Guards: what the database itself refuses, whoever asks, and how a statement refuses itself."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_APPEND_ONLY: Final = (
+    "transfer",
+    "job_event",
+    "budget_event",
+    "budget_raise",
+    "sealed_transfer",
+    "provider_balance",
+)
+_KEPT: Final = ("wallet", "reservation", "idempotency", "budget", "budget_window")
+_FORBIDDEN: Final = (
+    *((table, verb, "") for table in _APPEND_ONLY for verb in ("UPDATE", "DELETE")),
+    *((table, "DELETE", "") for table in _KEPT),
+    *(("period", verb, "WHEN (OLD.state = 'hard')") for verb in ("UPDATE", "DELETE")),
+)
+"""What the database itself refuses, whoever asks: (table, verb, condition)."""
+
+EXPECTATION_FAILED: Final = "KL001"
+"""The SQLSTATE of a statement that changed another number of rows than it had to."""
+
+_REFUSE_FUNCTION: Final = """
+CREATE FUNCTION kling_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'restrict_violation'; END $$
+"""
+_EXPECT_FUNCTION: Final = f"""
+CREATE FUNCTION kling_ledger_expect(changed bigint, expected bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF changed <> expected THEN
+        RAISE EXCEPTION USING ERRCODE = '{EXPECTATION_FAILED}',
+            MESSAGE = 'changed ' || changed || ' rows, expected ' || expected;
+    END IF;
+    RETURN true;
+END $$
+"""
+
+
+def guards(dialect: str) -> tuple[str, ...]:
+    """Return the statements that make the database refuse changes of what is history.
+
+    On PostgreSQL also the function by which a statement refuses its own transaction.
+    """
+    if dialect == "sqlite":
+        return tuple(
+            f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table} {condition} "
+            f"BEGIN SELECT RAISE(ABORT, '{_refusal(table, verb)}'); END"
+            for table, verb, condition in _FORBIDDEN
+        )
+    return (
+        _REFUSE_FUNCTION,
+        *(
+            f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table} FOR EACH ROW "
+            f"{condition} EXECUTE FUNCTION kling_ledger_refuse('{_refusal(table, verb)}')"
+            for table, verb, condition in _FORBIDDEN
+        ),
+        *(
+            f"CREATE TRIGGER {table}_never_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT "
+            f"EXECUTE FUNCTION kling_ledger_refuse('{_refusal(table, 'TRUNCATE')}')"
+            for table in (*_APPEND_ONLY, *_KEPT, "period")
+        ),
+        _EXPECT_FUNCTION,
+    )
+
+
+def _refusal(table: str, verb: str) -> str:
+    if table in _KEPT:
+        return f"a {table} is never deleted"
+    if table == "period":
+        return "a period that is closed hard stays as it is"
+    return f"{table} is append-only: no {verb}, post a correction instead"

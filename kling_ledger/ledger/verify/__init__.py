@@ -1,0 +1,73 @@
+"""verify: work every balance, window and state out again from the journal; name what disagrees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.tables import OPEN_STATES
+from kling_ledger.ledger.verify.balances import balance_findings, window_findings
+from kling_ledger.ledger.verify.findings import Finding
+from kling_ledger.ledger.verify.laws import law_findings
+from kling_ledger.ledger.verify.seals import accrual_findings, seal_findings
+
+__all__ = ["Finding", "Verification", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was checked, how much of it there was, and what was found."""
+
+    wallets: int
+    reservations: int
+    transfers: int
+    open_reservations: int
+    windows: int
+    sealed_periods: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything agrees."""
+        return not self.findings
+
+
+_OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
+
+
+def verify(transaction: Transaction, *, dialect: str) -> Verification:
+    """Check every law of the ledger on one consistent state of the database."""
+    return Verification(
+        wallets=_count(transaction, "wallet"),
+        reservations=_count(transaction, "reservation"),
+        transfers=_count(transaction, "transfer"),
+        open_reservations=_count(transaction, f"reservation WHERE state IN ({_OPEN})"),
+        windows=_count(transaction, "budget_window"),
+        sealed_periods=_count(transaction, "period WHERE state = 'hard'"),
+        findings=tuple(_findings(transaction, dialect)),
+    )
+
+
+def _findings(transaction: Transaction, dialect: str) -> Iterator[Finding]:
+    if dialect == "sqlite":
+        yield from _file_findings(transaction)
+    yield from balance_findings(transaction)
+    yield from law_findings(transaction)
+    yield from window_findings(transaction)
+    yield from accrual_findings(transaction)
+    yield from seal_findings(transaction)
+
+
+def _file_findings(transaction: Transaction) -> Iterator[Finding]:
+    for row in transaction.rows("PRAGMA integrity_check"):
+        if row["integrity_check"] != "ok":
+            yield Finding("the file is sound", "database", row["integrity_check"])
+    for row in transaction.rows("PRAGMA foreign_key_check"):
+        yield Finding("every row belongs to something", row["table"], f"to {row['parent']}")
+
+
+def _count(transaction: Transaction, what: str) -> int:
+    found = transaction.row(f"SELECT COUNT(*) AS n FROM {what}")
+    return int(found["n"]) if found else 0

@@ -1,0 +1,14 @@
+"""Findings: what a check of the ledger has to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: which law, where, and the figures that disagree."""
+
+    law: str
+    subject: str
+    problem: str

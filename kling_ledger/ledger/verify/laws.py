@@ -1,0 +1,185 @@
+"""Laws: what must hold between rows, one query a law, each naming the rows that break it.
+
+A query gives a `subject`, the row that is wrong, and the `problem` in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.journal import KINDS
+from kling_ledger.ledger.reservations import MAY_FOLLOW
+from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.verify.findings import Finding
+
+_ACCOUNTS: Final = {
+    "funding": "'funding'",
+    "adjustment": "'adjustment'",
+    "available": "'wallet/' || wallet.id || '/available'",
+    "reserved": "'wallet/' || wallet.id || '/reserved'",
+    "provider": "'provider/' || COALESCE(reservation.provider, 'unnamed')",
+}
+_KINDS: Final = " OR ".join(
+    f"(kind = '{kind}' AND debit_account = {_ACCOUNTS[debit]}"
+    f" AND credit_account = {_ACCOUNTS[credit]})"
+    for kind, debit, credit in KINDS
+)
+_STEPS: Final = " OR ".join(
+    (
+        f"(from_state IS NULL AND step = 1 AND to_state = '{State.RESERVED}')",
+        "(from_state = to_state)",
+        *(
+            f"(from_state = '{before}' AND to_state = '{after}')"
+            for before, followers in MAY_FOLLOW.items()
+            for after in sorted(followers)
+        ),
+    )
+)
+CARRIED: Final = "what a sealed period carried forward is what reservations held at its end"
+STILL_HELD: Final = (
+    "CASE WHEN kind = 'reserve' THEN amount_micro"
+    " WHEN kind IN ('commit', 'return', 'roll_back', 'expire') THEN -amount_micro ELSE 0 END"
+)
+"""What a transfer adds to what its reservation still holds."""
+
+LAWS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "a transfer moves credits of its wallet's unit between the two accounts of its kind",
+        f"""
+        SELECT transfer.id AS subject, 'as ' || kind || ' it moves ' || amount_micro
+               || ' millionths of ' || transfer.unit || ' from ' || debit_account
+               || ' to ' || credit_account AS problem
+        FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id
+        LEFT JOIN reservation ON reservation.id = transfer.reservation_id
+        WHERE amount_micro < 1 OR transfer.unit <> wallet.unit OR NOT ({_KINDS})
+        """,
+    ),
+    (
+        "a reservation is in its wallet's unit",
+        """
+        SELECT reservation.id AS subject,
+               'it is in ' || reservation.unit || ', its wallet in ' || wallet.unit AS problem
+        FROM reservation JOIN wallet ON wallet.id = reservation.wallet_id
+        WHERE reservation.unit <> wallet.unit
+        """,
+    ),
+    (
+        "each event of a reservation takes up where the one before it ended",
+        """
+        SELECT event.reservation_id AS subject,
+               'step ' || event.step || ' goes on from ' || COALESCE(event.from_state, 'nothing')
+               || ', the step before ended in ' || COALESCE(earlier.to_state, 'nothing') AS problem
+        FROM job_event AS event LEFT JOIN job_event AS earlier
+            ON earlier.reservation_id = event.reservation_id AND earlier.step = event.step - 1
+        WHERE COALESCE(event.from_state, '') <> COALESCE(earlier.to_state, '')
+           OR (event.step > 1 AND earlier.step IS NULL)
+        """,
+    ),
+    (
+        "each event is a step that the life of a reservation allows",
+        f"""
+        SELECT reservation_id AS subject, 'step ' || step || ' leads from '
+               || COALESCE(from_state, 'nothing') || ' to ' || to_state AS problem
+        FROM job_event WHERE NOT COALESCE(({_STEPS}), 1 = 0)
+        """,
+    ),
+    (
+        "a reservation's transfers set aside its amount, and free what it holds no more",
+        """
+        SELECT reservation.id AS subject, 'it is ' || state || ' and holds ' || held_micro
+               || ' of ' || reserved_micro || '; its transfers set aside '
+               || COALESCE(t.set_aside, 0) || ' and free ' || COALESCE(t.freed, 0) AS problem
+        FROM reservation LEFT JOIN (
+            SELECT reservation_id,
+                   SUM(CASE WHEN kind = 'reserve' THEN amount_micro ELSE 0 END) AS set_aside,
+                   SUM(CASE WHEN kind IN ('commit', 'return', 'roll_back', 'expire')
+                            THEN amount_micro ELSE 0 END) AS freed
+            FROM transfer GROUP BY reservation_id) AS t ON t.reservation_id = reservation.id
+        WHERE COALESCE(t.set_aside, 0) <> reserved_micro
+           OR COALESCE(t.freed, 0) <> reserved_micro - held_micro
+        """,
+    ),
+    (
+        "what a reservation committed and refunded is what its transfers spent and gave back",
+        """
+        SELECT reservation.id AS subject, 'it committed ' || COALESCE(committed_micro, 0)
+               || ' and refunded ' || refunded_micro || ', its transfers spent '
+               || COALESCE(t.spent, 0) || ' and gave back ' || COALESCE(t.refunded, 0) AS problem
+        FROM reservation LEFT JOIN (
+            SELECT reservation_id,
+                   SUM(CASE WHEN credit_account LIKE 'provider/%' THEN amount_micro ELSE 0 END)
+                       AS spent,
+                   SUM(CASE WHEN debit_account LIKE 'provider/%' THEN amount_micro ELSE 0 END)
+                       AS refunded
+            FROM transfer GROUP BY reservation_id) AS t
+            ON t.reservation_id = reservation.id
+        WHERE COALESCE(committed_micro, 0) <> COALESCE(t.spent, 0)
+           OR refunded_micro <> COALESCE(t.refunded, 0)
+        """,
+    ),
+    (
+        "a reservation is in the state, and at the step, of its last event",
+        """
+        SELECT reservation.id AS subject,
+               'it is ' || state || ' at step ' || reservation.step || ', its events say '
+               || COALESCE(last.to_state, 'nothing') || ' at step ' || COALESCE(t.step, 0)
+               AS problem
+        FROM reservation
+        LEFT JOIN (SELECT reservation_id, MAX(step) AS step FROM job_event GROUP BY reservation_id)
+            AS t ON t.reservation_id = reservation.id
+        LEFT JOIN job_event AS last
+            ON last.reservation_id = reservation.id AND last.step = t.step
+        WHERE last.to_state IS NULL OR last.to_state <> state OR t.step <> reservation.step
+        """,
+    ),
+    (
+        "a reservation in US dollars counts in US dollars as it is",
+        """
+        SELECT id AS subject, 'it holds ' || held_micro || ' and counts '
+               || COALESCE(usd_held_micro, 0) || ', it spent '
+               || (COALESCE(committed_micro, 0) - refunded_micro) || ' and counts '
+               || COALESCE(usd_spent_micro, 0) AS problem
+        FROM reservation
+        WHERE unit = 'USD' AND (COALESCE(usd_held_micro, -1) <> held_micro
+           OR COALESCE(usd_spent_micro, -1) <> COALESCE(committed_micro, 0) - refunded_micro)
+        """,
+    ),
+    (
+        "a key stands for something that is there",
+        """
+        SELECT key AS subject, 'it stands for ' || result_id AS problem FROM idempotency
+        WHERE result_id NOT IN (SELECT id FROM reservation)
+          AND result_id NOT IN (SELECT id FROM wallet)
+          AND result_id NOT IN (SELECT id FROM budget_raise)
+        """,
+    ),
+    (
+        CARRIED,
+        f"""
+        SELECT reservation_id AS subject, 'out of ' || period.name || ' went ' || amount_micro
+               || ' millionths of ' || unit AS problem
+        FROM accrual JOIN period ON period.name = accrual.period AND period.state = 'hard'
+        WHERE accrual.amount_micro <> (
+            SELECT COALESCE(SUM({STILL_HELD}), 0) FROM transfer
+            WHERE transfer.reservation_id = accrual.reservation_id
+              AND transfer.unit = accrual.unit AND transfer.period <= accrual.period)
+        """,
+    ),
+    (
+        "what was sealed stays sealed",
+        """
+        SELECT period AS subject, COUNT(*) || ' transfers were sealed in it' AS problem
+        FROM sealed_transfer WHERE period NOT IN (SELECT name FROM period WHERE state = 'hard')
+        GROUP BY period
+        """,
+    ),
+)
+
+
+def law_findings(transaction: Transaction) -> Iterator[Finding]:
+    """Ask for every row that breaks a law."""
+    for law, query in LAWS:
+        for row in transaction.rows(query):
+            yield Finding(law, row["subject"], row["problem"])

@@ -1,0 +1,27 @@
+"""Addresses: where callbacks may go, which is nowhere but this machine."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def is_loopback(address: object) -> bool:
+    """Whether a value is an http or https address on this machine."""
+    if not isinstance(address, str) or not address.isascii() or not address.isprintable():
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and parts.hostname in _LOOPBACK
+
+
+def redirected(address: str, to: str) -> str:
+    """Return the address to call instead: another host, and its path where it has one."""
+    aim, named = urlsplit(to), urlsplit(address)
+    if aim.path.strip("/") or aim.query:
+        return to
+    return urlunsplit((aim.scheme, aim.netloc, named.path or "/", named.query, ""))

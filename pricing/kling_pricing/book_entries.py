@@ -1,0 +1,372 @@
+"""What a price book may say: each of its tables, declared once.
+
+A key that is silently dropped is a price that is silently wrong, so every key is known and every
+value has one type. pricing/README.md teaches the format to somebody who never saw this code.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+from kling_pricing.clip import (
+    ACTIONS,
+    FRAMES,
+    LONGEST_S,
+    ORIENTATIONS,
+    RESOLUTIONS,
+    Action,
+    OptionValue,
+    option_problem,
+)
+from kling_pricing.entry import Entry, Limits, Written
+from kling_pricing.money import RoundingMode, round_to
+
+Evidence = Literal["published", "live", "third_party", "assumed", "user"]
+"""How a rate is known, from the provider's own page down to a guess that says so."""
+
+Per = Literal["second", "clip", "request", "block"]
+"""What one price pays for: a second, a whole clip, a request of any size, a started block."""
+
+Count = Literal["requested", "produced", "input", "input_and_output"]
+"""Which seconds are billed: those asked for, those of the file that comes out, those of the video
+that goes in, or both together."""
+
+DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
+    "resolution": {word: word for word in RESOLUTIONS},
+    "frames": {word: word for word in FRAMES},
+    "orientation": {word: word for word in ORIENTATIONS},
+    **{
+        name: {"off": False, "on": True}
+        for name in ("sound", "voice", "video_input", "multi_shot", "elements")
+    },
+    "seconds": {str(seconds): seconds for seconds in range(1, 61)},
+}
+"""The words that price tables are keyed by, and the value that each stands for."""
+
+_MAX_DECIMALS: Final = 12
+_PLAIN: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,40})?")
+
+
+def written_decimal(value: object) -> Decimal:
+    """Read a positive number that was written as text; ValueError for anything else."""
+    if not isinstance(value, str):
+        raise ValueError("write the number as a string in quotes: a float would change it")
+    if not _PLAIN.fullmatch(value):
+        raise ValueError(f"{value!r} is no number")
+    number = Decimal(value)
+    decimals = len(value.partition(".")[2])
+    if number <= 0 or number >= 10**9 or decimals > _MAX_DECIMALS:
+        raise ValueError(
+            f"{value!r} is not above 0, below 10^9, with {_MAX_DECIMALS} decimals at most"
+        )
+    return number
+
+
+def _midnight(day: object) -> datetime:
+    # An hour is refused: a datetime is a date too, and would move the change of a price.
+    if type(day) is not date:
+        raise ValueError("Input should be a valid date")
+    return datetime.combine(day, time.min, tzinfo=UTC)
+
+
+def _https(url: object) -> object:
+    if isinstance(url, str) and not re.fullmatch(r"https://[^/\s]+\.[^\s]+", url):
+        raise ValueError("a source is an https:// address")
+    return url
+
+
+def _clip_options(options: object) -> object:
+    for name, value in options.items() if isinstance(options, dict) else ():
+        if problem := option_problem(name, value):
+            raise ValueError(problem)
+    return options
+
+
+def _table(table: object) -> object:
+    if not isinstance(table, (dict, str)):
+        raise ValueError("write numbers as strings in quotes, nested by dimension")
+    return table
+
+
+Options = Mapping[str, OptionValue]
+"""Some of a clip's fields with a value each."""
+
+_Number = Annotated[
+    Decimal,
+    Written(written_decimal, lambda _: {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+$"}),
+]
+_Day = Annotated[datetime, Written(_midnight, lambda _: {"type": "string", "format": "date"})]
+_Options = Annotated[dict[str, bool | int | str], Written(_clip_options)]
+_Length = Annotated[int, Limits(strict=True, ge=1, le=LONGEST_S)]
+_Flag = Annotated[bool, Limits(strict=True)]
+_Word = Annotated[str, Limits(min_length=1)]
+_Table = Annotated[
+    Any,
+    Written(
+        _table,
+        lambda _: {
+            "anyOf": [{"type": "object", "additionalProperties": True}, {"type": "string"}],
+            "description": "numbers in quotes, nested by dimension",
+        },
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Entry):
+    """Where prices were read, and when somebody last looked."""
+
+    url: Annotated[str, Written(_https)]
+    checked: Annotated[date, Limits(strict=True)]
+    evidence: Evidence
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dated(Entry):
+    """Something sourced that holds from a day (00:00 UTC) until, not including, another."""
+
+    valid_from: _Day
+    valid_until: _Day | None = None
+    source_name: str
+    note: str = ""
+
+    def problems(self) -> Iterator[str]:
+        """Tell where it would never hold."""
+        if self.valid_until is not None and self.valid_until <= self.valid_from:
+            yield "until is not after from"
+
+    def is_valid_at(self, at: datetime) -> bool:
+        """Whether it holds at an instant: from its start, up to but not at its end."""
+        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
+
+    @property
+    def dates(self) -> str:
+        """Say in words when it holds."""
+        until = f" until {self.valid_until.date()}" if self.valid_until else ""
+        return f"from {self.valid_from.date()}{until}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion(Dated):
+    """What the book's unit is worth: how many of it one US dollar buys."""
+
+    units_per_usd: _Number
+
+    def to_usd(self, amount: Decimal) -> Decimal:
+        """Return the US dollars that an amount of the unit stands for, to the millionth."""
+        return round_to(amount / self.units_per_usd)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths(Entry):
+    """Lengths in seconds: a range with both ends, or `one_of` a few; whole ones, or `parts` too."""
+
+    min_s: _Length | None = None
+    max_s: _Length | None = None
+    one_of: Annotated[tuple[_Length, ...], Limits(min_length=1)] = ()
+    parts: _Flag = False
+
+    def problems(self) -> Iterator[str]:
+        """Tell where it is neither a range nor a few, or both."""
+        if not self.one_of and (self.min_s is None or self.max_s is None):
+            yield "give min_s and max_s, or one_of"
+        if self.one_of and (self.min_s or self.max_s):
+            yield "give either min_s and max_s, or one_of"
+        if self.min_s is not None and self.max_s is not None and self.min_s > self.max_s:
+            yield "min_s is above max_s"
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The shortest and the longest."""
+        said = [length for length in (self.min_s, self.max_s, *self.one_of) if length is not None]
+        return min(said), max(said)
+
+    def __contains__(self, seconds: object) -> bool:
+        if self.one_of:
+            return seconds in self.one_of
+        shortest, longest = self.ends
+        if not isinstance(seconds, (int, Decimal)) or not shortest <= seconds <= longest:
+            return False
+        return self.parts or seconds == int(seconds)
+
+    def __str__(self) -> str:
+        if self.one_of:
+            return " or ".join(str(seconds) for seconds in sorted(self.one_of)) + " seconds"
+        whole = "" if self.parts else "whole "
+        return f"{whole}seconds, {self.min_s} to {self.max_s}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output(Lengths):
+    """How long the produced file may be, for clips that meet `when`."""
+
+    when: _Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billing(Entry):
+    """How the billed seconds follow from a clip's own.
+
+    First `count` says which seconds, at least `times_output` times those of the output; then they
+    are rounded to whole ones (without `round`, part seconds are refused), then clamped to `min_s`
+    and `max_s`. A request has a range of its own: see RateEntry.request. `follows_input` says that
+    the produced file is as long as the video that goes in.
+    """
+
+    count: Count = "requested"
+    round: Literal["up", "nearest", "down"] | None = None
+    min_s: _Length = 1
+    max_s: _Length | None = None
+    times_output: _Number | None = None
+    follows_input: _Flag = False
+    output: tuple[Output, ...] = ()
+
+    def problems(self) -> Iterator[str]:
+        """Tell where the output is spoken of but not billed, or billed but not spoken of."""
+        if (self.count == "produced") != bool(self.output):
+            yield 'output goes with count = "produced", and that needs it'
+        if self.follows_input and self.count != "produced":
+            yield 'follows_input goes with count = "produced"'
+        if self.max_s is not None and self.min_s > self.max_s:
+            yield "min_s is above max_s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forced(Entry):
+    """Options that the provider sets itself before it looks the price up, for clips of `when`."""
+
+    when: _Options = field(default_factory=dict)
+    sets: Annotated[dict[str, bool | int | str], Limits(min_length=1), Written(_clip_options)]
+    because: _Word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fee(Entry):
+    """Something on top: a factor on what the lines before come to, or an amount per something."""
+
+    label: _Word
+    when: _Options = field(default_factory=dict)
+    multiply: _Number | None = None
+    amount: _Number | None = None
+    per: Literal["second", "clip"] | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Tell where it is not exactly one of the two."""
+        if (self.multiply is None) == (self.amount is None):
+            yield "give either multiply or amount"
+        if self.multiply is not None and self.per is not None:
+            yield "per goes with amount"
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding(Entry):
+    """How a provider rounds the whole clip: to a multiple of the quantum."""
+
+    mode: RoundingMode
+    quantum: _Number
+
+    def round(self, amount: Decimal) -> Decimal:
+        """Return the amount as the provider would write it."""
+        return round_to(amount, self.quantum, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Total(Entry):
+    """The least and the most that one clip is charged, whatever it comes to."""
+
+    min: _Number | None = None
+    max: _Number | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Tell where it limits nothing, or leaves nothing."""
+        if self.min is None and self.max is None:
+            yield "give min, max, or both"
+        if self.min is not None and self.max is not None and self.min > self.max:
+            yield "min is above max"
+
+    def clamp(self, amount: Decimal) -> Decimal:
+        """Return the amount, or the limit that it passes."""
+        if self.min is not None and amount < self.min:
+            return self.min
+        return self.max if self.max is not None and amount > self.max else amount
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry(Entry):
+    """A model's id: what it can be asked to do, and the options that the id itself decides."""
+
+    actions: Annotated[tuple[Action, ...], Limits(min_length=1)]
+    fixed: _Options = field(default_factory=dict)
+
+
+def _as_model(written: object) -> object:
+    return {"actions": written} if isinstance(written, list) else written
+
+
+# A model that fixes nothing may be written as the list of its actions alone.
+_Model = Annotated[
+    ModelEntry,
+    Written(
+        _as_model,
+        lambda table: {"anyOf": [{"type": "array", "items": {"enum": [*ACTIONS]}}, table]},
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateEntry(Dated):
+    """One dated price table, and every rule of the provider's that a price goes through."""
+
+    family: _Word
+    models: Annotated[dict[str, _Model], Limits(min_length=1)]
+    per: Per
+    block_s: _Length | None = None
+    dimensions: tuple[str, ...] = ()
+    base: _Number | None = None
+    price_table: _Table = None
+    multipliers: _Table = None
+    request: Lengths | None = None
+    input: Lengths | None = None
+    billing: Billing = Billing()
+    defaults: _Options = field(default_factory=dict)
+    forced: tuple[Forced, ...] = ()
+    fees: tuple[Fee, ...] = ()
+    rounding: Rounding | None = None
+    total: Total | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Tell what does not go together: dates, tables, dimensions, what is counted."""
+        yield from Dated.problems(self)
+        if (self.price_table is None) == (self.multipliers is None):
+            yield "give either prices, or base and multipliers"
+        if (self.multipliers is None) != (self.base is None):
+            yield "base goes with multipliers, and they with base: prices are whole"
+        for name in self.dimensions:
+            if name not in DIMENSIONS:
+                yield f"{name} is no dimension; there are: {', '.join(DIMENSIONS)}"
+        if len(set(self.dimensions)) != len(self.dimensions):
+            yield "a dimension is named twice"
+        if (self.per == "block") != (self.block_s is not None):
+            yield 'block_s goes with per = "block", and that needs it'
+        needs_seconds = self.per in {"second", "block"}
+        if needs_seconds and self.request is None and self.billing.count == "requested":
+            yield "request is needed: which lengths may be asked for"
+        if self.input is not None and self.billing.count not in {"input", "input_and_output"}:
+            yield "input goes with billing.count of input or input_and_output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookEntry(Entry):
+    """A whole price book: one provider, one unit, its sources, conversions and rates."""
+
+    format: Annotated[int, Limits(strict=True, ge=1, le=1)]
+    provider: Annotated[str, Limits(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    name: _Word
+    unit: Annotated[str, Limits(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
+    sources: dict[str, Source]
+    conversions: tuple[Conversion, ...] = ()
+    rates: Annotated[dict[str, RateEntry], Limits(min_length=1)]

@@ -1,0 +1,140 @@
+"""Entry: a table of a TOML file, declared once as a frozen dataclass.
+
+The declaration says all there is to say: the keys, what each value may be, and what holds between
+them. Content is read by it, checked by it and described by it. Only the last two import pydantic,
+which is slow to load: bundled books were checked when the package was tested and are only read.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
+
+from kling_pricing.errors import BookError
+
+Content = dict[str, Any]
+"""A TOML document, or a table of it, as tomllib gives it."""
+
+_KEYS: Final = {
+    "valid_from": "from",
+    "valid_until": "until",
+    "source_name": "source",
+    "price_table": "prices",
+    "sets": "set",
+}
+_SENTENCES: Final = {
+    "dataclass_type": "Input should be a table",
+    "unexpected_keyword_argument": "Extra inputs are not permitted",
+}
+
+
+def key_of(field: str) -> str:
+    """Return the key of a field: its name, unless that is taken by Python or by a Rate."""
+    return _KEYS.get(field, field)
+
+
+class Entry:
+    """What every declared table has in common: unknown keys are refused, rules are kept."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar[Content] = {"extra": "forbid", "alias_generator": key_of}
+
+    def __post_init__(self) -> None:
+        for problem in self.problems():
+            raise ValueError(problem)
+
+    def problems(self) -> Iterator[str]:
+        """Tell what does not go together; nothing in a table whose keys are independent."""
+        yield from ()
+
+
+class Written:
+    """How a value is read from what the file says: `read` raises ValueError where it cannot be.
+
+    `schema` makes its JSON Schema from that of the type; without it the two are alike.
+    """
+
+    def __init__(
+        self, read: Callable[[Any], Any], schema: Callable[[Content], Content] = dict
+    ) -> None:
+        self.read = read
+        self.schema = schema
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core.core_schema import no_info_before_validator_function
+
+        return no_info_before_validator_function(self.read, handler(kind))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], Any]) -> Any:
+        return self.schema(handler(core))
+
+
+class Limits:
+    """What a value of the right type must keep to, in the words of a pydantic core schema."""
+
+    def __init__(self, **limits: object) -> None:
+        self.limits = limits
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: Callable[[Any], Any]) -> Any:
+        return {**handler(kind), **self.limits}
+
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+
+
+def entry_of(kind: type[AnyEntry], table: Content) -> AnyEntry:
+    """Return what a table says that was checked before."""
+    said = {
+        field.name: _value(field.type, table[key])
+        for field in fields(kind)  # type: ignore[arg-type]
+        if (key := key_of(field.name)) in table
+    }
+    return kind(**said)
+
+
+def _value(kind: Any, written: Any) -> Any:
+    """Return a value as the type says that it is kept."""
+    for rule in getattr(kind, "__metadata__", ()):
+        written = rule.read(written) if isinstance(rule, Written) else written
+    kind = getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
+    parts = get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, Entry):
+        return entry_of(kind, written)
+    if type(None) in parts:
+        return _value(parts[0], written)
+    if get_origin(kind) is tuple:
+        return tuple(_value(parts[0], one) for one in written)
+    if get_origin(kind) is dict:
+        return {name: _value(parts[1], one) for name, one in written.items()}
+    return written
+
+
+def checked_entry(kind: type[AnyEntry], content: Content, *, name: str) -> AnyEntry:
+    """Return what a file says; BookError, naming each key, for all that it may not say."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    # A key that nobody knows is usually why another one is missing: it is named first.
+    found.sort(key=lambda problem: problem["type"] != "unexpected_keyword_argument")
+    first, *further = [(_path(problem), _sentence(problem)) for problem in found]
+    more = "".join(f"; {key}: {sentence}" for key, sentence in further)
+    raise BookError(name, first[0], first[1] + more)
+
+
+def entry_schema(kind: type[Entry]) -> Content:
+    """Return the JSON Schema of a file."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).json_schema(by_alias=True)
+
+
+def _path(problem: Any) -> str:
+    return ".".join(str(part) for part in problem["loc"])
+
+
+def _sentence(problem: Any) -> str:
+    sentence = _SENTENCES.get(problem["type"]) or str(problem["msg"])
+    # What we keep as a tuple is a list to whoever wrote the file.
+    return sentence.removeprefix("Value error, ").replace("Tuple", "List").replace("tuple", "list")

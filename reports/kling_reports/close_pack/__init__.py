@@ -1,0 +1,122 @@
+"""The close pack: everything that finance keeps of a closed month, in one folder, and its sums.
+
+The pack is made from what a seal covers: the month's transfers, what jobs held at its end, and of
+jobs only what never changes. So it is the same to the byte whenever, wherever and on whichever
+engine it is made again. What a provider's own record says may still change: it is not in the pack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from kling_ledger.errors import ConfigError, PeriodError
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.periods import Period
+from kling_pricing.money import plain
+from kling_reports.close_pack.checks import checked
+from kling_reports.close_pack.tables import movements, tables
+from kling_reports.doors import journal, months, reservations
+from kling_reports.exports import focus
+from kling_reports.query import Query
+from kling_reports.render import csv
+from kling_reports.report import Table
+
+MANIFEST: Final = "manifest.json"
+"""The file that names all the others, each with its SHA-256."""
+
+
+def write(
+    database: Database, month: str, folder: Path, *, rates: Mapping[str, Decimal] | None = None
+) -> list[str]:
+    """Write the pack of a month that is closed hard into a new folder; return its files' names.
+
+    All of it or nothing: the folder appears when everything is in it. Where it is there already
+    with the same pack, nothing is done. `rates` is as for focus.export. Raises PeriodError for a
+    month that is not closed hard or not what was sealed, ConfigError for a folder of other things.
+    """
+    files = contents(database, month, rates=rates)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        _check_same(folder, files)
+        return list(files)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, and so on the same disk: only there does it take its name in one step.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made_in:
+        made = Path(made_in) / "pack"
+        made.mkdir()
+        for name, content in files.items():
+            (made / name).write_bytes(content)
+        if folder.exists():
+            folder.rmdir()
+        made.rename(folder)
+    return list(files)
+
+
+def contents(
+    database: Database, month: str, *, rates: Mapping[str, Decimal] | None = None
+) -> dict[str, bytes]:
+    """Return the files of a month's pack by name, the manifest last."""
+    closed = months.closed(database, month)
+    period = closed.period
+    if closed.seal != period.seal:
+        raise PeriodError(
+            f"the journal of {month} is not what was sealed",
+            hint="kling-ledger verify names what was changed",
+        )
+    # The time of the close stands for now: a pack that is made again later is the same.
+    query = Query(now=period.closed_at, period=month)
+    lines = journal.lines(database, period=month)
+    exported = focus.export(lines, reservations.worths(database, through=month), rates=rates)
+    found = tables(database, month, lines)
+    moved = movements(database, month)
+    found["checks"] = checked(month, moved, tables=found, exported=exported)
+    files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
+    files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
+    return {**files, MANIFEST: _json(_manifest(period, rates or {}, files))}
+
+
+def _csv(query: Query, table: Table) -> bytes:
+    return csv.render(query.answer(table.name, table.title, question="", tables=[table]))
+
+
+def _sealed(period: Period) -> dict[str, Any]:
+    return {
+        **period.seal_dict(),
+        "closed_at": period.closed_at.isoformat(),
+        "closed_by": period.actor,
+        "reason": period.reason,
+    }
+
+
+def _manifest(
+    period: Period, rates: Mapping[str, Decimal], files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    return {
+        "close_pack": period.name,
+        "seal": period.seal,
+        "rates_given": {unit: plain(rate) for unit, rate in sorted(rates.items())},
+        "files": [
+            {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in sorted(files.items())
+        ],
+    }
+
+
+def _json(thing: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(thing, indent=2, ensure_ascii=False)}\n".encode()
+
+
+def _check_same(folder: Path, files: Mapping[str, bytes]) -> None:
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there != set(files) or any(
+        (folder / name).read_bytes() != content for name, content in files.items()
+    ):
+        raise ConfigError(
+            f"{folder} is there already and holds something else than this pack",
+            hint="name a new folder with --out",
+        )

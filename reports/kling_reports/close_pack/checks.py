@@ -1,0 +1,91 @@
+"""The checks of a close pack: each figure as the database adds it up and as the files say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from kling_ledger.errors import PeriodError
+from kling_reports.exports import focus
+from kling_reports.frames import frame_of
+from kling_reports.moves import FIGURES, MOVES
+from kling_reports.report import UNIT, Column, Table
+
+_CHECKS: Final = (
+    Column("figure", "figure", "text", "what was worked out in two ways"),
+    Column(UNIT, "unit", "text"),
+    Column("journal_micro", "journal", "money", "as the database adds its transfers up"),
+    Column("pack_micro", "pack", "money", "as the files of this pack say it"),
+    Column("difference_micro", "difference", "money", "pack less journal: zero"),
+)
+
+
+def checked(
+    month: str, movements: pd.DataFrame, *, tables: Mapping[str, Table], exported: bytes
+) -> Table:
+    """Lay what a pack says beside what moved in its month; PeriodError where they differ.
+
+    `movements` are as the database adds them up (see tables.movements), `exported` is the pack's
+    FOCUS file: a pack that is not true to the journal is never written.
+    """
+    rows = list(_rows(movements, tables, exported))
+    for row in rows:
+        if row["difference_micro"]:
+            raise PeriodError(
+                f"{row['figure']} of {month} in {row[UNIT]} differ by {row['difference_micro']}"
+                " millionths between the journal and the pack",
+                hint="kling-ledger verify",
+            )
+    kinds = {column.name: column.kind for column in _CHECKS}
+    return Table("checks", "Checks", _CHECKS, frame_of(rows, kinds))
+
+
+def _rows(
+    movements: pd.DataFrame, tables: Mapping[str, Table], exported: bytes
+) -> Iterator[dict[str, Any]]:
+    within = movements[~movements["before"].astype(bool)]
+    for unit in sorted(set(movements[UNIT])):
+        moved = _moved(within[within[UNIT] == unit])
+        for figure, journal, pack in _figures(unit, moved, tables, exported):
+            yield {
+                "figure": figure,
+                UNIT: unit,
+                "journal_micro": journal,
+                "pack_micro": pack,
+                "difference_micro": pack - journal,
+            }
+
+
+def _figures(
+    unit: str, moved: Mapping[str, int], tables: Mapping[str, Table], exported: bytes
+) -> Iterator[tuple[str, int, int]]:
+    """Return each figure of a unit as the journal has it and as the pack has it."""
+    said = focus.amounts(exported, unit)
+    net = moved["spent"] + moved["refunded"]
+    yield "usage in focus", net, said["Usage"]
+    yield "purchases in focus", moved["funded"], said["Purchase"]
+    yield "adjustments in focus", moved["adjusted"], said["Adjustment"]
+    # What left the wallets stands below zero in the journal's sums, above zero in these tables.
+    yield "spend", -net, _sum(tables["spend"], "net_micro", unit)
+    yield "reconciliation", -net, _sum(tables["reconciliation"], "net_micro", unit)
+    lines = _sum(tables["statement-lines"], "amount_micro", unit)
+    yield "statement lines", sum(moved.values()), lines
+    held = _sum(tables["statement"], "reserved_micro", unit)
+    yield "accruals", held, _sum(tables["accruals"], "amount_micro", unit)
+
+
+def _moved(movements: pd.DataFrame) -> dict[str, int]:
+    """Add up what went into wallets, or out of them below zero, by figure of the statement."""
+    moved = dict.fromkeys(FIGURES, 0)
+    for kind, amount in zip(movements["kind"], movements["amount_micro"], strict=True):
+        if kind in MOVES:
+            figure, sign = MOVES[kind]
+            moved[figure] += sign * int(amount)
+    return moved
+
+
+def _sum(table: Table, column: str, unit: str) -> int:
+    frame = table.frame
+    return int(frame.loc[frame[UNIT] == unit, column].sum())

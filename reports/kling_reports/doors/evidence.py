@@ -1,0 +1,47 @@
+"""Evidence: one row is one task, as a provider's own record told of it when last compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.ledger.engines.database import Database
+from kling_reports.frames import frame_of
+from kling_reports.report import Kind
+
+RECORD_KINDS: Final[Mapping[str, Kind]] = {
+    "provider": "text",
+    "task_id": "text",
+    "reservation_id": "text",
+    "verdict": "text",
+    "billed_micro": "money",
+    "spent_micro": "money",
+    "unit": "text",
+    "source": "text",
+    "checked_at": "instant",
+    "project": "text",
+    "model": "text",
+    "wallet": "text",
+}
+"""The columns of what providers' own records said: `billed_micro` is theirs, `spent_micro` ours,
+each missing where there is none. What they bill in another unit than ours has our amount missing:
+two units have no difference."""
+
+
+def records(database: Database) -> pd.DataFrame:
+    """Return every task that was compared with a provider's record, with RECORD_KINDS."""
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT record.provider, record.task_id, reservation_id, verdict, billed_micro,"
+            " CASE WHEN COALESCE(record.unit, reservation.unit) = reservation.unit THEN"
+            " COALESCE(committed_micro, 0) - refunded_micro END AS spent_micro,"
+            " COALESCE(record.unit, reservation.unit) AS unit, source, checked_at, project, model,"
+            " wallet.name AS wallet FROM provider_record AS record"
+            # What only they know of has no reservation of ours.
+            " LEFT JOIN reservation ON reservation.id = record.reservation_id"
+            " LEFT JOIN wallet ON wallet.id = reservation.wallet_id"
+            " ORDER BY record.provider, record.task_id"
+        )
+    return frame_of(rows, RECORD_KINDS)

@@ -1,0 +1,148 @@
+"""The journal: one row is one transfer, as it was posted, or a sum of such."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.ledger.engines.database import Database
+from kling_reports.doors.times import before, within
+from kling_reports.frames import frame_of
+from kling_reports.report import EVER, Kind, Span
+
+TRANSFER_KINDS: Final[Mapping[str, Kind]] = {
+    "id": "text",
+    "created_at": "instant",
+    "period": "text",
+    "corrects": "text",
+    "kind": "text",
+    "amount_micro": "money",
+    "unit": "text",
+    "wallet": "text",
+    "reservation_id": "text",
+    "project": "text",
+    "provider": "text",
+    "model": "text",
+    "debit_account": "text",
+    "credit_account": "text",
+    "actor": "text",
+    "reason": "text",
+}
+"""The columns of transfers: one row each, as the journal has it; `amount_micro` is above zero."""
+
+_OF_JOBS: Final[Mapping[str, Kind]] = {
+    "labels": "text",
+    "action": "text",
+    "resolution": "text",
+    "sound": "flag",
+    "billed_seconds": "integer",
+    "reserved_micro": "money",
+    "usd_micro": "money",
+}
+LINE_KINDS: Final[Mapping[str, Kind]] = {**TRANSFER_KINDS, "wallet_id": "text", **_OF_JOBS}
+"""The columns of the journal as it is exported: of the job only what never changes."""
+
+_SOURCES: Final[Mapping[str, str]] = {
+    "wallet": "wallet.name",
+    **{name: f"reservation.{name}" for name in ("project", "provider", "model", *_OF_JOBS)},
+}
+"""Where a column comes from that is not the transfer's own."""
+
+
+def transfers(
+    database: Database,
+    *,
+    kinds: Iterable[str],
+    span: Span = EVER,
+    period: str | None = None,
+) -> pd.DataFrame:
+    """Return transfers of some kinds, oldest first, with the columns of TRANSFER_KINDS.
+
+    By the instants of a span, or by the month of the journal that they count in.
+    """
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    condition = within(span, "transfer.created_at") if period is None else "period = :period"
+    return _read(
+        database,
+        TRANSFER_KINDS,
+        condition=f"kind IN ({listed}) AND {condition}",
+        order="transfer.created_at, transfer.id",
+        given={} if period is None else {"period": period},
+    )
+
+
+def lines(
+    database: Database,
+    *,
+    period: str | None = None,
+    through: str | None = None,
+    touched_in: str | None = None,
+) -> pd.DataFrame:
+    """Return the journal's transfers of every kind with LINE_KINDS, in the order of their ids.
+
+    Of one month, or of all months through one; or of the jobs alone that a month touched. What a
+    month holds never changes again once it is closed hard.
+    """
+    asked = {"period": period, "through": through, "touched": touched_in}
+    given = {name: value for name, value in asked.items() if value is not None}
+    conditions = {
+        "period": "transfer.period = :period",
+        "through": "transfer.period <= :through",
+        "touched": "transfer.reservation_id IN"
+        " (SELECT reservation_id FROM transfer WHERE period = :touched)",
+    }
+    return _read(
+        database,
+        LINE_KINDS,
+        condition=" AND ".join(["1 = 1", *(conditions[name] for name in given)]),
+        order="transfer.id",
+        given=given,
+    )
+
+
+def movements(database: Database, *, span: Span = EVER, period: str | None = None) -> pd.DataFrame:
+    """Add transfers up: one row is a wallet, a kind, and whether they came `before` a span.
+
+    Columns: `wallet`, `unit`, `kind` (missing for a wallet without any), `before`, `amount_micro`.
+    """
+    if period is None:
+        earlier, until = (
+            before(span.starts_at, beyond="1 = 0"),
+            before(span.ends_at, beyond="1 = 1"),
+        )
+    else:
+        earlier, until = "period < :period", "period <= :period"
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT wallet.name AS wallet, wallet.unit, moved.kind, moved.is_before AS before,"
+            # A wallet into which nothing was ever paid has a statement too: of zeros.
+            " moved.amount_micro FROM wallet LEFT JOIN ("
+            f"  SELECT wallet_id, kind, CASE WHEN {earlier} THEN 1 ELSE 0 END AS is_before,"
+            f"  SUM(amount_micro) AS amount_micro FROM transfer WHERE {until} GROUP BY 1, 2, 3"
+            ") AS moved ON moved.wallet_id = wallet.id ORDER BY wallet.name, moved.kind",
+            **({} if period is None else {"period": period}),
+        )
+    kinds = {name: TRANSFER_KINDS[name] for name in ("wallet", "unit", "kind", "amount_micro")}
+    return frame_of(rows, {**kinds, "before": "flag"})
+
+
+def _read(
+    database: Database,
+    kinds: Mapping[str, Kind],
+    *,
+    condition: str,
+    order: str,
+    given: Mapping[str, str],
+) -> pd.DataFrame:
+    columns = ", ".join(f"{_SOURCES.get(name, f'transfer.{name}')} AS {name}" for name in kinds)
+    with database.read() as transaction:
+        rows = transaction.rows(
+            f"SELECT {columns} FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id"
+            # What is paid into a wallet is of no job.
+            " LEFT JOIN reservation ON reservation.id = transfer.reservation_id"
+            f" WHERE {condition} ORDER BY {order}",
+            **given,
+        )
+    return frame_of(rows, kinds)

@@ -1,0 +1,68 @@
+"""Months: a month of the journal that is closed for good, and what it carried out of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.errors import PeriodError
+from kling_ledger.ledger import periods
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.periods import Period
+from kling_reports.frames import frame_of
+from kling_reports.report import Kind
+
+ACCRUAL_KINDS: Final[Mapping[str, Kind]] = {
+    "reservation_id": "text",
+    "created_at": "instant",
+    "amount_micro": "money",
+    "unit": "text",
+    "wallet": "text",
+    "project": "text",
+    "provider": "text",
+    "model": "text",
+    "actor": "text",
+}
+"""The columns of accruals: one row is one reservation, with what it held when a month ended."""
+
+_NOT_SEALED: Final = {"soft": "closed but not sealed", "open": "open again"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedMonth:
+    """A month that is closed hard, and the seal worked out again from its transfers."""
+
+    period: Period
+    seal: str
+
+
+def closed(database: Database, name: str) -> ClosedMonth:
+    """Return a month that is closed hard; NotFoundError or PeriodError say what to do before."""
+    with database.read() as transaction:
+        period = periods.find(transaction, name)
+        if period.state != "hard":
+            raise PeriodError(
+                f"period {name} is {_NOT_SEALED[period.state]}: its figures may still change",
+                hint=f"kling-ledger close {name} --hard",
+            )
+        seal = periods.Seal(period.previous_seal)
+        for line in periods.lines(transaction, name):
+            seal.add(line)
+    return ClosedMonth(period, seal.value)
+
+
+def accruals(database: Database, period: str) -> pd.DataFrame:
+    """Return what was carried out of a closed month, by reservation, with ACCRUAL_KINDS."""
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT reservation_id, reservation.created_at, amount_micro, accrual.unit,"
+            " wallet.name AS wallet, project, provider, model, reservation.actor FROM accrual"
+            " JOIN reservation ON reservation.id = accrual.reservation_id"
+            " JOIN wallet ON wallet.id = reservation.wallet_id"
+            " WHERE period = :period ORDER BY reservation_id",
+            period=period,
+        )
+    return frame_of(rows, ACCRUAL_KINDS)

@@ -1,0 +1,183 @@
+"""Reservations: one row is the credits of one job, or of several that are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_reports.doors.sums import Key, added_up, frame_by, selected
+from kling_reports.doors.times import stretches, within
+from kling_reports.frames import frame_of
+from kling_reports.report import EVER, Column, Kind, Span
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "id": "text",
+    "wallet": "text",
+    "state": "text",
+    "unit": "text",
+    "project": "text",
+    "labels": "text",
+    "provider": "text",
+    "model": "text",
+    "action": "text",
+    "resolution": "text",
+    "sound": "flag",
+    "billed_seconds": "integer",
+    "reserved_micro": "money",
+    "held_micro": "money",
+    "committed_micro": "money",
+    "refunded_micro": "money",
+    "usd_micro": "money",
+    "usd_held_micro": "money",
+    "usd_spent_micro": "money",
+    "settled_by": "text",
+    "task_id": "text",
+    "problem": "text",
+    "actor": "text",
+    "expires_at": "instant",
+    "created_at": "instant",
+    "updated_at": "instant",
+}
+"""Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them;
+`committed_micro` is missing until something was charged, `usd_...` where no rate is known."""
+
+OUTCOMES: Final = ("accepted", "rejected", "open", "failed")
+"""What became of a reservation: charged; charged, but all of it refunded or labelled
+`accepted=no`; still open; or ended with nothing made."""
+
+_OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
+_EXPRESSIONS: Final[Mapping[str, str]] = {
+    "wallet": "wallet_id",
+}
+_OUTCOME: Final = f"""
+CASE WHEN state = 'committed' THEN
+    CASE WHEN refunded_micro > 0 AND refunded_micro >= committed_micro THEN 1
+         WHEN {{position}}(labels, ',accepted=no,') > 0 THEN 1
+         ELSE 0 END
+WHEN state IN ({_OPEN}) THEN 2 ELSE 3 END
+"""
+_POSITION: Final = {"sqlite": "instr", "postgresql": "strpos"}
+
+_FIGURES: Final[Mapping[str, str]] = {
+    "seconds": "billed_seconds",
+    "held_micro": "held_micro",
+    "spent_micro": "COALESCE(committed_micro, 0) - refunded_micro",
+}
+_IN_USD: Final[Mapping[str, str]] = {
+    "unit": "CASE WHEN usd_micro IS NULL THEN unit ELSE 'USD' END",
+    "held_micro": "COALESCE(usd_held_micro, held_micro)",
+    "spent_micro": "COALESCE(usd_spent_micro, COALESCE(committed_micro, 0) - refunded_micro)",
+}
+"""The same at the reservation's own rate. What has none stays in its own unit: a row of its own."""
+
+
+def spending(
+    database: Database,
+    *,
+    by: Sequence[str] = (),
+    bucket: str | None = None,
+    zone: str = "UTC",
+    span: Span = EVER,
+    currency: str | None = None,
+) -> pd.DataFrame:
+    """Add reservations up by some columns of KINDS, `unit` and outcome, and by a stretch of time.
+
+    A reservation belongs to the instant at which it was made. `bucket` is `day`, `week` or `month`
+    and makes the column `day`: where the stretch begins, in a zone. Columns: those of `by`, `unit`,
+    `outcome` (see OUTCOMES), `jobs`, `seconds` (missing if any job has none), `held_micro`, and
+    `spent_micro` (committed less refunded). The only currency is USD.
+    """
+    asked = {"unit": "unit", **_FIGURES} if currency is None else {**_FIGURES, **_IN_USD}
+    outcome = _OUTCOME.format(position=_POSITION[database.engine.dialect])
+    with database.read() as transaction:
+        keys = [
+            *stretches(transaction, bucket, zone=zone, span=span),
+            Key("outcome", outcome, "text", choices=OUTCOMES),
+            *(_key(transaction, name) for name in by),
+            Key("unit", asked.pop("unit"), "text"),
+        ]
+        return added_up(database, transaction, keys=keys, figures=asked, condition=within(span))
+
+
+def alike(
+    database: Database,
+    *,
+    columns: Sequence[str],
+    bucket: str | None = None,
+    zone: str = "UTC",
+    span: Span = EVER,
+) -> pd.DataFrame:
+    """Return reservations by some columns of KINDS: those alike in all of them are one row.
+
+    `jobs` says how many they are. Prices come from a list, so there are few rows even of many.
+    `bucket` and `zone` make the column `day`, as for `spending`. A column may be named twice.
+    """
+    with database.read() as transaction:
+        keys = [
+            *stretches(transaction, bucket, zone=zone, span=span),
+            *(_key(transaction, name) for name in dict.fromkeys(columns)),
+        ]
+        return added_up(database, transaction, keys=keys, figures={}, condition=within(span))
+
+
+def listed(
+    database: Database,
+    *,
+    columns: Sequence[str] = tuple(KINDS),
+    span: Span = EVER,
+    states: Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Return reservations one by one, oldest first, with some columns of KINDS; or of some states.
+
+    Where many may be asked for, ask for no more columns than are needed. A column may be named
+    twice.
+    """
+    given = "" if states is None else ", ".join(f"'{State(state)}'" for state in states)
+    condition = "1 = 1" if states is None else f"state IN ({given})"
+    with database.read() as transaction:
+        keys = [_key(transaction, name) for name in dict.fromkeys(columns)]
+        rows = transaction.rows(
+            f"SELECT {selected(keys)} FROM reservation WHERE {within(span)} AND {condition}"
+            " ORDER BY created_at, id"
+        )
+    return frame_by(keys, rows)
+
+
+def read_for(columns: Iterable[Column]) -> tuple[str, ...]:
+    """Return the names of those columns of a table that are columns of a reservation."""
+    return tuple(column.name for column in columns if column.name in KINDS)
+
+
+def worths(database: Database, *, through: str | None = None) -> pd.DataFrame:
+    """Return what the latest job in each unit was worth that has a rate, one row a unit.
+
+    As `unit`, `reserved_micro` and `usd_micro`; of the jobs that were reserved in all months of the
+    journal through one, if one is named: later jobs do not change what a closed month is worth.
+    """
+    condition = "1 = 1" if through is None else "period <= :through"
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT unit, reserved_micro, usd_micro FROM reservation WHERE id IN"
+            # Ids begin with their time: the greatest is the latest.
+            " (SELECT MAX(reservation.id) FROM reservation JOIN transfer"
+            " ON transfer.reservation_id = reservation.id"
+            f" WHERE kind = 'reserve' AND usd_micro > 0 AND {condition}"
+            " GROUP BY reservation.unit) ORDER BY unit",
+            **({} if through is None else {"through": through}),
+        )
+    return frame_of(rows, {name: KINDS[name] for name in ("unit", "reserved_micro", "usd_micro")})
+
+
+def _key(transaction: Transaction, name: str) -> Key:
+    sql = _EXPRESSIONS.get(name, name)
+    if name == "wallet":
+        # A join would read a wallet for each of a million rows; the names are looked up afterwards.
+        wallets = transaction.rows("SELECT id, name FROM wallet")
+        names = {row["id"]: row["name"] for row in wallets}
+        return Key(name, sql, "text", names.__getitem__)
+    return Key(name, sql, KINDS[name])

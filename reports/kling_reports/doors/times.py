@@ -1,0 +1,86 @@
+"""Times: a span as a condition in SQL, and stretches of the calendar as keys to add up by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.ids import from_us, to_us
+from kling_ledger.ledger.windows import window_at
+from kling_reports.doors.sums import Key
+from kling_reports.report import Span
+
+
+def within(span: Span, column: str = "created_at") -> str:
+    """Write as a condition that an instant lies in a span; the constants are our own integers."""
+    conditions = ["1 = 1"]
+    if span.starts_at is not None:
+        conditions.append(f"{column} >= {to_us(span.starts_at)}")
+    if span.ends_at is not None:
+        conditions.append(f"{column} < {to_us(span.ends_at)}")
+    return " AND ".join(conditions)
+
+
+def before(at: datetime | None, *, beyond: str) -> str:
+    """Write as a condition that a row came before an instant; `beyond` where there is none."""
+    return beyond if at is None else f"created_at < {to_us(at)}"
+
+
+def stretches(
+    transaction: Transaction, bucket: str | None, *, zone: str, span: Span
+) -> Iterator[Key]:
+    """Return the key `day` that puts reservations into stretches of time; none without a bucket.
+
+    `bucket` is `day`, `week` or `month`; a stretch has the day on which it begins in a zone.
+    """
+    if bucket is None:
+        return
+    row = transaction.row(
+        # Each of the two is one step in the index by time; together they would read all of it.
+        f"SELECT (SELECT MIN(created_at) FROM reservation WHERE {within(span)}) AS first,"
+        f" (SELECT MAX(created_at) FROM reservation WHERE {within(span)}) AS last"
+    )
+    if row is None or row["first"] is None:
+        yield Key("day", "0", "date", choices=(None,))
+        return
+    begins = list(starts(bucket, zone, first_us=int(row["first"]), last_us=int(row["last"])))
+    days = tuple(_day(start, zone) for start in begins)
+    yield Key("day", _place_of("created_at", begins), "date", choices=days)
+
+
+def starts(bucket: str, zone: str, *, first_us: int, last_us: int) -> Iterator[int]:
+    """Return where each stretch begins, from the one of a first instant to that of a last one.
+
+    All in microseconds since 1970, UTC.
+    """
+    start, end = window_at(bucket, zone, first_us)
+    while start <= last_us:
+        yield start
+        # Stretches differ in length (months, days on which the clocks change): the calendar has
+        # to be asked for the end of each.
+        start, end = end, window_at(bucket, zone, end)[1]
+
+
+def _place_of(column: str, begins: Sequence[int]) -> str:
+    """Write which of some stretches an instant lies in, as nested conditions.
+
+    A year of days is nine comparisons a row, and needs nothing of either engine's own calendar,
+    which does not know the zones that Python knows.
+    """
+    if len(begins) == 1:
+        return "0"
+
+    def place(low: int, high: int) -> str:
+        if low == high:
+            return str(low)
+        middle = (low + high + 1) // 2
+        lower, upper = place(low, middle - 1), place(middle, high)
+        return f"CASE WHEN {column} < {begins[middle]} THEN {lower} ELSE {upper} END"
+
+    return place(0, len(begins) - 1)
+
+
+def _day(start_us: int, zone: str) -> date:
+    return from_us(start_us).astimezone(ZoneInfo(zone)).date()

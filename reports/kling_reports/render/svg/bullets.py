@@ -1,0 +1,84 @@
+"""Bullets: each limit as a bar with what is used of it; a line marks the limit itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Final
+
+from kling_pricing.money import from_micro
+from kling_reports.render.markup import Markup, tag, void
+from kling_reports.render.pictures import MOST_BULLETS, Bullet
+from kling_reports.render.svg.parts import label, percent, picture
+from kling_reports.render.values import shown, visible
+from kling_reports.report import Column
+
+_LEAST_ROOM: Final = 110
+_MOST_ROOM: Final = 150
+"""How many percent of a limit the bars of bullets have room for; what is more is cut there."""
+
+_HEIGHT: Final = 66
+_AMOUNT: Final = Column("amount_micro", "amount", "money")
+
+
+def bullets(known: Sequence[Bullet], title: str, key: str) -> Markup:
+    """Draw each limit as a bar with what is used of it; a line marks the limit itself.
+
+    Where there are too many, those that are used most are drawn, in their order.
+    """
+    shares = {at: _of_limit(one.used, one.limit) for at, one in enumerate(known)}
+    most = sorted(shares, key=lambda at: -shares[at])[:MOST_BULLETS]
+    longest = max(shares.values())
+    # All bars share one scale: their limits stand under each other.
+    room = min(max(longest + 5, _LEAST_ROOM), _MOST_ROOM)
+    parts: list[Markup] = []
+    y = 4
+    for at in sorted(most):
+        parts += _bullet(known[at], y, room)
+        y += _HEIGHT
+    beyond = sum(one.used > one.limit for one in known)
+    described = f"{len(known)} budgets, {beyond} of them beyond the limit."
+    return picture(key, title, described, height=y, parts=parts)
+
+
+def _bullet(one: Bullet, y: int, room: float) -> Iterator[Markup]:
+    share = Decimal(one.used) / one.limit if one.limit > 0 else None
+    told = "no limit" if share is None else f"{share:,.0%}".replace("%", " %")
+    yield from label(y, one.name, told)
+    bar = y + 20
+    end = percent(100, room)
+    yield void("rect", class_="track", x="0%", width=end, y=bar, height=16, rx=2)
+    for kind, start, stop in _stretches(one):
+        x, width = percent(start, room), percent(stop - start, room)
+        yield void("rect", class_=kind, x=x, width=width, y=bar, height=16)
+    yield void("line", class_="limit", x1=end, x2=end, y1=bar - 4, y2=bar + 20)
+    yield tag("text", _said(one), x=0, y=bar + 31, class_="quiet")
+
+
+def _stretches(one: Bullet) -> Iterator[tuple[str, float, float]]:
+    """Return what of a bar is spent, reserved, and beyond the limit, in percent of the limit."""
+    spent, used = (_of_limit(value, one.limit) for value in (one.value, one.used))
+    for kind, start, stop in (
+        ("spent", 0, min(spent, 100)),
+        ("reserved", min(spent, 100), min(used, 100)),
+        ("beyond", 100, used),
+    ):
+        if stop > start:
+            yield kind, start, stop
+
+
+def _said(one: Bullet) -> str:
+    parts = [one.value, one.on_top] if one.on_top else [one.value]
+    used = " + ".join(map(_money, parts))
+    return f"{used} of {_money(one.limit)} {visible(one.unit)}"
+
+
+def _of_limit(value: int, limit: int) -> float:
+    """Return a value in percent of a limit, as far as there can be room for it."""
+    if limit <= 0:
+        return _MOST_ROOM if value > 0 else 0
+    return min(max(value, 0) * 100 / limit, _MOST_ROOM)
+
+
+def _money(micro: int) -> str:
+    return shown(from_micro(micro), _AMOUNT)

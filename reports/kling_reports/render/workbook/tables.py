@@ -1,0 +1,113 @@
+"""The sheet of a table: totals that follow its filter, heads, rows, and widths that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from kling_reports.render.workbook.book import Book
+from kling_reports.render.workbook.layout import Sheet
+from kling_reports.report import UNIT, Cell
+
+if TYPE_CHECKING:
+    from xlsxwriter.worksheet import Worksheet
+
+_WIDEST: Final = 48
+_OF_A_TWIN: Final = 22
+_LABEL: Final = "Total of the rows shown"
+
+
+def write(book: Book, one: Sheet) -> None:
+    """Add the sheet of one table to a workbook."""
+    table, zone = one.table, book.report.timezone
+    sheet = book.add(one.name)
+    book.text(sheet, (0, 0), table.title, "title")
+    _write_heads(book, sheet, one)
+    for down, row in enumerate(table.rows(zone)):
+        _write_row(book, sheet, one, one.first_row + down, row)
+    for down, row in enumerate(table.total_rows(zone)):
+        _write_total(book, sheet, one, 1 + down, row)
+    if table.frame.empty:
+        book.text(sheet, (one.first_row, 0), table.empty)
+    sheet.autofilter(one.head_row, 0, one.last_row, one.last_column)
+    sheet.freeze_panes(one.first_row, 1)
+    sheet.repeat_rows(one.head_row)
+    sheet.set_row(one.head_row, 32)
+    for place, width in _widths(one, zone):
+        sheet.set_column(place, place, width)
+    if one.marks is not None:
+        _write_marks(book, sheet, one, one.marks)
+
+
+def _write_heads(book: Book, sheet: Worksheet, one: Sheet) -> None:
+    for column, place in zip(one.table.columns, one.places, strict=True):
+        form = "head_figure" if column.is_figure else "head"
+        book.text(sheet, (one.head_row, place), column.title, form)
+    for column, place in one.twins():
+        book.text(sheet, (one.head_row, place), f"{column.title}, exact", "head_figure")
+
+
+def _write_row(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[Cell, ...]) -> None:
+    for column, place, value in zip(one.table.columns, one.places, row, strict=True):
+        book.cell(sheet, (at, place), value, column)
+        if column.name in one.inexact and value is not None:
+            book.digits(sheet, (at, place + 1), value, "exact")
+
+
+def _write_total(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[Cell, ...]) -> None:
+    """Write the totals of one unit above the heads, where no filter hides them.
+
+    What adds up follows the filter; what was worked out anew would not, and stands in the summary.
+    """
+    for column, place, value in zip(one.table.columns, one.places, row, strict=True):
+        if column.adds_up and value is not None:
+            formula = one.total_formula(place, at)
+            form = book.formats[f"total_{column.kind}"]
+            # The result goes with the formula: what reads files without working them out has it.
+            sheet.write_formula(at, place, formula, form, float(value))  # type: ignore[arg-type]
+            if column.name in one.inexact:
+                book.digits(sheet, (at, place + 1), value, "total_exact")
+        elif column.name == UNIT:
+            book.text(sheet, (at, place), str(value or ""), "total")
+        else:
+            sheet.write_blank(at, place, None, book.formats["total"])
+    if one.table.columns[0].name != UNIT:
+        book.text(sheet, (at, 0), _LABEL, "total")
+
+
+def _write_marks(book: Book, sheet: Worksheet, one: Sheet, marks: int) -> None:
+    """Mark each row that a filter shows, in a hidden column: totals of one unit count these."""
+    book.text(sheet, (one.head_row, marks), "shown", "head")
+    for at in range(one.first_row, one.last_row + 1):
+        sheet.write_formula(at, marks, one.mark_formula(at), None, 1)
+    sheet.set_column(marks, marks, 8, None, {"hidden": True})
+
+
+def _widths(one: Sheet, zone: str) -> Iterator[tuple[int, int]]:
+    # A head may fold into two lines, but not within a word.
+    longest = [
+        max(len(column.title) // 2 + 3, _longest_word(column.title) + 3)
+        for column in one.table.columns
+    ]
+    for row in (*one.table.rows(zone), *one.table.total_rows(zone)):
+        longest = [max(so_far, _width(value)) for so_far, value in zip(longest, row, strict=True)]
+    if one.table.totals is not None:
+        longest[0] = max(longest[0], len(_LABEL) + 1)
+    for column, place, width in zip(one.table.columns, one.places, longest, strict=True):
+        yield place, min(width + 2, _WIDEST)
+        if column.name in one.inexact:
+            yield place + 1, _OF_A_TWIN
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
+
+
+def _width(value: Cell) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, datetime):
+        return len("2026-10-31 22:00:00")
+    return len(f"{value:,.6f}") if isinstance(value, Decimal) else len(str(value))
