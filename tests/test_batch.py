@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from kling_ledger.jobs.batch import (
+from kling_ledger.jobs.batch import Batch
+from kling_ledger.jobs.batch_jobs import (
     Attempt,
-    Batch,
     BatchJob,
     Outcome,
     attempts_to_do,

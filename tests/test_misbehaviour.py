@@ -37,7 +37,8 @@ from kling_ledger.evidence.reconcile import (
     records_of,
     with_theirs,
 )
-from kling_ledger.jobs.batch import Batch, BatchJob, attempts_to_do
+from kling_ledger.jobs.batch import Batch
+from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
 from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.jobs.recovery import Recovery
 from kling_ledger.ledger import Reservation

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import JobInDoubtError, JobRefusedError, NoAnswerError, PollError
-from kling_ledger.providers.base import TaskState
+from kling_ledger.providers.base import Pacing, TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi, connect
 from kling_pricing import Money
 from tests.ledgers import usd

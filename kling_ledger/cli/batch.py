@@ -37,7 +37,8 @@ from kling_pricing.money import Money, plain, plain_or_none
 
 if TYPE_CHECKING:
     from kling_ledger.errors import ProviderError
-    from kling_ledger.jobs.batch import Attempt, Batch, BatchJob, Outcome
+    from kling_ledger.jobs.batch import Batch
+    from kling_ledger.jobs.batch_jobs import Attempt, BatchJob, Outcome
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
     from kling_pricing.errors import KlingError
@@ -119,7 +120,8 @@ def batch(
     prompt. Ctrl-C stops at any moment; jobs that were sent go on and are followed next time. What
     no provider took is tried again then, what one took and failed with only with --retry-failed.
     """
-    from kling_ledger.jobs.batch import Batch, attempts_to_do, known_outcomes
+    from kling_ledger.jobs.batch import Batch
+    from kling_ledger.jobs.batch_jobs import attempts_to_do, known_outcomes
     from kling_ledger.ledger import Ledger
 
     path = results or manifest.with_name(f"{manifest.name}.results.jsonl")
@@ -270,7 +272,7 @@ def _check_cost(
 ) -> None:
     """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
     from kling_ledger.errors import InsufficientCreditsError, TotalError
-    from kling_ledger.jobs.batch import totals
+    from kling_ledger.jobs.batch_jobs import totals
     from kling_pricing.errors import AmountError
 
     payer = ledger.wallets.get(wallet)
@@ -454,7 +456,7 @@ def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
 
 
 def _save(outcomes: Iterable[Outcome], folder: Path) -> None:
-    """Download the clips of jobs, a few at a time. Ctrl-C leaves at once: parts are continued."""
+    """Download the clips of jobs, a few at a time. Ctrl-C leaves at once."""
     done = [one.reservation for one in outcomes if one.reservation is not None]
     pool = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download")
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import Command, say
 from kling_ledger.config import SENDING_S
 
@@ -171,7 +172,7 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
     quiet = _quiet(meter)
     recovery = Recovery(ledger, lambda _: quiet, now=meter.clock())
     for recovered in recovery.run(left_open[:_LOOKED_AT]):
-        if recovered.reservation.is_open and recovered.to_do is None:
+        if recovered.reservation.is_open and recovered.next_step is None:
             continue
         say_recovered(recovered)
 
@@ -183,7 +184,7 @@ def _quiet(meter: Meter) -> Meter:
 def say_recovered(recovered: Recovered) -> None:
     """Tell what became of a reservation that was left open, and what is left to do."""
     say(f"left open: {recovered.reservation.id} {recovered.did}")
-    for line in (recovered.problem, recovered.to_do):
+    for line in (recovered.problem, to_do(recovered)):
         if line:
             say(f"  {line}")
 

@@ -19,7 +19,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from kling_ledger.errors import DatabaseError, PollError
 from kling_ledger.providers.attempts import Attempts
@@ -157,13 +157,14 @@ class _Due(Generic[_Told]):
 class _Ended(Generic[_Told]):
     """What a call returned, or what it raised."""
 
-    told: _Told | None
+    told: Any
     error: BaseException | None = None
 
     def result(self) -> _Told:
         if self.error is not None:
             raise self.error
-        return self.told  # type: ignore[return-value] - it returned, and what it returned is this
+        told: _Told = self.told
+        return told
 
 
 class _Polls(Generic[_Told]):
@@ -219,9 +220,7 @@ class Follower(Generic[_Told]):
 
     def put(self, call: Callable[[], _Told], *, in_s: float = 0.0, asks: str | None = None) -> None:
         """Have a call made in so many seconds; `asks` is the provider whose rate it keeps to."""
-        heapq.heappush(
-            self._due, (time.monotonic() + in_s, next(self._numbers), _Due(call, asks))
-        )
+        heapq.heappush(self._due, (time.monotonic() + in_s, next(self._numbers), _Due(call, asks)))
 
     @property
     def is_over(self) -> bool:

@@ -41,7 +41,8 @@ class Attempts:
         if self._made >= self._most or (asked_s or 0) > LONGEST_PAUSE_S:
             return None
         jitter = 0.75 + self._pacing.chance() / 2
-        return max(asked_s or 0, self._first_pause_s * 2 ** (self._made - 1) * jitter)
+        pause_s: float = self._first_pause_s * 2 ** (self._made - 1) * jitter
+        return max(asked_s or 0.0, pause_s)
 
     def pause(self, asked_s: float | None = None) -> bool:
         """Pause after an attempt; False where there is no other one, or the pause was ended."""
