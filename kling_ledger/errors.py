@@ -54,7 +54,7 @@ class SignatureError(KlingError):
 
 
 class DownloadError(KlingError):
-    """A clip could not be fetched from its link; what came of it is kept for the next time.
+    """A clip could not be fetched from its link; nothing of it is kept.
 
     `link` is the link without its query, which may hold a signature that opens it for anybody.
     """

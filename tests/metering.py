@@ -21,7 +21,7 @@ from kling_ledger.sandbox import PROVIDERS, Sandbox, SandboxSettings
 from kling_pricing import Money
 from tests.sandbox_rig import body, plain_client
 
-QUICK = Patience(poll_every_s=0.01, longest_s=0.3, failing_polls=2)
+QUICK = Patience(poll_every_s=0.01, longest_s=0.3, failing_polls=2, repeat_s=0)
 FUNDS = 100_000
 HOUR = timedelta(hours=1)
 SETTINGS = SandboxSettings(job_s=0.02, hang_s=0.1, retry_after_s=0)

@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from kling_ledger.jobs.batch import (
+from kling_ledger.jobs.batch import Batch
+from kling_ledger.jobs.batch_jobs import (
     Attempt,
-    Batch,
     BatchJob,
     Outcome,
     attempts_to_do,
@@ -34,7 +34,7 @@ from tests.ledgers import usd
 from tests.sandbox_rig import AT, PROVIDERS, UNITS, body
 
 BOOKS = Library()
-QUICK = Patience(poll_every_s=0.05, longest_s=20, failing_polls=3)
+QUICK = Patience(poll_every_s=0.05, longest_s=20, failing_polls=3, repeat_s=0.05)
 OPENED: list[Provider] = []
 
 

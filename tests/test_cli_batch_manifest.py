@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.jobs.batch import BatchJob
+from kling_ledger.jobs.batch_jobs import BatchJob
 from kling_ledger.manifests.batch import BadRow, read_jobs
 from kling_pricing import NoPriceError
 from kling_pricing.library import Library

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event, text
 
 from kling_ledger.config import database_url as address_of
 from kling_ledger.errors import ConflictError, NewerSchemaError, NoLedgerError, OlderSchemaError
-from kling_ledger.jobs.meter import job_of
+from kling_ledger.jobs.quoting import job_of
 from kling_ledger.ledger import Ledger, Scope, State
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.migrations import upgrade

@@ -18,6 +18,7 @@ from kling_ledger.errors import (
 )
 from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.runapi.dialect import RunApi, connect
 from kling_ledger.sandbox import Sandbox
 from kling_pricing import NoPriceError, RequestError
@@ -25,7 +26,7 @@ from tests.ledgers import usd
 from tests.loopback import HANG_UP, answering
 
 OPENED: list[RunApi] = []
-QUICK = Patience(poll_every_s=0.05, longest_s=5, failing_polls=2)
+QUICK = Patience(poll_every_s=0.05, longest_s=5, failing_polls=2, repeat_s=0.01)
 SETTINGS: dict[str, Any] = {"wallet": "team", "patience": QUICK, "asks_estimate": False}
 
 
@@ -48,7 +49,7 @@ def _close_what_was_opened() -> Iterator[None]:
 
 
 def meter(ledger: Ledger, url: str, **more: Any) -> Meter:
-    provider = RunApi(connect("sandbox-key", base_url=url).client, sleep=lambda _: None)
+    provider = connect("sandbox-key", base_url=url, pacing=Pacing(sleep=lambda _: None))
     OPENED.append(provider)
     return Meter(ledger, provider, **{**SETTINGS, **more})
 
@@ -213,7 +214,7 @@ def test_ctrl_c_in_the_middle_of_a_submission_leaves_it_in_doubt(ledger: Ledger,
 
     with answering(HANG_UP) as server:
         spender = meter(ledger, server.url)
-        spender = replace(spender, provider=replace(OPENED[-1], sleep=interrupt))
+        spender = replace(spender, provider=replace(OPENED[-1], pacing=Pacing(sleep=interrupt)))
         with pytest.raises(KeyboardInterrupt):
             spender.run(body())
     assert ledger.reservations.latest()[0].state is State.IN_DOUBT
@@ -248,7 +249,7 @@ def during(spender: Meter, act: Callable[[], object]) -> Meter:
         if acts:
             acts.pop()()
 
-    return replace(spender, provider=replace(OPENED[-1], sleep=pause))
+    return replace(spender, provider=replace(OPENED[-1], pacing=Pacing(sleep=pause)))
 
 
 def test_a_refusal_of_one_sender_gives_nothing_back_while_another_has_sent(

@@ -37,7 +37,8 @@ from kling_ledger.evidence.reconcile import (
     records_of,
     with_theirs,
 )
-from kling_ledger.jobs.batch import Batch, BatchJob, attempts_to_do
+from kling_ledger.jobs.batch import Batch
+from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
 from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.jobs.recovery import Recovery
 from kling_ledger.ledger import Reservation
@@ -57,7 +58,7 @@ IN_BATCH: Final = 5
 
 FUNDS: Final = 1_000_000
 SEED: Final = "battery"
-QUICK: Final = Patience(poll_every_s=0.01, longest_s=0.2, failing_polls=3)
+QUICK: Final = Patience(poll_every_s=0.01, longest_s=0.2, failing_polls=3, repeat_s=0)
 SETTINGS: Final = SandboxSettings(
     hang_s=0.1,
     retry_after_s=0,

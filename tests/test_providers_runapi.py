@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import JobInDoubtError, JobRefusedError, NoAnswerError, PollError
-from kling_ledger.providers.base import TaskState
+from kling_ledger.providers.base import Pacing, TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi, connect
 from kling_pricing import Money
 from tests.ledgers import usd
@@ -24,7 +24,7 @@ BODY = {"model": "kling-3.0", "prompt": "a lake", "duration_seconds": 5}
 
 def provider(url: str) -> RunApi:
     found = connect(KEY, base_url=url, timeout_s=2)
-    return RunApi(found.client, sleep=lambda _: None)
+    return RunApi(found.client, pacing=Pacing(sleep=lambda _: None))
 
 
 def submit(url: str) -> Any:

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from kling_ledger.cli.next_steps import to_do
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import ConfigError
 from kling_ledger.jobs.meter import Meter, Patience
@@ -104,9 +106,9 @@ def test_losing_the_reply_elsewhere_gives_one_task_and_one_doubt_that_names_the_
         recovered = only(anywhere.recover(waits=True))
         assert recovered.reservation.state is State.IN_DOUBT
         assert len(anywhere.tasks(provider)) == 1
-        assert f"look at {provider} for a task of" in (recovered.to_do or "")
-        assert f"kling-ledger reservation submitted {found.id} TASK" in (recovered.to_do or "")
-        assert f"kling-ledger reservation rollback {found.id} --reason" in (recovered.to_do or "")
+        assert f"look at {provider} for a task of" in (to_do(recovered) or "")
+        assert f"kling-ledger reservation submitted {found.id} TASK" in (to_do(recovered) or "")
+        assert f"kling-ledger reservation rollback {found.id} --reason" in (to_do(recovered) or "")
     assert anywhere.standing(provider) == ("0", PRICES[provider])
 
 
@@ -130,7 +132,7 @@ def test_a_submission_that_got_no_answer_is_not_doubted_twice_in_other_words(
     before = here.ledger.reservations.get(doubtful.id).problem
     recovered = only(here.recover())
     assert recovered.reservation.problem == before
-    assert recovered.to_do
+    assert recovered.next_step is not None
 
 
 def test_a_key_that_may_be_forgotten_is_not_sent_again(here: House):
@@ -139,7 +141,7 @@ def test_a_key_that_may_be_forgotten_is_not_sent_again(here: House):
     recovered = only(here.recover(later=old))
     assert recovered.reservation.state is State.IN_DOUBT
     assert "may not know its key any more, 24 h on" in (recovered.reservation.problem or "")
-    assert "look at runapi" in (recovered.to_do or "")
+    assert "look at runapi" in (to_do(recovered) or "")
     assert here.tasks("runapi") == []
     assert only(here.recover(later=timedelta(seconds=KEY_LIVES_S - 60))).reservation.task_id
 
@@ -151,7 +153,7 @@ def test_a_repeated_submission_that_is_refused_gives_nothing_back_and_names_the_
     recovered = only(here.recover())
     assert recovered.reservation.state is State.IN_DOUBT
     assert "402" in (recovered.problem or "")
-    assert "reservation rollback" in (recovered.to_do or "")
+    assert "reservation rollback" in (to_do(recovered) or "")
     assert here.standing("runapi") == ("0", PRICES["runapi"])
 
 
@@ -212,7 +214,7 @@ def test_an_overdue_job_that_its_provider_does_not_know_is_in_doubt_too(here: Ho
     recovered = only(here.recover())
     assert recovered.reservation.state is State.IN_DOUBT
     assert "404" in (recovered.problem or "")
-    assert "look at crun for task task-that-never-was" in (recovered.to_do or "")
+    assert "look at crun for task task-that-never-was" in (to_do(recovered) or "")
 
 
 def test_a_provider_that_does_not_answer_changes_nothing(here: House):
@@ -229,7 +231,7 @@ def test_a_state_that_nobody_documented_names_the_next_step(here: House):
     here.sandbox.finish()
     recovered = only(here.recover(waits=True))
     assert recovered.reservation.state is State.IN_DOUBT
-    assert "kling-ledger reconcile --provider uniall" in (recovered.to_do or "")
+    assert "kling-ledger reconcile --provider uniall" in (to_do(recovered) or "")
 
 
 # --- waiting --------------------------------------------------------------------------------
@@ -255,6 +257,17 @@ def test_what_has_ended_is_told_of_before_anything_is_waited_for(here: House):
     assert order == [done.id, running.id]
 
 
+def test_however_many_are_followed_each_is_seen_to_end(here: House):
+    patient = Patience(poll_every_s=0.01, longest_s=6)
+    here.meters["crun"] = replace(here.meter("crun"), patience=patient)
+    for number in range(8):
+        here.submitted("crun", f"a lake {number} [never]")
+    ninth = here.submitted("crun", "a hill [takes 0.3]")
+    with closing(here.recovery(later=timedelta(0), waits=True).run()) as telling:
+        first = next(telling).reservation
+    assert (first.id, first.state) == (ninth.id, State.COMMITTED)
+
+
 def test_who_stops_listening_stops_the_waiting(here: House):
     here.meters["crun"] = replace(here.meter("crun"), patience=Patience(0.01, longest_s=600))
     for number in range(20):
@@ -273,7 +286,7 @@ def test_what_a_script_submits_by_itself_is_left_to_it(here: House):
     found = here.ledger.reserve("runapi", usd("1"))
     recovered = only(here.recover(later=DAY))
     assert recovered.reservation == found
-    assert f"kling-ledger reservation commit|rollback {found.id}" in (recovered.to_do or "")
+    assert f"kling-ledger reservation commit|rollback {found.id}" in (to_do(recovered) or "")
 
 
 @pytest.mark.parametrize("state", [State.RESERVED, State.SUBMITTING])

@@ -118,9 +118,7 @@ def test_a_job_that_cost_more_or_less_is_booked_at_that(
     check_agrees(found, only_job(found))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="findings/providers.md 18: exit 4 says that credits came back"
-)
+@pytest.mark.xfail(strict=True, reason="known fault 18: exit 4 says that credits came back")
 def test_a_failure_that_was_charged_does_not_exit_as_one_that_was_not(opened: Opens) -> None:
     found = opened("crun")
     said = run(found, Script(end=End.FAILED_AND_CHARGED, settled=35_000_000))

@@ -15,6 +15,7 @@ from runapi.kling import KlingClient
 
 from kling_ledger import Ledger, Meter, metered
 from kling_ledger.errors import ProviderError
+from kling_ledger.jobs.follow import Watch
 from kling_ledger.jobs.meter import Patience
 from kling_ledger.jobs.recovery import Recovered, Recovery
 from kling_ledger.ledger.reservations import Reservation
@@ -88,7 +89,6 @@ class Bench:
     path: Path
     ledger: Ledger
     troubles: list[ProviderError] = field(default_factory=list)
-    waits: list[float] = field(default_factory=list)
     _providers: dict[str, Provider] = field(default_factory=dict)
 
     @property
@@ -99,14 +99,13 @@ class Bench:
     # Running jobs.
 
     def meter(self, *, longest_s: float = 20.0, api_key: str | None = None) -> Meter:
-        """A meter that polls every ten milliseconds and remembers how long it was asked to wait."""
+        """A meter that polls every ten milliseconds and remembers every trouble."""
         return Meter(
             self.ledger,
             self._provider(api_key or KEYS[self.name]),
             wallet=WALLET,
             patience=Patience(poll_every_s=_SHORT_S, longest_s=longest_s),
             on_trouble=self.troubles.append,
-            sleep=self._wait,
         )
 
     def _provider(self, api_key: str) -> Provider:
@@ -116,13 +115,9 @@ class Bench:
                 api_key=api_key,
                 base_url=self.url,
                 timeout_s=5.0,
-                pacing=Pacing(sleep=self._wait),
+                pacing=Pacing(sleep=briefly),
             )
         return self._providers[api_key]
-
-    def _wait(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        briefly(seconds)
 
     def run(
         self,
@@ -136,6 +131,16 @@ class Bench:
         self.account.next_job(script or Script())
         asked = request_body(TYPICAL[self.name]) if body is None else body
         return (meter or self.meter()).run(asked, key=key)
+
+    def pauses(self, script: Script, *, longest_s: float) -> list[float]:
+        """How long a follower would pause after each of the script's polls, none of them waited."""
+        self.account.next_job(script)
+        meter = self.meter(longest_s=longest_s)
+        body = request_body(TYPICAL[self.name])
+        reservation = meter.reserve(body)
+        meter.submit(reservation, body)
+        watch = Watch(meter, self.ledger.reservations.get(reservation.id))
+        return [watch.ask() or 0.0 for _ in script.polls]
 
     def held_for(self, body: dict[str, Any]) -> int:
         """What is set aside for a request, in millionths; nothing is sent."""

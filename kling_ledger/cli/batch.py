@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_REFUSED, exit_code
+from kling_ledger.cli import EXIT_IN_DOUBT
+from kling_ledger.cli.batch_checks import check_bodies, check_cost, read_rows
 from kling_ledger.cli.batch_progress import Display, Progress, shown
+from kling_ledger.cli.batch_results import ended, journal, tell, write_results
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
@@ -29,18 +29,18 @@ from kling_ledger.cli.connections import (
     recover_first,
     silent,
 )
-from kling_ledger.cli.inputs import read_labels
-from kling_ledger.cli.output import database_option, format_option, print_many, print_one, say
+from kling_ledger.cli.inputs import gathered, read_labels
+from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.reservation import label_option
 from kling_ledger.cli.run import save_clips
-from kling_pricing.money import Money, plain, plain_or_none
+from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
     from kling_ledger.errors import ProviderError
-    from kling_ledger.jobs.batch import Attempt, Batch, BatchJob, Outcome
+    from kling_ledger.jobs.batch import Batch
+    from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
-    from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
 
 _PLAN = ("row", "provider", "model", "seconds", "resolution", "sound", "project", "amount", "unit")
@@ -51,8 +51,24 @@ EXIT_STOPPED: Final = 130
 _DOWNLOADS: Final = 4
 """How many clips are downloaded at a time."""
 
-_MOST_TOLD: Final = 20
-"""Of how many bad rows is told one by one."""
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for, as the options say it."""
+
+    wallet: str
+    project: str | None
+    labels: tuple[str, ...]
+    concurrency: int
+    polls_per_second: float
+    max_total: str | None
+    max_cost: str | None
+    name: str | None
+    retry_failed: bool
+    grace: float
+    out: Path | None
+    library: Library
+    connection: Connection
 
 
 @click.command()
@@ -90,25 +106,15 @@ _MOST_TOLD: Final = 20
 @connection_options
 @database_option
 @format_option
+@gathered(Options)
 def batch(
     manifest: Path,
-    wallet: str,
-    project: str | None,
-    labels: tuple[str, ...],
-    concurrency: int,
-    polls_per_second: float,
-    max_total: str | None,
-    max_cost: str | None,
-    name: str | None,
-    retry_failed: bool,  # noqa: FBT001 - the options are flags
-    grace: float,
-    dry_run: bool,  # noqa: FBT001
+    options: Options,
+    *,
+    dry_run: bool,
     results: Path | None,
-    out: Path | None,
-    library: Library,
     db: str | None,
     form: str,
-    connection: Connection,
 ) -> int:
     """Quote a whole manifest, then run it. The same command again goes on where it stopped.
 
@@ -119,66 +125,127 @@ def batch(
     prompt. Ctrl-C stops at any moment; jobs that were sent go on and are followed next time. What
     no provider took is tried again then, what one took and failed with only with --retry-failed.
     """
-    from kling_ledger.jobs.batch import Batch, attempts_to_do, known_outcomes
     from kling_ledger.ledger import Ledger
 
     path = results or manifest.with_name(f"{manifest.name}.results.jsonl")
     if path.resolve() == manifest.resolve():
         raise click.UsageError("--results names the manifest itself: name another file")
-    jobs = _read(manifest, name or manifest.name, project, read_labels(labels), library)
+    jobs = read_rows(
+        manifest,
+        options.name or manifest.name,
+        options.project,
+        read_labels(options.labels),
+        options.library,
+    )
     with Ledger(db, create=False) as ledger, ExitStack() as open_things:
-        known = known_outcomes(ledger, jobs)
-        todo = attempts_to_do(jobs, known, retries_failed=retry_failed)
-        ceiling = ceiling_of(ledger, wallet, max_cost)
-        most = ceiling_of(ledger, wallet, max_total)
-        _check_cost(ledger, wallet, jobs, known, todo, most=most, ceiling=ceiling)
+        session = _Session(ledger, jobs, options)
+        session.check()
         if dry_run:
             print_many([_planned(job) for job in jobs], _PLAN, form, empty="there are no rows")
             return 0
-        more = {"ceiling": ceiling, "library": library, "on_change": silent}
+        return session.run(session.connected(open_things), path, form)
+
+
+class _Session:
+    """One run of a manifest: what it may cost, what is left to do, and how it ends."""
+
+    def __init__(self, ledger: Ledger, jobs: Sequence[BatchJob], options: Options) -> None:
+        self.ledger = ledger
+        self.jobs = jobs
+        self.options = options
+        self.ceiling = ceiling_of(ledger, options.wallet, options.max_cost)
+        self.most = ceiling_of(ledger, options.wallet, options.max_total)
+        self.look()
+
+    def look(self) -> None:
+        """Read what is known of the jobs, and what is left to do of them."""
+        from kling_ledger.jobs.batch_jobs import attempts_to_do, known_outcomes
+
+        self.known = known_outcomes(self.ledger, self.jobs)
+        self.todo = attempts_to_do(self.jobs, self.known, retries_failed=self.options.retry_failed)
+
+    def check(self) -> None:
+        """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
+        check_cost(
+            self.ledger,
+            self.options.wallet,
+            self.jobs,
+            self.known,
+            self.todo,
+            most=self.most,
+            ceiling=self.ceiling,
+        )
+
+    def connected(self, open_things: ExitStack) -> dict[str, Meter]:
+        """Return the meter of each provider; bodies that it could not carry out are refused."""
+        more = {"ceiling": self.ceiling, "library": self.options.library, "on_change": silent}
+        connect = self.options.connection.meter
         meters = _meters(
             open_things,
             (
-                connection.meter(ledger, provider, wallet, **more)
-                for provider in sorted({job.provider for job in jobs})
+                connect(self.ledger, provider, self.options.wallet, **more)
+                for provider in sorted({job.provider for job in self.jobs})
             ),
         )
-        _check_bodies(todo, meters)
+        check_bodies(self.todo, meters)
+        return meters
+
+    def run(self, meters: Mapping[str, Meter], path: Path, form: str) -> int:
+        """Finish what earlier runs left open, run what is left, write the results."""
         for meter in meters.values():
-            recover_first(ledger, meter)
+            recover_first(self.ledger, meter)
         # Recovery may have ended what was left open, and given credits back for what was not sent.
-        known = known_outcomes(ledger, jobs)
-        todo = attempts_to_do(jobs, known, retries_failed=retry_failed)
-        _say_who_is_sending(known.values(), grace)
-        to_do = {attempt.job.place for attempt in todo}
-        progress = Progress(jobs, {at: one for at, one in known.items() if at not in to_do})
-        with _journal(path) as write, shown(progress) as display:
-
-            def change(outcome: Outcome) -> None:
-                progress.change(outcome)
-                display.changed()
-                if not outcome.is_running:
-                    write(outcome)
-
-            running = Batch(
-                _telling(meters, display),
-                todo,
-                concurrency=concurrency,
-                polls_per_s=polls_per_second,
-                grace_s=grace,
-                max_total=None if most is None else most - _spent(known.values(), most),
-                on_change=change,
-            )
+        self.look()
+        _say_who_is_sending(self.known.values(), self.options.grace)
+        to_do = {attempt.job.place for attempt in self.todo}
+        done = {at: one for at, one in self.known.items() if at not in to_do}
+        progress = Progress(self.jobs, done)
+        with journal(path) as write, shown(progress) as display:
+            running = self._batch(_telling(meters, display), _changes(progress, display, write))
             stopped = _run(running, display)
-        outcomes = _ended(jobs, known_outcomes(ledger, jobs), running.outcomes)
-        _write_results(path, jobs, outcomes)
-        code = _tell(progress, jobs, outcomes, path, form)
+        return self._finish(progress, running, path, form, stopped)
+
+    def _batch(self, meters: Mapping[str, Meter], on_change: Callable[[Outcome], None]) -> Batch:
+        from kling_ledger.jobs.batch import Batch
+
+        most = self.most
+        return Batch(
+            meters,
+            self.todo,
+            concurrency=self.options.concurrency,
+            polls_per_s=self.options.polls_per_second,
+            grace_s=self.options.grace,
+            max_total=None if most is None else most - _spent(self.known.values(), most),
+            on_change=on_change,
+        )
+
+    def _finish(
+        self, progress: Progress, running: Batch, path: Path, form: str, stopped: _Stopped
+    ) -> int:
+        self.look()
+        outcomes = ended(self.jobs, self.known, running.outcomes)
+        write_results(path, self.jobs, outcomes)
+        code = tell(progress, self.jobs, outcomes, path, form)
         if stopped is _Stopped.AT_ONCE:
             _leave(code or EXIT_STOPPED)
-        if out is not None and not stopped:
-            _save(outcomes.values(), out)
+        if self.options.out is not None and not stopped:
+            _save(outcomes.values(), self.options.out)
         _ignore_ctrl_c()
         return EXIT_STOPPED if stopped and code != EXIT_IN_DOUBT else code
+
+
+def _changes(
+    progress: Progress, display: Display, write: Callable[[Outcome], None]
+) -> Callable[[Outcome], None]:
+    """Return what is told of each outcome as it changes: the display, and at its end the file."""
+
+    def change(outcome: Outcome) -> None:
+        progress.change(outcome)
+        display.changed()
+        if not outcome.is_running:
+            write(outcome)
+
+    return change
 
 
 class _Stopped(Enum):
@@ -236,109 +303,10 @@ def _telling(meters: Mapping[str, Meter], display: Display) -> dict[str, Meter]:
     return {name: replace(meter, on_trouble=say_trouble) for name, meter in meters.items()}
 
 
-def _read(
-    manifest: Path,
-    name: str,
-    project: str | None,
-    labels: Mapping[str, str],
-    library: Library,
-) -> list[BatchJob]:
-    """Read all rows, or tell what is wrong with every row that is no job, and stop."""
-    from kling_ledger.manifests.batch import read_jobs
-
-    jobs, bad = read_jobs(
-        manifest,
-        name=name,
-        at=datetime.now(UTC),
-        project=project,
-        labels=labels,
-        library=library,
-    )
-    _refuse((row.place, row.error) for row in bad)
-    return jobs
-
-
-def _check_cost(
-    ledger: Ledger,
-    wallet: str,
-    jobs: Sequence[BatchJob],
-    known: Mapping[int, Outcome],
-    todo: Sequence[Attempt],
-    *,
-    most: Money | None,
-    ceiling: Money | None,
-) -> None:
-    """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
-    from kling_ledger.errors import InsufficientCreditsError, TotalError
-    from kling_ledger.jobs.batch import totals
-    from kling_pricing.errors import AmountError
-
-    payer = ledger.wallets.get(wallet)
-    nothing = Money.zero(payer.unit)
-    sums = totals(job.quote for job in jobs)
-    for unit in sums:
-        if unit != payer.unit:
-            raise AmountError("unit of the wallet", got=payer.unit, allowed=unit)
-    cost = sums.get(payer.unit, nothing)
-    if most is not None and cost > most:
-        raise TotalError(cost=cost, most=most)
-    new = [one.job for one in todo if not _is_reserved(known.get(one.job.place))]
-    _check_each(new, ceiling)
-    needed = totals(job.quote for job in new).get(payer.unit, nothing)
-    say(f"{len(jobs)} jobs, {cost}; {len(todo)} to do, {needed} to reserve")
-    if needed > payer.available:
-        raise InsufficientCreditsError(payer.name, needed=needed, available=payer.available)
-
-
 def _spent(known: Iterable[Outcome], most: Money) -> Money:
     """Return what the jobs of earlier runs have cost."""
     costs = (one.reservation.spent for one in known if one.reservation is not None)
     return sum(costs, start=Money.zero(most.unit))
-
-
-def _is_reserved(known: Outcome | None) -> bool:
-    """Whether a job's credits are set aside already: the wallet need not hold them once more."""
-    return known is not None and known.is_open
-
-
-def _check_each(jobs: Iterable[BatchJob], ceiling: Money | None) -> None:
-    """Refuse a batch with jobs that cost more than one may, and tell of all of them."""
-    from kling_ledger.errors import CeilingError
-
-    if ceiling is None:
-        return
-    _refuse(
-        (job.place, CeilingError(cost=job.quote.amount, ceiling=ceiling))
-        for job in jobs
-        if job.quote.amount > ceiling
-    )
-
-
-def _check_bodies(todo: Iterable[Attempt], meters: Mapping[str, Meter]) -> None:
-    """Refuse a batch with bodies that a provider could not carry out, and tell of all of them."""
-    from kling_pricing.errors import RequestError
-
-    bad = []
-    for attempt in todo:
-        try:
-            meters[attempt.job.provider].provider.check(attempt.job.request.body)
-        except RequestError as error:
-            bad.append((attempt.job.place, error))
-    _refuse(bad)
-
-
-def _refuse(bad: Iterable[tuple[int, KlingError]]) -> None:
-    """Tell what is wrong with each bad row and stop, before anything was started."""
-    found = sorted(bad, key=lambda one: one[0])
-    if not found:
-        return
-    for place, error in found[:_MOST_TOLD]:
-        say(f"error: row {place}: {error}")
-    if len(found) > _MOST_TOLD:
-        say(f"error: and {len(found) - _MOST_TOLD} rows more")
-    rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
-    say(f"nothing was started: {rows} cannot be run")
-    raise SystemExit(max(exit_code(error) for _, error in found))
 
 
 def _meters(open_things: ExitStack, meters: Iterable[Meter]) -> dict[str, Meter]:
@@ -365,96 +333,8 @@ def _planned(job: BatchJob) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _journal(path: Path) -> Iterator[Any]:
-    """Give a way to write results as they come: what is cut off has them up to there."""
-    with path.open("a", encoding="utf-8") as file:
-
-        def write(outcome: Outcome) -> None:
-            file.write(json.dumps(result_of(outcome), ensure_ascii=False) + "\n")
-            file.flush()
-
-        yield write
-
-
-def _write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> None:
-    """Write every result that is known, in the manifest's order, in place of what was there."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with aside.open("w", encoding="utf-8") as file:
-        for job in jobs:
-            if job.place in outcomes:
-                file.write(json.dumps(result_of(outcomes[job.place]), ensure_ascii=False) + "\n")
-    aside.replace(path)
-
-
-def result_of(outcome: Outcome) -> dict[str, Any]:
-    """Return a line of results: the row, what became of it, what it cost, where its clips are."""
-    job, found = outcome.job, outcome.reservation
-    return {
-        "row": job.place,
-        "key": job.key,
-        "provider": job.provider,
-        "reservation": None if found is None else found.id,
-        "state": "not_started" if found is None else str(found.state),
-        "task": None if found is None else found.task_id,
-        "quoted": plain_or_none(job.quote.amount),
-        "committed": None if found is None else plain_or_none(found.committed),
-        "unit": job.quote.amount.unit,
-        "videos": [] if found is None else list(found.videos),
-        "problem": str(outcome.error) if outcome.error else found and found.problem,
-    }
-
-
-def _ended(
-    jobs: Sequence[BatchJob], known: Mapping[int, Outcome], ran: Mapping[int, Outcome]
-) -> dict[int, Outcome]:
-    """Return how every job ended: as the ledger says now, and why as this run says."""
-    ended = {}
-    for job in jobs:
-        now, then = known.get(job.place), ran.get(job.place)
-        if now is None and then is not None:
-            ended[job.place] = then
-        elif now is not None:
-            is_same = then is not None and then.attempt == now.attempt
-            ended[job.place] = replace(now, error=then.error if then and is_same else None)
-    return ended
-
-
-def _tell(
-    progress: Progress,
-    jobs: Sequence[BatchJob],
-    outcomes: Mapping[int, Outcome],
-    path: Path,
-    form: str,
-) -> int:
-    """Print the figures, say what is left to do, and return the exit code."""
-    for outcome in outcomes.values():
-        progress.change(outcome)
-    now = progress.summary()
-    print_one({name: value for name, value in now.items() if name != "eta"}, form)
-    say(f"results: {path}")
-    if now["waiting"] or now["running"]:
-        say("the same command again goes on from here")
-    if now["in_doubt"]:
-        say(f"{now['in_doubt']} in doubt, their credits stay reserved: kling-ledger resume")
-    return _code(jobs, outcomes)
-
-
-def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
-    """Return the exit code of the whole: open jobs come first, then refused ones, then failed."""
-    from kling_ledger.errors import RefusedError
-
-    found = [outcomes.get(job.place) for job in jobs]
-    if any(one is not None and one.is_open for one in found):
-        return EXIT_IN_DOUBT
-    if all(one is not None and one.is_done for one in found):
-        return 0
-    refused = any(one is not None and isinstance(one.error, RefusedError) for one in found)
-    return EXIT_REFUSED if refused else EXIT_JOB_FAILED
-
-
 def _save(outcomes: Iterable[Outcome], folder: Path) -> None:
-    """Download the clips of jobs, a few at a time. Ctrl-C leaves at once: parts are continued."""
+    """Download the clips of jobs, a few at a time. Ctrl-C leaves at once."""
     done = [one.reservation for one in outcomes if one.reservation is not None]
     pool = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download")
     try:

@@ -15,7 +15,7 @@ from kling_ledger.cli.output import say
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
-    from kling_ledger.jobs.batch import BatchJob, Outcome
+    from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
 
 _TELL_EVERY_S: Final = 10.0
 """How often a line is written at least where nobody sees a live display."""

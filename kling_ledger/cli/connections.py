@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kling_ledger.cli.inputs import gathered
+from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import Command, say
 from kling_ledger.config import SENDING_S
 
@@ -124,13 +125,7 @@ def grace_option(said: str) -> Callable[[Command], Command]:
 def connection_options(command: Command) -> Command:
     """Add the options that say how to reach a provider; they reach the command as `connection`."""
 
-    @wraps(command)
-    def decorated(*args: Any, **given: Any) -> Any:
-        names = ("api_key", "base_url", "poll_every_s", "timeout_s")
-        connection = Connection(**{name: given.pop(name) for name in names})
-        return command(*args, connection=connection, **given)
-
-    wrapped: Any = decorated
+    wrapped: Any = gathered(Connection, "connection")(command)
     for option in (
         click.option(
             "--poll-every",
@@ -171,7 +166,7 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
     quiet = _quiet(meter)
     recovery = Recovery(ledger, lambda _: quiet, now=meter.clock())
     for recovered in recovery.run(left_open[:_LOOKED_AT]):
-        if recovered.reservation.is_open and recovered.to_do is None:
+        if recovered.reservation.is_open and recovered.next_step is None:
             continue
         say_recovered(recovered)
 
@@ -183,7 +178,7 @@ def _quiet(meter: Meter) -> Meter:
 def say_recovered(recovered: Recovered) -> None:
     """Tell what became of a reservation that was left open, and what is left to do."""
     say(f"left open: {recovered.reservation.id} {recovered.did}")
-    for line in (recovered.problem, recovered.to_do):
+    for line in (recovered.problem, to_do(recovered)):
         if line:
             say(f"  {line}")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import Any, BinaryIO, Final
 
 import click
 
 from kling_ledger.cli.clip_options import Instant
+from kling_ledger.cli.output import Command
 from kling_pricing.errors import Problem, RequestError
 
 _SPAN: Final = re.compile(r"([0-9]{1,5})([mhdw])")
@@ -64,3 +67,21 @@ def read_text(file: BinaryIO) -> str:
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} at {error.start}"
         raise RequestError([Problem("$", found, "text in UTF-8")]) from None
+
+
+def gathered(kind: type[Any], name: str = "options") -> Callable[[Command], Command]:
+    """Return what hands a command the options that a dataclass has fields for as one value.
+
+    It goes below the options themselves: they are gathered by their names.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def call(*args: Any, **given: Any) -> Any:
+            value = kind(**{one: given.pop(one) for one in names})
+            return command(*args, **{name: value}, **given)
+
+        return call  # type: ignore[return-value]
+
+    return decorate

@@ -287,7 +287,7 @@ def _row(line: Line) -> dict[str, Any]:
         "ours": plain_or_none(line.ours),
         "theirs": plain_or_none(line.theirs),
         "unit": _unit(line),
-        "problem": line.problem,
+        "problem": line.problem or _to_look_for(line),
         "proposal": _proposed(line.proposal) or None,
     }
 
@@ -315,3 +315,12 @@ def _one(change: Change) -> str:
     words = {"committed": "commit", "rolled_back": "roll back"}
     word = words.get(str(change.to_state), str(change.to_state))
     return word if change.amount is None else f"{word} {change.amount}"
+
+
+def _to_look_for(line: Line) -> str | None:
+    """Tell where to look for the task of a job in doubt that no record names."""
+    from kling_ledger.cli.next_steps import look_for_task
+
+    found = line.reservation
+    is_unknown = found is not None and found.task_id is None and line.verdict == "only_ours"
+    return look_for_task(found) if found is not None and is_unknown else None

@@ -397,7 +397,7 @@ def _priced(
     **_: object,
 ) -> tuple[Money, Job]:
     """Price a request body; return what it costs and what it asks for."""
-    from kling_ledger.jobs.meter import job_of
+    from kling_ledger.jobs.quoting import job_of
     from kling_pricing.gateways import parse_body, read_request
 
     request = read_request(provider, parse_body(read_text(request_file)), action=action)

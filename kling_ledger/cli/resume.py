@@ -16,12 +16,13 @@ from kling_ledger.cli.connections import (
     grace_option,
     say_recovered,
 )
+from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.run import report
 
 if TYPE_CHECKING:
     from kling_ledger.jobs.recovery import Recovered, Recovery
-    from kling_ledger.ledger import Reservation
+    from kling_ledger.ledger import Ledger, Reservation
 
 _COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 
@@ -80,7 +81,7 @@ def _resume_one(recovery: Recovery, reservation: Reservation, form: str) -> int:
         return report(recovery.ledger.reservations.get(reservation.id), form)
     if recovered.error is not None and not isinstance(recovered.error, ProviderError):
         raise recovered.error
-    if recovered.error is not None or recovered.to_do is not None:
+    if recovered.error is not None or recovered.next_step is not None:
         say_recovered(recovered)
     return report(recovered.reservation, form)
 
@@ -97,10 +98,25 @@ def _resume_all(recovery: Recovery, left_open: list[Reservation], form: str) -> 
         except KeyboardInterrupt:
             is_stopped = True
             say("stopped: what is still open stays as it is")
+            finished += _not_reached(recovery.ledger, left_open, finished)
     rows = [_row(one) for one in finished]
     print_many(rows, _COLUMNS, form, empty="nothing is open", optional=("problem", "to_do"))
     is_open = is_stopped or any(one.reservation.is_open for one in finished)
     return EXIT_IN_DOUBT if is_open else 0
+
+
+def _not_reached(
+    ledger: Ledger, left_open: list[Reservation], finished: list[Recovered]
+) -> list[Recovered]:
+    """Return how those stand that were followed, or not looked at yet, when it was stopped."""
+    from kling_ledger.jobs.recovery import Recovered
+
+    told = {one.reservation.id for one in finished}
+    return [
+        Recovered(ledger.reservations.get(one.id), "left as it is: stopped")
+        for one in left_open
+        if one.id not in told
+    ]
 
 
 def _row(recovered: Recovered) -> dict[str, Any]:
@@ -110,6 +126,6 @@ def _row(recovered: Recovered) -> dict[str, Any]:
         "state": str(reservation.state),
         "provider": reservation.job.provider,
         "did": recovered.did,
-        "to_do": recovered.to_do,
+        "to_do": to_do(recovered),
         "problem": recovered.problem,
     }

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from kling_ledger.jobs.recovery import AT_ONCE, MeterFor, what_to_look_for
+from kling_ledger.jobs.recovery import AT_ONCE, MeterFor
 from kling_ledger.ledger import (
     Change,
     Ledger,
@@ -435,9 +435,10 @@ def _missing(
             yield Line(Verdict.ONLY_OURS, one, problem=_what_to_do(one))
 
 
-def _what_to_do(one: Reservation) -> str:
+def _what_to_do(one: Reservation) -> str | None:
+    """Say why a job in doubt stays so; without a task nobody knows more than that it is."""
     if one.task_id is None:
-        return what_to_look_for(one)
+        return None
     return f"{one.problem or 'in doubt'}; the record does not name its task {one.task_id}"
 
 

@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runapi.core import RequestOptions
+from runapi.core import RequestOptions, TaskTimeoutError
 from runapi.core.resource import Resource
 from runapi.kling import KlingClient
 
-from kling_ledger.errors import ConfigError, PollError, ProviderError
+from kling_ledger.errors import ConfigError, NotFoundError, PollError, ProviderError
+from kling_ledger.jobs.follow import Watch, followed
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, State
+from kling_ledger.providers.base import TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_pricing.library import Library
 from kling_pricing.money import Money
@@ -114,15 +116,39 @@ class MeteredResource:
         return status.reply
 
     def run(self, options: RequestOptions | None = None, **params: Any) -> Any:
-        """Create a job and poll until it ends, as the client's own run does."""
+        """Create a job and follow it until it ends; the reply is that of the client's own run."""
         task = self.create(options, **params)
-        return self.resource._poll_until_complete(lambda: self.get(task["id"], options))
+        meter = self._meter(options)
+        reserved = meter.ledger.reservations.of_task(meter.provider.name, task["id"])
+        if reserved is None:
+            raise NotFoundError("task", task["id"])
+        watch = Watch(meter, reserved)
+        for _ in followed([watch], stop=meter.stop):
+            pass
+        # The client itself tells what an end means: the reply that it makes of it, or its error.
+        longest_s = meter.patience.longest_s
+        return self.resource._poll_until_complete(lambda: _last_reply(watch, task, longest_s))
 
     def _meter(self, options: RequestOptions | None) -> Meter:
         provider = self.meter.provider
         if options is None or not isinstance(provider, RunApi):
             return self.meter
         return replace(self.meter, provider=replace(provider, options=options))
+
+
+def _last_reply(watch: Watch, task: Any, longest_s: float) -> Any:
+    """Return how a job that was followed ended, or raise what the client says where it did not."""
+    status = watch.status
+    if watch.error is not None:
+        raise watch.error.__cause__ or watch.error
+    if watch.reservation.is_open and (status is None or status.state is TaskState.RUNNING):
+        raise TaskTimeoutError(f"Task polling timed out after {longest_s:g}s")
+    if status is None:
+        # Nothing had to be asked: the job had ended before, under the caller's own key.
+        return task
+    if status.reply is None:
+        raise PollError(watch.provider, status.problem or "no reply")
+    return status.reply
 
 
 def _own_key(options: RequestOptions | None) -> str | None:

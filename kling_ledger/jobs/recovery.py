@@ -8,16 +8,18 @@ What the provider took is asked for. Jobs that a script submits by itself are le
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Event, Lock
+from enum import StrEnum
+from functools import partial
+from threading import Lock
 from typing import Final
 
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import StateError
-from kling_ledger.jobs.meter import Meter, Watch
+from kling_ledger.jobs.follow import Follower, Watch
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_pricing.errors import KlingError
 
@@ -31,6 +33,19 @@ MeterFor = Callable[[Reservation], Meter]
 """Gives the meter at whose provider a reservation's job is or was."""
 
 
+class NextStep(StrEnum):
+    """What a person has to do about a job that nothing else can bring to its end."""
+
+    LOOK_FOR_TASK = "look_for_task"
+    """Look at the provider whether it has the task: nobody knows whether it took the job."""
+
+    ASK_ABOUT_TASK = "ask_about_task"
+    """Look at the provider how the task ended: it took the job and says nothing clear of it."""
+
+    END_IT = "end_it"
+    """Say what it cost, or that nothing was charged: only the script that made it may know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovered:
     """What became of an open reservation, and what a person has to do where nothing else can.
@@ -40,7 +55,7 @@ class Recovered:
 
     reservation: Reservation
     did: str
-    to_do: str | None = None
+    next_step: NextStep | None = None
     error: KlingError | None = None
     is_running: bool = False
 
@@ -51,6 +66,15 @@ class Recovered:
             return None
         hint = self.error.hint
         return f"{self.error}: {hint}" if hint else str(self.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """How far a reservation was brought; with a `watch` its job is to be asked for again."""
+
+    recovered: Recovered
+    watch: Watch | None = None
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,82 +97,101 @@ class Recovery:
     ) -> Generator[Recovered, None, None]:
         """Finish what can be finished, every open reservation or those given; tell of each.
 
-        All are asked for once before any is waited for. Who stops listening stops the waiting too.
+        All are asked for once before any is waited for. Who stops listening stops the waiting too:
+        jobs that are still followed then stay as they are.
         """
         found = self.ledger.reservations.open() if reservations is None else reservations
-        stopping = Event()
-        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="recovery")
-        try:
-            running = []
-            for recovered in pool.map(self._looked_at, found):
-                if self.waits and recovered.is_running:
-                    running.append(recovered.reservation)
-                else:
-                    yield recovered
-            yield from pool.map(lambda one: self._waited_for(one, stopping), running)
-        finally:
-            stopping.set()
-            pool.shutdown(cancel_futures=True)
+        running = []
+        for move in self._made(partial(self._looked_at, one) for one in found):
+            if self.waits and move.watch is not None:
+                running.append(move)
+            else:
+                yield move.recovered
+        yield from self._followed(running)
 
     def finish(self, reservation: Reservation) -> Recovered:
         """Bring one reservation as far as it can be brought now; whatever fails is told of."""
-        recovered = self._looked_at(reservation)
-        if self.waits and recovered.is_running:
-            return self._waited_for(recovered.reservation, Event())
+        (recovered,) = self.run([reservation])
         return recovered
 
-    def _looked_at(self, reservation: Reservation) -> Recovered:
-        return self._told(reservation, lambda: self._moved_on(reservation))
+    def _made(self, calls: Iterable[Callable[[], _Move]]) -> Iterator[_Move]:
+        with Follower[_Move](name="recovery", at_once=AT_ONCE) as follower:
+            for call in calls:
+                follower.put(call)
+            yield from follower
 
-    def _waited_for(self, reservation: Reservation, stopping: Event) -> Recovered:
-        return self._told(reservation, lambda: self._followed(reservation, stopping))
+    def _followed(self, moves: Iterable[_Move]) -> Iterator[Recovered]:
+        """Ask for running jobs, each when it is due, until every one of them is over."""
+        with Follower[_Move](name="recovery") as follower:
+            for move in moves:
+                self._follow_up(follower, move)
+            for move in follower:
+                if move.watch is None:
+                    yield move.recovered
+                else:
+                    self._follow_up(follower, move)
 
-    def _told(self, reservation: Reservation, move: Callable[[], Recovered]) -> Recovered:
+    def _follow_up(self, follower: Follower[_Move], move: _Move) -> None:
+        if move.watch is not None:
+            ask = partial(self._asked_again, move.watch)
+            follower.put(ask, in_s=move.pause_s, asks=move.watch.provider)
+
+    def _looked_at(self, reservation: Reservation) -> _Move:
+        return self._safely(reservation, lambda: self._moved_on(reservation))
+
+    def _asked_again(self, watch: Watch) -> _Move:
+        return self._safely(watch.reservation, lambda: _followed_on(watch))
+
+    def _safely(self, reservation: Reservation, move: Callable[[], _Move]) -> _Move:
+        """Make a move; one that fails is told of, and keeps no other job from its turn."""
         try:
             return move()
         except StateError:
             now = self.ledger.reservations.get(reservation.id)
-            return Recovered(now, "somebody else moved it on")
+            return _Move(Recovered(now, "somebody else moved it on"))
         except KlingError as error:
             now = self.ledger.reservations.get(reservation.id)
-            return Recovered(now, "left as it is", error=error)
+            return _Move(Recovered(now, "left as it is", error=error))
 
-    def _moved_on(self, found: Reservation) -> Recovered:
+    def _moved_on(self, found: Reservation) -> _Move:
         if not found.is_open:
-            return Recovered(found, "it has ended")
+            return _Move(Recovered(found, "it has ended"))
         job = found.job
         if job.provider is None or job.request is None or job.address is None:
-            return Recovered(found, "left as it is", to_do=_verdict_of_its_script(found))
+            return _Move(Recovered(found, "left as it is", NextStep.END_IT))
         if found.task_id is not None:
             return self._asked_for(found)
         if found.state is not State.IN_DOUBT and self._is_young(found):
-            return Recovered(found, "left alone: it may just be under way")
+            return _Move(Recovered(found, "left alone: it may just be under way"))
         if found.state is State.RESERVED:
             problem = "it was never sent"
             ended = self.ledger.roll_back(found.id, problem, only_from=State.RESERVED)
-            return Recovered(ended, f"rolled back: {problem}")
+            return _Move(Recovered(ended, f"rolled back: {problem}"))
         return self._submitted_again(found)
 
-    def _submitted_again(self, found: Reservation) -> Recovered:
+    def _submitted_again(self, found: Reservation) -> _Move:
         """Send an unanswered submission again where that is safe; else put it in doubt."""
         meter = self.meter_for(found)
         unsafe = self._why_not_again(found, meter)
         if unsafe is not None:
-            problem = f"its submission got no answer, and {unsafe}"
-            doubtful = found
-            if found.state is not State.IN_DOUBT:
-                # Its sender may be late, and not dead: then what it has written stands.
-                doubtful = self.ledger.mark_in_doubt(found.id, problem, only_from=State.SUBMITTING)
-            return Recovered(doubtful, "in doubt", to_do=what_to_look_for(doubtful))
+            return _Move(self._doubted(found, f"its submission got no answer, and {unsafe}"))
         try:
             meter.submit(found, json.loads(found.job.request or "{}"))
         except StateError:
             raise
         except KlingError as error:
             now = self.ledger.reservations.get(found.id)
-            to_do = what_to_look_for(now) if now.is_open and now.task_id is None else None
-            return Recovered(now, "sent again, and not taken for certain", to_do, error)
+            is_unknown = now.is_open and now.task_id is None
+            step = NextStep.LOOK_FOR_TASK if is_unknown else None
+            return _Move(Recovered(now, "sent again, and not taken for certain", step, error))
         return self._asked_for(self.ledger.reservations.get(found.id))
+
+    def _doubted(self, found: Reservation, problem: str) -> Recovered:
+        doubtful = found
+        if found.state is not State.IN_DOUBT:
+            # Its sender may be late, and not dead: then what it has written stands.
+            doubtful = self.ledger.mark_in_doubt(found.id, problem, only_from=State.SUBMITTING)
+        return Recovered(doubtful, "in doubt", NextStep.LOOK_FOR_TASK)
 
     def _why_not_again(self, found: Reservation, meter: Meter) -> str | None:
         """Say why a submission cannot be sent again without being charged twice, if it cannot."""
@@ -159,34 +202,21 @@ class Recovery:
             return f"{meter.provider.name} may not know its key any more, {_age(age)} on"
         return None
 
-    def _asked_for(self, found: Reservation) -> Recovered:
+    def _asked_for(self, found: Reservation) -> _Move:
         """Ask once how a job stands; one that is overdue and has no verdict is in doubt."""
         meter = self.meter_for(found)
         watch = Watch(meter, found)
         pause_s = watch.ask()
         seen = watch.reservation
         if not seen.is_open:
-            return Recovered(seen, f"ended: {seen.state}")
+            return _Move(Recovered(seen, f"ended: {seen.state}"))
         if self._is_overdue(seen, meter):
             age = _age(self.now - seen.created_at)
             seen = meter.give_up(seen, f"no verdict {age} on: {_how_it_stands(watch)}")
-        is_running = pause_s is not None
         did = f"asked for: {_how_it_stands(watch)}"
-        to_do = None if is_running else _verdict_on_its_task(seen)
-        return Recovered(seen, did, to_do, watch.error, is_running=is_running)
-
-    def _followed(self, found: Reservation, stopping: Event) -> Recovered:
-        """Ask until a job ends, its longest life is over, or nobody listens any more."""
-        watch = Watch(self.meter_for(found), found)
-        pause_s = watch.ask()
-        while pause_s is not None and not stopping.is_set():
-            self.meter_for(found).sleep(pause_s)
-            pause_s = watch.ask()
-        seen = watch.reservation
-        if not seen.is_open:
-            return Recovered(seen, f"ended: {seen.state}")
-        to_do = _verdict_on_its_task(seen) if pause_s is None else None
-        return Recovered(seen, f"followed: {_how_it_stands(watch)}", to_do, watch.error)
+        if pause_s is None:
+            return _Move(Recovered(seen, did, NextStep.ASK_ABOUT_TASK, watch.error))
+        return _Move(Recovered(seen, did, error=watch.error, is_running=True), watch, pause_s)
 
     def _is_young(self, found: Reservation) -> bool:
         return self.now - found.updated_at < timedelta(seconds=self.grace_s)
@@ -203,33 +233,16 @@ def _how_it_stands(watch: Watch) -> str:
     return problem if watch.reservation.state is State.IN_DOUBT and problem else "it still runs"
 
 
-def what_to_look_for(found: Reservation) -> str:
-    """Tell a person where to look, and what to say then, where no machine can know."""
-    job = found.job
-    seconds = "" if job.seconds is None else f", {job.seconds} s"
-    return (
-        f"look at {job.provider} for a task of {job.model}{seconds} from about"
-        f" {found.created_at:%Y-%m-%d %H:%M} UTC. If it is there:"
-        f" kling-ledger reservation submitted {found.id} TASK, then kling-ledger resume."
-        f" If not: kling-ledger reservation rollback {found.id} --reason ..."
-    )
-
-
-def _verdict_of_its_script(found: Reservation) -> str:
-    return (
-        "the script that made it has to end it, or you:"
-        f" kling-ledger reservation commit|rollback {found.id} --reason ..."
-    )
-
-
-def _verdict_on_its_task(found: Reservation) -> str:
-    """Tell a person where to look for a task that the provider says nothing clear about."""
-    return (
-        f"look at {found.job.provider} for task {found.task_id}: kling-ledger resume {found.id}"
-        f" asks again, kling-ledger reconcile --provider {found.job.provider} --statement FILE"
-        " takes its bill for the verdict; or say it:"
-        f" kling-ledger reservation commit|rollback {found.id} --reason ..."
-    )
+def _followed_on(watch: Watch) -> _Move:
+    """Ask for a job that is followed once more."""
+    pause_s = watch.ask()
+    seen = watch.reservation
+    if not seen.is_open:
+        return _Move(Recovered(seen, f"ended: {seen.state}"))
+    did = f"followed: {_how_it_stands(watch)}"
+    if pause_s is None:
+        return _Move(Recovered(seen, did, NextStep.ASK_ABOUT_TASK, watch.error))
+    return _Move(Recovered(seen, did, error=watch.error, is_running=True), watch, pause_s)
 
 
 def _age(since: timedelta) -> str:
@@ -264,7 +277,7 @@ __all__ = [
     "KEY_LIVES_S",
     "MeterFor",
     "Meters",
+    "NextStep",
     "Recovered",
     "Recovery",
-    "what_to_look_for",
 ]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.jobs.batch import BatchJob, content_keys
+from kling_ledger.jobs.batch_jobs import BatchJob, content_keys
 from kling_ledger.tabular.texts import delimiter_of, read_text
 from kling_pricing.clip import CLIP_FIELDS, Clip
 from kling_pricing.errors import KlingError, PricingError

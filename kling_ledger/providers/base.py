@@ -89,9 +89,13 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """The time and the chance that a provider acts by: `chance` gives a number from 0 up to 1."""
+    """The time and the chance that a provider acts by: `chance` gives a number from 0 up to 1.
 
-    sleep: Callable[[float], None] = time.sleep
+    `sleep` may end a pause early and return something true, as `Event.wait` does: the call then
+    gives up with what it knows.
+    """
+
+    sleep: Callable[[float], object] = time.sleep
     chance: Callable[[], float] = random.random
     now: Callable[[], datetime] = utc_now
 
@@ -125,8 +129,12 @@ class Provider(Protocol):
         JobInDoubtError where it may have.
         """
 
-    def poll(self, action: str, task_id: str) -> TaskStatus:
-        """Ask how a task stands. Raises PollError where no answer could be had."""
+    def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
+        """Ask how a task stands. Raises PollError where no answer could be had.
+
+        A patient question is put a few times within the call; whoever has many jobs to ask for
+        puts it once, and decides when to ask again.
+        """
 
     def balance(self) -> Balance:
         """Ask what the account holds. Raises NoAnswerError where that could not be had."""

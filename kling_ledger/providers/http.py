@@ -15,19 +15,11 @@ from typing import Any, Final
 import httpx
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.providers.base import Pacing
 from kling_pricing.errors import on_one_line
 
 LARGEST_REPLY: Final = 4 * 1024 * 1024
 """The most bytes of a reply that are read; a task with its links is a few thousand."""
 
-ATTEMPTS: Final = 3
-"""How often a question is asked before it counts as unanswered."""
-
-LONGEST_PAUSE_S: Final = 30.0
-"""The longest that a call waits by itself; who is asked to wait longer gives the call up."""
-
-_FIRST_PAUSE_S: Final = 0.5
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -119,30 +111,6 @@ class Http:
             kind = NotSentError if is_never_sent(error) else LostError
             raise kind(self.secret.hidden_in(in_words(error))) from None
         return Reply(reply.status_code, reply.headers, self.secret.removed_from(reply.content))
-
-
-class Attempts:
-    """Counts how often a call was made, and pauses before the next time.
-
-    A pause is what the provider asked for, and else longer each time, with jitter: many waiting
-    scripts shall not ask again in the same instant.
-    """
-
-    def __init__(self, pacing: Pacing) -> None:
-        self._pacing = pacing
-        self._made = 0
-
-    def pause(self, asked_s: float | None = None) -> bool:
-        """Pause after an attempt; False, and no pause, where there shall be no other one.
-
-        Who is asked to wait longer than a call may last does not ask again in this one.
-        """
-        self._made += 1
-        if self._made >= ATTEMPTS or (asked_s or 0) > LONGEST_PAUSE_S:
-            return False
-        jittered_s = _FIRST_PAUSE_S * 2 ** (self._made - 1) * (0.75 + self._pacing.chance() / 2)
-        self._pacing.sleep(max(asked_s or 0, jittered_s))
-        return True
 
 
 def is_never_sent(error: BaseException | None) -> bool:

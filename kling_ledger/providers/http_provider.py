@@ -18,6 +18,7 @@ from kling_ledger.errors import (
     PollError,
     QuestionError,
 )
+from kling_ledger.providers.attempts import ATTEMPTS, Attempts
 from kling_ledger.providers.base import (
     Balance,
     Callback,
@@ -30,7 +31,7 @@ from kling_ledger.providers.base import (
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
 from kling_ledger.providers.hints import hint_for
-from kling_ledger.providers.http import Attempts, Http, LostError, NotSentError, Secret
+from kling_ledger.providers.http import Http, LostError, NotSentError, Secret
 from kling_ledger.providers.replies import (
     Answer,
     Json,
@@ -153,10 +154,16 @@ class HttpProvider:
             raise self._not_taken(answer, verdict)
         return self._submission(answer)
 
-    def poll(self, action: str, task_id: str) -> TaskStatus:  # noqa: ARG002
+    def poll(
+        self,
+        action: str,  # noqa: ARG002
+        task_id: str,
+        *,
+        is_patient: bool = True,
+    ) -> TaskStatus:
         """Ask for a task."""
         path = self.dialect.task_path.format(task_id=quote(task_id, safe=""))
-        answer = self._asked("GET", path, None, PollError)
+        answer = self._asked("GET", path, None, PollError, is_patient=is_patient)
         task = self.dialect.task_in(answer.body or {})
         if self.dialect.task_id(task) != task_id:
             problem = "the reply is of no or another task"
@@ -207,10 +214,16 @@ class HttpProvider:
         )
 
     def _asked(
-        self, method: str, path: str, body: Json | None, kind: type[QuestionError]
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        kind: type[QuestionError],
+        *,
+        is_patient: bool = True,
     ) -> Answer:
         """Ask until there is an answer, a refusal, or no attempt left."""
-        attempts = Attempts(self.pacing)
+        attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
         while True:
             try:
                 answer = Answer.of(self.http.ask(method, path, body))

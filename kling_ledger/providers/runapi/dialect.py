@@ -10,18 +10,14 @@ https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20.
 from __future__ import annotations
 
 import json
-import random
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from runapi.core import BaseModel, Error, RequestOptions, ValidationError
 from runapi.core.response import ResponseHeaders
 from runapi.kling import KlingClient
 
-from kling_ledger.clock import utc_now
 from kling_ledger.errors import (
     JobInDoubtError,
     JobRefusedError,
@@ -30,6 +26,7 @@ from kling_ledger.errors import (
     ProviderError,
     QuestionError,
 )
+from kling_ledger.providers.attempts import ATTEMPTS, Attempts
 from kling_ledger.providers.base import (
     Balance,
     Callback,
@@ -42,7 +39,7 @@ from kling_ledger.providers.base import (
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
 from kling_ledger.providers.hints import hint_for
-from kling_ledger.providers.http import Attempts, Secret, bound, in_words
+from kling_ledger.providers.http import Secret, bound, in_words
 from kling_ledger.providers.replies import (
     Json,
     Verdict,
@@ -95,8 +92,7 @@ def connect(
     """Return RunAPI as a provider. The key is handed to the client and kept nowhere else."""
     client = KlingClient(api_key=api_key, base_url=base_url, timeout=timeout_s)
     bound(client._http._client, timeout_s)
-    pacing = pacing or Pacing()
-    return RunApi(client, sleep=pacing.sleep, chance=pacing.chance, now=pacing.now)
+    return RunApi(client, pacing=pacing or Pacing())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +101,7 @@ class RunApi:
 
     client: KlingClient
     options: RequestOptions | None = None
-    sleep: Callable[[float], None] = time.sleep
-    chance: Callable[[], float] = random.random
-    now: Callable[[], datetime] = utc_now
+    pacing: Pacing = field(default_factory=Pacing)
 
     @property
     def facts(self) -> ProviderFacts:
@@ -143,7 +137,7 @@ class RunApi:
         self._refuse_unsendable(body)
         options = self._options({"Idempotency-Key": key, "X-Client-Request-Id": key})
         may_have_arrived = False
-        attempts = Attempts(self._pacing)
+        attempts = Attempts(self.pacing)
         while True:
             try:
                 reply = resource.create(options=options, **body)
@@ -160,13 +154,17 @@ class RunApi:
                 problem = f"the reply to the submission cannot be read: {type(error).__name__}"
                 raise JobInDoubtError(self.name, problem) from error
 
-    def poll(self, action: str, task_id: str) -> TaskStatus:
+    def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
         """Ask for a task."""
         resource = self._resource(action, PollError)
         if read_task_id(task_id) is None:
             raise PollError(self.name, "that is no id of a task", is_final=True)
         try:
-            reply = self._asked(lambda: resource.get(task_id, options=self._options({})), PollError)
+            reply = self._asked(
+                lambda: resource.get(task_id, options=self._options({})),
+                PollError,
+                is_patient=is_patient,
+            )
         except ValidationError as error:
             # The client itself refuses a reply that it does not understand.
             return TaskStatus(TaskState.UNKNOWN, problem=self._told(error))
@@ -207,11 +205,7 @@ class RunApi:
 
     def read_callback(self, payload: bytes) -> Callback:
         """Read what RunAPI posted."""
-        return read_callback(payload, now=self.now())
-
-    @property
-    def _pacing(self) -> Pacing:
-        return Pacing(sleep=self.sleep, chance=self.chance, now=self.now)
+        return read_callback(payload, now=self.pacing.now())
 
     def _task_id(self, reply: Any) -> str:
         """Return the task's id; a reply that names none leaves a job that may well be running."""
@@ -246,9 +240,11 @@ class RunApi:
             max_retries=0,
         )
 
-    def _asked(self, ask: Callable[[], Any], kind: type[QuestionError]) -> BaseModel:
+    def _asked(
+        self, ask: Callable[[], Any], kind: type[QuestionError], *, is_patient: bool = True
+    ) -> BaseModel:
         """Ask until there is an answer, a refusal, or no attempt left."""
-        attempts = Attempts(self._pacing)
+        attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
         while True:
             try:
                 return _understandable(ask())
@@ -284,7 +280,7 @@ class RunApi:
     def _status(self, reply: BaseModel, task_id: str) -> TaskStatus:
         if reply["id"] not in (None, task_id):
             return TaskStatus(TaskState.UNKNOWN, problem="the reply is of another task")
-        now = self.now()
+        now = self.pacing.now()
         status = read_task(_as_json(reply), now=now)
         return replace(
             status,
@@ -309,7 +305,7 @@ class RunApi:
         )
 
     def _asked_s(self, error: Error) -> float | None:
-        return asked_pause_s(error.response_headers, now=self.now())
+        return asked_pause_s(error.response_headers, now=self.pacing.now())
 
     def _told(self, error: Error) -> str:
         status = f"{error.status} " if error.status else ""

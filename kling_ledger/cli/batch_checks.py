@@ -1,0 +1,121 @@
+"""What is checked of a batch before anything is started, and told of all rows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kling_ledger.cli import exit_code
+from kling_ledger.cli.output import say
+from kling_pricing.money import Money
+
+if TYPE_CHECKING:
+    from kling_ledger.jobs.batch_jobs import Attempt, BatchJob, Outcome
+    from kling_ledger.jobs.meter import Meter
+    from kling_ledger.ledger import Ledger
+    from kling_pricing.errors import KlingError
+    from kling_pricing.library import Library
+
+_MOST_TOLD: Final = 20
+"""Of how many bad rows is told one by one."""
+
+
+def read_rows(
+    manifest: Path,
+    name: str,
+    project: str | None,
+    labels: Mapping[str, str],
+    library: Library,
+) -> list[BatchJob]:
+    """Read all rows, or tell what is wrong with every row that is no job, and stop."""
+    from kling_ledger.manifests.batch import read_jobs
+
+    jobs, bad = read_jobs(
+        manifest,
+        name=name,
+        at=datetime.now(UTC),
+        project=project,
+        labels=labels,
+        library=library,
+    )
+    _refuse((row.place, row.error) for row in bad)
+    return jobs
+
+
+def check_cost(
+    ledger: Ledger,
+    wallet: str,
+    jobs: Sequence[BatchJob],
+    known: Mapping[int, Outcome],
+    todo: Sequence[Attempt],
+    *,
+    most: Money | None,
+    ceiling: Money | None,
+) -> None:
+    """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
+    from kling_ledger.errors import InsufficientCreditsError, TotalError
+    from kling_ledger.jobs.batch_jobs import totals
+    from kling_pricing.errors import AmountError
+
+    payer = ledger.wallets.get(wallet)
+    nothing = Money.zero(payer.unit)
+    sums = totals(job.quote for job in jobs)
+    for unit in sums:
+        if unit != payer.unit:
+            raise AmountError("unit of the wallet", got=payer.unit, allowed=unit)
+    cost = sums.get(payer.unit, nothing)
+    if most is not None and cost > most:
+        raise TotalError(cost=cost, most=most)
+    new = [one.job for one in todo if not _is_reserved(known.get(one.job.place))]
+    _check_each(new, ceiling)
+    needed = totals(job.quote for job in new).get(payer.unit, nothing)
+    say(f"{len(jobs)} jobs, {cost}; {len(todo)} to do, {needed} to reserve")
+    if needed > payer.available:
+        raise InsufficientCreditsError(payer.name, needed=needed, available=payer.available)
+
+
+def _is_reserved(known: Outcome | None) -> bool:
+    """Whether a job's credits are set aside already: the wallet need not hold them once more."""
+    return known is not None and known.is_open
+
+
+def _check_each(jobs: Iterable[BatchJob], ceiling: Money | None) -> None:
+    """Refuse a batch with jobs that cost more than one may, and tell of all of them."""
+    from kling_ledger.errors import CeilingError
+
+    if ceiling is None:
+        return
+    _refuse(
+        (job.place, CeilingError(cost=job.quote.amount, ceiling=ceiling))
+        for job in jobs
+        if job.quote.amount > ceiling
+    )
+
+
+def check_bodies(todo: Iterable[Attempt], meters: Mapping[str, Meter]) -> None:
+    """Refuse a batch with bodies that a provider could not carry out, and tell of all of them."""
+    from kling_pricing.errors import RequestError
+
+    bad = []
+    for attempt in todo:
+        try:
+            meters[attempt.job.provider].provider.check(attempt.job.request.body)
+        except RequestError as error:
+            bad.append((attempt.job.place, error))
+    _refuse(bad)
+
+
+def _refuse(bad: Iterable[tuple[int, KlingError]]) -> None:
+    """Tell what is wrong with each bad row and stop, before anything was started."""
+    found = sorted(bad, key=lambda one: one[0])
+    if not found:
+        return
+    for place, error in found[:_MOST_TOLD]:
+        say(f"error: row {place}: {error}")
+    if len(found) > _MOST_TOLD:
+        say(f"error: and {len(found) - _MOST_TOLD} rows more")
+    rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
+    say(f"nothing was started: {rows} cannot be run")
+    raise SystemExit(max(exit_code(error) for _, error in found))

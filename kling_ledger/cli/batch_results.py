@@ -1,0 +1,107 @@
+"""The results of a batch: a line a row beside the manifest, the figures, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_REFUSED
+from kling_ledger.cli.output import print_one, say
+from kling_pricing.money import plain_or_none
+
+if TYPE_CHECKING:
+    from kling_ledger.cli.batch_progress import Progress
+    from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
+
+
+@contextmanager
+def journal(path: Path) -> Iterator[Any]:
+    """Give a way to write results as they come: what is cut off has them up to there."""
+    with path.open("a", encoding="utf-8") as file:
+
+        def write(outcome: Outcome) -> None:
+            file.write(json.dumps(result_of(outcome), ensure_ascii=False) + "\n")
+            file.flush()
+
+        yield write
+
+
+def write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> None:
+    """Write every result that is known, in the manifest's order, in place of what was there."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with aside.open("w", encoding="utf-8") as file:
+        for job in jobs:
+            if job.place in outcomes:
+                file.write(json.dumps(result_of(outcomes[job.place]), ensure_ascii=False) + "\n")
+    aside.replace(path)
+
+
+def result_of(outcome: Outcome) -> dict[str, Any]:
+    """Return a line of results: the row, what became of it, what it cost, where its clips are."""
+    job, found = outcome.job, outcome.reservation
+    return {
+        "row": job.place,
+        "key": job.key,
+        "provider": job.provider,
+        "reservation": None if found is None else found.id,
+        "state": "not_started" if found is None else str(found.state),
+        "task": None if found is None else found.task_id,
+        "quoted": plain_or_none(job.quote.amount),
+        "committed": None if found is None else plain_or_none(found.committed),
+        "unit": job.quote.amount.unit,
+        "videos": [] if found is None else list(found.videos),
+        "problem": str(outcome.error) if outcome.error else found and found.problem,
+    }
+
+
+def ended(
+    jobs: Sequence[BatchJob], known: Mapping[int, Outcome], ran: Mapping[int, Outcome]
+) -> dict[int, Outcome]:
+    """Return how every job ended: as the ledger says now, and why as this run says."""
+    ended = {}
+    for job in jobs:
+        now, then = known.get(job.place), ran.get(job.place)
+        if now is None and then is not None:
+            ended[job.place] = then
+        elif now is not None:
+            is_same = then is not None and then.attempt == now.attempt
+            ended[job.place] = replace(now, error=then.error if then and is_same else None)
+    return ended
+
+
+def tell(
+    progress: Progress,
+    jobs: Sequence[BatchJob],
+    outcomes: Mapping[int, Outcome],
+    path: Path,
+    form: str,
+) -> int:
+    """Print the figures, say what is left to do, and return the exit code."""
+    for outcome in outcomes.values():
+        progress.change(outcome)
+    now = progress.summary()
+    print_one({name: value for name, value in now.items() if name != "eta"}, form)
+    say(f"results: {path}")
+    if now["waiting"] or now["running"]:
+        say("the same command again goes on from here")
+    if now["in_doubt"]:
+        say(f"{now['in_doubt']} in doubt, their credits stay reserved: kling-ledger resume")
+    return _code(jobs, outcomes)
+
+
+def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
+    """Return the exit code of the whole: open jobs come first, then refused ones, then failed."""
+    from kling_ledger.errors import RefusedError
+
+    found = [outcomes.get(job.place) for job in jobs]
+    if any(one is not None and one.is_open for one in found):
+        return EXIT_IN_DOUBT
+    if all(one is not None and one.is_done for one in found):
+        return 0
+    refused = any(one is not None and isinstance(one.error, RefusedError) for one in found)
+    return EXIT_REFUSED if refused else EXIT_JOB_FAILED

@@ -1,0 +1,51 @@
+"""Next steps: what a person does about a job that nothing else can end, as commands to type."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kling_ledger.jobs.recovery import NextStep, Recovered
+    from kling_ledger.ledger import Reservation
+
+
+def to_do(recovered: Recovered) -> str | None:
+    """Return what is left for a person to do about a job, None where nothing is."""
+    step = recovered.next_step
+    return None if step is None else words_for(step, recovered.reservation)
+
+
+def words_for(step: NextStep, found: Reservation) -> str:
+    """Return the sentence that tells a person what to look at, and what to say then."""
+    match step:
+        case "look_for_task":
+            return look_for_task(found)
+        case "ask_about_task":
+            return _ask_about_task(found)
+        case _:
+            return (
+                "the script that made it has to end it, or you:"
+                f" kling-ledger reservation commit|rollback {found.id} --reason ..."
+            )
+
+
+def look_for_task(found: Reservation) -> str:
+    """Tell a person where to look for a task, where nobody knows whether there is one."""
+    job = found.job
+    seconds = "" if job.seconds is None else f", {job.seconds} s"
+    return (
+        f"look at {job.provider} for a task of {job.model}{seconds} from about"
+        f" {found.created_at:%Y-%m-%d %H:%M} UTC. If it is there:"
+        f" kling-ledger reservation submitted {found.id} TASK, then kling-ledger resume."
+        f" If not: kling-ledger reservation rollback {found.id} --reason ..."
+    )
+
+
+def _ask_about_task(found: Reservation) -> str:
+    """Tell a person where to look for a task that the provider says nothing clear about."""
+    return (
+        f"look at {found.job.provider} for task {found.task_id}: kling-ledger resume {found.id}"
+        f" asks again, kling-ledger reconcile --provider {found.job.provider} --statement FILE"
+        " takes its bill for the verdict; or say it:"
+        f" kling-ledger reservation commit|rollback {found.id} --reason ..."
+    )

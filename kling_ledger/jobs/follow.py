@@ -1,0 +1,307 @@
+"""Follow: one follower asks for any number of jobs, until each has ended.
+
+A heap says which call is due next, a rate how often each provider may be asked, and every pause
+ends at once when the follower is stopped. The caller's thread decides, a few threads make the
+calls. No thread belongs to a job: one that is waited for is an entry in the heap, and keeps no
+other from its turn.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+
+from kling_ledger.errors import DatabaseError, PollError
+from kling_ledger.providers.attempts import Attempts
+from kling_ledger.providers.base import TaskState, TaskStatus
+
+if TYPE_CHECKING:
+    from kling_ledger.jobs.meter import Meter
+    from kling_ledger.ledger import Reservation
+
+CALLS_AT_ONCE: Final = 32
+"""How many calls are made at the same time at most; jobs that are followed may be many more."""
+
+POLLS_PER_S: Final = 20.0
+"""How often one provider is asked in all, unless the caller says otherwise."""
+
+LEAVING_S: Final = 0.5
+"""How long whoever stops following waits for calls under way: Ctrl-C should feel immediate."""
+
+_LONGEST_WAIT_S: Final = 0.25
+_CATCH_UP_S: Final = 0.1
+
+_Told = TypeVar("_Told")
+
+
+# --- one job --------------------------------------------------------------------------------------
+
+
+class Watch:
+    """One job that is asked for until it ends; `reservation` is how it stands.
+
+    `status` is the provider's last answer, None before the first; `error` is why the last time
+    brought none.
+    """
+
+    def __init__(self, meter: Meter, reservation: Reservation) -> None:
+        self.reservation = reservation
+        self.error: PollError | None = None
+        self.status: TaskStatus | None = None
+        self._meter = meter
+        self._failing = 0
+        self._give_up_at = time.monotonic() + meter.patience.longest_s
+        self._attempts = self._new_attempts()
+
+    @property
+    def provider(self) -> str:
+        """Who is asked."""
+        return self._meter.provider.name
+
+    def ask(self) -> float | None:
+        """Ask once; return in how many seconds to ask again, None where asking is over.
+
+        A database that is away for a moment is one more reason to ask again. Raises its error
+        where that does not pass.
+        """
+        if not self.reservation.is_open or self.reservation.task_id is None:
+            return None
+        try:
+            return self._answered(self._meter.poll(self.reservation, is_patient=False))
+        except PollError as error:
+            return self._unanswered(error)
+        except DatabaseError as error:
+            if not error.retryable or self._has_failed_enough():
+                raise
+            return self._until_next(self._meter.patience.poll_every_s)
+
+    def _answered(self, status: TaskStatus) -> float | None:
+        self.error, self.status = None, status
+        self.reservation = self._meter.observe(self.reservation, status)
+        self._failing, self._attempts = 0, self._new_attempts()
+        if status.state is TaskState.UNKNOWN or not self.reservation.is_open:
+            return None
+        return self._until_next(self._patiently(status.retry_after_s))
+
+    def _unanswered(self, error: PollError) -> float | None:
+        """Put the same question a few times, as every question is; then it counts as failed."""
+        self.error = error
+        again_s = None if error.is_final else self._attempts.next_pause_s(error.retry_after_s)
+        if again_s is not None:
+            return self._until_next(again_s)
+        self._attempts = self._new_attempts()
+        self._meter.tell_trouble(error)
+        if error.is_final or self._has_failed_enough():
+            return None
+        return self._until_next(self._patiently(error.retry_after_s))
+
+    def _has_failed_enough(self) -> bool:
+        self._failing += 1
+        return self._failing >= self._meter.patience.failing_polls
+
+    def _new_attempts(self) -> Attempts:
+        return Attempts(first_pause_s=self._meter.patience.repeat_s)
+
+    def _patiently(self, asked_s: float | None) -> float:
+        return max(self._meter.patience.poll_every_s, asked_s or 0)
+
+    def _until_next(self, pause_s: float) -> float | None:
+        left_s = self._give_up_at - time.monotonic()
+        if left_s > 0:
+            return min(pause_s, left_s)
+        problem = f"no verdict within {self._meter.patience.longest_s:g} s"
+        self.reservation = self._meter.give_up(self.reservation, problem)
+        return None
+
+
+def followed(
+    watches: Iterable[Watch], *, stop: Event | None = None, polls_per_s: float = POLLS_PER_S
+) -> Generator[Watch, None, None]:
+    """Follow jobs and yield each as it is over; with `stop` set, the others stay as they are."""
+    with Follower[tuple[Watch, float | None]](stop=stop, polls_per_s=polls_per_s) as follower:
+        for watch in watches:
+            follower.put(partial(_asked, watch), asks=watch.provider)
+        for watch, pause_s in follower:
+            if pause_s is None:
+                yield watch
+            else:
+                follower.put(partial(_asked, watch), in_s=pause_s, asks=watch.provider)
+
+
+def _asked(watch: Watch) -> tuple[Watch, float | None]:
+    return watch, watch.ask()
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Due(Generic[_Told]):
+    """A call that is to be made, and the provider that it asks, None where it asks nobody."""
+
+    call: Callable[[], _Told]
+    asks: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended(Generic[_Told]):
+    """What a call returned, or what it raised."""
+
+    told: Any
+    error: BaseException | None = None
+
+    def result(self) -> _Told:
+        if self.error is not None:
+            raise self.error
+        told: _Told = self.told
+        return told
+
+
+class _Polls(Generic[_Told]):
+    """The polls of one provider that are due, and when the next one may be made.
+
+    Whoever comes late may catch up with a tenth of a second, no more.
+    """
+
+    def __init__(self, per_s: float) -> None:
+        self.waiting: deque[_Due[_Told]] = deque()
+        self.next_at = 0.0
+        self._every_s = 1 / per_s
+
+    def is_next(self, now: float) -> bool:
+        return bool(self.waiting) and self.next_at <= now
+
+    def take(self, now: float) -> _Due[_Told]:
+        self.next_at = max(self.next_at, now - _CATCH_UP_S) + self._every_s
+        return self.waiting.popleft()
+
+
+class Follower(Generic[_Told]):
+    """Makes calls when they are due, and yields what they return, until none is left.
+
+        with Follower() as follower:
+            follower.put(call, in_s=2, asks="crun")
+            for told in follower:
+                ...
+
+    One thread puts and iterates, and may put more while it does. What a call raises is raised
+    there. `stop` ends the iteration from outside; calls that are not due by then are never made.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str = "follow",
+        at_once: int = CALLS_AT_ONCE,
+        polls_per_s: float = POLLS_PER_S,
+        stop: Event | None = None,
+    ) -> None:
+        self._name = name
+        self._at_once = at_once
+        self._stop = stop or Event()
+        self._due: list[tuple[float, int, _Due[_Told]]] = []
+        self._numbers = count()
+        self._polls: defaultdict[str, _Polls[_Told]] = defaultdict(lambda: _Polls(polls_per_s))
+        self._others: deque[_Due[_Told]] = deque()
+        self._under_way = 0
+        self._calls: SimpleQueue[Callable[[], _Told] | None] = SimpleQueue()
+        self._ended: SimpleQueue[_Ended[_Told]] = SimpleQueue()
+        self._threads: list[Thread] = []
+
+    def put(self, call: Callable[[], _Told], *, in_s: float = 0.0, asks: str | None = None) -> None:
+        """Have a call made in so many seconds; `asks` is the provider whose rate it keeps to."""
+        heapq.heappush(self._due, (time.monotonic() + in_s, next(self._numbers), _Due(call, asks)))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no call is under way and none is to be made."""
+        is_waiting = any(polls.waiting for polls in self._polls.values())
+        return not (self._under_way or self._due or self._others or is_waiting)
+
+    def __iter__(self) -> Iterator[_Told]:
+        while not self.is_over and not self._stop.is_set():
+            self._hand_out()
+            try:
+                ended = self._ended.get(timeout=self._pause_s())
+            except Empty:
+                continue
+            self._under_way -= 1
+            yield ended.result()
+
+    def close(self, *, within_s: float | None = LEAVING_S) -> None:
+        """Make no other call, and wait so long for those under way; with None, until they end.
+
+        A call that takes longer goes on by itself, and what it returns is told to nobody.
+        """
+        give_up_at = None if within_s is None else time.monotonic() + within_s
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            left_s = None if give_up_at is None else max(0.0, give_up_at - time.monotonic())
+            thread.join(left_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _hand_out(self) -> None:
+        """Hand out what is due, polls before all else: whoever holds credits should end first."""
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            due = heapq.heappop(self._due)[2]
+            (self._others if due.asks is None else self._polls[due.asks].waiting).append(due)
+        for polls in self._polls.values():
+            while polls.is_next(now) and self._has_room():
+                self._make(polls.take(now).call)
+        while self._others and self._has_room():
+            self._make(self._others.popleft().call)
+
+    def _make(self, call: Callable[[], _Told]) -> None:
+        self._under_way += 1
+        if self._under_way > len(self._threads):
+            # They are daemons: a call to a provider that hangs must not keep a process from ending.
+            name = f"{self._name}-{len(self._threads)}"
+            thread = Thread(target=_work, args=(self._calls, self._ended), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._calls.put(call)
+
+    def _has_room(self) -> bool:
+        # A call that had to wait for a thread would be made at another time than was decided.
+        return self._under_way < self._at_once
+
+    def _pause_s(self) -> float:
+        """Return how long nothing new is due, at most a moment: a stop should not wait either."""
+        if not self._has_room():
+            return _LONGEST_WAIT_S
+        dues = [self._due[0][0]] if self._due else []
+        dues += [polls.next_at for polls in self._polls.values() if polls.waiting]
+        left_s = min(dues, default=math.inf) - time.monotonic()
+        return min(max(left_s, 0.001), _LONGEST_WAIT_S)
+
+
+def _work(
+    calls: SimpleQueue[Callable[[], _Told] | None], ended: SimpleQueue[_Ended[_Told]]
+) -> None:
+    while (call := calls.get()) is not None:
+        try:
+            ended.put(_Ended(call()))
+        except BaseException as error:  # noqa: BLE001 - it is raised again where calls are told of
+            ended.put(_Ended(None, error))

@@ -1,0 +1,63 @@
+"""Listeners: who is told what becomes of jobs; the same is written to the log `kling_ledger.jobs`.
+
+The log names reservations, providers and amounts. Requests and what providers say of them are not
+written to it: they hold prompts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kling_ledger.errors import PollError, ProviderError
+from kling_ledger.ledger import Reservation, State
+
+log: Final = logging.getLogger("kling_ledger.jobs")
+# Without a handler, Python itself would print our warnings on the terminal of the command line.
+log.addHandler(logging.NullHandler())
+
+_LOGGED: Final = {
+    State.SUBMITTED: logging.INFO,
+    State.COMMITTED: logging.INFO,
+    State.ROLLED_BACK: logging.INFO,
+    State.IN_DOUBT: logging.WARNING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Tells of each new state of a reservation, and of each call that brought no answer.
+
+    A listener that fails, such as a closed terminal, must not stop a job half-way: what it raises
+    is logged and dropped.
+    """
+
+    on_change: Callable[[Reservation], None]
+    on_trouble: Callable[[ProviderError], None]
+
+    def tell_change(self, reservation: Reservation) -> Reservation:
+        """Tell of a new state, and return the reservation."""
+        level = _LOGGED.get(reservation.state)
+        if level is not None:
+            amount = reservation.committed or reservation.amount
+            words = (reservation.id, reservation.job.provider, reservation.state, amount)
+            log.log(level, "job %s at %s: %s %s", *words)
+        _tell(self.on_change, reservation)
+        return reservation
+
+    def tell_trouble(self, error: ProviderError) -> None:
+        """Tell that a provider refused a call or did not answer."""
+        if isinstance(error, PollError):
+            log.warning("poll of %s without answer: %s", error.provider, error.problem)
+        else:
+            log.warning("call to %s: %s", error.provider, error.code)
+        _tell(self.on_trouble, error)
+
+
+def _tell(listener: Callable[[Any], None], news: object) -> None:
+    try:
+        listener(news)
+    except Exception:
+        log.warning("a listener raised", exc_info=True)

@@ -1,0 +1,46 @@
+"""Quoting: what a reservation keeps of a request, its quote and the provider's own estimate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from kling_ledger.ledger import Job
+from kling_ledger.ledger.reservations import quoted_job
+from kling_pricing.gateways import Request
+from kling_pricing.money import Money
+from kling_pricing.quote import Quote
+
+
+def held_for(quoted: Quote, estimate: Money | None) -> Money:
+    """Return what is set aside: by the book or by the provider's estimate, whichever is higher.
+
+    The book alone may be out of date, and an estimate alone may leave out what is billed later.
+    """
+    return quoted.amount if estimate is None else max(quoted.amount, estimate)
+
+
+def job_of(
+    request: Request,
+    quoted: Quote,
+    *,
+    address: str | None = None,
+    estimate: Money | None = None,
+) -> Job:
+    """Return what a reservation keeps; `address` is where the job will be submitted."""
+    told = {**quoted.as_dict(), "assumptions": list(request.assumptions)}
+    if estimate is not None:
+        told["live_estimate"] = str(estimate)
+    return replace(
+        quoted_job(quoted),
+        usd=_worth(quoted, held_for(quoted, estimate)),
+        quote=json.dumps(told),
+        request=json.dumps(request.body, ensure_ascii=False),
+        payload_hash=request.payload_hash,
+        address=address,
+    )
+
+
+def _worth(quoted: Quote, held: Money) -> Money | None:
+    """Return what is set aside in US dollars, at the rate of the quote; None if none is known."""
+    return quoted.usd if held == quoted.amount else quoted.in_usd(held.amount)
