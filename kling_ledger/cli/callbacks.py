@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from kling_ledger.cli.connections import PROVIDERS, Connection, address_option, key_option
+from kling_ledger.cli.connections import Connection, address_option, key_option
 from kling_ledger.cli.output import database_option, listening_options, say
+from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.callbacks.listener import Listener
@@ -80,7 +81,7 @@ def callbacks(
 def _announce(listener: Listener, *, is_signed: bool) -> None:
     """Tell people how to use it, then programs the address: who has that line has it all."""
     say("Callbacks are received at:")
-    for provider in PROVIDERS:
+    for provider in GATEWAYS:
         say(f"  {listener.address(provider)}")
     say(
         "Only signed ones are taken."

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger, Reservation
     from kling_pricing.money import Money
 
-PROVIDERS: Final = ("runapi", "crun", "evolink", "uniall")
-"""Whose jobs can be run."""
-
 _LOOKED_AT: Final = 50
 """How many open reservations every start looks at, the oldest first."""
 

@@ -72,14 +72,15 @@ def read_text(file: BinaryIO) -> str:
 def gathered(kind: type[Any], name: str = "options") -> Callable[[Command], Command]:
     """Return what hands a command the options that a dataclass has fields for as one value.
 
-    It goes below the options themselves: they are gathered by their names.
+    It goes below the options themselves: they are gathered by their names. A field that no option
+    stands for keeps its default.
     """
     names = [field.name for field in fields(kind)]
 
     def decorate(command: Command) -> Command:
         @wraps(command)
         def call(*args: Any, **given: Any) -> Any:
-            value = kind(**{one: given.pop(one) for one in names})
+            value = kind(**{one: given.pop(one) for one in names if one in given})
             return command(*args, **{name: value}, **given)
 
         return call  # type: ignore[return-value]

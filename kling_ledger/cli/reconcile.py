@@ -13,8 +13,9 @@ import click
 
 from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.clip_options import Instant
-from kling_ledger.cli.connections import PROVIDERS, Connection, connection_options
+from kling_ledger.cli.connections import Connection, connection_options
 from kling_ledger.cli.output import database_option, format_option, print_many, say
+from kling_pricing.gateways import GATEWAYS
 from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _COLUMNS = (
 
 @click.command()
 @click.option(
-    "--provider", type=click.Choice(PROVIDERS), required=True, help="Whose record to compare with."
+    "--provider", type=click.Choice(GATEWAYS), required=True, help="Whose record to compare with."
 )
 @click.option(
     "--statement",

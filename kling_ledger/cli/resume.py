@@ -10,7 +10,6 @@ import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT
 from kling_ledger.cli.connections import (
-    PROVIDERS,
     Connection,
     connection_options,
     grace_option,
@@ -19,6 +18,7 @@ from kling_ledger.cli.connections import (
 from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.run import report
+from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.jobs.recovery import Recovered, Recovery
@@ -29,7 +29,7 @@ _COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 
 @click.command()
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option("--provider", type=click.Choice(PROVIDERS), help="Only jobs at this provider.")
+@click.option("--provider", type=click.Choice(GATEWAYS), help="Only jobs at this provider.")
 @click.option("--wait/--no-wait", default=True, help="Follow jobs to their end, or ask once.")
 @grace_option("Leave alone what changed so lately that another process may be at it.")
 @connection_options

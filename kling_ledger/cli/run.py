@@ -12,7 +12,6 @@ from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Seconds, clip_fields
 from kling_ledger.cli.connections import (
-    PROVIDERS,
     Connection,
     ceiling_of,
     connection_options,
@@ -24,6 +23,7 @@ from kling_ledger.cli.inputs import read_labels, read_text
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.reservation import label_option, reservation_dict
 from kling_pricing.clip import RESOLUTIONS
+from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Reservation
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--provider", type=click.Choice(PROVIDERS), required=True, help="Who makes the clip.")
+@click.option("--provider", type=click.Choice(GATEWAYS), required=True, help="Who makes the clip.")
 @click.option(
     "--request",
     "request_file",
