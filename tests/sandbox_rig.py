@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 
 from kling_ledger.sandbox import Sandbox, SandboxSettings
-from kling_pricing.library import Library
 
 PROVIDERS = ("runapi", "crun", "evolink", "uniall")
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -39,7 +38,7 @@ WORDS = {
     "uniall": ("pending", "processing", "completed", "failed"),
 }
 PRICES = {"runapi": "0.675", "crun": "135", "evolink": "54", "uniall": "0.84"}
-"""What each provider's book asks for five seconds of 1080p with sound."""
+"""What five seconds of 1080p with sound cost, by our books and by the sandbox's tariffs alike."""
 
 UNITS = {"runapi": "USD", "crun": "crun-credit", "evolink": "evolink-credit", "uniall": "USD"}
 
@@ -214,12 +213,10 @@ def nothing_broken() -> Iterator[None]:
 
 
 @contextmanager
-def rigged(
-    settings: SandboxSettings | None = None, *, library: Library | None = None
-) -> Iterator[Rig]:
+def rigged(settings: SandboxSettings | None = None) -> Iterator[Rig]:
     """Run a sandbox and close every connection to it in the end."""
     clock = Clock()
-    running = Sandbox(settings, clock=clock, now=lambda: AT, library=library)
+    running = Sandbox(settings, clock=clock, now=lambda: AT)
     with nothing_broken(), running as sandbox, plain_client() as http:
         keys = {provider: sandbox.settings.key_of(provider) for provider in PROVIDERS}
         callers = {name: Caller(name, sandbox.url, key, http) for name, key in keys.items()}

@@ -24,6 +24,7 @@ from kling_ledger.jobs.metered import MeteredKlingClient
 from kling_ledger.ledger import State
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
+from kling_ledger.sandbox.tariff import by
 from kling_pricing import NoPriceError, RequestError
 from kling_pricing.book_reader import BookText
 from kling_pricing.library import Library, library_of
@@ -247,6 +248,13 @@ REPLIES: dict[str, type] = {
 }
 
 
+OWN_PRICE = {
+    ("kling-v3-omni-edit", "edit_video"): by("output_resolution", **{"720p": "0.3"}),
+}
+SETTINGS = SandboxSettings(job_s=0, prices={"runapi": OWN_PRICE})
+"""A sandbox where the same contract holds."""
+
+
 @pytest.fixture
 def library() -> Library:
     return library_of([BookText("edits.toml", EDITS)])
@@ -285,7 +293,7 @@ def test_an_action_that_nothing_is_known_of_spends_nothing(
 def test_each_action_is_reserved_run_and_charged_at_its_settled_cost(
     ledger: Ledger, rich: str, library: Library, action: str
 ):
-    with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
+    with Sandbox(SETTINGS) as sandbox:
         kling = client(ledger, sandbox, library=library, project=f"film/{action}")
         result = getattr(kling, action).run(**PARAMS[action])
         [job] = sandbox.runapi.jobs()
@@ -304,7 +312,7 @@ def test_each_action_that_fails_gives_everything_back(
     ledger: Ledger, rich: str, library: Library, action: str
 ):
     failing = {**PARAMS[action], "prompt": "a lake [fail]"}
-    with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
+    with Sandbox(SETTINGS) as sandbox:
         kling = client(ledger, sandbox, library=library)
         with pytest.raises(TaskFailedError):
             getattr(kling, action).run(**failing)
@@ -316,7 +324,7 @@ def test_each_action_that_fails_gives_everything_back(
 def test_each_action_is_reserved_by_create_and_settled_by_get(
     ledger: Ledger, rich: str, library: Library, action: str
 ):
-    with Sandbox(SandboxSettings(job_s=0), library=library) as sandbox:
+    with Sandbox(SETTINGS) as sandbox:
         resource = getattr(client(ledger, sandbox, library=library), action)
         task = resource.create(**PARAMS[action])
         [made] = ledger.reservations.latest(state=State.SUBMITTED)

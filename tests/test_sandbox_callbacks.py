@@ -13,6 +13,7 @@ import pytest
 from kling_ledger.callbacks import signatures
 from kling_ledger.errors import ConfigError
 from kling_ledger.sandbox import SandboxSettings
+from kling_ledger.sandbox.signing import webhook_headers
 from tests.loopback import Loopback, Seen, answering
 from tests.sandbox_rig import AT, PROVIDERS, WORDS, Rig, body, rigged
 
@@ -165,7 +166,7 @@ def test_the_published_test_vector_is_signed_as_published() -> None:
         b'"create_time":1781080778802,"update_time":1781080794151}'
     )
     at = datetime.fromtimestamp(1781080794, UTC)
-    headers = signatures.sign(SECRET, message_id="9876543210", at=at, body=content)
+    headers = webhook_headers(SECRET, message_id="9876543210", at=at, body=content)
     assert headers["webhook-signature"] == "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4="
 
 

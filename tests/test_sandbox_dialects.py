@@ -12,9 +12,8 @@ import httpx
 import pytest
 
 from kling_ledger.sandbox import SandboxSettings
+from kling_ledger.sandbox.tariff import by
 from kling_pricing import Money
-from kling_pricing.book_reader import BookText
-from kling_pricing.library import library_of
 from tests.sandbox_rig import (
     BALANCES,
     PATHS,
@@ -68,7 +67,7 @@ def test_a_job_goes_through_its_providers_own_states(rig: Rig, provider: str) ->
 
 
 @every_provider
-def test_a_completed_job_is_charged_what_the_book_says(rig: Rig, provider: str) -> None:
+def test_a_completed_job_is_charged_what_the_tariff_says(rig: Rig, provider: str) -> None:
     rig[provider].made()
     assert rig.only_task(provider)["charged"] == "0"
     rig.wait(2)
@@ -254,35 +253,14 @@ OTHER_ACTIONS: dict[str, dict[str, Any]] = {
         "duration_seconds": 5,
     },
 }
-OWN_PRICES = """
-format = 1
-provider = "runapi"
-name = "RunAPI"
-unit = "USD"
-
-[sources.mine]
-url = "https://example.com/contract"
-note = "What our contract says."
-checked = 2026-11-20
-evidence = "user"
-
-[rates.edit]
-family = "kling-3.0-omni"
-models = { kling-v3-omni-edit = ["edit_video"] }
-from = 2026-01-01
-source = "mine"
-per = "second"
-dimensions = ["resolution", "sound"]
-request = { min_s = 3, max_s = 15 }
-
-[rates.edit.prices]
-720p = { off = "0.1", on = "0.2" }
-"""
+OWN_PRICES = {
+    ("kling-v3-omni-edit", "edit_video"): by("output_resolution", **{"720p": "0.1", "1080p": "0.2"})
+}
 
 
 @pytest.mark.parametrize("action", OTHER_ACTIONS)
 def test_every_action_of_runapi_runs_where_it_has_a_price(action: str) -> None:
-    with rigged(library=library_of([BookText("mine.toml", OWN_PRICES)])) as rig:
+    with rigged(SandboxSettings(prices={"runapi": OWN_PRICES})) as rig:
         address = f"/api/v1/kling/{action}"
         reply = rig["runapi"].post(address, OTHER_ACTIONS[action])
         assert reply.status_code == 200, reply.text

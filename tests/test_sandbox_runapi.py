@@ -30,6 +30,7 @@ from runapi.kling import KlingClient
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.sandbox import Sandbox, SandboxSettings
+from kling_ledger.sandbox.runapi.tariff import JULY
 from kling_pricing import Money
 
 CREATE = "/api/v1/kling/text_to_video"
@@ -493,6 +494,28 @@ def test_a_price_quote_says_what_would_be_reserved_and_makes_no_job(shared: Rig)
     assert (quoted.model, quoted.currency) == ("kling-3.0", "USD")
 
 
+def test_the_list_of_july_can_be_charged_instead_and_is_twice_as_dear() -> None:
+    rig = Rig(SandboxSettings(prices={"runapi": JULY.prices}))
+    try:
+        task_id = rig.create().json()["id"]
+        rig.clock.now_s += 2
+        assert rig.status(task_id)["usage"] == {"cost": 1.35}
+        rows = rig.http.get(f"{SCHEDULES}?model=kling-v2.6&action=text_to_video").json()
+    finally:
+        rig.close()
+    assert rows["price_schedules"][0]["billing_config"] == {
+        "keys": ["mode", "enable_sound"],
+        "matrix": {"std": {"false": 12}, "pro": {"false": 20, "true": 40}},
+    }
+
+
+def test_a_price_quote_needs_no_more_than_a_create_does(shared: Rig) -> None:
+    # The package's own example creates a clip with a model and a prompt, and nothing else.
+    asked = {"service": "kling", "action": "text_to_video", "model": "kling-3.0"}
+    quoted = shared.http.post("/api/v1/price_quotes", json=asked).json()["price_quote"]
+    assert quoted["reservation_amount_cents"] == 35
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -501,7 +524,6 @@ def test_a_price_quote_says_what_would_be_reserved_and_makes_no_job(shared: Rig)
         ({"action": ["text_to_video"]}, "validation"),
         ({"params": []}, "validation"),
         ({"params": [1]}, "validation"),
-        ({"params": {"duration_seconds": 5}}, "validation"),
         ({"model": None}, "validation"),
         ({"model": "kling-9"}, "model_not_available"),
     ],

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kling_ledger.cli.books import book_option
 from kling_ledger.cli.output import listening_options
 
 if TYPE_CHECKING:
     from kling_ledger.sandbox import SandboxSettings
-    from kling_pricing.library import Library
 
 _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "runapi": (
@@ -105,7 +103,6 @@ _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     type=float,
     help="How long a clip can be downloaded; by default as long as its provider documents.",
 )
-@book_option
 def sandbox(
     *,
     host: str,
@@ -120,9 +117,8 @@ def sandbox(
     webhook_secret: str | None,
     hang_seconds: float,
     link_seconds: float | None,
-    library: Library,
 ) -> None:
-    """Serve RunAPI, Crun, EvoLink and UniAll here, at the prices of the books.
+    """Serve RunAPI, Crun, EvoLink and UniAll here, at prices of the sandbox's own reading.
 
     The address is printed on standard output once the sandbox listens; all four answer there.
     Nothing is kept: stop it with Ctrl-C and every job is forgotten.
@@ -182,7 +178,6 @@ def sandbox(
         host=host,
         port=port,
         announce=lambda url: _announce(url, settings),
-        library=library,
     )
     click.echo("sandbox stopped", err=True)
     return None

@@ -1,10 +1,9 @@
 """Postman: sends each job's callback when the job ends, as its markers ask.
 
-A callback says what a poll would say. It is tried again where nobody answers with success: after
-1, 2 and 4 seconds at EvoLink and at RunAPI, whose schedule is not published; Crun and UniAll
-document no second try. Headers are those of Standard Webhooks, signed where there is a secret.
-Source: https://github.com/Evolink-AI callbacks.md, https://github.com/runapi-ai/cli, checked
-2026-11-20, and https://github.com/standard-webhooks/standard-webhooks.
+A callback says what a poll would say. Where nobody answers with success it is tried again by the
+gateways that document a second try, after 1, 2 and 4 seconds: EvoLink's schedule, which stands for
+RunAPI's, that is not published. Source: https://github.com/Evolink-AI callbacks.md and
+https://github.com/runapi-ai/cli, checked 2026-11-20.
 """
 
 from __future__ import annotations
@@ -15,37 +14,25 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final
 
 import httpx
 
-from kling_ledger.callbacks.signatures import ID_HEADER, TIMESTAMP_HEADER, sign
 from kling_ledger.sandbox.desk import Desk, Seen
+from kling_ledger.sandbox.gateway import Dialect
 from kling_ledger.sandbox.jobs import Delivery, Ending, Job, JobState
+from kling_ledger.sandbox.signing import webhook_headers
 
 _LOOK_EVERY_S: Final = 0.02
 _TIMEOUT_S: Final = 10.0
 _AT_ONCE: Final = 32
-_TRYING_AGAIN: Final = frozenset({"runapi", "evolink"})
-
-
-class Writer(Protocol):
-    """A dialect, as far as a callback needs it."""
-
-    @property
-    def desk(self) -> Desk:
-        """The account that the callbacks are about."""
-
-    def callback_body(self, seen: Seen, base_url: str) -> dict[str, Any]:
-        """Return what is posted about a job."""
 
 
 @dataclass(slots=True)
 class Postman:
     """Follows every account whose jobs have callbacks; lives on the server's event loop."""
 
-    dialects: Mapping[str, Writer]
+    dialects: Mapping[str, Dialect]
     base_url: str
     _task: asyncio.Task[None] | None = None
     _rounds: set[asyncio.Task[None]] = field(default_factory=set)
@@ -79,14 +66,14 @@ class Postman:
         return not self._rounds and all(d.desk.store.is_idle for d in self.dialects.values())
 
     def _start(
-        self, http: httpx.AsyncClient, gate: asyncio.Semaphore, dialect: Writer, ending: Ending
+        self, http: httpx.AsyncClient, gate: asyncio.Semaphore, dialect: Dialect, ending: Ending
     ) -> None:
         task = asyncio.ensure_future(self._deliver(http, gate, dialect, ending))
         self._rounds.add(task)
         task.add_done_callback(self._rounds.discard)
 
     async def _deliver(
-        self, http: httpx.AsyncClient, gate: asyncio.Semaphore, dialect: Writer, ending: Ending
+        self, http: httpx.AsyncClient, gate: asyncio.Semaphore, dialect: Dialect, ending: Ending
     ) -> None:
         for message in _messages(dialect, ending, self.base_url):
             async with gate:
@@ -102,7 +89,7 @@ class _Message:
     body: bytes
 
 
-def _messages(dialect: Writer, ending: Ending, base_url: str) -> Iterator[_Message]:
+def _messages(dialect: Dialect, ending: Ending, base_url: str) -> Iterator[_Message]:
     """Yield what is posted about a job's end, in order."""
     asked = ending.job.order.markers.callbacks
     if "never" in asked:
@@ -124,7 +111,7 @@ def _states(ending: Ending) -> tuple[JobState, ...]:
     return () if is_held else (state, JobState.FAILED, JobState.PROCESSING)
 
 
-def _message(dialect: Writer, job: Job, state: JobState, base_url: str) -> _Message:
+def _message(dialect: Dialect, job: Job, state: JobState, base_url: str) -> _Message:
     mask = None if job.is_plain else job.order.markers.state
     seen = Seen(job, state, mask.word if mask is not None and mask.times is None else None)
     body = json.dumps(dialect.callback_body(seen, base_url)).encode()
@@ -134,7 +121,7 @@ def _message(dialect: Writer, job: Job, state: JobState, base_url: str) -> _Mess
 
 async def _send(http: httpx.AsyncClient, desk: Desk, job: Job, message: _Message) -> None:
     """Post a message until somebody takes it or the tries are used up."""
-    retries = desk.settings.callback_retries_s if desk.provider in _TRYING_AGAIN else ()
+    retries = desk.settings.callback_retries_s if desk.gateway.calls_again else ()
     for wait_s in (0.0, *retries):
         await asyncio.sleep(wait_s)
         if await _post(http, desk, job, message):
@@ -144,18 +131,12 @@ async def _send(http: httpx.AsyncClient, desk: Desk, job: Job, message: _Message
 async def _post(http: httpx.AsyncClient, desk: Desk, job: Job, message: _Message) -> bool:
     url, at = job.order.callback_url or "", desk.now()
     try:
-        headers = _headers(message, at, desk.settings.webhook_secret)
+        secret = desk.settings.webhook_secret
+        headers = webhook_headers(secret, message_id=message.id, at=at, body=message.body)
+        headers["Content-Type"] = "application/json"
         reply = await http.post(url, content=message.body, headers=headers)
         outcome, is_taken = str(reply.status_code), reply.is_success
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         outcome, is_taken = type(error).__name__, False
     job.deliveries.append(Delivery(url, message.state, at, outcome))
     return is_taken
-
-
-def _headers(message: _Message, at: datetime, secret: str | None) -> dict[str, str]:
-    """Return the headers of Standard Webhooks, without a signature where there is no secret."""
-    headers = {"Content-Type": "application/json"}
-    if secret is not None:
-        return headers | sign(secret, message_id=message.id, at=at, body=message.body)
-    return headers | {ID_HEADER: message.id, TIMESTAMP_HEADER: str(int(at.timestamp()))}

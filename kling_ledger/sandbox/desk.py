@@ -1,7 +1,7 @@
 """Desk: what every dialect does with a create and a poll, and where a job's markers strike.
 
-A dialect reads a request its own way, hands the desk what it asked for and how to write the
-answer; the desk decides whether the job is taken, what it costs, and what goes wrong.
+A dialect hands the desk a body and how to write the answer; the desk has it read by the gateway's
+contract, priced by its tariff, and decides whether the job is taken and what goes wrong.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import asyncio
 import math
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kling_ledger.sandbox.addresses import is_loopback
+from kling_ledger.sandbox.bodies import Asked, Body, fingerprint, prompt_of
+from kling_ledger.sandbox.gateway import Gateway
 from kling_ledger.sandbox.jobs import (
     AccountEmptyError,
     Job,
@@ -29,14 +32,11 @@ from kling_ledger.sandbox.jobs import (
 from kling_ledger.sandbox.markers import Fault, Markers, read_markers, written_markers
 from kling_ledger.sandbox.replies import ApiError, Patience, spoiled
 from kling_ledger.sandbox.scripts import job_seed, script
-from kling_ledger.sandbox.settings import SandboxSettings, is_loopback
-from kling_pricing.book import PriceBook
-from kling_pricing.clip import Clip
-from kling_pricing.errors import ClipError, PricingError, RequestError
-from kling_pricing.gateways import Body, parse_body, read_request
-from kling_pricing.gateways import Request as KlingRequest
+from kling_ledger.sandbox.tariff import Tariff
 from kling_pricing.money import Money
-from kling_pricing.quote import quote
+
+if TYPE_CHECKING:
+    from kling_ledger.sandbox.settings import SandboxSettings
 
 _PENDING_SHARE: Final = 4
 """A job is pending for this part of its time: one in so many."""
@@ -55,17 +55,31 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
-    """One provider account behind one dialect; `now` is the instant that `book` is read at."""
+class Received:
+    """A body that the gateway's contract takes: what it asks for and what that costs."""
 
-    provider: str
+    body: Body
+    asked: Asked
+    cost: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One provider account behind one dialect; `now` tells the time that people read."""
+
+    gateway: Gateway
+    tariff: Tariff
     settings: SandboxSettings
     store: JobStore
-    book: PriceBook
     now: Callable[[], datetime]
     patience: Patience
     on_taken: Callable[[Job], None] = lambda _: None
     attempts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def provider(self) -> str:
+        """The name of the gateway."""
+        return self.gateway.name
 
     def answering(self, handler: Handler, write_error: WriteError) -> Handler:
         """Answer with a handler, its errors as the dialect writes them."""
@@ -93,25 +107,16 @@ class Desk:
         if not any(secrets.compare_digest(given.encode(), key.encode()) for key in expected):
             raise ApiError(401, "the API key is missing or is not the sandbox's")
 
-    def read(self, body: Body, action: str | None = None) -> KlingRequest:
-        """Read a body as the provider does; 422 for what it would not take.
+    def receive(self, body: Body, action: str = "") -> Received:
+        """Read a body as the provider does; 422 for what it would not take or has no price for.
 
         A rehearsal calls back on this machine: such a `callback_url` is taken where the provider
         takes a public one.
         """
-        is_own = self.provider != "uniall" and _is_own(body.get("callback_url"))
+        is_own = self.gateway.names_callback and is_loopback(body.get("callback_url"))
         checked = {name: body[name] for name in body if not is_own or name != "callback_url"}
-        try:
-            return replace(read_request(self.provider, checked, action=action), body=body)
-        except PricingError as error:
-            raise unprocessable(error) from None
-
-    def priced(self, clip: Clip) -> Money:
-        """Return what a clip costs by the book; 422 for one that has no price."""
-        try:
-            return quote(clip, at=self.now(), book=self.book).amount
-        except PricingError as error:
-            raise unprocessable(error) from None
+        asked = self.gateway.read(checked, action)
+        return Received(body, asked, self.tariff.charge(asked))
 
     def markers(self, body: Body) -> tuple[Markers, tuple[str, ...]]:
         """Return a body's markers and how they are written: in its prompts, or by the seed."""
@@ -121,11 +126,10 @@ class Desk:
             written = script(job_seed(self.settings.misbehave, prompt))
         return read_markers("".join(written)), written
 
-    async def estimate(
-        self, body: Body, quoted: Money, write: Callable[[Money], Response]
-    ) -> Response:
+    async def estimate(self, received: Received, write: Callable[[Money], Response]) -> Response:
         """Tell the price of a body, as the body's markers ask."""
-        markers, _ = self.markers(body)
+        quoted = received.cost
+        markers, _ = self.markers(received.body)
         await asyncio.sleep(markers.latency_s)
         asked = markers.estimate
         if isinstance(asked, Fault):
@@ -134,8 +138,7 @@ class Desk:
 
     async def create(
         self,
-        asked: KlingRequest,
-        quoted: Money,
+        received: Received,
         write: Callable[[Seen, bool], Response],
         *,
         key: str | None = None,
@@ -145,7 +148,7 @@ class Desk:
 
         `write` is given how the job looks and whether it was there before.
         """
-        order = self._order(asked, quoted, key, client_request_id)
+        order = self._order(received, key, client_request_id)
         await asyncio.sleep(order.markers.latency_s)
         if not self.store.knows(key) and (refusal := self._refusal(order)) is not None:
             return spoiled(refusal, None, self.patience)
@@ -191,56 +194,35 @@ class Desk:
         self.attempts[name] += 1
         return fault if fault.strikes(self.attempts[name]) else None
 
-    def _order(
-        self, asked: KlingRequest, quoted: Money, key: str | None, client_request_id: str | None
-    ) -> Order:
+    def _order(self, received: Received, key: str | None, client_request_id: str | None) -> Order:
         """Say what becomes of a request: what its markers ask for, else what is usual."""
-        usual_s = self.settings.job_s
-        markers, written = self.markers(asked.body)
+        body, quoted, usual_s = received.body, received.cost, self.settings.job_s
+        markers, written = self.markers(body)
         takes_s = usual_s if markers.takes_s is None else markers.takes_s
         revives_s = usual_s if markers.revives_s is None else markers.revives_s
         return Order(
-            action=asked.clip.action,
-            body=asked.body,
-            fingerprint=asked.payload_hash,
+            action=received.asked.action,
+            seconds=received.asked.seconds,
+            body=body,
+            fingerprint=fingerprint(body),
             reserved=quoted,
             cost=markers.cost_of(quoted),
             pending_s=min(takes_s, usual_s) / _PENDING_SHARE,
             takes_s=takes_s,
             markers=markers,
             script=written,
-            prompt=prompt_of(asked.body),
+            prompt=prompt_of(body),
             key=key,
             client_request_id=client_request_id,
-            callback_url=self.settings.callback_to(self.provider, asked.body.get("callback_url")),
+            callback_url=self.settings.callback_to(self.provider, body.get("callback_url")),
             revives_s=revives_s if markers.revives else math.inf,
         )
-
-
-async def json_body(request: Request) -> Body:
-    """Return a request's JSON object; 400 for anything else."""
-    try:
-        return parse_body((await request.body()).decode())
-    except (UnicodeDecodeError, RequestError) as error:
-        raise ApiError(400, f"the body cannot be read: {error}") from None
 
 
 def bearer(request: Request) -> str:
     """Return the key of an `Authorization: Bearer` header; empty without one."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def unprocessable(error: PricingError) -> ApiError:
-    """Return the answer to a body that the provider would not take, or has no price for."""
-    is_invalid = isinstance(error, (RequestError, ClipError))
-    code = "validation" if is_invalid else "model_not_available"
-    return ApiError(422, str(error), code=code)
-
-
-def prompt_of(body: object) -> str:
-    """Return every prompt in a body, those of its shots too, one to a line."""
-    return "\n".join(_prompts(body))
 
 
 def files_url(base_url: str, job: Job) -> str:
@@ -252,19 +234,3 @@ def number(amount: Money, decimals: int = 6) -> int | float:
     """Return an amount as the JSON number that providers write; whole ones without a point."""
     value = round(amount.amount, decimals)
     return int(value) if value == int(value) else float(value)
-
-
-def _is_own(callback_url: object) -> bool:
-    return isinstance(callback_url, str) and is_loopback(callback_url)
-
-
-def _prompts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            if name == "prompt" and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _prompts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _prompts(inner)

@@ -2,15 +2,13 @@
 
     GET /files/{id}.mp4      needs no key; takes `Range: bytes=N-` and `bytes=N-M`
 
-RunAPI keeps a clip for 7 days, EvoLink for 24 hours; the others do not say, and here it stays.
-Source: https://github.com/runapi-ai/kling-sdk and https://evolink.ai/zh/kling-3, checked
-2026-11-20. That a link which has expired is answered with 410 is decided here.
+Each gateway says how long; where none is documented the clip stays. That a link which has expired
+is answered with 410 is decided here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,8 +19,6 @@ from starlette.routing import Route
 from kling_ledger.sandbox.desk import Desk
 from kling_ledger.sandbox.jobs import Job, JobState
 from kling_ledger.sandbox.replies import ApiError, spoiled
-
-LINK_LIVES_S: Final[Mapping[str, float]] = {"runapi": 7 * 86_400, "evolink": 86_400}
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})?")
 # A file type box, then one that players skip: a file that they recognise, with nothing to play.
@@ -49,7 +45,7 @@ class Files:
     def _file(self, request: Request) -> Response:
         desk, job = self._completed(request.path_params["id"])
         life_s = desk.settings.link_s
-        life_s = LINK_LIVES_S.get(desk.provider) if life_s is None else life_s
+        life_s = desk.gateway.link_s if life_s is None else life_s
         if life_s is not None and desk.store.age_s(job) >= life_s:
             raise ApiError(410, "the link has expired", code="expired")
         number = desk.store.count_download(job)

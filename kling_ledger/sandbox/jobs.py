@@ -61,8 +61,9 @@ class Order:
     """What somebody asked the provider to do, and what the sandbox decided to do with it.
 
     `reserved` is held while the job runs, `cost` is charged when it completes. `takes_s` is
-    infinite for a job that never ends. `fingerprint` is equal for equal content. `script` is the
-    markers as they are written, in the prompt or by a seed.
+    infinite for a job that never ends. `seconds` are billed, None where the request is charged as a
+    whole. `fingerprint` is equal for equal content. `script` is the markers as they are written, in
+    the prompt or by a seed.
     """
 
     action: str
@@ -72,6 +73,7 @@ class Order:
     cost: Money
     pending_s: float
     takes_s: float
+    seconds: int | None = None
     markers: Markers = NO_MARKERS
     script: tuple[str, ...] = ()
     prompt: str = ""

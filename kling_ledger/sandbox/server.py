@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,17 +18,16 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from kling_ledger.clock import utc_now
-from kling_ledger.sandbox import crun, evolink, runapi, uniall
-from kling_ledger.sandbox.callbacks import Postman, Writer
+from kling_ledger.sandbox.callbacks import Postman
 from kling_ledger.sandbox.desk import Desk
 from kling_ledger.sandbox.files import Files
+from kling_ledger.sandbox.gateway import Dialect, Gateway
 from kling_ledger.sandbox.jobs import Job, JobStore
+from kling_ledger.sandbox.registry import GATEWAYS
 from kling_ledger.sandbox.replies import CUT_SCOPE, ApiError, Patience
-from kling_ledger.sandbox.settings import PROVIDERS, SandboxSettings
+from kling_ledger.sandbox.settings import SandboxSettings
 from kling_ledger.sandbox.truth import Truth
 from kling_ledger.serving import Served, address_of, bind
-from kling_pricing.book import PriceBook
-from kling_pricing.library import Library
 
 _STOP_S: Final = 5
 
@@ -41,9 +40,8 @@ class Sandbox:
 
     All four answer at one address, because their paths differ; each takes the key of its own form,
     `settings.key_of(provider)`, and the plain one. Port 0 is any free one. `clock` counts the
-    seconds that jobs take and `now` tells the instant that prices are read at, so that a test can
-    decide both. `library` has the prices, the bundled ones unless it is given. `stores` holds each
-    provider's account and its jobs.
+    seconds that jobs take and `now` tells the time of day, so that a test can decide both. `stores`
+    holds each provider's account and its jobs.
     """
 
     def __init__(
@@ -52,25 +50,16 @@ class Sandbox:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        library: Library | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self.settings = chosen = settings or SandboxSettings()
-        new_ids: dict[str, Callable[[], str]] = {
-            "runapi": lambda: runapi.new_task_id(chosen),
-            "crun": crun.new_task_id,
-            "evolink": lambda: evolink.new_task_id(now()),
-            "uniall": uniall.new_task_id,
-        }
+        self.settings = settings or SandboxSettings()
         self.stores = {
-            name: JobStore(chosen.funds_of(name), clock=clock, now=now, new_id=new_ids[name])
-            for name in PROVIDERS
+            name: _store(gateway, self.settings, clock, now) for name, gateway in GATEWAYS.items()
         }
         self._host = host
         self._port = port
         self._now = now
-        self._books = {name: (library or Library()).book(name) for name in PROVIDERS}
         self._served: Served | None = None
 
     @property
@@ -90,7 +79,7 @@ class Sandbox:
         if self._served is not None:
             raise RuntimeError("the sandbox is started already")
         bound = bind(self._host, self._port, problem="the sandbox cannot listen")
-        app = _App(self.settings, self.stores, self._books, self._now, address_of(bound))
+        app = _App(self.settings, self.stores, self._now, address_of(bound))
         self._served = Served(
             app.asgi,
             bound,
@@ -129,11 +118,18 @@ class Sandbox:
         self.close()
 
 
-class _Dialect(Writer, Protocol):
-    """One provider's way of speaking HTTP."""
-
-    def routes(self) -> list[Route]:
-        """Return the addresses that it answers at."""
+def _store(
+    gateway: Gateway,
+    settings: SandboxSettings,
+    clock: Callable[[], float],
+    now: Callable[[], datetime],
+) -> JobStore:
+    return JobStore(
+        settings.funds_of(gateway.name),
+        clock=clock,
+        now=now,
+        new_id=lambda: gateway.new_task_id(settings, now()),
+    )
 
 
 class _App:
@@ -143,21 +139,25 @@ class _App:
         self,
         settings: SandboxSettings,
         stores: dict[str, JobStore],
-        books: dict[str, PriceBook],
         now: Callable[[], datetime],
         url: str,
     ) -> None:
         self.closing = asyncio.Event()
         patience = Patience(settings.hang_s, self.closing)
         desks = {
-            name: Desk(name, settings, store, books[name], now, patience, self._expect)
-            for name, store in stores.items()
+            name: Desk(
+                gateway,
+                settings.tariff_of(name),
+                settings,
+                stores[name],
+                now,
+                patience,
+                self._expect,
+            )
+            for name, gateway in GATEWAYS.items()
         }
-        dialects: dict[str, _Dialect] = {
-            "runapi": runapi.RunApi(desks["runapi"]),
-            "crun": crun.Crun(desks["crun"]),
-            "evolink": evolink.EvoLink(desks["evolink"]),
-            "uniall": uniall.UniAll(desks["uniall"]),
+        dialects: dict[str, Dialect] = {
+            name: gateway.dialect(desks[name]) for name, gateway in GATEWAYS.items()
         }
         every = tuple(desks.values())
         routes: list[Route] = [
@@ -183,11 +183,10 @@ def serve(
     host: str,
     port: int,
     announce: Callable[[str], None],
-    library: Library | None = None,
 ) -> None:
     """Run a sandbox until Ctrl-C; `announce` is given its address once it listens."""
     try:
-        with Sandbox(settings, host=host, port=port, library=library) as sandbox:
+        with Sandbox(settings, host=host, port=port) as sandbox:
             announce(sandbox.url)
             sandbox.wait()
     except KeyboardInterrupt:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal, get_args
-from urllib.parse import urlsplit, urlunsplit
 
-from kling_ledger.callbacks.signatures import sign
 from kling_ledger.errors import ConfigError
-from kling_pricing.library import bundled_book
-from kling_pricing.money import USD, Money, round_to
-
-PROVIDERS: Final = ("runapi", "crun", "evolink", "uniall")
-"""Whose dialects the sandbox speaks."""
+from kling_ledger.sandbox.addresses import is_loopback, redirected
+from kling_ledger.sandbox.registry import GATEWAYS
+from kling_ledger.sandbox.signing import signing_key
+from kling_ledger.sandbox.tariff import Price, Sold, Tariff
+from kling_pricing.money import USD, Money
 
 CreateReply = Literal["sdk", "page"]
 """How RunAPI answers a create: as its client expects it, or as its page shows it.
@@ -27,9 +25,6 @@ CreateReply = Literal["sdk", "page"]
 CREATE_REPLIES: Final[tuple[str, ...]] = get_args(CreateReply)
 
 _BALANCE: Final = Money(Decimal(100), USD)
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-_CRUN_KEY_LENGTH: Final = 32
-_ANY_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +37,8 @@ class SandboxSettings:
     names: its host alone keeps the job's own path, and `{provider}` stands for the name. Without it
     only loopback addresses are called. `webhook_secret` signs callbacks as Standard Webhooks.
     `hang_s` is how long an answer that never comes is held; `link_s` how long a clip can be
-    downloaded, by default as long as its provider documents.
+    downloaded, by default as long as its provider documents. `prices` stand over the tariffs of the
+    providers that they name: for what a contract of one's own says, and for what nobody publishes.
 
     Raises ConfigError for what no sandbox can be.
     """
@@ -58,6 +54,7 @@ class SandboxSettings:
     retry_after_s: int = 1
     callback_retries_s: tuple[float, ...] = (1.0, 2.0, 4.0)
     link_s: float | None = None
+    prices: Mapping[str, Mapping[Sold, Price]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_key(self.api_key)
@@ -76,8 +73,7 @@ class SandboxSettings:
                 hint=f"use one of: {', '.join(CREATE_REPLIES)}",
             )
         if self.webhook_secret is not None:
-            # Signing is what tells whether it can sign.
-            sign(self.webhook_secret, message_id="any", at=_ANY_TIME, body=b"")
+            signing_key(self.webhook_secret)
         if self.callbacks_to is not None and not is_loopback(self.callbacks_to):
             raise ConfigError(
                 f"the sandbox sends no callbacks to {self.callbacks_to}",
@@ -86,49 +82,28 @@ class SandboxSettings:
 
     def key_of(self, provider: str) -> str:
         """Return the API key in the form that a provider's keys have."""
-        if provider == "crun":
-            return "ak_" + (self.api_key * _CRUN_KEY_LENGTH)[:_CRUN_KEY_LENGTH]
-        return f"sk-{self.api_key}" if provider == "uniall" else self.api_key
+        return GATEWAYS[provider].key_of(self.api_key)
+
+    def tariff_of(self, provider: str) -> Tariff:
+        """Return what a provider charges: its own tariff under the settings' prices."""
+        return GATEWAYS[provider].tariff.extended(self.prices.get(provider, {}))
 
     def funds_of(self, provider: str) -> Money:
         """Return what a provider's account holds at first, in the unit that it charges in."""
-        book = bundled_book(provider)
-        if book.unit == USD:
-            return self.balance
-        offer = next(iter(book.offers.values()))[-1]
-        amount = self.balance.amount * offer.rate.conversions[-1].units_per_usd
-        return Money(round_to(amount), book.unit)
+        return GATEWAYS[provider].tariff.bought(self.balance)
 
     def callback_to(self, provider: str, named: object) -> str | None:
         """Return where a job's callbacks go, None for nowhere; `named` is what its body says.
 
-        UniAll documents no address in a body: its jobs have callbacks where `callbacks_to` is set.
+        Where a provider's bodies can name no address, every job has callbacks as soon as
+        `callbacks_to` is set: nobody could ask for them otherwise.
         """
         address = named if isinstance(named, str) and named else None
         if self.callbacks_to is None:
             return address if address is not None and is_loopback(address) else None
-        if address is None and provider != "uniall":
+        if address is None and GATEWAYS[provider].names_callback:
             return None
-        return _redirected(address or "", self.callbacks_to.replace("{provider}", provider))
-
-
-def is_loopback(address: str) -> bool:
-    """Whether an address is http or https on this machine."""
-    if not address.isascii() or not address.isprintable():
-        return False
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and parts.hostname in _LOOPBACK
-
-
-def _redirected(address: str, to: str) -> str:
-    """Return the address to call instead: another host, and its path where it has one."""
-    aim, named = urlsplit(to), urlsplit(address)
-    if aim.path.strip("/") or aim.query:
-        return to
-    return urlunsplit((aim.scheme, aim.netloc, named.path or "/", named.query, ""))
+        return redirected(address or "", self.callbacks_to.replace("{provider}", provider))
 
 
 def _check_key(key: str) -> None:

@@ -16,16 +16,20 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url, json_body, number
+from kling_ledger.sandbox.bodies import posted
+from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url, number
 from kling_ledger.sandbox.jobs import JobState, progress
 from kling_ledger.sandbox.replies import ApiError, json_reply
 from kling_pricing.money import round_to
+
+if TYPE_CHECKING:
+    from kling_ledger.sandbox.settings import SandboxSettings
 
 _PER_CREDIT: Final = 10_000
 _DECIMALS: Final = 4
@@ -51,7 +55,7 @@ _FAIL_CODES: Final = {
 }
 
 
-def new_task_id(at: datetime) -> str:
+def new_task_id(_: SandboxSettings, at: datetime) -> str:
     """Return a task id as EvoLink writes it: with the second of its creation."""
     tail = "".join(secrets.choice(_LETTERS) for _ in range(12))
     return f"task-unified-{int(at.timestamp())}-{tail}"
@@ -93,9 +97,7 @@ class EvoLink:
         return self.desk.answering(self.desk.keyed(handler, bearer), self.write_error)
 
     async def _create(self, request: Request) -> Response:
-        asked = self.desk.read(await json_body(request))
-        quoted = self.desk.priced(asked.clip)
-        return await self.desk.create(asked, quoted, _created)
+        return await self.desk.create(self.desk.receive(await posted(request)), _created)
 
     async def _read(self, request: Request) -> Response:
         def write(seen: Seen) -> Response:
@@ -114,14 +116,14 @@ class EvoLink:
 def _created(seen: Seen, is_reused: bool) -> Response:  # noqa: ARG001, FBT001 - never reused
     order = seen.job.order
     usage = {
-        "billing_rule": "per_second",
+        "billing_rule": "per_call" if order.seconds is None else "per_second",
         "credits_reserved": int(round_to(order.reserved.amount * _PER_CREDIT, Decimal(1))),
         "user_group": "default",
     }
     info = {
         "can_cancel": True,
         "estimated_time": 300,
-        "video_duration": order.body.get("duration", 5),
+        "video_duration": order.seconds,
     }
     return json_reply({**_task(seen, ""), "task_info": info, "usage": usage})
 

@@ -8,27 +8,28 @@ Crun takes no idempotency key: a create that is repeated is a second task, and i
 
 Source: https://docs.crun.ai/zh/models/kling/v3-0, https://docs.crun.ai/models/common/get-task-info
 and https://github.com/CrunTeam/crun-agent-skills, checked 2026-11-20. What they leave open is
-decided here: errors ride on HTTP 200, content that is refused is code 422, and a silent clip,
-whose price nobody publishes, costs what one with sound does.
+decided here: errors ride on HTTP 200, and content that is refused is code 422.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from kling_ledger.sandbox.desk import Desk, Handler, Seen, files_url, json_body, number
+from kling_ledger.sandbox.bodies import posted
+from kling_ledger.sandbox.desk import Desk, Handler, Seen, files_url, number
 from kling_ledger.sandbox.jobs import JobState
 from kling_ledger.sandbox.replies import ApiError, json_reply
-from kling_pricing.clip import Clip
-from kling_pricing.errors import NoPriceError
 from kling_pricing.money import Money
-from kling_pricing.quote import quote
+
+if TYPE_CHECKING:
+    from kling_ledger.sandbox.settings import SandboxSettings
 
 _STATES: Final = {
     JobState.PENDING: "pending",
@@ -42,7 +43,7 @@ _CODES: Final = {400: 422, 405: 404, 409: 422}
 _BY_A_PROXY: Final = frozenset({502, 503, 504})
 
 
-def new_task_id() -> str:
+def new_task_id(_: SandboxSettings, __: datetime) -> str:
     """Return a task id as Crun writes it."""
     return str(uuid4())
 
@@ -83,12 +84,12 @@ class Crun:
         return self.desk.answering(self.desk.keyed(handler, key_of), self.write_error)
 
     async def _create(self, request: Request) -> Response:
-        asked = self.desk.read(await json_body(request))
+        received = self.desk.receive(await posted(request))
 
         def write(seen: Seen, is_reused: bool) -> Response:  # noqa: ARG001, FBT001 - never reused
             return _success({"task_id": seen.job.id})
 
-        return await self.desk.create(asked, self._priced(asked.clip), write)
+        return await self.desk.create(received, write)
 
     async def _read(self, request: Request) -> Response:
         def write(seen: Seen) -> Response:
@@ -97,7 +98,7 @@ class Crun:
         return await self.desk.poll(request.query_params.get("task_id", ""), write)
 
     async def _estimate(self, request: Request) -> Response:
-        asked = self.desk.read(await json_body(request))
+        received = self.desk.receive(await posted(request))
 
         def write(amount: Money) -> Response:
             available = self.desk.store.account().available
@@ -109,16 +110,10 @@ class Crun:
                 }
             )
 
-        return await self.desk.estimate(asked.body, self._priced(asked.clip), write)
+        return await self.desk.estimate(received, write)
 
     async def _balance(self, request: Request) -> Response:  # noqa: ARG002 - handlers look alike
         return _success({"balance": number(self.desk.store.account().balance)})
-
-    def _priced(self, clip: Clip) -> Money:
-        try:
-            return quote(clip, at=self.desk.now(), book=self.desk.book).amount
-        except NoPriceError:
-            return self.desk.priced(clip.with_options({"sound": True}))
 
     def _data(self, seen: Seen, base_url: str) -> dict[str, Any]:
         job, order = seen.job, seen.job.order

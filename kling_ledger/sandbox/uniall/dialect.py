@@ -14,19 +14,24 @@ decided here: a create answers with the same object as a poll, the states before
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url, json_body
+from kling_ledger.sandbox.bodies import posted
+from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url
 from kling_ledger.sandbox.jobs import JobState, progress
 from kling_ledger.sandbox.replies import ApiError, json_reply
 
+if TYPE_CHECKING:
+    from kling_ledger.sandbox.settings import SandboxSettings
 
-def new_task_id() -> str:
+
+def new_task_id(_: SandboxSettings, __: datetime) -> str:
     """Return a task id as UniAll writes it."""
     return f"task_{uuid4().hex}"
 
@@ -59,12 +64,12 @@ class UniAll:
         return self.desk.answering(self.desk.keyed(handler, bearer), self.write_error)
 
     async def _create(self, request: Request) -> Response:
-        asked = self.desk.read(await json_body(request))
+        received = self.desk.receive(await posted(request))
 
         def write(seen: Seen, is_reused: bool) -> Response:  # noqa: ARG001, FBT001 - never reused
             return json_reply(_video(seen, str(request.base_url)))
 
-        return await self.desk.create(asked, self.desk.priced(asked.clip), write)
+        return await self.desk.create(received, write)
 
     async def _read(self, request: Request) -> Response:
         def write(seen: Seen) -> Response:

@@ -13,35 +13,35 @@ whether open jobs reserve it or not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kling_ledger.sandbox.desk import (
-    Desk,
-    Handler,
-    Seen,
-    bearer,
-    files_url,
-    json_body,
-    number,
-    unprocessable,
-)
+from kling_ledger.sandbox.bodies import posted
+from kling_ledger.sandbox.desk import Desk, Handler, Seen, bearer, files_url, number
 from kling_ledger.sandbox.jobs import Job, JobState
 from kling_ledger.sandbox.replies import ApiError, json_reply
-from kling_ledger.sandbox.runapi_prices import cents, instant, price_quote, schedules, schedules_tag
-from kling_ledger.sandbox.settings import SandboxSettings
-from kling_pricing.clip import ACTIONS
-from kling_pricing.errors import MISSING, Problem, RequestError
+from kling_ledger.sandbox.runapi.contract import ACTIONS
+from kling_ledger.sandbox.runapi.schedule import (
+    cents,
+    instant,
+    price_quote,
+    schedules,
+    schedules_tag,
+)
 from kling_pricing.money import Money
+
+if TYPE_CHECKING:
+    from kling_ledger.sandbox.settings import SandboxSettings
 
 _HEADER_MAX: Final = 512
 
 
-def new_task_id(settings: SandboxSettings) -> str:
+def new_task_id(settings: SandboxSettings, _: datetime) -> str:
     """Return a task id of the kind that the settings' create reply shows."""
     return f"tsk_{uuid4().hex}" if settings.create_reply == "page" else str(uuid4())
 
@@ -90,10 +90,8 @@ class RunApi:
     async def _create(self, request: Request) -> Response:
         action = _known_action(request)
         key = _idempotency_key(request)
-        asked = self.desk.read(await json_body(request), action)
         return await self.desk.create(
-            asked,
-            self.desk.priced(asked.clip),
+            self.desk.receive(await posted(request), action),
             self._created,
             key=key,
             client_request_id=_client_request_id(request),
@@ -128,29 +126,29 @@ class RunApi:
 
     async def _schedules(self, request: Request) -> Response:
         at = self.desk.now()
-        rows = schedules(self.desk.book, at, filters=request.query_params)
+        rows = schedules(self.desk.tariff, filters=request.query_params)
         tag = schedules_tag(rows)
         if _holds_tag(request.headers.get("If-None-Match", ""), tag):
             return Response(status_code=304, headers={"ETag": tag})
         return json_reply({"as_of": instant(at), "price_schedules": rows}, headers={"ETag": tag})
 
     async def _quote(self, request: Request) -> Response:
-        body = await json_body(request)
+        body = await posted(request)
+        action, params = body.get("action"), body.get("params", {})
         if body.get("service") != "kling":
-            raise _invalid("service", body.get("service", MISSING), "kling")
-        action = body.get("action", MISSING)
-        params = body.get("params") or {}
+            raise _invalid("service", "kling")
         if action not in ACTIONS:
-            raise _invalid("action", action, ", ".join(ACTIONS))
+            raise _invalid("action", ", ".join(ACTIONS))
         if not isinstance(params, dict):
-            raise _invalid("params", params, "an object")
+            raise _invalid("params", "an object")
         # A price does not depend on the prompt, and who asks for one may not have written it yet.
-        asked = self.desk.read({"prompt": "any", **params, "model": body.get("model")}, str(action))
+        content = {"prompt": "any", **params, "model": body.get("model")}
+        received = self.desk.receive(content, action)
 
         def write(amount: Money) -> Response:
-            return json_reply({"price_quote": price_quote(asked.clip, amount, self.desk.now())})
+            return json_reply({"price_quote": price_quote(received.asked, amount, self.desk.now())})
 
-        return await self.desk.estimate(params, self.desk.priced(asked.clip), write)
+        return await self.desk.estimate(received, write)
 
     def _created(self, seen: Seen, is_reused: bool) -> Response:  # noqa: FBT001 - as desks call it
         status = seen.word or seen.state
@@ -176,8 +174,8 @@ class RunApi:
         return reply
 
 
-def _invalid(path: str, got: object, allowed: str) -> ApiError:
-    return unprocessable(RequestError([Problem(path, got, allowed)]))
+def _invalid(path: str, allowed: str) -> ApiError:
+    return ApiError(422, f"{path}: allowed: {allowed}")
 
 
 def _known_action(request: Request) -> str:

@@ -1,0 +1,45 @@
+"""Addresses: which are on this machine, where alone callbacks go, and which anybody can reach."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def is_loopback(address: object) -> bool:
+    """Whether a value is an http or https address on this machine."""
+    if not isinstance(address, str) or not address.isascii() or not address.isprintable():
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and parts.hostname in _LOOPBACK
+
+
+def is_public(address: object, *schemes: str) -> bool:
+    """Whether a value is an address of one of the schemes that is not plainly an internal one."""
+    if not isinstance(address, str):
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    if parts.scheme not in schemes or not parts.hostname:
+        return False
+    try:
+        return ip_address(parts.hostname).is_global
+    except ValueError:
+        # A name: where it leads is found out when it is called, which the sandbox never does.
+        return parts.hostname != "localhost"
+
+
+def redirected(address: str, to: str) -> str:
+    """Return the address to call instead: another host, and its path where it has one."""
+    aim, named = urlsplit(to), urlsplit(address)
+    if aim.path.strip("/") or aim.query:
+        return to
+    return urlunsplit((aim.scheme, aim.netloc, named.path or "/", named.query, ""))

@@ -1,0 +1,109 @@
+"""Bodies: reading what was posted, what its prompts say, and whether two ask for the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from starlette.requests import Request
+
+from kling_ledger.sandbox.replies import ApiError
+
+Body = dict[str, Any]
+
+_DEEPEST: Final = 64
+"""No gateway's bodies come near it; a body that is deeper would only exhaust the stack."""
+
+MEASURED_S: Final = 5
+"""How many seconds a reference video, an audio or a continuation is found to have.
+
+Where a gateway measures a file, the sandbox cannot: the links of a rehearsal lead nowhere. Five is
+what EvoLink reserves for a motion clip before it has measured one, and how long a clip is by
+default wherever a default is documented. Source: https://docs.evolink.ai/en/api-manual/
+video-series/kling/kling-v3-motion-control, checked 2026-11-20.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a gateway understood from a body: the clip to be made, in that gateway's own words.
+
+    `words` are the options that a price may hang on, each by the name that the gateway gives it.
+    `seconds` are billed; None where a request is charged as a whole.
+    """
+
+    action: str
+    model: str
+    seconds: int | None
+    words: dict[str, str]
+
+
+def read_object(text: str) -> Body:
+    """Return the JSON object in a text; ValueError for anything else.
+
+    A key that is said twice is an error: parsers disagree on which of the two counts, and a
+    rehearsal is where that should come out.
+    """
+    content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    if not isinstance(content, dict):
+        raise ValueError("a JSON object is expected")
+    if _is_deep(content):
+        raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
+    return content
+
+
+async def posted(request: Request) -> Body:
+    """Return the JSON object that was posted; 400 for anything else."""
+    try:
+        return read_object((await request.body()).decode())
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body cannot be read: {error}") from None
+
+
+def fingerprint(body: Body) -> str:
+    """Return what is equal for bodies that ask for the same, whatever the order of their keys."""
+    written = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def prompt_of(body: object) -> str:
+    """Return every prompt in a body, those of its shots too, one to a line."""
+    return "\n".join(_prompts(body))
+
+
+def _prompts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == "prompt" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _prompts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _prompts(inner)
+
+
+def _is_deep(content: Any) -> bool:
+    level = [content]
+    for _ in range(_DEEPEST):
+        nested = [inner for inner in level if isinstance(inner, (dict, list))]
+        level = [
+            inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Body:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"an object has the same key twice: {', '.join(map(ascii, twice))}")
+    return content
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")

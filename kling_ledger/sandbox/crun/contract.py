@@ -1,0 +1,100 @@
+"""Crun's contract for kling/v3, the one Kling model whose body it documents in full.
+
+Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20. What the page leaves open is
+decided here: `mode` and `duration` are needed, for the price hangs on them and no default is told;
+a field that the page does not show is refused, so that a typing error comes out in a rehearsal;
+any aspect ratio is taken. The page speaks of 4K but shows no mode for it: it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from kling_ledger.sandbox.bodies import Asked, Body
+from kling_ledger.sandbox.fields import (
+    Fields,
+    flag,
+    listed,
+    nested,
+    one_of,
+    problems,
+    refuse,
+    text,
+    whole,
+)
+from kling_ledger.sandbox.replies import ApiError
+
+_MODEL: Final = "kling/v3"
+_TOP: Final[Fields] = {"model": text(), "callback_url": text(), "input": nested}
+_INPUT: Final[Fields] = {
+    "mode": one_of("std", "pro"),
+    "multi_shots": flag,
+    "shot_type": text(),
+    "prompt": text(),
+    "img_urls": listed(text(shortest=1), most=2),
+    "multi_prompt": listed(nested, most=6),
+    "element_list": listed(nested, most=3),
+    "duration": whole(3, 15),
+    "aspect_ratio": text(),
+    "audio": flag,
+    "input_compliance": text(),
+    "output_compliance": text(),
+}
+_SHOT: Final[Fields] = {"prompt": text(), "duration": whole(1, 15)}
+_ELEMENT: Final[Fields] = {
+    "name": text(),
+    "description": text(),
+    "element_image_urls": listed(text(shortest=1), least=1, most=4),
+}
+
+
+def read(body: Body, _: str) -> Asked:
+    """Understand a body; 422 for one that the page does not take."""
+    if isinstance(body.get("model"), str) and body["model"] != _MODEL:
+        model = ascii(body["model"])[:60]
+        raise ApiError(422, f"there is no body for model {model}", code="model_not_available")
+    refuse(problems(body, _TOP, needs=frozenset({"model", "input"})))
+    given = {name: value for name, value in body["input"].items() if value is not None}
+    needs = frozenset({"mode", "multi_shots", "duration"})
+    refuse(problems(given, _INPUT, needs=needs, where="input."))
+    refuse([*_inner_problems(given)])
+    refuse([*_shot_problems(given)])
+    # In one shot the images are the first frame and the last; a storyboard starts from its one.
+    action = "image_to_video" if given.get("img_urls") else "text_to_video"
+    has_sound = given["multi_shots"] or given.get("audio", False)
+    words = {"mode": given["mode"], "audio": str(has_sound).lower()}
+    return Asked(action, _MODEL, given["duration"], words)
+
+
+def _inner_problems(given: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong inside the lists, once they are known to be lists of objects."""
+    for place, fields, needs in (
+        ("multi_prompt", _SHOT, frozenset({"prompt", "duration"})),
+        ("element_list", _ELEMENT, frozenset({"name", "element_image_urls"})),
+    ):
+        for index, inner in enumerate(given.get(place, [])):
+            yield from problems(inner, fields, needs=needs, where=f"input.{place}[{index}].")
+
+
+def _shot_problems(given: dict[str, Any]) -> Iterator[str]:
+    if not given["multi_shots"]:
+        # `shot_type` is then set to null by Crun itself, whatever was sent.
+        if not given.get("prompt"):
+            yield "input.prompt: it is missing"
+        return
+    if len(given.get("img_urls", [])) != 1:
+        yield "input.img_urls: exactly 1 image with multi_shots"
+    kind, shots = given.get("shot_type"), given.get("multi_prompt", [])
+    if kind == "customize":
+        if not shots:
+            yield "input.multi_prompt: it is missing, and shot_type customize needs it"
+        elif sum(shot["duration"] for shot in shots) != given["duration"]:
+            yield "input.multi_prompt: the durations of its shots do not add up to duration"
+    elif kind == "intelligence":
+        if not given.get("prompt"):
+            yield "input.prompt: it is missing, and shot_type intelligence needs it"
+        if shots:
+            yield "input.multi_prompt: not with shot_type intelligence"
+    else:
+        yield f"input.shot_type: got {ascii(kind)[:60]}, allowed: customize, intelligence"
