@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -66,6 +67,42 @@ def test_the_options_reach_the_sandbox() -> None:
         task_id = http.post("/api/v1/kling/text_to_video", json=body).json()["task_id"]
         status = http.get(f"/api/v1/kling/text_to_video/{task_id}").json()
     assert status["usage"] == {"cost": 0.35}
+
+
+def test_prices_of_ones_own_are_charged(tmp_path: Path) -> None:
+    price = {"keys": ["output_resolution"], "prices": {"720p": "0.3"}}
+    edit = {"model": "kling-v3-omni-edit", "action": "edit_video"}
+    file = tmp_path / "prices.json"
+    file.write_text(json.dumps({"runapi": [{**edit, **price}]}))
+    body = {"prompt": "at night", "source_task_id": "t", "aspect_ratio": "auto"}
+    with running("--port", "0", "--prices", str(file)) as (_, url):
+        reply = httpx.post(
+            f"{url}/api/v1/kling/edit_video",
+            json={"model": "kling-v3-omni-edit", **body},
+            headers={"Authorization": "Bearer sandbox-key"},
+        )
+        assert reply.status_code == 200, reply.text
+        [task] = httpx.get(f"{url}/sandbox/truth").json()["tasks"]
+    assert task["quoted"] == "1.5"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        '{"nobody": [{"model": "m", "action": "a", "prices": {"": "1"}}]}',
+        '{"runapi": [{"model": "m", "action": "a"}]}',
+        '{"runapi": [{"model": "m", "action": "a", "prices": {"720p": "1"}}]}',
+        '{"runapi": [{"model": "m", "action": "a", "prices": {"": "cheap"}}]}',
+        '{"runapi": [{"model": "m", "action": "a", "prices": {"": "0.0000001"}}]}',
+    ],
+)
+def test_prices_that_cannot_be_read_are_our_error(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "prices.json"
+    file.write_text(content)
+    result = CliRunner().invoke(sandbox, ["--port", "0", "--prices", str(file)])
+    assert isinstance(result.exception, ConfigError)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")

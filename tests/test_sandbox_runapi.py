@@ -30,6 +30,7 @@ from runapi.kling import KlingClient
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.sandbox import Sandbox, SandboxSettings
+from kling_ledger.sandbox.runapi.tariff import JULY
 from kling_pricing import Money
 
 CREATE = "/api/v1/kling/text_to_video"
@@ -491,6 +492,21 @@ def test_a_price_quote_says_what_would_be_reserved_and_makes_no_job(shared: Rig)
     ).price_quote
     assert (quoted.reservation_amount_cents, quoted.estimate_basis) == (67.5, "exact")
     assert (quoted.model, quoted.currency) == ("kling-3.0", "USD")
+
+
+def test_the_list_of_july_can_be_charged_instead_and_is_twice_as_dear() -> None:
+    rig = Rig(SandboxSettings(prices={"runapi": JULY.prices}))
+    try:
+        task_id = rig.create().json()["id"]
+        rig.clock.now_s += 2
+        assert rig.status(task_id)["usage"] == {"cost": 1.35}
+        rows = rig.http.get(f"{SCHEDULES}?model=kling-v2.6&action=text_to_video").json()
+    finally:
+        rig.close()
+    assert rows["price_schedules"][0]["billing_config"] == {
+        "keys": ["mode", "enable_sound"],
+        "matrix": {"std": {"false": 12}, "pro": {"false": 20, "true": 40}},
+    }
 
 
 def test_a_price_quote_needs_no_more_than_a_create_does(shared: Rig) -> None:

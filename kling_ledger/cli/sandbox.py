@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -103,6 +104,13 @@ _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     type=float,
     help="How long a clip can be downloaded; by default as long as its provider documents.",
 )
+@click.option(
+    "--prices",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Prices of your own over the sandbox's, as JSON: what your contract says, or a price for "
+    "what nobody publishes one for.",
+)
 def sandbox(
     *,
     host: str,
@@ -117,6 +125,7 @@ def sandbox(
     webhook_secret: str | None,
     hang_seconds: float,
     link_seconds: float | None,
+    prices: Path | None,
 ) -> None:
     """Serve RunAPI, Crun, EvoLink and UniAll here, at prices of the sandbox's own reading.
 
@@ -160,6 +169,7 @@ def sandbox(
     if show_script is not None:
         return _show_script(misbehave, show_script)
     from kling_ledger.sandbox import SandboxSettings, serve
+    from kling_ledger.sandbox.own_prices import read_own_prices
     from kling_pricing.money import USD, Money
 
     settings = SandboxSettings(
@@ -172,6 +182,7 @@ def sandbox(
         webhook_secret=webhook_secret,
         hang_s=hang_seconds,
         link_s=link_seconds,
+        prices=read_own_prices(prices.read_text("utf-8")) if prices else {},
     )
     serve(
         settings,

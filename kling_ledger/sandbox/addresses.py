@@ -1,7 +1,8 @@
-"""Addresses: where callbacks may go, which is nowhere but this machine."""
+"""Addresses: which are on this machine, where alone callbacks go, and which anybody can reach."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,6 +18,23 @@ def is_loopback(address: object) -> bool:
     except ValueError:
         return False
     return parts.scheme in {"http", "https"} and parts.hostname in _LOOPBACK
+
+
+def is_public(address: object, *schemes: str) -> bool:
+    """Whether a value is an address of one of the schemes that is not plainly an internal one."""
+    if not isinstance(address, str):
+        return False
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    if parts.scheme not in schemes or not parts.hostname:
+        return False
+    try:
+        return ip_address(parts.hostname).is_global
+    except ValueError:
+        # A name: where it leads is found out when it is called, which the sandbox never does.
+        return parts.hostname != "localhost"
 
 
 def redirected(address: str, to: str) -> str:

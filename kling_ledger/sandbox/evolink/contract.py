@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from kling_ledger.sandbox.addresses import is_public
 from kling_ledger.sandbox.bodies import MEASURED_S, Asked, Body
 from kling_ledger.sandbox.fields import (
     Check,
@@ -36,24 +35,10 @@ _LONGEST_URL: Final = 2048
 
 
 def _public(value: object) -> str | None:
-    """Take an https address that is not too long; one on this machine never comes to here."""
-    is_fit = isinstance(value, str) and len(value) <= _LONGEST_URL and _is_outside(value)
-    allowed = f"an https address, not an internal one, of at most {_LONGEST_URL} characters"
-    return None if is_fit else allowed
-
-
-def _is_outside(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-    except ValueError:
-        return False
-    if parts.scheme != "https" or not parts.hostname:
-        return False
-    try:
-        return ip_address(parts.hostname).is_global
-    except ValueError:
-        # A name: where it leads is found out when it is called, which the sandbox never does.
-        return parts.hostname != "localhost"
+    """Take an address for callbacks; one on this machine never comes to here."""
+    if is_public(value, "https") and len(str(value)) <= _LONGEST_URL:
+        return None
+    return f"an https address, not an internal one, of at most {_LONGEST_URL} characters"
 
 
 _COMMON: Final[Fields] = {
@@ -110,7 +95,8 @@ def _once(_: Body) -> None:
 
 _V3_TEXT: Final = "kling-v3-text-to-video"
 _MODELS: Final[Mapping[str, Model]] = {
-    _V3_TEXT: Model("text_to_video", ("prompt",)),
+    # A prompt is needed too, but not beside the shots of a storyboard; see below.
+    _V3_TEXT: Model("text_to_video"),
     "kling-v3-image-to-video": Model("image_to_video", ("image_start",)),
     # Output seconds are rounded to whole ones, and follow the reference video.
     "kling-v3-motion-control": Model("motion_control", ("image_urls", "video_urls"), _measured),
@@ -175,7 +161,7 @@ def _shot_problems(body: Body) -> Iterator[str]:
     if is_own and shots and _total_s(shots) != body.get("duration", _USUAL["duration"]):
         yield f"{where}multi_prompt: the durations of its shots do not add up to duration"
     if not is_own and not body.get("prompt"):
-        yield "prompt: it is empty"
+        yield "prompt: it is missing or empty"
 
 
 def _total_s(shots: list[dict[str, Any]]) -> int:

@@ -212,7 +212,7 @@ CONTRACT: Final[Mapping[str, Mapping[str, Model]]] = {
 
 ACTIONS: Final = tuple(CONTRACT)
 
-_PRICED_BY: Final = ("mode", "enable_sound", "output_resolution")
+_PRICED_BY: Final[tuple[str, ...]] = ("mode", "enable_sound", "output_resolution")
 
 
 def read(body: Body, action: str) -> Asked:
@@ -221,7 +221,7 @@ def read(body: Body, action: str) -> Asked:
     refuse(problems(body, model.takes, needs=model.needs))
     said = {**model.usual, **{name: body[name] for name in body if body[name] is not None}}
     refuse([*_RULES[action](said)] if action in _RULES else [])
-    words = {str(name): _word(said[name]) for name in _PRICED_BY if name in said}
+    words = {name: _word(said[name]) for name in _PRICED_BY if name in said}
     # What has no duration in its contract is as long as a file that nobody here can fetch.
     return Asked(action, body["model"], said.get("duration_seconds", MEASURED_S), words)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kling_ledger.sandbox.addresses import is_public
 from kling_ledger.sandbox.bodies import Asked, Body
 from kling_ledger.sandbox.fields import (
     Fields,
@@ -31,11 +32,18 @@ MODELS: Final = (
     "kling-v3-pro-silent",
     "kling-v3-pro-audio",
 )
+
+
+def _media(value: object) -> str | None:
+    """Take a picture that UniAll can fetch: a private address is among the usual mistakes."""
+    return None if is_public(value, "https", "http") else "a public http or https address"
+
+
 _TOP: Final[Fields] = {
     "model": text(),
     "prompt": text(),
-    "image": text(shortest=1),
-    "last_image": text(shortest=1),
+    "image": _media,
+    "last_image": _media,
     "aspect_ratio": one_of("16:9", "9:16", "1:1"),
     "duration": whole(3, 15),
     "extra_body": nested,
