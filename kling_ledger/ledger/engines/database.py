@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -21,7 +22,7 @@ from kling_ledger.errors import (
     OlderSchemaError,
 )
 from kling_ledger.ledger.engines.sqlite import SqliteFile
-from kling_ledger.ledger.engines.transaction import Transaction, Work
+from kling_ledger.ledger.engines.transaction import Decide, Stamp, Transaction
 from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE, guards
 
 if TYPE_CHECKING:
@@ -49,13 +50,15 @@ class Database:
     """
 
     def __init__(self, url: str, *, create: bool = True, any_version: bool = False) -> None:
-        self.engine = _engine_of(url, create=create)
+        self._engine = _engine_of(url, create=create)
+        self._process = os.getpid()
+        self._is_closed = False
         # Ctrl-C and a refusal are no errors of the database: without a handler of somebody's own,
         # the libraries would print what they think of them.
         for library in ("sqlalchemy", "psycopg"):
             logging.getLogger(library).addHandler(logging.NullHandler())
-        self.name = self.engine.name
         self.url = url
+        self.name = self._engine.name
         try:
             with self._translated():
                 self._prepare(create=create, any_version=any_version)
@@ -63,9 +66,28 @@ class Database:
             self.close()
             raise
 
+    @property
+    def engine(self) -> SqliteFile | PostgresServer:
+        """What reaches the database.
+
+        Raises DatabaseError once the ledger is closed, and in a forked process: that has its
+        parent's connections and none of its threads, and to SQLite every lock that the parent held
+        at that moment is held for ever.
+        """
+        if self._is_closed:
+            raise DatabaseError(f"{self.name}: this ledger is closed")
+        if os.getpid() != self._process:
+            raise DatabaseError(
+                f"{self.name}: this ledger was opened before the process forked",
+                hint="open it after the fork, or start processes with multiprocessing's 'spawn'",
+            )
+        return self._engine
+
     def close(self) -> None:
-        """Give back every connection."""
-        self.engine.close()
+        """Write what waits to be written and give back every connection; nothing works after."""
+        self._is_closed = True
+        if os.getpid() == self._process:
+            self._engine.close()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -82,13 +104,16 @@ class Database:
         with self._translated():
             return self.engine.write(operation)
 
-    def write_items(self, work: Work[Item, Result]) -> list[Result]:
+    def write_many(
+        self, decide: Decide[Item, Result], items: Sequence[Item], *, stamp: Stamp
+    ) -> list[Result]:
         """Run an operation on items in a transaction; its results come once it has ended.
 
-        Where many threads write at a time, their items may be written as one.
+        Where many threads write at a time, the items of those with the same `decide` may be written
+        as one, under the stamp of the first.
         """
         with self._translated():
-            return self.engine.write_items(work)
+            return self.engine.write_many(decide, items, stamp)
 
     def version(self) -> str | None:
         """Return the migration that the database has reached, None if it is empty."""

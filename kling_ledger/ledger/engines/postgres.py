@@ -24,11 +24,12 @@ from sqlmodel import SQLModel
 from kling_ledger.ledger.engines.pipeline import Pipeline, Statement
 from kling_ledger.ledger.engines.spares import Spares
 from kling_ledger.ledger.engines.transaction import (
+    Decide,
     Refusal,
     Row,
+    Stamp,
     Transaction,
     Values,
-    Work,
     columns_of,
     sql_table,
 )
@@ -232,10 +233,12 @@ class PostgresServer:
                     raise
             return self._alone(pipeline, operation)
 
-    def write_items(self, work: Work[Item, Result]) -> list[Result]:
+    def write_many(
+        self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
+    ) -> list[Result]:
         """Run an operation on items."""
-        result_of = self.write(work)
-        return [result_of(place) for place in range(len(work.items))]
+        result_of = self.write(lambda transaction: decide(transaction, items, stamp))
+        return [result_of(place) for place in range(len(items))]
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:

@@ -28,23 +28,6 @@ _AT_ONCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[Item, Result]):
-    """An operation on items that has one result for each, told once its transaction has ended.
-
-    `run` returns a function that gives the result of an item by its place. Several of one `run`
-    that wait for the same turn may run as one, under the stamp of the first.
-    """
-
-    run: Callable[[Transaction, Sequence[Item], Stamp], Callable[[int], Result]]
-    items: Sequence[Item]
-    stamp: Stamp
-
-    def __call__(self, transaction: Transaction) -> Callable[[int], Result]:
-        """Run it by itself."""
-        return self.run(transaction, self.items, self.stamp)
-
-
-@dataclass(frozen=True, slots=True)
 class Stamp:
     """Who changes something, when, and why; `chance` is what makes the ids of it unique."""
 
@@ -52,6 +35,24 @@ class Stamp:
     actor: str
     reason: str | None
     chance: int
+
+
+Decide = Callable[["Transaction", Sequence[Item], "Stamp"], Callable[[int], Result]]
+"""What is done with items under a stamp. What it returns gives the result of an item by its place,
+once the transaction has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Item, Result]):
+    """Items and what is done with them. Those of one `decide` that wait together may be merged."""
+
+    decide: Decide[Item, Result]
+    items: Sequence[Item]
+    stamp: Stamp
+
+    def __call__(self, transaction: Transaction) -> Callable[[int], Result]:
+        """Run it by itself."""
+        return self.decide(transaction, self.items, self.stamp)
 
 
 class NotAloneError(LedgerError):
