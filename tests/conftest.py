@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,18 @@ import pytest
 
 from kling_ledger import Ledger
 from kling_pricing import Money
+from tests.folders import memory_folder
 from tests.ledgers import make_empty
 from tests.postgres import PostgresServer, postgres_server
 
 if TYPE_CHECKING:
     from kling_ledger.sandbox import Sandbox
+
+
+def pytest_configure() -> None:
+    """Let every `tmp_path` be in memory: a ledger syncs each commit, and a disk is slow at it."""
+    if folder := memory_folder():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
 
 
 @pytest.fixture(autouse=True)

@@ -19,23 +19,27 @@ from kling_ledger.clock import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
     admission,
+    expiry,
     journal,
     reservations,
     settlement,
     wallets,
 )
 from kling_ledger.ledger.access import Access
-from kling_ledger.ledger.admission import Asked
-from kling_ledger.ledger.budgets import Budget, BudgetStatus, Scope
+from kling_ledger.ledger.asking import Asked
+from kling_ledger.ledger.budgets import Budget
+from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations, Wallets
 from kling_ledger.ledger.periods import Accrual, Period
-from kling_ledger.ledger.reservations import BudgetWarning, Job, Reservation, SettledBy
+from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
-from kling_ledger.ledger.settlement import Change
+from kling_ledger.ledger.scopes import Scope
+from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.verify import Finding, Verification, verify
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
@@ -160,7 +164,7 @@ class Ledger:
         def reserve(transaction: Transaction) -> list[Callable[[], Reservation] | RefusedError]:
             rules = self._rules.read(transaction)
             if sweep is not None:
-                settlement.expire_due(transaction, rules, stamp=sweep)
+                expiry.expire_due(transaction, rules, stamp=sweep)
             return admission.reserve_each(
                 transaction, rules, asked, stamp=stamp, wallets=self._wallets
             )
@@ -338,7 +342,7 @@ class Ledger:
         """End every reservation whose time is over and of which nothing was ever sent."""
         stamp = self._stamp()
         return self.database.write(
-            lambda transaction: settlement.expire_due(
+            lambda transaction: expiry.expire_due(
                 transaction, self._rules.read(transaction), stamp=stamp
             )
         )
@@ -372,14 +376,14 @@ class Ledger:
 
     def _is_any_due(self) -> bool:
         with self.database.read() as transaction:
-            return settlement.is_any_due(transaction, self._access.at_us())
+            return expiry.is_any_due(transaction, self._access.at_us())
 
     def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         """Before a reservation is refused for good, what the clock has ended goes back."""
         sweep = self._stamp()
 
         def reserve(transaction: Transaction) -> Callable[[int], Reservation]:
-            settlement.expire_due(transaction, self._rules.read(transaction), stamp=sweep)
+            expiry.expire_due(transaction, self._rules.read(transaction), stamp=sweep)
             return self._reserve(transaction, asked, stamp)
 
         result_of = self.database.write(reserve)

@@ -8,30 +8,27 @@ Any number of reservations is admitted together: their sums are taken, then thei
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Final
 
-from kling_ledger.errors import (
-    BudgetError,
-    CeilingError,
-    ConfigError,
-    InsufficientCreditsError,
-    RefusedError,
-    UnknownWorthError,
-)
+from kling_ledger.errors import CeilingError, RefusedError, UnknownWorthError
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger import labels as label_words
-from kling_ledger.ledger.budgets import Budget, Subject, open_window, window_figures
+from kling_ledger.ledger.asking import Asked, check, content_of
+from kling_ledger.ledger.budgets import Budget
+from kling_ledger.ledger.demands import Demand
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, columns_of, never
-from kling_ledger.ledger.ids import from_us, to_us
+from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.journal import Journal
-from kling_ledger.ledger.reservations import BudgetWarning, Job, Reservation
+from kling_ledger.ledger.refusals import Refusals, WalletDemand
+from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
+from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.standing import open_window
 from kling_ledger.ledger.tables import IdempotencyRow, ReservationRow, State
+from kling_ledger.ledger.thresholds import Warnings
 from kling_ledger.ledger.wallets import Wallet
-from kling_pricing.errors import AmountError
 from kling_pricing.money import USD, Money
 
 _TAKE_FROM_WALLET: Final = """
@@ -49,35 +46,6 @@ UPDATE budget_window SET held_micro = held_micro + :amount
 WHERE budget_id = :budget AND starts_at = :starts
 RETURNING held_micro + spent_micro AS used
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One reservation that is asked for: how much, from which wallet, for which job.
-
-    `key` makes the call repeatable; `ceiling` bounds this one job; after `expires_at` the clock
-    alone may end the reservation, as long as nothing was sent for it.
-    """
-
-    wallet: str
-    amount: Money
-    job: Job = field(default_factory=Job)
-    project: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = None
-    ceiling: Money | None = None
-    expires_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What the jobs of one call take together from one window of a budget, and each of them."""
-
-    budget: Budget
-    starts_us: int
-    ends_us: int
-    jobs: tuple[tuple[str, int], ...]
-    amount_micro: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +81,28 @@ def reserve(
         wallet = wallets[one.wallet]
         earlier = _earlier(stored, one, wallet, contents, known)
         if earlier is None:
-            _check(one, wallet)
+            check(one, wallet)
             fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
             earlier = admitted.row[0]
         if one.key is not None:
             known[one.key] = earlier
         ids.append(earlier)
-    parts = _parts(rules, fresh.values(), stamp.at_us)
-    figures = _take(transaction, parts, list(fresh.values()), stamp.at_us)
+    demands = _demands(rules, fresh.values(), stamp.at_us)
+    figures = _take(transaction, demands, list(fresh.values()), stamp.at_us)
     _write(transaction, fresh, asked, contents, journal, stamp)
     made = {admitted.row[0]: admitted for admitted in fresh.values()} if known else {}
     replayed = [one for place, one in enumerate(ids) if place not in fresh and one not in made]
     rows = reservations.find_rows(transaction, replayed) if replayed else {}
 
     # The figures may only be there once the transaction has ended.
-    warnings = cache(partial(_Warnings, parts, figures, stamp.at_us))
+    warnings = cache(partial(Warnings, demands, figures, stamp.at_us))
 
     def result_of(place: int) -> Reservation:
         admitted = fresh.get(place)
         if admitted is None:
             again = made.get(ids[place])
             return reservations.from_row(rows[ids[place]] if again is None else _as_row(again))
-        return reservations.from_row(_as_row(admitted), warnings=warnings().of(admitted))
+        return reservations.from_row(_as_row(admitted), warnings=warnings().of(ids[place]))
 
     return result_of
 
@@ -186,33 +154,12 @@ def _earlier(
     """Return the id that a key has already given, in this call or an earlier one."""
     if one.key is None:
         return None
-    content = _content(wallet, one)
+    content = content_of(wallet, one)
     if one.key in known:
         idempotency.check_same(one.key, contents[one.key], content)
         return known[one.key]
     contents[one.key] = content
     return idempotency.result_in(stored, one.key, content)
-
-
-def _check(one: Asked, wallet: Wallet) -> None:
-    amount = one.amount
-    if not isinstance(amount, Money):
-        raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('0.675 USD')")
-    if amount.unit != wallet.unit:
-        raise AmountError("unit of the wallet", got=wallet.unit, allowed=amount.unit)
-    if amount.amount <= 0:
-        raise AmountError("amount", got=str(amount), allowed="more than nothing")
-    if one.job.usd is not None:
-        _check_worth(one.job.usd)
-    if one.ceiling is not None and amount > one.ceiling:
-        raise CeilingError(cost=amount, ceiling=one.ceiling)
-    if one.project is not None and (not one.project.strip() or "\0" in one.project):
-        raise ConfigError(f"{one.project!r} cannot name a project", hint="such as film/teaser")
-
-
-def _check_worth(worth: object) -> None:
-    if not isinstance(worth, Money) or worth.unit != USD or worth.amount < 0:
-        raise AmountError("worth of the job", got=str(worth), allowed="US dollars, 0 or more")
 
 
 def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> _Admitted:
@@ -269,7 +216,7 @@ _RESERVED: Final = columns_of(ReservationRow).index("reserved_micro")
 _USD: Final = columns_of(ReservationRow).index("usd_micro")
 
 
-def _parts(rules: Rules, admitted: Any, at_us: int) -> list[_Part]:
+def _demands(rules: Rules, admitted: Any, at_us: int) -> list[Demand]:
     """Add up what the jobs take from each budget; a single job must fit under its ceiling."""
     if not rules.budgets:
         return []
@@ -285,7 +232,7 @@ def _parts(rules: Rules, admitted: Any, at_us: int) -> list[_Part]:
                 )
             jobs.setdefault(budget.id, []).append((one.row[0], amount))
     return [
-        _Part(
+        Demand(
             budget,
             *budget.window_at(at_us),
             tuple(jobs[budget.id]),
@@ -307,12 +254,12 @@ def _worth(one: _Admitted, budget: Budget) -> int:
 
 def _take(
     transaction: Transaction,
-    parts: Sequence[_Part],
+    demands: Sequence[Demand],
     admitted: Sequence[_Admitted],
     at_us: int,
 ) -> list[list[Row]]:
     """Take the sums from windows and wallets; whoever refuses tells what is left everywhere."""
-    wallets: dict[str, tuple[str, str, int]] = {}
+    wallets: dict[str, WalletDemand] = {}
     for one in admitted:
         subject = one.subject
         _, _, sum_micro = wallets.get(subject.wallet_id, ("", "", 0))
@@ -322,29 +269,30 @@ def _take(
             sum_micro + one.row[_RESERVED],
         )
 
-    refusal = partial(_refusal, transaction, parts, wallets, at_us)
+    refusals = Refusals(transaction, demands, wallets, at_us)
     figures = [
-        _take_from_window(transaction, part, at_us, partial(refusal, part, "")) for part in parts
+        _take_from_window(transaction, demand, at_us, partial(refusals.of_window, demand))
+        for demand in demands
     ]
     for wallet_id in sorted(wallets):
         transaction.change(
             _TAKE_FROM_WALLET,
             {"amount": wallets[wallet_id][2], "id": wallet_id},
             expect=1,
-            refused=partial(refusal, None, wallet_id),
+            refused=partial(refusals.of_wallet, wallet_id),
         )
     return figures
 
 
 def _take_from_window(
-    transaction: Transaction, part: _Part, at_us: int, refused: Callable[[], Exception]
+    transaction: Transaction, demand: Demand, at_us: int, refused: Callable[[], Exception]
 ) -> list[Row]:
     """Count an amount in a window, which is opened if this is the first time."""
-    budget = part.budget
+    budget = demand.budget
     values: dict[str, Any] = {
-        "amount": part.amount_micro,
+        "amount": demand.amount_micro,
         "budget": budget.id,
-        "starts": part.starts_us,
+        "starts": demand.starts_us,
     }
     statement = _COUNT_IN_WINDOW
     if budget.mode == "hard":
@@ -353,94 +301,11 @@ def _take_from_window(
     if not transaction.is_exclusive:
         return transaction.change(statement, values, expect=1, refused=refused)
     taken = transaction.change(statement, values, expect=None, refused=never)
-    if not taken and open_window(transaction, budget, part.starts_us, part.ends_us):
+    if not taken and open_window(transaction, budget, demand.starts_us, demand.ends_us):
         taken = transaction.change(statement, values, expect=None, refused=never)
     if not taken:
         raise refused()
     return taken
-
-
-def _refusal(
-    transaction: Transaction,
-    parts: Sequence[_Part],
-    wallets: Mapping[str, tuple[str, str, int]],
-    at_us: int,
-    part: _Part | None,
-    wallet_id: str,
-) -> Exception:
-    """Build the refusal of a window or a wallet, with what all of them together would admit."""
-    lefts = {one.budget.id: _left(transaction, one, at_us) for one in parts}
-    free = {one: _available(transaction, one) for one in wallets}
-    taken_before = _taken_before(parts, part)
-    for budget_id, amount in taken_before.items():
-        lefts[budget_id] += amount
-    fits = _fits(parts, lefts, wallets, free)
-    if part is None:
-        name, unit, asked = wallets[wallet_id]
-        return InsufficientCreditsError(
-            name,
-            needed=Money.from_micro(asked, unit),
-            available=Money.from_micro(free[wallet_id], unit),
-            fits=fits,
-        )
-    budget = part.budget
-    held, spent = window_figures(transaction, budget, part.starts_us, part.ends_us)
-    return BudgetError(
-        budget.name,
-        limit=Money.from_micro(budget.limit_at(at_us), budget.unit),
-        spent=Money.from_micro(spent, budget.unit),
-        reserved=Money.from_micro(held, budget.unit),
-        asked=Money.from_micro(part.amount_micro, budget.unit),
-        frees_at=None if budget.window == "none" else from_us(part.ends_us),
-        fits=fits,
-    )
-
-
-def _taken_before(parts: Sequence[_Part], refusing: _Part | None) -> dict[str, int]:
-    """Return what this call has taken from windows before one refused; it will be given back."""
-    taken: dict[str, int] = {}
-    for part in parts:
-        if part is refusing:
-            break
-        taken[part.budget.id] = part.amount_micro
-    return taken
-
-
-def _left(transaction: Transaction, part: _Part, at_us: int) -> int:
-    held, spent = window_figures(transaction, part.budget, part.starts_us, part.ends_us)
-    return part.budget.limit_at(at_us) - held - spent
-
-
-def _available(transaction: Transaction, wallet_id: str) -> int:
-    row = transaction.row(
-        "SELECT posted_micro - reserved_micro AS available FROM wallet WHERE id = :id",
-        id=wallet_id,
-    )
-    return int(row["available"]) if row else 0
-
-
-def _fits(
-    parts: Sequence[_Part],
-    lefts: Mapping[str, int],
-    wallets: Mapping[str, tuple[str, str, int]],
-    free: Mapping[str, int],
-) -> Money:
-    """Return the most that would be admitted now; of several wallets, of the first."""
-    wallet_id, (_, unit, asked) = next(iter(wallets.items()))
-    most = free[wallet_id]
-    for part in parts:
-        budget = part.budget
-        for left in (lefts[budget.id] if budget.mode == "hard" else None, budget.ceiling_micro):
-            if left is None:
-                continue
-            if budget.unit == unit:
-                most = min(most, left)
-            elif part.amount_micro:
-                # What counts in another unit is worth the same share of what was asked.
-                most = min(most, left * asked // part.amount_micro)
-            elif left < 0:
-                most = 0
-    return Money.from_micro(max(most, 0), unit)
 
 
 def _write(
@@ -464,57 +329,6 @@ def _write(
         transaction.insert(IdempotencyRow, keys)
 
 
-class _Warnings:
-    """Tells which job of a call brought which budget past a threshold, as if one came by one."""
-
-    def __init__(
-        self, parts: Sequence[_Part], figures: Sequence[Sequence[Row]], at_us: int
-    ) -> None:
-        self._by_job: dict[str, list[BudgetWarning]] = {}
-        for part, rows in zip(parts, figures, strict=True):
-            if part.budget.thresholds:
-                self._add(part, int(rows[0]["used"]), part.budget.limit_at(at_us))
-
-    def of(self, admitted: _Admitted) -> tuple[BudgetWarning, ...]:
-        return tuple(self._by_job.get(admitted.row[0], ())) if self._by_job else ()
-
-    def _add(self, part: _Part, used: int, limit: int) -> None:
-        before = used - part.amount_micro
-        if not any(before * 100 < one * limit <= used * 100 for one in part.budget.thresholds):
-            return
-        for job_id, amount in part.jobs:
-            after = before + amount
-            for one in part.budget.thresholds:
-                if before * 100 < one * limit <= after * 100:
-                    warning = BudgetWarning(
-                        part.budget.name,
-                        one,
-                        Money.from_micro(after, part.budget.unit),
-                        Money.from_micro(limit, part.budget.unit),
-                    )
-                    self._by_job.setdefault(job_id, []).append(warning)
-            before = after
-
-
 def _as_row(admitted: _Admitted) -> Row:
     row = dict(zip(columns_of(ReservationRow), admitted.row, strict=True))
     return {**row, "wallet_name": admitted.wallet_name}
-
-
-def _content(wallet: Wallet, one: Asked) -> idempotency.Content:
-    job = one.job
-    return {
-        "operation": "reserve",
-        "wallet": wallet.name,
-        # A price may change between two calls: the same request under the same key is the same.
-        "amount": str(one.amount) if job.payload_hash is None else None,
-        "project": one.project,
-        "labels": label_words.to_text(one.labels),
-        "provider": job.provider,
-        "model": job.model,
-        "action": job.action,
-        "seconds": job.seconds,
-        "resolution": job.resolution,
-        "sound": None if job.sound is None else str(job.sound).lower(),
-        "payload": job.payload_hash,
-    }

@@ -9,13 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from kling_ledger.ledger import budgets, evidence, ids, periods, reservations, wallets
+from kling_ledger.ledger import (
+    budgets,
+    evidence,
+    ids,
+    limits,
+    periods,
+    raises,
+    reservations,
+    standing,
+    wallets,
+)
 from kling_ledger.ledger.access import Access
-from kling_ledger.ledger.budgets import BudgetStatus, Scope
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
+from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.reservations import Reservation
+from kling_ledger.ledger.scopes import Scope
+from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.tables import State
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
@@ -110,19 +122,11 @@ class Budgets:
         with another scope, window, zone or unit: those never change.
         """
         stamp = self._access.stamp(reason)
+        setting = Setting(
+            name, limit, scope or Scope(), window, timezone, mode, thresholds, ceiling
+        )
         return self._access.change_rules(
-            lambda transaction: budgets.define(
-                transaction,
-                name,
-                limit,
-                stamp=stamp,
-                scope=scope or Scope(),
-                window=window,
-                timezone=timezone,
-                mode=mode,
-                thresholds=thresholds,
-                ceiling=ceiling,
-            )
+            lambda transaction: limits.define(transaction, setting, stamp=stamp)
         )
 
     def raise_limit(
@@ -131,7 +135,7 @@ class Budgets:
         """Raise a budget's limit until an instant, once per key; then it is as it was."""
         stamp = self._access.stamp(reason)
         return self._access.change_rules(
-            lambda transaction: budgets.raise_limit(
+            lambda transaction: raises.raise_limit(
                 transaction, name, amount, until=until, key=key, stamp=stamp
             )
         )
@@ -139,22 +143,20 @@ class Budgets:
     def remove(self, name: str, *, reason: str | None = None) -> None:
         """Remove a budget: it refuses nothing from now on."""
         stamp = self._access.stamp(reason)
-        self._access.change_rules(
-            lambda transaction: budgets.remove(transaction, name, stamp=stamp)
-        )
+        self._access.change_rules(lambda transaction: limits.remove(transaction, name, stamp=stamp))
 
     def get(self, name: str, *, at: datetime | None = None) -> BudgetStatus:
         """Return a budget and where it stands in the window that holds an instant."""
         at_us = self._access.at_us(at)
         with self._access.read() as transaction:
-            return budgets.status(transaction, budgets.find_budget(transaction, name), at_us)
+            return standing.status(transaction, budgets.find_budget(transaction, name), at_us)
 
     def all(self, *, at: datetime | None = None) -> list[BudgetStatus]:
         """Return all budgets by name, each as it stands in the window that holds an instant."""
         at_us = self._access.at_us(at)
         with self._access.read() as transaction:
             found = sorted(budgets.every(transaction), key=lambda budget: budget.name)
-            return [budgets.status(transaction, budget, at_us) for budget in found]
+            return [standing.status(transaction, budget, at_us) for budget in found]
 
 
 @dataclass(frozen=True, slots=True)

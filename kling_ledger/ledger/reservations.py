@@ -14,6 +14,7 @@ from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.windows import FOREVER_US
 from kling_pricing.money import Money, from_micro
 from kling_pricing.quote import Quote
@@ -78,19 +79,6 @@ def quoted_job(quoted: Quote) -> Job:
         usd=quoted.usd,
         quote=json.dumps(quoted.as_dict()),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetWarning:
-    """A budget whose use has just passed one of its thresholds, in percent of its limit."""
-
-    budget: str
-    threshold: int
-    used: Money
-    limit: Money
-
-    def __str__(self) -> str:
-        return f"budget {self.budget} has passed {self.threshold} %: {self.used} of {self.limit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Final
 
 from kling_ledger.ledger import budgets
-from kling_ledger.ledger.budgets import Budget, Subject
+from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.scopes import Subject
 
 _DAY_US: Final = 86_400_000_000
 _CHANGED: Final = "rules were changed"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from kling_ledger.ledger import budgets, periods
+from kling_ledger.ledger import budgets, periods, standing
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.journal import KINDS
 from kling_ledger.ledger.reservations import MAY_FOLLOW
@@ -290,7 +290,7 @@ def _window_findings(transaction: Transaction) -> Iterator[Finding]:
         )
         for row in rows:
             stored = (row["held_micro"], row["spent_micro"])
-            counted = budgets.counted(transaction, budget, row["starts_at"], row["ends_at"])
+            counted = standing.counted(transaction, budget, row["starts_at"], row["ends_at"])
             if stored != counted or budget.window_at(row["starts_at"]) != (
                 row["starts_at"],
                 row["ends_at"],

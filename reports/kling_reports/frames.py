@@ -17,12 +17,13 @@ import pandas as pd
 
 from kling_ledger.errors import PeriodError
 from kling_ledger.ledger import budgets as budget_words
-from kling_ledger.ledger import periods
-from kling_ledger.ledger.budgets import BudgetStatus, Scope, Subject
+from kling_ledger.ledger import periods, standing
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us, to_us
 from kling_ledger.ledger.periods import Period
+from kling_ledger.ledger.scopes import Scope, Subject
+from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.tables import OPEN_STATES, State
 from kling_ledger.ledger.windows import window_at
 from kling_pricing.errors import AmountError
@@ -322,7 +323,7 @@ def budgets(database: Database, *, at: datetime) -> pd.DataFrame:
     """Return every budget by name, as it stands in its window at an instant."""
     with database.read() as transaction:
         known = sorted(budget_words.every(transaction), key=lambda budget: budget.name)
-        stands = [budget_words.status(transaction, one, to_us(at)) for one in known]
+        stands = [standing.status(transaction, one, to_us(at)) for one in known]
         firsts = _first_jobs(transaction) if any(one.window == "none" for one in known) else []
     return frame_of([_budget_row(one, firsts) for one in stands], BUDGET_KINDS)
 

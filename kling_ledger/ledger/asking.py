@@ -1,0 +1,82 @@
+"""Asking: one reservation that is asked for, and what may be asked for at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kling_ledger.errors import CeilingError, ConfigError
+from kling_ledger.ledger import idempotency
+from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.reservations import Job
+from kling_ledger.ledger.wallets import Wallet
+from kling_pricing.errors import AmountError
+from kling_pricing.money import USD, Money
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One reservation that is asked for: how much, from which wallet, for which job.
+
+    `key` makes the call repeatable; `ceiling` bounds this one job; after `expires_at` the clock
+    alone may end the reservation, as long as nothing was sent for it.
+    """
+
+    wallet: str
+    amount: Money
+    job: Job = field(default_factory=Job)
+    project: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    key: str | None = None
+    ceiling: Money | None = None
+    expires_at: datetime | None = None
+
+
+def check(one: Asked, wallet: Wallet) -> None:
+    """Refuse what no ledger could set aside, before any window or wallet is asked.
+
+    Raises AmountError, ConfigError for a project that names nothing, and CeilingError for what
+    costs more than the caller allowed.
+    """
+    amount = one.amount
+    if not isinstance(amount, Money):
+        raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('0.675 USD')")
+    if amount.unit != wallet.unit:
+        raise AmountError("unit of the wallet", got=wallet.unit, allowed=amount.unit)
+    if amount.amount <= 0:
+        raise AmountError("amount", got=str(amount), allowed="more than nothing")
+    if one.job.usd is not None:
+        _check_worth(one.job.usd)
+    if one.ceiling is not None and amount > one.ceiling:
+        raise CeilingError(cost=amount, ceiling=one.ceiling)
+    if one.project is not None and (not one.project.strip() or "\0" in one.project):
+        raise ConfigError(f"{one.project!r} cannot name a project", hint="such as film/teaser")
+
+
+def content_of(wallet: Wallet, one: Asked) -> idempotency.Content:
+    """Return what a key stands for, field by field.
+
+    Neither the ceiling nor the expiry belongs to it: they bound a call and do not change its job.
+    """
+    job = one.job
+    return {
+        "operation": "reserve",
+        "wallet": wallet.name,
+        # A price may change between two calls: the same request under the same key is the same.
+        "amount": str(one.amount) if job.payload_hash is None else None,
+        "project": one.project,
+        "labels": label_words.to_text(one.labels),
+        "provider": job.provider,
+        "model": job.model,
+        "action": job.action,
+        "seconds": job.seconds,
+        "resolution": job.resolution,
+        "sound": None if job.sound is None else str(job.sound).lower(),
+        "payload": job.payload_hash,
+    }
+
+
+def _check_worth(worth: object) -> None:
+    if not isinstance(worth, Money) or worth.unit != USD or worth.amount < 0:
+        raise AmountError("worth of the job", got=str(worth), allowed="US dollars, 0 or more")

@@ -1,0 +1,124 @@
+"""Changes: what is to become of a reservation, and whether that may be at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kling_ledger.errors import ConflictError, StateError
+from kling_ledger.ledger import idempotency, reservations
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction
+from kling_ledger.ledger.reservations import MAY_FOLLOW, SettledBy
+from kling_ledger.ledger.tables import State
+from kling_pricing.errors import AmountError
+from kling_pricing.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to become of a reservation.
+
+    `to_state` None keeps the state: a refund, or a correction, whose `amount` is what the job cost
+    in the end. Otherwise `amount` is what is charged; a part leaves the rest reserved. With
+    `only_from` the change is refused from any other state: somebody else has moved the reservation
+    on. `key` makes the call repeatable; `reason` is for the journal.
+    """
+
+    reservation_id: str
+    to_state: State | None
+    amount: Money | None = None
+    is_part: bool = False
+    is_correction: bool = False
+    settled_by: SettledBy | None = None
+    task_id: str | None = None
+    videos: Sequence[str] = ()
+    videos_expire_at: datetime | None = None
+    problem: str | None = None
+    only_from: State | None = None
+    key: str | None = None
+    reason: str | None = None
+
+
+def content_of(change: Change) -> idempotency.Content:
+    """Return what a key stands for, field by field; who and why are not part of it."""
+    return {
+        "operation": "correct" if change.is_correction else str(change.to_state or "refund"),
+        "reservation": change.reservation_id,
+        "amount": None if change.amount is None else str(change.amount),
+        "part": "yes" if change.is_part else None,
+        "task": change.task_id,
+    }
+
+
+def charge_of(change: Change) -> int:
+    """Return a change's amount in millionths; AmountError where it needs one and has none."""
+    if change.amount is None:
+        raise AmountError("amount", got=None, allowed="what the job cost, 0 too")
+    return change.amount.micro
+
+
+def check_amount(amount: Money, unit: str) -> None:
+    """Refuse what is no amount, is in another unit, or is below nothing."""
+    if not isinstance(amount, Money):
+        raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('0.675 USD')")
+    if amount.unit != unit:
+        raise AmountError("unit", got=amount.unit, allowed=unit)
+    if amount.micro < 0:
+        raise AmountError("settled cost", got=str(amount), allowed="nothing or more")
+
+
+def check_may_follow(change: Change, before: Row, state: State, stamp: Stamp) -> None:
+    """Refuse what the state does not allow; only one caller may begin to submit.
+
+    The clock may only end what has not been sent, and what it has ended must not be sent.
+    """
+    to_state = change.to_state
+    is_over = before["expires_at"] is not None and before["expires_at"] <= stamp.at_us
+    if to_state not in MAY_FOLLOW[state]:
+        raise StateError(before["id"], state=state, change=str(to_state))
+    if to_state is State.SUBMITTING and is_over:
+        raise StateError(before["id"], state="past its expiry", change=str(to_state))
+    if to_state is State.EXPIRED and not is_over:
+        raise StateError(before["id"], state="not past its expiry", change=str(to_state))
+
+
+def check_same(change: Change, before: Row) -> None:
+    """Refuse a repeated change that says something else than the first time."""
+    subject = f"reservation {before['id']}"
+    if change.amount is not None and change.amount.micro != before["committed_micro"]:
+        stored = Money.from_micro(before["committed_micro"], before["unit"])
+        raise ConflictError(subject, field="settled cost", stored=stored, given=change.amount)
+    if change.task_id is not None and change.task_id != before["task_id"]:
+        raise ConflictError(subject, field="task", stored=before["task_id"], given=change.task_id)
+
+
+def check_task(transaction: Transaction, change: Change, before: Row) -> None:
+    """Refuse a task that is another reservation's, and another task than the one known."""
+    task_id = change.task_id
+    if task_id is None:
+        return
+    if before["task_id"] not in {None, task_id}:
+        raise ConflictError(
+            f"reservation {before['id']}", field="task", stored=before["task_id"], given=task_id
+        )
+    check_task_is_free(transaction, task_id, before)
+
+
+def check_task_is_free(transaction: Transaction, task_id: str, before: Row) -> None:
+    """Refuse a task that another reservation has."""
+    holder = reservations.find_by_task(transaction, before["provider"] or "", task_id)
+    if holder is not None and holder.id != before["id"]:
+        raise ConflictError(
+            f"task {task_id}", field="reservation", stored=holder.id, given=before["id"]
+        )
+
+
+def check_task_is_its_own(change: Change, before: Row, given: dict[tuple[str, str], str]) -> None:
+    """Refuse a task that another reservation was given in the same call; `given` keeps which."""
+    provider, task_id, own = before["provider"], change.task_id, before["id"]
+    if provider is None or task_id is None:
+        return
+    holder = given.setdefault((provider, task_id), own)
+    if holder != own:
+        raise ConflictError(f"task {task_id}", field="reservation", stored=holder, given=own)

@@ -1,0 +1,61 @@
+"""Raises: a budget's limit is raised for a time, with a reason; the raise ends by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.ledger import idempotency
+from kling_ledger.ledger.budgets import Budget, find_budget
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction
+from kling_ledger.ledger.ids import new_id, numbers, to_us
+from kling_ledger.ledger.limits import record
+from kling_ledger.ledger.standing import BudgetStatus, status
+from kling_ledger.ledger.tables import BudgetRaiseRow
+from kling_pricing.errors import AmountError
+from kling_pricing.money import Money
+
+
+def raise_limit(
+    transaction: Transaction,
+    name: str,
+    amount: Money,
+    *,
+    until: datetime,
+    key: str | None,
+    stamp: Stamp,
+) -> BudgetStatus:
+    """Raise a budget's limit for a time, once per key; the raise ends by itself."""
+    transaction.be_alone()
+    budget = find_budget(transaction, name)
+    content = {
+        "operation": "raise",
+        "budget": budget.id,
+        "amount": str(amount),
+        "until": until.astimezone(UTC).isoformat(),
+    }
+    if idempotency.earlier_result(transaction, key, content) is not None:
+        return status(transaction, budget, stamp.at_us)
+    _check(budget, amount, until, stamp)
+    raise_id = new_id("rse", next(numbers(stamp.at_us, stamp.chance)))
+    row = (raise_id, budget.id, amount.micro, to_us(until), stamp.actor, stamp.reason, stamp.at_us)
+    transaction.insert(BudgetRaiseRow, [row])
+    idempotency.remember(transaction, key, content, result_id=raise_id, at_us=stamp.at_us)
+    record(transaction, budget.id, {"raise": str(amount), "until": until.isoformat()}, stamp)
+    return status(transaction, find_budget(transaction, name), stamp.at_us)
+
+
+def _check(budget: Budget, amount: Money, until: datetime, stamp: Stamp) -> None:
+    if not isinstance(amount, Money):
+        raise AmountError("raise", got=amount, allowed="Money, such as Money.parse('5 USD')")
+    if amount.unit != budget.unit:
+        raise AmountError("unit", got=amount.unit, allowed=budget.unit)
+    if amount.micro <= 0:
+        raise AmountError("raise", got=str(amount), allowed="more than nothing")
+    if not (stamp.reason or "").strip():
+        raise ConfigError("a raise needs a reason", hint="say why, for the journal")
+    if to_us(until) <= stamp.at_us:
+        raise ConfigError(
+            f"the raise would end at {until:%Y-%m-%d %H:%M %Z}, which has passed",
+            hint="name an instant to come",
+        )

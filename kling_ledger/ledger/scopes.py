@@ -1,0 +1,99 @@
+"""Scopes: what a budget covers, told of one reservation and as a condition on all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.ledger import labels as label_words
+from kling_pricing.money import USD
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a budget covers: whatever agrees with all that is named here.
+
+    A project that ends in `/` stands for itself and everything below it; `label` is `name=value`.
+    """
+
+    wallet: str | None = None
+    project: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a budget looks at in a reservation. `labels` is as the database keeps it."""
+
+    wallet_id: str
+    unit: str
+    project: str | None
+    provider: str | None
+    model: str | None
+    labels: str | None
+
+
+def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) -> bool:
+    """Whether a reservation counts in a budget of this scope; `wallet_id` is the scope's.
+
+    A budget in US dollars counts every unit, at its worth; another counts its own unit alone.
+    """
+    return (
+        (wallet_id is None or wallet_id == subject.wallet_id)
+        and (unit in {USD, subject.unit})
+        and (scope.project is None or _is_within(subject.project, scope.project))
+        and (scope.provider is None or scope.provider == subject.provider)
+        and (scope.model is None or scope.model == subject.model)
+        and (scope.label is None or label_words.within(scope.label) in (subject.labels or ""))
+    )
+
+
+def check_scope(scope: Scope) -> None:
+    """Refuse a scope that could cover nothing: such a budget would never refuse either."""
+    for field in ("project", "provider", "model"):
+        word: str | None = getattr(scope, field)
+        if word is not None and (not word.strip("/ ") or "\0" in word):
+            raise ConfigError(f"{word!r} names no {field}", hint=f"leave it out for every {field}")
+    if scope.label is not None:
+        label_words.read_label(scope.label)
+
+
+def condition(scope: Scope, *, wallet_id: str | None, unit: str) -> tuple[str, dict[str, Any]]:
+    """Write `covers` as a condition on rows of reservations."""
+    parts: list[tuple[str, dict[str, Any]]] = [("1 = 1", {})]
+    if wallet_id is not None:
+        parts.append(("wallet_id = :wallet", {"wallet": wallet_id}))
+    if unit != USD:
+        parts.append(("unit = :unit", {"unit": unit}))
+    if scope.project is not None and scope.project.endswith("/"):
+        length = len(scope.project)
+        parts.append(
+            (
+                f"(project = :project OR substr(project, 1, {length}) = :below)",
+                {"project": scope.project.rstrip("/"), "below": scope.project},
+            )
+        )
+    elif scope.project is not None:
+        parts.append(("project = :project", {"project": scope.project}))
+    if scope.provider is not None:
+        parts.append(("provider = :provider", {"provider": scope.provider}))
+    if scope.model is not None:
+        parts.append(("model = :model", {"model": scope.model}))
+    if scope.label is not None:
+        # LIKE would not tell capitals apart on SQLite; taking the word out does, on both.
+        within = {"label": label_words.within(scope.label)}
+        parts.append(("replace(labels, :label, '') <> labels", within))
+    condition = " AND ".join(part for part, _ in parts)
+    return condition, {name: value for _, values in parts for name, value in values.items()}
+
+
+def _is_within(project: str | None, scope: str) -> bool:
+    if project is None:
+        return False
+    is_folder = scope.endswith("/")
+    return project == scope or (
+        is_folder and (project.startswith(scope) or project == scope.rstrip("/"))
+    )

@@ -1,0 +1,97 @@
+"""Standing: how much of a budget's limit one window has spent, holds and has left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kling_ledger.ledger import scopes
+from kling_ledger.ledger.budgets import Budget
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.tables import BudgetWindowRow
+from kling_pricing.money import USD, Money
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """A budget and where it stands in one window; `limit` is with raises, `left` may be negative.
+
+    `starts_at` and `ends_at` are None for a window that never ends.
+    """
+
+    budget: Budget
+    starts_at: datetime | None
+    ends_at: datetime | None
+    limit: Money
+    spent: Money
+    reserved: Money
+
+    @property
+    def left(self) -> Money:
+        """What the window would still admit."""
+        return self.limit - self.spent - self.reserved
+
+
+def status(transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus:
+    """Return where a budget stands in the window that holds an instant."""
+    starts_us, ends_us = budget.window_at(at_us)
+    held, spent = window_figures(transaction, budget, starts_us, ends_us)
+    is_endless = budget.window == "none"
+    return BudgetStatus(
+        budget=budget,
+        starts_at=None if is_endless else from_us(starts_us),
+        ends_at=None if is_endless else from_us(ends_us),
+        limit=Money.from_micro(budget.limit_at(at_us), budget.unit),
+        spent=Money.from_micro(spent, budget.unit),
+        reserved=Money.from_micro(held, budget.unit),
+    )
+
+
+def window_figures(
+    transaction: Transaction, budget: Budget, starts_us: int, ends_us: int
+) -> tuple[int, int]:
+    """Return what a window holds and has spent, in millionths, opened or not."""
+    row = transaction.row(
+        "SELECT held_micro, spent_micro FROM budget_window"
+        " WHERE budget_id = :budget AND starts_at = :starts",
+        budget=budget.id,
+        starts=starts_us,
+    )
+    if row is None:
+        return counted(transaction, budget, starts_us, ends_us)
+    return int(row["held_micro"]), int(row["spent_micro"])
+
+
+def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_us: int) -> bool:
+    """Make the row of a window, with what it has counted so far; False if it is there."""
+    row = transaction.row(
+        "SELECT 1 AS is_there FROM budget_window WHERE budget_id = :budget AND starts_at = :starts",
+        budget=budget.id,
+        starts=starts_us,
+    )
+    if row is not None:
+        return False
+    held, spent = counted(transaction, budget, starts_us, ends_us)
+    transaction.insert(BudgetWindowRow, [(budget.id, starts_us, ends_us, held, spent)])
+    return True
+
+
+def counted(
+    transaction: Transaction, budget: Budget, starts_us: int, ends_us: int
+) -> tuple[int, int]:
+    """Work out what a window holds and has spent from the reservations themselves."""
+    condition, values = scopes.condition(budget.scope, wallet_id=budget.wallet_id, unit=budget.unit)
+    if budget.unit == USD:
+        held, spent = "usd_held_micro", "usd_spent_micro"
+    else:
+        held, spent = "held_micro", "COALESCE(committed_micro, 0) - refunded_micro"
+    row = transaction.row(
+        f"SELECT COALESCE(SUM({held}), 0) AS held, COALESCE(SUM({spent}), 0) AS spent"
+        f" FROM reservation WHERE {condition}"
+        " AND created_at >= :starts AND created_at < :ends",
+        starts=starts_us,
+        ends=ends_us,
+        **values,
+    )
+    return (int(row["held"]), int(row["spent"])) if row else (0, 0)

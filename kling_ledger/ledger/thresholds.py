@@ -1,0 +1,57 @@
+"""Thresholds: a budget tells when its use has just passed a share of its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kling_ledger.ledger.demands import Demand
+from kling_ledger.ledger.engines.transaction import Row
+from kling_pricing.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetWarning:
+    """A budget whose use has just passed one of its thresholds, in percent of its limit."""
+
+    budget: str
+    threshold: int
+    used: Money
+    limit: Money
+
+    def __str__(self) -> str:
+        return f"budget {self.budget} has passed {self.threshold} %: {self.used} of {self.limit}"
+
+
+class Warnings:
+    """Tells which job of a call brought which budget past a threshold, as if one came by one."""
+
+    def __init__(
+        self, demands: Sequence[Demand], figures: Sequence[Sequence[Row]], at_us: int
+    ) -> None:
+        self._by_job: dict[str, list[BudgetWarning]] = {}
+        for demand, rows in zip(demands, figures, strict=True):
+            if demand.budget.thresholds:
+                self._add(demand, int(rows[0]["used"]), demand.budget.limit_at(at_us))
+
+    def of(self, reservation_id: str) -> tuple[BudgetWarning, ...]:
+        """Return the warnings of one job, in the order of its budgets."""
+        return tuple(self._by_job.get(reservation_id, ())) if self._by_job else ()
+
+    def _add(self, demand: Demand, used: int, limit: int) -> None:
+        before = used - demand.amount_micro
+        # Most calls pass no threshold at all: one look at their sum spares a look at each job.
+        if not any(before * 100 < one * limit <= used * 100 for one in demand.budget.thresholds):
+            return
+        for job_id, amount in demand.jobs:
+            after = before + amount
+            for one in demand.budget.thresholds:
+                if before * 100 < one * limit <= after * 100:
+                    warning = BudgetWarning(
+                        demand.budget.name,
+                        one,
+                        Money.from_micro(after, demand.budget.unit),
+                        Money.from_micro(limit, demand.budget.unit),
+                    )
+                    self._by_job.setdefault(job_id, []).append(warning)
+            before = after
