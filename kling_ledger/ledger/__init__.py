@@ -38,7 +38,7 @@ from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.verify import Finding, Verification, verify
 from kling_ledger.ledger.wallets import Wallet

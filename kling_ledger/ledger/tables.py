@@ -7,7 +7,6 @@ two engines sort ids and names alike.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import BigInteger, CheckConstraint, Dialect, Index, TypeDecorator, text
@@ -15,35 +14,11 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field, SQLModel
 
+from kling_ledger.ledger.schema import EXPECTATION_FAILED
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.money import MAX_MICRO
 
-SCHEMA_VERSION: Final = "0002"
-"""The migration that leads to these tables."""
-
-VERSION_TABLE: Final = "kling_ledger_version"
-"""Where the database says which migration it has reached."""
-
-
-class State(StrEnum):
-    """Where a reservation stands in its life."""
-
-    RESERVED = "reserved"
-    """Credits are set aside; nothing was sent."""
-    SUBMITTING = "submitting"
-    """The request is about to be sent, or was sent and no reply is recorded."""
-    SUBMITTED = "submitted"
-    """The provider took the job and named its task."""
-    IN_DOUBT = "in_doubt"
-    """Nobody knows yet whether the provider took or charged the job; the credits stay reserved."""
-    COMMITTED = "committed"
-    """The job was charged; what it did not cover went back."""
-    ROLLED_BACK = "rolled_back"
-    """All credits went back that were not committed in parts before."""
-    EXPIRED = "expired"
-    """The clock ended a reservation of which nothing was ever sent; all credits went back."""
-
-
-OPEN_STATES: Final = (State.RESERVED, State.SUBMITTING, State.SUBMITTED, State.IN_DOUBT)
+_STATES: Final = (State.RESERVED, State.SUBMITTING, State.SUBMITTED, State.IN_DOUBT)
 """The states in which credits are set aside."""
 
 _STATES: Final = ", ".join(f"'{state}'" for state in State)
@@ -483,9 +458,6 @@ _REFUSE_FUNCTION: Final = """
 CREATE FUNCTION kling_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'restrict_violation'; END $$
 """
-EXPECTATION_FAILED: Final = "KL001"
-"""The SQLSTATE of a statement that changed another number of rows than it had to."""
-
 _EXPECT_FUNCTION: Final = f"""
 CREATE FUNCTION kling_ledger_expect(changed bigint, expected bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$

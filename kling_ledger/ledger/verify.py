@@ -10,7 +10,7 @@ from kling_ledger.ledger import budgets, periods, standing
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.journal import KINDS
 from kling_ledger.ledger.reservations import MAY_FOLLOW
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 
 
 @dataclass(frozen=True, slots=True)

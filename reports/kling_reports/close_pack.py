@@ -20,7 +20,7 @@ import pandas as pd
 from kling_ledger.errors import ConfigError, PeriodError
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_pricing.money import plain
 from kling_reports import frames, reconciliation, statement, variance
 from kling_reports.exports import focus

@@ -8,7 +8,7 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_reports import frames
 from kling_reports.groups import Group
 from kling_reports.query import Query

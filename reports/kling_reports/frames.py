@@ -24,7 +24,7 @@ from kling_ledger.ledger.ids import from_us, to_us
 from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.scopes import Scope, Subject
 from kling_ledger.ledger.standing import BudgetStatus
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.windows import window_at
 from kling_pricing.errors import AmountError
 from kling_reports.report import DTYPES, EVER, Kind, Span

@@ -11,10 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
-
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.pool import NullPool
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.group import write_group
@@ -28,6 +25,9 @@ from kling_ledger.ledger.engines.transaction import (
 )
 from kling_ledger.ledger.engines.turns import FileTurn
 from kling_ledger.ledger.engines.writer import Entry, Writer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 BUSY_TIMEOUT_S: Final = 30
 """How long a transaction waits for another process to finish its own."""
@@ -44,7 +44,7 @@ class SqliteFile:
     def __init__(self, path: Path) -> None:
         self.name = f"sqlite:///{path}"
         self._path = path
-        self.engine = _engine(path)
+        _make_folder(path)
         self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
         self._writing: sqlite3.Connection | None = None
@@ -54,7 +54,6 @@ class SqliteFile:
         """Give back every connection."""
         self._writer.close()
         self._readers.close()
-        self.engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
@@ -81,7 +80,12 @@ class SqliteFile:
     @contextmanager
     def schema(self) -> Iterator[Connection]:
         """Open a transaction for the tables themselves; nobody else writes while it lasts."""
-        with self.engine.begin() as connection:
+        from sqlalchemy import create_engine, event
+        from sqlalchemy.pool import NullPool
+
+        engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
+        event.listen(engine, "begin", _begin)
+        with engine.begin() as connection:
             yield connection
 
     def use_write_ahead_log(self) -> None:
@@ -109,33 +113,22 @@ class SqliteFile:
         self._turn.close()
 
     def _connect(self) -> sqlite3.Connection:
-        pooled: Any = self.engine.raw_connection()
-        connection: sqlite3.Connection = pooled.driver_connection
-        pooled.detach()
+        # The driver must not open transactions by itself: who begins decides which kind it is.
+        connection = sqlite3.connect(
+            self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
         return connection
 
 
-def _engine(path: Path) -> Engine:
+def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"cannot make the folder of {path}: {error.strerror}") from None
-    # Built from its parts: in an address a file's name could be taken for options.
-    address = URL.create("sqlite", database=str(path))
-    arguments = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
-    engine = create_engine(address, connect_args=arguments, poolclass=NullPool)
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    # The driver must not open transactions by itself: who begins decides which kind it is.
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin(connection: Any) -> None:
-    """Begin what goes through SQLAlchemy itself: making the tables, and migrations."""
+    """Begin what goes through SQLAlchemy: making the tables, and migrations."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

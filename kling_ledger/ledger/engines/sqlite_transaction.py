@@ -8,15 +8,16 @@ from functools import cache
 from itertools import chain
 from typing import Any, Final, TypeVar
 
-from sqlmodel import SQLModel
-
 from kling_ledger.ledger.engines.transaction import (
     Refusal,
     Row,
     Transaction,
+    Update,
     Values,
-    columns_of,
+    names_of,
+    values_of,
 )
+from kling_ledger.ledger.schema import Table
 
 _SIZES: Final = (64, 16, 4, 1)
 """How many rows one statement inserts: few statements of few sizes. Between two of them Python lets
@@ -63,29 +64,26 @@ class SqliteTransaction(Transaction):
     def assume(self, query: str, value: int) -> None:
         """Do nothing: what was read stays true."""
 
-    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows."""
+        values = [table.in_order(row) for row in rows]
         first = 0
         for size in _SIZES:
-            while len(rows) - first >= size:
-                some = rows[first] if size == 1 else list(chain(*rows[first : first + size]))
+            while len(values) - first >= size:
+                some = list(chain.from_iterable(values[first : first + size]))
                 self._connection.execute(_insert(table, size), some)
                 first += size
 
-    def update(
-        self,
-        table: type[SQLModel],
-        known: Sequence[str],
-        columns: Sequence[str],
-        rows: Sequence[tuple[Any, ...]],
-        *,
-        refused: Refusal,
-    ) -> None:
-        """Set columns of rows."""
-        statement = _update(table, tuple(known), tuple(columns))
-        run = self._connection.execute if len(rows) == 1 else self._connection.executemany
-        given: Any = rows[0] if len(rows) == 1 else rows
-        if run(statement, given).rowcount != len(rows):
+    def update(self, table: Table, updates: Sequence[Update], *, refused: Refusal) -> None:
+        """Update one row each."""
+        statement = _update(table, *names_of(updates))
+        values = values_of(updates)
+        # One statement is quicker to run than one of many.
+        if len(values) == 1:
+            cursor = self._connection.execute(statement, values[0])
+        else:
+            cursor = self._connection.executemany(statement, values)
+        if cursor.rowcount != len(values):
             raise refused()
 
 
@@ -95,14 +93,13 @@ def _dicts(cursor: sqlite3.Cursor) -> list[Row]:
 
 
 @cache
-def _insert(table: type[SQLModel], rows: int) -> str:
-    columns = columns_of(table)
-    marks = ", ".join([f"({', '.join('?' * len(columns))})"] * rows)
-    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES {marks}"
+def _insert(table: Table, rows: int) -> str:
+    marks = ", ".join([f"({', '.join('?' * len(table.columns))})"] * rows)
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES {marks}"
 
 
 @cache
-def _update(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
-    settings = ", ".join(f"{column} = ?" for column in columns)
+def _update(table: Table, known: tuple[str, ...], new: tuple[str, ...]) -> str:
+    settings = ", ".join(f"{column} = ?" for column in new)
     conditions = " AND ".join(f"{column} = ?" for column in known)
-    return f"UPDATE {table.__tablename__} SET {settings} WHERE {conditions}"
+    return f"UPDATE {table.name} SET {settings} WHERE {conditions}"

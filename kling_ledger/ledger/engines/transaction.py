@@ -11,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Generic, NoReturn, TypeVar
-
-from sqlmodel import SQLModel
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from kling_ledger.errors import LedgerError
+from kling_ledger.ledger.schema import Table
 
 Row = Mapping[str, Any]
 Values = Mapping[str, Any]
@@ -35,6 +34,16 @@ class Stamp:
     actor: str
     reason: str | None
     chance: int
+
+
+class Update(NamedTuple):
+    """The change of one row: what is known of it before, and the columns that get new values.
+
+    A column may be in both: it is then changed only if nobody else has changed it.
+    """
+
+    known: Row
+    new: Row
 
 
 Decide = Callable[["Transaction", Sequence[Item], "Stamp"], Callable[[int], Result]]
@@ -93,24 +102,12 @@ class Transaction(ABC):
         """
 
     @abstractmethod
-    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, each with all columns of the table in their order."""
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, each with every column of the table by its name."""
 
     @abstractmethod
-    def update(
-        self,
-        table: type[SQLModel],
-        known: Sequence[str],
-        columns: Sequence[str],
-        rows: Sequence[tuple[Any, ...]],
-        *,
-        refused: Refusal,
-    ) -> None:
-        """Set columns of rows whose `known` columns have the given values, every one of them.
-
-        Each row gives the values of `columns`, then those of `known`, which may be columns that are
-        set too: the values are those before.
-        """
+    def update(self, table: Table, updates: Sequence[Update], *, refused: Refusal) -> None:
+        """Update one row each, all of them with the same columns; every row must be there."""
 
     @abstractmethod
     def assume(self, query: str, value: int) -> None:
@@ -167,12 +164,16 @@ def overtaken() -> Exception:
     return AssertionError("a row changed while nobody else could write")
 
 
-@cache
-def columns_of(table: type[SQLModel]) -> tuple[str, ...]:
-    """Return the names of a table's columns, in their order."""
-    return tuple(column.name for column in sql_table(table).columns)
+def names_of(updates: Sequence[Update]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that updates know, and those that they change."""
+    first = updates[0]
+    return tuple(first.known), tuple(first.new)
 
 
-def sql_table(table: type[SQLModel]) -> Any:
-    """Return the SQL table of a row class."""
-    return table.__table__  # type: ignore[attr-defined]
+def values_of(updates: Sequence[Update]) -> list[list[Any]]:
+    """Return what an UPDATE is given for each row: the new values, then the known ones.
+
+    Each is looked up by its name: two updates may name their columns in different orders.
+    """
+    known, new = names_of(updates)
+    return [[*map(one.new.__getitem__, new), *map(one.known.__getitem__, known)] for one in updates]
