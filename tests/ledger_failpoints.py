@@ -130,13 +130,13 @@ def watching(fuse: Fuse) -> Iterator[list[Watched]]:
         return connection
 
     def traced(*given: Any, **named: Any) -> sqlite3.Connection:
-        connection = plain(*given, **named)
+        connection: sqlite3.Connection = plain(*given, **named)
         connection.set_trace_callback(fuse.point)
         return connection
 
-    plain = sqlite3.connect
+    plain: Any = sqlite3.connect
     event.listen(Engine, "do_connect", connect)
-    sqlite3.connect = traced
+    sqlite3.connect = traced  # type: ignore[assignment]
     try:
         yield made
     finally:

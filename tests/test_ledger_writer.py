@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,13 @@ from kling_ledger.ledger.engines.writer import MOST_TOGETHER, Entry, Writer
 from tests.ledgers import usd
 
 PATIENCE_S = 30
+NOTHING: Any = None
+"""In place of a transaction: these operations need none."""
 
 
 def write_each(entries: Sequence[Entry]) -> None:
     for entry in entries:
-        entry.value = entry.operation(None)
+        entry.value = entry.operation(NOTHING)
 
 
 def new_writer(
@@ -123,7 +126,11 @@ def test_a_writer_that_never_wrote_is_closed_at_once():
 
 def test_a_caller_that_comes_while_the_writer_ends_is_refused():
     may_end = threading.Event()
-    writer = new_writer(close=lambda: bool(may_end.wait(PATIENCE_S)) and None)
+
+    def end_slowly() -> None:
+        may_end.wait(PATIENCE_S)
+
+    writer = new_writer(close=end_slowly)
     writer.run(lambda _: None)
     with ThreadPoolExecutor(2) as threads:
         closing = threads.submit(writer.close)

@@ -18,9 +18,6 @@ from kling_ledger.ledger.schema import EXPECTATION_FAILED
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.money import MAX_MICRO
 
-_STATES: Final = (State.RESERVED, State.SUBMITTING, State.SUBMITTED, State.IN_DOUBT)
-"""The states in which credits are set aside."""
-
 _STATES: Final = ", ".join(f"'{state}'" for state in State)
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 

@@ -89,7 +89,9 @@ def _run_merged(transaction: Transaction, entries: Sequence[Entry]) -> None:
     if len(entries) == 1:
         entries[0].value = entries[0].operation(transaction)
         return
-    batches = [entry.operation for entry in entries]
+    batches: list[Batch[Any, Any]] = [
+        entry.operation for entry in entries if isinstance(entry.operation, Batch)
+    ]
     items = [item for batch in batches for item in batch.items]
     result_of = replace(batches[0], items=items)(transaction)
     start = 0

@@ -4,6 +4,10 @@ An operation is tried first without waiting: it reads, then all its changes are 
 which is one transaction, and a change that misses its expectation undoes it. What goes wrong there
 is decided by running it again alone, where nothing that was read can be overtaken. Being alone is a
 lock that every transaction of a ledger shares and the lonely one takes whole.
+
+There is no thread that writes for all, as a file has one: the server lets transactions of other
+wallets run side by side, which one queue in front of it would undo. Whoever is interrupted gives up
+the connection, and the server undoes what it had not committed.
 """
 
 from __future__ import annotations
