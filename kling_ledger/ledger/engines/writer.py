@@ -128,8 +128,10 @@ class Writer:
             while (first := self._queue.get()) is not None:
                 self._write_with(first)
         finally:
-            self._close()
-            self._role.release()
+            try:
+                self._close()
+            finally:
+                self._role.release()
 
     def _write_with(self, first: Entry) -> None:
         """Write an operation, and all that wait with it, and tell their callers."""
