@@ -29,13 +29,7 @@ from typing import Any
 import psycopg
 
 from kling_ledger.ledger import Asked, Change, Ledger, State
-from kling_ledger.ledger.engines.transaction import columns_of
-from kling_ledger.ledger.tables import (
-    IdempotencyRow,
-    JobEventRow,
-    ReservationRow,
-    TransferRow,
-)
+from kling_ledger.ledger.schema import IDEMPOTENCY, JOB_EVENT, RESERVATION, TRANSFER
 from kling_pricing.money import Money
 from tests.postgres import postgres_server
 
@@ -106,9 +100,9 @@ class Plain:
             f" WHERE id = {mark} AND step = 1"
         )
         self.inserts = {
-            table: f"INSERT INTO {table.__tablename__} ({', '.join(columns_of(table))})"
-            f" VALUES ({', '.join([mark] * len(columns_of(table)))})"
-            for table in (ReservationRow, JobEventRow, TransferRow, IdempotencyRow)
+            table: f"INSERT INTO {table.name} ({', '.join(table.columns)})"
+            f" VALUES ({', '.join([mark] * len(table.columns))})"
+            for table in (RESERVATION, JOB_EVENT, TRANSFER, IDEMPOTENCY)
         }
 
     def reservation(self, one: str, at: int) -> tuple[object, ...]:
@@ -128,7 +122,7 @@ class Plain:
             "created_at": at,
             "updated_at": at,
         }
-        return tuple(given.get(column) for column in columns_of(ReservationRow))
+        return tuple(given.get(column) for column in RESERVATION.columns)
 
     def transfer(
         self, one: str, kind: str, debit: str, credit: str, amount: int, reservation: str, at: int
@@ -142,25 +136,25 @@ class Plain:
         one = f"res_{number:026}"
         txf = f"txf_{number:024}a0"
         content = '{"amount": "0.00001 USD", "operation": "reserve", "wallet": "team"}'
-        yield self.inserts[ReservationRow], self.reservation(one, at)
-        yield self.inserts[JobEventRow], (one, 1, None, "reserved", "bench", None, at)
+        yield self.inserts[RESERVATION], self.reservation(one, at)
+        yield self.inserts[JOB_EVENT], (one, 1, None, "reserved", "bench", None, at)
         yield (
-            self.inserts[TransferRow],
+            self.inserts[TRANSFER],
             self.transfer(txf, "reserve", self.available, self.reserved, 10, one, at),
         )
-        yield self.inserts[IdempotencyRow], (f"key-{number}", content, one, at)
+        yield self.inserts[IDEMPOTENCY], (f"key-{number}", content, one, at)
 
     def commit_rows(self, number: int, at: int):
         one = f"res_{number:026}"
-        yield self.inserts[JobEventRow], (one, 2, "reserved", "committed", "bench", None, at)
+        yield self.inserts[JOB_EVENT], (one, 2, "reserved", "committed", "bench", None, at)
         spent = f"txf_{number:024}b0"
         back = f"txf_{number:024}b1"
         yield (
-            self.inserts[TransferRow],
+            self.inserts[TRANSFER],
             self.transfer(spent, "commit", self.reserved, "provider/unnamed", 8, one, at),
         )
         yield (
-            self.inserts[TransferRow],
+            self.inserts[TRANSFER],
             self.transfer(back, "return", self.reserved, self.available, 2, one, at),
         )
 

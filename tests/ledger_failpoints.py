@@ -1,6 +1,6 @@
 """Points at which a process on a ledger dies or loses its connection, and what it was doing then.
 
-Nothing in the product knows of them: every new connection of SQLAlchemy passes here. On SQLite a
+Nothing in the product knows of them: every new connection passes here. On SQLite a
 point comes before each statement, as SQLite itself traces them, triggers too; on PostgreSQL before
 each exchange with the server, and before and after each wait for its answer.
 """
@@ -129,17 +129,19 @@ def watching(fuse: Fuse) -> Iterator[list[Watched]]:
         made.append(connection)
         return connection
 
-    def trace(connection: Any, _record: Any) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            connection.set_trace_callback(fuse.point)
+    def traced(*given: Any, **named: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = plain(*given, **named)
+        connection.set_trace_callback(fuse.point)
+        return connection
 
+    plain: Any = sqlite3.connect
     event.listen(Engine, "do_connect", connect)
-    event.listen(Engine, "connect", trace)
+    sqlite3.connect = traced  # type: ignore[assignment]
     try:
         yield made
     finally:
         event.remove(Engine, "do_connect", connect)
-        event.remove(Engine, "connect", trace)
+        sqlite3.connect = plain
 
 
 # --- a ledger that is made new again and again -------------------------------------------------

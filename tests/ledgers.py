@@ -13,10 +13,10 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from sqlmodel import SQLModel
 
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.tables import WalletRow
 from kling_pricing.money import Money, from_micro, plain
 
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
@@ -58,7 +58,7 @@ def money(written: str) -> Money:
 
 
 def tables() -> list[str]:
-    return [table.name for table in SQLModel.metadata.sorted_tables]
+    return [table.name for table in WalletRow.metadata.sorted_tables]
 
 
 def dump(ledger: Ledger) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from kling_ledger.config import database_url as address_of
 from kling_ledger.ledger import Ledger
-from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
 from tests.cli import BODY, Cli, finish
 from tests.first_release import make_first_release
 from tests.ledgers import tamper

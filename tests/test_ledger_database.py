@@ -18,7 +18,7 @@ from kling_ledger.errors import (
 )
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
 from kling_pricing.money import Money
 from tests.ledgers import dump, found, tamper, unchanged, write
 

@@ -23,7 +23,7 @@ from kling_ledger.jobs.quoting import job_of
 from kling_ledger.ledger import Ledger, Scope, State
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.migrations import upgrade
-from kling_ledger.ledger.tables import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
 from kling_pricing.gateways import read_request
 from kling_pricing.money import Money
 from tests.first_release import HISTORY, first_release, make_first_release, opened

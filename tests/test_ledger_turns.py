@@ -23,9 +23,8 @@ from kling_ledger.errors import (
     StateError,
 )
 from kling_ledger.ledger import Change, Ledger, State
-from kling_ledger.ledger.engines.sqlite import SqliteFile
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.engines.turns import MOST_TOGETHER, Entry, FileTurn, GroupCommit
+from kling_ledger.ledger.engines.turns import FileTurn
 from tests.ledgers import found, make_empty, unchanged, usd
 
 PATIENCE_S = 30
@@ -75,30 +74,22 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def waiting(ledger: Ledger) -> int:
-    """How many callers wait behind the one that leads."""
-    engine = ledger.database.engine
-    assert isinstance(engine, SqliteFile)
-    return len(engine._group._waiting)
+def together(ledger: Ledger, calls: list[Callable[[], object]]) -> list[object | Exception]:
+    """Make calls in their order while another thread writes: they wait and are written next."""
+    is_writing, may_go = threading.Event(), threading.Event()
 
+    def write_for_long(_: Transaction) -> None:
+        is_writing.set()
+        may_go.wait(PATIENCE_S)
 
-def is_led(ledger: Ledger) -> bool:
-    """Whether somebody writes, or waits for the turn to."""
-    engine = ledger.database.engine
-    assert isinstance(engine, SqliteFile)
-    return engine._group._leader is not None
-
-
-def together(
-    ledger: Ledger, path: Path, calls: list[Callable[[], object]]
-) -> list[object | Exception]:
-    """Let calls wait for one another, so that all but the first share one transaction."""
-    with ThreadPoolExecutor(len(calls)) as threads:
-        with others_turn(path):
-            futures: list[Future[object]] = []
-            for place, call in enumerate(calls):
-                futures.append(threads.submit(call))
-                until(lambda: is_led(ledger) and waiting(ledger) == place)  # noqa: B023
+    with ThreadPoolExecutor(len(calls) + 1) as threads:
+        threads.submit(ledger.database.write, write_for_long)
+        is_writing.wait(PATIENCE_S)
+        futures: list[Future[object]] = []
+        for call in calls:
+            futures.append(threads.submit(call))
+            time.sleep(0.01)
+        may_go.set()
         return [future.exception(PATIENCE_S) or future.result() for future in futures]
 
 
@@ -109,34 +100,23 @@ def kinds(outcomes: list[object | Exception]) -> list[str]:
 # --- many threads, one write ---------------------------------------------------------------
 
 
-def test_operations_that_wait_are_written_as_one(ledger, path, monkeypatch):
-    written: list[int] = []
-    engine = ledger.database.engine
-    assert isinstance(engine, SqliteFile)
-    group = engine._group
-    write = group._write
-
-    def count(entries: list[Entry]) -> None:
-        written.append(len(entries))
-        write(entries)
-
-    monkeypatch.setattr(group, "_write", count)
-    together(ledger, path, [lambda: ledger.reserve("team", usd("0.1"))] * 9)
-    assert written == [1, 8]
-    assert ledger.wallets.get("team").reserved == usd("0.9")
+def test_operations_that_wait_share_one_transaction(ledger):
+    transactions: list[Transaction] = []
+    together(ledger, [partial(ledger.database.write, transactions.append)] * 9)
+    assert len(transactions) == 9
+    assert len({id(one) for one in transactions}) == 1
 
 
-def test_of_those_that_wait_together_exactly_as_many_are_admitted_as_fit(ledger, path):
-    outcomes = together(ledger, path, [lambda: ledger.reserve("team", usd("3"))] * 6)
+def test_of_those_that_wait_together_exactly_as_many_are_admitted_as_fit(ledger):
+    outcomes = together(ledger, [lambda: ledger.reserve("team", usd("3"))] * 6)
     assert sorted(kinds(outcomes)) == ["InsufficientCreditsError"] * 3 + ["Reservation"] * 3
     assert ledger.wallets.get("team").available == usd("1")
 
 
-def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger, path):
+def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger):
     held = ledger.reserve("team", usd("1")).id
     outcomes = together(
         ledger,
-        path,
         [
             lambda: ledger.reserve("team", usd("1"), key="first"),
             lambda: ledger.wallets.fund("team", usd("1")),
@@ -161,13 +141,13 @@ def test_a_refused_operation_leaves_no_trace_and_spoils_no_other(ledger, path):
     assert ledger.wallets.get("team").reserved == usd("3")
 
 
-def test_a_group_that_is_refused_as_a_whole_changes_nothing(ledger, path):
+def test_a_group_that_is_refused_as_a_whole_changes_nothing(ledger):
     with unchanged(ledger):
-        outcomes = together(ledger, path, [lambda: ledger.reserve("team", usd("11"))] * 5)
+        outcomes = together(ledger, [lambda: ledger.reserve("team", usd("11"))] * 5)
     assert {*kinds(outcomes)} == {"InsufficientCreditsError"}
 
 
-def test_an_operation_that_fails_half_way_is_undone_alone(ledger, path):
+def test_an_operation_that_fails_half_way_is_undone_alone(ledger):
     def half(transaction: Transaction) -> None:
         transaction.run("UPDATE wallet SET funded_micro = 7")
         raise StateError("res_none", state="open", change="closed")
@@ -178,7 +158,6 @@ def test_an_operation_that_fails_half_way_is_undone_alone(ledger, path):
 
     outcomes = together(
         ledger,
-        path,
         [
             lambda: ledger.reserve("team", usd("1")),
             lambda: ledger.database.write(half),
@@ -198,126 +177,83 @@ def test_an_operation_that_fails_half_way_is_undone_alone(ledger, path):
     assert ledger.wallets.get("team").reserved == usd("6")
 
 
-def test_one_reservation_ends_once_however_many_wait_to_end_it(ledger, path):
+def test_one_reservation_ends_once_however_many_wait_to_end_it(ledger):
     held = ledger.reserve("team", usd("3")).id
     calls: list[Callable[[], object]] = [lambda: ledger.commit(held, usd("1"))] * 4
     calls += [lambda: ledger.roll_back(held, "not wanted")] * 4
-    outcomes = together(ledger, path, calls)
+    outcomes = together(ledger, calls)
     assert kinds(outcomes) == ["Reservation"] * 4 + ["StateError"] * 4
     assert ledger.wallets.get("team").posted == usd("9")
 
 
-def test_one_key_is_one_reservation_however_many_wait_with_it(ledger, path):
+def test_one_key_is_one_reservation_however_many_wait_with_it(ledger):
     calls = [lambda: ledger.reserve("team", usd("1"), key="clip 1").id] * 8
-    assert len(set(together(ledger, path, calls))) == 1
+    assert len(set(together(ledger, calls))) == 1
     assert ledger.wallets.get("team").reserved == usd("1")
 
 
-def test_each_caller_gets_the_answer_to_its_own_question(ledger, path):
+def test_each_caller_gets_the_answer_to_its_own_question(ledger):
     amounts = [usd(f"0.{number}") for number in range(1, 10)]
     calls: list[Callable[[], object]] = [
         partial(lambda amount: ledger.reserve("team", amount).amount, amount) for amount in amounts
     ]
-    assert together(ledger, path, calls) == amounts
-
-
-def test_a_caller_that_is_alone_waits_for_nobody(ledger):
-    assert waiting(ledger) == 0
-    assert ledger.reserve("team", usd("1")).is_open
-
-
-def test_more_than_may_be_written_together_are_written_one_group_after_another():
-    sizes: list[int] = []
-    may_go = threading.Event()
-
-    def write(entries: list[Entry]) -> None:
-        may_go.wait(PATIENCE_S)
-        sizes.append(len(entries))
-        for entry in entries:
-            entry.value = entry.operation(None)
-            entry.is_done = True
-
-    group = GroupCommit(write, clear=lambda: None)
-    count = MOST_TOGETHER + 3
-    callers = [
-        threading.Thread(target=group.run, args=(Entry(lambda _: None),)) for _ in range(count)
-    ]
-    callers[0].start()
-    until(lambda: group._leader is not None and not group._waiting)
-    for caller in callers[1:]:
-        caller.start()
-    until(lambda: len(group._waiting) == count - 1)
-    may_go.set()
-    for caller in callers:
-        caller.join(PATIENCE_S)
-    assert sizes == [1, MOST_TOGETHER, 2]
+    assert together(ledger, calls) == amounts
 
 
 # --- Ctrl-C --------------------------------------------------------------------------------
 
 
-def interrupt_when(is_so: Callable[[], bool], then: Callable[[], None]) -> threading.Thread:
-    """Press Ctrl-C in the main thread once something is so, then do something else."""
-
-    def press() -> None:
-        until(is_so)
-        time.sleep(0.05)
-        _thread.interrupt_main()
-        time.sleep(0.05)
-        then()
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    return thread
+@contextmanager
+def ctrl_c_soon() -> Iterator[None]:
+    """Press Ctrl-C in the main thread, which waits by then."""
+    presser = threading.Timer(0.1, _thread.interrupt_main)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        yield
+    presser.join(PATIENCE_S)
 
 
-def test_ctrl_c_while_waiting_for_the_turn_writes_nothing(ledger, path):
-    may_go = threading.Event()
-    has_turn = threading.Event()
-
-    def other() -> None:
-        with others_turn(path):
-            has_turn.set()
-            may_go.wait(PATIENCE_S)
-
-    holder = threading.Thread(target=other)
+def test_ctrl_c_while_another_process_has_the_turn_writes_nothing(ledger, path):
     with unchanged(ledger):
-        holder.start()
-        has_turn.wait(PATIENCE_S)
-        presser = interrupt_when(lambda: is_led(ledger), may_go.set)
-        with pytest.raises(KeyboardInterrupt):
+        with others_turn(path), ctrl_c_soon():
             ledger.reserve("team", usd("1"))
-        presser.join(PATIENCE_S)
-        holder.join(PATIENCE_S)
         with other_process_writing(path) as is_done:
             until(is_done)
     assert ledger.reserve("team", usd("1")).is_open
 
 
-def test_ctrl_c_while_another_thread_writes_takes_only_ones_own_work_back(ledger, path):
-    may_go = threading.Event()
-    has_turn = threading.Event()
+def test_ctrl_c_while_another_thread_writes_takes_only_ones_own_work_back(ledger):
+    is_writing, may_go = threading.Event(), threading.Event()
 
-    def other() -> None:
-        with others_turn(path):
-            has_turn.set()
-            may_go.wait(PATIENCE_S)
+    def write_for_long(transaction: Transaction) -> None:
+        is_writing.set()
+        may_go.wait(PATIENCE_S)
+        transaction.run("UPDATE wallet SET actor = 'bob'")
 
-    with ThreadPoolExecutor(2) as threads:
-        threads.submit(other)
-        has_turn.wait(PATIENCE_S)
-        leader = threads.submit(ledger.reserve, "team", usd("1"))
-        until(lambda: is_led(ledger) and waiting(ledger) == 0)
-        presser = interrupt_when(lambda: waiting(ledger) == 1, may_go.set)
-        with pytest.raises(KeyboardInterrupt):
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(ledger.database.write, write_for_long)
+        is_writing.wait(PATIENCE_S)
+        with ctrl_c_soon():
             ledger.reserve("team", usd("2"))
-        presser.join(PATIENCE_S)
-        assert leader.result(PATIENCE_S).is_open
-    assert ledger.wallets.get("team").reserved == usd("1")
+        may_go.set()
+        other.result(PATIENCE_S)
+    assert ledger.wallets.get("team").reserved == usd("0")
+    assert found(ledger, "SELECT actor FROM wallet") == [{"actor": "bob"}]
     assert ledger.reserve("team", usd("2")).is_open
 
 
-def test_ctrl_c_within_one_operation_of_a_group_leaves_the_others_whole(ledger, path):
+def test_ctrl_c_while_ones_own_work_is_written_lets_it_end(ledger):
+    def write_for_long(transaction: Transaction) -> None:
+        time.sleep(0.3)
+        transaction.run("UPDATE wallet SET actor = 'bob'")
+
+    with ctrl_c_soon():
+        ledger.database.write(write_for_long)
+    assert ledger.reserve("team", usd("1")).is_open
+    assert found(ledger, "SELECT actor FROM wallet") == [{"actor": "bob"}]
+
+
+def test_ctrl_c_within_one_operation_of_a_group_leaves_the_others_whole(ledger):
     def interrupted(transaction: Transaction) -> None:
         transaction.run("UPDATE wallet SET funded_micro = 7")
         raise KeyboardInterrupt
@@ -329,7 +265,7 @@ def test_ctrl_c_within_one_operation_of_a_group_leaves_the_others_whole(ledger, 
             return error
 
     calls = [lambda: ledger.reserve("team", usd("1"))] * 2
-    outcomes = together(ledger, path, [calls[0], stop, *calls])
+    outcomes = together(ledger, [calls[0], stop, *calls])
     assert kinds(outcomes) == ["Reservation", "KeyboardInterrupt", "Reservation", "Reservation"]
     assert ledger.wallets.get("team").reserved == usd("3")
     assert ledger.wallets.get("team").funded == usd("10")
@@ -342,8 +278,7 @@ def test_whoever_writes_waits_for_the_turn_of_another(ledger, path):
     with ThreadPoolExecutor(1) as threads:
         with others_turn(path):
             future = threads.submit(ledger.reserve, "team", usd("1"))
-            until(lambda: is_led(ledger) and waiting(ledger) == 0)
-            time.sleep(0.02)
+            time.sleep(0.05)
             assert not future.done()
         assert future.result(PATIENCE_S).is_open
 

@@ -62,7 +62,7 @@ def upgrade(db: str | None, form: str) -> None:
 
 def status_dict(database: Database) -> dict[str, Any]:
     """Return where a database stands, for printing; its address is without its password."""
-    from kling_ledger.ledger.tables import SCHEMA_VERSION
+    from kling_ledger.ledger.schema import SCHEMA_VERSION
 
     version = database.version() or ""
     verdicts = {True: "older", False: "newer"}

@@ -30,7 +30,7 @@ from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.engines.transaction import Stamp, Transaction, Work
+from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations, Wallets
 from kling_ledger.ledger.periods import Accrual, Period
@@ -38,7 +38,7 @@ from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.verify import Finding, Verification, verify
 from kling_ledger.ledger.wallets import Wallet
@@ -134,13 +134,13 @@ class Ledger:
     def reserve_many(self, asked: Sequence[Asked]) -> list[Reservation]:
         """Set credits aside for every job that is asked for, or for none of them."""
         self._know_wallets(asked)
-        work = Work(self._reserve, asked, self._stamp())
+        stamp = self._stamp()
         try:
-            return self.database.write_items(work)
+            return self.database.write_many(self._reserve, asked, stamp=stamp)
         except RefusedError:
             if not self._is_any_due():
                 raise
-        return self._reserve_after_expiry(work)
+        return self._reserve_after_expiry(asked, stamp)
 
     def reserve_each(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
         """Set credits aside for every job that is admitted; another gives its refusal instead."""
@@ -336,7 +336,7 @@ class Ledger:
 
     def settle(self, changes: Sequence[Change]) -> list[Reservation]:
         """Make many changes of reservations in one transaction: all of them, or none."""
-        return self.database.write_items(Work(self._settle, changes, self._stamp()))
+        return self.database.write_many(self._settle, changes, stamp=self._stamp())
 
     def expire(self) -> list[Reservation]:
         """End every reservation whose time is over and of which nothing was ever sent."""
@@ -378,16 +378,16 @@ class Ledger:
         with self.database.read() as transaction:
             return expiry.is_any_due(transaction, self._access.at_us())
 
-    def _reserve_after_expiry(self, work: Work[Asked, Reservation]) -> list[Reservation]:
+    def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         """Before a reservation is refused for good, what the clock has ended goes back."""
         sweep = self._stamp()
 
         def reserve(transaction: Transaction) -> Callable[[int], Reservation]:
             expiry.expire_due(transaction, self._rules.read(transaction), stamp=sweep)
-            return work(transaction)
+            return self._reserve(transaction, asked, stamp)
 
         result_of = self.database.write(reserve)
-        return [result_of(place) for place in range(len(work.items))]
+        return [result_of(place) for place in range(len(asked))]
 
     def _know_wallets(self, asked: Sequence[Asked]) -> None:
         """Look up the wallets of an operation once: their ids, names and units never change."""

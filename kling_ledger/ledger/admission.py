@@ -18,15 +18,16 @@ from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.asking import Asked, check, content_of
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.demands import Demand
-from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, columns_of, never
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.refusals import Refusals, WalletDemand
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
+from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
 from kling_ledger.ledger.scopes import Subject
 from kling_ledger.ledger.standing import open_window
-from kling_ledger.ledger.tables import IdempotencyRow, ReservationRow, State
+from kling_ledger.ledger.states import State
 from kling_ledger.ledger.thresholds import Warnings
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import USD, Money
@@ -47,12 +48,25 @@ WHERE budget_id = :budget AND starts_at = :starts
 RETURNING held_micro + spent_micro AS used
 """
 
+_UNSETTLED: Final[Row] = {
+    "state": State.RESERVED,
+    "step": 1,
+    "committed_micro": None,
+    "refunded_micro": 0,
+    "settled_by": None,
+    "task_id": None,
+    "videos": None,
+    "videos_expire_at": None,
+    "problem": None,
+}
+"""What every new reservation says of how its job goes and ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Admitted:
     """A row that is written, its budgets, and the figures that tell of passed thresholds."""
 
-    row: tuple[Any, ...]
+    row: Row
     wallet_name: str
     subject: Subject
 
@@ -83,14 +97,14 @@ def reserve(
         if earlier is None:
             check(one, wallet)
             fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
-            earlier = admitted.row[0]
+            earlier = admitted.row["id"]
         if one.key is not None:
             known[one.key] = earlier
         ids.append(earlier)
     demands = _demands(rules, fresh.values(), stamp.at_us)
     figures = _take(transaction, demands, list(fresh.values()), stamp.at_us)
     _write(transaction, fresh, asked, contents, journal, stamp)
-    made = {admitted.row[0]: admitted for admitted in fresh.values()} if known else {}
+    made = {admitted.row["id"]: admitted for admitted in fresh.values()} if known else {}
     replayed = [one for place, one in enumerate(ids) if place not in fresh and one not in made]
     rows = reservations.find_rows(transaction, replayed) if replayed else {}
 
@@ -172,48 +186,36 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> _Ad
     )
     usd = micro if wallet.unit == USD else None if job.usd is None else job.usd.micro
     labels = label_words.to_text(one.labels)
-    row = (
-        reservation_id,
-        wallet.id,
-        State.RESERVED,
-        1,
-        wallet.unit,
-        micro,
-        micro,
-        None,
-        0,
-        usd,
-        usd,
-        None if usd is None else 0,
-        None,
-        one.project,
-        labels,
-        job.provider,
-        job.model,
-        job.action,
-        job.seconds,
-        job.billed_seconds,
-        job.resolution,
-        job.sound,
-        job.quote,
-        job.request,
-        job.payload_hash,
-        job.address,
-        None,
-        None,
-        None,
-        None,
-        stamp.actor,
-        None if one.expires_at is None else to_us(one.expires_at),
-        stamp.at_us,
-        stamp.at_us,
-    )
+    row = {
+        **_UNSETTLED,
+        "id": reservation_id,
+        "wallet_id": wallet.id,
+        "unit": wallet.unit,
+        "reserved_micro": micro,
+        "held_micro": micro,
+        "usd_micro": usd,
+        "usd_held_micro": usd,
+        "usd_spent_micro": None if usd is None else 0,
+        "project": one.project,
+        "labels": labels,
+        "provider": job.provider,
+        "model": job.model,
+        "action": job.action,
+        "seconds": job.seconds,
+        "billed_seconds": job.billed_seconds,
+        "resolution": job.resolution,
+        "sound": job.sound,
+        "quote": job.quote,
+        "request": job.request,
+        "payload_hash": job.payload_hash,
+        "address": job.address,
+        "actor": stamp.actor,
+        "expires_at": None if one.expires_at is None else to_us(one.expires_at),
+        "created_at": stamp.at_us,
+        "updated_at": stamp.at_us,
+    }
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     return _Admitted(row, wallet.name, subject)
-
-
-_RESERVED: Final = columns_of(ReservationRow).index("reserved_micro")
-_USD: Final = columns_of(ReservationRow).index("usd_micro")
 
 
 def _demands(rules: Rules, admitted: Any, at_us: int) -> list[Demand]:
@@ -230,7 +232,7 @@ def _demands(rules: Rules, admitted: Any, at_us: int) -> list[Demand]:
                     ceiling=Money.from_micro(budget.ceiling_micro, budget.unit),
                     budget=budget.name,
                 )
-            jobs.setdefault(budget.id, []).append((one.row[0], amount))
+            jobs.setdefault(budget.id, []).append((one.row["id"], amount))
     return [
         Demand(
             budget,
@@ -245,9 +247,9 @@ def _demands(rules: Rules, admitted: Any, at_us: int) -> list[Demand]:
 
 def _worth(one: _Admitted, budget: Budget) -> int:
     """Return what a job counts for in a budget's unit; unknown is an error, never zero."""
-    micro: int | None = one.row[_USD] if budget.unit == USD else one.row[_RESERVED]
+    micro: int | None = one.row["usd_micro"] if budget.unit == USD else one.row["reserved_micro"]
     if micro is None:
-        asked = Money.from_micro(one.row[_RESERVED], one.subject.unit)
+        asked = Money.from_micro(one.row["reserved_micro"], one.subject.unit)
         raise UnknownWorthError(budget.name, asked=asked, unit=budget.unit)
     return micro
 
@@ -266,7 +268,7 @@ def _take(
         wallets[subject.wallet_id] = (
             one.wallet_name,
             subject.unit,
-            sum_micro + one.row[_RESERVED],
+            sum_micro + one.row["reserved_micro"],
         )
 
     refusals = Refusals(transaction, demands, wallets, at_us)
@@ -318,17 +320,16 @@ def _write(
 ) -> None:
     if not fresh:
         return
-    transaction.insert(ReservationRow, [admitted.row for admitted in fresh.values()])
+    transaction.insert(RESERVATION, [admitted.row for admitted in fresh.values()])
     journal.write(transaction)
     keys = [
-        idempotency.key_row(key, contents[key], result_id=admitted.row[0], at_us=stamp.at_us)
+        idempotency.key_row(key, contents[key], result_id=admitted.row["id"], at_us=stamp.at_us)
         for place, admitted in fresh.items()
         if (key := asked[place].key) is not None
     ]
     if keys:
-        transaction.insert(IdempotencyRow, keys)
+        transaction.insert(IDEMPOTENCY, keys)
 
 
 def _as_row(admitted: _Admitted) -> Row:
-    row = dict(zip(columns_of(ReservationRow), admitted.row, strict=True))
-    return {**row, "wallet_name": admitted.wallet_name}
+    return {**admitted.row, "wallet_name": admitted.wallet_name}

@@ -10,7 +10,7 @@ from kling_ledger.errors import ConflictError, StateError
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction
 from kling_ledger.ledger.reservations import MAY_FOLLOW, SettledBy
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.ids import from_us
-from kling_ledger.ledger.tables import ProviderBalanceRow, ProviderRecordRow
+from kling_ledger.ledger.schema import PROVIDER_BALANCE, PROVIDER_RECORD
 from kling_pricing.money import Money
 
 ASKED: Final = "task"
@@ -55,22 +55,22 @@ def record(transaction: Transaction, records: Sequence[ProviderRecord], *, stamp
             task=one.task_id,
         )
     rows = [
-        (
-            one.provider,
-            one.task_id,
-            one.reservation_id,
-            one.verdict,
-            one.state,
-            None if one.billed is None else one.billed.micro,
-            None if one.billed is None else one.billed.unit,
-            one.source,
-            stamp.actor,
-            stamp.at_us,
-        )
+        {
+            "provider": one.provider,
+            "task_id": one.task_id,
+            "reservation_id": one.reservation_id,
+            "verdict": one.verdict,
+            "state": one.state,
+            "billed_micro": None if one.billed is None else one.billed.micro,
+            "unit": None if one.billed is None else one.billed.unit,
+            "source": one.source,
+            "actor": stamp.actor,
+            "checked_at": stamp.at_us,
+        }
         for one in records
     ]
     if rows:
-        transaction.insert(ProviderRecordRow, rows)
+        transaction.insert(PROVIDER_RECORD, rows)
 
 
 def billed(transaction: Transaction, provider: str) -> dict[str, Money]:
@@ -91,8 +91,15 @@ def record_balance(
     transaction.be_alone()
     if (last := last_balance(transaction, provider, address)) and last.at == from_us(stamp.at_us):
         return
-    row = (provider, address, stamp.at_us, available.micro, available.unit, stamp.actor)
-    transaction.insert(ProviderBalanceRow, [row])
+    row = {
+        "provider": provider,
+        "address": address,
+        "checked_at": stamp.at_us,
+        "available_micro": available.micro,
+        "unit": available.unit,
+        "actor": stamp.actor,
+    }
+    transaction.insert(PROVIDER_BALANCE, [row])
 
 
 def last_balance(transaction: Transaction, provider: str, address: str) -> ProviderBalance | None:

@@ -7,7 +7,7 @@ from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.settlement import settle
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 
 
 def expire_due(transaction: Transaction, rules: Rules, *, stamp: Stamp) -> list[Reservation]:

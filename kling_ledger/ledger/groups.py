@@ -28,7 +28,7 @@ from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from kling_ledger.errors import ConfigError, ConflictError
 from kling_ledger.ledger.engines.transaction import Row, Transaction
-from kling_ledger.ledger.tables import IdempotencyRow
+from kling_ledger.ledger.schema import IDEMPOTENCY
 
 MAX_KEY_LENGTH: Final = 200
 
@@ -68,10 +68,15 @@ def check_same(key: str, stored: Content, given: Content) -> None:
             )
 
 
-def key_row(key: str, content: Content, *, result_id: str, at_us: int) -> tuple[Any, ...]:
+def key_row(key: str, content: Content, *, result_id: str, at_us: int) -> Row:
     """Return the row that remembers what came of a key."""
     said = {name: text for name, text in content.items() if text is not None}
-    return (key, _ENCODER.encode(said), result_id, at_us)
+    return {
+        "key": key,
+        "content": _ENCODER.encode(said),
+        "result_id": result_id,
+        "created_at": at_us,
+    }
 
 
 def remember(
@@ -80,4 +85,4 @@ def remember(
     """Store what came of a key, in the transaction that did it."""
     if key is not None:
         row = key_row(key, content, result_id=result_id, at_us=at_us)
-        transaction.insert(IdempotencyRow, [row])
+        transaction.insert(IDEMPOTENCY, [row])

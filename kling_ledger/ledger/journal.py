@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
-from kling_ledger.ledger.engines.transaction import Stamp, Transaction, columns_of
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction
 from kling_ledger.ledger.ids import Prefix, new_id, numbers
-from kling_ledger.ledger.tables import JobEventRow, State, TransferRow
+from kling_ledger.ledger.schema import JOB_EVENT, TRANSFER
+from kling_ledger.ledger.states import State
 
 KINDS: Final = (
     ("fund", "funding", "available"),
@@ -57,8 +58,8 @@ class Journal:
         self.stamp = stamp
         self._period = period
         self._numbers = numbers(stamp.at_us, stamp.chance)
-        self._transfers: list[tuple[Any, ...]] = []
-        self._events: list[tuple[Any, ...]] = []
+        self._transfers: list[Row] = []
+        self._events: list[Row] = []
 
     def new_id(self, prefix: Prefix) -> str:
         """Return the next id of this operation."""
@@ -82,21 +83,21 @@ class Journal:
         debit, credit = _SIDES[kind]
         stamp = self.stamp
         self._transfers.append(
-            (
-                self.new_id("txf"),
-                kind,
-                account(debit, wallet_id, provider),
-                account(credit, wallet_id, provider),
-                amount_micro,
-                unit,
-                wallet_id,
-                reservation_id,
-                self._period,
-                corrects,
-                stamp.actor,
-                reason or stamp.reason,
-                stamp.at_us,
-            )
+            {
+                "id": self.new_id("txf"),
+                "kind": kind,
+                "debit_account": account(debit, wallet_id, provider),
+                "credit_account": account(credit, wallet_id, provider),
+                "amount_micro": amount_micro,
+                "unit": unit,
+                "wallet_id": wallet_id,
+                "reservation_id": reservation_id,
+                "period": self._period,
+                "corrects": corrects,
+                "actor": stamp.actor,
+                "reason": reason or stamp.reason,
+                "created_at": stamp.at_us,
+            }
         )
 
     def event(
@@ -111,23 +112,23 @@ class Journal:
         """Write down one change of a reservation; its steps are numbered from 1."""
         stamp = self.stamp
         self._events.append(
-            (
-                reservation_id,
-                step,
-                from_state,
-                to_state,
-                stamp.actor,
-                reason or stamp.reason,
-                stamp.at_us,
-            )
+            {
+                "reservation_id": reservation_id,
+                "step": step,
+                "from_state": from_state,
+                "to_state": to_state,
+                "actor": stamp.actor,
+                "reason": reason or stamp.reason,
+                "created_at": stamp.at_us,
+            }
         )
 
     def write(self, transaction: Transaction) -> None:
         """Write everything that was collected."""
         if self._events:
-            transaction.insert(JobEventRow, self._events)
+            transaction.insert(JOB_EVENT, self._events)
         if self._transfers:
-            transaction.insert(TransferRow, self._transfers)
+            transaction.insert(TRANSFER, self._transfers)
 
 
 def account(side: str, wallet_id: str, provider: str | None = None) -> str:
@@ -142,11 +143,10 @@ def canonical(transaction: Transaction) -> Iterator[str]:
 
     First every transfer in the order of ids, then every event by reservation and step.
     """
-    for table, order in ((TransferRow, "id"), (JobEventRow, "reservation_id, step")):
-        columns = columns_of(table)
-        query = f"SELECT {', '.join(columns)} FROM {table.__tablename__} ORDER BY {order}"
+    for table, order in ((TRANSFER, "id"), (JOB_EVENT, "reservation_id, step")):
+        query = f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {order}"
         for row in transaction.rows(query):
-            yield canonical_line(tuple(row[column] for column in columns))
+            yield canonical_line(table.in_order(row))
 
 
 def canonical_line(values: tuple[Any, ...]) -> str:

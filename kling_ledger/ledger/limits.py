@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from kling_ledger.errors import ConfigError, ConflictError
 from kling_ledger.ledger.budgets import MODES, Budget, by_name, find_budget
-from kling_ledger.ledger.engines.transaction import Stamp, Transaction, overtaken
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.ids import new_id, numbers
+from kling_ledger.ledger.schema import BUDGET, BUDGET_EVENT
 from kling_ledger.ledger.scopes import Scope, check_scope
 from kling_ledger.ledger.standing import BudgetStatus, status
-from kling_ledger.ledger.tables import BudgetEventRow, BudgetRow
 from kling_ledger.ledger.wallets import NAME, find
 from kling_ledger.ledger.windows import REPEATS, read_zone
 from kling_pricing.errors import AmountError
@@ -49,7 +48,7 @@ def define(transaction: Transaction, setting: Setting, *, stamp: Stamp) -> Budge
     known = by_name(transaction, setting.name)
     budget = _as_set(transaction, setting, known, stamp)
     if known is None:
-        transaction.insert(BudgetRow, [_row(budget, stamp.at_us)])
+        transaction.insert(BUDGET, [_row(budget, stamp.at_us)])
     else:
         _check_unchanged(known, budget)
         if budget == known:
@@ -82,9 +81,15 @@ def record(
         id=budget_id,
     )
     step = 1 + (int(row["step"]) if row else 0)
-    written = json.dumps(said, sort_keys=True, ensure_ascii=False)
-    event = (budget_id, step, written, stamp.actor, stamp.reason, stamp.at_us)
-    transaction.insert(BudgetEventRow, [event])
+    event = {
+        "budget_id": budget_id,
+        "step": step,
+        "change": json.dumps(said, sort_keys=True, ensure_ascii=False),
+        "actor": stamp.actor,
+        "reason": stamp.reason,
+        "created_at": stamp.at_us,
+    }
+    transaction.insert(BUDGET_EVENT, [event])
 
 
 def _as_set(
@@ -188,26 +193,26 @@ def _said(budget: Budget) -> dict[str, str | None]:
     }
 
 
-def _row(budget: Budget, at_us: int) -> tuple[Any, ...]:
+def _row(budget: Budget, at_us: int) -> Row:
     scope = budget.scope
-    return (
-        budget.id,
-        budget.name,
-        budget.unit,
-        budget.limit_micro,
-        budget.ceiling_micro,
-        budget.mode,
-        _words(budget.thresholds),
-        budget.wallet_id,
-        scope.project,
-        scope.provider,
-        scope.model,
-        scope.label,
-        budget.window,
-        budget.timezone,
-        at_us,
-        None,
-    )
+    return {
+        "id": budget.id,
+        "name": budget.name,
+        "unit": budget.unit,
+        "limit_micro": budget.limit_micro,
+        "ceiling_micro": budget.ceiling_micro,
+        "mode": budget.mode,
+        "thresholds": _words(budget.thresholds),
+        "wallet_id": budget.wallet_id,
+        "project": scope.project,
+        "provider": scope.provider,
+        "model": scope.model,
+        "label": scope.label,
+        "repeats": budget.window,
+        "timezone": budget.timezone,
+        "created_at": at_us,
+        "removed_at": None,
+    }
 
 
 def _words(thresholds: Sequence[int]) -> str:

@@ -25,7 +25,7 @@ from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.journal import Kind
 from kling_ledger.ledger.reservations import MAY_FOLLOW, STATES
 from kling_ledger.ledger.rules import Rules, month_of
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD, Money
 

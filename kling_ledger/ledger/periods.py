@@ -16,17 +16,17 @@ from typing import Any, Final
 
 from kling_ledger.errors import NotFoundError, PeriodError
 from kling_ledger.ledger import rules
-from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, columns_of, overtaken
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, Update, overtaken
 from kling_ledger.ledger.ids import from_us, to_us
 from kling_ledger.ledger.journal import canonical_line
-from kling_ledger.ledger.tables import AccrualRow, PeriodRow, SealedTransferRow, TransferRow
+from kling_ledger.ledger.schema import ACCRUAL, PERIOD, SEALED_TRANSFER, TRANSFER
 from kling_pricing.money import Money
 
 _MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
 _DIGITS: Final = 24
 """How much of a transfer's own digest is kept: enough to tell which one was changed."""
 _TRANSFERS: Final = (
-    f"SELECT {', '.join(columns_of(TransferRow))} FROM transfer WHERE period = :period ORDER BY id"
+    f"SELECT {', '.join(TRANSFER.columns)} FROM transfer WHERE period = :period ORDER BY id"
 )
 
 
@@ -86,10 +86,13 @@ def close_hard(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
     _check_order(transaction, name)
     previous = last_seal(transaction, before=name)
     seal = Seal(previous)
-    sealed = [(line.id, name, seal.add(line)) for line in lines(transaction, name)]
+    sealed = [
+        {"transfer_id": line.id, "period": name, "digest": seal.add(line)}
+        for line in lines(transaction, name)
+    ]
     _write(transaction, name, "hard", stamp, seal=seal, previous=previous)
     if sealed:
-        transaction.insert(SealedTransferRow, sealed)
+        transaction.insert(SEALED_TRANSFER, sealed)
     _carry_forward(transaction, name)
     rules.changed(transaction)
     return find(transaction, name)
@@ -168,9 +171,8 @@ class Seal:
 
 def lines(transaction: Transaction, period: str) -> Iterator[Line]:
     """Return the transfers of a period as they are sealed, in the order of their ids."""
-    columns = columns_of(TransferRow)
     for row in transaction.rows(_TRANSFERS, period=period):
-        yield Line(row["id"], canonical_line(tuple(row[column] for column in columns)))
+        yield Line(row["id"], canonical_line(TRANSFER.in_order(row)))
 
 
 def last_seal(transaction: Transaction, *, before: str) -> str | None:
@@ -204,22 +206,19 @@ def _write(
     seal: Seal | None = None,
     previous: str | None = None,
 ) -> None:
-    row: tuple[Any, ...] = (
-        state,
-        None if seal is None else seal.transfers,
-        previous,
-        None if seal is None else seal.value,
-        stamp.actor,
-        stamp.reason,
-        stamp.at_us,
-        name,
-    )
+    said = {
+        "state": state,
+        "transfers": None if seal is None else seal.transfers,
+        "previous_seal": previous,
+        "seal": None if seal is None else seal.value,
+        "actor": stamp.actor,
+        "reason": stamp.reason,
+        "closed_at": stamp.at_us,
+    }
     if _known(transaction, name) is None:
-        transaction.insert(PeriodRow, [(name, *row[:-1])])
+        transaction.insert(PERIOD, [{"name": name, **said}])
     else:
-        transaction.update(
-            PeriodRow, ("name",), columns_of(PeriodRow)[1:], [row], refused=overtaken
-        )
+        transaction.update(PERIOD, [Update({"name": name}, said)], refused=overtaken)
 
 
 def _carry_forward(transaction: Transaction, name: str) -> None:
@@ -237,9 +236,17 @@ def _carry_forward(transaction: Transaction, name: str) -> None:
         """,
         period=name,
     )
-    carried = [(name, row["reservation_id"], int(row["held"]), row["unit"]) for row in rows]
+    carried = [
+        {
+            "period": name,
+            "reservation_id": row["reservation_id"],
+            "amount_micro": int(row["held"]),
+            "unit": row["unit"],
+        }
+        for row in rows
+    ]
     if carried:
-        transaction.insert(AccrualRow, carried)
+        transaction.insert(ACCRUAL, carried)
 
 
 def _check_name(name: str) -> None:

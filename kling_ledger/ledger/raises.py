@@ -10,8 +10,8 @@ from kling_ledger.ledger.budgets import Budget, find_budget
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.ids import new_id, numbers, to_us
 from kling_ledger.ledger.limits import record
+from kling_ledger.ledger.schema import BUDGET_RAISE
 from kling_ledger.ledger.standing import BudgetStatus, status
-from kling_ledger.ledger.tables import BudgetRaiseRow
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 
@@ -38,8 +38,16 @@ def raise_limit(
         return status(transaction, budget, stamp.at_us)
     _check(budget, amount, until, stamp)
     raise_id = new_id("rse", next(numbers(stamp.at_us, stamp.chance)))
-    row = (raise_id, budget.id, amount.micro, to_us(until), stamp.actor, stamp.reason, stamp.at_us)
-    transaction.insert(BudgetRaiseRow, [row])
+    row = {
+        "id": raise_id,
+        "budget_id": budget.id,
+        "amount_micro": amount.micro,
+        "until_at": to_us(until),
+        "actor": stamp.actor,
+        "reason": stamp.reason,
+        "created_at": stamp.at_us,
+    }
+    transaction.insert(BUDGET_RAISE, [row])
     idempotency.remember(transaction, key, content, result_id=raise_id, at_us=stamp.at_us)
     record(transaction, budget.id, {"raise": str(amount), "until": until.isoformat()}, stamp)
     return status(transaction, find_budget(transaction, name), stamp.at_us)

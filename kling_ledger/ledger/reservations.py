@@ -13,7 +13,7 @@ from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.windows import FOREVER_US
 from kling_pricing.money import Money, from_micro

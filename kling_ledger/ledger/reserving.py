@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kling_ledger.errors import StateError
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.reservations import Reservation, SettledBy
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger.changes import (
@@ -18,13 +18,20 @@ from kling_ledger.ledger.changes import (
     check_task_is_its_own,
     content_of,
 )
-from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken, readable
+from kling_ledger.ledger.engines.transaction import (
+    Row,
+    Stamp,
+    Transaction,
+    Update,
+    overtaken,
+    readable,
+)
 from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.moves import Move, decide, spent_of
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
+from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
 from kling_ledger.ledger.scopes import Subject
-from kling_ledger.ledger.tables import IdempotencyRow, ReservationRow
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD
 
@@ -68,7 +75,7 @@ def settle(
     stored = idempotency.known_keys(transaction, (change.key for change in changes))
     said: dict[str, idempotency.Content] = {}
     tasks: dict[tuple[str, str], str] = {}
-    keys: list[tuple[Any, ...]] = []
+    keys: list[Row] = []
     for change in changes:
         content = content_of(change)
         if _was_made(stored, change.key, content, said):
@@ -91,7 +98,7 @@ def settle(
     if moves:
         _move(transaction, rules, moves, before, now, stamp)
     if keys:
-        transaction.insert(IdempotencyRow, keys)
+        transaction.insert(IDEMPOTENCY, keys)
     return lambda place: reservations.from_row(now[changes[place].reservation_id])
 
 
@@ -134,11 +141,11 @@ def _move(
     changed = sorted({moved.before["id"] for moved in moves})
     _move_in_windows(transaction, rules, changed, before, now)
     _move_in_wallets(transaction, changed, before, now)
-    rows = []
-    for one in changed:
-        settings = (now[one][column] for column in _SET)
-        rows.append((*settings, one, before[one]["step"]))
-    transaction.update(ReservationRow, ("id", "step"), _SET, rows, refused=overtaken)
+    updates = [
+        Update({"id": one, "step": before[one]["step"]}, {name: now[one][name] for name in _SET})
+        for one in changed
+    ]
+    transaction.update(RESERVATION, updates, refused=overtaken)
     journal = Journal(stamp, rules.period(stamp.at_us))
     for moved in moves:
         _write_down(journal, moved)

@@ -9,7 +9,7 @@ from kling_ledger.ledger import scopes
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
-from kling_ledger.ledger.tables import BudgetWindowRow
+from kling_ledger.ledger.schema import BUDGET_WINDOW
 from kling_pricing.money import USD, Money
 
 
@@ -73,7 +73,14 @@ def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_u
     if row is not None:
         return False
     held, spent = counted(transaction, budget, starts_us, ends_us)
-    transaction.insert(BudgetWindowRow, [(budget.id, starts_us, ends_us, held, spent)])
+    window = {
+        "budget_id": budget.id,
+        "starts_at": starts_us,
+        "ends_at": ends_us,
+        "held_micro": held,
+        "spent_micro": spent,
+    }
+    transaction.insert(BUDGET_WINDOW, [window])
     return True
 
 

@@ -12,7 +12,7 @@ from kling_ledger.ledger import idempotency
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.journal import Journal
-from kling_ledger.ledger.tables import WalletRow
+from kling_ledger.ledger.schema import WALLET
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
@@ -56,8 +56,18 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
     row = transaction.row("SELECT * FROM wallet WHERE name = :name", name=name)
     if row is None:
         wallet_id = Journal(stamp, "").new_id("wal")
-        new = (wallet_id, name, unit, 0, 0, 0, 0, stamp.actor, stamp.at_us)
-        transaction.insert(WalletRow, [new])
+        new = {
+            "id": wallet_id,
+            "name": name,
+            "unit": unit,
+            "funded_micro": 0,
+            "adjusted_micro": 0,
+            "posted_micro": 0,
+            "reserved_micro": 0,
+            "actor": stamp.actor,
+            "created_at": stamp.at_us,
+        }
+        transaction.insert(WALLET, [new])
         return find(transaction, name)
     if row["unit"] != unit:
         raise ConflictError(f"wallet {name}", field="unit", stored=row["unit"], given=unit)

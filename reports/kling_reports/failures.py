@@ -8,7 +8,7 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_reports import groups
 from kling_reports.doors import reservations
 from kling_reports.frames import days_of

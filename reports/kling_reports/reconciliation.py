@@ -11,7 +11,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports import groups
 from kling_reports.doors import evidence, journal, reservations
 from kling_reports.moves import CORRECTING, into_wallets

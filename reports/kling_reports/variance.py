@@ -8,7 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_reports import groups
 from kling_reports.division import share_ppm
 from kling_reports.doors import reservations

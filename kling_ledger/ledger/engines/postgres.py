@@ -4,6 +4,10 @@ An operation is tried first without waiting: it reads, then all its changes are 
 which is one transaction, and a change that misses its expectation undoes it. What goes wrong there
 is decided by running it again alone, where nothing that was read can be overtaken. Being alone is a
 lock that every transaction of a ledger shares and the lonely one takes whole.
+
+There is no thread that writes for all, as a file has one: the server lets transactions of other
+wallets run side by side, which one queue in front of it would undo. Whoever is interrupted gives up
+the connection, and the server undoes what it had not committed.
 """
 
 from __future__ import annotations
@@ -17,22 +21,23 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors as pg_errors
-from sqlalchemy import URL, BigInteger, Boolean, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
-from sqlmodel import SQLModel
 
 from kling_ledger.ledger.engines.pipeline import Pipeline, Statement
 from kling_ledger.ledger.engines.spares import Spares
 from kling_ledger.ledger.engines.transaction import (
+    Decide,
     Refusal,
     Row,
+    Stamp,
     Transaction,
+    Update,
     Values,
-    Work,
-    columns_of,
-    sql_table,
+    names_of,
+    values_of,
 )
-from kling_ledger.ledger.tables import EXPECTATION_FAILED
+from kling_ledger.ledger.schema import EXPECTATION_FAILED, Table
 from kling_pricing.errors import KlingError
 
 Item = TypeVar("Item")
@@ -84,23 +89,21 @@ class Alone(PostgresTransaction):
             raise refused()
         return answer.rows()
 
-    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows."""
         if rows:
             self._pipeline.run(_insert(table, rows))
 
     def update(
         self,
-        table: type[SQLModel],
-        known: Sequence[str],
-        columns: Sequence[str],
-        rows: Sequence[tuple[Any, ...]],
+        table: Table,
+        updates: Sequence[Update],
         *,
         refused: Refusal,
     ) -> None:
-        """Set columns of rows."""
-        [answer] = self._pipeline.run(_update(table, tuple(known), tuple(columns), rows))
-        if answer.count != len(rows):
+        """Update one row each."""
+        [answer] = self._pipeline.run(_update(table, updates))
+        if answer.count != len(updates):
             raise refused()
 
     def assume(self, query: str, value: int) -> None:
@@ -153,23 +156,21 @@ class Together(PostgresTransaction):
         self._returned.append(returned if returns else None)
         return returned
 
-    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows."""
         if rows:
             self._inserts.append(_insert(table, rows))
 
     def update(
         self,
-        table: type[SQLModel],
-        known: Sequence[str],
-        columns: Sequence[str],
-        rows: Sequence[tuple[Any, ...]],
+        table: Table,
+        updates: Sequence[Update],
         *,
         refused: Refusal,  # noqa: ARG002 - who is alone says why
     ) -> None:
-        """Set columns of rows."""
-        text, given = _update(table, tuple(known), tuple(columns), rows)
-        self._updates.append((_expecting(text, len(rows), returns=False), given))
+        """Update one row each."""
+        text, given = _update(table, updates)
+        self._updates.append((_expecting(text, len(updates), returns=False), given))
 
     def assume(self, query: str, value: int) -> None:
         """Undo the transaction unless a query still gives one value."""
@@ -198,7 +199,8 @@ class PostgresServer:
 
     dialect: Final = "postgresql"
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, address: str) -> None:
+        url = make_url(address)
         self.name = _shown(url)
         self._url = url
         self.engine = _engine(url)
@@ -232,10 +234,12 @@ class PostgresServer:
                     raise
             return self._alone(pipeline, operation)
 
-    def write_items(self, work: Work[Item, Result]) -> list[Result]:
+    def write_many(
+        self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
+    ) -> list[Result]:
         """Run an operation on items."""
-        result_of = self.write(work)
-        return [result_of(place) for place in range(len(work.items))]
+        result_of = self.write(lambda transaction: decide(transaction, items, stamp))
+        return [result_of(place) for place in range(len(items))]
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:
@@ -294,76 +298,62 @@ def _expecting(statement: str, expected: int, *, returns: bool) -> str:
     )
 
 
-def _insert(table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> Statement:
-    if len(rows) <= _FEW:
-        return _insert_few(table, len(rows)), list(chain(*rows))
-    return _insert_many(table), _by_column(rows)
+def _insert(table: Table, rows: Sequence[Row]) -> Statement:
+    values = [table.in_order(row) for row in rows]
+    if len(values) <= _FEW:
+        return _insert_few(table, len(values)), list(chain.from_iterable(values))
+    return _insert_many(table), _by_column(values)
 
 
 @cache
-def _insert_few(table: type[SQLModel], rows: int) -> str:
-    columns = columns_of(table)
+def _insert_few(table: Table, rows: int) -> str:
     numbers = count(1)
-    marks = [", ".join(f"${next(numbers)}" for _ in columns) for _ in range(rows)]
-    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) VALUES ({'), ('.join(marks)})"
+    marks = [", ".join(f"${next(numbers)}" for _ in table.columns) for _ in range(rows)]
+    columns = ", ".join(table.columns)
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({'), ('.join(marks)})"
 
 
 @cache
-def _insert_many(table: type[SQLModel]) -> str:
-    columns = columns_of(table)
-    arrays = _arrays(table, columns)
-    return (
-        f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) SELECT * FROM unnest({arrays})"
-    )
+def _insert_many(table: Table) -> str:
+    arrays = _arrays(table, table.columns)
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT * FROM unnest({arrays})"
 
 
-def _update(
-    table: type[SQLModel],
-    known: tuple[str, ...],
-    columns: tuple[str, ...],
-    rows: Sequence[tuple[Any, ...]],
-) -> Statement:
-    if len(rows) == 1:
-        return _update_one(table, known, columns), rows[0]
-    return _update_many(table, known, columns), _by_column(rows)
+def _update(table: Table, updates: Sequence[Update]) -> Statement:
+    known, new = names_of(updates)
+    values = values_of(updates)
+    if len(values) == 1:
+        return _update_one(table, known, new), values[0]
+    return _update_many(table, known, new), _by_column(values)
 
 
 @cache
-def _update_one(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
-    marked = [f"{column} = ${number}" for number, column in enumerate((*columns, *known), 1)]
-    settings, conditions = marked[: len(columns)], marked[len(columns) :]
-    return (
-        f"UPDATE {table.__tablename__} SET {', '.join(settings)} WHERE {' AND '.join(conditions)}"
-    )
+def _update_one(table: Table, known: tuple[str, ...], new: tuple[str, ...]) -> str:
+    marked = [f"{column} = ${number}" for number, column in enumerate((*new, *known), 1)]
+    settings, conditions = marked[: len(new)], marked[len(new) :]
+    return f"UPDATE {table.name} SET {', '.join(settings)} WHERE {' AND '.join(conditions)}"
 
 
 @cache
-def _update_many(table: type[SQLModel], known: tuple[str, ...], columns: tuple[str, ...]) -> str:
-    name = table.__tablename__
-    arrays = _arrays(table, (*columns, *known))
-    aliases = ", ".join((*(f"new_{column}" for column in columns), *known))
-    settings = ", ".join(f"{column} = given.new_{column}" for column in columns)
+def _update_many(table: Table, known: tuple[str, ...], new: tuple[str, ...]) -> str:
+    name = table.name
+    arrays = _arrays(table, (*new, *known))
+    aliases = ", ".join((*(f"new_{column}" for column in new), *known))
+    settings = ", ".join(f"{column} = given.new_{column}" for column in new)
     conditions = " AND ".join(f"{name}.{column} = given.{column}" for column in known)
     return (
         f"UPDATE {name} SET {settings} FROM unnest({arrays}) AS given({aliases}) WHERE {conditions}"
     )
 
 
-def _by_column(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+def _by_column(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _arrays(table: type[SQLModel], columns: Sequence[str]) -> str:
+def _arrays(table: Table, columns: Sequence[str]) -> str:
     return ", ".join(
-        f"${number}::{_sql_type(table, column)}[]" for number, column in enumerate(columns, 1)
+        f"${number}::{table.kinds[column]}[]" for number, column in enumerate(columns, 1)
     )
-
-
-def _sql_type(table: type[SQLModel], column: str) -> str:
-    kind = sql_table(table).columns[column].type
-    if isinstance(kind, BigInteger):
-        return "bigint"
-    return "boolean" if isinstance(kind, Boolean) else "text"
 
 
 def _engine(url: URL) -> Engine:

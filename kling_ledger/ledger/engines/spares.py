@@ -1,7 +1,9 @@
 """Spares: connections that nobody uses at the moment, kept for whoever comes next.
 
-Why not the pool of a library: Ctrl-C, at the wrong moment, leaves its lock taken, and then every
-thread waits for ever. Here nothing is locked but for the length of one call of the interpreter.
+What breaks without it: a connection a call costs more than the call itself, and the pools of the
+libraries hold a lock in Python code. Ctrl-C in the main thread may come while that is taken; it is
+never given back, and every thread waits for ever. Here nothing is taken but by one call of the
+interpreter, which an interrupt comes before or after.
 """
 
 from __future__ import annotations

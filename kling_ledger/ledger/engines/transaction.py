@@ -11,11 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Generic, NoReturn, TypeVar
-
-from sqlmodel import SQLModel
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from kling_ledger.errors import LedgerError
+from kling_ledger.ledger.schema import Table
 
 Row = Mapping[str, Any]
 Values = Mapping[str, Any]
@@ -28,23 +27,6 @@ _AT_ONCE: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Work(Generic[Item, Result]):
-    """An operation on items that has one result for each, told once its transaction has ended.
-
-    `run` returns a function that gives the result of an item by its place. Several of one `run`
-    that wait for the same turn may run as one, under the stamp of the first.
-    """
-
-    run: Callable[[Transaction, Sequence[Item], Stamp], Callable[[int], Result]]
-    items: Sequence[Item]
-    stamp: Stamp
-
-    def __call__(self, transaction: Transaction) -> Callable[[int], Result]:
-        """Run it by itself."""
-        return self.run(transaction, self.items, self.stamp)
-
-
-@dataclass(frozen=True, slots=True)
 class Stamp:
     """Who changes something, when, and why; `chance` is what makes the ids of it unique."""
 
@@ -52,6 +34,34 @@ class Stamp:
     actor: str
     reason: str | None
     chance: int
+
+
+class Update(NamedTuple):
+    """The change of one row: what is known of it before, and the columns that get new values.
+
+    A column may be in both: it is then changed only if nobody else has changed it.
+    """
+
+    known: Row
+    new: Row
+
+
+Decide = Callable[["Transaction", Sequence[Item], "Stamp"], Callable[[int], Result]]
+"""What is done with items under a stamp. What it returns gives the result of an item by its place,
+once the transaction has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Item, Result]):
+    """Items and what is done with them. Those of one `decide` that wait together may be merged."""
+
+    decide: Decide[Item, Result]
+    items: Sequence[Item]
+    stamp: Stamp
+
+    def __call__(self, transaction: Transaction) -> Callable[[int], Result]:
+        """Run it by itself."""
+        return self.decide(transaction, self.items, self.stamp)
 
 
 class NotAloneError(LedgerError):
@@ -92,24 +102,12 @@ class Transaction(ABC):
         """
 
     @abstractmethod
-    def insert(self, table: type[SQLModel], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Insert rows, each with all columns of the table in their order."""
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows, each with every column of the table by its name."""
 
     @abstractmethod
-    def update(
-        self,
-        table: type[SQLModel],
-        known: Sequence[str],
-        columns: Sequence[str],
-        rows: Sequence[tuple[Any, ...]],
-        *,
-        refused: Refusal,
-    ) -> None:
-        """Set columns of rows whose `known` columns have the given values, every one of them.
-
-        Each row gives the values of `columns`, then those of `known`, which may be columns that are
-        set too: the values are those before.
-        """
+    def update(self, table: Table, updates: Sequence[Update], *, refused: Refusal) -> None:
+        """Update one row each, all of them with the same columns; every row must be there."""
 
     @abstractmethod
     def assume(self, query: str, value: int) -> None:
@@ -166,12 +164,16 @@ def overtaken() -> Exception:
     return AssertionError("a row changed while nobody else could write")
 
 
-@cache
-def columns_of(table: type[SQLModel]) -> tuple[str, ...]:
-    """Return the names of a table's columns, in their order."""
-    return tuple(column.name for column in sql_table(table).columns)
+def names_of(updates: Sequence[Update]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that updates know, and those that they change."""
+    first = updates[0]
+    return tuple(first.known), tuple(first.new)
 
 
-def sql_table(table: type[SQLModel]) -> Any:
-    """Return the SQL table of a row class."""
-    return table.__table__  # type: ignore[attr-defined]
+def values_of(updates: Sequence[Update]) -> list[list[Any]]:
+    """Return what an UPDATE is given for each row: the new values, then the known ones.
+
+    Each is looked up by its name: two updates may name their columns in different orders.
+    """
+    known, new = names_of(updates)
+    return [[*map(one.new.__getitem__, new), *map(one.known.__getitem__, known)] for one in updates]

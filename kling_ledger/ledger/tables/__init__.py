@@ -7,11 +7,8 @@ two engines sort ids and names alike.
 
 from __future__ import annotations
 
-from typing import Final
-
-from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.tables.evidence import ProviderBalanceRow, ProviderRecordRow
-from kling_ledger.ledger.tables.guards import EXPECTATION_FAILED, guards
+from kling_ledger.ledger.tables.guards import guards
 from kling_ledger.ledger.tables.money import (
     IdempotencyRow,
     JobEventRow,
@@ -30,17 +27,7 @@ from kling_ledger.ledger.tables.rules import (
     SealedTransferRow,
 )
 
-SCHEMA_VERSION: Final = "0002"
-"""The migration that leads to these tables."""
-
-VERSION_TABLE: Final = "kling_ledger_version"
-"""Where the database says which migration it has reached."""
-
 __all__ = [
-    "EXPECTATION_FAILED",
-    "OPEN_STATES",
-    "SCHEMA_VERSION",
-    "VERSION_TABLE",
     "AccrualRow",
     "BudgetEventRow",
     "BudgetRaiseRow",
@@ -54,7 +41,6 @@ __all__ = [
     "ReservationRow",
     "RulesRow",
     "SealedTransferRow",
-    "State",
     "TransferRow",
     "WalletRow",
     "guards",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from kling_ledger.ledger.schema import EXPECTATION_FAILED
+
 _APPEND_ONLY: Final = (
     "transfer",
     "job_event",
@@ -19,9 +21,6 @@ _FORBIDDEN: Final = (
     *(("period", verb, "WHEN (OLD.state = 'hard')") for verb in ("UPDATE", "DELETE")),
 )
 """What the database itself refuses, whoever asks: (table, verb, condition)."""
-
-EXPECTATION_FAILED: Final = "KL001"
-"""The SQLSTATE of a statement that changed another number of rows than it had to."""
 
 _REFUSE_FUNCTION: Final = """
 CREATE FUNCTION kling_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.tables import OPEN_STATES
+from kling_ledger.ledger.states import OPEN_STATES
 from kling_ledger.ledger.verify.balances import balance_findings, window_findings
 from kling_ledger.ledger.verify.findings import Finding
 from kling_ledger.ledger.verify.laws import law_findings

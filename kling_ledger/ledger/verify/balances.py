@@ -7,7 +7,7 @@ from typing import Final
 
 from kling_ledger.ledger import budgets, standing
 from kling_ledger.ledger.engines.transaction import Row, Transaction
-from kling_ledger.ledger.tables import OPEN_STATES
+from kling_ledger.ledger.states import OPEN_STATES
 from kling_ledger.ledger.verify.findings import Finding
 
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)

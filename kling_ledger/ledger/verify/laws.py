@@ -11,7 +11,7 @@ from typing import Final
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.journal import KINDS
 from kling_ledger.ledger.reservations import MAY_FOLLOW
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_ledger.ledger.verify.findings import Finding
 
 _ACCOUNTS: Final = {

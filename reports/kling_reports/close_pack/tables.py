@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.tables import State
+from kling_ledger.ledger.states import State
 from kling_reports import reconciliation, statement, variance
 from kling_reports.doors import journal, months
 from kling_reports.groups import read_groups

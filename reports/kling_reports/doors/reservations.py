@@ -9,7 +9,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.tables import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports.doors.sums import Key, added_up, frame_by, selected
 from kling_reports.doors.times import stretches, within
 from kling_reports.frames import frame_of

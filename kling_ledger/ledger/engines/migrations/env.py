@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from kling_ledger.ledger.tables import VERSION_TABLE
+from kling_ledger.ledger.schema import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,73 @@
+"""Creation: the tables of a new ledger, and which version those of another one have.
+
+Only this needs SQLModel, and only whoever makes a ledger or upgrades one needs this.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection, inspect
+from sqlmodel import SQLModel
+
+from kling_ledger.errors import DatabaseError, NewerSchemaError, NoLedgerError
+from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.tables import guards
+
+_FIRST: Final = "0001"
+_FIRST_TABLE: Final = "ledger_schema"
+"""What a database of the first schema has in place of VERSION_TABLE."""
+
+_VERSION: Final = f"""
+CREATE TABLE {VERSION_TABLE} (
+    version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num)
+)
+"""
+"""The table as Alembic would make it, which goes on from here."""
+
+
+def schema_version(connection: Connection, name: str) -> str | None:
+    """Return the migration that a database has reached, None if it is empty.
+
+    Raises DatabaseError for a database of something else.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in tables:
+        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+        return str(found)
+    if _FIRST_TABLE in tables:
+        return _FIRST
+    if tables:
+        raise DatabaseError(
+            f"{name} is a database of something else",
+            hint="name another one with --db or KLING_LEDGER_DB",
+        )
+    return None
+
+
+def create_schema(connection: Connection) -> str:
+    """Make the tables in an empty database; return their version."""
+    SQLModel.metadata.create_all(connection)
+    for statement in (
+        *guards(connection.dialect.name),
+        "INSERT INTO rules (id, version) VALUES (1, 1)",
+        _VERSION,
+        f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')",
+    ):
+        connection.exec_driver_sql(statement)
+    return SCHEMA_VERSION
+
+
+def upgrade_schema(connection: Connection, name: str) -> str:
+    """Bring the tables to what this program needs; return the version that they had before."""
+    from kling_ledger.ledger.engines.migrations import upgrade
+
+    before = schema_version(connection, name)
+    if before is None:
+        raise NoLedgerError(name)
+    if before > SCHEMA_VERSION:
+        raise NewerSchemaError(name, version=before, needed=SCHEMA_VERSION)
+    tells_version = VERSION_TABLE in inspect(connection).get_table_names()
+    if before < SCHEMA_VERSION:
+        upgrade(connection, to=SCHEMA_VERSION, reached=None if tells_version else before)
+    return before

@@ -1,0 +1,117 @@
+"""Group: operations that share one transaction of SQLite, as if each had one of its own.
+
+Most operations are admitted, and most refusals come before anything is written. So all of a group
+run first without a savepoint each, those of one kind merged into one; only where something has to
+be undone do they run again, one after another, each in a savepoint.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
+from kling_ledger.ledger.engines.transaction import Batch, Transaction
+from kling_ledger.ledger.engines.writer import Entry
+
+
+def write_group(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Write operations in one transaction, and settle each: what it returned or raised.
+
+    Where the transaction as a whole fails, each is written in one of its own: on a full disk a
+    small one may fit yet. Raises only where not even a transaction could be begun.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _run(connection, entries)
+        connection.execute("COMMIT")
+    except BaseException as error:  # noqa: BLE001 - it is raised where the operation came from
+        # On a full disk SQLite has ended the transaction by itself: nothing of it stands.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if len(entries) == 1:
+            entries[0].error = error
+            return
+        for entry in entries:
+            _write_alone(connection, entry)
+
+
+def _write_alone(connection: sqlite3.Connection, entry: Entry) -> None:
+    entry.error = None
+    try:
+        write_group(connection, [entry])
+    except BaseException as error:  # noqa: BLE001 - those before it are written and stay so
+        entry.error = error
+
+
+def _run(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    if len(entries) == 1:
+        entries[0].value = entries[0].operation(SqliteTransaction(connection))
+        return
+    connection.execute("SAVEPOINT together")
+    if not _run_all(connection, entries):
+        connection.execute("ROLLBACK TO together")
+        _run_each(connection, entries)
+
+
+def _run_all(connection: sqlite3.Connection, entries: Sequence[Entry]) -> bool:
+    """Run operations, those of one kind as one; False if something has to be undone."""
+    transaction = SqliteTransaction(connection)
+    for some in _by_kind(entries):
+        before = connection.total_changes
+        try:
+            _run_merged(transaction, some)
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise
+            if len(some) > 1 or connection.total_changes != before:
+                return False
+            some[0].error = error
+    return True
+
+
+def _by_kind(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Put operations together that can be merged; they all wait, so any order is as good."""
+    kinds: dict[object, list[Entry]] = {}
+    for entry in entries:
+        operation = entry.operation
+        kinds.setdefault(operation.decide if isinstance(operation, Batch) else entry, []).append(
+            entry
+        )
+    return list(kinds.values())
+
+
+def _run_merged(transaction: Transaction, entries: Sequence[Entry]) -> None:
+    """Run batches of one kind as one batch, under the stamp of the first."""
+    if len(entries) == 1:
+        entries[0].value = entries[0].operation(transaction)
+        return
+    batches: list[Batch[Any, Any]] = [
+        entry.operation for entry in entries if isinstance(entry.operation, Batch)
+    ]
+    items = [item for batch in batches for item in batch.items]
+    result_of = replace(batches[0], items=items)(transaction)
+    start = 0
+    for entry, batch in zip(entries, batches, strict=True):
+        entry.value = partial(_from, start, result_of)
+        start += len(batch.items)
+
+
+def _from(start: int, result_of: Callable[[int], Any], place: int) -> Any:
+    return result_of(start + place)
+
+
+def _run_each(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Run operations one after another; one that is refused leaves no trace and spoils nothing."""
+    transaction = SqliteTransaction(connection)
+    for entry in entries:
+        entry.error = None
+        try:
+            entry.value = transaction.attempt(partial(entry.operation, transaction))
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise
+            entry.error = error

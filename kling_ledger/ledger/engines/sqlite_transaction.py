@@ -1,0 +1,105 @@
+"""SqliteTransaction: what an operation may do with a file, statement by statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, Final, TypeVar
+
+from kling_ledger.ledger.engines.transaction import (
+    Refusal,
+    Row,
+    Transaction,
+    Update,
+    Values,
+    names_of,
+    values_of,
+)
+from kling_ledger.ledger.schema import Table
+
+_SIZES: Final = (64, 16, 4, 1)
+"""How many rows one statement inserts: few statements of few sizes. Between two of them Python lets
+other threads run, and those that wait for this transaction would only be in its way."""
+
+Result = TypeVar("Result")
+
+
+class SqliteTransaction(Transaction):
+    """A transaction that has the write lock, or one that only reads."""
+
+    is_exclusive = True
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def rows(self, statement: str, **values: Any) -> list[Row]:
+        """Run a query and return its rows."""
+        return _dicts(self._connection.execute(statement, values))
+
+    def change(
+        self, statement: str, values: Values, *, expect: int | None, refused: Refusal
+    ) -> list[Row]:
+        """Run a statement at once and return what it returns."""
+        cursor = self._connection.execute(statement, values)
+        returned = _dicts(cursor) if cursor.description else []
+        changed = len(returned) if cursor.description else cursor.rowcount
+        if expect is not None and changed != expect:
+            raise refused()
+        return returned
+
+    def attempt(self, operation: Callable[[], Result]) -> Result:
+        """Run a part of an operation; if it raises, the rest of the transaction stands."""
+        self._connection.execute("SAVEPOINT attempt")
+        try:
+            return operation()
+        except BaseException:
+            self._connection.execute("ROLLBACK TO attempt")
+            raise
+        finally:
+            self._connection.execute("RELEASE attempt")
+
+    def assume(self, query: str, value: int) -> None:
+        """Do nothing: what was read stays true."""
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows."""
+        values = [table.in_order(row) for row in rows]
+        first = 0
+        for size in _SIZES:
+            while len(values) - first >= size:
+                some = list(chain.from_iterable(values[first : first + size]))
+                self._connection.execute(_insert(table, size), some)
+                first += size
+
+    def update(self, table: Table, updates: Sequence[Update], *, refused: Refusal) -> None:
+        """Update one row each."""
+        statement = _update(table, *names_of(updates))
+        values = values_of(updates)
+        # One statement is quicker to run than one of many.
+        if len(values) == 1:
+            cursor = self._connection.execute(statement, values[0])
+        else:
+            cursor = self._connection.executemany(statement, values)
+        if cursor.rowcount != len(values):
+            raise refused()
+
+
+def _dicts(cursor: sqlite3.Cursor) -> list[Row]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+@cache
+def _insert(table: Table, rows: int) -> str:
+    marks = ", ".join([f"({', '.join('?' * len(table.columns))})"] * rows)
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES {marks}"
+
+
+@cache
+def _update(table: Table, known: tuple[str, ...], new: tuple[str, ...]) -> str:
+    settings = ", ".join(f"{column} = ?" for column in new)
+    conditions = " AND ".join(f"{column} = ?" for column in known)
+    return f"UPDATE {table.name} SET {settings} WHERE {conditions}"

@@ -1,0 +1,175 @@
+"""Writer: the one thread of a process that writes to a file, for all threads that want to.
+
+Callers put their operations on a queue and wait. The thread takes all that have come, has them
+written as one group, in one transaction, and tells each caller what came of its own. A group costs
+one write to the disk: with a transaction a caller, 64 callers would write a tenth of what they do.
+
+Why a thread of its own: Ctrl-C reaches only the main thread, at any moment, and this is never that
+one. Whoever writes here is not interrupted, so nothing is ever half done. Even a caller that is
+alone hands its operation over; what that costs is little beside the write to the disk.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from kling_ledger.errors import DatabaseError
+from kling_ledger.ledger.engines.transaction import Batch
+
+MOST_TOGETHER: Final = 256
+"""How many operations are written together at most: the first of them waits for the last."""
+
+_GATHERING_S: Final = 0.001
+"""How long the writer waits for another operation, as long as they do come."""
+
+_PATIENCE_S: Final = 1.0
+"""How often a caller looks whether there still is a writer."""
+
+
+_UNWRITTEN: Final = object()
+
+
+class Entry:
+    """One operation that waits to be written, and then what came of it.
+
+    A batch may be merged with others; anything else is a call that is given the transaction.
+    """
+
+    __slots__ = ("_claim", "answered", "error", "operation", "value")
+
+    def __init__(self, operation: Callable[[Any], Any] | Batch[Any, Any]) -> None:
+        self.operation = operation
+        self.value: Any = _UNWRITTEN
+        self.error: BaseException | None = None
+        self.answered = _thread.allocate_lock()
+        self.answered.acquire()
+        self._claim = _thread.allocate_lock()
+
+    def claim(self) -> bool:
+        """Take it, to write it or to give it up: only the first who asks may."""
+        return self._claim.acquire(blocking=False)
+
+    def outcome(self) -> Any:
+        """Return what the operation returned, or raise what it raised."""
+        if self.error is not None:
+            raise self.error
+        if self.value is _UNWRITTEN:
+            raise DatabaseError("the thread that writes has died", retryable=True)
+        return self.value
+
+
+class Writer:
+    """Hands operations to one thread, which is started by the first of them.
+
+    `write` is given the entries of one group and settles each: a value or an error. `turn` is held
+    meanwhile, so that other processes wait. `close` gives back what writing needed; all three are
+    used by that thread alone.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[Entry]], None],
+        *,
+        turn: AbstractContextManager[None],
+        close: Callable[[], None],
+    ) -> None:
+        self._write = write
+        self._turn = turn
+        self._close = close
+        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
+        self._is_closed = False
+        # Who holds it is the writer. A second thread, which an interrupt at the wrong moment may
+        # have started, finds it taken and ends.
+        self._role = _thread.allocate_lock()
+        self._together = 1
+
+    def run(self, operation: Callable[[Any], Any] | Batch[Any, Any]) -> Any:
+        """Have an operation written, perhaps with others, and return what it returns.
+
+        A caller that is interrupted stops waiting: what has not begun never will, and what has
+        ends as it ends.
+        """
+        entry = Entry(operation)
+        try:
+            self._queue.put(entry)
+            self._see_to_a_writer()
+            while not entry.answered.acquire(timeout=_PATIENCE_S):
+                self._see_to_a_writer()
+        except BaseException:
+            entry.claim()
+            raise
+        return entry.outcome()
+
+    def close(self) -> None:
+        """Let what waits be written, then end the thread; whoever comes later is refused."""
+        self._is_closed = True
+        self._queue.put(None)
+        # The writer gives its role back at its end; if there is none, there is nothing to end.
+        with self._role:
+            pass
+
+    def _see_to_a_writer(self) -> None:
+        """Start a writer if there is none: at the first write, or after one has died."""
+        if self._role.locked():
+            return
+        if self._is_closed:
+            raise DatabaseError("this ledger is closed")
+        # One step, as Ctrl-C sees it: `Thread.start` also waits, in ways that it can break.
+        _thread.start_new_thread(self._serve, ())
+
+    def _serve(self) -> None:
+        if not self._role.acquire(blocking=False):
+            return
+        try:
+            while (first := self._queue.get()) is not None:
+                self._write_with(first)
+        finally:
+            try:
+                self._close()
+            finally:
+                self._role.release()
+
+    def _write_with(self, first: Entry) -> None:
+        """Write an operation, and all that wait with it, and tell their callers."""
+        group = self._gathered(first)
+        try:
+            with self._turn:
+                # Not before the turn has come: until then a caller may still give up.
+                group = [entry for entry in self._all_waiting(group) if entry.claim()]
+                self._together = len(group)
+                if group:
+                    self._write(group)
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told, and the thread lives
+            for entry in group:
+                entry.error = error
+        finally:
+            for entry in group:
+                entry.answered.release()
+
+    def _gathered(self, first: Entry) -> list[Entry]:
+        """Let those come along who were written together last: they have just been answered."""
+        group = [first]
+        while len(group) < self._together and self._take(group, timeout=_GATHERING_S):
+            pass
+        return group
+
+    def _all_waiting(self, group: list[Entry]) -> list[Entry]:
+        while len(group) < MOST_TOGETHER and self._take(group, timeout=0):
+            pass
+        return group
+
+    def _take(self, group: list[Entry], *, timeout: float) -> bool:
+        """Take one more operation from the queue; False if none came in time, or ever will."""
+        try:
+            entry = self._queue.get(timeout=timeout) if timeout else self._queue.get_nowait()
+        except Empty:
+            return False
+        if entry is None:
+            self._queue.put(None)
+            return False
+        group.append(entry)
+        return True

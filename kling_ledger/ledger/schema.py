@@ -1,0 +1,225 @@
+"""Schema: the tables as statements need them: their columns by name, and which kind each holds.
+
+`tables.py` has the same tables with the laws that the database enforces. It needs SQLModel, which
+takes longer to load than a reservation takes to make; this needs nothing. A test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import itemgetter
+from typing import Any, Final, Literal
+
+SCHEMA_VERSION: Final = "0002"
+"""The migration that leads to these tables."""
+
+VERSION_TABLE: Final = "kling_ledger_version"
+"""Where the database says which migration it has reached."""
+
+EXPECTATION_FAILED: Final = "KL001"
+"""The SQLSTATE of a statement that changed another number of rows than it had to."""
+
+Kind = Literal["text", "bigint", "boolean"]
+"""What a column holds, in the words of PostgreSQL."""
+
+TEXT: Final = "text"
+INTEGER: Final = "bigint"
+BOOLEAN: Final = "boolean"
+
+
+class Table:
+    """A table: its name, and the kind of each column in their order."""
+
+    __slots__ = ("_pick", "columns", "kinds", "name")
+
+    def __init__(self, name: str, /, **kinds: Kind) -> None:
+        self.name = name
+        self.kinds: Mapping[str, Kind] = kinds
+        self.columns = tuple(kinds)
+        self._pick = itemgetter(*kinds)
+
+    def in_order(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the values of a row in the order of the columns.
+
+        Raises KeyError for a column that is missing, ValueError for one that the table has not.
+        """
+        values: tuple[Any, ...] = self._pick(row)
+        if len(row) != len(values):
+            raise ValueError(f"{self.name} has no {', '.join(sorted(row.keys() - self.kinds))}")
+        return values
+
+
+WALLET: Final = Table(
+    "wallet",
+    id=TEXT,
+    name=TEXT,
+    unit=TEXT,
+    funded_micro=INTEGER,
+    adjusted_micro=INTEGER,
+    posted_micro=INTEGER,
+    reserved_micro=INTEGER,
+    actor=TEXT,
+    created_at=INTEGER,
+)
+RESERVATION: Final = Table(
+    "reservation",
+    id=TEXT,
+    wallet_id=TEXT,
+    state=TEXT,
+    step=INTEGER,
+    unit=TEXT,
+    reserved_micro=INTEGER,
+    held_micro=INTEGER,
+    committed_micro=INTEGER,
+    refunded_micro=INTEGER,
+    usd_micro=INTEGER,
+    usd_held_micro=INTEGER,
+    usd_spent_micro=INTEGER,
+    settled_by=TEXT,
+    project=TEXT,
+    labels=TEXT,
+    provider=TEXT,
+    model=TEXT,
+    action=TEXT,
+    seconds=TEXT,
+    billed_seconds=INTEGER,
+    resolution=TEXT,
+    sound=BOOLEAN,
+    quote=TEXT,
+    request=TEXT,
+    payload_hash=TEXT,
+    address=TEXT,
+    task_id=TEXT,
+    videos=TEXT,
+    videos_expire_at=INTEGER,
+    problem=TEXT,
+    actor=TEXT,
+    expires_at=INTEGER,
+    created_at=INTEGER,
+    updated_at=INTEGER,
+)
+TRANSFER: Final = Table(
+    "transfer",
+    id=TEXT,
+    kind=TEXT,
+    debit_account=TEXT,
+    credit_account=TEXT,
+    amount_micro=INTEGER,
+    unit=TEXT,
+    wallet_id=TEXT,
+    reservation_id=TEXT,
+    period=TEXT,
+    corrects=TEXT,
+    actor=TEXT,
+    reason=TEXT,
+    created_at=INTEGER,
+)
+JOB_EVENT: Final = Table(
+    "job_event",
+    reservation_id=TEXT,
+    step=INTEGER,
+    from_state=TEXT,
+    to_state=TEXT,
+    actor=TEXT,
+    reason=TEXT,
+    created_at=INTEGER,
+)
+IDEMPOTENCY: Final = Table(
+    "idempotency",
+    key=TEXT,
+    content=TEXT,
+    result_id=TEXT,
+    created_at=INTEGER,
+)
+BUDGET: Final = Table(
+    "budget",
+    id=TEXT,
+    name=TEXT,
+    unit=TEXT,
+    limit_micro=INTEGER,
+    ceiling_micro=INTEGER,
+    mode=TEXT,
+    thresholds=TEXT,
+    wallet_id=TEXT,
+    project=TEXT,
+    provider=TEXT,
+    model=TEXT,
+    label=TEXT,
+    repeats=TEXT,
+    timezone=TEXT,
+    created_at=INTEGER,
+    removed_at=INTEGER,
+)
+BUDGET_EVENT: Final = Table(
+    "budget_event",
+    budget_id=TEXT,
+    step=INTEGER,
+    change=TEXT,
+    actor=TEXT,
+    reason=TEXT,
+    created_at=INTEGER,
+)
+BUDGET_RAISE: Final = Table(
+    "budget_raise",
+    id=TEXT,
+    budget_id=TEXT,
+    amount_micro=INTEGER,
+    until_at=INTEGER,
+    actor=TEXT,
+    reason=TEXT,
+    created_at=INTEGER,
+)
+BUDGET_WINDOW: Final = Table(
+    "budget_window",
+    budget_id=TEXT,
+    starts_at=INTEGER,
+    ends_at=INTEGER,
+    held_micro=INTEGER,
+    spent_micro=INTEGER,
+)
+PERIOD: Final = Table(
+    "period",
+    name=TEXT,
+    state=TEXT,
+    transfers=INTEGER,
+    previous_seal=TEXT,
+    seal=TEXT,
+    actor=TEXT,
+    reason=TEXT,
+    closed_at=INTEGER,
+)
+ACCRUAL: Final = Table(
+    "accrual",
+    period=TEXT,
+    reservation_id=TEXT,
+    amount_micro=INTEGER,
+    unit=TEXT,
+)
+SEALED_TRANSFER: Final = Table(
+    "sealed_transfer",
+    transfer_id=TEXT,
+    period=TEXT,
+    digest=TEXT,
+)
+PROVIDER_RECORD: Final = Table(
+    "provider_record",
+    provider=TEXT,
+    task_id=TEXT,
+    reservation_id=TEXT,
+    verdict=TEXT,
+    state=TEXT,
+    billed_micro=INTEGER,
+    unit=TEXT,
+    source=TEXT,
+    actor=TEXT,
+    checked_at=INTEGER,
+)
+PROVIDER_BALANCE: Final = Table(
+    "provider_balance",
+    provider=TEXT,
+    address=TEXT,
+    checked_at=INTEGER,
+    available_micro=INTEGER,
+    unit=TEXT,
+    actor=TEXT,
+)
