@@ -17,7 +17,8 @@ import pytest
 
 from kling_ledger.cli import manifest
 from kling_ledger.errors import ConfigError
-from kling_ledger.manifests import reading as manifest_reading
+from kling_ledger.manifests import pricing
+from kling_ledger.tabular import table
 from kling_pricing.book_reader import BookText
 from kling_pricing.gateways import read_request
 from kling_pricing.library import bundled_text, library_of
@@ -155,7 +156,7 @@ def test_every_kind_of_file_can_be_priced_again(tmp_path: Path, suffix: str) -> 
 def test_a_column_that_an_answer_replaces_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 1)
     text = "amount,scene,error,provider,model,seconds,resolution,sound,notes\n"
     row = "9,a,none,runapi,kling-3.0,5,1080p,yes,take two\n"
     manifest.quote_manifest(written(tmp_path, text + row * 3), at=AT, form="csv")
@@ -264,12 +265,16 @@ def test_semicolons_part_cells_too(tmp_path: Path) -> None:
         ("clips.csv", HEADER + GOOD + "runapi\n", "line 3: 1 cells under a header of 6"),
         ("clips.csv", HEADER + '1,"runapi', "this is no CSV"),
         ("clips.csv", "model,provider,model\na,b,c\n", "the column model is there twice"),
-        ("clips.jsonl", "", "there are no clips in it"),
+        ("clips.jsonl", "", "the file is empty"),
         ("clips.jsonl", lines(CLIP) + "{", "line 2: "),
-        ("clips.jsonl", '{"provider": "a", "provider": "b"}', "line 1: provider: got"),
+        (
+            "clips.jsonl",
+            '{"provider": "a", "provider": "b"}',
+            "line 1: this is no JSON: the key",
+        ),
         ("clips.jsonl", "[1]", "line 1: "),
         ("clips.parquet", "PAR1", "this is no Parquet file"),
-        ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl or .parquet"),
+        ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl, .json or .parquet"),
     ],
 )
 def test_a_file_that_is_no_manifest_is_one_line_and_leaves_nothing(
@@ -309,8 +314,8 @@ def test_whoever_stops_it_finds_the_old_file_or_none(
     out = tmp_path / "priced.csv"
     out.write_text("old", encoding="utf-8")
     clips = written(tmp_path, HEADER + GOOD * 3)
-    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
-    monkeypatch.setattr(manifest, "totals", _stopped)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(pricing, "totals", _stopped)
     with pytest.raises(KeyboardInterrupt):
         manifest.quote_manifest(clips, at=AT, form="csv", out=str(out))
     assert out.read_text(encoding="utf-8") == "old"
@@ -331,7 +336,7 @@ def test_the_answer_does_not_depend_on_the_chunks(
     clips = written(tmp_path, rows, "clips.jsonl")
     whole, parts = tmp_path / f"whole.{suffix}", tmp_path / f"parts.{suffix}"
     manifest.quote_manifest(clips, at=AT, form="csv", out=str(whole))
-    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 1)
     assert manifest.quote_manifest(clips, at=AT, form="csv", out=str(parts)) == 2
     if suffix == "parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(whole), pd.read_parquet(parts))
