@@ -150,12 +150,12 @@ class Cli:
 
 
 def _written() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    return io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True)
 
 
 def _read(written: io.TextIOWrapper) -> str:
     written.seek(0)
-    return written.buffer.read().decode()
+    return written.read()
 
 
 def _exit_code_of_main() -> int:

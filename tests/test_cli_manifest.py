@@ -355,3 +355,13 @@ def test_200_000_rows_are_done_while_somebody_waits(tmp_path: Path) -> None:
     assert "148500" in ran.err
     with out.open(encoding="utf-8") as file:
         assert sum(1 for _ in file) == 200_001
+
+
+def test_a_csv_of_bodies_needs_no_column_of_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = json.dumps(BODY).replace('"', '""')
+    clips = written(tmp_path, f'provider,request\nrunapi,"{cell}"\n')
+    assert manifest.quote_manifest(clips, at=AT, form="json") == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["model"], row["amount"]) == ("kling-3.0", "0.675")
