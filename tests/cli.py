@@ -1,21 +1,28 @@
-"""The real command line in processes of its own: what it said, what it exited with."""
+"""The real command line: what it said, what it exited with.
+
+A command runs in this process, which saves the start of another; `start` gives it one of its own,
+for whatever is killed, interrupted or goes on while the test does.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 
 from kling_ledger import Ledger
+from kling_ledger.cli import main
 from kling_ledger.cli.reservation import reservation_dict
 from kling_ledger.cli.wallet import wallet_dict
 from kling_pricing import Money
@@ -32,6 +39,9 @@ BODY: dict[str, Any] = {
 """A request that costs 0.675 USD."""
 
 _LONGEST_S = 60
+
+_OF_ITS_OWN = {"batch", "callbacks", "sandbox"}
+"""Commands that change how their process takes signals, or end it by themselves."""
 
 
 def body(prompt: str = "a lake at sunrise", **fields: Any) -> str:
@@ -95,7 +105,20 @@ class Cli:
 
     def __call__(self, *words: str, stdin: str | bytes = "") -> Said:
         """Run a command to its end. No command ever answers with a traceback."""
-        return finish(self.start(*words, stdin=stdin))
+        if words[:1] and words[0] in _OF_ITS_OWN:
+            return finish(self.start(*words, stdin=stdin))
+        given = io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin)
+        out, err = _written(), _written()
+        with (
+            mock.patch.dict(os.environ, self._environment(), clear=True),
+            mock.patch.object(sys, "argv", [COMMAND, *words]),
+            mock.patch.object(sys, "stdin", io.TextIOWrapper(given, "utf-8")),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            chdir(self.folder),
+        ):
+            code = _exit_code_of_main()
+        return Said(code, _read(out), _read(err))
 
     def json(self, *words: str, stdin: str | bytes = "") -> Any:
         """Run a command that succeeds and return what it printed as JSON."""
@@ -124,6 +147,23 @@ class Cli:
     def _environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KLING_", "RUNAPI_"))}
         return {**inherited, "KLING_LEDGER_DB": str(self.database), **self.environ}
+
+
+def _written() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True)
+
+
+def _read(written: io.TextIOWrapper) -> str:
+    written.seek(0)
+    return written.read()
+
+
+def _exit_code_of_main() -> int:
+    """Run the command line and return its exit code; whatever it does not catch fails the test."""
+    try:
+        main()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
 def finish(process: subprocess.Popen[bytes]) -> Said:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kling_ledger.errors import ConfigError
@@ -233,3 +234,22 @@ def test_whatever_a_row_holds_is_a_job_or_told(tmp_path: Path):
         changed = {chance.choice(names): chance.choice(ODD) for _ in range(chance.randrange(1, 3))}
         jobs, bad = read(jsonl(tmp_path, {**CLIP, **changed}))
         assert len(jobs) + len(bad) == 1, changed
+
+
+# --- other kinds of file ------------------------------------------------------------------------
+
+
+def test_a_manifest_may_be_a_list_of_json_or_parquet(tmp_path: Path):
+    expected = only(read(jsonl(tmp_path, CLIP)))
+    path = tmp_path / "clips.json"
+    path.write_text(json.dumps([CLIP]))
+    assert only(read(path)) == expected
+    pd.DataFrame([CLIP]).to_parquet(tmp_path / "clips.parquet")
+    assert only(read(tmp_path / "clips.parquet")) == expected
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path):
+    path = tmp_path / "clips.csv"
+    path.write_text("provider,model,seconds,seconds\nrunapi,kling-3.0,5,6\n")
+    with pytest.raises(ConfigError, match="the column seconds is there twice"):
+        read(path)

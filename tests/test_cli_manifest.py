@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,12 +16,13 @@ import pytest
 
 from kling_ledger.cli import manifest
 from kling_ledger.errors import ConfigError
-from kling_ledger.manifests import reading as manifest_reading
+from kling_ledger.manifests import pricing
+from kling_ledger.tabular import table
 from kling_pricing.book_reader import BookText
 from kling_pricing.gateways import read_request
 from kling_pricing.library import bundled_text, library_of
+from tests.cli import Cli, Said
 
-COMMAND = str(Path(sys.executable).with_name("kling-ledger"))
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 HEADER = "id,provider,model,seconds,resolution,sound\n"
 GOOD = "001,runapi,kling-3.0,5,1080p,yes\n"
@@ -38,15 +38,8 @@ BODY = {
 }
 
 
-def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "quote", "--at", "2026-11-20", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+def run(*arguments: str, stdin: str = "") -> Said:
+    return Cli(Path.cwd())("quote", "--at", "2026-11-20", *arguments, stdin=stdin)
 
 
 def written(folder: Path, text: str, name: str = "clips.csv") -> str:
@@ -66,12 +59,12 @@ def read_csv(text: str) -> list[dict[str, str]]:
 def test_a_csv_file_comes_back_with_its_prices(tmp_path: Path) -> None:
     out = tmp_path / "priced.csv"
     ran = run("--manifest", written(tmp_path, HEADER + GOOD * 3), "--out", str(out))
-    assert (ran.returncode, ran.stdout) == (0, "")
+    assert (ran.code, ran.out) == (0, "")
     rows = read_csv(out.read_text(encoding="utf-8"))
     assert [row["amount"] for row in rows] == ["0.675"] * 3
     assert rows[0]["id"] == "001"
     assert rows[0]["unit"] == "USD"
-    assert "2.025" in ran.stderr
+    assert "2.025" in ran.err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["clips.csv", "priced.csv"]
 
 
@@ -89,11 +82,11 @@ def test_the_exit_code_says_what_kind_of_rows_there_were(
 
 def test_bad_rows_are_kept_with_their_error_and_counted(tmp_path: Path) -> None:
     ran = run("--manifest", written(tmp_path, HEADER + GOOD + BAD), "--format", "json")
-    good, bad = json.loads(ran.stdout)
+    good, bad = json.loads(ran.out)
     assert (good["amount"], good["billed_seconds"], good["error"]) == ("0.675", 5, None)
     assert (bad["amount"], bad["error_code"]) == (None, "clip")
     assert bad["error"].startswith('seconds: got "five"')
-    assert "1 of 2 rows have no price (clip 1)" in ran.stderr
+    assert "1 of 2 rows have no price (clip 1)" in ran.err
 
 
 def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
@@ -107,7 +100,7 @@ def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
     out = tmp_path / "priced.jsonl"
     ran = run("--manifest", written(tmp_path, rows, "clips.jsonl"), "--out", str(out))
     priced = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert ran.returncode == 2
+    assert ran.code == 2
     assert [row["amount"] for row in priced] == ["0.675", "0.675", None, None, None]
     assert priced[1]["model"] == "kling-3.0"
     assert priced[1]["request"] == BODY
@@ -121,8 +114,8 @@ def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
 )
 def test_stdin_is_read_as_what_it_is(text: str) -> None:
     ran = run("--manifest", "-", "--format", "json", stdin=text)
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)[0]["amount"] == "0.675"
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)[0]["amount"] == "0.675"
 
 
 def test_parquet_keeps_the_types_of_other_columns(tmp_path: Path) -> None:
@@ -132,7 +125,7 @@ def test_parquet_keeps_the_types_of_other_columns(tmp_path: Path) -> None:
     out = tmp_path / "priced.parquet"
     ran = run("--manifest", str(tmp_path / "clips.parquet"), "--out", str(out))
     priced = pd.read_parquet(out, dtype_backend="numpy_nullable")
-    assert ran.returncode == 2
+    assert ran.code == 2
     assert priced["take"].tolist() == [2**53 + 1, pd.NA]
     assert priced["amount_micro"].tolist() == [675_000, pd.NA]
     assert priced["error"].tolist()[1].startswith("sound: got nothing")
@@ -144,8 +137,8 @@ def test_every_kind_of_file_can_be_priced_again(tmp_path: Path, suffix: str) -> 
     clips = written(tmp_path, HEADER + GOOD + BAD)
     manifest.quote_manifest(clips, at=AT, form="csv", out=str(first))
     ran = run("--manifest", str(first), "--out", str(second))
-    assert ran.returncode == 2
-    assert ran.stderr.count("columns replaced by fresh answers: unit, amount") == 1
+    assert ran.code == 2
+    assert ran.err.count("columns replaced by fresh answers: unit, amount") == 1
     if suffix == "parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(first), pd.read_parquet(second))
     else:
@@ -155,7 +148,7 @@ def test_every_kind_of_file_can_be_priced_again(tmp_path: Path, suffix: str) -> 
 def test_a_column_that_an_answer_replaces_is_named_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 1)
     text = "amount,scene,error,provider,model,seconds,resolution,sound,notes\n"
     row = "9,a,none,runapi,kling-3.0,5,1080p,yes,take two\n"
     manifest.quote_manifest(written(tmp_path, text + row * 3), at=AT, form="csv")
@@ -188,17 +181,17 @@ def test_a_parquet_file_holds_millionths_and_notes(tmp_path: Path) -> None:
 
 def test_a_table_for_people_shows_a_range_only_where_there_is_one(tmp_path: Path) -> None:
     plain = run("--manifest", written(tmp_path, HEADER + GOOD))
-    assert "expected" not in plain.stdout
+    assert "expected" not in plain.out
     text = "provider,model,action,resolution,orientation\n"
     clips = written(tmp_path, text + "runapi,kling-3.0,motion_control,1080p,video\n")
-    assert "0.405" in run("--manifest", clips).stdout
+    assert "0.405" in run("--manifest", clips).out
 
 
 def test_notes_say_what_reading_a_body_assumed(tmp_path: Path) -> None:
     body = {name: value for name, value in BODY.items() if name != "enable_sound"}
     rows = [{"provider": "runapi", "request": asked} for asked in (body, BODY, body | {"model": 7})]
     ran = run("--manifest", written(tmp_path, lines(*rows), "a.jsonl"), "--format", "json")
-    silent, loud, wrong = (row["notes"] for row in json.loads(ran.stdout))
+    silent, loud, wrong = (row["notes"] for row in json.loads(ran.out))
     [assumed] = read_request("runapi", body).assumptions
     assert assumed in silent
     assert assumed not in (loud or "")
@@ -220,39 +213,39 @@ def test_notes_say_that_a_rate_is_the_users_own(
 def test_a_row_that_is_refused_has_no_price_beside_its_error(tmp_path: Path) -> None:
     row = CLIP | {"sound": True, "request": BODY}
     ran = run("--manifest", written(tmp_path, lines(row), "a.jsonl"), "--format", "json")
-    [told] = json.loads(ran.stdout)
+    [told] = json.loads(ran.out)
     assert told["error"].startswith("model: got")
     assert (told["amount"], told["unit"], told["notes"]) == (None, None, None)
-    assert "1 of 1 rows have no price" in ran.stderr
+    assert "1 of 1 rows have no price" in ran.err
 
 
 def test_a_column_that_looks_misspelt_is_warned_about(tmp_path: Path) -> None:
     text = "provider,model,secnds,scene,id\nrunapi,kling-3.0,5,a,1\n"
     ran = run("--manifest", written(tmp_path, text))
-    assert "warning: the column secnds is not used for the price; meant seconds?" in ran.stderr
-    assert ran.stderr.count("warning:") == 1
-    assert ran.returncode == 2
+    assert "warning: the column secnds is not used for the price; meant seconds?" in ran.err
+    assert ran.err.count("warning:") == 1
+    assert ran.code == 2
 
 
 def test_no_cell_of_a_csv_file_is_taken_for_a_formula(tmp_path: Path) -> None:
     text = '=1+1,provider,model,seconds\n"=HYPERLINK(""x"")",runapi,+cmd,5\n'
     ran = run("--manifest", written(tmp_path, text), "--format", "csv")
-    assert ran.stdout.startswith("'=1+1,")
-    assert "'=HYPERLINK" in ran.stdout
-    assert "'+cmd" in ran.stdout
+    assert ran.out.startswith("'=1+1,")
+    assert "'=HYPERLINK" in ran.out
+    assert "'+cmd" in ran.out
 
 
 def test_a_model_is_asked_for_its_own_action_where_none_is_said(tmp_path: Path) -> None:
     text = HEADER + "1,evolink,kling-v3-image-to-video,5,720p,off\n"
     ran = run("--manifest", written(tmp_path, text), "--format", "json")
-    assert json.loads(ran.stdout)[0]["action"] == "image_to_video"
-    assert ran.returncode == 0
+    assert json.loads(ran.out)[0]["action"] == "image_to_video"
+    assert ran.code == 0
 
 
 def test_semicolons_part_cells_too(tmp_path: Path) -> None:
     text = (HEADER + GOOD).replace(",", ";")
     ran = run("--manifest", written(tmp_path, text), "--format", "json")
-    assert json.loads(ran.stdout)[0]["amount"] == "0.675"
+    assert json.loads(ran.out)[0]["amount"] == "0.675"
 
 
 @pytest.mark.parametrize(
@@ -264,12 +257,16 @@ def test_semicolons_part_cells_too(tmp_path: Path) -> None:
         ("clips.csv", HEADER + GOOD + "runapi\n", "line 3: 1 cells under a header of 6"),
         ("clips.csv", HEADER + '1,"runapi', "this is no CSV"),
         ("clips.csv", "model,provider,model\na,b,c\n", "the column model is there twice"),
-        ("clips.jsonl", "", "there are no clips in it"),
+        ("clips.jsonl", "", "the file is empty"),
         ("clips.jsonl", lines(CLIP) + "{", "line 2: "),
-        ("clips.jsonl", '{"provider": "a", "provider": "b"}', "line 1: provider: got"),
+        (
+            "clips.jsonl",
+            '{"provider": "a", "provider": "b"}',
+            "line 1: this is no JSON: the key",
+        ),
         ("clips.jsonl", "[1]", "line 1: "),
         ("clips.parquet", "PAR1", "this is no Parquet file"),
-        ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl or .parquet"),
+        ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl, .json or .parquet"),
     ],
 )
 def test_a_file_that_is_no_manifest_is_one_line_and_leaves_nothing(
@@ -284,15 +281,15 @@ def test_a_file_that_is_no_manifest_is_one_line_and_leaves_nothing(
 
 def test_a_missing_file_and_a_missing_folder_are_told(tmp_path: Path) -> None:
     missing = run("--manifest", str(tmp_path / "none.csv"))
-    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
     clips = written(tmp_path, HEADER + GOOD)
     folder = run("--manifest", clips, "--out", str(tmp_path / "none" / "out.csv"))
-    assert (folder.returncode, folder.stderr.count("\n")) == (2, 1)
+    assert (folder.code, folder.err.count("\n")) == (2, 1)
 
 
 def test_the_manifest_is_never_written_over(tmp_path: Path) -> None:
     clips = written(tmp_path, HEADER + GOOD)
-    assert run("--manifest", clips, "--out", clips).returncode == 2
+    assert run("--manifest", clips, "--out", clips).code == 2
     assert Path(clips).read_text(encoding="utf-8") == HEADER + GOOD
 
 
@@ -300,7 +297,7 @@ def test_the_manifest_is_never_written_over(tmp_path: Path) -> None:
     "flags", [("--out", "x.csv"), ("--manifest", "-", "--seconds", "5"), ("--seconds", "5")]
 )
 def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...]) -> None:
-    assert run(*flags).returncode == 2
+    assert run(*flags).code == 2
 
 
 def test_whoever_stops_it_finds_the_old_file_or_none(
@@ -309,8 +306,8 @@ def test_whoever_stops_it_finds_the_old_file_or_none(
     out = tmp_path / "priced.csv"
     out.write_text("old", encoding="utf-8")
     clips = written(tmp_path, HEADER + GOOD * 3)
-    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
-    monkeypatch.setattr(manifest, "totals", _stopped)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(pricing, "totals", _stopped)
     with pytest.raises(KeyboardInterrupt):
         manifest.quote_manifest(clips, at=AT, form="csv", out=str(out))
     assert out.read_text(encoding="utf-8") == "old"
@@ -331,7 +328,7 @@ def test_the_answer_does_not_depend_on_the_chunks(
     clips = written(tmp_path, rows, "clips.jsonl")
     whole, parts = tmp_path / f"whole.{suffix}", tmp_path / f"parts.{suffix}"
     manifest.quote_manifest(clips, at=AT, form="csv", out=str(whole))
-    monkeypatch.setattr(manifest_reading, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(table, "CHUNK_ROWS", 1)
     assert manifest.quote_manifest(clips, at=AT, form="csv", out=str(parts)) == 2
     if suffix == "parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(whole), pd.read_parquet(parts))
@@ -354,7 +351,17 @@ def test_200_000_rows_are_done_while_somebody_waits(tmp_path: Path) -> None:
     began = time.monotonic()
     ran = run("--manifest", clips, "--out", str(out))
     assert time.monotonic() - began < 60
-    assert ran.returncode == 0
-    assert "148500" in ran.stderr
+    assert ran.code == 0
+    assert "148500" in ran.err
     with out.open(encoding="utf-8") as file:
         assert sum(1 for _ in file) == 200_001
+
+
+def test_a_csv_of_bodies_needs_no_column_of_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = json.dumps(BODY).replace('"', '""')
+    clips = written(tmp_path, f'provider,request\nrunapi,"{cell}"\n')
+    assert manifest.quote_manifest(clips, at=AT, form="json") == 0
+    [row] = json.loads(capsys.readouterr().out)
+    assert (row["model"], row["amount"]) == ("kling-3.0", "0.675")

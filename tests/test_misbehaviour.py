@@ -27,16 +27,12 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger
+from kling_ledger.evidence.apply import apply, records_of
 from kling_ledger.evidence.bills import read_statement
-from kling_ledger.evidence.reconcile import (
-    Line,
-    Record,
-    apply,
-    ask_tasks,
-    compare,
-    records_of,
-    with_theirs,
-)
+from kling_ledger.evidence.charges import Record
+from kling_ledger.evidence.matching import with_theirs
+from kling_ledger.evidence.plan import Line, compare
+from kling_ledger.evidence.tasks import ask_tasks
 from kling_ledger.jobs.batch import Batch
 from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
 from kling_ledger.jobs.meter import Meter, Patience

@@ -13,18 +13,12 @@ import pytest
 
 from kling_ledger.cli.next_steps import look_for_task
 from kling_ledger.errors import ConfigError
-from kling_ledger.evidence.reconcile import (
-    Charge,
-    Line,
-    Record,
-    Verdict,
-    apply,
-    ask_tasks,
-    compare,
-    compare_balance,
-    records_of,
-    with_theirs,
-)
+from kling_ledger.evidence.apply import apply, records_of
+from kling_ledger.evidence.balances import compare_balance
+from kling_ledger.evidence.charges import Charge, Record
+from kling_ledger.evidence.matching import with_theirs
+from kling_ledger.evidence.plan import Line, Verdict, compare
+from kling_ledger.evidence.tasks import ask_tasks
 from kling_ledger.ledger import ProviderBalance, Reservation, State
 from kling_ledger.providers.base import TaskState
 from kling_pricing import Money

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -12,10 +12,7 @@ from kling_ledger.cli.output import say
 from kling_ledger.config import books_folder
 from kling_pricing.book_reader import BookText, provider_of
 from kling_pricing.errors import BookError
-from kling_pricing.library import Library, bundled_book, bundled_providers, library_of
-
-if TYPE_CHECKING:
-    from kling_pricing.book import Cell, Rate
+from kling_pricing.library import Library, library_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,25 +52,6 @@ def own_books() -> list[BookText]:
     """Return the user's own books in the folder, by name; none where there is no folder."""
     folder = books_folder()
     return [_read(path) for path in sorted(folder.glob("*.toml"))] if folder.is_dir() else []
-
-
-def set_by(rate: Rate, library: Library, cells: Iterable[Cell] = ()) -> tuple[str, ...]:
-    """Return which keys of a rate are set by which file of the user's; none if it is bundled.
-
-    A price that the user set counts only where it stands in one of the cells.
-    """
-    own = library.user_books.get(rate.provider)
-    if own is None:
-        return ()
-    if rate.provider not in bundled_providers() or rate.id not in _bundled_rates(rate.provider):
-        return (f"rates.{rate.id} is set by {own.name}",)
-    prices = (rate.user_cells[cell] for cell in cells if cell in rate.user_cells)
-    return tuple(dict.fromkeys([*prices, *rate.overrides]))
-
-
-def _bundled_rates(provider: str) -> set[str]:
-    offers = bundled_book(provider).offers.values()
-    return {offer.rate.id for dated in offers for offer in dated}
 
 
 def _read(path: Path) -> BookText:

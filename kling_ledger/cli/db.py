@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,9 +30,8 @@ def status(db: str | None, form: str) -> int:
     from kling_ledger.errors import NewerSchemaError, OlderSchemaError
     from kling_ledger.ledger.engines.database import Database, check_version
 
-    database = Database(_address(db), create=False, any_version=True)
-    told = status_dict(database)
-    database.close()
+    with closing(Database(_address(db), create=False, any_version=True)) as database:
+        told = status_dict(database)
     print_one(told, form)
     try:
         check_version(told["version"], told["database"])
@@ -51,10 +51,9 @@ def upgrade(db: str | None, form: str) -> None:
     """
     from kling_ledger.ledger.engines.database import Database
 
-    database = Database(_address(db), create=False, any_version=True)
-    before = database.upgrade()
-    told = status_dict(database)
-    database.close()
+    with closing(Database(_address(db), create=False, any_version=True)) as database:
+        before = database.upgrade()
+        told = status_dict(database)
     print_one(told, form)
     is_current = before == told["version"]
     say("nothing to do" if is_current else f"upgraded from {before} to {told['version']}")

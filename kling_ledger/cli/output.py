@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from kling_ledger.errors import NoLedgerError
+from kling_ledger.tabular.cells import guarded, is_number
 
 Row = Mapping[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -126,7 +127,7 @@ def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(row.get(name)) for name in columns})
+        writer.writerow({name: guarded(row.get(name)) for name in columns})
 
 
 def print_table(
@@ -229,16 +230,4 @@ def _text(value: object) -> str:
 def _is_figure(value: object) -> bool:
     if isinstance(value, bool) or value is None:
         return False
-    return isinstance(value, int) or _is_number(str(value))
-
-
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").replace(".", "", 1).isdigit()
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, (list, tuple, dict)):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") and not _is_number(value):
-        return f"'{value}"
-    return value
+    return isinstance(value, int) or is_number(str(value))

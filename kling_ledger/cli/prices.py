@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kling_ledger.cli.books import book_option, own_books, set_by
+from kling_ledger.cli.books import book_option, own_books
 from kling_ledger.cli.output import format_option, print_json, print_many, say
 from kling_pricing.book import PriceBook, Rate
 from kling_pricing.errors import NoPriceError
 from kling_pricing.library import Library
 from kling_pricing.money import plain
+from kling_pricing.own_rates import set_by
 
 if TYPE_CHECKING:
     from kling_ledger.providers.live_prices import LiveSchedule

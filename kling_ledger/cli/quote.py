@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.books import book_option, set_by
+from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
 from kling_ledger.cli.inputs import read_text
 from kling_ledger.cli.output import format_option, print_one, print_table, say
 from kling_pricing.clip import ACTIONS, Clip
 from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import Library, bundled_providers
+from kling_pricing.own_rates import set_by
 from kling_pricing.quote import quote as price
 
 if TYPE_CHECKING:

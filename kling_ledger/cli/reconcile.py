@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +20,10 @@ from kling_pricing.gateways import GATEWAYS
 from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
-    from kling_ledger.evidence.reconcile import Line, Record
-    from kling_ledger.jobs.recovery import Meters
+    from kling_ledger.evidence.charges import Record
+    from kling_ledger.evidence.plan import Line
+    from kling_ledger.evidence.sources import Source
     from kling_ledger.ledger import Change, Ledger, Reservation
-    from kling_ledger.providers.base import Provider
     from kling_pricing.money import Money
 
 _COLUMNS = (
@@ -106,164 +107,120 @@ def reconcile(
     kling-ledger reconcile --provider crun --statement november.csv --complete \\
         --from 2026-11-01 --to 2026-12-01 --apply
     """
-    from kling_ledger.evidence import reconcile as reconciling
+    from kling_ledger.evidence.apply import records_of
+    from kling_ledger.evidence.plan import compare
     from kling_ledger.ledger import Ledger
-    from kling_ledger.providers.registry import provider_facts
 
-    source = _Source(provider, connection, **bill)
-    source.check()
-    paid_in = None if topped_up is None else _amount(topped_up, provider_facts(provider).unit)
+    source = _source(provider, connection, **bill)
+    account = _Account(provider, connection, _paid_in(topped_up, provider))
     now = datetime.now(UTC)
     with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
 
         def compared() -> tuple[Record, list[Line]]:
             record, ours = source.read(ledger, meters)
-            return record, reconciling.compare(record, ours, now=now, lag_s=lag_hours * 3600)
+            return record, compare(record, ours, now=now, lag_s=lag_hours * 3600)
 
         record, lines = compared()
         if applies:
             _apply(ledger, lines)
             record, lines = compared()
-        ledger.evidence.keep_records(reconciling.records_of(record, lines))
+        ledger.evidence.keep_records(records_of(record, lines))
         if asks_balance:
             # Last, because what the record has mended may be all that the balance missed.
             keeps = not any(line.stands for line in lines)
-            about = _balance_lines(ledger, connection, provider, paid_in, keeps=keeps)
-            if applies and any(line.proposal for line in about):
-                _apply(ledger, about)
-                about = _balance_lines(ledger, connection, provider, paid_in, keeps=keeps)
-            lines += about
+            lines += account.compared(ledger, applies=applies, keeps=keeps)
     return _report(lines, form, shows_all=shows_all)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where the provider's record is read: in a statement, or else task by task."""
+def _source(
+    provider: str,
+    connection: Connection,
+    *,
+    statement: Path | None,
+    columns: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    complete: bool,
+) -> Source:
+    """Return where the provider's record is read; UsageError where options do not fit together."""
+    from kling_ledger.evidence.bill_columns import read_mapping
+    from kling_ledger.evidence.sources import Bill, Source
 
-    provider: str
-    connection: Connection
-    statement: Path | None
-    columns: str | None
-    since: datetime | None
-    until: datetime | None
-    complete: bool
-
-    def check(self) -> None:
-        """Raise UsageError where the options do not fit together."""
-        if self.statement is None and (self.complete or self.columns):
-            raise click.UsageError("--complete and --columns are about a --statement")
-        if self.complete and (self.since is None or self.until is None):
-            # What is missing is given back: that must not happen to the jobs of another month.
-            raise click.UsageError("--complete for which time? Say it with --from and --to")
-
-    def read(self, ledger: Ledger, meters: Meters) -> tuple[Record, list[Reservation]]:
-        """Return the provider's record, and our reservations of the same time."""
-        from kling_ledger.evidence.reconcile import ask_tasks, with_theirs
-
-        ours = ledger.reservations.at_provider(self.provider, since=self.since, until=self.until)
-        if self.statement is None:
-            billed = ledger.evidence.billed_at(self.provider)
-            return ask_tasks(self.provider, ours, meters, billed=billed), ours
-        record = self._bill(self.statement)
-        return record, with_theirs(
-            record, ours, lambda task_id: ledger.reservations.of_task(self.provider, task_id)
-        )
-
-    def _bill(self, statement: Path) -> Record:
-        from kling_ledger.evidence.bills import read_mapping, read_statement
-        from kling_ledger.evidence.reconcile import Record
-        from kling_ledger.providers.registry import provider_facts
-
-        unit = provider_facts(self.provider).unit
-        charges = read_statement(statement, unit=unit, mapping=read_mapping(self.columns))
-        return Record(
-            self.provider,
-            statement.name,
-            tuple(charges),
-            covers_all=self.complete,
-            since=self.since,
-            until=self.until,
-            address=self.connection.address_of(self.provider),
-        )
+    if statement is None and (complete or columns):
+        raise click.UsageError("--complete and --columns are about a --statement")
+    if complete and (since is None or until is None):
+        # What is missing is given back: that must not happen to the jobs of another month.
+        raise click.UsageError("--complete for which time? Say it with --from and --to")
+    bill = None
+    if statement is not None:
+        address = connection.address_of(provider)
+        bill = Bill(statement, read_mapping(columns), complete, address)
+    return Source(provider, bill, since, until)
 
 
-def _amount(written: str, unit: str) -> Money:
+def _paid_in(written: str | None, provider: str) -> Money | None:
+    from kling_ledger.providers.registry import provider_facts
     from kling_pricing.errors import AmountError
     from kling_pricing.money import Money
 
+    if written is None:
+        return None
+    unit = provider_facts(provider).unit
     amount = Money.parse(written, default_unit=unit)
     if amount.unit != unit:
         raise AmountError("unit", got=amount.unit, allowed=unit)
     return amount
 
 
-def _apply(ledger: Ledger, lines: Iterable[Line]) -> None:
-    from kling_ledger.evidence import reconcile as reconciling
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The account whose balance is compared, and what was paid into it since the last time."""
 
-    for line, error in reconciling.apply(ledger, lines):
+    provider: str
+    connection: Connection
+    topped_up: Money | None
+
+    def compared(self, ledger: Ledger, *, applies: bool, keeps: bool) -> list[Line]:
+        """Return where the account moved away from our journal, once that is mended if asked to."""
+        lines = self._lines(ledger, keeps=keeps)
+        if applies and any(line.proposal for line in lines):
+            _apply(ledger, lines)
+            lines = self._lines(ledger, keeps=keeps)
+        return lines
+
+    def _lines(self, ledger: Ledger, *, keeps: bool) -> list[Line]:
+        from kling_ledger.errors import ConfigError, NoAnswerError
+        from kling_ledger.evidence.balances import look_at_balance
+        from kling_ledger.providers.registry import provider_facts
+
+        if not provider_facts(self.provider).tells_balance:
+            return []
+        try:
+            reached = self.connection.meter(ledger, self.provider, "").provider
+        except ConfigError as error:
+            say(f"note: the balance was not asked for: {error}")
+            return []
+        with closing(reached):
+            try:
+                seen = look_at_balance(ledger, reached, self.topped_up, keeps=keeps)
+            except NoAnswerError as error:
+                say(f"note: {error}")
+                return []
+        if seen.note is not None:
+            say(f"note: {seen.note}")
+        return [] if seen.line is None else [seen.line]
+
+
+def _apply(ledger: Ledger, lines: Iterable[Line]) -> None:
+    from kling_ledger.evidence.apply import apply
+
+    for line, error in apply(ledger, lines):
         what = line.reservation.id if line.reservation else ""
         say(f"{what}: {_proposed(line.proposal)}" if error is None else f"{what}: error: {error}")
 
 
-def _balance_lines(
-    ledger: Ledger, connection: Connection, provider: str, topped_up: Money | None, *, keeps: bool
-) -> list[Line]:
-    """Ask what the account holds; return where it moved away from what our journal says.
-
-    With `keeps`, a balance that agrees is what the next one is compared with: not while our journal
-    is still to be corrected, because the account knows that already.
-    """
-    from kling_ledger.errors import ConfigError, NoAnswerError
-    from kling_ledger.providers.registry import provider_facts
-
-    if not provider_facts(provider).tells_balance:
-        return []
-    try:
-        reached = connection.meter(ledger, provider, "").provider
-    except ConfigError as error:
-        say(f"note: the balance was not asked for: {error}")
-        return []
-    try:
-        return _balance_line(ledger, reached, topped_up, keeps=keeps)
-    except NoAnswerError as error:
-        say(f"note: {error}")
-        return []
-    finally:
-        reached.close()
-
-
-def _balance_line(
-    ledger: Ledger, reached: Provider, topped_up: Money | None, *, keeps: bool
-) -> list[Line]:
-    """Compare with the last balance that agreed; keep this one if it does too.
-
-    While jobs are open an account may hold credits for them, and what has moved since it was asked
-    is not in its answer: then its balance says nothing.
-    """
-    from kling_ledger.evidence.reconcile import compare_balance
-
-    there = _jobs_there(ledger, reached)
-    available = reached.balance().available
-    before = ledger.evidence.last_balance(reached.name, reached.address)
-    charged = None if before is None else ledger.evidence.charged_since(before)
-    if any(one.is_open for one in there) or _jobs_there(ledger, reached) != there:
-        say("note: jobs are open, so what the account holds was not compared")
-        return []
-    line = None
-    if before is not None and charged is not None and before.available.unit == available.unit:
-        line = compare_balance(before, available, charged, there, topped_up=topped_up)
-    if line is None and keeps:
-        ledger.evidence.keep_balance(reached.name, reached.address, available)
-    return [] if line is None else [line]
-
-
-def _jobs_there(ledger: Ledger, reached: Provider) -> list[Reservation]:
-    ours = ledger.reservations.at_provider(reached.name)
-    return [one for one in ours if one.job.address == reached.address]
-
-
 def _report(lines: list[Line], form: str, *, shows_all: bool) -> int:
-    from kling_ledger.evidence.reconcile import Verdict
+    from kling_ledger.evidence.plan import Verdict
 
     counts = Counter(str(line.verdict) for line in lines)
     told = [line for line in lines if shows_all or line.verdict is not Verdict.MATCHED]

@@ -1,1 +1,1 @@
-"""Tabular: files of rows."""
+"""Tabular: one reader and one writer for files of rows, whatever the rows are about."""

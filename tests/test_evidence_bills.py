@@ -1,4 +1,4 @@
-"""Statements: a provider's bill in whatever columns it has, or refused with the line at fault."""
+"""Bills: a provider's bill in whatever columns it has, or refused with the line at fault."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.evidence.bills import COLUMNS, read_mapping, read_statement
-from kling_ledger.evidence.reconcile import Charge
+from kling_ledger.evidence.bill_columns import COLUMNS, read_mapping
+from kling_ledger.evidence.bills import read_statement
+from kling_ledger.evidence.charges import Charge
 from kling_ledger.providers.base import TaskState
 from kling_pricing import Money
 
@@ -107,9 +108,9 @@ def test_what_is_not_asked_for_may_be_missing(bill: Path):
         ("[" * 100_000, "no JSON"),
         (b"\xff\xfe\x00", "utf-8"),
         ('task_id,amount\n"t1,1', "no CSV"),
-        ("task_id,amount\nt1,1,2", "line 2: it has not as many cells"),
-        ("task_id,amount\nt0,1\nt1", "line 3: it has not as many cells"),
-        ("task_id,amount,amount\nt1,1,2", "two columns amount"),
+        ("task_id,amount\nt1,1,2", "line 2: 3 cells under a header of 2"),
+        ("task_id,amount\nt0,1\nt1", "line 3: 1 cells under a header of 2"),
+        ("task_id,amount,amount\nt1,1,2", "the column amount is there twice"),
     ],
 )
 def test_what_is_no_bill_is_refused_with_the_place(bill: Path, text: str | bytes, said: str):

@@ -1,0 +1,33 @@
+"""Units: millionths of a priced manifest as plain decimals, which is what people and files get."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from kling_pricing.money import from_micro, plain
+
+IN_UNITS: Final = {
+    "amount_micro": "amount",
+    "low_micro": "low",
+    "expected_micro": "expected",
+    "usd_micro": "usd",
+}
+"""The columns of millionths, and what they are called once they are plain decimals."""
+
+
+def in_units(frame: pd.DataFrame) -> pd.DataFrame:
+    """Replace millionths by amounts in plain decimal text."""
+    texts = {
+        name: pd.Series(_as_text(frame[name]), dtype=object, index=frame.index)
+        for name in IN_UNITS
+        if name in frame.columns
+    }
+    return frame.assign(**texts).rename(columns=IN_UNITS)
+
+
+def _as_text(amounts: pd.Series[Any]) -> list[str | None]:
+    # A manifest has few distinct amounts: each is written once.
+    text_of = {micro: plain(from_micro(int(micro))) for micro in amounts.dropna().unique().tolist()}
+    return [text_of.get(micro) for micro in amounts.tolist()]

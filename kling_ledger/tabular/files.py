@@ -1,0 +1,113 @@
+"""Files: how a file of rows is opened, what its name promises, and how it appears whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import IO, Final, Literal
+
+from kling_ledger.errors import ConfigError
+
+Kind = Literal["csv", "jsonl", "json", "parquet"]
+
+SUFFIXES: Final[dict[str, Kind]] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+"""The kinds of file that can be read and written, by extension."""
+
+STDIN: Final = "-"
+"""The name that stands for standard input."""
+
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_SNIFFED: Final = 4096
+
+
+def kind_by_name(name: str) -> Kind:
+    """Return the kind that a file's extension promises; ConfigError for an extension of others."""
+    suffix = Path(name).suffix
+    try:
+        return SUFFIXES[suffix.lower()]
+    except KeyError:
+        allowed = "allowed: .csv, .jsonl, .json or .parquet"
+        raise ConfigError(f"{name}: got {suffix}, {allowed}") from None
+
+
+def kind_by_content(file: IO[bytes], *, suffix: str = "") -> Kind:
+    """Return what a file holds: its first character says it, and `suffix` where that cannot.
+
+    `.jsonl` is always read line by line, so that a line that is no object is told by its number.
+    """
+    promised = SUFFIXES.get(suffix.lower(), "csv")
+    start = file.read(_SNIFFED)
+    file.seek(0)
+    if promised == "jsonl":
+        return promised
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    first = start.removeprefix(BYTE_ORDER_MARK).lstrip()[:1]
+    found: dict[bytes, Kind] = {b"{": "jsonl", b"[": "json"}
+    return found.get(first, promised)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[IO[bytes]]:
+    """Open a file, or standard input for `-`; ConfigError says why it cannot be.
+
+    What cannot be rewound, such as a pipe, is copied to disk first: rows may be read twice.
+    """
+    with _bytes_of(name) as file:
+        if name != STDIN and file.seekable():
+            yield file
+            return
+        with tempfile.TemporaryFile() as copy:
+            while block := file.read(1 << 20):
+                copy.write(block)
+            copy.seek(0)
+            yield copy
+
+
+def _bytes_of(name: str) -> AbstractContextManager[IO[bytes]]:
+    if name == STDIN:
+        return nullcontext(sys.stdin.buffer)
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise ConfigError(f"{name}: {error.strerror}") from None
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a file beside `path` to write; it takes the place of `path` once the block is done.
+
+    A reader finds the old file or the whole new one, and where the block is left by an error,
+    the old one stays. Raises ConfigError where nothing can be written there.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    beside = Path(name)
+    try:
+        yield beside
+        # A temporary file is for its owner alone; this one is to be as any other that is made.
+        beside.chmod(0o666 & ~_umask())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,73 @@
+"""Parquet: rows with types of their own, by pyarrow, which is an extra of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.tabular import table
+from kling_ledger.tabular.files import Kind
+from kling_ledger.tabular.table import Row, checked_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def pyarrow_or_refuse() -> Any:
+    """Return pyarrow; ConfigError where it is not installed."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ImportError:
+        raise ConfigError(
+            "Parquet files need pyarrow, which is not installed",
+            hint='install it with: pip install "kling-ledger[parquet]"',
+        ) from None
+    return pa
+
+
+class ParquetTable:
+    """A Parquet file."""
+
+    kind: Kind = "parquet"
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self.name = name
+        self._arrow = pyarrow_or_refuse()
+        try:
+            self._parquet = self._arrow.parquet.ParquetFile(file)
+        except (self._arrow.ArrowException, OSError) as error:
+            raise ConfigError(f"{name}: this is no Parquet file: {error}") from None
+        self.columns = checked_columns(self._parquet.schema_arrow.names, name)
+        self._read = 0
+
+    def rows(self) -> Iterator[Row]:
+        """Read row by row; a blank is no cell, like a key that a line of JSON does not have."""
+        entries = (cells for batch in self._batches() for cells in batch.to_pylist())
+        for number, cells in enumerate(entries, 1):
+            said = {name: value for name, value in cells.items() if value is not None}
+            yield Row(f"row {number}", said)
+
+    def frames(self) -> Iterator[pd.DataFrame]:
+        """Read many rows at a time."""
+        import pandas as pd
+
+        for batch in self._batches():
+            # Arrow's own types: a whole number beside a blank stays a whole number.
+            frame = batch.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+            if len(frame):
+                yield frame
+
+    def share(self) -> float:
+        """How many of the rows are read."""
+        rows: int = self._parquet.metadata.num_rows
+        return self._read / max(rows, 1)
+
+    def _batches(self) -> Iterator[Any]:
+        try:
+            for batch in self._parquet.iter_batches(batch_size=table.CHUNK_ROWS):
+                self._read += batch.num_rows
+                yield batch
+        except (self._arrow.ArrowException, OSError) as error:
+            raise ConfigError(f"{self.name}: the file is broken: {error}") from None

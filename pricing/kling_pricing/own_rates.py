@@ -1,0 +1,27 @@
+"""Own rates: which prices of a rate come from a user's book, and from which file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kling_pricing.book import Cell, Rate
+from kling_pricing.library import Library, bundled_book, bundled_providers
+
+
+def set_by(rate: Rate, library: Library, cells: Iterable[Cell] = ()) -> tuple[str, ...]:
+    """Return which keys of a rate are set by which file of the user's; none if it is bundled.
+
+    A price that the user set counts only where it stands in one of the cells.
+    """
+    own = library.user_books.get(rate.provider)
+    if own is None:
+        return ()
+    if rate.provider not in bundled_providers() or rate.id not in _bundled_rates(rate.provider):
+        return (f"rates.{rate.id} is set by {own.name}",)
+    prices = (rate.user_cells[cell] for cell in cells if cell in rate.user_cells)
+    return tuple(dict.fromkeys([*prices, *rate.overrides]))
+
+
+def _bundled_rates(provider: str) -> set[str]:
+    offers = bundled_book(provider).offers.values()
+    return {offer.rate.id for dated in offers for offer in dated}
