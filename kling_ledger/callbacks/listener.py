@@ -8,9 +8,9 @@ may have asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,6 +23,10 @@ from starlette.routing import Route
 from kling_ledger.callbacks.receiver import Outcome, Receipt, Receiver
 from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.serving import Served, bind
+
+log: Final = logging.getLogger("kling_ledger.callbacks")
+# Without a handler, Python itself would print our warnings on the terminal of the command line.
+log.addHandler(logging.NullHandler())
 
 STATUSES: Final[Mapping[Outcome, int]] = {
     Outcome.DONE: 200,
@@ -105,7 +109,7 @@ class Listener:
         return self
 
     def wait(self) -> None:
-        """Block until the server ends by itself, which it does only when it breaks."""
+        """Block until the listener is closed. Raises ServingError where its server breaks."""
         if self._served is not None:
             self._served.wait()
 
@@ -187,8 +191,10 @@ class _App:
         receipt = self._receiver.receive(provider, headers, payload)
         if receipt.outcome is not Outcome.EARLY or is_last:
             # A listener that fails, such as a closed terminal, changes nothing of what was done.
-            with suppress(Exception):
+            try:
                 self._on_receipt(receipt)
+            except Exception:
+                log.warning("a listener raised", exc_info=True)
         return receipt
 
 
