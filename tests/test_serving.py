@@ -39,9 +39,11 @@ def serving(**settings: Any) -> Iterator[Served]:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_who_waits_for_a_server_that_breaks_is_told_so():
     # The server calls this about once a second, in the midst of its own work.
-    with serving(callback_notify=break_down, timeout_notify=0) as served:
-        with pytest.raises(ServingError, match="ended by itself") as broken:
-            served.wait()
+    with (
+        serving(callback_notify=break_down, timeout_notify=0) as served,
+        pytest.raises(ServingError, match="ended by itself") as broken,
+    ):
+        served.wait()
     assert str(broken.value.__cause__) == "out of everything"
     assert exit_code(broken.value) == EXIT_OURS == 1
 
