@@ -3,7 +3,6 @@
 KlingError (kling_pricing.errors)
 ├── PricingError             see kling_pricing.errors
 ├── ConfigError              a setting that cannot be used, such as a key with a line break
-├── ServingError             a server of ours ended by itself
 ├── SignatureError           a callback that its sender did not sign, or not lately
 ├── DownloadError            a clip could not be fetched; what came of it is kept
 │   ├── LinkExpiredError     its link leads nowhere any more
@@ -46,15 +45,6 @@ class ConfigError(KlingError):
     """A setting that cannot be used."""
 
     code = "config"
-
-
-class ServingError(KlingError):
-    """A server of ours ended by itself: nobody listens any more."""
-
-    code = "serving"
-
-    def __init__(self, name: str, url: str) -> None:
-        super().__init__(f"the {name} at {url} ended by itself", hint="start it again")
 
 
 class SignatureError(KlingError):

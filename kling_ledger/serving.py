@@ -11,10 +11,20 @@ from typing import Any, Final
 import uvicorn
 from starlette.applications import Starlette
 
-from kling_ledger.errors import ConfigError, ServingError
+from kling_ledger.errors import ConfigError
+from kling_pricing.errors import KlingError
 
 _START_S: Final = 10.0
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+
+
+class ServingError(KlingError):
+    """A server of ours ended by itself: nobody listens any more."""
+
+    code = "serving"
+
+    def __init__(self, name: str, url: str) -> None:
+        super().__init__(f"the {name} at {url} ended by itself", hint="start it again")
 
 
 def bind(host: str, port: int, *, problem: str) -> socket.socket:

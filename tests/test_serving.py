@@ -11,8 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from kling_ledger.cli import EXIT_OURS, exit_code
-from kling_ledger.errors import ServingError
-from kling_ledger.serving import Served, bind
+from kling_ledger.serving import Served, ServingError, bind
 
 
 async def nothing() -> None:
