@@ -12,9 +12,19 @@ import uvicorn
 from starlette.applications import Starlette
 
 from kling_ledger.errors import ConfigError
+from kling_pricing.errors import KlingError
 
 _START_S: Final = 10.0
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not bound
+
+
+class ServingError(KlingError):
+    """A server of ours ended by itself: nobody listens any more."""
+
+    code = "serving"
+
+    def __init__(self, name: str, url: str) -> None:
+        super().__init__(f"the {name} at {url} ended by itself", hint="start it again")
 
 
 def bind(host: str, port: int, *, problem: str) -> socket.socket:
@@ -66,6 +76,7 @@ class Served:
         **settings: Any,
     ) -> None:
         self.url = address_of(bound)
+        self._name = name
         self._server = _Server(app, bound, stopping, settings)
         self._thread = threading.Thread(
             target=self._server.run_bound, name=f"kling {name}", daemon=True
@@ -76,10 +87,13 @@ class Served:
             raise ConfigError(f"the {name} did not start within {_START_S:.0f} seconds")
 
     def wait(self) -> None:
-        """Block until the server ends by itself, which it does only when it breaks."""
+        """Block until the server is closed. Raises ServingError where it breaks by itself."""
         # Joined in short pieces: a long join would not let Ctrl-C through on Windows.
         while self._thread.is_alive():
             self._thread.join(0.5)
+        # Nothing but `close` tells it to end: whatever else ended it left nobody listening.
+        if not self._server.should_exit:
+            raise ServingError(self._name, self.url) from self._server.broken_by
 
     def close(self, within_s: float) -> None:
         """Stop listening and wait for the server's thread, as long as that."""
@@ -109,11 +123,15 @@ class _Server(uvicorn.Server):
             )
         )
         self.listening = threading.Event()
+        self.broken_by: Exception | None = None
         self._bound = bound
         self._stopping = stopping
 
     def run_bound(self) -> None:
-        self.run(sockets=[self._bound])
+        try:
+            self.run(sockets=[self._bound])
+        except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
+            self.broken_by = error
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

@@ -31,6 +31,7 @@ from kling_pricing import Money
 from kling_pricing.gateways import Request, read_request
 from kling_pricing.library import Library
 from tests.ledgers import usd
+from tests.postgres import PostgresServer
 from tests.sandbox_rig import AT, PROVIDERS, UNITS, body
 
 BOOKS = Library()
@@ -377,6 +378,37 @@ def test_polls_keep_to_their_rate(rich: Ledger, sandbox: Sandbox):
     took_s = time.monotonic() - began
     polls = sum(task["polls"] for task in truth(sandbox))
     assert 20 <= polls <= 25 * took_s + 1
+
+
+def test_a_database_that_is_away_for_a_moment_ends_no_batch(
+    postgres: PostgresServer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("kling_ledger.jobs.batch._PAUSE_S", 0.2)
+    url = postgres.new_database()
+    jobs = jobs_of(*(f"clip {number}" for number in range(30)))
+    with Ledger(url) as ledger:
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("1000"))
+        cuts = [threading.Timer(after_s, cut_off, [url]) for after_s in (0.2, 0.5)]
+        for one in cuts:
+            one.start()
+        ended = run(ledger, sandbox, jobs, concurrency=4)
+        for one in cuts:
+            one.join()
+        assert {place: str(one.error) for place, one in ended.items() if not one.is_done} == {}
+        assert ledger.verify().is_clean
+    assert set(prompts_taken(sandbox).values()) == {1}
+
+
+def cut_off(url: str) -> None:
+    """Cut every connection to a database, as a restart of its server does."""
+    import psycopg
+
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 def test_two_hundred_jobs_at_once_are_all_settled_right(rich: Ledger):

@@ -6,15 +6,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kling_ledger.ledger import State
 from kling_ledger.sandbox import PROVIDERS
+from kling_pricing import Money
 from tests.cli import Cli, Said, finish
 from tests.metering import SETTINGS, House, house
-from tests.sandbox_rig import PRICES
+from tests.sandbox_rig import PRICES, body
 
 KEYS = {f"{name.upper()}_API_KEY": SETTINGS.key_of(name) for name in PROVIDERS}
 
@@ -159,6 +161,23 @@ def test_each_run_looks_first_at_what_was_left_open_at_the_same_provider(cli: Cl
     # At a sandbox all providers have one address: another one's jobs are left to its own runs.
     assert (here.state(other), here.state(unsent)) == (State.SUBMITTED, State.SUBMITTING)
     assert len(here.tasks("runapi")) == 2
+
+
+def test_many_jobs_that_need_a_person_are_told_of_in_a_few_lines(cli: Cli, here: House):
+    for number in range(5):
+        here.ledger.mark_in_doubt(here.sent("runapi", f"lost {number}").id, "no answer")
+    old = here.ledger.reservations.latest()
+    here.ledger.wallets.create("others", "USD")
+    here.ledger.wallets.fund("others", Money.parse("10 USD"))
+    meter = replace(here.meter("runapi"), wallet="others")
+    theirs = here.ledger.mark_submitting(meter.reserve(body("runapi", "theirs")).id)
+    here.ledger.mark_in_doubt(theirs.id, "no answer")
+    # Elsewhere they are sent again; a key that nobody takes leaves them to a person.
+    words = ("run", "--provider", "runapi", "--request", "-", "--wallet", "runapi")
+    said = cli(*words, "--base-url", here.sandbox.url, "--api-key", "wrong", stdin=BODY)
+    assert theirs.id not in said.err
+    assert sum(f"left open: {one.id}" in said.err for one in old) == 3
+    assert "left open: 2 more that need a person: kling-ledger resume" in said.err
 
 
 BODY = """{"model": "kling-3.0", "prompt": "a hill", "duration_seconds": 5,

@@ -311,12 +311,55 @@ def test_a_failed_job_that_was_charged_is_charged(ledger: Ledger, team: str):
     assert ended.problem == "moderation"
 
 
-def test_a_listener_that_fails_does_not_stop_the_job(ledger: Ledger, team: str, sandbox: Sandbox):
+def test_a_listener_that_fails_does_not_stop_the_job_and_is_logged(
+    ledger: Ledger, team: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+):
     def broken(_: object) -> None:
         raise BrokenPipeError
 
     ended = meter(ledger, sandbox.url, on_change=broken, on_trouble=broken).run(body())
     assert ended.state is State.COMMITTED
+    raised = [one for one in caplog.records if one.exc_info]
+    assert {(one.name, one.levelname) for one in raised} == {("kling_ledger.jobs", "WARNING")}
+    assert "BrokenPipeError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "level", "word"),
+    [
+        ("a secret lake", "INFO", "committed 0.675 USD"),
+        ("a secret lake [fail]", "INFO", "rolled_back 0.675 USD"),
+        ("a secret lake [refuse 422]", "WARNING", "job_refused"),
+        ("a secret lake [state archived]", "WARNING", "in_doubt 0.675 USD"),
+        ("a secret lake [poll 500 3]", "WARNING", "without answer"),
+    ],
+)
+def test_what_becomes_of_a_job_is_logged_without_its_prompt_and_key(
+    ledger: Ledger,
+    team: str,
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    prompt: str,
+    level: str,
+    word: str,
+):
+    caplog.set_level("INFO", logger="kling_ledger")
+    ended = meter(ledger, sandbox.url).run(body(prompt))
+    ours = [one for one in caplog.records if one.name == "kling_ledger.jobs"]
+    assert [one.levelname for one in ours if word in one.getMessage()] == [level]
+    told = " ".join(one.getMessage() for one in ours)
+    assert ended.id in told
+    assert "secret lake" not in told
+    assert "sandbox-key" not in told
+
+
+@pytest.mark.parametrize(("share", "held"), [("80%", "0.675"), ("120%", "0.81")])
+def test_the_higher_of_the_book_and_the_live_estimate_is_held(
+    ledger: Ledger, team: str, sandbox: Sandbox, share: str, held: str
+):
+    spender = meter(ledger, sandbox.url, asks_estimate=True)
+    reserved = spender.reserve(body(f"a lake [estimate {share}]"))
+    assert (reserved.amount, reserved.job.usd) == (usd(held), usd(held))
 
 
 def test_a_job_is_followed_where_it_was_submitted(ledger: Ledger, team: str, sandbox: Sandbox):

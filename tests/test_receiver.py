@@ -17,7 +17,7 @@ import pytest
 
 from kling_ledger import Ledger
 from kling_ledger.callbacks.listener import STATUSES, Listener
-from kling_ledger.callbacks.receiver import Outcome, Receiver
+from kling_ledger.callbacks.receiver import CallbackOutcome, Receiver
 from kling_ledger.errors import ConfigError, ProviderError
 from kling_ledger.jobs.meter import Meter, Patience
 from kling_ledger.jobs.recovery import Meters
@@ -243,14 +243,14 @@ def test_the_published_message_is_taken_and_any_other_is_not(ledger: Ledger):
     clock = Clock(datetime.fromtimestamp(1781080794, UTC))
     receiver = Receiver(ledger, Meters(never), (SECRET,), clock=clock)
     taken = receiver.receive("runapi", PUBLISHED_HEADERS, PUBLISHED)
-    assert (taken.outcome, taken.task_id) == (Outcome.UNKNOWN, "1234567890")
+    assert (taken.outcome, taken.task_id) == (CallbackOutcome.UNKNOWN, "1234567890")
     forged = receiver.receive(
         "runapi", PUBLISHED_HEADERS, PUBLISHED.replace(b"succeeded", b"failed")
     )
-    assert (forged.outcome, forged.task_id) == (Outcome.UNSIGNED, None)
+    assert (forged.outcome, forged.task_id) == (CallbackOutcome.UNSIGNED, None)
     clock.forward(seconds=301)
     late = receiver.receive("runapi", PUBLISHED_HEADERS, PUBLISHED)
-    assert late.outcome is Outcome.UNSIGNED
+    assert late.outcome is CallbackOutcome.UNSIGNED
 
 
 def test_a_secret_that_is_none_is_refused_at_once(ledger: Ledger):
@@ -373,7 +373,7 @@ def test_a_missing_key_says_so_and_the_callback_is_to_come_again(ledger: Ledger)
         told = json.dumps(task("runapi", made.task_id, "completed")).encode()
         with Connection().meters(ledger) as meters:
             receipt = Receiver(ledger, meters).receive("runapi", {}, told)
-    assert receipt.outcome is Outcome.UNANSWERED
+    assert receipt.outcome is CallbackOutcome.UNANSWERED
     assert "RUNAPI_API_KEY" in receipt.said
 
 
@@ -394,7 +394,7 @@ def test_two_receivers_of_one_ledger_charge_once(ledger: Ledger):
         receivers = [Receiver(ledger, lambda _: rig.meter("runapi")) for _ in range(8)]
         with ThreadPoolExecutor(8) as pool:
             receipts = list(pool.map(lambda one: one.receive("runapi", {}, told), receivers))
-    assert {receipt.outcome for receipt in receipts} == {Outcome.DONE}
+    assert {receipt.outcome for receipt in receipts} == {CallbackOutcome.DONE}
     assert committed(ledger) == ["late_commit 0.675"]
 
 
@@ -418,7 +418,7 @@ def test_a_job_of_a_script_with_its_own_client_is_settled_too(ledger: Ledger):
             reserved.submitted(meter.provider.submit("text_to_video", content, key="k").task_id)
         told = json.dumps(task("crun", reserved.reservation.task_id, "success")).encode()
         receipt = Receiver(ledger, lambda _: meter).receive("crun", {}, told)
-    assert receipt.outcome is Outcome.DONE
+    assert receipt.outcome is CallbackOutcome.DONE
     assert ledger.reservations.get(reserved.id).committed == price("crun")
 
 
@@ -476,7 +476,7 @@ def test_a_callback_that_waited_in_vain_is_to_come_again(ledger: Ledger):
         reservation, _ = rig.reserved("evolink")
         ledger.mark_submitting(reservation.id)
         assert rig.post("evolink", task("evolink", "task-1", "completed")).status_code == 503
-    assert rig.receipts[-1].outcome is Outcome.EARLY
+    assert rig.receipts[-1].outcome is CallbackOutcome.EARLY
 
 
 def waiting(ledger: Ledger, state: State, provider: str = "crun") -> Reservation:
@@ -491,15 +491,15 @@ def waiting(ledger: Ledger, state: State, provider: str = "crun") -> Reservation
 @pytest.mark.parametrize(
     ("state", "provider", "minutes", "outcome"),
     [
-        (State.RESERVED, "crun", 0, Outcome.UNKNOWN),
-        (State.SUBMITTING, "crun", 0, Outcome.EARLY),
-        (State.SUBMITTING, "crun", 3, Outcome.NOTED),
-        (State.SUBMITTING, "evolink", 0, Outcome.UNKNOWN),
-        (State.IN_DOUBT, "crun", 0, Outcome.NOTED),
+        (State.RESERVED, "crun", 0, CallbackOutcome.UNKNOWN),
+        (State.SUBMITTING, "crun", 0, CallbackOutcome.EARLY),
+        (State.SUBMITTING, "crun", 3, CallbackOutcome.NOTED),
+        (State.SUBMITTING, "evolink", 0, CallbackOutcome.UNKNOWN),
+        (State.IN_DOUBT, "crun", 0, CallbackOutcome.NOTED),
     ],
 )
 def test_a_task_without_a_reservation_may_be_of_a_job_without_a_task(
-    ledger: Ledger, team: str, state: State, provider: str, minutes: int, outcome: Outcome
+    ledger: Ledger, team: str, state: State, provider: str, minutes: int, outcome: CallbackOutcome
 ):
     made = waiting(ledger, state, provider)
     clock = Clock(datetime.now(UTC) + timedelta(minutes=minutes))
@@ -509,7 +509,7 @@ def test_a_task_without_a_reservation_may_be_of_a_job_without_a_task(
         receipt = receiver.receive("crun", {}, told)
     assert receipt.outcome is outcome
     next_step = f"kling-ledger reservation submitted {made.id} task-1"
-    assert (next_step in receipt.said) is (outcome is Outcome.NOTED)
+    assert (next_step in receipt.said) is (outcome is CallbackOutcome.NOTED)
 
 
 def test_a_task_that_may_be_of_several_jobs_is_given_to_none_of_them(ledger: Ledger, team: str):
@@ -526,7 +526,7 @@ def test_where_asking_again_is_safe_resume_finds_out_whose_a_task_is(ledger: Led
     waiting(ledger, State.IN_DOUBT, "runapi")
     told = json.dumps(task("runapi", "task-1", "completed")).encode()
     receipt = Receiver(ledger, Meters(never)).receive("runapi", {}, told)
-    assert receipt.outcome is Outcome.NOTED
+    assert receipt.outcome is CallbackOutcome.NOTED
     assert receipt.said.endswith("kling-ledger resume finds out")
 
 
@@ -541,7 +541,7 @@ ODD: list[bytes] = [b"", b"null", b"[]", b"<html>", b"\xff\xfe", b"[" * 100_000,
 def test_what_is_no_callback_is_refused(ledger: Ledger, provider: str, content: bytes):
     receiver = Receiver(ledger, Meters(never))
     with unchanged(ledger):
-        assert receiver.receive(provider, {}, content).outcome is Outcome.UNREADABLE
+        assert receiver.receive(provider, {}, content).outcome is CallbackOutcome.UNREADABLE
 
 
 def test_what_is_no_callback_is_refused_over_http(ledger: Ledger):
@@ -595,9 +595,9 @@ def test_a_sender_that_waits_no_longer_is_answered_and_the_work_goes_on(ledger: 
 
 
 def test_every_outcome_has_its_status():
-    assert set(STATUSES) == set(Outcome)
+    assert set(STATUSES) == set(CallbackOutcome)
     again = {outcome for outcome, status in STATUSES.items() if status >= 500}
-    assert again == {Outcome.EARLY, Outcome.UNANSWERED}
+    assert again == {CallbackOutcome.EARLY, CallbackOutcome.UNANSWERED}
 
 
 def test_no_key_is_in_what_is_told_or_kept(ledger: Ledger):

@@ -8,9 +8,9 @@ may have asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -20,19 +20,23 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from kling_ledger.callbacks.receiver import Outcome, Receipt, Receiver
+from kling_ledger.callbacks.receiver import CallbackOutcome, Receipt, Receiver
 from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.serving import Served, bind
 
-STATUSES: Final[Mapping[Outcome, int]] = {
-    Outcome.DONE: 200,
-    Outcome.NOTED: 202,
-    Outcome.UNREADABLE: 400,
-    Outcome.UNSIGNED: 401,
-    Outcome.UNKNOWN: 404,
-    Outcome.ELSEWHERE: 409,
-    Outcome.EARLY: 503,
-    Outcome.UNANSWERED: 503,
+log: Final = logging.getLogger("kling_ledger.callbacks")
+# Without a handler, Python itself would print our warnings on the terminal of the command line.
+log.addHandler(logging.NullHandler())
+
+STATUSES: Final[Mapping[CallbackOutcome, int]] = {
+    CallbackOutcome.DONE: 200,
+    CallbackOutcome.NOTED: 202,
+    CallbackOutcome.UNREADABLE: 400,
+    CallbackOutcome.UNSIGNED: 401,
+    CallbackOutcome.UNKNOWN: 404,
+    CallbackOutcome.ELSEWHERE: 409,
+    CallbackOutcome.EARLY: 503,
+    CallbackOutcome.UNANSWERED: 503,
 }
 """The HTTP status of each outcome: only after 503 does it help to send the same again."""
 
@@ -105,7 +109,7 @@ class Listener:
         return self
 
     def wait(self) -> None:
-        """Block until the server ends by itself, which it does only when it breaks."""
+        """Block until the listener is closed. Raises ServingError where its server breaks."""
         if self._served is not None:
             self._served.wait()
 
@@ -177,7 +181,7 @@ class _App:
             receipt = await loop.run_in_executor(
                 self.workers, partial(self._work, provider, headers, payload, is_last=is_last)
             )
-            if receipt.outcome is not Outcome.EARLY or is_last:
+            if receipt.outcome is not CallbackOutcome.EARLY or is_last:
                 return receipt
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -185,10 +189,12 @@ class _App:
         self, provider: str, headers: Mapping[str, str], payload: bytes, *, is_last: bool
     ) -> Receipt:
         receipt = self._receiver.receive(provider, headers, payload)
-        if receipt.outcome is not Outcome.EARLY or is_last:
+        if receipt.outcome is not CallbackOutcome.EARLY or is_last:
             # A listener that fails, such as a closed terminal, changes nothing of what was done.
-            with suppress(Exception):
+            try:
                 self._on_receipt(receipt)
+            except Exception:
+                log.warning("a listener raised", exc_info=True)
         return receipt
 
 
@@ -209,7 +215,7 @@ async def _read(request: Request) -> bytes | None:
 
 def _answer(status: int, said: str, *, retry_after_s: float | None = None) -> Response:
     headers: dict[str, Any] = {}
-    if status == STATUSES[Outcome.UNANSWERED]:
+    if status == STATUSES[CallbackOutcome.UNANSWERED]:
         headers["Retry-After"] = str(max(_RETRY_AFTER_S, round(retry_after_s or 0)))
     return JSONResponse({"outcome": said}, status, headers)
 

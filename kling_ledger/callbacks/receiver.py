@@ -34,7 +34,7 @@ _MOST_NAMED: Final = 3
 _TERMINAL: Final = frozenset({TaskState.COMPLETED, TaskState.FAILED})
 
 
-class Outcome(StrEnum):
+class CallbackOutcome(StrEnum):
     """What became of a callback, and so whether its sender should send it again."""
 
     DONE = "done"
@@ -59,7 +59,7 @@ class Outcome(StrEnum):
 class Receipt:
     """What a callback did, in a sentence for who watches; `retry_after_s` is for its sender."""
 
-    outcome: Outcome
+    outcome: CallbackOutcome
     provider: str
     said: str
     task_id: str | None = None
@@ -99,16 +99,16 @@ class Receiver:
         """Take what was posted for a provider, as it came; whatever it is, nothing is raised."""
         if provider not in FACTS:
             name = on_one_line(provider[:40])
-            return Receipt(Outcome.UNKNOWN, name, f"providers: {', '.join(FACTS)}")
+            return Receipt(CallbackOutcome.UNKNOWN, name, f"providers: {', '.join(FACTS)}")
         now = self.clock()
         try:
             if self.secrets:
                 verify(self.secrets, headers, payload, now=now)
             callback = read_callback(provider, payload, now=now)
         except SignatureError as error:
-            return Receipt(Outcome.UNSIGNED, provider, error.message)
+            return Receipt(CallbackOutcome.UNSIGNED, provider, error.message)
         except CallbackError as error:
-            return Receipt(Outcome.UNREADABLE, provider, error.problem)
+            return Receipt(CallbackOutcome.UNREADABLE, provider, error.problem)
         # One after the other for one task: whoever comes second finds what the first has done.
         with self._taken[hash((provider, callback.task_id)) % _AT_ONCE]:
             return self._heard(callback)
@@ -120,25 +120,25 @@ class Receiver:
             return self._of_nobody(callback) if found is None else self._weighed(callback, found)
         except ConflictError as error:
             said = f"{error.message}; see kling-ledger reconcile --provider {callback.provider}"
-            return _receipt(Outcome.NOTED, callback, said, found)
+            return _receipt(CallbackOutcome.NOTED, callback, said, found)
         except PollError as error:
             said = f"it could not be asked for: {error.problem}"
-            return _receipt(Outcome.UNANSWERED, callback, said, found, error.retry_after_s)
+            return _receipt(CallbackOutcome.UNANSWERED, callback, said, found, error.retry_after_s)
         except KlingError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            return _receipt(Outcome.UNANSWERED, callback, f"{error.message}{hint}", found)
+            return _receipt(CallbackOutcome.UNANSWERED, callback, f"{error.message}{hint}", found)
 
     def _weighed(self, callback: Callback, found: Reservation) -> Receipt:
         """Act on what is said of a job of ours, if it says anything that is not known yet."""
         said = callback.status
         if found.state is State.COMMITTED or (not found.is_open and not _may_be_charged(said)):
-            return _receipt(Outcome.DONE, callback, f"it was {found.state} before", found)
+            return _receipt(CallbackOutcome.DONE, callback, f"it was {found.state} before", found)
         if said.state is TaskState.RUNNING and found.state is State.SUBMITTED:
-            return _receipt(Outcome.NOTED, callback, "it is still running", found)
+            return _receipt(CallbackOutcome.NOTED, callback, "it is still running", found)
         meter = self.meter_for(found)
         if found.job.address not in {None, meter.provider.address}:
             where = f"its job is at {found.job.address}, not at {meter.provider.address}"
-            return _receipt(Outcome.ELSEWHERE, callback, where, found)
+            return _receipt(CallbackOutcome.ELSEWHERE, callback, where, found)
         is_proven = bool(self.secrets) and found.is_open and _says_enough(callback)
         status = said if is_proven else meter.poll(found)
         now = meter.observe(found, status)
@@ -154,15 +154,15 @@ class Receiver:
         recent = self.clock() - timedelta(seconds=SENDING_S)
         if any(o.state is State.SUBMITTING and o.updated_at >= recent for o in without_task):
             said = "no reservation has this task yet, and a job is being submitted"
-            return _receipt(Outcome.EARLY, callback, said)
+            return _receipt(CallbackOutcome.EARLY, callback, said)
         doubtful = [one.id for one in without_task if one.state is not State.RESERVED]
         if not doubtful:
-            return _receipt(Outcome.UNKNOWN, callback, "no reservation has this task")
-        return _receipt(Outcome.NOTED, callback, _perhaps_of(callback, doubtful))
+            return _receipt(CallbackOutcome.UNKNOWN, callback, "no reservation has this task")
+        return _receipt(CallbackOutcome.NOTED, callback, _perhaps_of(callback, doubtful))
 
 
 def _receipt(
-    outcome: Outcome,
+    outcome: CallbackOutcome,
     callback: Callback,
     said: str,
     reservation: Reservation | None = None,
@@ -200,8 +200,10 @@ def _settled(
     if callback.status.state in _TERMINAL and status.state not in _TERMINAL:
         # The provider's answers may be behind its own callbacks: the next one may find them level.
         said = f"it is said to have ended, and its provider does not say so: {said}"
-        return _receipt(Outcome.UNANSWERED, callback, said, now)
-    return _receipt(Outcome.NOTED if now.is_open else Outcome.DONE, callback, said, now)
+        return _receipt(CallbackOutcome.UNANSWERED, callback, said, now)
+    return _receipt(
+        CallbackOutcome.NOTED if now.is_open else CallbackOutcome.DONE, callback, said, now
+    )
 
 
 def _perhaps_of(callback: Callback, doubtful: Sequence[str]) -> str:
@@ -221,4 +223,4 @@ def _perhaps_of(callback: Callback, doubtful: Sequence[str]) -> str:
     )
 
 
-__all__ = ["Outcome", "Receipt", "Receiver"]
+__all__ = ["CallbackOutcome", "Receipt", "Receiver"]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _LOOKED_AT: Final = 50
 """How many open reservations every start looks at, the oldest first."""
 
+_TOLD_WHOLE: Final = 3
+"""Of how many jobs that need a person a start says all: `resume` says it of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -150,22 +153,35 @@ def connection_options(command: Command) -> Command:
 
 
 def recover_first(ledger: Ledger, meter: Meter) -> None:
-    """Look once at what earlier runs left open at the same place, before starting anything new."""
+    """Look once at what this wallet's earlier runs left open at the same place, before new jobs."""
     from kling_ledger.jobs.recovery import Recovery
 
-    # A sandbox has all providers at one address.
-    place = (meter.provider.name, meter.provider.address)
-    left_open = [
-        one for one in ledger.reservations.open() if (one.job.provider, one.job.address) == place
-    ]
-    if not left_open:
-        return
     quiet = _quiet(meter)
     recovery = Recovery(ledger, lambda _: quiet, now=meter.clock())
-    for recovered in recovery.run(left_open[:_LOOKED_AT]):
-        if recovered.reservation.is_open and recovered.next_step is None:
+    untold = 0
+    for recovered in recovery.run(_left_open(ledger, meter)):
+        needs_a_person = recovered.reservation.is_open and recovered.next_step is not None
+        if recovered.reservation.is_open and not needs_a_person:
             continue
-        say_recovered(recovered)
+        untold += needs_a_person
+        if not needs_a_person or untold <= _TOLD_WHOLE:
+            say_recovered(recovered)
+    if untold > _TOLD_WHOLE:
+        say(f"left open: {untold - _TOLD_WHOLE} more that need a person: kling-ledger resume")
+
+
+def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:
+    """Return what to look at: others' wallets are for their own runs to look at."""
+    # A sandbox has all providers at one address, so the address alone is not enough.
+    place = (meter.provider.name, meter.provider.address)
+    payer = ledger.wallets.get(meter.wallet).name
+    found = [
+        one
+        for one in ledger.reservations.open()
+        if (one.job.provider, one.job.address) == place and one.wallet == payer
+    ]
+    # Those in doubt come last: many of them for long must not keep the others from their turn.
+    return sorted(found, key=lambda one: one.state == "in_doubt")[:_LOOKED_AT]
 
 
 def _quiet(meter: Meter) -> Meter:

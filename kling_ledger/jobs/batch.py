@@ -6,7 +6,7 @@ is either being begun or being asked for; one that waits for another attempt is 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,7 +15,7 @@ from threading import Event
 from typing import Final
 
 from kling_ledger.config import SENDING_S
-from kling_ledger.errors import JobRefusedError, StateError
+from kling_ledger.errors import DatabaseError, JobRefusedError, StateError
 from kling_ledger.jobs.allowance import Allowance
 from kling_ledger.jobs.batch_jobs import Attempt, Outcome
 from kling_ledger.jobs.follow import CALLS_AT_ONCE, POLLS_PER_S, Follower, Watch
@@ -28,6 +28,10 @@ _ATTEMPTS: Final = 5
 """How often a job is tried in one run, where its provider only refuses it for now."""
 
 _PAUSE_S: Final = 2.0
+
+_DATABASE_TRIES: Final = 15
+"""How often a job is begun while the database is away; with its pauses, half a minute."""
+
 _LOOK_AGAIN_S: Final = 0.5
 
 
@@ -72,6 +76,7 @@ class Batch:
         self._grace = timedelta(seconds=grace_s)
         self._allowance = Allowance(max_total)
         self._on_change = on_change
+        self._database_failures: Counter[int] = Counter()
         self._in_flight = 0
         self._stop = Event()
         self._follower: Follower[_Step | Attempt | None] = Follower(
@@ -116,7 +121,9 @@ class Batch:
         if isinstance(told, Attempt):
             self._waiting.append(told)
         elif told is not None:
-            self._allowance.settle(told.outcome)
+            if told.outcome.reservation is not None or not told.outcome.is_running:
+                # What could not be read may hold credits all the same: it keeps its part.
+                self._allowance.settle(told.outcome)
             self._follow_up(told)
             self._tell(told.outcome)
 
@@ -141,6 +148,12 @@ class Batch:
         """Reserve and submit an attempt; None where the batch is stopped before."""
         if self._stop.is_set():
             return None
+        try:
+            return self._begun(attempt)
+        except DatabaseError as error:
+            return self._database_away(attempt, error)
+
+    def _begun(self, attempt: Attempt) -> _Step:
         job = attempt.job
         meter = replace(self._meters[job.provider], project=job.project, labels=job.labels)
         try:
@@ -150,8 +163,18 @@ class Batch:
             if reservation.is_open and reservation.task_id is None:
                 meter.submit(reservation, job.request.body)
             return self._watched(attempt, meter, reservation)
+        except DatabaseError:
+            raise
         except KlingError as error:
             return self._not_begun(attempt, meter, error)
+
+    def _database_away(self, attempt: Attempt, error: DatabaseError) -> _Step:
+        """Begin again while the database may come back: what was reserved is found by its key."""
+        self._database_failures[attempt.job.place] += 1
+        failures = self._database_failures[attempt.job.place]
+        if not error.retryable or failures >= _DATABASE_TRIES or self._stop.is_set():
+            return _Step(Outcome(attempt, None, error))
+        return _Step(Outcome(attempt, None, error, is_running=True), _PAUSE_S, again=attempt)
 
     def _reserved(self, attempt: Attempt, meter: Meter) -> Reservation:
         """Return an attempt's reservation, as it is where somebody is sending it, or a new one."""

@@ -42,5 +42,13 @@ class ProviderFacts:
     links_live_s: int | None
     callback: CallbackRule | None
 
+    def hint_for(self, code: int | None) -> str | None:
+        """Return what a person can do about a refusal, by the codes that all share with HTTP."""
+        if code == 401:
+            return f"check {self.key_variable}"
+        if code == 402:
+            return f"top up the account at {self.name}: this is its balance, not the wallet's"
+        return None
+
 
 DAY_S: Final = 86_400

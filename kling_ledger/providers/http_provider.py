@@ -30,7 +30,6 @@ from kling_ledger.providers.base import (
 )
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
-from kling_ledger.providers.hints import hint_for
 from kling_ledger.providers.http import Http, LostError, NotSentError, Secret
 from kling_ledger.providers.replies import (
     Answer,
@@ -208,7 +207,7 @@ class HttpProvider:
         return JobRefusedError(
             self.name,
             told,
-            hint=hint_for(self.facts, self.dialect.code(answer)),
+            hint=self.facts.hint_for(self.dialect.code(answer)),
             retryable=verdict is Verdict.LATER,
             retry_after_s=asked_pause_s(answer.headers, now=self.pacing.now()),
         )
@@ -236,7 +235,7 @@ class HttpProvider:
                 problem = self._told(answer)
                 asked_s = asked_pause_s(answer.headers, now=self.pacing.now())
                 if verdict is Verdict.REFUSED:
-                    hint = hint_for(self.facts, self.dialect.code(answer))
+                    hint = self.facts.hint_for(self.dialect.code(answer))
                     raise kind(self.name, problem, is_final=True, hint=hint)
             if not attempts.pause(asked_s):
                 raise kind(self.name, problem, retry_after_s=asked_s)

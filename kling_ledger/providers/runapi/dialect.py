@@ -38,7 +38,6 @@ from kling_ledger.providers.base import (
 )
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
-from kling_ledger.providers.hints import hint_for
 from kling_ledger.providers.http import Secret, bound, in_words
 from kling_ledger.providers.replies import (
     Json,
@@ -273,7 +272,7 @@ class RunApi:
             self.name,
             self._told(error),
             is_final=VERDICTS.get(error.status or 0) is Verdict.REFUSED,
-            hint=hint_for(RUNAPI, error.status),
+            hint=RUNAPI.hint_for(error.status),
             retry_after_s=self._asked_s(error),
         )
 
@@ -299,7 +298,7 @@ class RunApi:
         return JobRefusedError(
             self.name,
             told,
-            hint=hint_for(RUNAPI, error.status),
+            hint=RUNAPI.hint_for(error.status),
             retryable=VERDICTS.get(error.status) is Verdict.LATER,
             retry_after_s=self._asked_s(error),
         )
