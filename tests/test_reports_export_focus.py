@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from kling_ledger.ledger import Job, Ledger
 from kling_pricing.money import to_micro
 from kling_reports.doors import journal, reservations
 from kling_reports.exports import focus
+from kling_reports.exports.focus_charges import rounded
 from kling_reports.exports.worth import currency_codes
 from tests.export_ledger import EVENTFUL, UNITS, Step, held, ledger_of, steps
 from tests.ledgers import make_empty, money
@@ -146,6 +148,23 @@ def test_a_jobs_own_rate_comes_before_one_that_is_given(tmp_path: Path):
     costs = {row["x_RateBasis"]: row for row in rows if row["x_Unit"] == "crun-credit"}
     assert costs["job"]["EffectiveCost"] == "1.0"
     assert costs["given"]["BilledCost"] == "500000.0"
+
+
+@pytest.mark.parametrize(
+    ("points", "billed"),
+    [("0.499999", "0.0"), ("0.5", "0.000000000000001"), ("1.5", "0.000000000000002")],
+)
+def test_a_cost_half_way_between_two_is_the_larger(ledger: Ledger, points: str, billed: str):
+    ledger.create_wallet("team", "points")
+    ledger.fund_wallet("team", money(f"{points} points"))
+    (row,) = exported(ledger, rates={"points": Decimal("1e-15")})
+    assert row["BilledCost"] == billed
+
+
+def test_a_refund_is_rounded_as_the_charge_was():
+    for tenths in (4, 5, 15, 25):
+        exact = Fraction(tenths, 10**16)
+        assert rounded(-exact) == -rounded(exact) == Decimal(-((tenths + 5) // 10)).scaleb(-15)
 
 
 def test_units_have_codes_of_three_letters_that_differ_and_are_no_currency():

@@ -13,9 +13,12 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.ledger import Ledger, Scope
 from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.evidence import ProviderRecord, record
+from kling_ledger.ledger.ids import to_us
 from kling_pricing.money import Money
 from kling_reports import budgets, failures, overview, reconciliation, statement, variance
 from kling_reports import open as open_credits
+from kling_reports.doors.budgets import BUDGET_KINDS
+from kling_reports.frames import frame_of
 from kling_reports.query import Query
 from kling_reports.report import Span, Table
 from tests.ledgers import make_empty, money, usd
@@ -231,7 +234,14 @@ def test_variance_compares_quoted_committed_and_billed(url: str):
 
 @pytest.mark.parametrize(
     ("costs", "median"),
-    [((100, 100), "0"), ((100, 110, 150), "0.1"), ((90, 100, 110, 150), "0.1"), ((150,), "0.5")],
+    [
+        ((100, 100), "0"),
+        ((100, 110), "0"),
+        ((100, 100, 110, 150), "0"),
+        ((100, 110, 150), "0.1"),
+        ((90, 100, 110, 150), "0.1"),
+        ((150,), "0.5"),
+    ],
 )
 def test_half_of_the_clips_were_nearer_than_the_median_error(
     tmp_path: Path, costs: tuple[int, ...], median: str
@@ -272,6 +282,55 @@ def test_a_budget_runs_out_when_what_is_left_is_gone(tmp_path: Path):
         ("gone", now, None, Decimal("0.3375")),
         ("unused", None, None, None),
     ]
+
+
+BEGINS, ENDS = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+HALF_WAY = BEGINS + (ENDS - BEGINS) / 2
+
+
+def standing(**given: int) -> dict[str, Any]:
+    """A budget of October, with its amounts in millionths."""
+    nothing: dict[str, Any] = dict.fromkeys(BUDGET_KINDS)
+    edges = {"begins_at": to_us(BEGINS), "ends_at": to_us(ENDS)}
+    amounts = {"limit_micro": 200, "spent_micro": 0, "reserved_micro": 0}
+    return {**nothing, "unit": "USD", **edges, **amounts, **given}
+
+
+@pytest.mark.parametrize(
+    ("given", "runs_out_at"),
+    [
+        ({"reserved_micro": 200}, HALF_WAY),
+        ({"reserved_micro": 199}, None),
+        ({"spent_micro": 100}, None),
+        ({"spent_micro": 100, "limit_micro": 199}, HALF_WAY + (ENDS - HALF_WAY) * 99 / 100),
+        ({"spent_micro": 200}, HALF_WAY),
+        ({"spent_micro": 150, "reserved_micro": 50}, HALF_WAY),
+    ],
+    ids=["all reserved", "one left", "at the end", "before the end", "all spent", "all used"],
+)
+def test_a_budget_runs_out_when_nothing_is_left_and_not_at_its_windows_end(
+    given: dict[str, int], runs_out_at: datetime | None
+):
+    table = budgets.budgets(frame_of([standing(**given)], BUDGET_KINDS), HALF_WAY)
+    assert rows(table, "runs_out_at") == [(runs_out_at,)]
+
+
+def test_a_forecast_of_what_lasts_exactly_is_the_limit():
+    known = frame_of([standing(spent_micro=100), standing(spent_micro=1)], BUDGET_KINDS)
+    table = budgets.budgets(known, HALF_WAY)
+    assert rows(table, "forecast", "forecast_share") == [
+        amounts("0.0002", "1"),
+        amounts("0.000002", "0.01"),
+    ]
+    # At its very end a window has nothing to come.
+    assert rows(budgets.budgets(known[:1], ENDS), "forecast") == [amounts("0.0001")]
+
+
+def test_what_is_spent_a_day_is_rounded_once_and_half_up():
+    two_days = BEGINS + timedelta(days=2)
+    known = frame_of([standing(spent_micro=spent) for spent in (1, 2, 3)], BUDGET_KINDS)
+    table = budgets.budgets(known, two_days)
+    assert rows(table, "daily") == [amounts("0.000001"), amounts("0.000001"), amounts("0.000002")]
 
 
 # --- reconciliation ---------------------------------------------------------------------------
@@ -349,3 +408,11 @@ def test_an_overview_by_month_names_the_month_once(url):
     with Ledger(url) as ledger:
         answered = overview.report(ledger.database, query("month", "provider"))
     assert [column.name for column in answered.main.columns[:2]] == ["month", "provider"]
+
+
+@pytest.mark.parametrize("module", [variance, failures])
+def test_every_word_can_be_asked_of_what_is_grouped(tmp_path: Path, module: Any):
+    words = ("day", "week", "month", "project:1", "wallet", "action", "resolution", "sound")
+    with ledger_of(str(tmp_path / "l"), HISTORY) as ledger:
+        for word in (*words, "user", "state", "settled_by", "label:team"):
+            assert list(module.report(ledger.database, query(word)).main.rows()), word

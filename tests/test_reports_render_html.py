@@ -9,17 +9,20 @@ import re
 from datetime import date, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 from kling_pricing.money import from_micro, plain
+from kling_reports import spend
 from kling_reports.render import html, pictures
 from kling_reports.render.markup import Markup, tag
 from kling_reports.render.values import visible
 from kling_reports.report import Picture, Report
 from tests.reports_any import KINDS, QUICK, report, reports, table, whole
+from tests.reports_ledger import Made, ledger_of, query
 
 SPENT, UNIT_AT = 5, 2
 
@@ -109,6 +112,18 @@ def test_text_from_the_ledger_is_text_in_the_page(answered: Report):
     assert all(value.startswith("#") for key, value in page.attributes if key in {"href", "src"})
     names = [visible(str(row[0] or "")) for row in answered.main.rows()]
     assert [row[0] for row in page.part("any", "tbody")] == names
+
+
+def test_a_name_that_ends_a_script_ends_none(tmp_path: Path):
+    name = "</script><b>"
+    with ledger_of(str(tmp_path / "l"), [Made(project=name)]) as ledger:
+        answered = spend.report(ledger.database, query("project", where=[f"project={name}"]))
+    written = html.render(answered)
+    assert b"</script><b>" not in written
+    page = Page(written)
+    assert len(page.scripts) == 2
+    assert page.data["tables"]["spend"]["rows"][0][0] == name
+    assert page.data["filters"] == [f"project={name}"]
 
 
 def test_only_our_own_style_and_script_are_let_into_effect():
