@@ -39,7 +39,7 @@ def known(sums: Amounts) -> Amounts:
 
 
 def packed(ledger: Ledger, month: str) -> Amounts:
-    ledger.close_period(month, hard=True)
+    ledger.periods.close(month, hard=True)
     written = close_pack.contents(ledger.database, month)["spend.csv"].decode()
     sums: Amounts = defaultdict(Decimal)
     for row in csv.DictReader(io.StringIO(written, newline="")):

@@ -155,8 +155,8 @@ def test_a_jobs_own_rate_comes_before_one_that_is_given(tmp_path: Path):
     [("0.499999", "0.0"), ("0.5", "0.000000000000001"), ("1.5", "0.000000000000002")],
 )
 def test_a_cost_half_way_between_two_is_the_larger(ledger: Ledger, points: str, billed: str):
-    ledger.create_wallet("team", "points")
-    ledger.fund_wallet("team", money(f"{points} points"))
+    ledger.wallets.create("team", "points")
+    ledger.wallets.fund("team", money(f"{points} points"))
     (row,) = exported(ledger, rates={"points": Decimal("1e-15")})
     assert row["BilledCost"] == billed
 

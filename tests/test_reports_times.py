@@ -57,8 +57,8 @@ def clips_at(url: str, instants: Sequence[datetime]) -> Iterator[Ledger]:
     """A ledger with one clip at each instant."""
     clock = Clock(min(instants))
     with Ledger(url, clock=clock, chance=Chance()) as ledger:
-        ledger.create_wallet("team", "USD")
-        ledger.fund_wallet("team", usd("1000"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("1000"))
         for clock.now in sorted(instants):
             ledger.commit(ledger.reserve("team", usd("1")).id, usd("1"))
         yield ledger
