@@ -29,8 +29,9 @@ if TYPE_CHECKING:
         RefusedError,
         StateError,
     )
-    from kling_ledger.jobs.meter import Meter, Patience
+    from kling_ledger.jobs.meter import Meter
     from kling_ledger.jobs.metered import metered
+    from kling_ledger.jobs.watch import Patience
     from kling_ledger.ledger import (
         Asked,
         Budget,
@@ -108,8 +109,9 @@ _HOMES: Final = {
         " JobInDoubtError JobRefusedError LedgerError NotFoundError PollError ProviderError"
         " RefusedError StateError"
     ),
-    "kling_ledger.jobs.meter": "Meter Patience",
+    "kling_ledger.jobs.meter": "Meter",
     "kling_ledger.jobs.metered": "metered",
+    "kling_ledger.jobs.watch": "Patience",
     "kling_ledger.ledger": (
         "Asked Budget BudgetStatus Change Job Ledger Period Reservation Reserving Scope State"
         " Verification Wallet"

@@ -1,4 +1,7 @@
-"""Settings: where the ledger lives, who is acting, which key to use. Read here and nowhere else."""
+"""What the surroundings say: where the ledger lives, who acts, which key to use, what time it is.
+
+Settings are read here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -117,3 +121,8 @@ def _default_file() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("kling-ledger", appauthor=False) / "ledger.sqlite"
+
+
+def utc_now() -> datetime:
+    """Return the present instant, aware, in UTC: the clock of whoever was given none."""
+    return datetime.now(UTC)

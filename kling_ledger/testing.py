@@ -21,8 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.recovery import Meters, Recovery
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Ledger, Reservation
 from kling_ledger.providers.registry import connect
 from kling_ledger.sandbox import Sandbox, SandboxSettings

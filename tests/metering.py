@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 
 from kling_ledger import Ledger
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.recovery import Recovered, Recovery
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Reservation, State
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect, provider_facts

@@ -22,7 +22,8 @@ from kling_ledger.jobs.batch_jobs import (
     known_outcomes,
     totals,
 )
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Ledger, State
 from kling_ledger.providers import registry
 from kling_ledger.providers.base import Provider

@@ -16,7 +16,8 @@ from kling_ledger.errors import (
     ProviderError,
     StateError,
 )
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.runapi.dialect import RunApi, connect

@@ -35,8 +35,9 @@ from kling_ledger.evidence.plan import Line, compare
 from kling_ledger.evidence.tasks import ask_tasks
 from kling_ledger.jobs.batch import Batch
 from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.recovery import Recovery
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Reservation
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect, provider_facts

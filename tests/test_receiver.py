@@ -19,8 +19,9 @@ from kling_ledger import Ledger
 from kling_ledger.callbacks.listener import STATUSES, Listener
 from kling_ledger.callbacks.receiver import CallbackOutcome, Receiver
 from kling_ledger.errors import ConfigError, ProviderError
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.recovery import Meters
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Job, Reservation, State
 from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.sandbox.jobs import Job as SandboxJob

@@ -17,8 +17,9 @@ import pytest
 from kling_ledger.cli.next_steps import to_do
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import ConfigError
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.recovery import KEY_LIVES_S, Meters, Recovered
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Job, Reservation, State
 from tests.ledgers import usd
 from tests.metering import House, house

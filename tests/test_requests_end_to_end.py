@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger
-from kling_ledger.jobs.meter import Meter, Patience
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Reservation, State
 from kling_ledger.providers.base import Pacing
 from kling_ledger.providers.registry import connect, provider_facts

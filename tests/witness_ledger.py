@@ -15,9 +15,8 @@ from runapi.kling import KlingClient
 
 from kling_ledger import Ledger, Meter, metered
 from kling_ledger.errors import ProviderError
-from kling_ledger.jobs.follow import Watch
-from kling_ledger.jobs.meter import Patience
 from kling_ledger.jobs.recovery import Recovered, Recovery
+from kling_ledger.jobs.watch import Patience, Watch
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.providers.base import Pacing, Provider
 from kling_ledger.providers.registry import connect

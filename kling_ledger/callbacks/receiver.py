@@ -15,8 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from kling_ledger.callbacks.signatures import sign, verify
-from kling_ledger.clock import utc_now
-from kling_ledger.config import SENDING_S
+from kling_ledger.config import SENDING_S, utc_now
 from kling_ledger.errors import (
     CallbackError,
     ConflictError,

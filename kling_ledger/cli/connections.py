@@ -41,7 +41,8 @@ class Connection:
 
     def meter(self, ledger: Ledger, provider: str, wallet: str, **more: Any) -> Meter:
         """Return a meter; the key goes to the provider's client and nowhere else."""
-        from kling_ledger.jobs.meter import Meter, Patience
+        from kling_ledger.jobs.meter import Meter
+        from kling_ledger.jobs.watch import Patience
         from kling_ledger.providers import registry
 
         call_timeout_s = max(1.0, min(registry.CALL_TIMEOUT_S, self.timeout_s))

@@ -74,7 +74,8 @@ def demo() -> int:
 def _run(
     ledger: Ledger, project: str, body: dict[str, Any], url: str, api_key: str
 ) -> dict[str, Any]:
-    from kling_ledger.jobs.meter import Meter, Patience
+    from kling_ledger.jobs.meter import Meter
+    from kling_ledger.jobs.watch import Patience
     from kling_ledger.providers.runapi import dialect as runapi
 
     patience = Patience(poll_every_s=0.1, longest_s=15)

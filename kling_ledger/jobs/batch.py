@@ -18,8 +18,9 @@ from kling_ledger.config import SENDING_S
 from kling_ledger.errors import DatabaseError, JobRefusedError, StateError
 from kling_ledger.jobs.allowance import Allowance
 from kling_ledger.jobs.batch_jobs import Attempt, Outcome
-from kling_ledger.jobs.follow import CALLS_AT_ONCE, POLLS_PER_S, Follower, Watch
+from kling_ledger.jobs.follow import CALLS_AT_ONCE, POLLS_PER_S, Follower
 from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Watch
 from kling_ledger.ledger import Reservation, State
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money

@@ -12,22 +12,16 @@ import heapq
 import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
-from kling_ledger.errors import DatabaseError, PollError
-from kling_ledger.providers.attempts import Attempts
-from kling_ledger.providers.base import TaskState, TaskStatus
-
 if TYPE_CHECKING:
-    from kling_ledger.jobs.meter import Meter
-    from kling_ledger.ledger import Reservation
+    pass
 
 CALLS_AT_ONCE: Final = 32
 """How many calls are made at the same time at most; jobs that are followed may be many more."""
@@ -42,107 +36,6 @@ _LONGEST_WAIT_S: Final = 0.25
 _CATCH_UP_S: Final = 0.1
 
 _Told = TypeVar("_Told")
-
-
-# --- one job --------------------------------------------------------------------------------------
-
-
-class Watch:
-    """One job that is asked for until it ends; `reservation` is how it stands.
-
-    `status` is the provider's last answer, None before the first; `error` is why the last time
-    brought none.
-    """
-
-    def __init__(self, meter: Meter, reservation: Reservation) -> None:
-        self.reservation = reservation
-        self.error: PollError | None = None
-        self.status: TaskStatus | None = None
-        self._meter = meter
-        self._failing = 0
-        self._give_up_at = time.monotonic() + meter.patience.longest_s
-        self._attempts = self._new_attempts()
-
-    @property
-    def provider(self) -> str:
-        """Who is asked."""
-        return self._meter.provider.name
-
-    def ask(self) -> float | None:
-        """Ask once; return in how many seconds to ask again, None where asking is over.
-
-        A database that is away for a moment is one more reason to ask again. Raises its error
-        where that does not pass.
-        """
-        if not self.reservation.is_open or self.reservation.task_id is None:
-            return None
-        try:
-            return self._answered(self._meter.poll(self.reservation, is_patient=False))
-        except PollError as error:
-            return self._unanswered(error)
-        except DatabaseError as error:
-            if not error.retryable or self._has_failed_enough():
-                raise
-            return self._until_next(self._meter.patience.poll_every_s)
-
-    def _answered(self, status: TaskStatus) -> float | None:
-        self.error, self.status = None, status
-        self.reservation = self._meter.observe(self.reservation, status)
-        self._failing, self._attempts = 0, self._new_attempts()
-        if status.state is TaskState.UNKNOWN or not self.reservation.is_open:
-            return None
-        return self._until_next(self._patiently(status.retry_after_s))
-
-    def _unanswered(self, error: PollError) -> float | None:
-        """Put the same question a few times, as every question is; then it counts as failed."""
-        self.error = error
-        again_s = None if error.is_final else self._attempts.next_pause_s(error.retry_after_s)
-        if again_s is not None:
-            return self._until_next(again_s)
-        self._attempts = self._new_attempts()
-        self._meter.tell_trouble(error)
-        if error.is_final or self._has_failed_enough():
-            return None
-        return self._until_next(self._patiently(error.retry_after_s))
-
-    def _has_failed_enough(self) -> bool:
-        self._failing += 1
-        return self._failing >= self._meter.patience.failing_polls
-
-    def _new_attempts(self) -> Attempts:
-        return Attempts(first_pause_s=self._meter.patience.repeat_s)
-
-    def _patiently(self, asked_s: float | None) -> float:
-        return max(self._meter.patience.poll_every_s, asked_s or 0)
-
-    def _until_next(self, pause_s: float) -> float | None:
-        left_s = self._give_up_at - time.monotonic()
-        if left_s > 0:
-            return min(pause_s, left_s)
-        problem = f"no verdict within {self._meter.patience.longest_s:g} s"
-        self.reservation = self._meter.give_up(self.reservation, problem)
-        return None
-
-
-def followed(
-    watches: Iterable[Watch], *, stop: Event | None = None, polls_per_s: float = POLLS_PER_S
-) -> Generator[Watch, None, None]:
-    """Follow jobs and yield each as it is over; with `stop` set, the others stay as they are."""
-    with Follower[tuple[Watch, float | None]](stop=stop, polls_per_s=polls_per_s) as follower:
-        for watch in watches:
-            follower.put(partial(_asked, watch), asks=watch.provider)
-        for watch, pause_s in follower:
-            if pause_s is None:
-                yield watch
-            else:
-                follower.put(partial(_asked, watch), in_s=pause_s, asks=watch.provider)
-
-
-def _asked(watch: Watch) -> tuple[Watch, float | None]:
-    return watch, watch.ask()
-
-
-# --- all of them ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,37 +14,19 @@ from datetime import datetime
 from threading import Event
 from typing import Any
 
-from kling_ledger.clock import utc_now
-from kling_ledger.config import SENDING_S
+from kling_ledger.config import utc_now
 from kling_ledger.errors import NoAnswerError, ProviderError, StateError
-from kling_ledger.jobs.follow import Watch, followed
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.jobs.quoting import held_for, job_of
 from kling_ledger.jobs.settling import Settler
 from kling_ledger.jobs.submitting import Submitter, action_of, check_address
+from kling_ledger.jobs.watch import Patience, Watch, followed
 from kling_ledger.ledger import Asked, Ledger, Reservation, State
-from kling_ledger.providers.attempts import FIRST_PAUSE_S
 from kling_ledger.providers.base import Provider, Submission, TaskStatus
 from kling_pricing.gateways import Request, read_request
 from kling_pricing.library import Library
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for a job, in seconds: `longest_s` is a job's longest life.
-
-    `sender_s` is how long whoever is sending a job is left to it: longer than one call may take.
-    """
-
-    poll_every_s: float = 2.0
-    longest_s: float = 900.0
-    failing_polls: int = 5
-    """After so many polls in a row without an answer the waiting ends; the job goes on."""
-    sender_s: float = SENDING_S
-    repeat_s: float = FIRST_PAUSE_S
-    """How soon a poll without an answer is repeated, before it counts as one without an answer."""
 
 
 def _silent(_: object) -> None:

@@ -19,8 +19,8 @@ from runapi.core.resource import Resource
 from runapi.kling import KlingClient
 
 from kling_ledger.errors import ConfigError, NotFoundError, PollError, ProviderError
-from kling_ledger.jobs.follow import Watch, followed
 from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Watch, followed
 from kling_ledger.ledger import Ledger, State
 from kling_ledger.providers.base import TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi

@@ -18,8 +18,9 @@ from typing import Final
 
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import StateError
-from kling_ledger.jobs.follow import Follower, Watch
+from kling_ledger.jobs.follow import Follower
 from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Watch
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_pricing.errors import KlingError
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kling_ledger import config
-from kling_ledger.clock import utc_now
+from kling_ledger.config import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
     admission,

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from kling_ledger.clock import utc_now
+from kling_ledger.config import utc_now
 from kling_ledger.providers.facts import ProviderFacts
 from kling_pricing.money import Money
 

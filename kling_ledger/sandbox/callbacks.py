@@ -18,8 +18,7 @@ from typing import Final
 
 import httpx
 
-from kling_ledger.sandbox.desk import Desk, Seen
-from kling_ledger.sandbox.gateway import Dialect
+from kling_ledger.sandbox.desk import Desk, Dialect, Seen
 from kling_ledger.sandbox.jobs import Delivery, Ending, Job, JobState
 from kling_ledger.sandbox.signing import webhook_headers
 

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from kling_ledger.sandbox.addresses import is_loopback
 from kling_ledger.sandbox.bodies import Asked, Body, fingerprint, prompt_of
@@ -234,3 +235,17 @@ def number(amount: Money, decimals: int = 6) -> int | float:
     """Return an amount as the JSON number that providers write; whole ones without a point."""
     value = round(amount.amount, decimals)
     return int(value) if value == int(value) else float(value)
+
+
+class Dialect(Protocol):
+    """One provider's way of speaking HTTP."""
+
+    @property
+    def desk(self) -> Desk:
+        """The account that it speaks for."""
+
+    def routes(self) -> list[Route]:
+        """Return the addresses that it answers at."""
+
+    def callback_body(self, seen: Seen, base_url: str) -> dict[str, Any]:
+        """Return what is posted about a job."""

@@ -1,34 +1,12 @@
-"""Gateway: all that one provider says of itself, in one value; see the registry for all four."""
+"""Gateway: what is known of one provider before anybody speaks to it: contract, prices, keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
-
-from starlette.routing import Route
 
 from kling_ledger.sandbox.bodies import Asked, Body
 from kling_ledger.sandbox.tariff import Tariff
-
-if TYPE_CHECKING:
-    from kling_ledger.sandbox.desk import Desk, Seen
-    from kling_ledger.sandbox.settings import SandboxSettings
-
-
-class Dialect(Protocol):
-    """One provider's way of speaking HTTP."""
-
-    @property
-    def desk(self) -> Desk:
-        """The account that it speaks for."""
-
-    def routes(self) -> list[Route]:
-        """Return the addresses that it answers at."""
-
-    def callback_body(self, seen: Seen, base_url: str) -> dict[str, Any]:
-        """Return what is posted about a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +22,6 @@ class Gateway:
     name: str
     tariff: Tariff
     read: Callable[[Body, str], Asked]
-    new_task_id: Callable[[SandboxSettings, datetime], str]
-    dialect: Callable[[Desk], Dialect]
     key_of: Callable[[str], str] = str
     link_s: float | None = None
     names_callback: bool = True

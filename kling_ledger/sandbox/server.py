@@ -17,11 +17,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kling_ledger.clock import utc_now
+from kling_ledger.config import utc_now
 from kling_ledger.sandbox.callbacks import Postman
-from kling_ledger.sandbox.desk import Desk
+from kling_ledger.sandbox.desk import Desk, Dialect
+from kling_ledger.sandbox.dialects import DIALECTS
 from kling_ledger.sandbox.files import Files
-from kling_ledger.sandbox.gateway import Dialect, Gateway
 from kling_ledger.sandbox.jobs import Job, JobStore
 from kling_ledger.sandbox.registry import GATEWAYS
 from kling_ledger.sandbox.replies import CUT_SCOPE, ApiError, Patience
@@ -54,9 +54,7 @@ class Sandbox:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.settings = settings or SandboxSettings()
-        self.stores = {
-            name: _store(gateway, self.settings, clock, now) for name, gateway in GATEWAYS.items()
-        }
+        self.stores = {name: _store(name, self.settings, clock, now) for name in GATEWAYS}
         self._host = host
         self._port = port
         self._now = now
@@ -119,16 +117,16 @@ class Sandbox:
 
 
 def _store(
-    gateway: Gateway,
+    name: str,
     settings: SandboxSettings,
     clock: Callable[[], float],
     now: Callable[[], datetime],
 ) -> JobStore:
     return JobStore(
-        settings.funds_of(gateway.name),
+        settings.funds_of(name),
         clock=clock,
         now=now,
-        new_id=lambda: gateway.new_task_id(settings, now()),
+        new_id=lambda: DIALECTS[name].new_task_id(settings, now()),
     )
 
 
@@ -157,7 +155,7 @@ class _App:
             for name, gateway in GATEWAYS.items()
         }
         dialects: dict[str, Dialect] = {
-            name: gateway.dialect(desks[name]) for name, gateway in GATEWAYS.items()
+            name: speech.dialect(desks[name]) for name, speech in DIALECTS.items()
         }
         every = tuple(desks.values())
         routes: list[Route] = [

@@ -1,11 +1,10 @@
-"""Crun: its contract, its tariff and its dialect."""
+"""Crun: its contract and its tariff; its dialect stands beside them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from kling_ledger.sandbox.crun.contract import read
-from kling_ledger.sandbox.crun.dialect import Crun, new_task_id
 from kling_ledger.sandbox.crun.tariff import TARIFF
 from kling_ledger.sandbox.gateway import Gateway
 
@@ -24,7 +23,5 @@ GATEWAY: Final = Gateway(
     name="crun",
     tariff=TARIFF,
     read=read,
-    new_task_id=new_task_id,
-    dialect=Crun,
     key_of=_key_of,
 )

@@ -1,4 +1,4 @@
-"""RunAPI: its contract, its tariff and its dialect."""
+"""RunAPI: its contract and its tariff; its dialect stands beside them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from typing import Final
 
 from kling_ledger.sandbox.gateway import Gateway
 from kling_ledger.sandbox.runapi.contract import read
-from kling_ledger.sandbox.runapi.dialect import RunApi, new_task_id
 from kling_ledger.sandbox.runapi.tariff import TARIFF
 
 GATEWAY: Final = Gateway(
     name="runapi",
     tariff=TARIFF,
     read=read,
-    new_task_id=new_task_id,
-    dialect=RunApi,
     # Generated files are kept for 7 days.
     # Source: https://github.com/runapi-ai/kling-sdk README, checked 2026-11-20.
     link_s=7 * 86_400,

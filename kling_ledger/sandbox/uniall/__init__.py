@@ -1,4 +1,4 @@
-"""UniAll: its contract, its tariff and its dialect."""
+"""UniAll: its contract and its tariff; its dialect stands beside them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from typing import Final
 
 from kling_ledger.sandbox.gateway import Gateway
 from kling_ledger.sandbox.uniall.contract import read
-from kling_ledger.sandbox.uniall.dialect import UniAll, new_task_id
 from kling_ledger.sandbox.uniall.tariff import TARIFF
 
 GATEWAY: Final = Gateway(
     name="uniall",
     tariff=TARIFF,
     read=read,
-    new_task_id=new_task_id,
-    dialect=UniAll,
     key_of=lambda key: f"sk-{key}",
     # Callbacks exist in a part of the documentation that could not be read; no field for an
     # address is known. Source: https://www.uniall.ai/v1/openapi.json, checked 2026-11-20.

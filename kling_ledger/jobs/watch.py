@@ -1,0 +1,152 @@
+"""Watch: one job that is asked for until it ends, and how long that may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Protocol
+
+from kling_ledger.config import SENDING_S
+from kling_ledger.errors import DatabaseError, PollError, ProviderError
+from kling_ledger.jobs.follow import POLLS_PER_S, Follower
+from kling_ledger.ledger import Reservation
+from kling_ledger.providers.attempts import FIRST_PAUSE_S, Attempts
+from kling_ledger.providers.base import Provider, TaskState, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a job, in seconds: `longest_s` is a job's longest life.
+
+    `sender_s` is how long whoever is sending a job is left to it: longer than one call may take.
+    """
+
+    poll_every_s: float = 2.0
+    longest_s: float = 900.0
+    failing_polls: int = 5
+    """After so many polls in a row without an answer the waiting ends; the job goes on."""
+    sender_s: float = SENDING_S
+    repeat_s: float = FIRST_PAUSE_S
+    """How soon a poll without an answer is repeated, before it counts as one without an answer."""
+
+
+class Asker(Protocol):
+    """What a watch needs of a meter: to ask, to settle by the answer, to tell of trouble."""
+
+    @property
+    def provider(self) -> Provider:
+        """Who is asked."""
+
+    @property
+    def patience(self) -> Patience:
+        """How often to ask, and how long."""
+
+    def poll(self, reservation: Reservation, *, is_patient: bool = True) -> TaskStatus:
+        """Ask how a job stands."""
+
+    def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
+        """Settle a reservation by what the provider says."""
+
+    def give_up(self, reservation: Reservation, problem: str) -> Reservation:
+        """Put a job in doubt."""
+
+    def tell_trouble(self, error: ProviderError) -> None:
+        """Tell whoever listens that an answer failed to come."""
+
+
+class Watch:
+    """One job that is asked for until it ends; `reservation` is how it stands.
+
+    `status` is the provider's last answer, None before the first; `error` is why the last time
+    brought none.
+    """
+
+    def __init__(self, meter: Asker, reservation: Reservation) -> None:
+        self.reservation = reservation
+        self.error: PollError | None = None
+        self.status: TaskStatus | None = None
+        self._meter = meter
+        self._failing = 0
+        self._give_up_at = time.monotonic() + meter.patience.longest_s
+        self._attempts = self._new_attempts()
+
+    @property
+    def provider(self) -> str:
+        """Who is asked."""
+        return self._meter.provider.name
+
+    def ask(self) -> float | None:
+        """Ask once; return in how many seconds to ask again, None where asking is over.
+
+        A database that is away for a moment is one more reason to ask again. Raises its error
+        where that does not pass.
+        """
+        if not self.reservation.is_open or self.reservation.task_id is None:
+            return None
+        try:
+            return self._answered(self._meter.poll(self.reservation, is_patient=False))
+        except PollError as error:
+            return self._unanswered(error)
+        except DatabaseError as error:
+            if not error.retryable or self._has_failed_enough():
+                raise
+            return self._until_next(self._meter.patience.poll_every_s)
+
+    def _answered(self, status: TaskStatus) -> float | None:
+        self.error, self.status = None, status
+        self.reservation = self._meter.observe(self.reservation, status)
+        self._failing, self._attempts = 0, self._new_attempts()
+        if status.state is TaskState.UNKNOWN or not self.reservation.is_open:
+            return None
+        return self._until_next(self._patiently(status.retry_after_s))
+
+    def _unanswered(self, error: PollError) -> float | None:
+        """Put the same question a few times, as every question is; then it counts as failed."""
+        self.error = error
+        again_s = None if error.is_final else self._attempts.next_pause_s(error.retry_after_s)
+        if again_s is not None:
+            return self._until_next(again_s)
+        self._attempts = self._new_attempts()
+        self._meter.tell_trouble(error)
+        if error.is_final or self._has_failed_enough():
+            return None
+        return self._until_next(self._patiently(error.retry_after_s))
+
+    def _has_failed_enough(self) -> bool:
+        self._failing += 1
+        return self._failing >= self._meter.patience.failing_polls
+
+    def _new_attempts(self) -> Attempts:
+        return Attempts(first_pause_s=self._meter.patience.repeat_s)
+
+    def _patiently(self, asked_s: float | None) -> float:
+        return max(self._meter.patience.poll_every_s, asked_s or 0)
+
+    def _until_next(self, pause_s: float) -> float | None:
+        left_s = self._give_up_at - time.monotonic()
+        if left_s > 0:
+            return min(pause_s, left_s)
+        problem = f"no verdict within {self._meter.patience.longest_s:g} s"
+        self.reservation = self._meter.give_up(self.reservation, problem)
+        return None
+
+
+def followed(
+    watches: Iterable[Watch], *, stop: Event | None = None, polls_per_s: float = POLLS_PER_S
+) -> Generator[Watch, None, None]:
+    """Follow jobs and yield each as it is over; with `stop` set, the others stay as they are."""
+    with Follower[tuple[Watch, float | None]](stop=stop, polls_per_s=polls_per_s) as follower:
+        for watch in watches:
+            follower.put(partial(_asked, watch), asks=watch.provider)
+        for watch, pause_s in follower:
+            if pause_s is None:
+                yield watch
+            else:
+                follower.put(partial(_asked, watch), in_s=pause_s, asks=watch.provider)
+
+
+def _asked(watch: Watch) -> tuple[Watch, float | None]:
+    return watch, watch.ask()
