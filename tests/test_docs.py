@@ -18,12 +18,20 @@ from kling_ledger.cli import cli as all_commands
 from kling_ledger.errors import StateError
 from kling_ledger.providers.runapi.dialect import RunApi
 from kling_ledger.sandbox import Sandbox
+from kling_pricing.gateways import GATEWAYS
 from tests.cli import Cli
 from tests.ledgers import usd
 from tests.sandbox_rig import Caller, body, plain_client
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "pricing/README.md", "reports/README.md")
+PAGES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "pricing/README.md",
+    "reports/README.md",
+    "docs/decisions/README.md",
+)
 
 
 def page(name: str) -> str:
@@ -85,9 +93,19 @@ def test_every_link_and_file_that_is_named_is_there(name: str):
     text, folder = page(name), (ROOT / name).parent
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (folder / target).exists(), target
-    if name == "ARCHITECTURE.md":
-        for target in re.findall(r"`((?:pricing|kling_ledger|reports|tests)/[\w/.]+)`", text):
-            assert (ROOT / target).exists(), target
+
+
+ROOMS = ("kling_ledger", "pricing/kling_pricing", "reports/kling_reports")
+
+
+def test_every_file_of_the_map_is_there():
+    """A file may be named by the end of its path; `NAME` stands for every gateway."""
+    known = [f"/{path.relative_to(ROOT)}" for room in ROOMS for path in (ROOT / room).rglob("*")]
+    for named in re.findall(r"`([\w./]*(?:\.py|\.toml|/))`", page("ARCHITECTURE.md")):
+        for gateway in GATEWAYS if "NAME" in named else ("",):
+            target = named.replace("NAME", gateway).rstrip("/")
+            is_there = (ROOT / target).exists() or any(one.endswith(f"/{target}") for one in known)
+            assert is_there, target
 
 
 TOLD_ANEW = re.compile(r" *(\.\.\.|id .*|.*frees at .*|─*)")
