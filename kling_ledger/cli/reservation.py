@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Instant
-from kling_ledger.cli.inputs import Span, read_labels, read_text
+from kling_ledger.cli.inputs import Span, read_labels
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
@@ -20,12 +20,13 @@ from kling_ledger.cli.output import (
     print_one,
     say,
 )
+from kling_ledger.cli.reservation_asked import check_source, expiry, named, priced
+from kling_ledger.ledger.states import State
 from kling_pricing.clip import ACTIONS
-from kling_pricing.money import USD, Money, plain, plain_or_none
+from kling_pricing.money import Money, plain, plain_or_none
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import BudgetWarning, Job, Reservation, SettledBy
-    from kling_pricing.library import Library
+    from kling_ledger.ledger import BudgetWarning, Reservation, SettledBy
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,15 +42,6 @@ _COLUMNS = (
     "created_at",
 )
 _OPTIONAL = ("created_at", "wallet", "model", "project", "unit")
-_STATES = (
-    "reserved",
-    "submitting",
-    "submitted",
-    "in_doubt",
-    "committed",
-    "rolled_back",
-    "expired",
-)
 _NO_REASON = "rolled back by hand"
 
 
@@ -138,11 +130,11 @@ def create(
     from kling_ledger.ledger import Ledger
 
     now = datetime.now(UTC)
-    _check_source(amount, job)
-    expires = _expiry(expires_in, expires_at, key, now)
+    check_source(amount, job)
+    expires = expiry(expires_in, expires_at, key, now)
     with Ledger(db, create=False) as ledger:
         unit = ledger.wallets.get(wallet).unit
-        cost, what = _priced(at=now, **job) if amount is None else _named(amount, unit, **job)
+        cost, what = priced(at=now, **job) if amount is None else named(amount, unit, **job)
         made = ledger.reserve(
             wallet,
             cost,
@@ -158,7 +150,7 @@ def create(
 
 
 @reservation.command("list")
-@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
+@click.option("--state", type=click.Choice(list(State)), help="Only those in this state.")
 @click.option("--wallet", help="Only those of this wallet.")
 @click.option(
     "--limit",
@@ -363,64 +355,6 @@ def say_warnings(found: Reservation) -> None:
 
 def _threshold(warning: BudgetWarning) -> int:
     return warning.threshold
-
-
-def _check_source(amount: str | None, job: dict[str, Any]) -> None:
-    """Refuse options that say two things, or nothing, of what to reserve."""
-    if (amount is None) == (job["request_file"] is None):
-        raise click.UsageError("give --amount, or --provider and its --request FILE")
-    if amount is None and job["provider"] is None:
-        raise click.UsageError("--request needs the --provider whose body it is")
-    told = [name for name in ("model", "usd") if job[name] is not None]
-    if amount is None and told:
-        raise click.UsageError(f"the body of --request says it already: leave out --{told[0]}")
-
-
-def _expiry(
-    span: timedelta | None, at: datetime | None, key: str | None, now: datetime
-) -> datetime | None:
-    """Return when a reservation expires; a call that is repeated by its key may come later."""
-    if span is not None and at is not None:
-        raise click.UsageError("give --expires-in or --expires-at, not both")
-    if at is not None and at <= now and key is None:
-        raise click.UsageError(f"--expires-at {instant(at)} has passed: name an instant to come")
-    return at if span is None else now + span
-
-
-def _priced(
-    *,
-    at: datetime,
-    provider: str,
-    request_file: BinaryIO,
-    action: str | None,
-    library: Library,
-    **_: object,
-) -> tuple[Money, Job]:
-    """Price a request body; return what it costs and what it asks for."""
-    from kling_ledger.jobs.quoting import job_of
-    from kling_pricing.gateways import parse_body, read_request
-
-    request = read_request(provider, parse_body(read_text(request_file)), action=action)
-    quoted = request.quote(at=at, book=library.book(provider))
-    return quoted.amount, job_of(request, quoted)
-
-
-def _named(
-    amount: str,
-    unit: str,
-    *,
-    provider: str | None,
-    model: str | None,
-    action: str | None,
-    usd: str | None,
-    **_: object,
-) -> tuple[Money, Job]:
-    """Read an amount that the caller names, and what else is known of its job."""
-    from kling_ledger.ledger import Job
-
-    worth = None if usd is None else Money.parse(usd, default_unit=USD)
-    what = Job(provider=provider, model=model, action=action, usd=worth)
-    return Money.parse(amount, default_unit=unit), what
 
 
 def _is_committed(found: Reservation) -> bool:
