@@ -47,6 +47,11 @@ class Ledger:
     `url` is a path or address as config.database_url takes it; `clock` tells the time; `actor`
     is who is written down as acting; `chance` gives random bits for ids. A database that is not
     there is made, unless `create` says no.
+
+    Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
+    AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
+    result and moves nothing, with other content it is a ConflictError that names the difference.
+    A call that raises has changed nothing. DatabaseError says whether the call may be repeated.
     """
 
     def __init__(
@@ -97,12 +102,25 @@ class Ledger:
         ceiling: Money | None = None,
         expires_at: datetime | None = None,
     ) -> Reservation:
-        """Set credits aside for a job, once per key, if wallet and budgets all admit it."""
+        """Set credits aside for a job, once per key, if wallet and budgets all admit it.
+
+        `amount` is in the wallet's unit and above zero; `ceiling` is the most that this job may
+        cost; past `expires_at` the clock may end the reservation, as long as nothing was sent.
+        Under a key that has reserved before, the reservation is given as it stands now, which may
+        be at its end: look at its state before anything is sent.
+
+        Raises InsufficientCreditsError, BudgetError, CeilingError or UnknownWorthError, which are
+        all RefusedError, and NotFoundError for an unknown wallet.
+        """
         asked = Asked(wallet, amount, job or Job(), project, labels or {}, key, ceiling, expires_at)
         return self.reserve_many([asked])[0]
 
     def reserve_many(self, asked: Sequence[Asked]) -> list[Reservation]:
-        """Set credits aside for every job that is asked for, or for none of them."""
+        """Set credits aside for every job that is asked for, or for none of them.
+
+        Raises as `reserve` does. What is missing is counted over all of them, and a budget's
+        ceiling bounds each by itself.
+        """
         self._know_wallets(asked)
         try:
             return self._reserve_all(asked, self._stamp())
@@ -111,7 +129,11 @@ class Ledger:
             raise
 
     def reserve_each(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
-        """Set credits aside for every job that is admitted; another gives its refusal instead."""
+        """Set credits aside for every job that is admitted; another gives its refusal instead.
+
+        They are tried in their order. Only refusals stand in the list: bad input raises, and then
+        none of them is reserved.
+        """
         self._know_wallets(asked)
         stamp = self._stamp()
         outcomes = self._reserve_each(asked, stamp)
@@ -193,15 +215,27 @@ class Ledger:
         return decorate
 
     def mark_submitting(self, reservation_id: str) -> Reservation:
-        """Write down, durably and before the network call, that the request is about to be sent."""
+        """Write down, durably and before the network call, that the request is about to be sent.
+
+        Raises StateError unless the reservation is `reserved` and not past its expiry: of many that
+        try, one may send.
+        """
         return self._settled(Change(reservation_id, State.SUBMITTING))
 
     def mark_submitted(self, reservation_id: str, task_id: str) -> Reservation:
-        """Write down that the provider took the job and what it calls it."""
+        """Write down that the provider took the job and what it calls it.
+
+        The same task again changes nothing. Raises ConflictError for another task, or for one that
+        another reservation has, and StateError where the life of a reservation does not lead here.
+        """
         return self._settled(Change(reservation_id, State.SUBMITTED, task_id=task_id))
 
     def record_task(self, reservation_id: str, task_id: str) -> None:
-        """Keep a task whose reservation has ended meanwhile: the provider may yet charge it."""
+        """Keep a task whose reservation has ended meanwhile: the provider may yet charge it.
+
+        Moves nothing, and leaves a task that is known as it is. Raises ConflictError for a task
+        that another reservation has.
+        """
         self.database.write(
             lambda transaction: settlement.record_task(transaction, reservation_id, task_id)
         )
@@ -209,7 +243,11 @@ class Ledger:
     def mark_in_doubt(
         self, reservation_id: str, problem: str, *, only_from: State | None = None
     ) -> Reservation:
-        """Write down that nobody knows what became of the job; its credits stay reserved."""
+        """Write down that nobody knows what became of the job; its credits stay reserved.
+
+        With `only_from`, raises StateError unless the reservation is still in that state: somebody
+        else has moved it on. Raises StateError too where nothing was sent, or all has ended.
+        """
         return self._settled(
             Change(
                 reservation_id,
@@ -238,6 +276,10 @@ class Ledger:
         More than was reserved is charged whole, because it was; wallet and budgets may then stand
         beyond their limits and admit nothing more. A part leaves the rest reserved; give it a key,
         because without one the same part again is another part.
+
+        `amount` is zero or more, in the unit of the reservation. An ended reservation may be
+        committed too, at an amount: the provider charged after all. The same commit again changes
+        nothing; at another amount it is a ConflictError, and `correct` is what sets it right.
         """
         return self._settled(
             Change(
@@ -262,7 +304,11 @@ class Ledger:
         only_from: State | None = None,
         key: str | None = None,
     ) -> Reservation:
-        """Return all credits of a reservation that were not committed."""
+        """Return all credits of a reservation that were not committed.
+
+        Again, it changes nothing. Raises StateError once the reservation has ended otherwise, or,
+        with `only_from`, in any state but that one.
+        """
         return self._settled(
             Change(
                 reservation_id,
@@ -277,7 +323,11 @@ class Ledger:
     def refund(
         self, reservation_id: str, amount: Money, *, reason: str, key: str | None = None
     ) -> Reservation:
-        """Give back some of what was committed, because the provider did."""
+        """Give back some of what was committed, because the provider did.
+
+        `amount` is above zero and at most what is left of the commit, else it is an AmountError.
+        Without a key, the same refund again is another one.
+        """
         return self._settled(Change(reservation_id, None, amount, key=key, reason=reason))
 
     def correct(
@@ -291,7 +341,8 @@ class Ledger:
     ) -> Reservation:
         """Set what an ended job cost in the end: the difference is charged or given back.
 
-        The same amount again changes nothing. Raises StateError while the reservation is open.
+        `amount` is the whole cost, zero or more, and not the difference. The same amount again
+        changes nothing. Raises StateError while the reservation is open.
         """
         return self._settled(
             Change(
@@ -306,11 +357,18 @@ class Ledger:
         )
 
     def settle(self, changes: Sequence[Change]) -> list[Reservation]:
-        """Make many changes of reservations in one transaction: all of them, or none."""
+        """Make many changes of reservations in one transaction: all of them, or none.
+
+        They are made in their order, so that two may be of one reservation. Raises what the first
+        that cannot be made would raise alone.
+        """
         return self.database.write_many(self._settle, changes, stamp=self._stamp())
 
     def expire(self) -> list[Reservation]:
-        """End every reservation whose time is over and of which nothing was ever sent."""
+        """End every reservation whose time is over and of which nothing was ever sent.
+
+        Returns those that it ended; what a refusal would need of them is ended without this call.
+        """
         stamp = self._stamp()
         ended = self.database.write(
             lambda transaction: expiry.expire_due(
@@ -323,7 +381,10 @@ class Ledger:
     # --- proof ------------------------------------------------------------------------------
 
     def verify(self) -> Verification:
-        """Work every balance, window, state and seal out again from the journal."""
+        """Work every balance, window, state and seal out again from the journal.
+
+        Changes nothing and raises nothing for what it finds: see `Verification.findings`.
+        """
         with self.database.read() as transaction:
             verification = verify(transaction, dialect=self.database.engine.dialect)
         notices.tell_findings(verification.findings)
