@@ -9,6 +9,7 @@ A name is loaded when it is first used, so a quote needs no database and no netw
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,6 +126,10 @@ _HOMES: Final = {
     "kling_pricing.quote": "Quote quote",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+# Whoever uses the library says whether and where it logs; until then it says nothing.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from kling_ledger.errors import ConfigError
+from kling_ledger.errors import (
+    ConfigError,
+    NoKeyError,
+)
 
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
@@ -91,10 +94,10 @@ def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.en
     """
     key = (given or environ.get(variable) or "").strip()
     if not key:
-        raise ConfigError("no API key", hint=f"set {variable} or give --api-key")
+        raise NoKeyError(variable)
     if not all(" " < character <= "~" for character in key):
         raise ConfigError(
-            f"the API key from {variable} or --api-key holds a space or an unusual character",
+            f"the API key that was given or is in {variable} holds a space or an unusual character",
             hint="copy it again: a key is one word",
         )
     return key

@@ -11,7 +11,10 @@ from typing import Any, Final
 import uvicorn
 from starlette.applications import Starlette
 
-from kling_ledger.errors import ConfigError
+from kling_ledger.errors import (
+    ConfigError,
+    PortError,
+)
 from kling_pricing.errors import KlingError
 
 _START_S: Final = 10.0
@@ -45,10 +48,7 @@ def bind(host: str, port: int, *, problem: str) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         bound.close()
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"{problem} on {host} port {port}: {reason}",
-            hint="choose another --port, or --port 0 for any that is free",
-        ) from error
+        raise PortError(problem, host=host, port=port, reason=reason) from error
     return bound
 
 

@@ -95,7 +95,7 @@ def test_a_database_of_something_else_is_refused_with_the_remedy(tmp_path):
     run(path, "CREATE TABLE song (title)", "INSERT INTO song VALUES ('Blue')")
     with pytest.raises(DatabaseError, match="something else") as caught:
         Ledger(str(path))
-    assert "--db" in (caught.value.hint or "")
+    assert "name another" in (caught.value.hint or "")
     assert run(path, "SELECT name, sql FROM sqlite_master") == [
         ("song", "CREATE TABLE song (title)")
     ]
@@ -104,8 +104,8 @@ def test_a_database_of_something_else_is_refused_with_the_remedy(tmp_path):
 @pytest.mark.parametrize(
     ("version", "error", "remedy"),
     [
-        ("0000", OlderSchemaError, "db upgrade"),
-        ("0001", OlderSchemaError, "db upgrade"),
+        ("0000", OlderSchemaError, "upgrade it"),
+        ("0001", OlderSchemaError, "upgrade it"),
         ("0003", NewerSchemaError, "the version of kling-ledger that wrote it"),
     ],
 )

@@ -275,7 +275,7 @@ def test_an_older_ledger_is_refused_until_it_is_upgraded(old_url):
     before = everything(old_url)
     with pytest.raises(OlderSchemaError, match="has schema 0001") as caught:
         Ledger(old_url)
-    assert "kling-ledger db upgrade" in (caught.value.hint or "")
+    assert "upgrade it" in (caught.value.hint or "")
     assert everything(old_url) == before
     upgraded(old_url)
     Ledger(old_url).close()

@@ -317,7 +317,7 @@ def test_a_month_is_sealed_after_every_earlier_one_that_has_transfers(ledger, cl
     ledger.periods.close("2026-03")
     with unchanged(ledger), pytest.raises(PeriodError, match="2026-03 comes before") as caught:
         ledger.periods.close("2026-04", hard=True)
-    assert caught.value.hint == "kling-ledger close 2026-03 --hard"
+    assert (caught.value.hint, caught.value.earlier) == ("seal 2026-03 first", "2026-03")
     ledger.periods.close("2026-03", hard=True)
     assert ledger.periods.close("2026-04", hard=True).state == "hard"
 

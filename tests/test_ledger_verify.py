@@ -121,7 +121,7 @@ def test_an_honest_ledger_is_clean_and_counted(ledger):
     verification = ledger.verify()
     assert verification.findings == ()
     assert (verification.wallets, verification.reservations) == (3, 6)
-    assert (verification.transfers, verification.reservations.open) == (19, 1)
+    assert (verification.transfers, verification.open_reservations) == (19, 1)
     assert (verification.windows, verification.sealed_periods) == (1, 0)
 
 

@@ -72,7 +72,7 @@ def test_wallets_are_listed_by_name(ledger):
 def test_an_unknown_wallet_is_named_with_the_next_step(ledger):
     with pytest.raises(NotFoundError, match="no wallet is called nobody") as caught:
         ledger.wallets.get("nobody")
-    assert "wallet create nobody" in (caught.value.hint or "")
+    assert "create it" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("name", ["a", "team/film_1.cut-2", "9lives", "x" * 64])

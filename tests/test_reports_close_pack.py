@@ -199,7 +199,7 @@ def test_a_month_that_nobody_closed_is_refused(ledger_clock, tmp_path: Path):
     clock.forward(hours=24 * 10)
     with pytest.raises(NotFoundError, match="no closed period is called 2026-09") as said:
         close_pack.write(ledger.database, "2026-09", tmp_path / "pack")
-    assert said.value.hint == "kling-ledger close 2026-09"
+    assert said.value.hint == "close it first"
     assert not (tmp_path / "pack").exists()
 
 

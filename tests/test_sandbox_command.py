@@ -18,6 +18,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.sandbox import sandbox
 from kling_ledger.errors import ConfigError
 from kling_pricing import KlingError
@@ -131,7 +132,7 @@ def test_a_taken_port_is_our_error_with_the_next_step() -> None:
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(sandbox, ["--port", port])
     assert isinstance(result.exception, ConfigError)
-    assert "--port 0" in str(result.exception.hint)
+    assert "--port 0" in str(hint_for(result.exception))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 import click
 
 from kling_ledger import errors
+from kling_ledger.cli.hints import hint_for
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
 
@@ -136,5 +137,5 @@ def _tell(error: KlingError) -> None:
     problems = getattr(error, "problems", None)
     for line in problems or (error.message,):
         click.echo(f"error: {line}", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    if hint := hint_for(error):
+        click.echo(f"hint: {hint}", err=True)

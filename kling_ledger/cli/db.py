@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli import EXIT_USAGE
+from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def status(db: str | None, form: str) -> int:
     try:
         check_version(told["version"], told["database"])
     except (OlderSchemaError, NewerSchemaError) as error:
-        say(f"hint: {error.hint}")
+        say(f"hint: {hint_for(error)}")
         return EXIT_USAGE
     return 0
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kling_ledger.errors import ConfigError
+from kling_ledger.errors import (
+    ColumnError,
+    ConfigError,
+)
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "task_id": ("task_id", "task id", "taskid", "task", "job_id", "id"),
@@ -52,10 +55,7 @@ def find_columns(found: Sequence[str], mapping: Mapping[str, str], name: str) ->
             columns[ours] = column
     for needed in _NEEDED:
         if needed not in columns:
-            raise ConfigError(
-                f"{name}: which column is the {needed}? There are {_listed(there)}",
-                hint=f"say so: --columns {needed}=NAME",
-            )
+            raise ColumnError(name, needed=needed, there=_listed(there))
     return columns
 
 

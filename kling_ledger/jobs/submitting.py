@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kling_ledger.errors import (
-    ConfigError,
     DatabaseError,
     JobInDoubtError,
     JobRefusedError,
+    OtherAddressError,
     ProviderError,
     StateError,
+    TaskNotWrittenError,
 )
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.ledger import Ledger, Reservation, State
@@ -87,9 +88,8 @@ class Submitter:
             except DatabaseError as error:
                 log.warning("job %s is task %s, and that is not written", reservation_id, task_id)
                 if not (error.retryable and writes_left):
-                    raise DatabaseError(
-                        f"{error.message}; job {reservation_id} is task {task_id}",
-                        hint=f"kling-ledger reservation submitted {reservation_id} {task_id}",
+                    raise TaskNotWrittenError(
+                        error.message, reservation_id=reservation_id, task_id=task_id
                     ) from error
             time.sleep(_WRITE_AGAIN_S)
         raise AssertionError("the last try returns or raises")
@@ -118,7 +118,4 @@ def check_address(reservation: Reservation, provider: Provider) -> None:
     """Refuse to ask one place for a job that another one took: a sandbox, say."""
     address = reservation.job.address
     if address not in {None, provider.address}:
-        raise ConfigError(
-            f"reservation {reservation.id} belongs to {address}, not {provider.address}",
-            hint=f"give --base-url {address}",
-        )
+        raise OtherAddressError(reservation.id, address=address, asked=provider.address)

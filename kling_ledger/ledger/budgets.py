@@ -98,7 +98,7 @@ def find_budget(transaction: Transaction, name: str) -> Budget:
     """Return a budget by its name; NotFoundError if there is none."""
     found = by_name(transaction, name)
     if found is None:
-        raise NotFoundError("budget", name, hint="kling-ledger budget list")
+        raise NotFoundError("budget", name)
     return found
 
 

@@ -17,6 +17,7 @@ from kling_ledger.ledger import (
     admission,
     expiry,
     journal,
+    notices,
     reservations,
     settlement,
     wallets,
@@ -36,6 +37,8 @@ from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
 Result = TypeVar("Result")
+Admitted = Callable[[], Reservation] | RefusedError
+"""What became of one job that was asked for, told once the transaction has ended."""
 
 
 class Ledger:
@@ -101,13 +104,11 @@ class Ledger:
     def reserve_many(self, asked: Sequence[Asked]) -> list[Reservation]:
         """Set credits aside for every job that is asked for, or for none of them."""
         self._know_wallets(asked)
-        stamp = self._stamp()
         try:
-            return self.database.write_many(self._reserve, asked, stamp=stamp)
-        except RefusedError:
-            if not self._is_any_due():
-                raise
-        return self._reserve_after_expiry(asked, stamp)
+            return self._reserve_all(asked, self._stamp())
+        except RefusedError as refusal:
+            notices.tell_refusal(refusal)
+            raise
 
     def reserve_each(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
         """Set credits aside for every job that is admitted; another gives its refusal instead."""
@@ -121,6 +122,9 @@ class Ledger:
             rest = self._reserve_each([asked[n] for n in refused], again, sweep=sweep)
             for n, outcome in zip(refused, rest, strict=True):
                 outcomes[n] = outcome
+        for outcome in outcomes:
+            if isinstance(outcome, RefusedError):
+                notices.tell_refusal(outcome)
         return outcomes
 
     def _reserve_each(
@@ -128,15 +132,15 @@ class Ledger:
     ) -> list[Reservation | RefusedError]:
         """Reserve in one transaction; with a `sweep`, after what the clock has ended went back."""
 
-        def reserve(transaction: Transaction) -> list[Callable[[], Reservation] | RefusedError]:
+        def reserve(transaction: Transaction) -> tuple[list[Reservation], list[Admitted]]:
             rules = self._rules.read(transaction)
-            if sweep is not None:
-                expiry.expire_due(transaction, rules, stamp=sweep)
-            return admission.reserve_each(
+            ended = [] if sweep is None else expiry.expire_due(transaction, rules, stamp=sweep)
+            return ended, admission.reserve_each(
                 transaction, rules, asked, stamp=stamp, wallets=self._wallets
             )
 
-        outcomes = self.database.write(reserve)
+        ended, outcomes = self.database.write(reserve)
+        notices.tell_expired(ended)
         return [one if isinstance(one, RefusedError) else one() for one in outcomes]
 
     def reserving(
@@ -308,18 +312,22 @@ class Ledger:
     def expire(self) -> list[Reservation]:
         """End every reservation whose time is over and of which nothing was ever sent."""
         stamp = self._stamp()
-        return self.database.write(
+        ended = self.database.write(
             lambda transaction: expiry.expire_due(
                 transaction, self._rules.read(transaction), stamp=stamp
             )
         )
+        notices.tell_expired(ended)
+        return ended
 
     # --- proof ------------------------------------------------------------------------------
 
     def verify(self) -> Verification:
         """Work every balance, window, state and seal out again from the journal."""
         with self.database.read() as transaction:
-            return verify(transaction, dialect=self.database.engine.dialect)
+            verification = verify(transaction, dialect=self.database.engine.dialect)
+        notices.tell_findings(verification.findings)
+        return verification
 
     def canonical_journal(self) -> Iterator[str]:
         """Write the whole journal line by line; the same history gives the same lines."""
@@ -345,15 +353,27 @@ class Ledger:
         with self.database.read() as transaction:
             return expiry.is_any_due(transaction, self._access.at_us())
 
+    def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
+        try:
+            return self.database.write_many(self._reserve, asked, stamp=stamp)
+        except RefusedError:
+            if not self._is_any_due():
+                raise
+        return self._reserve_after_expiry(asked, stamp)
+
     def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         """Before a reservation is refused for good, what the clock has ended goes back."""
         sweep = self._stamp()
 
-        def reserve(transaction: Transaction) -> Callable[[int], Reservation]:
-            expiry.expire_due(transaction, self._rules.read(transaction), stamp=sweep)
-            return self._reserve(transaction, asked, stamp)
+        def reserve(
+            transaction: Transaction,
+        ) -> tuple[list[Reservation], Callable[[int], Reservation]]:
+            rules = self._rules.read(transaction)
+            ended = expiry.expire_due(transaction, rules, stamp=sweep)
+            return ended, self._reserve(transaction, asked, stamp)
 
-        result_of = self.database.write(reserve)
+        ended, result_of = self.database.write(reserve)
+        notices.tell_expired(ended)
         return [result_of(place) for place in range(len(asked))]
 
     def _know_wallets(self, asked: Sequence[Asked]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from kling_ledger.errors import NotFoundError, PeriodError
+from kling_ledger.errors import NotFoundError, PeriodError, PeriodOrderError
 from kling_ledger.ledger import rules
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, Update, overtaken
 from kling_ledger.ledger.ids import from_us, to_us
@@ -116,7 +116,7 @@ def find(transaction: Transaction, name: str) -> Period:
     """Return a month that was closed; NotFoundError if nobody ever closed it."""
     row = _known(transaction, name)
     if row is None:
-        raise NotFoundError("closed period", name, hint=f"kling-ledger close {name}")
+        raise NotFoundError("closed period", name, hint="close it first")
     return _period(row, accruals(transaction, name))
 
 
@@ -270,10 +270,7 @@ def _check_order(transaction: Transaction, name: str) -> None:
     )
     if row is not None and row["first"] is not None:
         first = row["first"]
-        raise PeriodError(
-            f"period {first} comes before {name} and is not sealed",
-            hint=f"kling-ledger close {first} --hard",
-        )
+        raise PeriodOrderError(name, earlier=first)
     later = transaction.row(
         "SELECT MIN(name) AS first FROM period WHERE state = 'hard' AND name > :name", name=name
     )

@@ -140,7 +140,7 @@ def find_rows(transaction: Transaction, ids: Sequence[str]) -> dict[str, Row]:
     found = {str(row["id"]): row for row in transaction.rows_for(_SELECT_IDS, asked)}
     for given in ids:
         if given not in found:
-            raise NotFoundError("reservation", given, hint="kling-ledger reservation list")
+            raise NotFoundError("reservation", given)
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from kling_ledger.ledger import idempotency, reservations
+from kling_ledger.ledger import idempotency, notices, reservations
 from kling_ledger.ledger.changes import (
     Change,
     check_task_is_free,
@@ -71,12 +71,12 @@ def settle(
     """
     before = reservations.find_rows(transaction, [change.reservation_id for change in changes])
     now: dict[str, Row] = dict(before)
-    moves: list[Move] = []
+    moves: dict[int, Move] = {}
     stored = idempotency.known_keys(transaction, (change.key for change in changes))
     said: dict[str, idempotency.Content] = {}
     tasks: dict[tuple[str, str], str] = {}
     keys: list[Row] = []
-    for change in changes:
+    for place, change in enumerate(changes):
         content = content_of(change)
         if _was_made(stored, change.key, content, said):
             continue
@@ -94,12 +94,19 @@ def settle(
                 **moved.after,
                 "updated_at": stamp.at_us,
             }
-            moves.append(moved)
+            moves[place] = moved
     if moves:
-        _move(transaction, rules, moves, before, now, stamp)
+        _move(transaction, rules, list(moves.values()), before, now, stamp)
     if keys:
         transaction.insert(IDEMPOTENCY, keys)
-    return lambda place: reservations.from_row(now[changes[place].reservation_id])
+
+    def result_of(place: int) -> Reservation:
+        result = reservations.from_row(now[changes[place].reservation_id])
+        if place in moves:
+            notices.tell_move(moves[place], result)
+        return result
+
+    return result_of
 
 
 def record_task(transaction: Transaction, reservation_id: str, task_id: str) -> None:

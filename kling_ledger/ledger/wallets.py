@@ -149,9 +149,7 @@ def find(transaction: Transaction, name: str) -> Wallet:
     known = name if name.isascii() and "\0" not in name else ""
     row = transaction.row("SELECT * FROM wallet WHERE name = :name OR id = :name", name=known)
     if row is None:
-        raise NotFoundError(
-            "wallet", name, hint=f"create it with: kling-ledger wallet create {name} --unit USD"
-        )
+        raise NotFoundError("wallet", name, hint="create it first")
     return _wallet(row)
 
 

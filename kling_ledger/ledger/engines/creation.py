@@ -10,7 +10,11 @@ from typing import Final
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
-from kling_ledger.errors import DatabaseError, NewerSchemaError, NoLedgerError
+from kling_ledger.errors import (
+    ForeignDatabaseError,
+    NewerSchemaError,
+    NoLedgerError,
+)
 from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
 from kling_ledger.ledger.tables import guards
 
@@ -29,7 +33,7 @@ CREATE TABLE {VERSION_TABLE} (
 def schema_version(connection: Connection, name: str) -> str | None:
     """Return the migration that a database has reached, None if it is empty.
 
-    Raises DatabaseError for a database of something else.
+    Raises ForeignDatabaseError for a database of something else.
     """
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE in tables:
@@ -38,10 +42,7 @@ def schema_version(connection: Connection, name: str) -> str | None:
     if _FIRST_TABLE in tables:
         return _FIRST
     if tables:
-        raise DatabaseError(
-            f"{name} is a database of something else",
-            hint="name another one with --db or KLING_LEDGER_DB",
-        )
+        raise ForeignDatabaseError(name)
     return None
 
 

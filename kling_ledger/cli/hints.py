@@ -1,0 +1,64 @@
+"""Hints: what may help after an error, in the words of the command line.
+
+An error says it for every caller; here it becomes the option or the command that does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from kling_ledger import errors
+from kling_pricing.errors import KlingError
+
+_NAMES: Final[Mapping[str, str]] = {
+    "wallet": "create it with: kling-ledger wallet create {name} --unit USD",
+    "budget": "kling-ledger budget list",
+    "reservation": "kling-ledger reservation list",
+    "closed period": "kling-ledger close {name}",
+}
+"""What to do about something that is not there, by what it would be."""
+
+
+def hint_for(error: KlingError) -> str | None:
+    """Return the next step after an error, None where nobody knows one."""
+    write = _HINTS.get(error.code)
+    return error.hint if write is None else write(error)
+
+
+def _no_such(error: Any) -> str | None:
+    written = _NAMES.get(error.noun)
+    return error.hint if written is None else written.format(name=error.name)
+
+
+def _under_a_ceiling(error: Any) -> str:
+    raised = f"the ceiling of budget {error.budget}" if error.budget else "--max-cost"
+    return f"ask for fewer seconds, a lower resolution or no sound, or raise {raised}"
+
+
+_HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
+    errors.NoKeyError.code: lambda error: f"set {error.variable} or give --api-key",
+    errors.PortError.code: lambda _: "choose another --port, or --port 0 for any that is free",
+    errors.OtherAddressError.code: lambda error: f"give --base-url {error.address}",
+    errors.ColumnError.code: lambda error: f"say so: --columns {error.needed}=NAME",
+    errors.NoLedgerError.code: lambda _: (
+        "make one with: kling-ledger wallet create NAME, or name another with --db"
+    ),
+    errors.ForeignDatabaseError.code: lambda _: "name another one with --db or KLING_LEDGER_DB",
+    errors.OlderSchemaError.code: lambda _: "bring it up to date with: kling-ledger db upgrade",
+    errors.TaskNotWrittenError.code: lambda error: (
+        f"kling-ledger reservation submitted {error.reservation_id} {error.task_id}"
+    ),
+    errors.NotFoundError.code: _no_such,
+    errors.PeriodOrderError.code: lambda error: f"kling-ledger close {error.earlier} --hard",
+    errors.InsufficientCreditsError.code: lambda error: (
+        f'fund it with: kling-ledger wallet fund {error.wallet} "{error.short}"'
+    ),
+    errors.BudgetError.code: lambda error: (
+        f"{error.hint} with:"
+        f' kling-ledger budget raise {error.budget} "AMOUNT" --until WHEN --reason WHY'
+    ),
+    errors.CeilingError.code: _under_a_ceiling,
+    errors.TotalError.code: lambda _: "run fewer rows, or raise --max-total",
+}
+"""How to say it, by the code of the error; every other error says it well enough itself."""

@@ -1,0 +1,132 @@
+"""The errors of the ledger and of the providers, under the one root `KlingError`.
+
+KlingError (kling_pricing.errors)
+├── PricingError             see kling_pricing.errors
+├── ConfigError              a setting that cannot be used, such as a key with a line break
+│   ├── NoKeyError           no API key was given
+│   ├── PortError            a port that cannot be listened on
+│   ├── OtherAddressError    a job is asked for where it was not submitted
+│   └── ColumnError          a bill's column that nobody could guess
+├── SignatureError           a callback that its sender did not sign, or not lately
+├── DownloadError            a clip could not be fetched; what came of it is kept
+│   ├── LinkExpiredError     its link leads nowhere any more
+│   └── FolderError          the folder cannot be written, or is full
+├── LedgerError
+│   ├── DatabaseError        the database cannot be opened, read or written
+│   │   ├── NoLedgerError    there is none yet
+│   │   ├── ForeignDatabaseError  it is a database of something else
+│   │   ├── OlderSchemaError it has to be upgraded first
+│   │   ├── NewerSchemaError it was written by a later version of this program
+│   │   └── TaskNotWrittenError   it did not take down which task a job is
+│   ├── NotFoundError        no wallet, budget or reservation is called that
+│   ├── ConflictError        the same name or key with other content
+│   ├── StateError           a reservation's state does not allow the change
+│   ├── PeriodError          a month cannot be closed, or is closed
+│   │   └── PeriodOrderError an earlier month has to be sealed first
+│   └── RefusedError         admission refused: nothing was changed, nothing was sent
+│       ├── InsufficientCreditsError   the wallet does not hold enough
+│       ├── BudgetError                a budget has less left than the job needs
+│       ├── TotalError           a batch costs more than it may in all
+│       ├── UnknownWorthError    a budget counts in another unit and no rate is known
+│       └── CeilingError               the job costs more than a single job may
+└── ProviderError
+    ├── JobRefusedError      the provider did not take the job, for certain
+    ├── JobInDoubtError      nobody knows whether the provider took the job
+    ├── QuestionError        a question that moves no money got no answer
+    │   ├── PollError        the provider did not say how the job stands
+    │   └── NoAnswerError    the provider did not tell a balance or an estimate
+    ├── CallbackError        what was posted to us is no callback of the provider
+    └── LivePricesError      the provider did not tell its prices: nothing is in doubt
+
+Each class builds its sentence from its facts and keeps them as fields. A hint says what may help in
+words that fit every caller: which option or command that is, the command line says itself. Exit
+codes and HTTP statuses are not known here either.
+"""
+
+from __future__ import annotations
+
+from kling_ledger.errors.downloads import (
+    DownloadError,
+    FolderError,
+    LinkExpiredError,
+)
+from kling_ledger.errors.ledger import (
+    ConflictError,
+    DatabaseError,
+    ForeignDatabaseError,
+    LedgerError,
+    NewerSchemaError,
+    NoLedgerError,
+    NotFoundError,
+    OlderSchemaError,
+    PeriodError,
+    PeriodOrderError,
+    StateError,
+    TaskNotWrittenError,
+)
+from kling_ledger.errors.providers import (
+    CallbackError,
+    JobInDoubtError,
+    JobRefusedError,
+    LivePricesError,
+    NoAnswerError,
+    PollError,
+    ProviderError,
+    QuestionError,
+    SignatureError,
+)
+from kling_ledger.errors.refusals import (
+    BudgetError,
+    CeilingError,
+    InsufficientCreditsError,
+    RefusedError,
+    TotalError,
+    UnknownWorthError,
+)
+from kling_ledger.errors.settings import (
+    ColumnError,
+    ConfigError,
+    NoKeyError,
+    OtherAddressError,
+    PortError,
+)
+from kling_pricing.errors import KlingError
+
+__all__ = [
+    "BudgetError",
+    "CallbackError",
+    "CeilingError",
+    "ColumnError",
+    "ConfigError",
+    "ConflictError",
+    "DatabaseError",
+    "DownloadError",
+    "FolderError",
+    "ForeignDatabaseError",
+    "InsufficientCreditsError",
+    "JobInDoubtError",
+    "JobRefusedError",
+    "KlingError",
+    "LedgerError",
+    "LinkExpiredError",
+    "LivePricesError",
+    "NewerSchemaError",
+    "NoAnswerError",
+    "NoKeyError",
+    "NoLedgerError",
+    "NotFoundError",
+    "OlderSchemaError",
+    "OtherAddressError",
+    "PeriodError",
+    "PeriodOrderError",
+    "PollError",
+    "PortError",
+    "ProviderError",
+    "QuestionError",
+    "RefusedError",
+    "SignatureError",
+    "StateError",
+    "TaskNotWrittenError",
+    "TotalError",
+    "UnknownWorthError",
+]

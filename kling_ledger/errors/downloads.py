@@ -1,0 +1,52 @@
+"""Downloads: a clip could not be fetched."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from kling_pricing.errors import KlingError
+
+
+class DownloadError(KlingError):
+    """A clip could not be fetched from its link; nothing of it is kept.
+
+    `link` is the link without its query, which may hold a signature that opens it for anybody.
+    """
+
+    code = "download"
+
+    def __init__(
+        self, link: str, problem: str, *, hint: str | None = None, retryable: bool = False
+    ) -> None:
+        super().__init__(f"{link}: {problem}", hint=hint)
+        self.link = link
+        self.problem = problem
+        self.retryable = retryable
+
+
+class LinkExpiredError(DownloadError):
+    """A link that leads nowhere any more; `expired_at` is None where no promise was known."""
+
+    code = "link_expired"
+
+    def __init__(self, link: str, *, status: int, name: str, expired_at: datetime | None) -> None:
+        until = f", it was promised until {expired_at:%Y-%m-%d %H:%M} UTC" if expired_at else ""
+        super().__init__(
+            link,
+            f"the link has expired or is not open to us: HTTP {status}{until}",
+            hint=f"look for a newer link of {name} in your account at the provider; where it keeps"
+            " no copy, the clip has to be made again",
+        )
+        self.status = status
+        self.expired_at = expired_at
+
+
+class FolderError(DownloadError):
+    """The folder for the clips cannot be written, or its disk is full."""
+
+    code = "folder"
+
+    def __init__(self, folder: object, problem: str) -> None:
+        super().__init__(
+            str(folder), problem, hint="make room or name another folder, then run it again"
+        )

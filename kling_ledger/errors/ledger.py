@@ -1,0 +1,140 @@
+"""The ledger: what it cannot do, or does not take."""
+
+from __future__ import annotations
+
+from kling_pricing.errors import KlingError
+
+
+class LedgerError(KlingError):
+    """The family of everything that the ledger refuses or cannot do."""
+
+    code = "ledger"
+
+
+class DatabaseError(LedgerError):
+    """The database cannot be opened, read or written; `retryable` if somebody else has it."""
+
+    code = "database"
+
+    def __init__(self, message: str, *, hint: str | None = None, retryable: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.retryable = retryable
+
+
+class NoLedgerError(DatabaseError):
+    """There is no database file where one was to be read."""
+
+    code = "no_ledger"
+
+    def __init__(self, path: object) -> None:
+        super().__init__(f"there is no ledger at {path}", hint="create it, or name another")
+        self.path = path
+
+
+class ForeignDatabaseError(DatabaseError):
+    """The database holds tables, and none of them is a ledger's: nothing was changed in it."""
+
+    code = "foreign_database"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is a database of something else", hint="name another one")
+        self.name = name
+
+
+class OlderSchemaError(DatabaseError):
+    """The database was written by an earlier version of this program."""
+
+    code = "older_schema"
+
+    def __init__(self, name: str, *, version: str, needed: str) -> None:
+        super().__init__(
+            f"{name} has schema {version}, this program needs {needed}",
+            hint="upgrade it first",
+        )
+        self.version = version
+        self.needed = needed
+
+
+class NewerSchemaError(DatabaseError):
+    """The database was written by a later version of this program."""
+
+    code = "newer_schema"
+
+    def __init__(self, name: str, *, version: str, needed: str) -> None:
+        super().__init__(
+            f"{name} has schema {version}, this program knows up to {needed}",
+            hint="use the version of kling-ledger that wrote it, or a later one",
+        )
+        self.version = version
+        self.needed = needed
+
+
+class TaskNotWrittenError(DatabaseError):
+    """The provider took the job and named its task, and the database did not take that down.
+
+    What it says is the only place where the task stands: it must not be lost.
+    """
+
+    code = "task_not_written"
+
+    def __init__(self, problem: str, *, reservation_id: str, task_id: str) -> None:
+        super().__init__(
+            f"{problem}; job {reservation_id} is task {task_id}",
+            hint="mark the reservation as submitted with this task",
+        )
+        self.reservation_id = reservation_id
+        self.task_id = task_id
+
+
+class NotFoundError(LedgerError):
+    """Nothing is called that."""
+
+    code = "not_found"
+
+    def __init__(self, noun: str, name: str, *, hint: str | None = None) -> None:
+        super().__init__(f"no {noun} is called {name}", hint=hint)
+        self.noun = noun
+        self.name = name
+
+
+class ConflictError(LedgerError):
+    """The same name or key was used before with other content; `field` is what differs."""
+
+    code = "conflict"
+
+    def __init__(self, subject: str, *, field: str, stored: object, given: object) -> None:
+        super().__init__(f"{subject} was used before with {field} {stored}, now with {given}")
+        self.field = field
+        self.stored = stored
+        self.given = given
+
+
+class StateError(LedgerError):
+    """A reservation's state does not allow the change."""
+
+    code = "state"
+
+    def __init__(self, reservation_id: str, *, state: str, change: str) -> None:
+        super().__init__(f"reservation {reservation_id} is {state}: it cannot be {change}")
+        self.reservation_id = reservation_id
+        self.state = state
+
+
+class PeriodError(LedgerError):
+    """A month cannot be closed as asked, or is closed for what was asked of it."""
+
+    code = "period"
+
+
+class PeriodOrderError(PeriodError):
+    """Months are sealed in their order, and an earlier one with transfers is not sealed yet."""
+
+    code = "period_order"
+
+    def __init__(self, period: str, *, earlier: str) -> None:
+        super().__init__(
+            f"period {earlier} comes before {period} and is not sealed",
+            hint=f"seal {earlier} first",
+        )
+        self.period = period
+        self.earlier = earlier
