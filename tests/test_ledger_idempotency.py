@@ -112,6 +112,13 @@ def test_a_key_without_a_payload_stands_for_its_amount(ledger):
         ledger.reserve("team", usd("5"), key="clip 1")
 
 
+def test_the_same_labels_in_another_order_are_the_same_reservation(ledger):
+    first = ledger.reserve("team", usd("4"), labels={"shot": "7", "art": "fx"}, key="clip 1")
+    with unchanged(ledger):
+        again = ledger.reserve("team", usd("4"), labels={"art": "fx", "shot": "7"}, key="clip 1")
+    assert again.id == first.id
+
+
 @pytest.mark.parametrize(
     ("field", "change"),
     [
