@@ -150,7 +150,9 @@ def create(
 
 
 @reservation.command("list")
-@click.option("--state", type=click.Choice([str(state) for state in State]), help="Only those in this state.")
+@click.option(
+    "--state", type=click.Choice([str(state) for state in State]), help="Only those in this state."
+)
 @click.option("--wallet", help="Only those of this wallet.")
 @click.option(
     "--limit",
