@@ -134,10 +134,13 @@ def _histories(path: Path, seed: int) -> Iterator[Standing]:
 
 def balance(transfers: list[Row], account: str) -> int:
     """What an account holds: everything credited to it, less everything debited."""
-    credited = sum(row["amount_micro"] for row in transfers if row["credit_account"] == account)
-    return credited - sum(
-        row["amount_micro"] for row in transfers if row["debit_account"] == account
-    )
+    amounts = [
+        int(row["amount_micro"]) * sign
+        for row in transfers
+        for side, sign in (("credit_account", 1), ("debit_account", -1))
+        if row[side] == account
+    ]
+    return sum(amounts)
 
 
 def spent(reservation: Row) -> int:
