@@ -17,7 +17,8 @@ import click
 import pytest
 
 from kling_ledger.errors import ConfigError, LivePricesError
-from kling_ledger.providers.live_prices import CrunEstimates, crun_body, fetch_schedule
+from kling_ledger.providers.crun.live_prices import CrunEstimates, crun_body
+from kling_ledger.providers.runapi.live_prices import fetch_schedule
 from kling_pricing.clip import Clip
 from tests.loopback import HANG_UP, answering
 from tests.test_cli_compare import run

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import closing
+from importlib import import_module
 
 import pytest
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.providers.registry import FACTS, connect, provider_facts
+from kling_ledger.sandbox import registry as sandbox_gateways
 from kling_pricing import bundled_book
+from kling_pricing.gateways import GATEWAYS
 from tests.providers import KEY, NAMES
 
 VARIABLES = {
@@ -84,3 +87,17 @@ def test_who_speaks_to_another_provider_does_not_load_runapis_client(name: str):
         "assert not any(module.startswith('runapi') for module in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_a_gateway_has_all_that_adding_one_takes(name: str):
+    """Its bodies, its facts and dialect, a book, and a rendering of its own in the sandbox."""
+    body = import_module(f"kling_pricing.gateways.{name}.body")
+    dialect = import_module(f"kling_ledger.providers.{name}.dialect")
+    assert callable(body.read)
+    assert callable(body.write_body)
+    assert callable(dialect.connect)
+    assert callable(dialect.read_callback)
+    assert FACTS[name].name == name
+    assert bundled_book(name).unit == FACTS[name].unit
+    assert sandbox_gateways.GATEWAYS[name].name == name

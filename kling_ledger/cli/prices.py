@@ -21,7 +21,7 @@ from kling_pricing.money import plain
 from kling_pricing.own_rates import set_by
 
 if TYPE_CHECKING:
-    from kling_ledger.providers.live_prices import LiveSchedule
+    from kling_ledger.providers.runapi.live_prices import LiveSchedule
     from kling_pricing.agreement import Difference
     from kling_pricing.audit import Finding
     from kling_pricing.book import Cell, Offer
@@ -145,11 +145,11 @@ def _asked(live: str | None, base_url: str | None, api_key: str | None) -> tuple
     if base_url is not None:
         raise click.UsageError("--base-url goes with --live runapi or --live crun")
     from kling_ledger import config
-    from kling_ledger.providers.live_prices import CRUN_KEY_VARIABLE
+    from kling_ledger.providers.crun.facts import FACTS as CRUN
 
-    if config.has_api_key(CRUN_KEY_VARIABLE, api_key):
+    if config.has_api_key(CRUN.key_variable, api_key):
         return ("runapi", "crun")
-    say(f"note: Crun is not asked: it needs {CRUN_KEY_VARIABLE} or --api-key")
+    say(f"note: Crun is not asked: it needs {CRUN.key_variable} or --api-key")
     return ("runapi",)
 
 
@@ -171,10 +171,11 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     that this command did not write is never replaced.
     """
     from kling_ledger.config import books_folder
-    from kling_ledger.providers.live_prices import RUNAPI_URL, fetch_schedule
+    from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
+    from kling_ledger.providers.runapi.live_prices import fetch_schedule
 
     path = out or books_folder() / f"{provider}.toml"
-    address = base_url or RUNAPI_URL
+    address = base_url or RUNAPI.base_url
     earlier = _earlier(path, provider)
     tag = _tag_file(path)
     fetched = fetch_schedule(address, etag=_read_tag(tag, address) if earlier else None)
@@ -280,10 +281,11 @@ def _laid_beside(
 ) -> Sequence[Difference]:
     if live == "crun":
         return list(_beside_crun(book, now, base_url, api_key))
-    from kling_ledger.providers.live_prices import RUNAPI_URL, fetch_schedule
+    from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
+    from kling_ledger.providers.runapi.live_prices import fetch_schedule
     from kling_pricing.gateways.runapi.agreement import differences
 
-    fetched = fetch_schedule(base_url or RUNAPI_URL)
+    fetched = fetch_schedule(base_url or RUNAPI.base_url)
     return differences(book, fetched.rows if fetched else (), now)
 
 
@@ -291,12 +293,13 @@ def _beside_crun(
     book: PriceBook, now: datetime, base_url: str | None, api_key: str | None
 ) -> Iterator[Difference]:
     from kling_ledger import config
-    from kling_ledger.providers import live_prices
+    from kling_ledger.providers.crun import live_prices
+    from kling_ledger.providers.crun.facts import FACTS as CRUN
     from kling_pricing.agreement import beside_estimate
     from kling_pricing.cells import priced_cells, sample_clip
 
-    key = config.api_key(live_prices.CRUN_KEY_VARIABLE, api_key)
-    with live_prices.CrunEstimates(key, base_url=base_url or live_prices.CRUN_URL) as crun:
+    key = config.api_key(CRUN.key_variable, api_key)
+    with live_prices.CrunEstimates(key, base_url=base_url or CRUN.base_url) as crun:
         for cell in priced_cells(book, now):
             clip = sample_clip(book, cell)
             if clip is None:

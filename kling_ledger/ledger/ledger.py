@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
@@ -14,15 +13,14 @@ from kling_ledger import config
 from kling_ledger.config import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
-    admission,
     expiry,
     journal,
     notices,
     reservations,
     settlement,
-    wallets,
 )
 from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.engines.database import Database
@@ -32,13 +30,10 @@ from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.verify import Verification, verify
-from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
 Result = TypeVar("Result")
-Admitted = Callable[[], Reservation] | RefusedError
-"""What became of one job that was asked for, told once the transaction has ended."""
 
 
 class Ledger:
@@ -66,7 +61,7 @@ class Ledger:
         self.database = Database(config.database_url(url), create=create)
         self._access = Access(self.database, clock, actor or config.actor(), chance)
         self._rules = self._access.rules
-        self._wallets: dict[str, Wallet] = {}
+        self._admissions = Admissions(self._access)
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
         self.reservations = Reservations(self._access)
@@ -121,12 +116,7 @@ class Ledger:
         Raises as `reserve` does. What is missing is counted over all of them, and a budget's
         ceiling bounds each by itself.
         """
-        self._know_wallets(asked)
-        try:
-            return self._reserve_all(asked, self._stamp())
-        except RefusedError as refusal:
-            notices.tell_refusal(refusal)
-            raise
+        return self._admissions.all_of(asked)
 
     def reserve_each(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
         """Set credits aside for every job that is admitted; another gives its refusal instead.
@@ -134,36 +124,7 @@ class Ledger:
         They are tried in their order. Only refusals stand in the list: bad input raises, and then
         none of them is reserved.
         """
-        self._know_wallets(asked)
-        stamp = self._stamp()
-        outcomes = self._reserve_each(asked, stamp)
-        refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, RefusedError)]
-        if refused and self._is_any_due():
-            again = replace(stamp, chance=stamp.chance + len(asked))
-            sweep = self._stamp()
-            rest = self._reserve_each([asked[n] for n in refused], again, sweep=sweep)
-            for n, outcome in zip(refused, rest, strict=True):
-                outcomes[n] = outcome
-        for outcome in outcomes:
-            if isinstance(outcome, RefusedError):
-                notices.tell_refusal(outcome)
-        return outcomes
-
-    def _reserve_each(
-        self, asked: Sequence[Asked], stamp: Stamp, *, sweep: Stamp | None = None
-    ) -> list[Reservation | RefusedError]:
-        """Reserve in one transaction; with a `sweep`, after what the clock has ended went back."""
-
-        def reserve(transaction: Transaction) -> tuple[list[Reservation], list[Admitted]]:
-            rules = self._rules.read(transaction)
-            ended = [] if sweep is None else expiry.expire_due(transaction, rules, stamp=sweep)
-            return ended, admission.reserve_each(
-                transaction, rules, asked, stamp=stamp, wallets=self._wallets
-            )
-
-        ended, outcomes = self.database.write(reserve)
-        notices.tell_expired(ended)
-        return [one if isinstance(one, RefusedError) else one() for one in outcomes]
+        return self._admissions.each_of(asked)
 
     def reserving(
         self,
@@ -395,12 +356,6 @@ class Ledger:
         with self.database.read() as transaction:
             yield from journal.canonical(transaction)
 
-    def _reserve(
-        self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp
-    ) -> Callable[[int], Reservation]:
-        rules = self._rules.read(transaction)
-        return admission.reserve(transaction, rules, asked, stamp=stamp, wallets=self._wallets)
-
     def _settle(
         self, transaction: Transaction, changes: Sequence[Change], stamp: Stamp
     ) -> Callable[[int], Reservation]:
@@ -409,41 +364,6 @@ class Ledger:
 
     def _settled(self, change: Change) -> Reservation:
         return self.settle([change])[0]
-
-    def _is_any_due(self) -> bool:
-        with self.database.read() as transaction:
-            return expiry.is_any_due(transaction, self._access.at_us())
-
-    def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
-        try:
-            return self.database.write_many(self._reserve, asked, stamp=stamp)
-        except RefusedError:
-            if not self._is_any_due():
-                raise
-        return self._reserve_after_expiry(asked, stamp)
-
-    def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
-        """Before a reservation is refused for good, what the clock has ended goes back."""
-        sweep = self._stamp()
-
-        def reserve(
-            transaction: Transaction,
-        ) -> tuple[list[Reservation], Callable[[int], Reservation]]:
-            rules = self._rules.read(transaction)
-            ended = expiry.expire_due(transaction, rules, stamp=sweep)
-            return ended, self._reserve(transaction, asked, stamp)
-
-        ended, result_of = self.database.write(reserve)
-        notices.tell_expired(ended)
-        return [result_of(place) for place in range(len(asked))]
-
-    def _know_wallets(self, asked: Sequence[Asked]) -> None:
-        """Look up the wallets of an operation once: their ids, names and units never change."""
-        unknown = {one.wallet for one in asked} - self._wallets.keys()
-        if unknown:
-            with self.database.read() as transaction:
-                found = {name: wallets.find(transaction, name) for name in sorted(unknown)}
-            self._wallets.update(found)
 
     def _stamp(self, reason: str | None = None) -> Stamp:
         return self._access.stamp(reason)

@@ -1,152 +1,20 @@
-"""Live prices: RunAPI's public schedule, and what Crun estimates for a body. Both cost nothing.
-
-Source: https://github.com/runapi-ai/core-sdk go/pricing/client_test.go and
-https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
-"""
+"""What asking for live prices has in common: one request, and JSON whose numbers stay exact."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx
 
 from kling_ledger.errors import LivePricesError
-from kling_ledger.providers.crun.facts import FACTS as CRUN
-from kling_ledger.providers.http import checked_address
-from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
-from kling_pricing.book_values import Count
-from kling_pricing.clip import Clip
-from kling_pricing.errors import AmountError
-from kling_pricing.money import read_decimal
 
-RUNAPI_URL: Final = RUNAPI.base_url
-CRUN_URL: Final = CRUN.base_url
-CRUN_KEY_VARIABLE: Final = CRUN.key_variable
-
-_SCHEDULES: Final = "/api/v1/price_schedules"
-_ESTIMATE: Final = "/api/v1/client/job/EstimateTask"
-_TIMEOUT: Final = httpx.Timeout(30, connect=10)
-_SUCCESS: Final = 200
-_SHOWN: Final = 120
-_IMAGE: Final = "https://example.com/image.jpg"
-_VIDEO: Final = "https://example.com/video.mp4"
-_MODES: Final[Mapping[str | None, str]] = {"720p": "std", "1080p": "pro", "4k": "4k"}
+TIMEOUT: Final = httpx.Timeout(30, connect=10)
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSchedule:
-    """RunAPI's schedule as it was sent: its rows, its own date, its ETag, and where it was read."""
-
-    rows: tuple[object, ...]
-    as_of: date
-    etag: str | None
-    url: str
-
-
-def fetch_schedule(base_url: str = RUNAPI_URL, *, etag: str | None = None) -> LiveSchedule | None:
-    """Read RunAPI's public schedule of Kling's prices; None if it is still the one of the ETag.
-
-    Raises LivePricesError where it cannot be had or is no schedule, ConfigError for an address
-    that is none.
-    """
-    url = f"{checked_address(base_url)}{_SCHEDULES}?service=kling"
-    headers = {"If-None-Match": etag} if etag else {}
-    with httpx.Client(timeout=_TIMEOUT) as http:
-        reply = _sent(http, "runapi", httpx.Request("GET", url, headers=headers))
-    if reply.status_code == httpx.codes.NOT_MODIFIED and etag:
-        return None
-    if reply.status_code != httpx.codes.OK:
-        raise LivePricesError("runapi", f"answered {reply.status_code} to {_SCHEDULES}")
-    body = _json(reply, "runapi")
-    rows = body.get("price_schedules")
-    if not isinstance(rows, list):
-        raise LivePricesError("runapi", "the reply has no list price_schedules")
-    return LiveSchedule(tuple(rows), _as_of(body), reply.headers.get("ETag"), url)
-
-
-class CrunEstimates:
-    """Crun's EstimateTask. The key is sent as a header and kept nowhere else."""
-
-    def __init__(self, api_key: str, *, base_url: str = CRUN_URL) -> None:
-        self._url = f"{checked_address(base_url)}{_ESTIMATE}"
-        self._key = api_key
-        self._http = httpx.Client(timeout=_TIMEOUT)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._http.close()
-
-    def credits_for(self, body: Mapping[str, Any]) -> Decimal | str:
-        """Return the credits that a body would cost, or the reason that Crun gives for none.
-
-        The outcome is the JSON `code`, whatever the HTTP status is. Raises LivePricesError where
-        there is no answer or one without a code, or the key is refused.
-        """
-        sent = httpx.Request("POST", self._url, json=body, headers={"x-api-key": self._key})
-        answer = _sent(self._http, "crun", sent)
-        reply = _json(answer, "crun")
-        code = reply.get("code")
-        if not isinstance(code, int):
-            raise LivePricesError("crun", self._hidden(_no_envelope(answer, reply)))
-        if code == httpx.codes.UNAUTHORIZED:
-            raise LivePricesError("crun", "the key was refused", hint=f"check {CRUN_KEY_VARIABLE}")
-        if code != _SUCCESS:
-            return self._hidden(f"{code} {reply.get('message') or 'without a message'}")
-        data = reply.get("data")
-        written = data.get("estimated_credits") if isinstance(data, dict) else None
-        try:
-            return read_decimal(written)
-        except AmountError:
-            return "the reply names no estimated_credits"
-
-    def _hidden(self, text: str) -> str:
-        return text.replace(self._key, "***")
-
-
-def crun_body(clip: Clip, *, count: Count = "requested") -> dict[str, Any]:
-    """Return a body for Crun that asks for a clip: a sample, with a prompt that nobody wrote.
-
-    Source: https://docs.crun.ai/zh/models/kling/v3, checked 2026-11-20.
-    """
-    written: dict[str, Any] = {
-        "prompt": "A paper boat on a quiet lake.",
-        "mode": _MODES.get(clip.resolution),
-        "duration": _json_number(clip.seconds) if count == "requested" else None,
-        "audio": clip.sound,
-        "multi_shots": clip.multi_shot if clip.action != "motion_control" else None,
-        "img_urls": _images(clip),
-        "video_urls": [_VIDEO] if clip.action == "motion_control" else None,
-        "character_orientation": clip.orientation,
-    }
-    given = {name: value for name, value in written.items() if value is not None}
-    return {"model": clip.model, "input": given}
-
-
-def _images(clip: Clip) -> list[str] | None:
-    needs_one = clip.action in {"image_to_video", "motion_control"} or clip.multi_shot
-    if clip.frames == "first_last":
-        return [_IMAGE, _IMAGE]
-    return [_IMAGE] if needs_one or clip.frames == "first" else None
-
-
-def _json_number(seconds: int | Decimal | None) -> int | float | None:
-    return int(seconds) if seconds is not None and seconds == int(seconds) else None
-
-
-def _sent(http: httpx.Client, provider: str, request: httpx.Request) -> httpx.Response:
+def sent(http: httpx.Client, provider: str, request: httpx.Request) -> httpx.Response:
+    """Send a request once. Raises LivePricesError where there is no answer."""
     try:
         return http.send(request)
     except httpx.TimeoutException:
@@ -156,7 +24,7 @@ def _sent(http: httpx.Client, provider: str, request: httpx.Request) -> httpx.Re
         raise LivePricesError(provider, problem) from None
 
 
-def _json(reply: httpx.Response, provider: str) -> dict[str, Any]:
+def json_of(reply: httpx.Response, provider: str) -> dict[str, Any]:
     """Return a JSON object whose numbers are read as they were written, never as floats."""
     try:
         body = json.loads(reply.content, parse_float=Decimal)
@@ -166,17 +34,3 @@ def _json(reply: httpx.Response, provider: str) -> dict[str, Any]:
         problem = f"answered {reply.status_code} with what is no JSON object"
         raise LivePricesError(provider, problem)
     return body
-
-
-def _no_envelope(answer: httpx.Response, reply: Mapping[str, Any]) -> str:
-    """Say what came in place of Crun's envelope: most likely another server's error."""
-    written = json.dumps(reply, default=str, ensure_ascii=False)
-    shown = written if len(written) <= _SHOWN else f"{written[: _SHOWN - 3]}..."
-    return f"answered {answer.status_code} to {_ESTIMATE} without a code: {shown}"
-
-
-def _as_of(body: Mapping[str, Any]) -> date:
-    try:
-        return datetime.fromisoformat(str(body.get("as_of"))).date()
-    except ValueError:
-        raise LivePricesError("runapi", "the schedule does not say its date, as_of") from None

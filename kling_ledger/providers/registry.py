@@ -1,8 +1,8 @@
 """The registry: a provider's name leads to its facts, to a connection, and to its callbacks.
 
-A provider is a folder here, with `facts.py` and `dialect.py`, beside its folder in
-`kling_pricing.gateways`, where its name is written down once. Only the dialect that is asked for
-is imported.
+A provider is a folder here, with `facts.py` and `dialect.py`. To add one: its bodies in a folder
+of `kling_pricing.gateways` and its name in GATEWAYS there, a price book, a folder here, and an
+independent rendering in the sandbox. Only the dialect that is asked for is imported.
 """
 
 from __future__ import annotations
