@@ -565,7 +565,8 @@ class Model:
         require(f"{self.now:%Y-%m}" > name, "PeriodError")
         if hard:
             used = {transfer.period for transfer in self.books.transfers}
-            require(not any(each < name for each in used - self._sealed()), "PeriodError")
+            before = sorted(each for each in used - self._sealed() if each < name)
+            require(not before, "PeriodOrderError", period=name, earlier=(before or [""])[0])
             require(not any(each > name for each in self._sealed()), "PeriodError")
         count = sum(transfer.period == name for transfer in self.books.transfers)
         self.books.months[name] = Month(
@@ -657,9 +658,9 @@ class Model:
             self.books.keys[key] = (content, result)
 
 
-def require(holds: bool, error: str) -> None:
+def require(holds: bool, error: str, **facts: Any) -> None:
     if not holds:
-        raise ExpectedError(error)
+        raise ExpectedError(error, **facts)
 
 
 def check_same(stored: dict[str, Any], given: dict[str, Any]) -> None:
