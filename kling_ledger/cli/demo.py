@@ -12,7 +12,7 @@ import click
 
 from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.output import print_table
-from kling_ledger.cli.reservation import reservation_dict
+from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_ledger.errors import RefusedError
 from kling_pricing.money import Money, plain
 

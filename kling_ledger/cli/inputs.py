@@ -48,6 +48,24 @@ class When(Instant):
         return datetime.now(UTC) + Span().convert(value, param, ctx)
 
 
+def label_option(command: Command) -> Command:
+    """Add `--label NAME=VALUE` to a command; what was given reaches it as `labels`."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="What budgets and reports tell jobs apart by, such as team=a; may be repeated.",
+    )(command)
+
+
+def key_option(command: Command) -> Command:
+    """Add `--key` to a command: a call that is repeated by its key is done once."""
+    return click.option(
+        "--key", help="Your own id of this call: it is done once, however often you ask."
+    )(command)
+
+
 def read_labels(written: Sequence[str]) -> dict[str, str]:
     """Read what `--label name=value` gave; ConfigError where one is no label or is given twice."""
     from kling_ledger.errors import ConfigError
