@@ -17,7 +17,8 @@ from kling_ledger.errors import RefusedError
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import Ledger, Verification
+    from kling_ledger.ledger import Ledger
+    from kling_ledger.ledger.verify import Verification
 
 _FUNDS: Final = "2 USD"
 _WALLET: Final = "studio"

@@ -28,7 +28,7 @@ _WRITTEN_BY: Final = "# Written by `kling-ledger prices pull`: the next pull rep
 
 def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: datetime) -> None:
     """Fetch a provider's live prices and write them as a book; ConfigError for another's file."""
-    path = out or books_folder() / f"{provider}.toml"
+    path = out or Path(books_folder()) / f"{provider}.toml"
     address = base_url or RUNAPI_URL
     earlier = _earlier(path, provider)
     tag = _tag_file(path)
@@ -48,7 +48,7 @@ def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: dat
 
 def _earlier(path: Path, provider: str) -> BookText | None:
     """Return the book that an earlier pull wrote there; ConfigError for anybody else's file."""
-    for book in own_books() if path.parent == books_folder() else ():
+    for book in own_books() if path.parent == Path(books_folder()) else ():
         if Path(book.name) != path and provider_of(book.text, name=book.name) == provider:
             hint = "move it out of the folder, or give --out"
             raise ConfigError(f"{book.name} has prices of {provider} too", hint=hint)

@@ -6,25 +6,17 @@ whole, or not at all.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kling_ledger import config
 from kling_ledger.clock import utc_now
 from kling_ledger.errors import RefusedError
-from kling_ledger.ledger import (
-    admission,
-    expiry,
-    journal,
-    reservations,
-    settlement,
-    wallets,
-)
+from kling_ledger.ledger import admission, expiry, ids, journal, reservations, settlement, wallets
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.budgets import Budget
@@ -40,10 +32,12 @@ from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
-from kling_ledger.ledger.verify import Finding, Verification, verify
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.verify import Verification
 
 __all__ = [
     "OPEN_STATES",
@@ -53,7 +47,6 @@ __all__ = [
     "BudgetStatus",
     "BudgetWarning",
     "Change",
-    "Finding",
     "Job",
     "Ledger",
     "Period",
@@ -64,7 +57,6 @@ __all__ = [
     "Scope",
     "SettledBy",
     "State",
-    "Verification",
     "Wallet",
 ]
 
@@ -85,7 +77,7 @@ class Ledger:
         *,
         clock: Callable[[], datetime] = utc_now,
         actor: str | None = None,
-        chance: Callable[[int], int] = secrets.randbits,
+        chance: Callable[[int], int] = ids.random_bits,
         create: bool = True,
     ) -> None:
         self.database = Database(config.database_url(url), create=create)
@@ -231,6 +223,7 @@ class Ledger:
 
     def record_task(self, reservation_id: str, task_id: str) -> None:
         """Keep a task whose reservation has ended meanwhile: the provider may yet charge it."""
+
         self.database.write(
             lambda transaction: settlement.record_task(transaction, reservation_id, task_id)
         )
@@ -340,6 +333,7 @@ class Ledger:
 
     def expire(self) -> list[Reservation]:
         """End every reservation whose time is over and of which nothing was ever sent."""
+
         stamp = self._stamp()
         return self.database.write(
             lambda transaction: expiry.expire_due(
@@ -351,6 +345,8 @@ class Ledger:
 
     def verify(self) -> Verification:
         """Work every balance, window, state and seal out again from the journal."""
+        from kling_ledger.ledger.verify import verify
+
         with self.database.read() as transaction:
             return verify(transaction, dialect=self.database.engine.dialect)
 
@@ -368,6 +364,7 @@ class Ledger:
     def _settle(
         self, transaction: Transaction, changes: Sequence[Change], stamp: Stamp
     ) -> Callable[[int], Reservation]:
+
         rules = self._rules.read(transaction)
         return settlement.settle(transaction, rules, changes, stamp=stamp)
 
@@ -375,11 +372,13 @@ class Ledger:
         return self.settle([change])[0]
 
     def _is_any_due(self) -> bool:
+
         with self.database.read() as transaction:
             return expiry.is_any_due(transaction, self._access.at_us())
 
     def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         """Before a reservation is refused for good, what the clock has ended goes back."""
+
         sweep = self._stamp()
 
         def reserve(transaction: Transaction) -> Callable[[int], Reservation]:
