@@ -244,6 +244,26 @@ def test_what_fits_in_another_unit_is_at_the_worth_that_was_asked(ledger):
     assert ledger.reserve("credits", error.fits, job=Job(usd=usd("1"))).is_open
 
 
+def test_what_fits_in_another_unit_is_rounded_down_and_so_is_admitted(ledger):
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("all", usd("1"))
+    with unchanged(ledger), pytest.raises(BudgetError) as caught:
+        ledger.reserve("credits", money("10 crun-credit"), job=Job(usd=usd("3")))
+    # Ten credits are worth 3 USD: a millionth of a credit more would be worth more than 1 USD.
+    assert caught.value.fits == money("3.333333 crun-credit")
+
+
+def test_nothing_fits_an_overrun_budget_not_even_what_is_worth_nothing(ledger):
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("all", usd("1"))
+    ledger.commit(ledger.reserve("film", usd("1")).id, usd("1.000001"))
+    with unchanged(ledger), pytest.raises(BudgetError) as caught:
+        ledger.reserve("credits", money("1 crun-credit"), job=Job(usd=usd("0")))
+    assert (caught.value.left, caught.value.fits) == (usd("-0.000001"), money("0 crun-credit"))
+
+
 def test_a_worth_that_nobody_knows_is_an_error_and_never_nothing(ledger):
     ledger.wallets.create("credits", "crun-credit")
     ledger.wallets.fund("credits", money("100 crun-credit"))

@@ -369,6 +369,12 @@ def test_several_thresholds_may_be_passed_at_once(ledger):
     assert warned(ledger, "1") == [100]
 
 
+def test_a_threshold_that_was_reached_exactly_is_not_told_again_with_the_next(ledger):
+    ledger.budgets.set("b", usd("10"), thresholds=(50, 80))
+    assert warned(ledger, "5") == [50]
+    assert warned(ledger, "3") == [80]
+
+
 def test_a_threshold_warns_anew_in_each_window(ledger, clock):
     ledger.budgets.set("b", usd("10"), window="day", thresholds=(50,))
     assert warned(ledger, "5") == [50]

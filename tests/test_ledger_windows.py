@@ -162,15 +162,27 @@ def test_an_hour_begins_at_the_zones_own_hour():
     )
 
 
-def test_the_last_hour_of_an_uneven_day_is_the_shorter_one():
-    # Lord Howe sets its clocks back by half an hour: 24.5 hours from midnight to midnight.
-    assert hours("day", "Australia/Lord_Howe", "2026-04-05 00:00") == 24.5
-    midnight = "2026-04-05 13:30"
-    assert window("hour", "Australia/Lord_Howe", "2026-04-05 13:29") == (
-        "2026-04-05 13:00",
-        midnight,
-    )
-    assert window("hour", "Australia/Lord_Howe", midnight) == (midnight, "2026-04-05 14:30")
+@pytest.mark.parametrize(
+    ("at", "start", "end"),
+    [
+        # The clocks go back by half an hour at 15:00 UTC: the hours go on as they were counted.
+        ("2026-04-04 14:59", "2026-04-04 14:00", "2026-04-04 15:00"),
+        ("2026-04-04 15:00", "2026-04-04 15:00", "2026-04-04 16:00"),
+        ("2026-04-04 15:29", "2026-04-04 15:00", "2026-04-04 16:00"),
+        # That day has 24 hours and a half: its last window is cut where the next day begins.
+        ("2026-04-05 12:59", "2026-04-05 12:00", "2026-04-05 13:00"),
+        ("2026-04-05 13:00", "2026-04-05 13:00", "2026-04-05 13:30"),
+        ("2026-04-05 13:29", "2026-04-05 13:00", "2026-04-05 13:30"),
+        ("2026-04-05 13:30", "2026-04-05 13:30", "2026-04-05 14:30"),
+        # They go forward by half an hour at 15:30 UTC: that day has 23 hours and a half.
+        ("2026-10-03 15:29", "2026-10-03 14:30", "2026-10-03 15:30"),
+        ("2026-10-03 15:30", "2026-10-03 15:30", "2026-10-03 16:30"),
+        ("2026-10-04 12:59", "2026-10-04 12:30", "2026-10-04 13:00"),
+        ("2026-10-04 13:00", "2026-10-04 13:00", "2026-10-04 14:00"),
+    ],
+)
+def test_an_hour_is_cut_at_midnight_where_the_clocks_change_by_half_an_hour(at, start, end):
+    assert window("hour", "Australia/Lord_Howe", at) == (start, end)
 
 
 INSTANTS = st.integers(utc("2012-01-01"), utc("2099-12-31"))

@@ -40,7 +40,11 @@ class Wallets:
     _access: Access
 
     def create(self, name: str, unit: str) -> Wallet:
-        """Create an empty wallet; the same name and unit again is the same wallet."""
+        """Create an empty wallet; the same name and unit again is the same wallet.
+
+        Raises ConflictError if it is there in another unit, ConfigError for what cannot be a name,
+        and AmountError for what cannot be a unit.
+        """
         stamp = self._access.stamp()
         return self._access.write(
             lambda transaction: wallets.create(transaction, name, unit, stamp=stamp)
@@ -49,7 +53,11 @@ class Wallets:
     def fund(
         self, name: str, amount: Money, *, key: str | None = None, reason: str | None = None
     ) -> Wallet:
-        """Add credits to a wallet, once per key."""
+        """Add credits to a wallet, once per key; without a key, each call adds them.
+
+        `amount` is above zero. Raises NotFoundError for an unknown wallet, and AmountError beyond
+        what one wallet can hold.
+        """
         stamp = self._access.stamp(reason)
 
         def fund(transaction: Transaction) -> Wallet:
@@ -67,7 +75,11 @@ class Wallets:
         key: str | None = None,
         corrects: str | None = None,
     ) -> Wallet:
-        """Correct a wallet's balance, up or down; `corrects` names the month that it is for."""
+        """Correct a wallet's balance, up or down; `corrects` names the month that it is for.
+
+        `amount` may be negative and is not zero; the balance may fall below zero, and then admits
+        nothing. A `reason` is required: ConfigError without one. Once per key.
+        """
         stamp = self._access.stamp(reason)
 
         def adjust(transaction: Transaction) -> Wallet:
@@ -87,7 +99,7 @@ class Wallets:
         return self.get(self._access.write(adjust).name)
 
     def get(self, name: str) -> Wallet:
-        """Return a wallet by its name or id."""
+        """Return a wallet by its name or id; NotFoundError if there is none."""
         with self._access.read() as transaction:
             return wallets.find(transaction, name)
 
@@ -118,8 +130,13 @@ class Budgets:
     ) -> BudgetStatus:
         """Set a limit over a scope, or change the one of that name.
 
-        What its window has admitted before counts too. Raises ConflictError if the budget is there
-        with another scope, window, zone or unit: those never change.
+        `limit` is zero or more; a budget in USD counts every unit at its worth, another its own
+        unit alone. `window` is none, hour, day, week or month by the clocks of `timezone`;
+        `thresholds` are percentages of the limit; `ceiling` is the most that a single job may cost.
+
+        What its window has admitted before counts too. Set again as it is, nothing happens. Raises
+        ConflictError if the budget is there with another scope, window, zone or unit: those never
+        change.
         """
         stamp = self._access.stamp(reason)
         setting = Setting(
@@ -132,7 +149,11 @@ class Budgets:
     def raise_limit(
         self, name: str, amount: Money, *, until: datetime, reason: str, key: str | None = None
     ) -> BudgetStatus:
-        """Raise a budget's limit until an instant, once per key; then it is as it was."""
+        """Raise a budget's limit until an instant (exclusive), once per key; then it is as it was.
+
+        `amount` is above zero, in the budget's unit, and is added to the limit and to other raises.
+        Raises ConfigError without a reason or for an instant that has passed.
+        """
         stamp = self._access.stamp(reason)
         return self._access.change_rules(
             lambda transaction: raises.raise_limit(
@@ -141,7 +162,7 @@ class Budgets:
         )
 
     def remove(self, name: str, *, reason: str | None = None) -> None:
-        """Remove a budget: it refuses nothing from now on."""
+        """Remove a budget: it refuses nothing from now on. Its name may then be another's."""
         stamp = self._access.stamp(reason)
         self._access.change_rules(lambda transaction: limits.remove(transaction, name, stamp=stamp))
 
@@ -166,7 +187,7 @@ class Reservations:
     _access: Access
 
     def get(self, reservation_id: str) -> Reservation:
-        """Return a reservation by its id."""
+        """Return a reservation by its id; NotFoundError if there is none."""
         with self._access.read() as transaction:
             return reservations.find(transaction, reservation_id)
 
@@ -255,13 +276,17 @@ class Periods:
     _access: Access
 
     def close(self, name: str, *, hard: bool = False, reason: str | None = None) -> Period:
-        """Close a month that is over: softly, or hard under a seal."""
+        """Close a month that is over: softly, or hard under a seal; `name` is as in 2026-10.
+
+        Again, it changes nothing. Raises PeriodError for a month that is not over in UTC, and
+        PeriodOrderError where an earlier one has to be sealed first.
+        """
         stamp = self._access.stamp(reason)
         close = periods.close_hard if hard else periods.close_softly
         return self._access.write(lambda transaction: close(transaction, name, stamp=stamp))
 
     def reopen(self, name: str, *, reason: str) -> Period:
-        """Open a month again that was closed softly."""
+        """Open a month again that was closed softly; PeriodError if it is sealed."""
         stamp = self._access.stamp(reason)
         return self._access.write(
             lambda transaction: periods.reopen(transaction, name, stamp=stamp)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
@@ -13,16 +12,15 @@ from kling_ledger import config
 from kling_ledger.config import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
-    admission,
     expiry,
     ids,
     journal,
     notices,
     reservations,
     settlement,
-    wallets,
 )
 from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.engines.database import Database
@@ -31,7 +29,6 @@ from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations,
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.states import State
-from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
@@ -39,8 +36,6 @@ if TYPE_CHECKING:
     from kling_ledger.ledger.verify import Verification
 
 Result = TypeVar("Result")
-Admitted = Callable[[], Reservation] | RefusedError
-"""What became of one job that was asked for, told once the transaction has ended."""
 
 
 class Ledger:
@@ -49,6 +44,11 @@ class Ledger:
     `url` is a path or address as config.database_url takes it; `clock` tells the time; `actor`
     is who is written down as acting; `chance` gives random bits for ids. A database that is not
     there is made, unless `create` says no.
+
+    Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
+    AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
+    result and moves nothing, with other content it is a ConflictError that names the difference.
+    A call that raises has changed nothing. DatabaseError says whether the call may be repeated.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Ledger:
         self.database = Database(config.database_url(url), create=create)
         self._access = Access(self.database, clock, actor or config.actor(), chance)
         self._rules = self._access.rules
-        self._wallets: dict[str, Wallet] = {}
+        self._admissions = Admissions(self._access)
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
         self.reservations = Reservations(self._access)
@@ -99,51 +99,34 @@ class Ledger:
         ceiling: Money | None = None,
         expires_at: datetime | None = None,
     ) -> Reservation:
-        """Set credits aside for a job, once per key, if wallet and budgets all admit it."""
+        """Set credits aside for a job, once per key, if wallet and budgets all admit it.
+
+        `amount` is in the wallet's unit and above zero; `ceiling` is the most that this job may
+        cost; past `expires_at` the clock may end the reservation, as long as nothing was sent.
+        Under a key that has reserved before, the reservation is given as it stands now, which may
+        be at its end: look at its state before anything is sent.
+
+        Raises InsufficientCreditsError, BudgetError, CeilingError or UnknownWorthError, which are
+        all RefusedError, and NotFoundError for an unknown wallet.
+        """
         asked = Asked(wallet, amount, job or Job(), project, labels or {}, key, ceiling, expires_at)
         return self.reserve_many([asked])[0]
 
     def reserve_many(self, asked: Sequence[Asked]) -> list[Reservation]:
-        """Set credits aside for every job that is asked for, or for none of them."""
-        self._know_wallets(asked)
-        try:
-            return self._reserve_all(asked, self._stamp())
-        except RefusedError as refusal:
-            notices.tell_refusal(refusal)
-            raise
+        """Set credits aside for every job that is asked for, or for none of them.
+
+        Raises as `reserve` does. What is missing is counted over all of them, and a budget's
+        ceiling bounds each by itself.
+        """
+        return self._admissions.all_of(asked)
 
     def reserve_each(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
-        """Set credits aside for every job that is admitted; another gives its refusal instead."""
-        self._know_wallets(asked)
-        stamp = self._stamp()
-        outcomes = self._reserve_each(asked, stamp)
-        refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, RefusedError)]
-        if refused and self._is_any_due():
-            again = replace(stamp, chance=stamp.chance + len(asked))
-            sweep = self._stamp()
-            rest = self._reserve_each([asked[n] for n in refused], again, sweep=sweep)
-            for n, outcome in zip(refused, rest, strict=True):
-                outcomes[n] = outcome
-        for outcome in outcomes:
-            if isinstance(outcome, RefusedError):
-                notices.tell_refusal(outcome)
-        return outcomes
+        """Set credits aside for every job that is admitted; another gives its refusal instead.
 
-    def _reserve_each(
-        self, asked: Sequence[Asked], stamp: Stamp, *, sweep: Stamp | None = None
-    ) -> list[Reservation | RefusedError]:
-        """Reserve in one transaction; with a `sweep`, after what the clock has ended went back."""
-
-        def reserve(transaction: Transaction) -> tuple[list[Reservation], list[Admitted]]:
-            rules = self._rules.read(transaction)
-            ended = [] if sweep is None else expiry.expire_due(transaction, rules, stamp=sweep)
-            return ended, admission.reserve_each(
-                transaction, rules, asked, stamp=stamp, wallets=self._wallets
-            )
-
-        ended, outcomes = self.database.write(reserve)
-        notices.tell_expired(ended)
-        return [one if isinstance(one, RefusedError) else one() for one in outcomes]
+        They are tried in their order. Only refusals stand in the list: bad input raises, and then
+        none of them is reserved.
+        """
+        return self._admissions.each_of(asked)
 
     def reserving(
         self,
@@ -195,15 +178,27 @@ class Ledger:
         return decorate
 
     def mark_submitting(self, reservation_id: str) -> Reservation:
-        """Write down, durably and before the network call, that the request is about to be sent."""
+        """Write down, durably and before the network call, that the request is about to be sent.
+
+        Raises StateError unless the reservation is `reserved` and not past its expiry: of many that
+        try, one may send.
+        """
         return self._settled(Change(reservation_id, State.SUBMITTING))
 
     def mark_submitted(self, reservation_id: str, task_id: str) -> Reservation:
-        """Write down that the provider took the job and what it calls it."""
+        """Write down that the provider took the job and what it calls it.
+
+        The same task again changes nothing. Raises ConflictError for another task, or for one that
+        another reservation has, and StateError where the life of a reservation does not lead here.
+        """
         return self._settled(Change(reservation_id, State.SUBMITTED, task_id=task_id))
 
     def record_task(self, reservation_id: str, task_id: str) -> None:
-        """Keep a task whose reservation has ended meanwhile: the provider may yet charge it."""
+        """Keep a task whose reservation has ended meanwhile: the provider may yet charge it.
+
+        Moves nothing, and leaves a task that is known as it is. Raises ConflictError for a task
+        that another reservation has.
+        """
         self.database.write(
             lambda transaction: settlement.record_task(transaction, reservation_id, task_id)
         )
@@ -211,7 +206,11 @@ class Ledger:
     def mark_in_doubt(
         self, reservation_id: str, problem: str, *, only_from: State | None = None
     ) -> Reservation:
-        """Write down that nobody knows what became of the job; its credits stay reserved."""
+        """Write down that nobody knows what became of the job; its credits stay reserved.
+
+        With `only_from`, raises StateError unless the reservation is still in that state: somebody
+        else has moved it on. Raises StateError too where nothing was sent, or all has ended.
+        """
         return self._settled(
             Change(
                 reservation_id,
@@ -240,6 +239,10 @@ class Ledger:
         More than was reserved is charged whole, because it was; wallet and budgets may then stand
         beyond their limits and admit nothing more. A part leaves the rest reserved; give it a key,
         because without one the same part again is another part.
+
+        `amount` is zero or more, in the unit of the reservation. An ended reservation may be
+        committed too, at an amount: the provider charged after all. The same commit again changes
+        nothing; at another amount it is a ConflictError, and `correct` is what sets it right.
         """
         return self._settled(
             Change(
@@ -264,7 +267,11 @@ class Ledger:
         only_from: State | None = None,
         key: str | None = None,
     ) -> Reservation:
-        """Return all credits of a reservation that were not committed."""
+        """Return all credits of a reservation that were not committed.
+
+        Again, it changes nothing. Raises StateError once the reservation has ended otherwise, or,
+        with `only_from`, in any state but that one.
+        """
         return self._settled(
             Change(
                 reservation_id,
@@ -279,7 +286,11 @@ class Ledger:
     def refund(
         self, reservation_id: str, amount: Money, *, reason: str, key: str | None = None
     ) -> Reservation:
-        """Give back some of what was committed, because the provider did."""
+        """Give back some of what was committed, because the provider did.
+
+        `amount` is above zero and at most what is left of the commit, else it is an AmountError.
+        Without a key, the same refund again is another one.
+        """
         return self._settled(Change(reservation_id, None, amount, key=key, reason=reason))
 
     def correct(
@@ -293,7 +304,8 @@ class Ledger:
     ) -> Reservation:
         """Set what an ended job cost in the end: the difference is charged or given back.
 
-        The same amount again changes nothing. Raises StateError while the reservation is open.
+        `amount` is the whole cost, zero or more, and not the difference. The same amount again
+        changes nothing. Raises StateError while the reservation is open.
         """
         return self._settled(
             Change(
@@ -308,11 +320,18 @@ class Ledger:
         )
 
     def settle(self, changes: Sequence[Change]) -> list[Reservation]:
-        """Make many changes of reservations in one transaction: all of them, or none."""
+        """Make many changes of reservations in one transaction: all of them, or none.
+
+        They are made in their order, so that two may be of one reservation. Raises what the first
+        that cannot be made would raise alone.
+        """
         return self.database.write_many(self._settle, changes, stamp=self._stamp())
 
     def expire(self) -> list[Reservation]:
-        """End every reservation whose time is over and of which nothing was ever sent."""
+        """End every reservation whose time is over and of which nothing was ever sent.
+
+        Returns those that it ended; what a refusal would need of them is ended without this call.
+        """
         stamp = self._stamp()
         ended = self.database.write(
             lambda transaction: expiry.expire_due(
@@ -325,7 +344,10 @@ class Ledger:
     # --- proof ------------------------------------------------------------------------------
 
     def verify(self) -> Verification:
-        """Work every balance, window, state and seal out again from the journal."""
+        """Work every balance, window, state and seal out again from the journal.
+
+        Changes nothing and raises nothing for what it finds: see `Verification.findings`.
+        """
         from kling_ledger.ledger.verify import verify
 
         with self.database.read() as transaction:
@@ -338,12 +360,6 @@ class Ledger:
         with self.database.read() as transaction:
             yield from journal.canonical(transaction)
 
-    def _reserve(
-        self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp
-    ) -> Callable[[int], Reservation]:
-        rules = self._rules.read(transaction)
-        return admission.reserve(transaction, rules, asked, stamp=stamp, wallets=self._wallets)
-
     def _settle(
         self, transaction: Transaction, changes: Sequence[Change], stamp: Stamp
     ) -> Callable[[int], Reservation]:
@@ -352,41 +368,6 @@ class Ledger:
 
     def _settled(self, change: Change) -> Reservation:
         return self.settle([change])[0]
-
-    def _is_any_due(self) -> bool:
-        with self.database.read() as transaction:
-            return expiry.is_any_due(transaction, self._access.at_us())
-
-    def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
-        try:
-            return self.database.write_many(self._reserve, asked, stamp=stamp)
-        except RefusedError:
-            if not self._is_any_due():
-                raise
-        return self._reserve_after_expiry(asked, stamp)
-
-    def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
-        """Before a reservation is refused for good, what the clock has ended goes back."""
-        sweep = self._stamp()
-
-        def reserve(
-            transaction: Transaction,
-        ) -> tuple[list[Reservation], Callable[[int], Reservation]]:
-            rules = self._rules.read(transaction)
-            ended = expiry.expire_due(transaction, rules, stamp=sweep)
-            return ended, self._reserve(transaction, asked, stamp)
-
-        ended, result_of = self.database.write(reserve)
-        notices.tell_expired(ended)
-        return [result_of(place) for place in range(len(asked))]
-
-    def _know_wallets(self, asked: Sequence[Asked]) -> None:
-        """Look up the wallets of an operation once: their ids, names and units never change."""
-        unknown = {one.wallet for one in asked} - self._wallets.keys()
-        if unknown:
-            with self.database.read() as transaction:
-                found = {name: wallets.find(transaction, name) for name in sorted(unknown)}
-            self._wallets.update(found)
 
     def _stamp(self, reason: str | None = None) -> Stamp:
         return self._access.stamp(reason)
