@@ -45,9 +45,9 @@ if TYPE_CHECKING:
         Reserving,
         Scope,
         State,
-        Verification,
         Wallet,
     )
+    from kling_ledger.ledger.verify import Verification
     from kling_ledger.providers.registry import connect
     from kling_pricing.clip import Clip
     from kling_pricing.errors import KlingError, NoPriceError, PricingError, RequestError
@@ -115,8 +115,9 @@ _HOMES: Final = {
     "kling_ledger.jobs.watch": "Patience",
     "kling_ledger.ledger": (
         "Asked Budget BudgetStatus Change Job Ledger Period Reservation Reserving Scope State"
-        " Verification Wallet"
+        " Wallet"
     ),
+    "kling_ledger.ledger.verify": "Verification",
     "kling_ledger.providers.registry": "connect",
     "kling_pricing.clip": "Clip",
     "kling_pricing.errors": "KlingError NoPriceError PricingError RequestError",

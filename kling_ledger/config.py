@@ -10,13 +10,15 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kling_ledger.errors import (
     ConfigError,
     NoKeyError,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
@@ -49,6 +51,8 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
             f"a ledger lives in a file, got {written!r}",
             hint="use a path or sqlite:///path/to/file",
         )
+    from pathlib import Path
+
     return f"sqlite:///{Path(file).expanduser()}"
 
 
@@ -65,21 +69,22 @@ def actor(environ: Mapping[str, str] = os.environ) -> str:
         return "unknown"
 
 
-def books_folder(environ: Mapping[str, str] = os.environ) -> Path:
+def books_folder(environ: Mapping[str, str] = os.environ) -> str:
     """Return the folder of the user's own price books: the variable's, or `books` in the settings.
 
     It need not exist.
     """
     named = environ.get(BOOKS_VARIABLE)
     if named:
-        return Path(named).expanduser()
+        return os.path.expanduser(named)  # noqa: PTH111
     if sys.platform == "linux":
-        # The same answer as below, without the import: every quote looks here first.
+        # The same answer as below, without the import: every quote looks here first. So it is a
+        # text too: pathlib loads the parsing of URLs.
         settings = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
-        return Path(settings).expanduser() / "kling-ledger" / "books"
+        return os.path.join(os.path.expanduser(settings), "kling-ledger", "books")  # noqa: PTH111, PTH118
     from platformdirs import user_config_path
 
-    return user_config_path("kling-ledger", appauthor=False) / "books"
+    return str(user_config_path("kling-ledger", appauthor=False) / "books")
 
 
 def has_api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> bool:

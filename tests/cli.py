@@ -23,7 +23,7 @@ import httpx
 
 from kling_ledger import Ledger
 from kling_ledger.cli import main
-from kling_ledger.cli.reservation import reservation_dict
+from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_ledger.cli.wallet import wallet_dict
 from kling_pricing import Money
 

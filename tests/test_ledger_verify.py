@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 
 from kling_ledger.errors import DatabaseError
-from kling_ledger.ledger import Finding, Job, Ledger
+from kling_ledger.ledger import Job, Ledger
+from kling_ledger.ledger.verify import Finding
 from tests.ledgers import NOON, Chance, Clock, found, money, tamper, unchanged, usd
 
 ENTRY = "a transfer moves credits of its wallet's unit between the two accounts of its kind"

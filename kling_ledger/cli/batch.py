@@ -29,9 +29,8 @@ from kling_ledger.cli.connections import (
     recover_first,
     silent,
 )
-from kling_ledger.cli.inputs import gathered, read_labels
+from kling_ledger.cli.inputs import gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_many, say
-from kling_ledger.cli.reservation import label_option
 from kling_ledger.cli.run import save_clips
 from kling_pricing.money import Money, plain
 

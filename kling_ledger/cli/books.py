@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ from kling_ledger.config import books_folder
 from kling_pricing.book_reader import BookText, provider_of
 from kling_pricing.errors import BookError
 from kling_pricing.library import Library, library_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,14 +27,14 @@ def book_option(command: Command) -> Command:
         "library",
         multiple=True,
         metavar="FILE",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=click.Path(exists=True, dir_okay=False),
         callback=lambda _, __, files: open_library(files),
         help="A price book of your own over the bundled one; may be repeated. "
         "[also: every *.toml in the folder KLING_LEDGER_BOOKS, by default in your settings]",
     )(command)
 
 
-def open_library(given: Sequence[Path]) -> Library:
+def open_library(given: Sequence[str]) -> Library:
     """Return the bundled books under those of the user's folder under those given.
 
     A file that is given takes the place of one in the folder that is of the same provider.
@@ -39,7 +42,9 @@ def open_library(given: Sequence[Path]) -> Library:
     found = own_books()
     if not found and not given:
         return Library()
-    named = [_read(path) for path in given]
+    from pathlib import Path
+
+    named = [_read(Path(path)) for path in given]
     theirs = {provider_of(book.text, name=book.name) for book in named}
     kept = [book for book in found if provider_of(book.text, name=book.name) not in theirs]
     for book in found:
@@ -51,7 +56,11 @@ def open_library(given: Sequence[Path]) -> Library:
 def own_books() -> list[BookText]:
     """Return the user's own books in the folder, by name; none where there is no folder."""
     folder = books_folder()
-    return [_read(path) for path in sorted(folder.glob("*.toml"))] if folder.is_dir() else []
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return []
+    from pathlib import Path
+
+    return [_read(path) for path in sorted(Path(folder).glob("*.toml"))]
 
 
 def _read(path: Path) -> BookText:

@@ -22,9 +22,9 @@ from kling_pricing.clip import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # What Python's own readers accept besides (1_0, other digits, 2026W47) nobody means to write.
-_DECIMAL: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_DECIMAL: Final = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 _TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
-_INSTANT: Final = re.compile(
+_INSTANT: Final = (
     rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?"
 )
 _INSTANT_WORDS: Final = "a day or an instant, such as 2026-11-21 or 2026-11-21T12:30:00Z"
@@ -39,7 +39,7 @@ class Seconds(click.ParamType[Decimal]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Decimal:
         """Return the number; a usage error for anything else."""
-        number = Decimal(value) if _DECIMAL.fullmatch(str(value)) else Decimal(0)
+        number = Decimal(value) if re.fullmatch(_DECIMAL, str(value)) else Decimal(0)
         if not 0 < number <= LONGEST_S:
             self.fail(f"got {value}, allowed: {LENGTH_WORDS}", param, ctx)
         return number
@@ -61,7 +61,7 @@ class Instant(click.ParamType[datetime]):
 
 
 def _instant(text: str) -> datetime:
-    if not _INSTANT.fullmatch(text):
+    if not re.fullmatch(_INSTANT, text):
         raise ValueError(text)
     read = datetime.fromisoformat(text)
     return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)

@@ -204,7 +204,7 @@ def say_trouble(error: ProviderError) -> None:
 
 def say_state(reservation: Reservation) -> None:
     """Tell where a reservation stands now."""
-    from kling_ledger.cli.reservation import say_warnings
+    from kling_ledger.cli.reservation_rows import say_warnings
 
     problem = f" ({reservation.problem})" if reservation.problem else ""
     amount = reservation.committed or reservation.amount

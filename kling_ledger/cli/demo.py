@@ -12,12 +12,13 @@ import click
 
 from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.output import print_table
-from kling_ledger.cli.reservation import reservation_dict
+from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_ledger.errors import RefusedError
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import Ledger, Verification
+    from kling_ledger.ledger import Ledger
+    from kling_ledger.ledger.verify import Verification
 
 _FUNDS: Final = "2 USD"
 _WALLET: Final = "studio"

@@ -15,7 +15,7 @@ from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.output import Command
 from kling_pricing.errors import Problem, RequestError
 
-_SPAN: Final = re.compile(r"([0-9]{1,5})([mhdw])")
+_SPAN: Final = r"([0-9]{1,5})([mhdw])"
 _UNIT_S: Final = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -28,7 +28,7 @@ class Span(click.ParamType[timedelta]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
         """Return how long; a usage error for anything else."""
-        span = _SPAN.fullmatch(str(value))
+        span = re.fullmatch(_SPAN, str(value))
         if span is None or int(span[1]) == 0:
             self.fail(f"got {value}, allowed: how long, such as 30m, 2h, 3d or 1w", param, ctx)
         return timedelta(seconds=int(span[1]) * _UNIT_S[span[2]])
@@ -43,9 +43,27 @@ class When(Instant):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         """Return the instant in UTC; a usage error for anything else."""
-        if not _SPAN.fullmatch(str(value)):
+        if not re.fullmatch(_SPAN, str(value)):
             return super().convert(value, param, ctx)
         return datetime.now(UTC) + Span().convert(value, param, ctx)
+
+
+def label_option(command: Command) -> Command:
+    """Add `--label NAME=VALUE` to a command; what was given reaches it as `labels`."""
+    return click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="What budgets and reports tell jobs apart by, such as team=a; may be repeated.",
+    )(command)
+
+
+def key_option(command: Command) -> Command:
+    """Add `--key` to a command: a call that is repeated by its key is done once."""
+    return click.option(
+        "--key", help="Your own id of this call: it is done once, however often you ask."
+    )(command)
 
 
 def read_labels(written: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import click
 
 from kling_ledger.errors import NoLedgerError
-from kling_ledger.tabular.cells import guarded, is_number
 
 Row = Mapping[str, Any]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -124,6 +123,8 @@ def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print CSV whose text cells no spreadsheet takes for a formula."""
     import csv
 
+    from kling_ledger.tabular.cells import guarded
+
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
@@ -134,6 +135,35 @@ def print_table(
     rows: Sequence[Row], columns: Sequence[str], *, title: str | None = None, figures: bool = True
 ) -> None:
     """Print a table; `figures` says that numbers stand under each other, at the right."""
+    lines = _plain_lines(rows, columns, title, figures=figures)
+    if lines is None:
+        _print_rich_table(rows, columns, title=title, figures=figures)
+    for line in lines or ():
+        click.echo(line)
+
+
+def _plain_lines(
+    rows: Sequence[Row], columns: Sequence[str], title: str | None, *, figures: bool
+) -> list[str] | None:
+    """Return a table's lines for a file or a pipe; None where only rich can set it."""
+    if sys.stdout.isatty() or "utf" not in (sys.stdout.encoding or "").lower():
+        return None
+    from kling_ledger.cli.plain_table import plain_table
+
+    texts = [[_text(row.get(name)) for name in columns] for row in rows]
+    right = {
+        place
+        for place, name in enumerate(columns)
+        if figures and any(_is_figure(row.get(name)) for row in rows)
+    }
+    return plain_table(
+        [name.replace("_", " ") for name in columns], texts, right=right, title=title
+    )
+
+
+def _print_rich_table(
+    rows: Sequence[Row], columns: Sequence[str], *, title: str | None, figures: bool
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -230,4 +260,6 @@ def _text(value: object) -> str:
 def _is_figure(value: object) -> bool:
     if isinstance(value, bool) or value is None:
         return False
+    from kling_ledger.tabular.cells import is_number
+
     return isinstance(value, int) or is_number(str(value))

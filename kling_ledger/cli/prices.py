@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from kling_ledger.cli.books import book_option, own_books
+from kling_ledger.cli.books import book_option
 from kling_ledger.cli.output import format_option, print_json, print_many, say
+from kling_ledger.cli.prices_rows import listed_rows, shown_rows
 from kling_pricing.book import PriceBook, Rate
 from kling_pricing.errors import NoPriceError
 from kling_pricing.library import Library
-from kling_pricing.money import plain
 from kling_pricing.own_rates import set_by
 
 if TYPE_CHECKING:
-    from kling_ledger.providers.runapi.live_prices import LiveSchedule
     from kling_pricing.agreement import Difference
     from kling_pricing.audit import Finding
-    from kling_pricing.book import Cell, Offer
-    from kling_pricing.book_reader import BookText
 
 _DIFFERENCES_EXIT: Final = 6
 _LISTED = (
@@ -38,7 +33,6 @@ _SHOWN = (
     *("checked", "source", "note", "set_by"),
 )
 _CHECKED = ("kind", "provider", "subject", "ours", "theirs", "problem")
-_WRITTEN_BY: Final = "# Written by `kling-ledger prices pull`: the next pull replaces it.\n"
 
 
 @click.group()
@@ -54,7 +48,7 @@ def list_(provider: str | None, library: Library, form: str) -> None:
     """List every model that has a price today."""
     now = datetime.now(UTC)
     names = (provider,) if provider else library.providers
-    rows = [row for name in names for row in _listed(library.book(name), now)]
+    rows = [row for name in names for row in listed_rows(library.book(name), now)]
     print_many(rows, _LISTED, form, empty="no prices yet", optional=_GIVE_WAY)
 
 
@@ -78,7 +72,7 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
         if model in {None, name}
     ]
     now = datetime.now(UTC)
-    rows = [row for found in offers for row in _shown(*found, library, now)]
+    rows = [row for found in offers for row in shown_rows(*found, library, now)]
     columns = _SHOWN[:9] if form == "table" else _SHOWN
     print_many(rows, columns, form, empty="no prices yet", optional=("rate", "until", "from"))
     if form == "table":
@@ -170,26 +164,9 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     Prices that end are kept with their dates, so that old quotes can be worked out again. A file
     that this command did not write is never replaced.
     """
-    from kling_ledger.config import books_folder
-    from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
-    from kling_ledger.providers.runapi.live_prices import fetch_schedule
+    from kling_ledger.cli.prices_pull import pull_book
 
-    path = out or books_folder() / f"{provider}.toml"
-    address = base_url or RUNAPI.base_url
-    earlier = _earlier(path, provider)
-    tag = _tag_file(path)
-    fetched = fetch_schedule(address, etag=_read_tag(tag, address) if earlier else None)
-    if fetched is None:
-        say(f"unchanged: {path}")
-        return
-    _refuse_future(fetched, datetime.now(UTC))
-    text = _WRITTEN_BY + _book_of(fetched, earlier, path)
-    _write(path, text)
-    _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
-    say(f"written: {path}, prices of {fetched.as_of}")
-    for line in text.splitlines():
-        if line.startswith("# Not read:"):
-            say(f"note: {line.removeprefix('# ')}")
+    pull_book(provider, out, base_url=base_url, now=datetime.now(UTC))
 
 
 @prices.command()
@@ -198,71 +175,6 @@ def schema() -> None:
     from kling_pricing.book_reader import book_schema
 
     print_json(book_schema())
-
-
-def _listed(book: PriceBook, at: datetime) -> Iterator[dict[str, Any]]:
-    for (model, action), dated in sorted(book.offers.items()):
-        for offer in dated:
-            if offer.rate.is_valid_at(at):
-                yield _listed_row(model, action, offer)
-
-
-def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:
-    from kling_pricing.cells import cells_of
-
-    rate = offer.rate
-    cells = cells_of(offer)
-    sold = [rate.prices[cell] for cell in cells]
-    return {
-        "provider": rate.provider,
-        "model": model,
-        "action": action,
-        "family": rate.family,
-        "per": _per(rate),
-        "low": plain(min(sold)) if sold else None,
-        "high": plain(max(sold)) if sold else None,
-        "unit": rate.unit,
-        "evidence": ", ".join(dict.fromkeys(_evidence(rate, cell) for cell in cells))
-        or rate.source.evidence,
-        "checked": rate.source.checked.isoformat(),
-    }
-
-
-def _evidence(rate: Rate, cell: Cell) -> str:
-    return "user" if cell in rate.user_cells else rate.source.evidence
-
-
-def _per(rate: Rate) -> str:
-    return f"{rate.block_s} seconds" if rate.per == "block" else rate.per
-
-
-def _shown(
-    model: str, action: str, offer: Offer, library: Library, now: datetime
-) -> Iterator[dict[str, Any]]:
-    from kling_pricing.cells import cells_of
-
-    for cell in cells_of(offer, is_collapsed=True):
-        yield {"model": model, "action": action, **_cell_row(offer.rate, cell, library, now)}
-
-
-def _cell_row(rate: Rate, cell: Cell, library: Library, now: datetime) -> dict[str, Any]:
-    price = rate.prices[cell]
-    usd = rate.to_usd(price, now if rate.is_valid_at(now) else rate.valid_from)
-    until = rate.valid_until
-    return {
-        "clip": rate.in_words(cell),
-        "price": f"{plain(price)} {rate.unit}",
-        "per": _per(rate),
-        "usd": None if usd is None else plain(usd),
-        "from": rate.valid_from.date().isoformat(),
-        "until": None if until is None else until.date().isoformat(),
-        "rate": rate.id,
-        "evidence": _evidence(rate, cell),
-        "checked": rate.source.checked.isoformat(),
-        "source": rate.source.url,
-        "note": rate.note or rate.source.note,
-        "set_by": list(set_by(rate, library, [cell])),
-    }
 
 
 def _say_rate(rate: Rate, library: Library) -> None:
@@ -307,88 +219,3 @@ def _beside_crun(
             else:
                 estimate = crun.credits_for(live_prices.crun_body(clip))
                 yield beside_estimate(book, cell, now, estimate=estimate)
-
-
-def _refuse_future(fetched: LiveSchedule, now: datetime) -> None:
-    """Refuse prices of a day to come: they would close those that hold today."""
-    from kling_ledger.errors import LivePricesError
-
-    # Somewhere on earth it may be tomorrow already.
-    if fetched.as_of > (now + timedelta(days=1)).date():
-        problem = f"the schedule is of {fetched.as_of}, and today is {now.date()}"
-        raise LivePricesError("runapi", problem)
-
-
-def _earlier(path: Path, provider: str) -> BookText | None:
-    """Return the book that an earlier pull wrote there; ConfigError for anybody else's file."""
-    from kling_ledger.errors import ConfigError
-    from kling_pricing.book_reader import BookText, provider_of
-
-    for book in own_books() if path.parent == _folder() else ():
-        if Path(book.name) != path and provider_of(book.text, name=book.name) == provider:
-            hint = "move it out of the folder, or give --out"
-            raise ConfigError(f"{book.name} has prices of {provider} too", hint=hint)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    if not text.startswith(_WRITTEN_BY):
-        hint = "give --out with another name"
-        raise ConfigError(f"{path} was not written by a pull and is left alone", hint=hint)
-    return BookText(str(path), text)
-
-
-def _folder() -> Path:
-    from kling_ledger.config import books_folder
-
-    return books_folder()
-
-
-def _book_of(fetched: LiveSchedule, earlier: BookText | None, path: Path) -> str:
-    from kling_pricing.book_reader import read_book
-    from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
-    from kling_pricing.gateways.runapi.schedule_book import schedule_book
-    from kling_pricing.library import bundled_text
-
-    bundled = bundled_text("runapi")
-    # A source is an https:// address: what a server on this machine tells is noted as such.
-    is_public = fetched.url.startswith("https://")
-    text = schedule_book(
-        fetched.rows,
-        as_of=fetched.as_of,
-        url=fetched.url if is_public else CANONICAL_URL,
-        note="" if is_public else f"Read from {fetched.url}, not from RunAPI itself.",
-        over=[bundled, *([earlier] if earlier else [])],
-    )
-    read_book(text, name=str(path), over=bundled)
-    return text
-
-
-def _tag_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}.etag")
-
-
-def _read_tag(path: Path, address: str) -> str | None:
-    """Return the ETag of the last pull, if that was from the same address."""
-    try:
-        tag, came_from = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return None
-    return tag if came_from == address else None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader never sees half a book."""
-    from kling_ledger.errors import ConfigError
-
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

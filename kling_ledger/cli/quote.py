@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
-from kling_ledger.cli.inputs import read_text
 from kling_ledger.cli.output import format_option, print_one, print_table, say
 from kling_pricing.clip import ACTIONS, Clip
 from kling_pricing.errors import ClipError, Problem
@@ -78,8 +77,7 @@ def quote(
         raise click.UsageError("give --provider, or --manifest FILE")
     if request_file is not None:
         _refuse_flags({"--model": model, **_flags(options)}, "the body of --request")
-        text = read_text(request_file)
-        answer = _quote_request(provider, text, options["action"], instant, library)
+        answer = _quote_request(provider, request_file, options["action"], instant, library)
     elif model is None:
         raise click.UsageError("give --model and its options, or --request FILE")
     else:
@@ -100,11 +98,12 @@ def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
 
 
 def _quote_request(
-    provider: str, text: str, action: str | None, at: datetime, library: Library
+    provider: str, file: BinaryIO, action: str | None, at: datetime, library: Library
 ) -> dict[str, Any]:
+    from kling_ledger.cli.inputs import read_text
     from kling_pricing.gateways import parse_body, read_request
 
-    request = read_request(provider, parse_body(text), action=action)
+    request = read_request(provider, parse_body(read_text(file)), action=action)
     quoted: Quote = request.quote(at=at, book=library.book(provider))
     told = _answer(quoted, library)
     return {

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from kling_ledger.cli.books import book_option
-from kling_ledger.cli.clip_options import Instant
-from kling_ledger.cli.inputs import Span, read_labels
+from kling_ledger.cli.inputs import key_option
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
     format_option,
-    instant,
     print_many,
     print_one,
     say,
 )
-from kling_ledger.cli.reservation_asked import check_source, expiry, named, priced
-from kling_ledger.ledger.states import State
-from kling_pricing.clip import ACTIONS
-from kling_pricing.money import Money, plain, plain_or_none
+from kling_ledger.cli.reservation_create import create
+from kling_ledger.cli.reservation_rows import reservation_dict
+from kling_pricing.money import Money
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import BudgetWarning, Reservation, SettledBy
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+    from kling_ledger.ledger import Reservation, SettledBy
 
 _COLUMNS = (
     "id",
@@ -42,24 +34,16 @@ _COLUMNS = (
     "created_at",
 )
 _OPTIONAL = ("created_at", "wallet", "model", "project", "unit")
+_STATES = (
+    "reserved",
+    "submitting",
+    "submitted",
+    "in_doubt",
+    "committed",
+    "rolled_back",
+    "expired",
+)
 _NO_REASON = "rolled back by hand"
-
-
-def label_option(command: Command) -> Command:
-    """Add `--label NAME=VALUE` to a command; what was given reaches it as `labels`."""
-    return click.option(
-        "--label",
-        "labels",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="What budgets and reports tell jobs apart by, such as team=a; may be repeated.",
-    )(command)
-
-
-def _key_option(command: Command) -> Command:
-    return click.option(
-        "--key", help="Your own id of this call: it is done once, however often you ask."
-    )(command)
 
 
 @click.group()
@@ -75,84 +59,11 @@ def reservation() -> None:
     """
 
 
-@reservation.command()
-@click.option("--wallet", required=True, help="Who pays.")
-@click.option("--amount", help='How much to set aside, such as "0.675 USD".')
-@click.option("--provider", metavar="NAME", help="Who makes the clip, such as runapi.")
-@click.option(
-    "--request",
-    "request_file",
-    type=click.File("rb"),
-    help="The provider's own JSON body, which is priced; - for stdin.",
-)
-@click.option(
-    "--action",
-    type=click.Choice(ACTIONS),
-    help="What the request asks for, where the body does not say.",
-)
-@click.option("--model", metavar="ID", help="Which model the --amount is for.")
-@click.option("--usd", metavar="AMOUNT", help="What an --amount in another unit is worth in USD.")
-@click.option("--project", help="What it is for, such as film/teaser.")
-@label_option
-@_key_option
-@click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
-@click.option(
-    "--expires-in",
-    type=Span(),
-    metavar="SPAN",
-    help="Give it back if nothing is sent: 30m, 2h, 3d.",
-)
-@click.option(
-    "--expires-at", type=Instant(), metavar="INSTANT", help="The same, as an instant to come."
-)
-@book_option
-@database_option
-@format_option
-def create(
-    wallet: str,
-    amount: str | None,
-    project: str | None,
-    labels: tuple[str, ...],
-    key: str | None,
-    max_cost: str | None,
-    expires_in: timedelta | None,
-    expires_at: datetime | None,
-    db: str | None,
-    form: str,
-    **job: Any,
-) -> None:
-    """Set credits aside for one job, if its wallet and every budget that covers it admit it.
-
-    \b
-    kling-ledger reservation create --wallet team --amount "0.675 USD" --project film/teaser
-    kling-ledger reservation create --wallet team --provider runapi --request body.json
-    """
-    from kling_ledger.ledger import Ledger
-
-    now = datetime.now(UTC)
-    check_source(amount, job)
-    expires = expiry(expires_in, expires_at, key, now)
-    with Ledger(db, create=False) as ledger:
-        unit = ledger.wallets.get(wallet).unit
-        cost, what = priced(at=now, **job) if amount is None else named(amount, unit, **job)
-        made = ledger.reserve(
-            wallet,
-            cost,
-            job=what,
-            project=project,
-            labels=read_labels(labels),
-            key=key,
-            ceiling=None if max_cost is None else Money.parse(max_cost, default_unit=unit),
-            expires_at=expires,
-        )
-    print_one(reservation_dict(made), form)
-    say_warnings(made)
+reservation.add_command(create)
 
 
 @reservation.command("list")
-@click.option(
-    "--state", type=click.Choice([str(state) for state in State]), help="Only those in this state."
-)
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 @click.option("--wallet", help="Only those of this wallet.")
 @click.option(
     "--limit",
@@ -235,7 +146,7 @@ def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:
 )
 @click.option("--part", "is_part", is_flag=True, help="More will come: the rest stays reserved.")
 @click.option("--reason", help="How you know, for the journal.")
-@_key_option
+@key_option
 @database_option
 @format_option
 def commit(
@@ -271,7 +182,7 @@ def commit(
 @reservation.command()
 @click.argument("id_", metavar="ID")
 @click.option("--reason", default=_NO_REASON, help="How you know that nothing is charged.")
-@_key_option
+@key_option
 @database_option
 @format_option
 def rollback(id_: str, reason: str, key: str | None, db: str | None, form: str) -> None:
@@ -286,7 +197,7 @@ def rollback(id_: str, reason: str, key: str | None, db: str | None, form: str) 
 @click.argument("id_", metavar="ID")
 @click.option("--amount", required=True, help='What the provider gave back, such as "0.20 USD".')
 @click.option("--reason", required=True, help="How you know, for the journal.")
-@_key_option
+@key_option
 @database_option
 @format_option
 def refund(id_: str, amount: str, reason: str, key: str | None, db: str | None, form: str) -> None:
@@ -311,52 +222,6 @@ def expire(db: str | None, form: str) -> None:
     with Ledger(db, create=False) as ledger:
         rows = [reservation_dict(entry) for entry in ledger.expire()]
     print_many(rows, _COLUMNS, form, empty="nothing has expired", optional=_OPTIONAL)
-
-
-def reservation_dict(found: Reservation) -> dict[str, Any]:
-    """Return a reservation for printing: amounts as plain decimal strings in its unit."""
-    job = found.job
-    return {
-        "id": found.id,
-        "state": str(found.state),
-        "wallet": found.wallet,
-        "project": found.project,
-        "labels": dict(found.labels),
-        "provider": job.provider,
-        "model": job.model,
-        "action": job.action,
-        "task_id": found.task_id,
-        "quoted": plain(found.amount.amount),
-        "reserved": plain(found.held.amount),
-        "committed": plain_or_none(found.committed),
-        "refunded": plain(found.refunded.amount),
-        "variance": plain_or_none(found.variance),
-        "unit": found.amount.unit,
-        "usd": plain_or_none(job.usd),
-        "settled_by": found.settled_by,
-        "seconds": job.seconds,
-        "billed_seconds": job.billed_seconds,
-        "resolution": job.resolution,
-        "sound": job.sound,
-        "videos": list(found.videos),
-        "videos_expire_at": found.videos_expire_at and instant(found.videos_expire_at),
-        "problem": found.problem,
-        "actor": found.actor,
-        "expires_at": found.expires_at and instant(found.expires_at),
-        "created_at": instant(found.created_at),
-        "updated_at": instant(found.updated_at),
-    }
-
-
-def say_warnings(found: Reservation) -> None:
-    """Say which budgets this reservation has brought past which of their thresholds."""
-    highest = {warning.budget: warning for warning in sorted(found.warnings, key=_threshold)}
-    for warning in highest.values():
-        say(f"warning: {warning}")
-
-
-def _threshold(warning: BudgetWarning) -> int:
-    return warning.threshold
 
 
 def _is_committed(found: Reservation) -> bool:

@@ -19,9 +19,9 @@ from kling_ledger.cli.connections import (
     out_option,
     recover_first,
 )
-from kling_ledger.cli.inputs import read_labels, read_text
+from kling_ledger.cli.inputs import label_option, read_labels, read_text
 from kling_ledger.cli.output import database_option, format_option, print_one, say
-from kling_ledger.cli.reservation import label_option, reservation_dict
+from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_pricing.clip import RESOLUTIONS
 from kling_pricing.gateways import GATEWAYS
 

@@ -14,7 +14,6 @@ from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
-from kling_ledger.ledger.verify import Finding, Verification
 from kling_ledger.ledger.wallets import Wallet
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "BudgetStatus",
     "BudgetWarning",
     "Change",
-    "Finding",
     "Job",
     "Ledger",
     "Period",
@@ -36,6 +34,5 @@ __all__ = [
     "Scope",
     "SettledBy",
     "State",
-    "Verification",
     "Wallet",
 ]

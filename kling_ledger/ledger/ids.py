@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -46,3 +47,9 @@ def to_us(at: datetime) -> int:
 def from_us(us: int) -> datetime:
     """Return microseconds since 1970 as an aware UTC instant, exactly."""
     return _EPOCH + timedelta(microseconds=us)
+
+
+def random_bits(bits: int) -> int:
+    """Return a whole number of that many bits, from the system's own chance."""
+    # As secrets.randbits does it, without the hashes that `secrets` loads.
+    return int.from_bytes(os.urandom((bits + 7) // 8)) >> (-bits % 8)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import wraps
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kling_ledger import config
 from kling_ledger.config import utc_now
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import (
     expiry,
+    ids,
     journal,
     notices,
     reservations,
@@ -29,9 +29,11 @@ from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations,
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.states import State
-from kling_ledger.ledger.verify import Verification, verify
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.verify import Verification
 
 Result = TypeVar("Result")
 
@@ -55,7 +57,7 @@ class Ledger:
         *,
         clock: Callable[[], datetime] = utc_now,
         actor: str | None = None,
-        chance: Callable[[int], int] = secrets.randbits,
+        chance: Callable[[int], int] = ids.random_bits,
         create: bool = True,
     ) -> None:
         self.database = Database(config.database_url(url), create=create)
@@ -346,6 +348,8 @@ class Ledger:
 
         Changes nothing and raises nothing for what it finds: see `Verification.findings`.
         """
+        from kling_ledger.ledger.verify import verify
+
         with self.database.read() as transaction:
             verification = verify(transaction, dialect=self.database.engine.dialect)
         notices.tell_findings(verification.findings)

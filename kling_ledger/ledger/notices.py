@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger.moves import Move
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.states import State
-from kling_ledger.ledger.verify.findings import Finding
 from kling_pricing.money import Money
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.verify.findings import Finding
 
 log: Final = logging.getLogger("kling_ledger.ledger")
 

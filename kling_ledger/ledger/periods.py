@@ -7,7 +7,6 @@ over the seal before it and every transfer of the month, in the order of their i
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,6 +146,8 @@ class Line:
     @property
     def digest(self) -> str:
         """The digest that names this transfer if the seal breaks."""
+        import hashlib
+
         return hashlib.sha256(self.text.encode()).hexdigest()[:_DIGITS]
 
 
@@ -154,6 +155,8 @@ class Seal:
     """A hash over the seal before and one transfer after another."""
 
     def __init__(self, previous: str | None) -> None:
+        import hashlib
+
         self._hash = hashlib.sha256((previous or "").encode())
         self.transfers = 0
 

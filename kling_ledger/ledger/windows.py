@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Final, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.ledger.ids import from_us, to_us
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 Repeats = Literal["none", "hour", "day", "week", "month"]
 """How often a budget's window begins anew."""
@@ -40,6 +42,8 @@ def window_at(repeats: str, zone: str, at_us: int) -> tuple[int, int]:
 
 def read_zone(name: str) -> ZoneInfo:
     """Return a time zone by its name, such as `Europe/Berlin`; ConfigError for an unknown one."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -50,6 +54,8 @@ def read_zone(name: str) -> ZoneInfo:
 
 @lru_cache(maxsize=4096)
 def _window_of_minute(repeats: str, zone_name: str, minute: int) -> tuple[int, int]:
+    from zoneinfo import ZoneInfo
+
     zone = ZoneInfo(zone_name)
     at_us = minute * _MINUTE_US
     today = from_us(at_us).astimezone(zone).date()

@@ -6,7 +6,6 @@ says so.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -75,6 +74,8 @@ def _parse(text: str, name: str) -> Content:
 def _digest(content: Content) -> str:
     # Of the content and not of the text: no comment and no order of keys changes a price.
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    import hashlib
+
     return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 from kling_pricing.book import PriceBook
 from kling_pricing.book_reader import BookText, provider_of, read_book, read_bundled
 from kling_pricing.errors import BookError, NoPriceError
 
-# Beside this file: importlib.resources would cost a cold quote a seventh of its time.
-_BOOKS: Final = Path(__file__).parent / "books"
+# Beside this file: importlib.resources would cost a cold quote a seventh of its time, and pathlib
+# loads the parsing of URLs.
+_BOOKS: Final = os.path.join(os.path.dirname(__file__), "books")  # noqa: PTH118, PTH120
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ def library_of(user_books: Iterable[BookText]) -> Library:
 @cache
 def bundled_providers() -> tuple[str, ...]:
     """Return the providers whose books come with the package, sorted."""
-    return tuple(sorted(book.stem for book in _BOOKS.glob("*.toml")))
+    names = os.listdir(_BOOKS)  # noqa: PTH208
+    return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 @cache
@@ -73,4 +75,5 @@ def bundled_text(provider: str) -> BookText:
     if provider not in bundled_providers():
         raise NoPriceError(f"provider {provider}", known=bundled_providers())
     name = f"{provider}.toml"
-    return BookText(name, (_BOOKS / name).read_text(encoding="utf-8"))
+    with open(os.path.join(_BOOKS, name), encoding="utf-8") as book:  # noqa: PTH118, PTH123
+        return BookText(name, book.read())

@@ -1,0 +1,59 @@
+"""A table for a file or a pipe: what rich prints there, without the time it takes to load."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+WIDEST: Final = 10_000
+"""Nothing is cut where there is no terminal; a table wider than this is nobody's to read."""
+
+
+def plain_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[int] = (),
+    title: str | None = None,
+) -> list[str] | None:
+    """Return the lines of a table; `right` are the columns whose cells stand at the right.
+
+    None for what takes more than counting characters: wide letters, stray blanks, a long title.
+    """
+    if not all(_is_simple(text) for row in (head, *rows) for text in row):
+        return None
+    cells = [[text.split("\n") for text in row] for row in (head, *rows)]
+    widths = [max(len(line) for row in cells for line in row[place]) for place in range(len(head))]
+    whole = sum(widths) + 2 * (len(widths) - 1)
+    if whole >= WIDEST or (title is not None and not _fits(title, whole)):
+        return None
+    body = [line for row in cells[1:] for line in _lines(row, widths, right)]
+    headed = [*_lines(cells[0], widths, right), " " + "─" * whole]
+    return [*([] if title is None else [title]), "", *headed, *body, ""]
+
+
+def _fits(title: str, whole: int) -> bool:
+    return _is_simple(title) and "\n" not in title and 0 < len(title) <= whole
+
+
+def _is_simple(text: str) -> bool:
+    """Whether every character is one cell wide, and no line begins or ends with a blank."""
+    if not text:
+        return True
+    lines = text.split("\n")
+    return text.isascii() and all(
+        line and line.isprintable() and line == line.strip() for line in lines
+    )
+
+
+def _lines(
+    row: Sequence[Sequence[str]], widths: Sequence[int], right: Collection[int]
+) -> Iterator[str]:
+    """Yield the lines of one row, which is as high as its highest cell."""
+    for number in range(max(map(len, row))):
+        parts = [cell[number] if number < len(cell) else "" for cell in row]
+        placed = (
+            part.rjust(width) if place in right else part.ljust(width)
+            for place, (part, width) in enumerate(zip(parts, widths, strict=True))
+        )
+        yield (" " + "  ".join(placed)).rstrip()

@@ -1,0 +1,114 @@
+"""The price book that `kling-ledger prices pull` writes: a file of the user's own, and its ETag."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kling_ledger.cli.books import own_books
+from kling_ledger.cli.output import say
+from kling_ledger.config import books_folder
+from kling_ledger.errors import ConfigError, LivePricesError
+from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
+from kling_ledger.providers.runapi.live_prices import fetch_schedule
+from kling_pricing.book_reader import BookText, provider_of, read_book
+from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
+from kling_pricing.gateways.runapi.schedule_book import schedule_book
+from kling_pricing.library import bundled_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from kling_ledger.providers.runapi.live_prices import LiveSchedule
+
+_WRITTEN_BY: Final = "# Written by `kling-ledger prices pull`: the next pull replaces it.\n"
+
+
+def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: datetime) -> None:
+    """Fetch a provider's live prices and write them as a book; ConfigError for another's file."""
+    path = out or Path(books_folder()) / f"{provider}.toml"
+    address = base_url or RUNAPI.base_url
+    earlier = _earlier(path, provider)
+    tag = _tag_file(path)
+    fetched = fetch_schedule(address, etag=_read_tag(tag, address) if earlier else None)
+    if fetched is None:
+        say(f"unchanged: {path}")
+        return
+    _refuse_future(fetched, now)
+    text = _WRITTEN_BY + _book_of(fetched, earlier, path)
+    _write(path, text)
+    _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
+    say(f"written: {path}, prices of {fetched.as_of}")
+    for line in text.splitlines():
+        if line.startswith("# Not read:"):
+            say(f"note: {line.removeprefix('# ')}")
+
+
+def _earlier(path: Path, provider: str) -> BookText | None:
+    """Return the book that an earlier pull wrote there; ConfigError for anybody else's file."""
+    for book in own_books() if path.parent == Path(books_folder()) else ():
+        if Path(book.name) != path and provider_of(book.text, name=book.name) == provider:
+            hint = "move it out of the folder, or give --out"
+            raise ConfigError(f"{book.name} has prices of {provider} too", hint=hint)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    if not text.startswith(_WRITTEN_BY):
+        hint = "give --out with another name"
+        raise ConfigError(f"{path} was not written by a pull and is left alone", hint=hint)
+    return BookText(str(path), text)
+
+
+def _refuse_future(fetched: LiveSchedule, now: datetime) -> None:
+    """Refuse prices of a day to come: they would close those that hold today."""
+    # Somewhere on earth it may be tomorrow already.
+    if fetched.as_of > (now + timedelta(days=1)).date():
+        problem = f"the schedule is of {fetched.as_of}, and today is {now.date()}"
+        raise LivePricesError("runapi", problem)
+
+
+def _book_of(fetched: LiveSchedule, earlier: BookText | None, path: Path) -> str:
+    bundled = bundled_text("runapi")
+    # A source is an https:// address: what a server on this machine tells is noted as such.
+    is_public = fetched.url.startswith("https://")
+    text = schedule_book(
+        fetched.rows,
+        as_of=fetched.as_of,
+        url=fetched.url if is_public else CANONICAL_URL,
+        note="" if is_public else f"Read from {fetched.url}, not from RunAPI itself.",
+        over=[bundled, *([earlier] if earlier else [])],
+    )
+    read_book(text, name=str(path), over=bundled)
+    return text
+
+
+def _tag_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.etag")
+
+
+def _read_tag(path: Path, address: str) -> str | None:
+    """Return the ETag of the last pull, if that was from the same address."""
+    try:
+        tag, came_from = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    return tag if came_from == address else None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a reader never sees half a book."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

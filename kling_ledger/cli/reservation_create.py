@@ -1,0 +1,152 @@
+"""`kling-ledger reservation create`: set aside what a job may cost, by its request or by name."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from kling_ledger.cli.books import book_option
+from kling_ledger.cli.clip_options import Instant
+from kling_ledger.cli.inputs import Span, key_option, label_option, read_labels, read_text
+from kling_ledger.cli.output import database_option, format_option, instant, print_one
+from kling_ledger.cli.reservation_rows import reservation_dict, say_warnings
+from kling_pricing.clip import ACTIONS
+from kling_pricing.money import USD, Money
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger import Job
+    from kling_pricing.library import Library
+
+
+@click.command()
+@click.option("--wallet", required=True, help="Who pays.")
+@click.option("--amount", help='How much to set aside, such as "0.675 USD".')
+@click.option("--provider", metavar="NAME", help="Who makes the clip, such as runapi.")
+@click.option(
+    "--request",
+    "request_file",
+    type=click.File("rb"),
+    help="The provider's own JSON body, which is priced; - for stdin.",
+)
+@click.option(
+    "--action",
+    type=click.Choice(ACTIONS),
+    help="What the request asks for, where the body does not say.",
+)
+@click.option("--model", metavar="ID", help="Which model the --amount is for.")
+@click.option("--usd", metavar="AMOUNT", help="What an --amount in another unit is worth in USD.")
+@click.option("--project", help="What it is for, such as film/teaser.")
+@label_option
+@key_option
+@click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
+@click.option(
+    "--expires-in",
+    type=Span(),
+    metavar="SPAN",
+    help="Give it back if nothing is sent: 30m, 2h, 3d.",
+)
+@click.option(
+    "--expires-at", type=Instant(), metavar="INSTANT", help="The same, as an instant to come."
+)
+@book_option
+@database_option
+@format_option
+def create(
+    wallet: str,
+    amount: str | None,
+    project: str | None,
+    labels: tuple[str, ...],
+    key: str | None,
+    max_cost: str | None,
+    expires_in: timedelta | None,
+    expires_at: datetime | None,
+    db: str | None,
+    form: str,
+    **job: Any,
+) -> None:
+    """Set credits aside for one job, if its wallet and every budget that covers it admit it.
+
+    \b
+    kling-ledger reservation create --wallet team --amount "0.675 USD" --project film/teaser
+    kling-ledger reservation create --wallet team --provider runapi --request body.json
+    """
+    from kling_ledger.ledger import Ledger
+
+    now = datetime.now(UTC)
+    _check_source(amount, job)
+    expires = _expiry(expires_in, expires_at, key, now)
+    with Ledger(db, create=False) as ledger:
+        unit = ledger.wallets.get(wallet).unit
+        cost, what = _priced(at=now, **job) if amount is None else _named(amount, unit, **job)
+        made = ledger.reserve(
+            wallet,
+            cost,
+            job=what,
+            project=project,
+            labels=read_labels(labels),
+            key=key,
+            ceiling=None if max_cost is None else Money.parse(max_cost, default_unit=unit),
+            expires_at=expires,
+        )
+    print_one(reservation_dict(made), form)
+    say_warnings(made)
+
+
+def _check_source(amount: str | None, job: dict[str, Any]) -> None:
+    """Refuse options that say two things, or nothing, of what to reserve."""
+    if (amount is None) == (job["request_file"] is None):
+        raise click.UsageError("give --amount, or --provider and its --request FILE")
+    if amount is None and job["provider"] is None:
+        raise click.UsageError("--request needs the --provider whose body it is")
+    told = [name for name in ("model", "usd") if job[name] is not None]
+    if amount is None and told:
+        raise click.UsageError(f"the body of --request says it already: leave out --{told[0]}")
+
+
+def _expiry(
+    span: timedelta | None, at: datetime | None, key: str | None, now: datetime
+) -> datetime | None:
+    """Return when a reservation expires; a call that is repeated by its key may come later."""
+    if span is not None and at is not None:
+        raise click.UsageError("give --expires-in or --expires-at, not both")
+    if at is not None and at <= now and key is None:
+        raise click.UsageError(f"--expires-at {instant(at)} has passed: name an instant to come")
+    return at if span is None else now + span
+
+
+def _priced(
+    *,
+    at: datetime,
+    provider: str,
+    request_file: BinaryIO,
+    action: str | None,
+    library: Library,
+    **_: object,
+) -> tuple[Money, Job]:
+    """Price a request body; return what it costs and what it asks for."""
+    from kling_ledger.jobs.quoting import job_of
+    from kling_pricing.gateways import parse_body, read_request
+
+    request = read_request(provider, parse_body(read_text(request_file)), action=action)
+    quoted = request.quote(at=at, book=library.book(provider))
+    return quoted.amount, job_of(request, quoted)
+
+
+def _named(
+    amount: str,
+    unit: str,
+    *,
+    provider: str | None,
+    model: str | None,
+    action: str | None,
+    usd: str | None,
+    **_: object,
+) -> tuple[Money, Job]:
+    """Read an amount that the caller names, and what else is known of its job."""
+    from kling_ledger.ledger import Job
+
+    worth = None if usd is None else Money.parse(usd, default_unit=USD)
+    what = Job(provider=provider, model=model, action=action, usd=worth)
+    return Money.parse(amount, default_unit=unit), what
