@@ -486,3 +486,11 @@ def test_each_that_needs_the_room_of_the_expired_gets_it(ledger, clock):
     clock.now = SOON
     outcomes = ledger.reserve_each([Asked("film", usd("6")), Asked("film", usd("5"))])
     assert [held(one) for one in outcomes] == [usd("6"), InsufficientCreditsError]
+
+
+def test_each_admitted_before_and_after_the_expired_went_is_a_reservation_of_its_own(ledger, clock):
+    ledger.reserve("film", usd("9"), expires_at=SOON)
+    clock.now = SOON
+    outcomes = ledger.reserve_each([Asked("film", usd("1")), Asked("film", usd("9"))])
+    assert [held(one) for one in outcomes] == [usd("1"), usd("9")]
+    assert len({one.id for one in outcomes}) == 2

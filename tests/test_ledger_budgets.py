@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -110,6 +111,9 @@ def test_a_project_prefix_covers_itself_and_what_is_below_it(ledger, scope, proj
     assert used(ledger) == usd("2" if is_covered else "0")
     ledger.roll_back(before, "not wanted")
     assert used(ledger) == usd("1" if is_covered else "0")
+    # What is counted and what is refused are told apart by two pieces of code.
+    with pytest.raises(BudgetError) if is_covered else nullcontext():
+        reserve(ledger, "8.000001", project=project)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +334,16 @@ def test_a_budget_set_below_what_was_spent_admits_nothing(ledger):
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
         reserve(ledger, "0.000001")
     assert (caught.value.left, caught.value.fits) == (usd("-1"), usd("0"))
+
+
+def test_a_budget_that_came_later_counts_what_was_refunded_as_not_spent(ledger):
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("9 crun-credit"))
+    job = ledger.reserve("credits", money("5 crun-credit")).id
+    ledger.commit(job, money("4 crun-credit"))
+    ledger.refund(job, money("1 crun-credit"), reason="dark")
+    status = ledger.budgets.set("b", money("9 crun-credit"))
+    assert (status.spent, status.reserved) == (money("3 crun-credit"), money("0 crun-credit"))
 
 
 def test_what_nobody_knew_the_worth_of_settles_in_a_budget_that_came_later(ledger):

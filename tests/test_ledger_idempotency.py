@@ -112,6 +112,15 @@ def test_a_key_without_a_payload_stands_for_its_amount(ledger):
         ledger.reserve("team", usd("5"), key="clip 1")
 
 
+def test_a_payload_that_differs_is_named_only_where_nothing_else_does(ledger):
+    ledger.reserve("team", usd("4"), job=JOB, key="clip 1")
+    with unchanged(ledger), pytest.raises(ConflictError) as caught:
+        ledger.reserve(
+            "team", usd("4"), job=replace(JOB, seconds="9", payload_hash="sha256:two"), key="clip 1"
+        )
+    assert caught.value.field == "seconds"
+
+
 def test_the_same_labels_in_another_order_are_the_same_reservation(ledger):
     first = ledger.reserve("team", usd("4"), labels={"shot": "7", "art": "fx"}, key="clip 1")
     with unchanged(ledger):

@@ -345,6 +345,14 @@ def test_a_correction_to_what_it_cost_changes_nothing(ledger, submitted):
         ledger.correct(submitted, usd("2"), reason="x")
 
 
+def test_a_correction_to_what_it_cost_still_keeps_who_says_so(ledger, submitted):
+    ledger.commit(submitted, usd("2"), settled_by="quote")
+    moved = transfers(ledger)
+    assert ledger.correct(submitted, usd("2"), reason="x", settled_by="provider").spent == usd("2")
+    assert ledger.reservations.get(submitted).settled_by == "provider"
+    assert transfers(ledger) == moved
+
+
 def test_a_correction_of_an_open_reservation_is_refused(ledger, submitted):
     ledger.commit(submitted, usd("1"), is_part=True)
     with unchanged(ledger), pytest.raises(StateError, match="cannot be corrected"):
@@ -610,3 +618,20 @@ def test_a_charge_past_what_a_wallet_can_show_is_refused(ledger):
         ledger.commit(second.id, usd("0.000001"))
     assert ledger.wallets.get("film").spent == LARGEST
     assert found(ledger, "SELECT posted_micro FROM wallet")[0]["posted_micro"] < 0
+
+
+def test_a_charge_past_what_a_wallet_can_show_as_left_is_refused(ledger):
+    first, _ = (ledger.reserve("film", usd("5")).id for _ in range(2))
+    ledger.wallets.adjust("film", usd("0") - LARGEST, reason="counted")
+    assert ledger.wallets.get("film").available == usd("0") - LARGEST
+    with unchanged(ledger), pytest.raises(AmountError, match="settled cost"):
+        ledger.commit(first, usd("5.000001"))
+    ledger.commit(first, usd("5"))
+
+
+def test_two_reservations_given_one_task_in_one_call_are_refused_together(ledger):
+    made = [ledger.reserve("film", usd("1"), job=Job("crun")).id for _ in range(2)]
+    ledger.settle([Change(one, State.SUBMITTING) for one in made])
+    with unchanged(ledger), pytest.raises(ConflictError, match="task t-1") as caught:
+        ledger.settle([Change(one, State.SUBMITTED, task_id="t-1") for one in made])
+    assert (caught.value.field, caught.value.stored) == ("reservation", made[0])

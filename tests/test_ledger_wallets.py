@@ -270,6 +270,19 @@ def test_what_an_adjustment_took_from_a_full_wallet_may_come_back(ledger):
     assert adjust(ledger, "5").posted == LARGEST
 
 
+def test_an_adjustment_keeps_what_is_left_beside_what_is_reserved_readable(ledger):
+    ledger.wallets.fund("team", usd("20"))
+    first, _ = (ledger.reserve("team", usd("10")).id for _ in range(2))
+    ledger.commit(first, usd("15"))
+    # Posted are 5 USD and reserved are 10: the least that may be left is reached before all else.
+    with unchanged(ledger), pytest.raises(AmountError, match="in one wallet"):
+        ledger.wallets.adjust("team", usd("4.999999") - LARGEST, reason="counted")
+    assert (
+        ledger.wallets.adjust("team", usd("5") - LARGEST, reason="counted").available
+        == usd("0") - LARGEST
+    )
+
+
 def test_what_a_wallet_has_left_is_never_less_than_can_be_shown(ledger):
     ledger.wallets.fund("team", LARGEST)
     ledger.reserve("team", LARGEST)
