@@ -8,16 +8,15 @@ Any number of reservations is admitted together: their sums are taken, then thei
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
-from kling_ledger.errors import CeilingError, RefusedError, UnknownWorthError
+from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.asking import Asked, check, content_of
-from kling_ledger.ledger.budgets import Budget
-from kling_ledger.ledger.demands import Demand
+from kling_ledger.ledger.demands import Admitted, Demand, demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.journal import Journal
@@ -30,7 +29,7 @@ from kling_ledger.ledger.standing import open_window
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.thresholds import Warnings
 from kling_ledger.ledger.wallets import Wallet
-from kling_pricing.money import USD, Money
+from kling_pricing.money import USD
 
 _TAKE_FROM_WALLET: Final = """
 UPDATE wallet SET reserved_micro = reserved_micro + :amount
@@ -62,15 +61,6 @@ _UNSETTLED: Final[Row] = {
 """What every new reservation says of how its job goes and ends."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Admitted:
-    """A row that is written, its budgets, and the figures that tell of passed thresholds."""
-
-    row: Row
-    wallet_name: str
-    subject: Subject
-
-
 def reserve(
     transaction: Transaction,
     rules: Rules,
@@ -88,7 +78,7 @@ def reserve(
     stored = idempotency.known_keys(transaction, (one.key for one in asked))
     known: dict[str, str] = {}
     contents: dict[str, idempotency.Content] = {}
-    fresh: dict[int, _Admitted] = {}
+    fresh: dict[int, Admitted] = {}
     ids: list[str] = []
     journal = Journal(stamp, rules.period(stamp.at_us))
     for place, one in enumerate(asked):
@@ -101,9 +91,11 @@ def reserve(
         if one.key is not None:
             known[one.key] = earlier
         ids.append(earlier)
-    demands = _demands(rules, fresh.values(), stamp.at_us)
+    demands = demands_of(rules, fresh.values(), stamp.at_us)
     figures = _take(transaction, demands, list(fresh.values()), stamp.at_us)
     _write(transaction, fresh, asked, contents, journal, stamp)
+    # One key may come twice in a call: the second is answered from the first, which is not yet
+    # there to be read.
     made = {admitted.row["id"]: admitted for admitted in fresh.values()} if known else {}
     replayed = [one for place, one in enumerate(ids) if place not in fresh and one not in made]
     rows = reservations.find_rows(transaction, replayed) if replayed else {}
@@ -176,7 +168,7 @@ def _earlier(
     return idempotency.result_in(stored, one.key, content)
 
 
-def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> _Admitted:
+def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:
     reservation_id = journal.new_id("res")
     journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED)
     job = one.job
@@ -215,49 +207,13 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> _Ad
         "updated_at": stamp.at_us,
     }
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
-    return _Admitted(row, wallet.name, subject)
-
-
-def _demands(rules: Rules, admitted: Any, at_us: int) -> list[Demand]:
-    """Add up what the jobs take from each budget; a single job must fit under its ceiling."""
-    if not rules.budgets:
-        return []
-    jobs: dict[str, list[tuple[str, int]]] = {}
-    for one in admitted:
-        for budget in rules.covering(one.subject):
-            amount = _worth(one, budget)
-            if budget.ceiling_micro is not None and amount > budget.ceiling_micro:
-                raise CeilingError(
-                    cost=Money.from_micro(amount, budget.unit),
-                    ceiling=Money.from_micro(budget.ceiling_micro, budget.unit),
-                    budget=budget.name,
-                )
-            jobs.setdefault(budget.id, []).append((one.row["id"], amount))
-    return [
-        Demand(
-            budget,
-            *budget.window_at(at_us),
-            tuple(jobs[budget.id]),
-            sum(amount for _, amount in jobs[budget.id]),
-        )
-        for budget in rules.budgets
-        if budget.id in jobs
-    ]
-
-
-def _worth(one: _Admitted, budget: Budget) -> int:
-    """Return what a job counts for in a budget's unit; unknown is an error, never zero."""
-    micro: int | None = one.row["usd_micro"] if budget.unit == USD else one.row["reserved_micro"]
-    if micro is None:
-        asked = Money.from_micro(one.row["reserved_micro"], one.subject.unit)
-        raise UnknownWorthError(budget.name, asked=asked, unit=budget.unit)
-    return micro
+    return Admitted(row, wallet.name, subject)
 
 
 def _take(
     transaction: Transaction,
     demands: Sequence[Demand],
-    admitted: Sequence[_Admitted],
+    admitted: Sequence[Admitted],
     at_us: int,
 ) -> list[list[Row]]:
     """Take the sums from windows and wallets; whoever refuses tells what is left everywhere."""
@@ -301,6 +257,8 @@ def _take_from_window(
         statement = _TAKE_FROM_WINDOW
         values["limit"] = budget.limit_at(at_us)
     if not transaction.is_exclusive:
+        # Whether the window is there to be opened could only be asked alone: the whole operation is
+        # run again then, in a transaction beside which nobody writes.
         return transaction.change(statement, values, expect=1, refused=refused)
     taken = transaction.change(statement, values, expect=None, refused=never)
     if not taken and open_window(transaction, budget, demand.starts_us, demand.ends_us):
@@ -312,7 +270,7 @@ def _take_from_window(
 
 def _write(
     transaction: Transaction,
-    fresh: Mapping[int, _Admitted],
+    fresh: Mapping[int, Admitted],
     asked: Sequence[Asked],
     contents: Mapping[str, idempotency.Content],
     journal: Journal,
@@ -331,5 +289,5 @@ def _write(
         transaction.insert(IDEMPOTENCY, keys)
 
 
-def _as_row(admitted: _Admitted) -> Row:
+def _as_row(admitted: Admitted) -> Row:
     return {**admitted.row, "wallet_name": admitted.wallet_name}

@@ -79,6 +79,7 @@ class Journal:
     ) -> None:
         """Move an amount between the two accounts of its kind; nothing moves nothing."""
         if amount_micro == 0:
+            # Callers give every part that a change may have; most changes have only some of them.
             return
         debit, credit = _SIDES[kind]
         stamp = self.stamp

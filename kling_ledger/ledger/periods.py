@@ -83,6 +83,7 @@ def close_hard(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
         return find(transaction, name)
     _check_over(name, stamp)
     _check_order(transaction, name)
+    # Each seal takes in the one before it: who changes a month has to seal all later ones anew.
     previous = last_seal(transaction, before=name)
     seal = Seal(previous)
     sealed = [

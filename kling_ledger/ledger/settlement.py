@@ -70,6 +70,7 @@ def settle(
     with another amount or task, and AmountError for an amount that cannot be.
     """
     before = reservations.find_rows(transaction, [change.reservation_id for change in changes])
+    # Two changes of one call may be of one reservation: the second goes on from the first.
     now: dict[str, Row] = dict(before)
     moves: dict[int, Move] = {}
     stored = idempotency.known_keys(transaction, (change.key for change in changes))
@@ -145,6 +146,7 @@ def _move(
     stamp: Stamp,
 ) -> None:
     """Write decided changes: windows by budget, wallets, reservations, then the journal."""
+    # Whoever moves several rows takes them in this order, so that no two wait for each other.
     changed = sorted({moved.before["id"] for moved in moves})
     _move_in_windows(transaction, rules, changed, before, now)
     _move_in_wallets(transaction, changed, before, now)
@@ -221,6 +223,7 @@ def _move_in_windows(
             starts_us, _ = budget.window_at(old["created_at"])
             is_usd = budget.unit == USD
             if is_usd and old["usd_micro"] is None:
+                # It was admitted before the budget was there, and was never counted in it.
                 continue
             held_column = "usd_held_micro" if is_usd else "held_micro"
             held, spent = sums.get((budget.id, starts_us), (0, 0))

@@ -59,6 +59,7 @@ def window_figures(
         starts=starts_us,
     )
     if row is None:
+        # A window has no row until something is admitted in it; jobs from before the budget count.
         return counted(transaction, budget, starts_us, ends_us)
     return int(row["held_micro"]), int(row["spent_micro"])
 
