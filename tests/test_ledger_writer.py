@@ -159,7 +159,8 @@ def test_whoever_was_not_written_is_told_and_the_next_is_written():
 @pytest.mark.parametrize(
     "use", [lambda ledger: ledger.wallets.all(), lambda ledger: ledger.reserve("team", usd("1"))]
 )
-def test_a_closed_ledger_refuses_to_be_used(ledger, team, use):
+def test_a_closed_ledger_refuses_to_be_used(tmp_path, use):
+    ledger = Ledger(str(tmp_path / "closed.sqlite"))
     ledger.close()
     with pytest.raises(DatabaseError, match="is closed"):
         use(ledger)

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from kling_ledger.cli import exit_code
+from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.report import report
 from kling_ledger.cli.report_exports import EXPORTS
 from kling_ledger.cli.report_forms import FORMS
@@ -35,7 +36,9 @@ def run(database: Path, *words: str) -> Said:
     done = CliRunner().invoke(report, [*words, "--db", str(database)])
     if isinstance(done.exception, KlingError):
         error = done.exception
-        return Said(exit_code(error), done.stdout, f"{done.stderr}{error.message} {error.hint}")
+        return Said(
+            exit_code(error), done.stdout, f"{done.stderr}{error.message} {hint_for(error)}"
+        )
     assert done.exception is None or isinstance(done.exception, (SystemExit, click.ClickException))
     return Said(done.exit_code, done.stdout, done.stderr)
 
