@@ -249,12 +249,12 @@ def sweep(stage: Stage, provider: str, command: str, step: int) -> int:
 @pytest.mark.parametrize(
     ("provider", "command", "step"),
     [
-        ("runapi", "run", 23),
-        ("crun", "run", 23),
+        ("runapi", "run", 9),
+        ("crun", "run", 9),
         ("evolink", "run", 40),
         ("uniall", "run", 40),
-        ("runapi", "batch", 31),
-        ("crun", "batch", 31),
+        ("runapi", "batch", 13),
+        ("crun", "batch", 13),
     ],
 )
 def test_whoever_is_killed_leaves_what_can_be_finished(
