@@ -129,7 +129,8 @@ _HOMES: Final = {
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
-# Whoever uses the library says whether and where it logs; until then it says nothing.
+# Whoever uses the library says whether and where it logs. Until then it says nothing: without a
+# handler, Python itself would print our warnings on the terminal of the command line.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 

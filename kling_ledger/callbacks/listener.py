@@ -25,8 +25,6 @@ from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.serving import Served, bind
 
 log: Final = logging.getLogger("kling_ledger.callbacks")
-# Without a handler, Python itself would print our warnings on the terminal of the command line.
-log.addHandler(logging.NullHandler())
 
 STATUSES: Final[Mapping[CallbackOutcome, int]] = {
     CallbackOutcome.DONE: 200,

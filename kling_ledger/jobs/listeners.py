@@ -15,8 +15,6 @@ from kling_ledger.errors import PollError, ProviderError
 from kling_ledger.ledger import Reservation, State
 
 log: Final = logging.getLogger("kling_ledger.jobs")
-# Without a handler, Python itself would print our warnings on the terminal of the command line.
-log.addHandler(logging.NullHandler())
 
 _LOGGED: Final = {
     State.SUBMITTED: logging.INFO,
