@@ -209,15 +209,10 @@ class Recovery:
         watch = Watch(meter, found)
         pause_s = watch.ask()
         seen = watch.reservation
-        if not seen.is_open:
-            return _Move(Recovered(seen, f"ended: {seen.state}"))
         if self._is_overdue(seen, meter):
             age = _age(self.now - seen.created_at)
             seen = meter.give_up(seen, f"no verdict {age} on: {_how_it_stands(watch)}")
-        did = f"asked for: {_how_it_stands(watch)}"
-        if pause_s is None:
-            return _Move(Recovered(seen, did, NextStep.ASK_ABOUT_TASK, watch.error))
-        return _Move(Recovered(seen, did, error=watch.error, is_running=True), watch, pause_s)
+        return _move_of(watch, seen, pause_s, "asked for")
 
     def _is_young(self, found: Reservation) -> bool:
         return self.now - found.updated_at < timedelta(seconds=self.grace_s)
@@ -237,10 +232,14 @@ def _how_it_stands(watch: Watch) -> str:
 def _followed_on(watch: Watch) -> _Move:
     """Ask for a job that is followed once more."""
     pause_s = watch.ask()
-    seen = watch.reservation
+    return _move_of(watch, watch.reservation, pause_s, "followed")
+
+
+def _move_of(watch: Watch, seen: Reservation, pause_s: float | None, what: str) -> _Move:
+    """Return what asking came to: an end, a job to ask for again, or one for a person."""
     if not seen.is_open:
         return _Move(Recovered(seen, f"ended: {seen.state}"))
-    did = f"followed: {_how_it_stands(watch)}"
+    did = f"{what}: {_how_it_stands(watch)}"
     if pause_s is None:
         return _Move(Recovered(seen, did, NextStep.ASK_ABOUT_TASK, watch.error))
     return _Move(Recovered(seen, did, error=watch.error, is_running=True), watch, pause_s)
