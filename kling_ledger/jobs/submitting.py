@@ -55,10 +55,11 @@ class Submitter:
         The first sender may roll back on a refusal only while the row is still `submitting`, so a
         row that is sent again is put in doubt before, and stays there until a task is known.
         """
-        found = self.ledger.reservations.get(known.id)
-        check_address(found, self.provider)
+        check_address(known, self.provider)
         if known.state is State.RESERVED:
+            # Not read again: where somebody else has moved it on, this is refused by itself.
             return self.listeners.tell_change(self.ledger.mark_submitting(known.id))
+        found = self.ledger.reservations.get(known.id)
         if not found.is_open or found.task_id is not None:
             raise StateError(known.id, state=found.state, change="submitted")
         repeats = self.provider.repeats_safely
