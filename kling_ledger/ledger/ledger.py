@@ -62,7 +62,6 @@ class Ledger:
     ) -> None:
         self.database = Database(config.database_url(url), create=create)
         self._access = Access(self.database, clock, actor or config.actor(), chance)
-        self._rules = self._access.rules
         self._admissions = Admissions(self._access)
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
@@ -325,17 +324,17 @@ class Ledger:
         They are made in their order, so that two may be of one reservation. Raises what the first
         that cannot be made would raise alone.
         """
-        return self.database.write_many(self._settle, changes, stamp=self._stamp())
+        return self.database.write_many(self._settle, changes, stamp=self._access.stamp())
 
     def expire(self) -> list[Reservation]:
         """End every reservation whose time is over and of which nothing was ever sent.
 
         Returns those that it ended; what a refusal would need of them is ended without this call.
         """
-        stamp = self._stamp()
+        stamp = self._access.stamp()
         ended = self.database.write(
             lambda transaction: expiry.expire_due(
-                transaction, self._rules.read(transaction), stamp=stamp
+                transaction, self._access.rules.read(transaction), stamp=stamp
             )
         )
         notices.tell_expired(ended)
@@ -363,11 +362,8 @@ class Ledger:
     def _settle(
         self, transaction: Transaction, changes: Sequence[Change], stamp: Stamp
     ) -> Callable[[int], Reservation]:
-        rules = self._rules.read(transaction)
+        rules = self._access.rules.read(transaction)
         return settlement.settle(transaction, rules, changes, stamp=stamp)
 
     def _settled(self, change: Change) -> Reservation:
         return self.settle([change])[0]
-
-    def _stamp(self, reason: str | None = None) -> Stamp:
-        return self._access.stamp(reason)
