@@ -16,8 +16,8 @@ from tests.ledgers import found, money, standing, transfers, usd
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HERE = "https://runapi.ai"
-JOB = Job(provider="runapi", model="kling-3.0", address=HERE, usd=usd("1"))
-SAID = ProviderRecord("runapi", "t1", None, "matched", "completed", usd("0.6"), "bill.csv")
+JOB = Job(provider="runapi", model="kling-3.0", address=HERE, account="north", usd=usd("1"))
+SAID = ProviderRecord("runapi", "north", "t1", None, "matched", "completed", usd("0.6"), "bill.csv")
 
 
 class Clock:
@@ -63,26 +63,26 @@ def test_the_same_task_at_another_provider_is_another_task(ledger: Ledger):
     ledger.evidence.keep_records(
         [SAID, replace(SAID, provider="crun", billed=money("5 crun-credit"))]
     )
-    assert ledger.evidence.billed_at("runapi") == {"t1": usd("0.6")}
-    assert ledger.evidence.billed_at("crun") == {"t1": money("5 crun-credit")}
+    assert ledger.evidence.billed_at("runapi", "north") == {"t1": usd("0.6")}
+    assert ledger.evidence.billed_at("crun", "north") == {"t1": money("5 crun-credit")}
 
 
 def test_what_a_task_said_of_itself_and_what_names_no_amount_is_no_bill(ledger: Ledger):
     asked = replace(SAID, task_id="t2", source="task")
     silent = replace(SAID, task_id="t3", billed=None)
     ledger.evidence.keep_records([SAID, asked, silent])
-    assert ledger.evidence.billed_at("runapi") == {"t1": usd("0.6")}
+    assert ledger.evidence.billed_at("runapi", "north") == {"t1": usd("0.6")}
 
 
 def test_keeping_nothing_is_nothing(ledger: Ledger):
     ledger.evidence.keep_records([])
-    assert ledger.evidence.billed_at("runapi") == {}
+    assert ledger.evidence.billed_at("runapi", "north") == {}
 
 
 def test_evidence_moves_no_money(ledger: Ledger):
     before = list(ledger.canonical_journal())
     ledger.evidence.keep_records([SAID])
-    ledger.evidence.keep_balance("runapi", HERE, usd("5"))
+    ledger.evidence.keep_balance("runapi", HERE, "north", usd("5"))
     assert list(ledger.canonical_journal()) == before
     assert ledger.verify().is_clean
 
@@ -91,35 +91,37 @@ def test_evidence_moves_no_money(ledger: Ledger):
 
 
 def test_the_last_balance_is_the_one_of_its_own_account(ledger: Ledger):
-    assert ledger.evidence.last_balance("runapi", HERE) is None
-    ledger.evidence.keep_balance("runapi", HERE, usd("5"))
-    ledger.evidence.keep_balance("runapi", HERE, usd("4"))
-    ledger.evidence.keep_balance("runapi", "http://127.0.0.1:1", usd("99"))
-    last = ledger.evidence.last_balance("runapi", HERE)
+    assert ledger.evidence.last_balance("runapi", HERE, "north") is None
+    ledger.evidence.keep_balance("runapi", HERE, "north", usd("5"))
+    ledger.evidence.keep_balance("runapi", HERE, "north", usd("4"))
+    ledger.evidence.keep_balance("runapi", "http://127.0.0.1:1", "north", usd("99"))
+    ledger.evidence.keep_balance("runapi", HERE, "south", usd("98"))
+    last = ledger.evidence.last_balance("runapi", HERE, "north")
     assert last is not None
     assert (last.available, last.address) == (usd("4"), HERE)
-    assert len(found(ledger, "SELECT * FROM provider_balance")) == 3
+    assert len(found(ledger, "SELECT * FROM provider_balance")) == 4
 
 
 def test_a_second_answer_of_the_same_instant_is_the_same(empty_url: str):
     with Ledger(empty_url, clock=lambda: AT) as ledger:
-        ledger.evidence.keep_balance("runapi", HERE, usd("5"))
-        ledger.evidence.keep_balance("runapi", HERE, usd("5"))
-        assert ledger.evidence.last_balance("runapi", HERE) == ProviderBalance(
-            "runapi", HERE, usd("5"), AT
+        ledger.evidence.keep_balance("runapi", HERE, "north", usd("5"))
+        ledger.evidence.keep_balance("runapi", HERE, "north", usd("5"))
+        assert ledger.evidence.last_balance("runapi", HERE, "north") == ProviderBalance(
+            "runapi", HERE, "north", usd("5"), AT
         )
 
 
 def test_charged_since_counts_what_moved_at_that_account_after_it_was_asked(ledger: Ledger):
     ended(ledger, "0.9")
-    ledger.evidence.keep_balance("runapi", HERE, usd("5"))
-    last = ledger.evidence.last_balance("runapi", HERE)
+    ledger.evidence.keep_balance("runapi", HERE, "north", usd("5"))
+    last = ledger.evidence.last_balance("runapi", HERE, "north")
     assert last is not None
     assert ledger.evidence.charged_since(last) == usd("0")
     more = ended(ledger, "0.6")
     ended(ledger, None)
     ended(ledger, "0.5", replace(JOB, address="http://127.0.0.1:1"))
     ended(ledger, "0.4", replace(JOB, provider="crun"))
+    ended(ledger, "0.3", replace(JOB, account="south"))
     assert ledger.evidence.charged_since(last) == usd("0.6")
     ledger.refund(more, usd("0.25"), reason="they gave it back")
     assert ledger.evidence.charged_since(last) == usd("0.35")

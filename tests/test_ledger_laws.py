@@ -15,7 +15,7 @@ from random import Random
 import pytest
 
 from kling_ledger.errors import RefusedError
-from kling_ledger.ledger import Job, Ledger, Reservation, Scope, State
+from kling_ledger.ledger import Change, Job, Ledger, Reservation, Scope, State
 from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.journal import KINDS
 from kling_pricing.money import Money
@@ -53,6 +53,7 @@ class History:
         moves: list[Callable[[], object]] = [
             *(self.fund, self.adjust, self.wait, self.expire, self.reserve, self.reserve),
             *(self.part, self.commit, self.roll_back, self.refund, self.correct),
+            *(self.hold, self.undo),
         ]
         self.random.choice(moves)()
 
@@ -83,7 +84,7 @@ class History:
             self.ledger.reserve(self.wallet(), self.amount(), job=job, expires_at=until)
 
     def commit(self) -> None:
-        if one := self.one(State.RESERVED, State.ROLLED_BACK, State.EXPIRED):
+        if one := self.one(State.RESERVED, State.IN_DOUBT, State.ROLLED_BACK, State.EXPIRED):
             self.ledger.commit(one.id, self.amount())
 
     def part(self) -> None:
@@ -102,6 +103,15 @@ class History:
     def correct(self) -> None:
         if one := self.one(State.COMMITTED, State.ROLLED_BACK, State.EXPIRED):
             self.ledger.correct(one.id, self.amount(), reason="the bill says so")
+
+    def hold(self) -> None:
+        if one := self.one(State.RESERVED, State.IN_DOUBT):
+            self.ledger.hold(one.id, self.amount(), reason="the provider set that aside")
+
+    def undo(self) -> None:
+        if one := self.one(State.COMMITTED, State.ROLLED_BACK, State.EXPIRED):
+            again = Change(one.id, State.IN_DOUBT, one.amount, is_undo=True, reason="undone")
+            self.ledger.settle([again])
 
     def wait(self) -> None:
         self.clock.forward(hours=self.random.choice((1, 2, 20)))
@@ -201,6 +211,7 @@ def test_nothing_that_was_set_aside_for_a_job_is_lost(standings):
                 if row["reservation_id"] == job["id"]:
                     out[row["kind"]] = out.get(row["kind"], 0) + row["amount_micro"]
             back = sum(out.get(kind, 0) for kind in ("return", "roll_back", "expire"))
+            back -= out.get("reopen", 0)
             assert out["reserve"] == job["held_micro"] + out.get("commit", 0) + back
 
 

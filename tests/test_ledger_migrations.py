@@ -104,7 +104,25 @@ def schema(url: str) -> list[str]:
 
 def written_in(file: sqlite3.Connection) -> list[str]:
     found = file.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name")
-    return [f"{kind} {name} {plain(written or '')}" for kind, name, written in found]
+    return [f"{kind} {name} {unordered(plain(written or ''))}" for kind, name, written in found]
+
+
+def unordered(written: str) -> str:
+    """A table with its parts in one order: a column that is added later comes after the checks."""
+    head, opened, parts = written.partition("(")
+    if not head.startswith("CREATE TABLE"):
+        return written
+    depth, part = 0, ""
+    found: list[str] = []
+    for character in parts:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            found, part = [*found, part.strip()], ""
+        elif depth < 0:
+            break
+        else:
+            part += character
+    return f"{head}{opened}{', '.join(sorted([*found, part.strip()]))}"
 
 
 def plain(written: str) -> str:

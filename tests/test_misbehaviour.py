@@ -140,7 +140,7 @@ class Room:
     def reconcile_tasks(self) -> list[Line]:
         def compared() -> list[Line]:
             ours = self.reservations()
-            billed = self.ledger.evidence.billed_at(self.provider)
+            billed = self.ledger.evidence.billed_at(self.provider, "")
             record = ask_tasks(self.provider, ours, lambda _: self.meter, billed=billed)
             return compare(record, ours, now=datetime.now(UTC), lag_s=0)
 

@@ -324,7 +324,7 @@ def test_a_bill_outweighs_what_a_task_says_that_it_cost(here: House):
     record = Record("crun", "bill.csv", twice)
     applied(here, lines := billed(here, *twice))
     here.ledger.evidence.keep_records(records_of(record, lines))
-    known = here.ledger.evidence.billed_at("crun")
+    known = here.ledger.evidence.billed_at("crun", "")
     assert known == {ended.task_id: crun_credits("270")}
     ours = here.ledger.reservations.at_provider("crun")
     asked = ask_tasks("crun", ours, here.meter_for, billed=known)
@@ -332,7 +332,7 @@ def test_a_bill_outweighs_what_a_task_says_that_it_cost(here: House):
     assert line.verdict is Verdict.MATCHED
     # Nor does asking put itself in the bill's place.
     here.ledger.evidence.keep_records(records_of(asked, [line]))
-    assert here.ledger.evidence.billed_at("crun") == known
+    assert here.ledger.evidence.billed_at("crun", "") == known
 
 
 # --- tasks of unknown origin ----------------------------------------------------------------

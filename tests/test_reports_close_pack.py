@@ -99,6 +99,7 @@ def _reconcile(ledger: Ledger) -> None:
     task = found(ledger, "SELECT provider, id FROM reservation WHERE provider IS NOT NULL")[0]
     record = ProviderRecord(
         provider=task["provider"],
+        account="",
         task_id="task-1",
         reservation_id=task["id"],
         verdict="matched",

@@ -372,7 +372,7 @@ def test_what_providers_said_stands_beside_what_we_charged(url: str):
         ]
         kept = [
             ProviderRecord(
-                "runapi", task, ours, verdict, None, money(billed) if billed else None, "test"
+                "runapi", "", task, ours, verdict, None, money(billed) if billed else None, "test"
             )
             for task, ours, verdict, billed in said
         ]

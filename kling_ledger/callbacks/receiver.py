@@ -19,6 +19,8 @@ from kling_ledger.config import SENDING_S, utc_now
 from kling_ledger.errors import (
     CallbackError,
     ConflictError,
+    OtherAccountError,
+    OtherAddressError,
     PollError,
     SignatureError,
 )
@@ -51,7 +53,7 @@ class CallbackOutcome(StrEnum):
     UNKNOWN = "unknown"
     """There is no such provider, or no reservation has its task."""
     ELSEWHERE = "elsewhere"
-    """The job is at another address than the one that may be asked."""
+    """The job is at another address or on another account than the one that may be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +137,10 @@ class Receiver:
         if said.state is TaskState.RUNNING and found.state is State.SUBMITTED:
             return _receipt(CallbackOutcome.NOTED, callback, "it is still running", found)
         meter = self.meter_for(found)
-        if found.job.address not in {None, meter.provider.address}:
-            where = f"its job is at {found.job.address}, not at {meter.provider.address}"
-            return _receipt(CallbackOutcome.ELSEWHERE, callback, where, found)
+        try:
+            meter.place.check(found)
+        except (OtherAddressError, OtherAccountError) as error:
+            return _receipt(CallbackOutcome.ELSEWHERE, callback, error.message, found)
         is_proven = bool(self.secrets) and found.is_open and _says_enough(callback)
         status = said if is_proven else meter.poll(found)
         now = meter.observe(found, status)

@@ -53,6 +53,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "afford": "how many clips a budget buys, the longest and the best",
     "prices": "list, show, check and pull the prices that quotes rest on",
     "wallet": "create, fund, adjust and show wallets",
+    "account": "show and name the accounts whose API keys jobs run on",
     "budget": "set, raise, remove and show limits over projects, providers, labels, ...",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
     "batch": "run a whole manifest, many jobs at once, none of them twice",

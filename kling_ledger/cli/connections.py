@@ -38,6 +38,7 @@ class Connection:
     poll_every_s: float = 2.0
     timeout_s: float = 900.0
     asks_estimate: bool = True
+    account: str | None = None
 
     def meter(self, ledger: Ledger, provider: str, wallet: str, **more: Any) -> Meter:
         """Return a meter; the key goes to the provider's client and nowhere else."""
@@ -58,6 +59,7 @@ class Connection:
             wallet=wallet,
             patience=Patience(poll_every_s=self.poll_every_s, longest_s=self.timeout_s),
             asks_estimate=self.asks_estimate,
+            account=self.account,
             **given,
         )
 
@@ -101,6 +103,13 @@ address_option = click.option(
     "--base-url", metavar="URL", help="Where the provider is, for a sandbox."
 )
 """Add --base-url."""
+
+account_option = click.option(
+    "--account",
+    metavar="NAME",
+    help="What you call the account of the API key; else it goes by the key's fingerprint.",
+)
+"""Add --account."""
 
 out_option = click.option(
     "--out",
@@ -147,6 +156,7 @@ def connection_options(command: Command) -> Command:
             help="How long a job may take before it is in doubt; its credits stay reserved.",
         ),
         key_option,
+        account_option,
         address_option,
     ):
         wrapped = option(wrapped)
@@ -173,14 +183,9 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
 
 def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:
     """Return what to look at: others' wallets are for their own runs to look at."""
-    # A sandbox has all providers at one address, so the address alone is not enough.
-    place = (meter.provider.name, meter.provider.address)
+    place = meter.place
     payer = ledger.wallets.get(meter.wallet).name
-    found = [
-        one
-        for one in ledger.reservations.open()
-        if (one.job.provider, one.job.address) == place and one.wallet == payer
-    ]
+    found = [one for one in ledger.reservations.open() if place.has(one) and one.wallet == payer]
     # Those in doubt come last: many of them for long must not keep the others from their turn.
     return sorted(found, key=lambda one: one.state == "in_doubt")[:_LOOKED_AT]
 

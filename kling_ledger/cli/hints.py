@@ -40,6 +40,15 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     errors.NoKeyError.code: lambda error: f"set {error.variable} or give --api-key",
     errors.PortError.code: lambda _: "choose another --port, or --port 0 for any that is free",
     errors.OtherAddressError.code: lambda error: f"give --base-url {error.address}",
+    errors.OtherAccountError.code: lambda error: (
+        f"use that account's key, or: kling-ledger account adopt {error.asked}"
+        f" --provider {error.provider}"
+        + (" --unclaimed" if error.account is None else f" --jobs-of {error.account}")
+    ),
+    errors.AccountError.code: lambda error: (
+        "use the account's own key, or, if it has a new one:"
+        f" kling-ledger account adopt {error.asked} --provider {error.provider}"
+    ),
     errors.ColumnError.code: lambda error: f"say so: --columns {error.needed}=NAME",
     errors.NoLedgerError.code: lambda _: (
         "make one with: kling-ledger wallet create NAME, or name another with --db"

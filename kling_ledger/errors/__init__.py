@@ -6,6 +6,8 @@ KlingError (kling_pricing.errors)
 │   ├── NoKeyError           no API key was given
 │   ├── PortError            a port that cannot be listened on
 │   ├── OtherAddressError    a job is asked for where it was not submitted
+│   ├── OtherAccountError    a job is asked for with the key of another account
+│   ├── AccountError         an API key and a named account do not belong together
 │   └── ColumnError          a bill's column that nobody could guess
 ├── SignatureError           a callback that its sender did not sign, or not lately
 ├── DownloadError            a clip could not be fetched; what came of it is kept
@@ -20,6 +22,7 @@ KlingError (kling_pricing.errors)
 │   │   └── TaskNotWrittenError   it did not take down which task a job is
 │   ├── NotFoundError        no wallet, budget or reservation is called that
 │   ├── ConflictError        the same name or key with other content
+│   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
 │   ├── StateError           a reservation's state does not allow the change
 │   ├── PeriodError          a month cannot be closed, or is closed
 │   │   └── PeriodOrderError an earlier month has to be sealed first
@@ -51,6 +54,7 @@ from kling_ledger.errors.downloads import (
     LinkExpiredError,
 )
 from kling_ledger.errors.ledger import (
+    AmbiguousTaskError,
     ConflictError,
     DatabaseError,
     ForeignDatabaseError,
@@ -84,15 +88,19 @@ from kling_ledger.errors.refusals import (
     UnknownWorthError,
 )
 from kling_ledger.errors.settings import (
+    AccountError,
     ColumnError,
     ConfigError,
     NoKeyError,
+    OtherAccountError,
     OtherAddressError,
     PortError,
 )
 from kling_pricing.errors import KlingError
 
 __all__ = [
+    "AccountError",
+    "AmbiguousTaskError",
     "BudgetError",
     "CallbackError",
     "CeilingError",
@@ -116,6 +124,7 @@ __all__ = [
     "NoLedgerError",
     "NotFoundError",
     "OlderSchemaError",
+    "OtherAccountError",
     "OtherAddressError",
     "PeriodError",
     "PeriodOrderError",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kling_pricing.errors import KlingError
 
 
@@ -107,6 +109,20 @@ class ConflictError(LedgerError):
         self.field = field
         self.stored = stored
         self.given = given
+
+
+class AmbiguousTaskError(LedgerError):
+    """Jobs of several accounts have a task of the same name; `reservations` are their ids."""
+
+    code = "ambiguous_task"
+
+    def __init__(self, task_id: str, reservations: Sequence[str]) -> None:
+        super().__init__(
+            f"{len(reservations)} jobs have a task {task_id}: {', '.join(reservations)}",
+            hint="name the account, or the reservation",
+        )
+        self.task_id = task_id
+        self.reservations = tuple(reservations)
 
 
 class StateError(LedgerError):

@@ -62,3 +62,49 @@ class ColumnError(ConfigError):
         )
         self.bill = bill
         self.needed = needed
+
+
+class AccountError(ConfigError):
+    """An API key and the name of an account do not belong together, as far as the ledger knows.
+
+    `known` is the account that the key belongs to, None where the key was never seen and the named
+    account is known by another one.
+    """
+
+    code = "account"
+
+    def __init__(self, provider: str, *, asked: str, known: str | None) -> None:
+        super().__init__(
+            f"account {asked} of {provider} is known by another API key than this one"
+            if known is None
+            else f"this API key of {provider} belongs to account {known}, not to {asked}",
+            hint="use the account's own key, or adopt this one if it is a new key of the account",
+        )
+        self.provider = provider
+        self.asked = asked
+        self.known = known
+
+
+class OtherAccountError(ConfigError):
+    """A job runs on another account than the one whose key is at hand: that one cannot ask for it.
+
+    `account` is the job's, None where nobody knows it: it was made before accounts were known.
+    """
+
+    code = "other_account"
+
+    def __init__(
+        self, reservation_id: str, *, provider: str, account: str | None, asked: str | None
+    ) -> None:
+        whose = "it is not known on whose account it runs" if account is None else account
+        super().__init__(
+            f"reservation {reservation_id} at {provider}: {whose}, this key is of {asked}"
+            if account is None
+            else f"reservation {reservation_id} runs on account {account} of {provider},"
+            f" this key is of {asked}",
+            hint="use the account's own key; adopt the job if it is this account's after all",
+        )
+        self.reservation_id = reservation_id
+        self.provider = provider
+        self.account = account
+        self.asked = asked

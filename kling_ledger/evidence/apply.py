@@ -28,6 +28,7 @@ def records_of(record: Record, lines: Iterable[Line]) -> list[ProviderRecord]:
     return [
         ProviderRecord(
             provider=record.provider,
+            account=record.account or "",
             task_id=line.charge.task_id,
             reservation_id=None if line.reservation is None else line.reservation.id,
             verdict=line.verdict,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kling_ledger.evidence.charges import Charge
 from kling_ledger.evidence.plan import Line, Verdict, correction, spent
+from kling_ledger.jobs.places import place_of
 from kling_ledger.ledger import Ledger, ProviderBalance, Reservation
 from kling_ledger.providers.base import Provider, TaskState
 from kling_pricing.money import Money
@@ -68,7 +69,9 @@ def look_at_balance(
     """
     there = _jobs_there(ledger, reached)
     available = reached.balance().available
-    before = ledger.evidence.last_balance(reached.name, reached.address)
+    place = place_of(ledger, reached)
+    account = place.account or ""
+    before = ledger.evidence.last_balance(reached.name, reached.address, account)
     charged = None if before is None else ledger.evidence.charged_since(before)
     if any(one.is_open for one in there) or _jobs_there(ledger, reached) != there:
         return Seen(note="jobs are open, so what the account holds was not compared")
@@ -76,7 +79,7 @@ def look_at_balance(
     if before is not None and charged is not None and before.available.unit == available.unit:
         line = compare_balance(before, available, charged, there, topped_up=topped_up)
     if line is None and keeps:
-        ledger.evidence.keep_balance(reached.name, reached.address, available)
+        ledger.evidence.keep_balance(reached.name, reached.address, account, available)
     return Seen(line)
 
 

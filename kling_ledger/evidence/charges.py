@@ -52,6 +52,7 @@ class Record:
     since: datetime | None = None
     until: datetime | None = None
     address: str | None = None
+    account: str | None = None
     unanswered: Mapping[str, str] | None = None
     billed: frozenset[str] = frozenset()
 

@@ -42,7 +42,7 @@ class Source:
         """Return the provider's record, and our reservations of the same time."""
         ours = ledger.reservations.at_provider(self.provider, since=self.since, until=self.until)
         if self.bill is None:
-            billed = ledger.evidence.billed_at(self.provider)
+            billed = ledger.evidence.billed_at(self.provider, "")
             return ask_tasks(self.provider, ours, meter_for, billed=billed), ours
         record = self._record(self.bill)
         return record, with_theirs(

@@ -17,9 +17,10 @@ from typing import Any
 from kling_ledger.config import utc_now
 from kling_ledger.errors import NoAnswerError, ProviderError, StateError
 from kling_ledger.jobs.listeners import Listeners
+from kling_ledger.jobs.places import Place, place_of
 from kling_ledger.jobs.quoting import held_for, job_of
 from kling_ledger.jobs.settling import Settler
-from kling_ledger.jobs.submitting import Submitter, action_of, check_address
+from kling_ledger.jobs.submitting import Submitter, action_of
 from kling_ledger.jobs.watch import Patience, Watch, followed
 from kling_ledger.ledger import Asked, Ledger, Reservation, State
 from kling_ledger.providers.base import Provider, Submission, TaskStatus
@@ -56,6 +57,15 @@ class Meter:
     on_trouble: Callable[[ProviderError], None] = _silent
     clock: Callable[[], datetime] = utc_now
     stop: Event = field(default_factory=Event)
+    account: str | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where its jobs run: the provider, its address, and the account whose key is used.
+
+        Raises AccountError where the key is not of the account that was named.
+        """
+        return place_of(self.ledger, self.provider, self.account)
 
     def run(
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
@@ -104,7 +114,7 @@ class Meter:
         return Asked(
             self.wallet,
             held_for(quoted, estimate),
-            job=job_of(request, quoted, address=self.provider.address, estimate=estimate),
+            job=job_of(request, quoted, place=self.place, estimate=estimate),
             project=self.project,
             labels=self.labels,
             key=key,
@@ -118,6 +128,7 @@ class Meter:
         Raises JobRefusedError, after rolling back if nothing was sent before; JobInDoubtError; and
         StateError, before anything is sent, where the reservation has ended or somebody sends it.
         """
+        self.place.check(reservation)
         return Submitter(self.ledger, self.provider, self._listeners).submit(reservation, body)
 
     def follow(self, reservation_id: str) -> Reservation:
@@ -132,7 +143,7 @@ class Meter:
 
         A question without an answer is put a few times, unless `is_patient` is off.
         """
-        check_address(reservation, self.provider)
+        self.place.check(reservation)
         return self.provider.poll(
             action_of(reservation), reservation.task_id or "", is_patient=is_patient
         )

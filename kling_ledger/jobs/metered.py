@@ -21,7 +21,7 @@ from runapi.kling import KlingClient
 from kling_ledger.errors import ConfigError, NotFoundError, PollError, ProviderError
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch, followed
-from kling_ledger.ledger import Ledger, State
+from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.base import TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_pricing.library import Library
@@ -38,8 +38,11 @@ def metered(
     ceiling: Money | None = None,
     asks_estimate: bool = True,
     library: Library | None = None,
+    account: str | None = None,
 ) -> MeteredKlingClient:
     """Return a client that meters every job against a wallet; `ceiling` bounds a single job.
+
+    `account` is what you call the account of the client's key.
 
     What a job will cost is asked of RunAPI too, unless `asks_estimate` is off. `library` has the
     price books, the bundled ones unless it is given.
@@ -53,6 +56,7 @@ def metered(
         ceiling=ceiling,
         asks_estimate=asks_estimate,
         library=library or Library(),
+        account=account,
     )
     return MeteredKlingClient(client, meter)
 
@@ -108,7 +112,7 @@ class MeteredResource:
             status = meter.provider.poll(self.action, id)
         except PollError as error:
             raise error.__cause__ or error from None
-        reservation = meter.ledger.reservations.of_task(meter.provider.name, id)
+        reservation = _ours(meter, id)
         if reservation is not None and reservation.state is not State.COMMITTED:
             meter.observe(reservation, status)
         if status.reply is None:
@@ -119,7 +123,7 @@ class MeteredResource:
         """Create a job and follow it until it ends; the reply is that of the client's own run."""
         task = self.create(options, **params)
         meter = self._meter(options)
-        reserved = meter.ledger.reservations.of_task(meter.provider.name, task["id"])
+        reserved = _ours(meter, task["id"])
         if reserved is None:
             raise NotFoundError("task", task["id"])
         watch = Watch(meter, reserved)
@@ -134,6 +138,14 @@ class MeteredResource:
         if options is None or not isinstance(provider, RunApi):
             return self.meter
         return replace(self.meter, provider=replace(provider, options=options))
+
+
+def _ours(meter: Meter, task_id: str) -> Reservation | None:
+    """Return the reservation of a task at the client's own account, None if it is not ours."""
+    place = meter.place
+    return meter.ledger.reservations.of_task(
+        place.provider, task_id, address=place.address, account=place.account
+    )
 
 
 def _last_reply(watch: Watch, task: Any, longest_s: float) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from kling_ledger.jobs.places import Place
 from kling_ledger.ledger import Job
 from kling_ledger.ledger.reservations import quoted_job
 from kling_pricing.gateways import Request
@@ -24,10 +25,10 @@ def job_of(
     request: Request,
     quoted: Quote,
     *,
-    address: str | None = None,
+    place: Place | None = None,
     estimate: Money | None = None,
 ) -> Job:
-    """Return what a reservation keeps; `address` is where the job will be submitted."""
+    """Return what a reservation keeps; `place` is where the job will be submitted."""
     told = {**quoted.as_dict(), "assumptions": list(request.assumptions)}
     if estimate is not None:
         told["live_estimate"] = str(estimate)
@@ -37,7 +38,8 @@ def job_of(
         quote=json.dumps(told),
         request=json.dumps(request.body, ensure_ascii=False),
         payload_hash=request.payload_hash,
-        address=address,
+        address=None if place is None else place.address,
+        account=None if place is None else place.account,
     )
 
 

@@ -173,6 +173,7 @@ class Recovery:
     def _submitted_again(self, found: Reservation) -> _Move:
         """Send an unanswered submission again where that is safe; else put it in doubt."""
         meter = self.meter_for(found)
+        meter.place.check(found)
         unsafe = self._why_not_again(found, meter)
         if unsafe is not None:
             return _Move(self._doubted(found, f"its submission got no answer, and {unsafe}"))

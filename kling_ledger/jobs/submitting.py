@@ -15,7 +15,6 @@ from kling_ledger.errors import (
     DatabaseError,
     JobInDoubtError,
     JobRefusedError,
-    OtherAddressError,
     ProviderError,
     StateError,
     TaskNotWrittenError,
@@ -55,7 +54,6 @@ class Submitter:
         The first sender may roll back on a refusal only while the row is still `submitting`, so a
         row that is sent again is put in doubt before, and stays there until a task is known.
         """
-        check_address(known, self.provider)
         if known.state is State.RESERVED:
             # Not read again: where somebody else has moved it on, this is refused by itself.
             return self.listeners.tell_change(self.ledger.mark_submitting(known.id))
@@ -113,10 +111,3 @@ class Submitter:
 def action_of(reservation: Reservation) -> str:
     """Return the action that a reservation's job is submitted to and asked for under."""
     return reservation.job.action or "text_to_video"
-
-
-def check_address(reservation: Reservation, provider: Provider) -> None:
-    """Refuse to ask one place for a job that another one took: a sandbox, say."""
-    address = reservation.job.address
-    if address not in {None, provider.address}:
-        raise OtherAddressError(reservation.id, address=address, asked=provider.address)

@@ -15,7 +15,7 @@ from typing import Any, Final
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger import labels as label_words
-from kling_ledger.ledger.asking import Asked, check, content_of
+from kling_ledger.ledger.asking import Asked, check, check_place, content_of
 from kling_ledger.ledger.demands import Admitted, Demand, demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.ids import to_us
@@ -57,6 +57,7 @@ _UNSETTLED: Final[Row] = {
     "videos": None,
     "videos_expire_at": None,
     "problem": None,
+    "provider_held_micro": None,
 }
 """What every new reservation says of how its job goes and ends."""
 
@@ -99,6 +100,9 @@ def reserve(
     made = {admitted.row["id"]: admitted for admitted in fresh.values()} if known else {}
     replayed = [one for place, one in enumerate(ids) if place not in fresh and one not in made]
     rows = reservations.find_rows(transaction, replayed) if replayed else {}
+    for place, one in enumerate(asked):
+        if ids[place] in rows:
+            check_place(one, rows[ids[place]])
 
     # The figures may only be there once the transaction has ended.
     warnings = cache(partial(Warnings, demands, figures, stamp.at_us))
@@ -201,6 +205,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "request": job.request,
         "payload_hash": job.payload_hash,
         "address": job.address,
+        "account": job.account,
         "actor": stamp.actor,
         "expires_at": None if one.expires_at is None else to_us(one.expires_at),
         "created_at": stamp.at_us,

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kling_ledger.errors import CeilingError, ConfigError
+from kling_ledger.errors import CeilingError, ConfigError, ConflictError
 from kling_ledger.ledger import idempotency
 from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.reservations import Job
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.errors import AmountError
@@ -52,6 +53,18 @@ def check(one: Asked, wallet: Wallet) -> None:
         raise CeilingError(cost=amount, ceiling=one.ceiling)
     if one.project is not None and (not one.project.strip() or "\0" in one.project):
         raise ConfigError(f"{one.project!r} cannot name a project", hint="such as film/teaser")
+
+
+def check_place(one: Asked, earlier: Row) -> None:
+    """Refuse a key that was used for a job elsewhere: a rehearsal is not the real run.
+
+    Raises ConflictError for another address or account. What an older ledger does not know of an
+    earlier job is no difference.
+    """
+    for name, given in (("address", one.job.address), ("account", one.job.account)):
+        stored = earlier[name]
+        if None not in (stored, given) and stored != given:
+            raise ConflictError(f"key {one.key}", field=name, stored=stored, given=given)
 
 
 def content_of(wallet: Wallet, one: Asked) -> idempotency.Content:

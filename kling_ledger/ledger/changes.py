@@ -19,8 +19,10 @@ from kling_pricing.money import Money
 class Change:
     """What is to become of a reservation.
 
-    `to_state` None keeps the state: a refund, or a correction, whose `amount` is what the job cost
-    in the end. Otherwise `amount` is what is charged; a part leaves the rest reserved. With
+    `to_state` None keeps the state: a refund; a correction, whose `amount` is what the job cost in
+    the end; or a hold, whose `amount` is what the provider itself set aside. Otherwise `amount` is
+    what is charged; a part leaves the rest reserved. An undo opens an ended reservation again: its
+    `amount` is held then, and what was charged comes back. With
     `only_from` the change is refused from any other state: somebody else has moved the reservation
     on. `key` makes the call repeatable; `reason` is for the journal.
     """
@@ -30,6 +32,8 @@ class Change:
     amount: Money | None = None
     is_part: bool = False
     is_correction: bool = False
+    is_hold: bool = False
+    is_undo: bool = False
     settled_by: SettledBy | None = None
     task_id: str | None = None
     videos: Sequence[str] = ()
@@ -43,12 +47,20 @@ class Change:
 def content_of(change: Change) -> idempotency.Content:
     """Return what a key stands for, field by field; who and why are not part of it."""
     return {
-        "operation": "correct" if change.is_correction else str(change.to_state or "refund"),
+        "operation": _operation(change),
         "reservation": change.reservation_id,
         "amount": None if change.amount is None else str(change.amount),
         "part": "yes" if change.is_part else None,
         "task": change.task_id,
     }
+
+
+def _operation(change: Change) -> str:
+    if change.is_undo:
+        return "undo"
+    if change.to_state is None:
+        return "correct" if change.is_correction else "hold" if change.is_hold else "refund"
+    return str(change.to_state)
 
 
 def charge_of(change: Change) -> int:
@@ -106,19 +118,21 @@ def check_task(transaction: Transaction, change: Change, before: Row) -> None:
 
 
 def check_task_is_free(transaction: Transaction, task_id: str, before: Row) -> None:
-    """Refuse a task that another reservation has."""
-    holder = reservations.find_by_task(transaction, before["provider"] or "", task_id)
-    if holder is not None and holder.id != before["id"]:
-        raise ConflictError(
-            f"task {task_id}", field="reservation", stored=holder.id, given=before["id"]
-        )
+    """Refuse a task that another reservation at the same place has."""
+    for holder in reservations.find_by_task(transaction, before["provider"] or "", task_id):
+        place = (holder.job.address, holder.job.account)
+        if holder.id != before["id"] and place == (before["address"], before["account"]):
+            raise ConflictError(
+                f"task {task_id}", field="reservation", stored=holder.id, given=before["id"]
+            )
 
 
-def check_task_is_its_own(change: Change, before: Row, given: dict[tuple[str, str], str]) -> None:
+def check_task_is_its_own(change: Change, before: Row, given: dict[tuple[str, ...], str]) -> None:
     """Refuse a task that another reservation was given in the same call; `given` keeps which."""
     provider, task_id, own = before["provider"], change.task_id, before["id"]
     if provider is None or task_id is None:
         return
-    holder = given.setdefault((provider, task_id), own)
+    place = (before["address"] or "", before["account"] or "")
+    holder = given.setdefault((provider, task_id, *place), own)
     if holder != own:
         raise ConflictError(f"task {task_id}", field="reservation", stored=holder, given=own)

@@ -27,6 +27,7 @@ class ProviderRecord:
     """
 
     provider: str
+    account: str
     task_id: str
     reservation_id: str | None
     verdict: str
@@ -41,6 +42,7 @@ class ProviderBalance:
 
     provider: str
     address: str
+    account: str
     available: Money
     at: datetime
 
@@ -50,13 +52,16 @@ def record(transaction: Transaction, records: Sequence[ProviderRecord], *, stamp
     transaction.be_alone()
     for one in records:
         transaction.run(
-            "DELETE FROM provider_record WHERE provider = :provider AND task_id = :task",
+            "DELETE FROM provider_record"
+            " WHERE provider = :provider AND account = :account AND task_id = :task",
             provider=one.provider,
+            account=one.account,
             task=one.task_id,
         )
     rows = [
         {
             "provider": one.provider,
+            "account": one.account,
             "task_id": one.task_id,
             "reservation_id": one.reservation_id,
             "verdict": one.verdict,
@@ -73,27 +78,36 @@ def record(transaction: Transaction, records: Sequence[ProviderRecord], *, stamp
         transaction.insert(PROVIDER_RECORD, rows)
 
 
-def billed(transaction: Transaction, provider: str) -> dict[str, Money]:
-    """Return what a provider's bills have charged for tasks; what tasks said is no bill."""
+def billed(transaction: Transaction, provider: str, account: str) -> dict[str, Money]:
+    """Return what an account's bills have charged for tasks; what tasks said is no bill."""
     rows = transaction.rows(
-        "SELECT task_id, billed_micro, unit FROM provider_record"
-        " WHERE provider = :provider AND source <> :asked AND billed_micro IS NOT NULL",
+        "SELECT task_id, billed_micro, unit FROM provider_record WHERE provider = :provider"
+        " AND account = :account AND source <> :asked AND billed_micro IS NOT NULL",
         provider=provider,
+        account=account,
         asked=ASKED,
     )
     return {row["task_id"]: Money.from_micro(row["billed_micro"], row["unit"]) for row in rows}
 
 
 def record_balance(
-    transaction: Transaction, provider: str, address: str, available: Money, *, stamp: Stamp
+    transaction: Transaction,
+    provider: str,
+    address: str,
+    account: str,
+    available: Money,
+    *,
+    stamp: Stamp,
 ) -> None:
     """Keep what an account held; a second answer of the same microsecond is the same."""
     transaction.be_alone()
-    if (last := last_balance(transaction, provider, address)) and last.at == from_us(stamp.at_us):
+    last = last_balance(transaction, provider, address, account)
+    if last is not None and last.at == from_us(stamp.at_us):
         return
     row = {
         "provider": provider,
         "address": address,
+        "account": account,
         "checked_at": stamp.at_us,
         "available_micro": available.micro,
         "unit": available.unit,
@@ -102,29 +116,34 @@ def record_balance(
     transaction.insert(PROVIDER_BALANCE, [row])
 
 
-def last_balance(transaction: Transaction, provider: str, address: str) -> ProviderBalance | None:
+def last_balance(
+    transaction: Transaction, provider: str, address: str, account: str
+) -> ProviderBalance | None:
     """Return what an account held when it was last asked, None if it never was."""
     row = transaction.row(
         "SELECT * FROM provider_balance WHERE provider = :provider AND address = :address"
-        " ORDER BY checked_at DESC LIMIT 1",
+        " AND account = :account ORDER BY checked_at DESC LIMIT 1",
         provider=provider,
         address=address,
+        account=account,
     )
     if row is None:
         return None
     available = Money.from_micro(row["available_micro"], row["unit"])
-    return ProviderBalance(provider, address, available, from_us(row["checked_at"]))
+    return ProviderBalance(provider, address, account, available, from_us(row["checked_at"]))
 
 
-def moved_since(transaction: Transaction, provider: str, address: str, at_us: int) -> int:
+def moved_since(transaction: Transaction, known: ProviderBalance, at_us: int) -> int:
     """Return what our journal says that an account was charged after an instant, in millionths."""
     row = transaction.row(
         "SELECT COALESCE(SUM(CASE WHEN credit_account LIKE 'provider/%' THEN amount_micro"
         " WHEN debit_account LIKE 'provider/%' THEN -amount_micro ELSE 0 END), 0) AS moved"
         " FROM transfer JOIN reservation ON reservation.id = transfer.reservation_id"
-        " WHERE transfer.created_at > :at AND provider = :provider AND address = :address",
+        " WHERE transfer.created_at > :at AND provider = :provider AND address = :address"
+        " AND account = :account",
         at=at_us,
-        provider=provider,
-        address=address,
+        provider=known.provider,
+        address=known.address,
+        account=known.account,
     )
     return int(row["moved"]) if row else 0

@@ -1,17 +1,19 @@
-"""The groups of a ledger: `ledger.wallets`, `.budgets`, `.reservations`, `.evidence`, `.periods`.
+"""The groups of a ledger: `ledger.wallets`, `.budgets`, `.reservations`, `.accounts`, `.periods`.
 
-Each method is one transaction. What reserves and settles stands on the ledger itself.
+What others say of our money is in `evidence_group.py`: `ledger.evidence`. Each method is one
+transaction. What reserves and settles stands on the ledger itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from kling_ledger.errors import AmbiguousTaskError
 from kling_ledger.ledger import (
+    accounts,
     budgets,
-    evidence,
     ids,
     limits,
     periods,
@@ -22,7 +24,6 @@ from kling_ledger.ledger import (
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.reservations import Reservation
@@ -191,10 +192,34 @@ class Reservations:
         with self._access.read() as transaction:
             return reservations.find(transaction, reservation_id)
 
-    def of_task(self, provider: str, task_id: str) -> Reservation | None:
-        """Return the reservation of a provider's task, None if the task is not ours."""
+    def of_task(
+        self,
+        provider: str,
+        task_id: str,
+        *,
+        address: str | None = None,
+        account: str | None = None,
+    ) -> Reservation | None:
+        """Return the reservation of a provider's task, None if the task is not ours.
+
+        With an address or an account, only a job there counts. Raises AmbiguousTaskError where
+        several jobs have a task of that name.
+        """
         with self._access.read() as transaction:
-            return reservations.find_by_task(transaction, provider, task_id)
+            found = reservations.find_by_task(transaction, provider, task_id)
+        there = [
+            one
+            for one in found
+            if address in {None, one.job.address} and account in {None, one.job.account}
+        ]
+        if len(there) > 1:
+            raise AmbiguousTaskError(task_id, [one.id for one in there])
+        return there[0] if there else None
+
+    def of_tasks(self, provider: str, task_ids: Sequence[str]) -> list[Reservation]:
+        """Return the reservations of many tasks of a provider, at every account and address."""
+        with self._access.read() as transaction:
+            return reservations.find_by_tasks(transaction, provider, task_ids)
 
     def of_keys(self, keys: Sequence[str]) -> dict[str, Reservation]:
         """Return the reservations that callers' own keys stand for, of those that stand for one."""
@@ -231,42 +256,76 @@ class Reservations:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What providers said of our tasks and accounts, as a ledger keeps it."""
+class Accounts:
+    """The accounts at providers that a ledger's jobs run on, by provider and name."""
 
     _access: Access
+    _secret: list[str] = field(default_factory=list, repr=False)
+    _known: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
 
-    def keep_records(self, records: Sequence[ProviderRecord]) -> None:
-        """Keep what a provider's record said of tasks, in place of what it said before."""
+    def of_key(
+        self, provider: str, fingerprint: accounts.Fingerprint, *, name: str | None = None
+    ) -> str:
+        """Return the account that an API key belongs to; a key that is new makes one.
+
+        `fingerprint` is given the ledger's secret and returns the key's fingerprint under it: the
+        key itself never comes here. Raises AccountError where the key belongs to another account
+        than `name`, or `name` is known by another key.
+        """
+        print_ = fingerprint(self._own_secret())
+        known = self._known.get((provider, print_))
+        if known is None or name not in {None, known}:
+            known = self._seen(provider, print_, name)
+            self._known[provider, print_] = known
+        return known
+
+    def adopt(
+        self,
+        provider: str,
+        name: str,
+        *,
+        fingerprint: accounts.Fingerprint | None = None,
+        jobs_of: str | None = None,
+    ) -> int:
+        """Let a key belong to an account, or another account's jobs; return how many jobs moved.
+
+        `jobs_of` is the account whose jobs and keys become this one's; an empty name stands for
+        jobs from before accounts were known. Raises ConfigError for what cannot be a name.
+        """
+        print_ = None if fingerprint is None else fingerprint(self._own_secret())
         stamp = self._access.stamp()
-        self._access.write(lambda transaction: evidence.record(transaction, records, stamp=stamp))
-
-    def billed_at(self, provider: str) -> dict[str, Money]:
-        """Return what a provider's bills charged for tasks, as they were last compared with us."""
-        with self._access.read() as transaction:
-            return evidence.billed(transaction, provider)
-
-    def keep_balance(self, provider: str, address: str, available: Money) -> None:
-        """Keep what an account at a provider holds now."""
-        stamp = self._access.stamp()
-        self._access.write(
-            lambda transaction: evidence.record_balance(
-                transaction, provider, address, available, stamp=stamp
+        self._known.clear()
+        return self._access.write(
+            lambda transaction: accounts.adopt(
+                transaction, provider, name, print_, jobs_of=jobs_of, stamp=stamp
             )
         )
 
-    def last_balance(self, provider: str, address: str) -> ProviderBalance | None:
-        """Return what an account held when it was last asked, None if it never was."""
+    def all(self) -> list[accounts.Account]:
+        """Return every account that a key was seen of, by provider and name."""
         with self._access.read() as transaction:
-            return evidence.last_balance(transaction, provider, address)
+            return accounts.every(transaction)
 
-    def charged_since(self, known: ProviderBalance) -> Money:
-        """Return what our journal says that an account was charged since it was asked."""
+    def of_jobs(self, provider: str) -> list[str | None]:
+        """Return the accounts that jobs at a provider ran on; None stands for jobs without one."""
         with self._access.read() as transaction:
-            micro = evidence.moved_since(
-                transaction, known.provider, known.address, ids.to_us(known.at)
-            )
-        return Money.from_micro(micro, known.available.unit)
+            return accounts.of_jobs(transaction, provider)
+
+    def _own_secret(self) -> str:
+        if not self._secret:
+            with self._access.read() as transaction:
+                self._secret.append(accounts.secret(transaction))
+        return self._secret[0]
+
+    def _seen(self, provider: str, print_: str, name: str | None) -> str:
+        with self._access.read() as transaction:
+            known = accounts.find(transaction, provider, print_)
+        if known is not None and name in {None, known}:
+            return known
+        stamp = self._access.stamp()
+        return self._access.write(
+            lambda transaction: accounts.seen(transaction, provider, print_, name, stamp=stamp)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ KINDS: Final = (
     ("overrun", "available", "provider"),
     ("late_commit", "available", "provider"),
     ("refund", "provider", "available"),
+    ("reopen", "available", "reserved"),
 )
 """Every kind of transfer, the account that it debits and the account that it credits."""
 
@@ -43,6 +44,7 @@ Kind = Literal[
     "overrun",
     "late_commit",
     "refund",
+    "reopen",
 ]
 
 _SIDES: Final = {kind: (debit, credit) for kind, debit, credit in KINDS}

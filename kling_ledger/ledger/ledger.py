@@ -25,7 +25,8 @@ from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
-from kling_ledger.ledger.groups import Budgets, Evidence, Periods, Reservations, Wallets
+from kling_ledger.ledger.evidence_group import Evidence
+from kling_ledger.ledger.groups import Accounts, Budgets, Periods, Reservations, Wallets
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.states import State
@@ -66,6 +67,7 @@ class Ledger:
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
         self.reservations = Reservations(self._access)
+        self.accounts = Accounts(self._access)
         self.evidence = Evidence(self._access)
         self.periods = Periods(self._access)
 
@@ -219,6 +221,15 @@ class Ledger:
                 reason=problem,
             )
         )
+
+    def hold(self, reservation_id: str, amount: Money, *, reason: str) -> Reservation:
+        """Hold for an open job what its provider set aside itself, be it more or less.
+
+        More is held whatever the wallet and the budgets have left, because the provider has it
+        already: they may then stand beyond their limits and admit nothing more. Raises StateError
+        once the reservation has ended.
+        """
+        return self._settled(Change(reservation_id, None, amount, is_hold=True, reason=reason))
 
     def commit(
         self,

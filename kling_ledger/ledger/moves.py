@@ -29,7 +29,14 @@ from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD, Money
 
-_FIGURES: Final = ("held_micro", "committed_micro", "refunded_micro")
+_FIGURES: Final = (
+    "held_micro",
+    "committed_micro",
+    "refunded_micro",
+    "reserved_micro",
+    "usd_micro",
+    "provider_held_micro",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +59,10 @@ def decide(
         raise StateError(before["id"], state=state, change=change.to_state or "refunded")
     if change.amount is not None:
         check_amount(change.amount, before["unit"])
-    if change.is_correction:
-        return _corrected_to(transaction, rules, change, before, state)
+    if change.is_undo:
+        return _reopened(transaction, rules, change, before, state)
     if change.to_state is None:
-        return _refunded(transaction, rules, change, before)
+        return _in_its_state(transaction, rules, change, before, state)
     if change.is_part:
         return _committed_in_part(change, before, state)
     if state is change.to_state and state is not State.SUBMITTING:
@@ -72,6 +79,17 @@ def decide(
     back: Kind = "expire" if change.to_state is State.EXPIRED else "roll_back"
     held = before["held_micro"]
     return Move(change, before, _after(change, before, held_micro=0), ((back, held),))
+
+
+def _in_its_state(
+    transaction: Transaction, rules: Rules, change: Change, before: Row, state: State
+) -> Move | None:
+    """Decide a change that leaves the state as it is."""
+    if change.is_hold:
+        return _held(change, before, state)
+    if change.is_correction:
+        return _corrected_to(transaction, rules, change, before, state)
+    return _refunded(transaction, rules, change, before)
 
 
 def _committed(change: Change, before: Row) -> Move:
@@ -121,6 +139,53 @@ def _committed_in_part(change: Change, before: Row, state: State) -> Move:
         committed_micro=(before["committed_micro"] or 0) + charged,
     )
     return Move(change, before, after, transfers)
+
+
+def _held(change: Change, before: Row, state: State) -> Move | None:
+    """Hold what the provider itself set aside, be it more or less than was set aside here.
+
+    What was charged in parts is part of it. More may take the wallet or a budget beyond its limit:
+    the provider has it already.
+    """
+    if state not in OPEN_STATES:
+        raise StateError(before["id"], state=state, change="held at another amount")
+    theirs = charge_of(change)
+    target = max(theirs - (before["committed_micro"] or 0), 0)
+    more = target - before["held_micro"]
+    if more == 0 and before["provider_held_micro"] == theirs:
+        return None
+    transfers: tuple[tuple[Kind, int], ...] = (
+        ("reserve", max(more, 0)),
+        ("return", max(-more, 0)),
+    )
+    reserved = before["reserved_micro"] + max(more, 0)
+    after = _after(
+        change,
+        before,
+        state=state,
+        held_micro=target,
+        reserved_micro=reserved,
+        usd_micro=_in_usd(before, reserved),
+        provider_held_micro=theirs,
+    )
+    return Move(change, before, after, transfers)
+
+
+def _reopened(
+    transaction: Transaction, rules: Rules, change: Change, before: Row, state: State
+) -> Move:
+    """Open an ended reservation again: its charge comes back, and an amount is held as before."""
+    if state in OPEN_STATES:
+        raise StateError(before["id"], state=state, change="opened again")
+    spent, hold = spent_of(before), charge_of(change)
+    after = _after(
+        change,
+        before,
+        held_micro=hold,
+        refunded_micro=before["refunded_micro"] + spent,
+    )
+    corrects = _corrected(transaction, rules, before)
+    return Move(change, before, after, (("refund", spent), ("reopen", hold)), corrects)
 
 
 def _refunded(transaction: Transaction, rules: Rules, change: Change, before: Row) -> Move:
@@ -178,15 +243,14 @@ def _corrected(transaction: Transaction, rules: Rules, before: Row) -> str | Non
 def _after(change: Change, before: Row, **given: Any) -> dict[str, Any]:
     """Return the columns of a reservation after a change, every one that changes ever set."""
     figures: dict[str, Any] = {name: before[name] for name in _FIGURES} | given
-    held, committed, refunded = (figures[name] for name in _FIGURES)
+    state = figures.pop("state", change.to_state)
+    spent = (figures["committed_micro"] or 0) - figures["refunded_micro"]
     return {
-        "state": given.get("state", change.to_state),
+        **figures,
+        "state": state,
         "step": before["step"] + 1,
-        "held_micro": held,
-        "committed_micro": committed,
-        "refunded_micro": refunded,
-        "usd_held_micro": _in_usd(before, held),
-        "usd_spent_micro": _in_usd(before, (committed or 0) - refunded),
+        "usd_held_micro": _in_usd(before, figures["held_micro"]),
+        "usd_spent_micro": _in_usd(before, spent),
         "settled_by": change.settled_by or before["settled_by"],
         "task_id": change.task_id or before["task_id"],
         "videos": json.dumps(list(change.videos)) if change.videos else before["videos"],

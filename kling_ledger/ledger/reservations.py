@@ -19,8 +19,9 @@ from kling_ledger.ledger.windows import FOREVER_US
 from kling_pricing.money import Money, from_micro
 from kling_pricing.quote import Quote
 
-SettledBy = Literal["provider", "quote", "person"]
-"""Who said what a job cost: the provider, our quote because the provider did not say, a person."""
+SettledBy = Literal["provider", "bill", "quote", "person"]
+"""Who said what a job cost: the provider's answer, its bill, our quote because neither did, or a
+person."""
 
 MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
     State.RESERVED: frozenset(
@@ -48,7 +49,7 @@ class Job:
     """What a reservation is for. All of it may be unknown to the ledger, which only keeps it.
 
     `quote` and `request` are JSON texts; `usd` is the amount in US dollars on the day of the quote;
-    `address` is where the provider was reached.
+    `address` is where the provider was reached, `account` whose key the job runs on there.
     """
 
     provider: str | None = None
@@ -63,6 +64,7 @@ class Job:
     request: str | None = None
     payload_hash: str | None = None
     address: str | None = None
+    account: str | None = None
 
 
 def quoted_job(quoted: Quote) -> Job:
@@ -86,7 +88,8 @@ class Reservation:
     """A reservation as it stands.
 
     `amount` is what was set aside, `held` what of it still is, `committed` what was charged so far,
-    `refunded` what of that came back. `warnings` are of the budgets that this admission brought
+    `refunded` what of that came back; `provider_held` is what the provider said that it set aside
+    itself, None where it did not say. `warnings` are of the budgets that this admission brought
     past a threshold, and are not kept.
     """
 
@@ -109,6 +112,8 @@ class Reservation:
     expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    step: int = 1
+    provider_held: Money | None = None
     warnings: tuple[BudgetWarning, ...] = field(default=(), compare=False)
 
     @property
@@ -144,14 +149,24 @@ def find_rows(transaction: Transaction, ids: Sequence[str]) -> dict[str, Row]:
     return found
 
 
-def find_by_task(transaction: Transaction, provider: str, task_id: str) -> Reservation | None:
-    """Return the reservation of a provider's task, None if the task is not ours."""
-    row = transaction.row(
-        f"{_SELECT} WHERE provider = :provider AND task_id = :task_id",
+def find_by_task(transaction: Transaction, provider: str, task_id: str) -> list[Reservation]:
+    """Return the reservations of a provider's task: two accounts may number theirs alike."""
+    rows = transaction.rows(
+        f"{_SELECT} WHERE provider = :provider AND task_id = :task_id ORDER BY reservation.id",
         provider=provider,
         task_id=_plain(task_id),
     )
-    return None if row is None else from_row(row)
+    return [from_row(row) for row in rows]
+
+
+def find_by_tasks(
+    transaction: Transaction, provider: str, task_ids: Sequence[str]
+) -> list[Reservation]:
+    """Return the reservations of many tasks of a provider, at every account and address."""
+    asked = [_plain(task_id) for task_id in task_ids]
+    rows = transaction.rows_for(f"{_SELECT} WHERE task_id IN (:given)", asked) if asked else []
+    found = [from_row(row) for row in rows]
+    return [one for one in found if one.job.provider == provider]
 
 
 def find_by_keys(transaction: Transaction, keys: Sequence[str]) -> dict[str, Reservation]:
@@ -227,6 +242,8 @@ def from_row(row: Row, *, warnings: tuple[BudgetWarning, ...] = ()) -> Reservati
         expires_at=_instant(row["expires_at"]),
         created_at=from_us(row["created_at"]),
         updated_at=from_us(row["updated_at"]),
+        step=row["step"],
+        provider_held=_money_or_none(row["provider_held_micro"], unit),
         warnings=warnings,
     )
 
@@ -258,6 +275,7 @@ def _job(row: Row) -> Job:
         request=row["request"],
         payload_hash=row["payload_hash"],
         address=row["address"],
+        account=row["account"],
     )
 
 

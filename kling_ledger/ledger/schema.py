@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -97,6 +97,8 @@ RESERVATION: Final = Table(
     expires_at=INTEGER,
     created_at=INTEGER,
     updated_at=INTEGER,
+    account=TEXT,
+    provider_held_micro=INTEGER,
 )
 TRANSFER: Final = Table(
     "transfer",
@@ -204,6 +206,7 @@ SEALED_TRANSFER: Final = Table(
 PROVIDER_RECORD: Final = Table(
     "provider_record",
     provider=TEXT,
+    account=TEXT,
     task_id=TEXT,
     reservation_id=TEXT,
     verdict=TEXT,
@@ -218,8 +221,59 @@ PROVIDER_BALANCE: Final = Table(
     "provider_balance",
     provider=TEXT,
     address=TEXT,
+    account=TEXT,
     checked_at=INTEGER,
     available_micro=INTEGER,
     unit=TEXT,
     actor=TEXT,
+)
+ACCOUNT_KEY: Final = Table(
+    "account_key",
+    provider=TEXT,
+    fingerprint=TEXT,
+    account=TEXT,
+    actor=TEXT,
+    created_at=INTEGER,
+)
+SETTING: Final = Table(
+    "setting",
+    name=TEXT,
+    value=TEXT,
+)
+BILL_ENTRY: Final = Table(
+    "bill_entry",
+    provider=TEXT,
+    account=TEXT,
+    digest=TEXT,
+    task_id=TEXT,
+    kind=TEXT,
+    amount_micro=INTEGER,
+    unit=TEXT,
+    state=TEXT,
+    entry_at=INTEGER,
+    place=TEXT,
+    raw=TEXT,
+    source=TEXT,
+    plan_id=TEXT,
+    actor=TEXT,
+    imported_at=INTEGER,
+)
+BILL_PROFILE: Final = Table(
+    "bill_profile",
+    name=TEXT,
+    answers=TEXT,
+    actor=TEXT,
+    saved_at=INTEGER,
+)
+CORRECTION_PLAN: Final = Table(
+    "correction_plan",
+    id=TEXT,
+    provider=TEXT,
+    account=TEXT,
+    source=TEXT,
+    changes=TEXT,
+    actor=TEXT,
+    applied_at=INTEGER,
+    undone_at=INTEGER,
+    undone_by=TEXT,
 )

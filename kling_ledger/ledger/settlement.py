@@ -41,6 +41,9 @@ _SET: Final = (
     "held_micro",
     "committed_micro",
     "refunded_micro",
+    "reserved_micro",
+    "usd_micro",
+    "provider_held_micro",
     "usd_held_micro",
     "usd_spent_micro",
     "settled_by",
@@ -75,7 +78,7 @@ def settle(
     moves: dict[int, Move] = {}
     stored = idempotency.known_keys(transaction, (change.key for change in changes))
     said: dict[str, idempotency.Content] = {}
-    tasks: dict[tuple[str, str], str] = {}
+    tasks: dict[tuple[str, ...], str] = {}
     keys: list[Row] = []
     for place, change in enumerate(changes):
         content = content_of(change)

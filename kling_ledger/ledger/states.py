@@ -25,5 +25,8 @@ class State(StrEnum):
     """The clock ended a reservation of which nothing was ever sent; all credits went back."""
 
 
+ENDED_STATES: Final = (State.COMMITTED, State.ROLLED_BACK, State.EXPIRED)
+"""The states in which nothing is set aside any more."""
+
 OPEN_STATES: Final = (State.RESERVED, State.SUBMITTING, State.SUBMITTED, State.IN_DOUBT)
 """The states in which credits are set aside."""

@@ -119,6 +119,9 @@ class Provider(Protocol):
     def repeats_safely(self) -> bool:
         """Whether a submission may be sent again under the same key without being charged twice."""
 
+    def fingerprint(self, secret: str) -> str | None:
+        """Return the fingerprint of the API key under a ledger's secret, None without a key."""
+
     def check(self, body: dict[str, Any]) -> None:
         """Raise RequestError where the provider could not call the body's `callback_url`."""
 

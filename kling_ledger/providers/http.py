@@ -6,6 +6,7 @@ raises is told apart by one question only: may the request have arrived?
 
 from __future__ import annotations
 
+import hmac
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,11 @@ class Secret:
         """Return a text for people: one line, not too long, with *** where the key was."""
         shown = on_one_line(text.replace(self.value, "***"))
         return shown if len(shown) <= _LONGEST_TOLD else f"{shown[: _LONGEST_TOLD - 3]}..."
+
+    def fingerprint(self, secret: str, provider: str) -> str:
+        """Return a keyed fingerprint, in hexadecimal digits: without `secret` it says nothing."""
+        told = f"{provider}\0{self.value}".encode()
+        return hmac.new(bytes.fromhex(secret), told, "sha256").hexdigest()
 
     def removed_from(self, content: bytes) -> bytes:
         """Return bytes with *** where the key was."""

@@ -128,6 +128,10 @@ class HttpProvider:
         """Whether a submission may be sent again under the same key."""
         return self.facts.takes_key
 
+    def fingerprint(self, secret: str) -> str:
+        """Return the fingerprint of the API key under a ledger's secret."""
+        return self.http.secret.fingerprint(secret, self.name)
+
     def close(self) -> None:
         """Close all connections."""
         self.http.close()

@@ -28,6 +28,7 @@ CHARGING: Final = tuple(kind for kind, (figure, _) in MOVES.items() if figure ==
 CORRECTING: Final = ("adjust", "adjust_down", "overrun", "late_commit", "refund")
 """What is posted beside the plain course of a job."""
 
+_SETTING_ASIDE: Final = ("reserve", "reopen")
 _FREEING: Final = ("commit", "return", "roll_back", "expire")
 
 
@@ -40,4 +41,4 @@ def into_wallets(transfers: pd.DataFrame) -> pd.Series[Any]:
 def into_reserved(transfers: pd.DataFrame) -> pd.Series[Any]:
     """Return what each transfer set aside: below zero what it freed, zero for any other."""
     amount, kind = transfers["amount_micro"], transfers["kind"]
-    return amount.where(kind == "reserve", (-amount).where(kind.isin(_FREEING), 0))
+    return amount.where(kind.isin(_SETTING_ASIDE), (-amount).where(kind.isin(_FREEING), 0))

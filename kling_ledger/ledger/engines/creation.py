@@ -5,6 +5,7 @@ Only this needs SQLModel, and only whoever makes a ledger or upgrades one needs 
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from sqlalchemy import Connection, inspect
@@ -52,6 +53,7 @@ def create_schema(connection: Connection) -> str:
     for statement in (
         *guards(connection.dialect.name),
         "INSERT INTO rules (id, version) VALUES (1, 1)",
+        f"INSERT INTO setting (name, value) VALUES ('account_secret', '{os.urandom(32).hex()}')",
         _VERSION,
         f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('{SCHEMA_VERSION}')",
     ):

@@ -7,7 +7,15 @@ two engines sort ids and names alike.
 
 from __future__ import annotations
 
-from kling_ledger.ledger.tables.evidence import ProviderBalanceRow, ProviderRecordRow
+from kling_ledger.ledger.tables.evidence import (
+    AccountKeyRow,
+    BillEntryRow,
+    BillProfileRow,
+    CorrectionPlanRow,
+    ProviderBalanceRow,
+    ProviderRecordRow,
+    SettingRow,
+)
 from kling_ledger.ledger.tables.guards import guards
 from kling_ledger.ledger.tables.money import (
     IdempotencyRow,
@@ -28,11 +36,15 @@ from kling_ledger.ledger.tables.rules import (
 )
 
 __all__ = [
+    "AccountKeyRow",
     "AccrualRow",
+    "BillEntryRow",
+    "BillProfileRow",
     "BudgetEventRow",
     "BudgetRaiseRow",
     "BudgetRow",
     "BudgetWindowRow",
+    "CorrectionPlanRow",
     "IdempotencyRow",
     "JobEventRow",
     "PeriodRow",
@@ -41,6 +53,7 @@ __all__ = [
     "ReservationRow",
     "RulesRow",
     "SealedTransferRow",
+    "SettingRow",
     "TransferRow",
     "WalletRow",
     "guards",

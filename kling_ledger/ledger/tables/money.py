@@ -43,6 +43,7 @@ class ReservationRow(SQLModel, table=True):
 
     `held_micro` is what is still set aside; the columns in USD are the same amounts at the rate of
     the quote, NULL where nobody knows one. `step` counts the events of the reservation.
+    `provider_held_micro` is what the provider said that it set aside itself.
     """
 
     __tablename__: ClassVar[str] = "reservation"
@@ -67,6 +68,9 @@ class ReservationRow(SQLModel, table=True):
             "reservation_by_task",
             "provider",
             "task_id",
+            # Two accounts, or a sandbox and the provider itself, may number their tasks alike.
+            sql("COALESCE(address, '')"),
+            sql("COALESCE(account, '')"),
             unique=True,
             sqlite_where=sql("task_id IS NOT NULL"),
             postgresql_where=sql("task_id IS NOT NULL"),
@@ -121,6 +125,8 @@ class ReservationRow(SQLModel, table=True):
     expires_at: int | None = integer_or_none()
     created_at: int = integer()
     updated_at: int = integer()
+    account: str | None = text_or_none()
+    provider_held_micro: int | None = integer_or_none()
 
 
 class TransferRow(SQLModel, table=True):

@@ -11,7 +11,7 @@ from typing import Final
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.journal import KINDS
 from kling_ledger.ledger.reservations import MAY_FOLLOW
-from kling_ledger.ledger.states import State
+from kling_ledger.ledger.states import ENDED_STATES, State
 from kling_ledger.ledger.verify.findings import Finding
 
 _ACCOUNTS: Final = {
@@ -26,10 +26,13 @@ _KINDS: Final = " OR ".join(
     f" AND credit_account = {_ACCOUNTS[credit]})"
     for kind, debit, credit in KINDS
 )
+_ENDED: Final = ", ".join(f"'{state}'" for state in ENDED_STATES)
 _STEPS: Final = " OR ".join(
     (
         f"(from_state IS NULL AND step = 1 AND to_state = '{State.RESERVED}')",
         "(from_state = to_state)",
+        # An undone correction: what had been open before it is open again.
+        f"(from_state IN ({_ENDED}) AND to_state = '{State.IN_DOUBT}')",
         *(
             f"(from_state = '{before}' AND to_state = '{after}')"
             for before, followers in MAY_FOLLOW.items()
@@ -39,7 +42,7 @@ _STEPS: Final = " OR ".join(
 )
 CARRIED: Final = "what a sealed period carried forward is what reservations held at its end"
 STILL_HELD: Final = (
-    "CASE WHEN kind = 'reserve' THEN amount_micro"
+    "CASE WHEN kind IN ('reserve', 'reopen') THEN amount_micro"
     " WHEN kind IN ('commit', 'return', 'roll_back', 'expire') THEN -amount_micro ELSE 0 END"
 )
 """What a transfer adds to what its reservation still holds."""
@@ -95,7 +98,8 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
             SELECT reservation_id,
                    SUM(CASE WHEN kind = 'reserve' THEN amount_micro ELSE 0 END) AS set_aside,
                    SUM(CASE WHEN kind IN ('commit', 'return', 'roll_back', 'expire')
-                            THEN amount_micro ELSE 0 END) AS freed
+                            THEN amount_micro WHEN kind = 'reopen' THEN -amount_micro
+                            ELSE 0 END) AS freed
             FROM transfer GROUP BY reservation_id) AS t ON t.reservation_id = reservation.id
         WHERE COALESCE(t.set_aside, 0) <> reserved_micro
            OR COALESCE(t.freed, 0) <> reserved_micro - held_micro

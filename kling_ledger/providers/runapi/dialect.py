@@ -122,6 +122,10 @@ class RunApi:
         """True: RunAPI answers a known Idempotency-Key with the task that it already started."""
         return RUNAPI.takes_key
 
+    def fingerprint(self, secret: str) -> str | None:
+        """Return the fingerprint of the client's API key, None where it does not tell its key."""
+        return self._secret.fingerprint(secret, self.name) if self._secret else None
+
     def close(self) -> None:
         """Close the client's connections, which it has no public way to do itself."""
         self.client._http.close()

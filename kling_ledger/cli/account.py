@@ -1,0 +1,94 @@
+"""`kling-ledger account`: whose API keys jobs run on, and what the ledger calls them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kling_ledger.cli.connections import address_option, key_option
+from kling_ledger.cli.output import database_option, format_option, print_many, print_one
+from kling_pricing.gateways import GATEWAYS
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.accounts import Account
+
+_COLUMNS = ("provider", "account", "keys", "since")
+
+
+@click.group()
+def account() -> None:
+    """Show and name the accounts that jobs run on at the providers.
+
+    An API key is never kept: the ledger knows it again by a fingerprint.
+    """
+
+
+@account.command("list")
+@database_option
+@format_option
+def list_(db: str | None, form: str) -> None:
+    """List the accounts whose keys were seen."""
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        found = ledger.accounts.all()
+    print_many([_row(one) for one in found], _COLUMNS, form, empty="no account was seen yet")
+
+
+@account.command()
+@click.argument("name")
+@click.option(
+    "--provider", type=click.Choice(GATEWAYS), required=True, help="Where the account is."
+)
+@click.option("--key/--no-key", "takes_key", default=True, help="The API key at hand is one of it.")
+@click.option("--jobs-of", metavar="ACCOUNT", help="This other account is the same one.")
+@click.option(
+    "--unclaimed", is_flag=True, help="Jobs from before accounts were known ran on it too."
+)
+@key_option
+@address_option
+@database_option
+@format_option
+def adopt(
+    name: str,
+    provider: str,
+    jobs_of: str | None,
+    api_key: str | None,
+    base_url: str | None,
+    db: str | None,
+    form: str,
+    *,
+    takes_key: bool,
+    unclaimed: bool,
+) -> None:
+    """Say that the API key at hand, or another account's jobs, belong to an account.
+
+    \b
+    kling-ledger account adopt studio --provider runapi                # the key was changed
+    kling-ledger account adopt studio --provider crun --unclaimed      # jobs of an older ledger
+    kling-ledger account adopt studio --provider crun --jobs-of key-3f9a1c0d2e4b
+    """
+    from kling_ledger.ledger import Ledger
+    from kling_ledger.providers.registry import connect
+
+    if unclaimed and jobs_of is not None:
+        raise click.UsageError("--unclaimed and --jobs-of are two different sets of jobs")
+    with Ledger(db, create=False) as ledger:
+        fingerprint = None
+        if takes_key:
+            reached = connect(provider, api_key=api_key, base_url=base_url)
+            fingerprint = lambda secret: reached.fingerprint(secret) or ""  # noqa: E731
+        moved = ledger.accounts.adopt(
+            provider, name, fingerprint=fingerprint, jobs_of="" if unclaimed else jobs_of
+        )
+    print_one({"provider": provider, "account": name, "jobs": moved}, form)
+
+
+def _row(one: Account) -> dict[str, Any]:
+    return {
+        "provider": one.provider,
+        "account": one.name,
+        "keys": one.keys,
+        "since": one.since.isoformat(timespec="seconds"),
+    }
