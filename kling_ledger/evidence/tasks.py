@@ -52,6 +52,6 @@ def ask_tasks(
 
 
 def _state_of(provider: str, status: TaskStatus) -> TaskState:
-    """Return a task's state; a failure that may have been charged is no verdict without its cost."""
+    """Return a task's state; a failure that may have been charged is none without its cost."""
     is_free = FACTS[provider].frees_failures or status.cost is not None
     return status.state if is_free or status.state is not TaskState.FAILED else TaskState.UNKNOWN
