@@ -73,11 +73,11 @@ class Secret:
 
     def hidden_in(self, text: str) -> str:
         """Return a text for people: one line, not too long, with *** where the key was."""
-        shown = on_one_line(text.replace(self.value, "***"))
+        shown = on_one_line(self.left_out_of(text).replace(self.value, "***"))
         return shown if len(shown) <= _LONGEST_TOLD else f"{shown[: _LONGEST_TOLD - 3]}..."
 
     def is_in(self, text: str) -> bool:
-        """Whether the key stands in a text, as it is or as addresses write it.
+        """Whether the key stands in a text, as it is, in small letters, or as addresses write it.
 
         A key of a few letters stands in every text: it can be kept from nobody.
         """
@@ -99,8 +99,9 @@ class Secret:
         return told
 
     @property
-    def _written(self) -> tuple[str, str]:
-        return self.value, quote(self.value, safe="")
+    def _written(self) -> tuple[str, ...]:
+        # A state is read in small letters, whatever stands in it.
+        return self.value, quote(self.value, safe=""), self.value.lower()
 
 
 class Http:
