@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -85,6 +85,12 @@ def books_folder(environ: Mapping[str, str] = os.environ) -> str:
     from platformdirs import user_config_path
 
     return str(user_config_path("kling-ledger", appauthor=False) / "books")
+
+
+def set_variables(names: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return which variables are set, as they are written here or in small letters, and to what."""
+    either = (spelling for name in names for spelling in (name, name.lower()))
+    return {name: environ[name] for name in either if environ.get(name)}
 
 
 def has_api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,9 @@ from runapi.core import (
     BaseModel,
     NotFoundError,
     RequestOptions,
+    ServiceUnavailableError,
     TaskFailedError,
+    TaskTimeoutError,
 )
 from runapi.core import InsufficientCreditsError as InsufficientCreditsAtProvider
 from runapi.core.resource import Resource
@@ -21,6 +26,7 @@ from runapi.kling.types import CompletedTextToVideoResponse, TextToVideoResponse
 from kling_ledger import Ledger, metered
 from kling_ledger.errors import CeilingError, ConfigError, InsufficientCreditsError, StateError
 from kling_ledger.jobs.metered import MeteredKlingClient
+from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import State
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
@@ -284,9 +290,9 @@ def test_an_action_that_nothing_is_known_of_spends_nothing(
     kling = client(ledger, sandbox)
     vars(kling.client)["lip_sync"] = kling.client.text_to_video
     with pytest.raises(ConfigError, match="lip_sync"):
-        kling.lip_sync.create(**CLIP)
+        getattr(kling, "lip_sync").create(**CLIP)  # noqa: B009 - no type has it
     with pytest.raises(AttributeError):
-        _ = kling.no_such_thing
+        _ = getattr(kling, "no_such_thing")  # noqa: B009
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -368,3 +374,77 @@ def test_an_edit_without_a_price_of_ones_own_has_none(ledger: Ledger, team: str,
     with pytest.raises(NoPriceError, match="kling-v3-omni-edit"):
         client(ledger, sandbox).edit_video.create(**PARAMS["edit_video"])
     assert ledger.reservations.latest() == []
+
+
+# Its type
+
+
+TYPED = """
+from runapi.kling import KlingClient
+from kling_ledger import Ledger, metered
+
+def makes_clips(client: KlingClient) -> None:
+    client.text_to_video.run(model="kling-3.0", prompt="a lake")
+
+def spends(ledger: Ledger) -> None:
+    client = metered(KlingClient(), ledger, wallet="team")
+    makes_clips(client)
+    client.text_to_video.create(model="kling-3.0", prompt="a lake")
+    client.account.balance()
+    reveal_type(client.text_to_video)
+"""
+MISTYPED = "    client.text_to_vidoe.run(model='kling-3.0')\n"
+
+
+def test_a_metered_client_is_a_client_to_whoever_checks_types(tmp_path: Path):
+    checker = pytest.importorskip("mypy.api")
+    for mistake, expected in (("", 0), (MISTYPED, 1)):
+        script = tmp_path / "script.py"
+        script.write_text(TYPED + mistake)
+        out, err, code = checker.run(
+            ["--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", str(script)]
+        )
+        assert code == expected, out + err
+        assert 'Revealed type is "runapi.kling.resources.text_to_video.TextToVideo"' in out
+        assert ("text_to_vidoe" in out) is bool(mistake)
+
+
+def test_a_metered_client_is_a_client_at_run_time_too(ledger: Ledger, team: str, sandbox: Sandbox):
+    kling = client(ledger, sandbox)
+    assert isinstance(kling, KlingClient)
+    assert copy.copy(kling).client is kling.client
+    assert repr(kling)
+
+
+def test_a_client_that_tries_once_tries_once(ledger: Ledger, team: str):
+    with answering((503, {"error": "no"})) as server:
+        plain = KlingClient(api_key="k", base_url=server.url, max_retries=0)
+        OPENED.append(plain)
+        kling = metered(plain, ledger, wallet="team", asks_estimate=False)
+        with pytest.raises(ServiceUnavailableError):
+            kling.text_to_video.create(**CLIP)
+        assert len(server.seen) == 1
+        with pytest.raises(ServiceUnavailableError):
+            kling.text_to_video.create(options=RequestOptions(max_retries=1), **CLIP)
+        assert len(server.seen) == 3
+
+
+def test_a_client_with_a_key_of_one_letter_is_read_as_any_other(ledger: Ledger, team: str):
+    done = {"id": "t1", "status": "completed", "videos": [], "usage": {"cost": 0.5}}
+    with answering((200, {"id": "t1"}), (200, done)) as server:
+        plain = KlingClient(api_key="e", base_url=server.url)
+        OPENED.append(plain)
+        metered(plain, ledger, wallet="team", asks_estimate=False).text_to_video.run(**CLIP)
+    assert ledger.wallets.get(team).spent == usd("0.5")
+
+
+def test_a_job_that_is_never_understood_times_out_as_the_client_says(ledger: Ledger, team: str):
+    with answering((200, {"id": "t1"}), (200, {"id": "t2", "status": "processing"})) as server:
+        plain = KlingClient(api_key="k", base_url=server.url)
+        OPENED.append(plain)
+        kling = metered(plain, ledger, wallet="team", asks_estimate=False)
+        patience = Patience(poll_every_s=0.01, longest_s=0.2)
+        hasty = replace(kling, meter=replace(kling.meter, patience=patience))
+        with pytest.raises(TaskTimeoutError, match="another task"):
+            hasty.text_to_video.run(**CLIP)
+    assert [str(one.state) for one in ledger.reservations.latest()] == ["in_doubt"]

@@ -69,7 +69,7 @@ def test_a_connected_provider_reads_the_same(name: str):
         ("crun", "failed", TaskState.FAILED),
         ("evolink", "failed", TaskState.FAILED),
         ("evolink", "cancelled", TaskState.FAILED),
-        ("uniall", "failed", TaskState.UNKNOWN),
+        ("uniall", "failed", TaskState.FAILED),
         *((name, "exploded", TaskState.UNKNOWN) for name in NAMES),
     ],
 )
@@ -83,7 +83,7 @@ def test_evolinks_links_end_a_day_later():
     assert read("evolink", ENDED["evolink"]).status.videos_expire_at == NOW + timedelta(days=1)
 
 
-ODD_IDS: Final[list[object]] = ["", "a b", "../x", 7, None, []]
+ODD_IDS: Final[list[object]] = ["", " ", "a\nb", True, 1.5, None, []]
 ODD: Final[list[object]] = [
     *(b"", b"null", b"[]", b"<html>", b"\xff\xfe", b"{", b"[" * 100_000, b'{"id": NaN}', {}),
     *({"id": odd, "task_id": odd} for odd in ODD_IDS),

@@ -89,6 +89,7 @@ def test_a_progress_that_is_none_is_none(progress: object):
 
 def test_a_finished_task_names_no_cost_and_that_is_no_problem():
     done = {**CREATED, "status": "completed", "progress": 100, "results": ["https://v/1.mp4"]}
+    del done["usage"]
     with speaking("evolink", (200, done)) as rig:
         status = rig.poll()
     assert (status.state, status.cost, status.problem) == (TaskState.COMPLETED, None, None)

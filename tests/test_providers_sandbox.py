@@ -82,7 +82,7 @@ def test_a_failure_is_one_where_the_provider_documents_failures(name: str, sandb
         body = body_of(name, "a lake [fail moderation]")
         submission = provider.submit("text_to_video", body, key="res_fail")
         status = ended(provider, submission.task_id)
-    assert status.state is (TaskState.UNKNOWN if name == "uniall" else TaskState.FAILED)
+    assert status.state is TaskState.FAILED
     assert status.problem
 
 

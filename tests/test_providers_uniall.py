@@ -44,12 +44,13 @@ def test_the_documented_finished_task_is_read_whole():
     assert (status.cost, status.problem, status.videos_expire_at) == (None, None, None)
 
 
-def test_a_failure_is_not_documented_so_the_job_is_in_doubt_and_the_reason_is_told():
+def test_a_failure_tells_its_reason_and_nobody_documents_that_it_is_free():
     failed = task("uniall", "failed", error={"message": "moderation"})
     with speaking("uniall", (200, failed)) as rig:
         status = rig.poll()
-    assert (status.state, status.word) == (TaskState.UNKNOWN, "failed")
-    assert status.problem == "unknown task status 'failed': moderation"
+    assert (status.state, status.word) == (TaskState.FAILED, "failed")
+    assert (status.problem, status.cost) == ("moderation", None)
+    assert not rig.provider.facts.frees_failures
 
 
 @pytest.mark.parametrize("url", [None, "", 7, [], {}, "x", [1]])

@@ -30,11 +30,6 @@ def xfail(number: int, what: str) -> pytest.MarkDecorator:
     return pytest.mark.xfail(strict=True, reason=f"known fault {number}: {what}")
 
 
-IDS_LOST = xfail(10, "task ids in the reply are thrown away")
-DOUBTED = xfail(12, "definite refusals counted as doubt")
-ENDS_EARLY = xfail(13, "following ends too early")
-
-
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Opens]:
     with opening(tmp_path) as opens:
@@ -44,43 +39,30 @@ def opened(tmp_path: Path) -> Iterator[Opens]:
 # Whatever names the task is its name.
 
 
-@IDS_LOST
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_may_be_a_number(opened: Opens, name: str) -> None:
     found = opened(name, new_id=lambda number: str(987_654_000 + number), wire_id=int)
     check_agrees(found, found.run(Script(polls=(Poll.WORK,))))
 
 
-@IDS_LOST
 @pytest.mark.parametrize("name", NAMES)
 def test_the_name_of_a_task_may_need_quoting_in_an_address(opened: Opens, name: str) -> None:
     found = opened(name, new_id=lambda number: f"a/b+c={number}")
     check_agrees(found, found.run(Script(polls=(Poll.WORK,))))
 
 
-@IDS_LOST
 @pytest.mark.parametrize("name", NAMES)
 def test_replies_may_be_compressed(opened: Opens, name: str) -> None:
     found = opened(name, front=Zipping)
     check_agrees(found, found.run(Script(polls=(Poll.WORK,))))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("crun", marks=IDS_LOST),
-        pytest.param("evolink", marks=IDS_LOST),
-        # RunAPI knows the key again and names the task then.
-        "runapi",
-        pytest.param("uniall", marks=IDS_LOST),
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_task_that_an_error_names_is_followed(opened: Opens, name: str) -> None:
     found = opened(name, names_task_in_errors=True)
     check_agrees(found, found.run(Script(create=(Create.TAKE_AND_FAIL,))))
 
 
-@IDS_LOST
 def test_crun_may_write_its_codes_as_text(opened: Opens) -> None:
     found = opened("crun", wire_code=str)
     check_agrees(found, found.run(Script(polls=(Poll.WORK,))))
@@ -119,23 +101,14 @@ PAGES = {
 }
 
 
-def refusals() -> list[Any]:
-    """Each gateway behind each page; 407 is doubted everywhere, Crun's are whatever they are."""
-    return [
-        pytest.param(name, status, marks=[DOUBTED] if status == 407 or name == "crun" else [])
-        for name in NAMES
-        for status in PAGES
-    ]
-
-
-@pytest.mark.parametrize(("name", "status"), refusals())
+@pytest.mark.parametrize("status", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_a_proxy_refuses_gives_its_credits_back(opened: Opens, name: str, status: int) -> None:
     reply = proxy_page(status, PAGES[status])
     found = opened(name, front=lambda gateway: Guarded(gateway, reply))
     check_given_back(found, found.run())
 
 
-@DOUBTED
 @pytest.mark.parametrize("name", NAMES)
 def test_a_redirected_create_is_not_followed_and_gives_its_credits_back(
     opened: Opens, name: str
@@ -146,7 +119,6 @@ def test_a_redirected_create_is_not_followed_and_gives_its_credits_back(
     assert found.account.bodies == []
 
 
-@DOUBTED
 @pytest.mark.parametrize("code", [400, 403])
 def test_codes_of_crun_below_500_are_refusals(opened: Opens, code: int) -> None:
     reply = Reply(200, {"code": code, "message": "no", "data": None})
@@ -157,7 +129,6 @@ def test_codes_of_crun_below_500_are_refusals(opened: Opens, code: int) -> None:
 # Following.
 
 
-@ENDS_EARLY
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("step", [Poll.MISSING, Poll.ODD])
 def test_a_task_that_is_unknown_or_odd_for_a_moment_is_followed(
@@ -173,7 +144,6 @@ def test_uniall_publishes_no_words_for_work_so_any_is_followed(opened: Opens, wo
     check_agrees(found, found.run(Script(polls=(Poll.ODD, Poll.ODD))))
 
 
-@xfail(14, "any Retry-After is obeyed in silence")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("retry_after", ["3600", "9000000000"])
 def test_a_wish_to_be_left_alone_is_not_obeyed_for_hours(
@@ -251,7 +221,6 @@ def test_what_was_charged_is_charged_whether_there_is_a_clip_or_not(
     check_agrees(found, found.run())
 
 
-@xfail(18, "relative links are dropped")
 def test_a_relative_link_is_one_of_the_gateway(opened: Opens) -> None:
     found = opened("runapi", kind=Relative)
     assert found.run().videos == (f"{found.url}/files/clip.mp4",)

@@ -166,7 +166,6 @@ def test_a_new_task_may_be_called_as_on_the_page(opened: Opens, client_of: Clien
     check_agrees(found, only_job(found))
 
 
-@pytest.mark.xfail(strict=True, reason="known fault 20: RequestOptions(max_retries=0) is ignored")
 def test_who_wants_no_second_try_gets_none(opened: Opens, client_of: Clients) -> None:
     found = opened("runapi")
     found.account.next_job(Script(create=(Create.FAIL,)))
@@ -185,7 +184,6 @@ class Transport:
         return self._http.request(method, path, body=body, options=options)
 
 
-@pytest.mark.xfail(strict=True, reason="known fault 20: http_client= fails")
 def test_a_client_may_bring_its_own_transport(opened: Opens) -> None:
     found = opened("runapi")
     http = HttpClient(ClientOptions(api_key=KEYS["runapi"], base_url=found.url))

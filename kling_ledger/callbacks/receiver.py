@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -32,6 +32,8 @@ from kling_pricing.errors import KlingError, on_one_line
 
 _AT_ONCE: Final = 64
 _MOST_NAMED: Final = 3
+_LONGEST_TOLD: Final = 200
+_MOST_REPEATED: Final = 20
 _TERMINAL: Final = frozenset({TaskState.COMPLETED, TaskState.FAILED})
 
 
@@ -118,7 +120,9 @@ class Receiver:
         found: Reservation | None = None
         try:
             found = self.ledger.reservations.of_task(callback.provider, callback.task_id)
-            return self._of_nobody(callback) if found is None else self._weighed(callback, found)
+            if found is None:
+                return self._of_nobody(_shortened(callback))
+            return self._weighed(callback, found)
         except ConflictError as error:
             said = f"{error.message}; see kling-ledger reconcile --provider {callback.provider}"
             return _receipt(CallbackOutcome.NOTED, callback, said, found)
@@ -173,6 +177,13 @@ def _receipt(
     return Receipt(outcome, callback.provider, said, callback.task_id, reservation, retry_after_s)
 
 
+def _shortened(callback: Callback) -> Callback:
+    """Return a callback about nobody's task: what anybody may write is not repeated at length."""
+    if len(callback.task_id) <= _LONGEST_TOLD:
+        return callback
+    return replace(callback, task_id=f"{callback.task_id[:_MOST_REPEATED]}...")
+
+
 def _may_be_charged(status: TaskStatus) -> bool:
     """Whether a job that gave its credits back may have cost something after all."""
     is_charged = status.cost is not None and status.cost.micro > 0
@@ -197,7 +208,8 @@ def _settled(
     """Say what came of a callback that was acted upon, by a status that may say something else."""
     by = "by its signature" if is_proven else "by the provider's answer"
     cost = "" if now.committed is None else f" {now.committed}"
-    why = f" ({on_one_line(now.problem)})" if now.problem else ""
+    problem = status.problem if status.state is TaskState.UNKNOWN else now.problem
+    why = f" ({on_one_line(problem)})" if problem else ""
     said = f"{now.state}{cost} {by}{why}, {now.id}"
     if callback.status.state in _TERMINAL and status.state not in _TERMINAL:
         # The provider's answers may be behind its own callbacks: the next one may find them level.

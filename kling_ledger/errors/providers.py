@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kling_pricing.errors import KlingError
 
 
@@ -68,9 +70,18 @@ class QuestionError(ProviderError):
 
 
 class PollError(QuestionError):
-    """The provider did not say how the job stands."""
+    """The provider did not say how the job stands.
+
+    `is_missing` where it says that there is no such task: so it may right after a creation.
+    """
 
     code = "poll"
+
+    def __init__(
+        self, provider: str, problem: str, *, is_missing: bool = False, **more: Any
+    ) -> None:
+        super().__init__(provider, problem, **more)
+        self.is_missing = is_missing
 
 
 class NoAnswerError(QuestionError):

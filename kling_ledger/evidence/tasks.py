@@ -9,6 +9,8 @@ from kling_ledger.evidence.charges import Charge, Record
 from kling_ledger.jobs.recovery import AT_ONCE, MeterFor
 from kling_ledger.ledger import Reservation
 from kling_ledger.ledger.evidence import ASKED
+from kling_ledger.providers.base import TaskState, TaskStatus
+from kling_ledger.providers.registry import FACTS
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 
@@ -36,7 +38,7 @@ def ask_tasks(
             status = meter_for(one).poll(one)
         except KlingError as error:
             return str(error)
-        return Charge(task_id, status.cost, status.state, problem=status.problem)
+        return Charge(task_id, status.cost, _state_of(provider, status), problem=status.problem)
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reconcile") as pool:
         answers = list(pool.map(ask, asked))
@@ -47,3 +49,9 @@ def ask_tasks(
         if isinstance(answer, str)
     }
     return Record(provider, ASKED, charges, unanswered=unanswered, billed=frozenset(known))
+
+
+def _state_of(provider: str, status: TaskStatus) -> TaskState:
+    """Return a task's state; a failure that may have been charged is none without its cost."""
+    is_free = FACTS[provider].frees_failures or status.cost is not None
+    return status.state if is_free or status.state is not TaskState.FAILED else TaskState.UNKNOWN

@@ -22,6 +22,7 @@ from kling_ledger.jobs.follow import CALLS_AT_ONCE, POLLS_PER_S, Follower
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch
 from kling_ledger.ledger import Reservation, State
+from kling_ledger.providers.attempts import LONGEST_WISH_S
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 
@@ -212,7 +213,8 @@ class Batch:
             return then(attempt, meter, found)
         if isinstance(error, JobRefusedError) and self._may_repeat(attempt, found, error):
             outcome = Outcome(attempt, found, error, is_running=True)
-            return _Step(outcome, error.retry_after_s or _PAUSE_S, again=attempt.next)
+            pause_s = min(error.retry_after_s or _PAUSE_S, LONGEST_WISH_S)
+            return _Step(outcome, pause_s, again=attempt.next)
         return _Step(Outcome(attempt, found, error))
 
     def _may_repeat(

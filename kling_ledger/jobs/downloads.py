@@ -23,6 +23,7 @@ import httpx
 from kling_ledger.errors import DownloadError, FolderError, LinkExpiredError
 from kling_ledger.providers.attempts import Attempts
 from kling_ledger.providers.base import Pacing
+from kling_ledger.providers.surroundings import naming_the_variable
 
 LARGEST_CLIP: Final = 16 * 1024**3
 """The most bytes taken for one clip: a server that never stops must not fill a disk."""
@@ -87,13 +88,14 @@ def download(
 
 
 def _client(timeout_s: float) -> httpx.Client:
-    return httpx.Client(
-        timeout=timeout_s,
-        follow_redirects=True,
-        max_redirects=_REDIRECTS,
-        # Compressed on the way, a clip's length could not be checked.
-        headers={"Accept": "video/*, */*;q=0.5", "Accept-Encoding": "identity"},
-    )
+    with naming_the_variable():
+        return httpx.Client(
+            timeout=timeout_s,
+            follow_redirects=True,
+            max_redirects=_REDIRECTS,
+            # Compressed on the way, a clip's length could not be checked.
+            headers={"Accept": "video/*, */*;q=0.5", "Accept-Encoding": "identity"},
+        )
 
 
 @dataclass(frozen=True, slots=True)

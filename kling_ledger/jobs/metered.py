@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runapi.core import RequestOptions, TaskTimeoutError
 from runapi.core.resource import Resource
@@ -61,24 +61,34 @@ def metered(
     return MeteredKlingClient(client, meter)
 
 
-@dataclass(frozen=True, slots=True)
-class MeteredKlingClient:
-    """A KlingClient whose jobs are metered. What costs nothing is passed on as it is."""
+@dataclass(frozen=True)
+class MeteredKlingClient(KlingClient):
+    """A KlingClient whose jobs are metered. What costs nothing is passed on as it is.
+
+    It is one to whoever checks types, and has the same resources, with the same methods.
+    """
 
     client: KlingClient
     meter: Meter
 
-    def __getattr__(self, name: str) -> Any:
-        resource = getattr(self.client, name)
-        if name in ACTIONS:
-            return MeteredResource(name, resource, self.meter)
-        if isinstance(resource, Resource) and hasattr(resource, "run"):
-            # Passed on as it is, it would spend without a reservation.
-            raise ConfigError(
-                f"{name} is an action of the client that nothing is known of: it is not metered",
-                hint=f"what is metered: {', '.join(ACTIONS)}",
-            )
-        return resource
+    # What is looked up here is not looked at by type checkers: they know the client's resources.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") or name in {"client", "meter"}:
+                # A copy that is being made has none of these yet.
+                raise AttributeError(name)
+            resource = getattr(self.client, name)
+            if name in ACTIONS:
+                return MeteredResource(name, resource, self.meter)
+            if isinstance(resource, Resource) and hasattr(resource, "run"):
+                # Passed on as it is, it would spend without a reservation.
+                raise ConfigError(
+                    f"{name} is an action of the client that nothing is known of:"
+                    " it is not metered",
+                    hint=f"what is metered: {', '.join(ACTIONS)}",
+                )
+            return resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +163,10 @@ def _last_reply(watch: Watch, task: Any, longest_s: float) -> Any:
     status = watch.status
     if watch.error is not None:
         raise watch.error.__cause__ or watch.error
-    if watch.reservation.is_open and (status is None or status.state is TaskState.RUNNING):
-        raise TaskTimeoutError(f"Task polling timed out after {longest_s:g}s")
+    has_ended = status is not None and status.state in {TaskState.COMPLETED, TaskState.FAILED}
+    if watch.reservation.is_open and not has_ended:
+        why = f": {watch.unclear}" if watch.unclear else ""
+        raise TaskTimeoutError(f"Task polling timed out after {longest_s:g}s{why}")
     if status is None:
         # Nothing had to be asked: the job had ended before, under the caller's own key.
         return task

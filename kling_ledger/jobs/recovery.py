@@ -224,6 +224,8 @@ class Recovery:
 
 
 def _how_it_stands(watch: Watch) -> str:
+    if watch.unclear is not None:
+        return watch.unclear
     if watch.error is not None:
         return "it got no answer"
     problem = watch.reservation.problem
@@ -243,6 +245,9 @@ def _move_of(watch: Watch, seen: Reservation, pause_s: float | None, what: str) 
     did = f"{what}: {_how_it_stands(watch)}"
     if pause_s is None:
         return _Move(Recovered(seen, did, NextStep.ASK_ABOUT_TASK, watch.error))
+    if watch.unclear is not None:
+        step = NextStep.ASK_ABOUT_TASK if seen.state is State.IN_DOUBT else None
+        return _Move(Recovered(seen, did, step, watch.error), watch, pause_s)
     return _Move(Recovered(seen, did, error=watch.error, is_running=True), watch, pause_s)
 
 

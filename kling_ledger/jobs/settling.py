@@ -8,6 +8,7 @@ from kling_ledger.errors import StateError
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.base import TaskState, TaskStatus
+from kling_ledger.providers.registry import FACTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,10 @@ class Settler:
     listeners: Listeners
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
-        """Settle a reservation by what the provider says of its task; running changes nothing."""
+        """Settle a reservation by what the provider says of its task.
+
+        A job that runs, or of which nothing is said that is documented, stays as it is.
+        """
         try:
             settled = self._settled(reservation, status)
         except StateError:
@@ -42,10 +46,12 @@ class Settler:
             return self._committed(reservation, status)
         if has_failed:
             problem = status.problem or "the provider says that it failed"
+            facts = FACTS.get(reservation.job.provider or "")
+            if facts is not None and not facts.frees_failures and status.cost is None:
+                return self.ledger.mark_in_doubt(reservation.id, problem)
             return self.ledger.roll_back(reservation.id, problem)
         if status.state is TaskState.UNKNOWN:
-            problem = status.problem or "the provider's answer is not documented"
-            return self.ledger.mark_in_doubt(reservation.id, problem)
+            return reservation
         if reservation.state is State.IN_DOUBT and reservation.task_id is not None:
             return self.ledger.mark_submitted(reservation.id, reservation.task_id)
         return reservation

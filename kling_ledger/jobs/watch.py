@@ -13,7 +13,7 @@ from kling_ledger.config import SENDING_S
 from kling_ledger.errors import DatabaseError, PollError, ProviderError
 from kling_ledger.jobs.follow import POLLS_PER_S, Follower
 from kling_ledger.ledger import Reservation
-from kling_ledger.providers.attempts import FIRST_PAUSE_S, Attempts
+from kling_ledger.providers.attempts import FIRST_PAUSE_S, LONGEST_WISH_S, Attempts
 from kling_ledger.providers.base import Provider, TaskState, TaskStatus
 
 
@@ -70,6 +70,7 @@ class Watch:
         self.status: TaskStatus | None = None
         self._meter = meter
         self._failing = 0
+        self._has_told_wish = False
         self._give_up_at = time.monotonic() + meter.patience.longest_s
         self._attempts = self._new_attempts()
 
@@ -77,6 +78,17 @@ class Watch:
     def provider(self) -> str:
         """Who is asked."""
         return self._meter.provider.name
+
+    @property
+    def unclear(self) -> str | None:
+        """What the last answer was, where it says nothing of how the job stands.
+
+        So it may be for a moment: right after a creation, or before words that nobody documents.
+        """
+        if self.error is not None:
+            return self.error.problem if self.error.is_missing else None
+        is_unknown = self.status is not None and self.status.state is TaskState.UNKNOWN
+        return self.status.problem if self.status is not None and is_unknown else None
 
     def ask(self) -> float | None:
         """Ask once; return in how many seconds to ask again, None where asking is over.
@@ -99,13 +111,17 @@ class Watch:
         self.error, self.status = None, status
         self.reservation = self._meter.observe(self.reservation, status)
         self._failing, self._attempts = 0, self._new_attempts()
-        if status.state is TaskState.UNKNOWN or not self.reservation.is_open:
+        is_over = status.state in {TaskState.COMPLETED, TaskState.FAILED}
+        if is_over or not self.reservation.is_open:
             return None
         return self._until_next(self._patiently(status.retry_after_s))
 
     def _unanswered(self, error: PollError) -> float | None:
         """Put the same question a few times, as every question is; then it counts as failed."""
         self.error = error
+        if error.is_missing:
+            self._failing, self._attempts = 0, self._new_attempts()
+            return self._until_next(self._patiently(error.retry_after_s))
         again_s = None if error.is_final else self._attempts.next_pause_s(error.retry_after_s)
         if again_s is not None:
             return self._until_next(again_s)
@@ -123,13 +139,22 @@ class Watch:
         return Attempts(first_pause_s=self._meter.patience.repeat_s)
 
     def _patiently(self, asked_s: float | None) -> float:
-        return max(self._meter.patience.poll_every_s, asked_s or 0)
+        """Return how long to pause: as the provider wishes, but not for as long as it likes."""
+        wish_s = min(asked_s or 0.0, LONGEST_WISH_S)
+        if asked_s is not None and asked_s > LONGEST_WISH_S and not self._has_told_wish:
+            self._has_told_wish = True
+            problem = (
+                f"asks to be left alone for {asked_s:.0f} s; it is asked again in {wish_s:g} s"
+            )
+            self._meter.tell_trouble(PollError(self.provider, problem))
+        return max(self._meter.patience.poll_every_s, wish_s)
 
     def _until_next(self, pause_s: float) -> float | None:
         left_s = self._give_up_at - time.monotonic()
         if left_s > 0:
             return min(pause_s, left_s)
         problem = f"no verdict within {self._meter.patience.longest_s:g} s"
+        problem += f": {self.unclear}" if self.unclear else ""
         self.reservation = self._meter.give_up(self.reservation, problem)
         return None
 

@@ -12,6 +12,9 @@ ATTEMPTS: Final = 3
 LONGEST_PAUSE_S: Final = 30.0
 """The longest pause within one call; a provider that asks for more ends the call."""
 
+LONGEST_WISH_S: Final = 60.0
+"""The longest that a provider's wish to be left alone is heeded between two calls."""
+
 FIRST_PAUSE_S: Final = 0.5
 """The pause after the first attempt; after the second it is twice as long."""
 

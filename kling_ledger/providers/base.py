@@ -46,7 +46,8 @@ class TaskStatus:
     """What a provider says of a task.
 
     `cost` is the settled cost, None where the provider does not say; `problem` is the provider's
-    reason for a failure, or ours for not understanding it; `retry_after_s` is its own wish.
+    error, or ours for not understanding it; `has_error` says that the answer carries an error,
+    whatever the state; `retry_after_s` is the provider's own wish.
     `word` is the provider's own word for the state, `progress` its percentage. The links in
     `videos` are promised to work until `videos_expire_at`, None where no promise is known.
     """
@@ -60,6 +61,7 @@ class TaskStatus:
     word: str | None = None
     progress: int | None = None
     videos_expire_at: datetime | None = None
+    has_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ class ProviderFacts:
     names its settled cost, `tells_balance` and `estimates` that these can be asked for; neither
     costs anything. `takes_key` says that an `Idempotency-Key` makes a submission repeatable.
     `links_live_s` is how long result links are promised to work, None where nothing is.
-    `callback` is None where the provider documents no callbacks.
+    `callback` is None where the provider documents no callbacks. `frees_failures` says that a job
+    which failed is not charged unless its answer names a cost, `charges_what_it_holds` that a
+    completed job costs what the provider says that it reserved.
     """
 
     name: str
@@ -41,6 +43,8 @@ class ProviderFacts:
     takes_key: bool
     links_live_s: int | None
     callback: CallbackRule | None
+    frees_failures: bool
+    charges_what_it_holds: bool = False
 
     def hint_for(self, code: int | None) -> str | None:
         """Return what a person can do about a refusal, by the codes that all share with HTTP."""

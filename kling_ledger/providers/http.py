@@ -8,28 +8,44 @@ from __future__ import annotations
 
 import hmac
 import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx
 
 from kling_ledger.errors import ConfigError
+from kling_ledger.providers.bounds import LARGEST_REPLY, bound
+from kling_ledger.providers.surroundings import naming_the_variable
 from kling_pricing.errors import on_one_line
 
-LARGEST_REPLY: Final = 4 * 1024 * 1024
-"""The most bytes of a reply that are read; a task with its links is a few thousand."""
+__all__ = [
+    "LARGEST_REPLY",
+    "Http",
+    "LostError",
+    "NotSentError",
+    "Reply",
+    "Secret",
+    "bound",
+    "checked_address",
+    "in_words",
+    "is_never_sent",
+]
 
 _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
+    # The proxy opened no way to the provider.
+    httpx.ProxyError,
     httpx.LocalProtocolError,
     httpx.UnsupportedProtocol,
     httpx.InvalidURL,
 )
 _LONGEST_TOLD: Final = 300
+_SHORTEST_SECRET: Final = 8
+_Told = TypeVar("_Told")
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
@@ -43,7 +59,7 @@ class LostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole reply, in which the key cannot stand any more."""
+    """A whole reply, unpacked; it may repeat the key."""
 
     status: int
     headers: Mapping[str, str]
@@ -58,7 +74,7 @@ class Secret:
 
     def hidden_in(self, text: str) -> str:
         """Return a text for people: one line, not too long, with *** where the key was."""
-        shown = on_one_line(text.replace(self.value, "***"))
+        shown = on_one_line(self.left_out_of(text).replace(self.value, "***"))
         return shown if len(shown) <= _LONGEST_TOLD else f"{shown[: _LONGEST_TOLD - 3]}..."
 
     def fingerprint(self, secret: str, provider: str) -> str:
@@ -66,9 +82,32 @@ class Secret:
         told = f"{provider}\0{self.value}".encode()
         return hmac.new(bytes.fromhex(secret), told, "sha256").hexdigest()
 
-    def removed_from(self, content: bytes) -> bytes:
-        """Return bytes with *** where the key was."""
-        return content.replace(self.value.encode(), b"***")
+    def is_in(self, text: str) -> bool:
+        """Whether the key stands in a text, as it is, in small letters, or as addresses write it.
+
+        A key of a few letters stands in every text: it can be kept from nobody.
+        """
+        return len(self.value) >= _SHORTEST_SECRET and any(one in text for one in self._written)
+
+    def left_out_of(self, told: _Told) -> _Told:
+        """Return what a provider told, with *** wherever the key was."""
+        return self._left_out(told)  # type: ignore[no-any-return]
+
+    def _left_out(self, told: Any) -> Any:
+        if isinstance(told, dict):
+            return {self._left_out(name): self._left_out(value) for name, value in told.items()}
+        if isinstance(told, (list, tuple)):
+            return type(told)(self._left_out(value) for value in told)
+        if not isinstance(told, str) or not self.is_in(told):
+            return told
+        for written in self._written:
+            told = told.replace(written, "***")
+        return told
+
+    @property
+    def _written(self) -> tuple[str, ...]:
+        # A state is read in small letters, whatever stands in it.
+        return self.value, quote(self.value, safe=""), self.value.lower()
 
 
 class Http:
@@ -85,9 +124,10 @@ class Http:
         self.secret = secret
         headers = {header: f"{scheme}{secret.value}", **_JSON}
         once = httpx.Limits(max_connections=100, max_keepalive_connections=0)
-        trust = httpx.create_ssl_context()
-        asking = httpx.Client(headers=headers, verify=trust)
-        submitting = httpx.Client(headers=headers, verify=trust, limits=once)
+        with naming_the_variable():
+            trust = httpx.create_ssl_context()
+            asking = httpx.Client(headers=headers, verify=trust)
+            submitting = httpx.Client(headers=headers, verify=trust, limits=once)
         self._asking = bound(asking, timeout_s)
         self._submitting = bound(submitting, timeout_s)
 
@@ -116,7 +156,7 @@ class Http:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             kind = NotSentError if is_never_sent(error) else LostError
             raise kind(self.secret.hidden_in(in_words(error))) from None
-        return Reply(reply.status_code, reply.headers, self.secret.removed_from(reply.content))
+        return Reply(reply.status_code, reply.headers, reply.content)
 
 
 def is_never_sent(error: BaseException | None) -> bool:
@@ -130,46 +170,6 @@ def in_words(error: Exception) -> str:
         return "no answer in time"
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def bound(client: httpx.Client, timeout_s: float) -> httpx.Client:
-    """Let a client's replies end: after so many bytes, and so many seconds after they began.
-
-    The time-outs of httpx bound each wait for bytes, not the whole: a byte now and then would
-    keep a call waiting for ever. A compressed reply of a few bytes can stand for gigabytes.
-    Only the wait for a free connection has no bound of its own.
-    """
-
-    def bound_reply(response: httpx.Response) -> None:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise httpx.RemoteProtocolError("a compressed reply, which was not asked for")
-        if isinstance(response.stream, httpx.SyncByteStream):
-            response.stream = _BoundedStream(response.stream, time.monotonic() + timeout_s)
-
-    client.headers["Accept-Encoding"] = "identity"
-    # Many threads may share a client: each waits for its turn, which comes because calls end.
-    client.timeout = httpx.Timeout(timeout_s, pool=None)
-    client.event_hooks["response"].append(bound_reply)
-    return client
-
-
-@dataclass(frozen=True, slots=True)
-class _BoundedStream(httpx.SyncByteStream):
-    stream: httpx.SyncByteStream
-    give_up_at: float
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        for chunk in self.stream:
-            size += len(chunk)
-            if size > LARGEST_REPLY:
-                raise httpx.RemoteProtocolError(f"a reply of more than {LARGEST_REPLY} bytes")
-            if time.monotonic() > self.give_up_at:
-                raise httpx.ReadTimeout("the reply took too long")
-            yield chunk
-
-    def close(self) -> None:
-        self.stream.close()
 
 
 def checked_address(base_url: str) -> str:

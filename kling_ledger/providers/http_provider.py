@@ -6,10 +6,9 @@ A job is sent once and never again. Questions cost nothing and are asked again a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from kling_ledger.errors import (
     JobInDoubtError,
@@ -32,12 +31,21 @@ from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
 from kling_ledger.providers.http import Http, LostError, NotSentError, Secret
 from kling_ledger.providers.replies import (
+    NOT_FOUND,
     Answer,
     Json,
     Verdict,
     asked_pause_s,
+    error_in,
+    is_of_a_request,
     read_posted,
-    read_task_id,
+)
+from kling_ledger.providers.shared import (
+    EVERY_MODEL,
+    facts_of,
+    in_address,
+    missing_estimate,
+    without_key,
 )
 from kling_pricing.errors import AmountError, RequestError
 from kling_pricing.money import Money
@@ -51,8 +59,8 @@ class Dialect:
 
     `verdict` says what an answer means, `told` what it says in words, and `code` by which number
     it says so. `task_in` finds the task in an answer's body, `task_id` its id, and `status` reads
-    it. `balance` and `estimate` raise AmountError for what they cannot read. The key is sent in
-    `key_header`, after `key_scheme`, and shown nowhere.
+    it; its links may be relative. `balance` and `estimate` raise AmountError for what they cannot
+    read. The key is sent in `key_header`, after `key_scheme`, and shown nowhere.
     """
 
     facts: ProviderFacts
@@ -62,7 +70,7 @@ class Dialect:
     told: Callable[[Answer], str]
     code: Callable[[Answer], int]
     task_in: Callable[[Json], Json]
-    task_id: Callable[[Json], object]
+    task_id: Callable[[Json], str | None]
     status: Callable[[Json, datetime], TaskStatus]
     key_header: str = "Authorization"
     key_scheme: str = "Bearer "
@@ -107,11 +115,13 @@ class HttpProvider:
     dialect: Dialect
     http: Http
     pacing: Pacing
+    missing: set[str] = field(default_factory=set, repr=False, compare=False)
+    """The models that the provider turned out to have no estimate for."""
 
     @property
     def facts(self) -> ProviderFacts:
-        """What is known of the provider before anything is sent."""
-        return self.dialect.facts
+        """What is known of the provider, and since it was asked."""
+        return facts_of(self.dialect.facts, self.missing)
 
     @property
     def name(self) -> str:
@@ -152,9 +162,6 @@ class HttpProvider:
         except LostError as error:
             problem = f"no clear answer to the submission: {error}"
             raise JobInDoubtError(self.name, problem) from error
-        verdict = self.dialect.verdict(answer)
-        if verdict is not Verdict.TAKEN:
-            raise self._not_taken(answer, verdict)
         return self._submission(answer)
 
     def poll(
@@ -165,15 +172,16 @@ class HttpProvider:
         is_patient: bool = True,
     ) -> TaskStatus:
         """Ask for a task."""
-        path = self.dialect.task_path.format(task_id=quote(task_id, safe=""))
+        path = self.dialect.task_path.format(task_id=in_address(task_id))
         answer = self._asked("GET", path, None, PollError, is_patient=is_patient)
         task = self.dialect.task_in(answer.body or {})
-        if self.dialect.task_id(task) != task_id:
-            problem = "the reply is of no or another task"
-            return TaskStatus(TaskState.UNKNOWN, problem=problem, reply=task)
-        pause_s = asked_pause_s(answer.headers, now=self.pacing.now())
-        status = self.dialect.status(task, self.pacing.now())
-        return replace(status, retry_after_s=pause_s, reply=task)
+        now = self.pacing.now()
+        if self.dialect.task_id(task) == task_id:
+            status = self.dialect.status(task, now)
+        else:
+            status = TaskStatus(TaskState.UNKNOWN, problem="the reply is of no or another task")
+        told = replace(status, retry_after_s=asked_pause_s(answer.headers, now=now), reply=task)
+        return without_key(told, self.http.secret, self.address)
 
     def balance(self) -> Balance:
         """Ask what the account holds."""
@@ -187,25 +195,45 @@ class HttpProvider:
         path, read = self.dialect.estimate_path, self.dialect.estimate
         if path is None or read is None:
             raise NoAnswerError(self.name, "it documents no estimate", is_final=True)
+        model = str(body.get("model"))
+        if self.missing & {EVERY_MODEL, model}:
+            raise NoAnswerError(self.name, "it has no estimate", is_final=True)
         asked = {name: value for name, value in body.items() if name != "callback_url"}
-        return self._understood(read, self._asked("POST", path, asked, NoAnswerError))
+        answer = self._asked(
+            "POST",
+            path,
+            asked,
+            NoAnswerError,
+            is_no_use=lambda answer: self._has_no_estimate(answer, model),
+        )
+        return self._understood(read, answer)
 
     def read_callback(self, payload: bytes) -> Callback:
         """Read what the provider posted."""
         return self.dialect.read_callback(payload, now=self.pacing.now())
 
     def _submission(self, answer: Answer) -> Submission:
+        """Return the task that an answer names, whatever else it says: then one was made."""
         task = self.dialect.task_in(answer.body or {})
-        task_id = read_task_id(self.dialect.task_id(task))
-        if task_id is None:
-            raise JobInDoubtError(self.name, "the reply to the submission names no task")
-        return Submission(task_id, task, held=self.dialect.held(task))
+        task_id = self.dialect.task_id(task)
+        verdict = self.dialect.verdict(answer)
+        is_taken = verdict is Verdict.TAKEN
+        if task_id is None or not (is_taken or not is_of_a_request(task, answer)):
+            raise self._not_taken(answer, verdict)
+        if self.http.secret.is_in(task_id):
+            raise JobInDoubtError(self.name, "the reply names a task by what holds the API key")
+        shown = self.http.secret.left_out_of(task)
+        return Submission(task_id, shown, held=self.dialect.held(task))
 
     def _not_reached(self, error: Exception) -> JobRefusedError:
         return JobRefusedError(self.name, f"could not be reached: {error}", retryable=True)
 
     def _not_taken(self, answer: Answer, verdict: Verdict) -> JobRefusedError | JobInDoubtError:
         told = self._told(answer)
+        if verdict is Verdict.TAKEN:
+            error = error_in((answer.body or {}).get("error"))
+            because = f": {self.http.secret.hidden_in(error)}" if error else ""
+            return JobInDoubtError(self.name, f"the reply to the submission names no task{because}")
         if verdict is Verdict.UNKNOWN:
             return JobInDoubtError(self.name, f"no clear answer to the submission: {told}")
         return JobRefusedError(
@@ -224,6 +252,7 @@ class HttpProvider:
         kind: type[QuestionError],
         *,
         is_patient: bool = True,
+        is_no_use: Callable[[Answer], bool] = lambda _: False,
     ) -> Answer:
         """Ask until there is an answer, a refusal, or no attempt left."""
         attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
@@ -238,11 +267,24 @@ class HttpProvider:
                     return answer
                 problem = self._told(answer)
                 asked_s = asked_pause_s(answer.headers, now=self.pacing.now())
-                if verdict is Verdict.REFUSED:
-                    hint = self.facts.hint_for(self.dialect.code(answer))
-                    raise kind(self.name, problem, is_final=True, hint=hint)
+                if is_no_use(answer) or verdict is Verdict.REFUSED:
+                    raise self._refused(answer, kind, problem)
             if not attempts.pause(asked_s):
                 raise kind(self.name, problem, retry_after_s=asked_s)
+
+    def _refused(self, answer: Answer, kind: type[QuestionError], problem: str) -> QuestionError:
+        """Say that asking again is of no use; only a task that is unknown may be known later."""
+        code = self.dialect.code(answer)
+        if kind is PollError and code == NOT_FOUND:
+            asked_s = asked_pause_s(answer.headers, now=self.pacing.now())
+            return PollError(self.name, problem, is_missing=True, retry_after_s=asked_s)
+        return kind(self.name, problem, is_final=True, hint=self.facts.hint_for(code))
+
+    def _has_no_estimate(self, answer: Answer, model: str) -> bool:
+        missing = missing_estimate(answer, self.dialect.code(answer), model)
+        if missing is not None:
+            self.missing.add(missing)
+        return missing is not None
 
     def _understood(self, read: Callable[[Json], _Read], answer: Answer) -> _Read:
         try:

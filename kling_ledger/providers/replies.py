@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import IntEnum
 from typing import Any, Final
+from unicodedata import category
+from urllib.parse import urljoin
 
 from kling_ledger.errors import CallbackError
 from kling_ledger.providers.base import Callback, TaskState, TaskStatus
@@ -28,10 +30,17 @@ Json = dict[str, Any]
 LARGEST_CALLBACK: Final = 1024 * 1024
 """The most bytes of a callback that are read."""
 
-_TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,199}")
+NOT_FOUND: Final = 404
+
+LONGEST_TASK_ID: Final = 512
+"""The most characters of a task's id."""
+
+_CONTROL: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_OF_A_REQUEST: Final = re.compile(r"(req|request|err|error|trace)[-_.:]", re.IGNORECASE)
+_WHOLE: Final = re.compile(r"\d{1,9}(\.0+)?")
+_FINE: Final = ("success", "ok")
 _MOST_LINKS: Final = 100
-
-
+_IS_PATH: Final = re.compile(r"[./]|[^\s:?#]+\.[A-Za-z0-9]{2,5}([?#]|$)")
 _LONGEST_REASON: Final = 300
 
 
@@ -47,23 +56,26 @@ class Verdict(IntEnum):
     """It may have been taken."""
 
 
+_REFUSING: Final = (
+    # It should have been sent elsewhere, and nobody follows.
+    *(300, 301, 302, 305, 307, 308, 421),
+    # What was asked for, or whoever asked, does not suit.
+    *(400, 401, 402, 403, 404, 405, 410, 422, 451),
+    # A proxy lets nobody through who does not sign on.
+    *(407, 511),
+    # Not even its form suits: length, size, address, media type, range, headers, protocol.
+    *(411, 413, 414, 415, 416, 417, 426, 428, 431),
+)
 HTTP_VERDICTS: Final[Mapping[int, Verdict]] = {
-    400: Verdict.REFUSED,
-    401: Verdict.REFUSED,
-    402: Verdict.REFUSED,
-    403: Verdict.REFUSED,
-    404: Verdict.REFUSED,
-    405: Verdict.REFUSED,
-    410: Verdict.REFUSED,
-    413: Verdict.REFUSED,
-    415: Verdict.REFUSED,
-    422: Verdict.REFUSED,
+    **dict.fromkeys(_REFUSING, Verdict.REFUSED),
     429: Verdict.LATER,
 }
 """What HTTP itself says of a status. After any other error something may have been taken.
 
-408 is not among them, because the request may still have been read, and neither is 409, which
-says that something was taken before.
+303 is not among them, because it says where the result of what was done is; 406, because an answer
+that cannot be written may come after the work; 408 and 425, because the request may still be read;
+409, because something was taken before; 499, because only whoever asked is gone; nor is any number
+that HTTP does not explain for a request like ours, such as 304, 412 or 418.
 """
 
 
@@ -104,6 +116,14 @@ def inner(body: object, *path: str) -> Any:
     return body
 
 
+def whole_number(written: object) -> int | None:
+    """Return a whole number that was written as 200, 200.0 or "200"; None for anything else."""
+    if isinstance(written, bool) or not isinstance(written, (int, float, Decimal, str)):
+        return None
+    text = str(written).strip()
+    return int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else None
+
+
 def text_at(body: object, *path: str) -> str | None:
     """Return the text at a path, None where there is none or an empty one."""
     found = inner(body, *path)
@@ -137,13 +157,21 @@ def settled_cost(written: object, unit: str, *, name: str) -> tuple[Money | None
 
 
 def links_in(written: object) -> tuple[str, ...]:
-    """Return the web addresses in a list, or the one that stands alone; anything else is left."""
+    """Return the links in a list, or the one that stands alone; anything else is left.
+
+    They may be relative: `absolute` makes addresses of them.
+    """
     found = written if isinstance(written, list) else [written]
-    return tuple(
-        link
-        for link in found[:_MOST_LINKS]
-        if isinstance(link, str) and link.startswith(("https://", "http://")) and link.isprintable()
-    )
+    return tuple(link for link in found[:_MOST_LINKS] if isinstance(link, str) and _may_lead(link))
+
+
+def absolute(links: Iterable[str], address: str | None) -> tuple[str, ...]:
+    """Return links as web addresses, those that are relative at a gateway's own address.
+
+    Where no address is known, they are left out.
+    """
+    resolved = [link if address is None else _at(address, link) for link in links]
+    return tuple(link for link in resolved if link.lower().startswith(("https://", "http://")))
 
 
 def percentage(written: object) -> int | None:
@@ -176,8 +204,60 @@ def asked_pause_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def read_task_id(written: object) -> str | None:
-    """Return a task's id, None for what cannot be asked for in an address."""
-    return written if isinstance(written, str) and _TASK_ID.fullmatch(written) else None
+    """Return a task's id as text, None for what is none."""
+    if isinstance(written, bool) or not isinstance(written, (int, str)):
+        return None
+    text = str(written)
+    is_text = text.strip() and not any(category(letter) in _CONTROL for letter in text)
+    return text if is_text and len(text) <= LONGEST_TASK_ID else None
+
+
+def first_id(task: Json, *names: str) -> str | None:
+    """Return the id of a task, under the first of these names that holds one."""
+    found = (read_task_id(task.get(name)) for name in names)
+    return next((id_ for id_ in found if id_ is not None), None)
+
+
+def only_object(written: object) -> Json:
+    """Return an object, or the one that stands alone in a list; an empty one for all else."""
+    if isinstance(written, list) and len(written) == 1:
+        written = written[0]
+    return written if isinstance(written, dict) else {}
+
+
+def task_or_data(body: Json, *names: str) -> Json:
+    """Return what names a task in a reply: the reply itself, or its `data`."""
+    data = only_object(body.get("data"))
+    return data if first_id(body, *names) is None and first_id(data, *names) else body
+
+
+def is_of_a_request(task: Json, answer: Answer) -> bool:
+    """Whether the `id` in an error is the error's own or its request's, and so names no task."""
+    id_ = read_task_id(task.get("id"))
+    if id_ is None or read_task_id(task.get("task_id")) is not None:
+        return False
+    told = [inner(answer.body, *path) for path in (("request_id",), ("error", "request_id"))]
+    told += [inner(answer.body, "error", "id"), answer.headers.get("X-Request-Id")]
+    kinds = {task.get(name) for name in ("object", "type") if isinstance(task.get(name), str)}
+    return id_ in map(read_task_id, told) or bool(
+        _OF_A_REQUEST.match(id_) or kinds & {"error", "request"}
+    )
+
+
+def error_in(written: object) -> str | None:
+    """Return an error in words, None where what stands in its place says that there is none."""
+    if isinstance(written, str):
+        return written.strip() or None
+    if isinstance(written, list):
+        return next(filter(None, map(error_in, written)), None)
+    if not isinstance(written, dict):
+        return f"error {written}" if written else None
+    code, message = written.get("code"), written.get("message")
+    if whole_number(code) in {0, 200} or (code is None and message in _FINE):
+        return None
+    parts = [str(part).strip() for part in (code, message) if isinstance(part, (int, str))]
+    unexplained = "an error without a message" if any(written.values()) else None
+    return ": ".join(part for part in parts if part) or unexplained
 
 
 def task_status(
@@ -186,6 +266,7 @@ def task_status(
     *,
     cost: Money | None = None,
     unread: str | None = None,
+    names_cost: bool = False,
     failure: str | None = None,
     videos: tuple[str, ...] = (),
     videos_expire_at: datetime | None = None,
@@ -193,34 +274,38 @@ def task_status(
 ) -> TaskStatus:
     """Put together what a task's state allows to be said: only an end has a cost or links.
 
-    `unread` says why a cost cannot be read, `failure` is the provider's reason.
+    `unread` says why no cost can be read, though one is named where `names_cost` is set; `failure`
+    is the provider's error.
     """
     failure = failure and on_one_line(failure)[:_LONGEST_REASON]
-    word = written_state.lower() if isinstance(written_state, str) else None
+    word = written_state.strip().lower() if isinstance(written_state, str) else None
     state = TaskState.UNKNOWN if word is None else states.get(word, TaskState.UNKNOWN)
+    said = TaskStatus(state, problem=failure, has_error=failure is not None, word=word)
     if state is TaskState.COMPLETED:
-        return TaskStatus(
-            state,
+        return replace(
+            said,
             cost=cost,
             videos=videos,
-            problem=unread,
-            word=word,
+            problem="; ".join(told for told in (failure, unread) if told) or None,
             progress=progress,
             videos_expire_at=videos_expire_at if videos else None,
         )
+    if state is TaskState.FAILED and cost is None and names_cost:
+        # It may have been charged for, and nobody can say what.
+        return replace(said, state=TaskState.UNKNOWN, problem=f"failed, and {unread}")
     if state is TaskState.FAILED:
-        return TaskStatus(state, cost=cost, problem=failure or "no reason given", word=word)
+        return replace(said, cost=cost, problem=failure or "no reason given")
     if state is TaskState.RUNNING:
-        return TaskStatus(state, word=word, progress=progress)
+        return replace(said, progress=progress)
     because = f": {failure}" if failure else ""
-    return TaskStatus(state, problem=f"unknown task status {word!r}{because}", word=word)
+    return replace(said, problem=f"unknown task status {word!r}{because}")
 
 
 def read_posted(
     provider: str,
     payload: bytes,
     *,
-    task_id: Callable[[Json], object],
+    task_id: Callable[[Json], str | None],
     status: Callable[[Json], TaskStatus],
 ) -> Callback:
     """Read a task that a provider posted. Raises CallbackError where it is none."""
@@ -229,10 +314,12 @@ def read_posted(
     task = json_object(payload)
     if task is None:
         raise CallbackError(provider, "the callback is no JSON object")
-    found = read_task_id(task_id(task))
+    found = task_id(task)
     if found is None:
         raise CallbackError(provider, "the callback names no task")
-    return Callback(provider, found, replace(status(task), reply=task))
+    told = status(task)
+    # Where it was posted from is not known here: a relative link leads nowhere.
+    return Callback(provider, found, replace(told, reply=task, videos=absolute(told.videos, None)))
 
 
 def _no_constant(name: str) -> None:
@@ -242,6 +329,18 @@ def _no_constant(name: str) -> None:
 def _seconds_until(written: str, now: datetime) -> float:
     try:
         at = parsedate_to_datetime(written)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return math.nan
     return (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
+
+
+def _may_lead(link: str) -> bool:
+    is_whole = link.lower().startswith(("https://", "http://"))
+    return link.isprintable() and (is_whole or _IS_PATH.match(link) is not None)
+
+
+def _at(address: str, link: str) -> str:
+    try:
+        return urljoin(f"{address}/", link)
+    except ValueError:
+        return ""

@@ -1,4 +1,6 @@
-"""Crun: every answer is `{"code", "message", "data"}`, and only its `code` says what it means.
+"""Crun: every answer is `{"code", "message", "data"}`, and its `code` says what it means.
+
+An answer without one is not Crun's: it counts by what HTTP says of its status.
 
 CreateTask is sent once: Crun knows no Idempotency-Key, and says itself that a repeated one may be
 charged twice. A task's `data` is also what Crun posts to a `callback_url`.
@@ -17,15 +19,21 @@ from kling_ledger.providers.base import Balance, Estimate, TaskState, TaskStatus
 from kling_ledger.providers.crun.facts import FACTS as CRUN
 from kling_ledger.providers.http_provider import Dialect
 from kling_ledger.providers.replies import (
+    HTTP_VERDICTS,
     Answer,
     Json,
     Verdict,
     amount_of,
+    error_in,
+    first_id,
     inner,
     links_in,
+    only_object,
     settled_cost,
     task_status,
     text_at,
+    verdict_of_status,
+    whole_number,
 )
 
 STATES: Final[Mapping[str, TaskState]] = {
@@ -53,26 +61,39 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
 After 500 and 501 there may be a task, and nobody documents what it would cost.
 """
 
+_DOUBTFUL: Final = frozenset({408, 409, 425, 499})
+"""Codes that Crun does not document: HTTP's numbers after which something may have been taken."""
+
 
 def _code(answer: Answer) -> int:
-    code = inner(answer.body, "code")
-    return code if isinstance(code, int) else 0
+    """Return Crun's own code, or what HTTP says in its place."""
+    return _own_code(answer) or answer.status
+
+
+def _own_code(answer: Answer) -> int | None:
+    return whole_number(inner(answer.body, "code"))
 
 
 def _verdict(answer: Answer) -> Verdict:
-    return VERDICTS.get(_code(answer), Verdict.UNKNOWN)
+    code = _own_code(answer)
+    if code is None:
+        by_status = verdict_of_status(answer, HTTP_VERDICTS)
+        return Verdict.UNKNOWN if by_status is Verdict.TAKEN else by_status
+    is_refusal = 400 <= code < 500 and code not in _DOUBTFUL
+    return VERDICTS.get(code, Verdict.REFUSED if is_refusal else Verdict.UNKNOWN)
 
 
 def _told(answer: Answer) -> str:
-    code = _code(answer)
-    if not code:
+    code = _own_code(answer)
+    if code is None:
         return f"HTTP {answer.status} without a code of Crun's"
     return f"{code} {text_at(answer.body, 'message') or 'without a message'}"
 
 
-def _data(body: Json) -> Json:
-    data = body.get("data")
-    return data if isinstance(data, dict) else {}
+def _task_in(body: Json) -> Json:
+    """Return `data`; beside it a `task_id` is one too, and an `id` may be of anything."""
+    data = only_object(body.get("data"))
+    return data or {name: id_ for name, id_ in body.items() if name == "task_id"}
 
 
 def _status(task: Json, now: datetime) -> TaskStatus:  # noqa: ARG001 - Crun promises no link's life
@@ -82,12 +103,16 @@ def _status(task: Json, now: datetime) -> TaskStatus:  # noqa: ARG001 - Crun pro
         STATES,
         cost=cost,
         unread=unread,
+        names_cost=task.get("credits") is not None,
         failure=_failure(task),
         videos=links_in(inner(task, "result", "media_urls")),
     )
 
 
 def _failure(task: Json) -> str | None:
+    """Return the error in a task's result, which may also say that there is none."""
+    if error_in(task.get("result")) is None:
+        return None
     code, message = inner(task, "result", "code"), text_at(task, "result", "message")
     written = [str(part) for part in (code, message) if isinstance(part, (int, str))]
     return " ".join(written) or None
@@ -114,8 +139,8 @@ DIALECT: Final = Dialect(
     verdict=_verdict,
     told=_told,
     code=_code,
-    task_in=_data,
-    task_id=lambda task: task.get("task_id"),
+    task_in=_task_in,
+    task_id=lambda task: first_id(task, "task_id", "id"),
     status=_status,
     balance_path="/api/v1/client/account/balance",
     balance=_balance,

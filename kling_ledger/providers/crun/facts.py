@@ -20,4 +20,7 @@ FACTS: Final = ProviderFacts(
     takes_key=False,
     links_live_s=None,
     callback=CallbackRule(("https", "http")),
+    # Nothing is documented: that an ended task names in `credits` whatever it cost is, and from
+    # there it is assumed that a failure without credits cost nothing.
+    frees_failures=True,
 )

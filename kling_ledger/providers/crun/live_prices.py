@@ -17,6 +17,7 @@ from kling_ledger.errors import LivePricesError
 from kling_ledger.providers.crun.facts import FACTS
 from kling_ledger.providers.http import checked_address
 from kling_ledger.providers.live_prices import TIMEOUT, json_of, sent
+from kling_ledger.providers.surroundings import naming_the_variable
 from kling_pricing.book_values import Count
 from kling_pricing.clip import Clip
 from kling_pricing.errors import AmountError
@@ -36,7 +37,8 @@ class CrunEstimates:
     def __init__(self, api_key: str, *, base_url: str = FACTS.base_url) -> None:
         self._url = f"{checked_address(base_url)}{_ESTIMATE}"
         self._key = api_key
-        self._http = httpx.Client(timeout=TIMEOUT)
+        with naming_the_variable():
+            self._http = httpx.Client(timeout=TIMEOUT)
 
     def __enter__(self) -> Self:
         return self

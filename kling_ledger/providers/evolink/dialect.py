@@ -2,7 +2,7 @@
 
 Nothing makes a submission repeatable, so it is sent once. What EvoLink reserved is written in
 ten-thousandths of a credit where the model is billed per second; other pages show another scale,
-and there nothing is read. What a task really cost shows only in the account's balance.
+and there nothing is read. A completed task cost what was reserved, where its answer names that.
 
 Source: https://docs.evolink.ai/en/api-manual/video-series/kling/ (one page per model),
 .../task-management/get-task-detail, .../account-management/get-credits.md and .../error-codes,
@@ -12,6 +12,7 @@ checked 2026-11-20.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,10 +25,13 @@ from kling_ledger.providers.replies import (
     Json,
     Verdict,
     amount_of,
+    error_in,
+    first_id,
     inner,
     instant_of,
     links_in,
     percentage,
+    task_or_data,
     task_status,
     text_at,
     verdict_of_status,
@@ -94,14 +98,17 @@ def _held(task: Json) -> Money | None:
 
 
 def _status(task: Json, now: datetime) -> TaskStatus:
-    return task_status(
+    status = task_status(
         task.get("status"),
         STATES,
-        failure=_failure(task),
+        cost=_held(task),
+        failure=error_in(task.get("error")),
         videos=_videos(task),
         videos_expire_at=_links_end_at(task, now),
         progress=percentage(task.get("progress")),
     )
+    # What was reserved for a task that failed is given back: it is not what that cost.
+    return replace(status, cost=None) if status.state is TaskState.FAILED else status
 
 
 def _videos(task: Json) -> tuple[str, ...]:
@@ -116,11 +123,6 @@ def _links_end_at(task: Json, now: datetime) -> datetime:
     """Return when the links end at the earliest: they are not older than their task."""
     made_at = instant_of(task.get("created")) or now
     return min(made_at, now) + timedelta(seconds=EVOLINK.links_live_s or 0)
-
-
-def _failure(task: Json) -> str | None:
-    code, message = text_at(task, "error", "code"), text_at(task, "error", "message")
-    return ": ".join(part for part in (code, message) if part) or None
 
 
 def _balance(body: Json) -> Balance:
@@ -139,8 +141,8 @@ DIALECT: Final = Dialect(
     verdict=_verdict,
     told=_told,
     code=lambda answer: answer.status,
-    task_in=lambda body: body,
-    task_id=lambda task: task.get("id"),
+    task_in=lambda body: task_or_data(body, "id", "task_id"),
+    task_id=lambda task: first_id(task, "id", "task_id"),
     status=_status,
     held=_held,
     balance_path="/v1/credits",

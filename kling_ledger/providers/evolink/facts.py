@@ -20,4 +20,9 @@ FACTS: Final = ProviderFacts(
     takes_key=False,
     links_live_s=DAY_S,
     callback=CallbackRule(("https",), longest=2048, is_public=True),
+    # Documented is a refund for a custom element that failed; that a clip is refunded too is
+    # assumed. Its callbacks of failures come "after billing is confirmed".
+    frees_failures=True,
+    # Its skill file (EvoLinkAI/evolink-media-mcp) says that credits_reserved is what was charged.
+    charges_what_it_holds=True,
 )

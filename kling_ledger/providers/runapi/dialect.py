@@ -10,7 +10,7 @@ https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from kling_ledger.errors import (
     ProviderError,
     QuestionError,
 )
-from kling_ledger.providers.attempts import ATTEMPTS, Attempts
+from kling_ledger.providers.attempts import Attempts
 from kling_ledger.providers.base import (
     Balance,
     Callback,
@@ -40,6 +40,7 @@ from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
 from kling_ledger.providers.http import Secret, bound, in_words
 from kling_ledger.providers.replies import (
+    NOT_FOUND,
     Json,
     Verdict,
     amount_of,
@@ -47,16 +48,36 @@ from kling_ledger.providers.replies import (
     inner,
     read_task_id,
 )
+from kling_ledger.providers.runapi.client import (
+    EitherReply,
+    address_of,
+    as_json,
+    close,
+    secret_of,
+    tries_of,
+    understandable,
+    without,
+)
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
 from kling_ledger.providers.runapi.words import (
     ACTIONS,
     STATES,
     VERDICTS,
+    answer_of,
     has_arrived_perhaps,
     is_worth_repeating,
     read_callback,
     read_task,
+    task_named_by,
 )
+from kling_ledger.providers.shared import (
+    EVERY_MODEL,
+    facts_of,
+    in_address,
+    missing_estimate,
+    without_key,
+)
+from kling_ledger.providers.surroundings import naming_the_variable
 from kling_pricing.errors import AmountError, RequestError, on_one_line
 
 __all__ = [
@@ -89,7 +110,8 @@ def connect(
     pacing: Pacing | None = None,
 ) -> RunApi:
     """Return RunAPI as a provider. The key is handed to the client and kept nowhere else."""
-    client = KlingClient(api_key=api_key, base_url=base_url, timeout=timeout_s)
+    with naming_the_variable():
+        client = KlingClient(api_key=api_key, base_url=base_url, timeout=timeout_s)
     bound(client._http._client, timeout_s)
     return RunApi(client, pacing=pacing or Pacing())
 
@@ -101,11 +123,13 @@ class RunApi:
     client: KlingClient
     options: RequestOptions | None = None
     pacing: Pacing = field(default_factory=Pacing)
+    missing: set[str] = field(default_factory=set, repr=False, compare=False)
+    """The models that RunAPI turned out to have no estimate for."""
 
     @property
     def facts(self) -> ProviderFacts:
-        """What is known of RunAPI before anything is sent."""
-        return RUNAPI
+        """What is known of RunAPI, and since it was asked."""
+        return facts_of(RUNAPI, self.missing)
 
     @property
     def name(self) -> str:
@@ -114,8 +138,8 @@ class RunApi:
 
     @property
     def address(self) -> str:
-        """Where the client reaches RunAPI."""
-        return str(self.client._http._options.base_url).rstrip("/")
+        """Where the client reaches RunAPI, or would where a transport was brought to it."""
+        return address_of(self.client)
 
     @property
     def repeats_safely(self) -> bool:
@@ -128,7 +152,7 @@ class RunApi:
 
     def close(self) -> None:
         """Close the client's connections, which it has no public way to do itself."""
-        self.client._http.close()
+        close(self.client)
 
     def check(self, body: dict[str, Any]) -> None:
         """Raise RequestError where RunAPI could not call the body's `callback_url`."""
@@ -140,7 +164,7 @@ class RunApi:
         self._refuse_unsendable(body)
         options = self._options({"Idempotency-Key": key, "X-Client-Request-Id": key})
         may_have_arrived = False
-        attempts = Attempts(self.pacing)
+        attempts = Attempts(self.pacing, most=self._tries)
         while True:
             try:
                 reply = resource.create(options=options, **body)
@@ -148,6 +172,10 @@ class RunApi:
             except ProviderError:
                 raise
             except Error as error:
+                named = task_named_by(error)
+                if named is not None:
+                    reply = resource._coerce_response({"id": named, "status": "pending"})
+                    return Submission(self._task_id(reply), reply)
                 self._hide_key(error)
                 may_have_arrived = may_have_arrived or has_arrived_perhaps(error)
                 if not is_worth_repeating(error) or not attempts.pause(self._asked_s(error)):
@@ -164,7 +192,7 @@ class RunApi:
             raise PollError(self.name, "that is no id of a task", is_final=True)
         try:
             reply = self._asked(
-                lambda: resource.get(task_id, options=self._options({})),
+                lambda: resource.get(in_address(task_id), options=self._options({})),
                 PollError,
                 is_patient=is_patient,
             )
@@ -188,6 +216,9 @@ class RunApi:
     def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
         """Ask what RunAPI would reserve for a body. No task is created."""
         params = {name: v for name, v in body.items() if name not in {"model", "callback_url"}}
+        model = str(body.get("model"))
+        if self.missing & {EVERY_MODEL, model}:
+            raise NoAnswerError(self.name, "it has no estimate", is_final=True)
         reply = self._understood(
             lambda: self.client.pricing.create_quote(
                 service="kling",
@@ -195,7 +226,8 @@ class RunApi:
                 model=body.get("model"),
                 params=params,
                 options=self._options({}),
-            )
+            ),
+            is_no_use=lambda error: self._has_no_estimate(error, model),
         )
         quoted = inner(reply, "price_quote")
         if inner(quoted, "pricing_status") != "available" or inner(quoted, "currency") != "USD":
@@ -215,6 +247,8 @@ class RunApi:
         task_id = read_task_id(reply["id"] if isinstance(reply, BaseModel) else None)
         if task_id is None:
             raise JobInDoubtError(self.name, "the reply to the submission names no task")
+        if self._secret is not None and self._secret.is_in(task_id):
+            raise JobInDoubtError(self.name, "the reply names a task by what holds the API key")
         return task_id
 
     def _resource(
@@ -224,9 +258,9 @@ class RunApi:
         if action not in ACTIONS:
             raise kind(self.name, f"there is no action {action}")
         resource = getattr(self.client, action)
-        # The client has no public way to see a reply before it is checked, and its check refuses
-        # the reply that RunAPI's own page shows: a job would be lost that was already taken.
-        return type(resource)(_EitherReply(self.client._http))
+        # The client's own check refuses the reply that RunAPI's page shows: a job that was already
+        # taken would be lost.
+        return type(resource)(EitherReply(self.client._http))
 
     def _refuse_unsendable(self, body: dict[str, Any]) -> None:
         try:
@@ -238,40 +272,51 @@ class RunApi:
     def _options(self, headers: dict[str, str]) -> RequestOptions:
         given = self.options or RequestOptions()
         return RequestOptions(
-            headers={**_without(given.headers, headers), **headers},
+            headers={**without(given.headers, headers), **headers},
             timeout=given.timeout,
             max_retries=0,
         )
 
     def _asked(
-        self, ask: Callable[[], Any], kind: type[QuestionError], *, is_patient: bool = True
+        self,
+        ask: Callable[[], Any],
+        kind: type[QuestionError],
+        *,
+        is_patient: bool = True,
+        is_no_use: Callable[[Error], bool] = lambda _: False,
     ) -> BaseModel:
         """Ask until there is an answer, a refusal, or no attempt left."""
-        attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
+        attempts = Attempts(self.pacing, most=self._tries if is_patient else 1)
         while True:
             try:
-                return _understandable(ask())
+                return understandable(ask())
             except Error as error:
                 self._hide_key(error)
                 if isinstance(error, ValidationError) and error.status is None:
                     raise
-                if not is_worth_repeating(error) or not attempts.pause(self._asked_s(error)):
+                may_help = not is_no_use(error) and is_worth_repeating(error)
+                if not may_help or not attempts.pause(self._asked_s(error)):
                     raise self._unanswered(error, kind) from error
             except Exception as error:
                 raise kind(self.name, f"no readable reply: {type(error).__name__}") from error
 
-    def _understood(self, ask: Callable[[], Any]) -> Json:
+    def _understood(
+        self, ask: Callable[[], Any], *, is_no_use: Callable[[Error], bool] = lambda _: False
+    ) -> Json:
         """Return an answer as JSON; the client checks replies, and says what it misses."""
         try:
-            reply = self._asked(ask, NoAnswerError)
+            reply = self._asked(ask, NoAnswerError, is_no_use=is_no_use)
         except ValidationError as error:
             raise self._unread(error) from error
-        return _as_json(reply)
+        return as_json(reply)
 
     def _unread(self, error: Exception) -> NoAnswerError:
         return NoAnswerError(self.name, self._hidden(f"the reply cannot be read: {error}"))
 
     def _unanswered(self, error: Error, kind: type[QuestionError]) -> QuestionError:
+        if kind is PollError and error.status == NOT_FOUND:
+            asked_s = self._asked_s(error)
+            return PollError(self.name, self._told(error), is_missing=True, retry_after_s=asked_s)
         return kind(
             self.name,
             self._told(error),
@@ -284,13 +329,23 @@ class RunApi:
         if reply["id"] not in (None, task_id):
             return TaskStatus(TaskState.UNKNOWN, problem="the reply is of another task")
         now = self.pacing.now()
-        status = read_task(_as_json(reply), now=now)
-        return replace(
-            status,
-            problem=status.problem and self._hidden(status.problem),
+        told = replace(
+            read_task(as_json(reply), now=now),
             retry_after_s=asked_pause_s(reply.response_headers, now=now),
             reply=reply,
         )
+        return without_key(told, self._secret, self.address)
+
+    def _has_no_estimate(self, error: Error, model: str) -> bool:
+        missing = missing_estimate(answer_of(error), error.status or 0, model)
+        if missing is not None:
+            self.missing.add(missing)
+        return missing is not None
+
+    @property
+    def _tries(self) -> int:
+        """How often the same request is sent at most: the caller's word, else the client's."""
+        return tries_of(self.client, self.options)
 
     def _verdict(self, error: Error, *, may_have_arrived: bool) -> ProviderError:
         """Say what a failed submission means: refused for certain, or nobody knows."""
@@ -314,7 +369,7 @@ class RunApi:
         status = f"{error.status} " if error.status else ""
         cause = error.__context__
         own = in_words(cause) if error.status is None and isinstance(cause, Exception) else ""
-        return self._hidden(f"{status}{error.message or own or type(error).__name__}")
+        return self._hidden(f"{status}{own or error.message or type(error).__name__}")
 
     def _hide_key(self, error: Error) -> None:
         """Take the key out of the client's own error, which a caller may see as the cause."""
@@ -333,39 +388,4 @@ class RunApi:
 
     @property
     def _secret(self) -> Secret | None:
-        options = getattr(self.client._http, "_options", None)
-        key = getattr(options, "api_key", None)
-        return Secret(key) if key else None
-
-
-@dataclass(frozen=True, slots=True)
-class _EitherReply:
-    """A transport that gives a reply's `task_id` as its `id` too where only the first is there.
-
-    RunAPI's published page shows `task_id` in the create reply, its client requires `id`.
-    """
-
-    transport: Any
-
-    def request(self, method: str, path: str, body: Any = None, options: Any = None) -> Any:
-        reply = self.transport.request(method, path, body=body, options=options)
-        if isinstance(reply, dict) and "id" not in reply and reply.get("task_id"):
-            reply["id"] = reply["task_id"]
-        return reply
-
-
-def _understandable(reply: object) -> BaseModel:
-    """Return a reply that is a JSON object; the client lets others through, and texts too."""
-    if not isinstance(reply, BaseModel):
-        raise Error("the reply is no JSON object")
-    return reply
-
-
-def _as_json(reply: BaseModel) -> Json:
-    found: Json = reply.to_dict()
-    return found
-
-
-def _without(headers: Mapping[str, str] | None, names: Mapping[str, str]) -> dict[str, str]:
-    replaced = {name.lower() for name in names}
-    return {name: text for name, text in (headers or {}).items() if name.lower() not in replaced}
+        return secret_of(self.client)

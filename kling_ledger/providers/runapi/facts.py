@@ -21,4 +21,6 @@ FACTS: Final = ProviderFacts(
     takes_key=True,
     links_live_s=7 * DAY_S,
     callback=CallbackRule(("https", "http")),
+    # "A reservation is rolled back on failure or time-out": its own pages on Kling say so.
+    frees_failures=True,
 )

@@ -16,6 +16,7 @@ from kling_ledger.errors import LivePricesError
 from kling_ledger.providers.http import checked_address
 from kling_ledger.providers.live_prices import TIMEOUT, json_of, sent
 from kling_ledger.providers.runapi.facts import FACTS
+from kling_ledger.providers.surroundings import naming_the_variable
 
 _SCHEDULES: Final = "/api/v1/price_schedules"
 
@@ -40,7 +41,9 @@ def fetch_schedule(
     """
     url = f"{checked_address(base_url)}{_SCHEDULES}?service=kling"
     headers = {"If-None-Match": etag} if etag else {}
-    with httpx.Client(timeout=TIMEOUT) as http:
+    with naming_the_variable():
+        client = httpx.Client(timeout=TIMEOUT)
+    with client as http:
         reply = sent(http, "runapi", httpx.Request("GET", url, headers=headers))
     if reply.status_code == httpx.codes.NOT_MODIFIED and etag:
         return None

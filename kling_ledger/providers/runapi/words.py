@@ -8,22 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from runapi.core import Error, ValidationError
+from runapi.core.response import ApiResponse
 
 from kling_ledger.providers.base import Callback, TaskState, TaskStatus
 from kling_ledger.providers.http import is_never_sent
 from kling_ledger.providers.replies import (
     HTTP_VERDICTS,
+    Answer,
     Json,
     Verdict,
+    error_in,
+    first_id,
     inner,
+    is_of_a_request,
     links_in,
+    only_object,
     read_posted,
+    read_task_id,
     settled_cost,
+    task_or_data,
     task_status,
-    text_at,
 )
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
 
@@ -36,6 +43,9 @@ ACTIONS: Final = (
     "ai_avatar",
 )
 """The actions that RunAPI's client has, each at an address of its own."""
+
+ID_NAMES: Final = ("id", "task_id")
+"""What a task's id is called: by the client, and on the published page."""
 
 STATES: Final[Mapping[str, TaskState]] = {
     "pending": TaskState.RUNNING,
@@ -57,6 +67,7 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
 was taken under the same key.
 """
 
+_TASK_HEADER: Final = "X-RunAPI-Task-Id"
 _WORTH_REPEATING: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -65,7 +76,7 @@ def read_callback(payload: bytes, *, now: datetime) -> Callback:
     return read_posted(
         RUNAPI.name,
         payload,
-        task_id=lambda task: task.get("id") or task.get("task_id"),
+        task_id=lambda task: first_id(task, *ID_NAMES),
         status=lambda task: read_task(task, now=now),
     )
 
@@ -80,10 +91,37 @@ def read_task(task: Json, *, now: datetime) -> TaskStatus:
         STATES,
         cost=cost,
         unread=unread,
-        failure=text_at(task, "error") or text_at(task, "error", "message"),
+        names_cost=inner(task, "usage", "cost") is not None,
+        failure=error_in(task.get("error")),
         videos=links_in(found),
         videos_expire_at=now + timedelta(seconds=RUNAPI.links_live_s or 0),
     )
+
+
+def plain(reply: Any) -> Any:
+    """Return a reply with its task's id in `id`, as text, and its state in small letters."""
+    body, headers = getattr(reply, "body", reply), getattr(reply, "response_headers", {})
+    task = task_or_data(only_object(body), *ID_NAMES)
+    id_ = first_id(task, *ID_NAMES) or read_task_id(headers.get(_TASK_HEADER))
+    if id_ is None or not isinstance(body, (dict, list)):
+        return reply
+    word = task.get("status")
+    state = {"status": word.strip().lower()} if isinstance(word, str) else {}
+    return ApiResponse({**task, "id": id_, **state}, headers)
+
+
+def answer_of(error: Error) -> Answer:
+    """Return the answer that an error of the client stands for, its status 0 where it had none."""
+    body = error.details if isinstance(error.details, dict) else None
+    return Answer(error.status or 0, error.response_headers, body)
+
+
+def task_named_by(error: Error) -> str | None:
+    """Return the task that a reply names although its status is an error: one was made."""
+    answer = answer_of(error)
+    task = task_or_data(answer.body or {}, *ID_NAMES)
+    by_header = read_task_id(answer.headers.get(_TASK_HEADER))
+    return by_header or (None if is_of_a_request(task, answer) else first_id(task, *ID_NAMES))
 
 
 def has_arrived_perhaps(error: Error) -> bool:

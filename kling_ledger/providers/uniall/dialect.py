@@ -1,9 +1,9 @@
 """UniAll: a generation is submitted and asked for; almost everything else is not documented.
 
-Of all states only `completed` is shown. The words for a task under way are taken as every other
-gateway writes them, because to wait a little longer costs nothing; no word for a failure is taken
-so, because it would give credits back: it leaves the job in doubt. No cost, no balance, no
-callback and no error is documented, so an error counts by what HTTP itself says of its status.
+Of all states only `completed` is shown. The words for a task under way and for one that failed are
+taken as every other gateway writes them. Whether a failure is charged is not documented, so it
+gives nothing back by itself. No cost, no balance, no callback and no error is documented either,
+so an error counts by what HTTP itself says of its status.
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
 """
@@ -20,8 +20,11 @@ from kling_ledger.providers.replies import (
     HTTP_VERDICTS,
     Answer,
     Json,
+    error_in,
+    first_id,
     links_in,
     percentage,
+    task_or_data,
     task_status,
     text_at,
     verdict_of_status,
@@ -36,8 +39,12 @@ STATES: Final[Mapping[str, TaskState]] = {
     "processing": TaskState.RUNNING,
     "in_progress": TaskState.RUNNING,
     "completed": TaskState.COMPLETED,
+    **dict.fromkeys(
+        ("failed", "failure", "error", "cancelled", "canceled", "expired", "timeout"),
+        TaskState.FAILED,
+    ),
 }
-"""The one documented state, and the words for waiting that are taken for granted."""
+"""The one documented state, and the words for waiting and failing that are taken for granted."""
 
 
 def _told(answer: Answer) -> str:
@@ -45,15 +52,11 @@ def _told(answer: Answer) -> str:
     return f"{answer.status} {message or text_at(answer.body, 'message') or 'without a message'}"
 
 
-def _task_id(task: Json) -> object:
-    return task.get("task_id") or task.get("id")
-
-
 def _status(task: Json, now: datetime) -> TaskStatus:  # noqa: ARG001 - no link's life is documented
     return task_status(
         task.get("status"),
         STATES,
-        failure=text_at(task, "error", "message") or text_at(task, "error"),
+        failure=error_in(task.get("error")),
         videos=links_in(task.get("video_url")),
         progress=percentage(task.get("progress")),
     )
@@ -66,8 +69,8 @@ DIALECT: Final = Dialect(
     verdict=lambda answer: verdict_of_status(answer, HTTP_VERDICTS),
     told=_told,
     code=lambda answer: answer.status,
-    task_in=lambda body: body,
-    task_id=_task_id,
+    task_in=lambda body: task_or_data(body, "task_id", "id"),
+    task_id=lambda task: first_id(task, "task_id", "id"),
     status=_status,
 )
 

@@ -21,4 +21,6 @@ FACTS: Final = ProviderFacts(
     takes_key=False,
     links_live_s=None,
     callback=None,
+    # Neither a failure nor its cost is documented.
+    frees_failures=False,
 )

@@ -1,0 +1,79 @@
+"""The published client's inside: what it has no public way to say or to do.
+
+All that is read of its private parts is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runapi.core import BaseModel, Error, RequestOptions, config
+from runapi.kling import KlingClient
+
+from kling_ledger.providers.attempts import ATTEMPTS
+from kling_ledger.providers.http import Secret
+from kling_ledger.providers.replies import Json
+from kling_ledger.providers.runapi.words import plain
+
+
+def address_of(client: KlingClient) -> str:
+    """Return where a client reaches RunAPI, or would where a transport was brought to it."""
+    settings = getattr(client._http, "_options", client._http)
+    return str(getattr(settings, "base_url", None) or config.base_url).rstrip("/")
+
+
+def secret_of(client: KlingClient) -> Secret | None:
+    """Return a client's key, None where only the transport that was brought to it knows one."""
+    key = getattr(getattr(client._http, "_options", None), "api_key", None)
+    return Secret(key) if key else None
+
+
+def tries_of(client: KlingClient, options: RequestOptions | None) -> int:
+    """Return how often a request is sent at most: as its options say, else as the client does."""
+    for given in (options, getattr(client._http, "_options", None)):
+        if given is not None and given.max_retries is not None:
+            return 1 + max(0, int(given.max_retries))
+    return ATTEMPTS
+
+
+def close(client: KlingClient) -> None:
+    """Close a client's connections, unless a transport was brought to it that has none."""
+    closing = getattr(client._http, "close", None)
+    if closing is not None:
+        closing()
+
+
+@dataclass(frozen=True, slots=True)
+class EitherReply:
+    """A transport whose replies name their task in `id`, wherever and however they do.
+
+    RunAPI's published page shows `task_id` in the create reply, its client requires `id`.
+    """
+
+    transport: Any
+
+    def request(self, method: str, path: str, body: Any = None, options: Any = None) -> Any:
+        """Send a request as the client does."""
+        reply = self.transport.request(method, path, body=body, options=options)
+        return plain(reply)
+
+
+def understandable(reply: object) -> BaseModel:
+    """Return a reply that is a JSON object; the client lets others through, and texts too."""
+    if not isinstance(reply, BaseModel):
+        raise Error("the reply is no JSON object")
+    return reply
+
+
+def as_json(reply: BaseModel) -> Json:
+    """Return a reply as the JSON object that it was read from."""
+    found: Json = reply.to_dict()
+    return found
+
+
+def without(headers: Mapping[str, str] | None, names: Mapping[str, str]) -> dict[str, str]:
+    """Return headers without those of these names, however they are spelled."""
+    replaced = {name.lower() for name in names}
+    return {name: text for name, text in (headers or {}).items() if name.lower() not in replaced}

@@ -1,0 +1,61 @@
+"""Surroundings: which variable of the environment keeps connections from being made at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import httpx
+
+from kling_ledger.config import set_variables
+from kling_ledger.errors import ConfigError
+
+_PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_EXCEPTIONS: Final = ("NO_PROXY",)
+_CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@contextmanager
+def naming_the_variable() -> Iterator[None]:
+    """Say which variable is at fault where a client cannot be made. Raises ConfigError.
+
+    What the variable holds is not shown: the address of a proxy may hold a password.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = next(iter(set_variables(_CERTIFICATES)), "the certificates of this machine")
+        raise ConfigError(
+            f"{name} cannot be used: {error.strerror or type(error).__name__}",
+            hint="let it name a file of certificates that is there, or unset it",
+        ) from None
+    except ImportError:
+        raise ConfigError(
+            f"{_of_a_proxy()} names a SOCKS proxy, which needs the package socksio",
+            hint="pip install 'httpx[socks]', or unset it",
+        ) from None
+    except (ValueError, httpx.InvalidURL):
+        raise ConfigError(
+            f"{_of_a_proxy()} cannot be used: it holds what is no address",
+            hint="correct it or unset it; NO_PROXY takes names and addresses without brackets",
+        ) from None
+
+
+def _of_a_proxy() -> str:
+    """Return the variable that no client can be made with."""
+    proxies = set_variables(_PROXIES)
+    unusable = [name for name, value in proxies.items() if not _is_usable(value)]
+    return next(
+        iter([*unusable, *set_variables(_EXCEPTIONS), *proxies]), "the proxy of this system"
+    )
+
+
+def _is_usable(proxy: str) -> bool:
+    try:
+        httpx.HTTPTransport(
+            proxy=proxy if "://" in proxy else f"http://{proxy}", verify=False
+        ).close()
+    except (ImportError, ValueError, httpx.InvalidURL):
+        return False
+    return True
