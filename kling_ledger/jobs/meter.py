@@ -17,7 +17,7 @@ from typing import Any
 from kling_ledger.config import utc_now
 from kling_ledger.errors import NoAnswerError, ProviderError, StateError
 from kling_ledger.jobs.listeners import Listeners
-from kling_ledger.jobs.quoting import held_for, job_of
+from kling_ledger.jobs.quoting import body_of, held_for, job_of
 from kling_ledger.jobs.settling import Settler
 from kling_ledger.jobs.submitting import Submitter, action_of, check_address
 from kling_ledger.jobs.watch import Patience, Watch, followed
@@ -114,11 +114,14 @@ class Meter:
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation, which is `submitting` on disk before the call.
 
+        The body that the reservation keeps is sent: the one that was asked for, with the documented
+        defaults of the options that it left out.
         A submission that got no answer is sent again only where the provider knows a repeated key.
         Raises JobRefusedError, after rolling back if nothing was sent before; JobInDoubtError; and
         StateError, before anything is sent, where the reservation has ended or somebody sends it.
         """
-        return Submitter(self.ledger, self.provider, self._listeners).submit(reservation, body)
+        submitter = Submitter(self.ledger, self.provider, self._listeners)
+        return submitter.submit(reservation, body_of(reservation, body))
 
     def follow(self, reservation_id: str) -> Reservation:
         """Ask for a job until it ends, nobody answers, or its longest life is over."""
@@ -158,7 +161,7 @@ class Meter:
         if not self.provider.facts.estimates:
             return None
         try:
-            estimate = self.provider.estimate(request.clip.action, request.body).amount
+            estimate = self.provider.estimate(request.clip.action, request.sent).amount
         except NoAnswerError as error:
             self.tell_trouble(error)
             return None
