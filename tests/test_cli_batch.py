@@ -338,6 +338,15 @@ def test_clips_are_downloaded_once(cli: Cli, sandbox: SandboxProcess):
     assert sorted(task["downloads"] for task in tasks(cli, sandbox)) == [0, 1, 2]
 
 
+def test_an_absurd_cost_is_charged_and_said_with_its_row(cli: Cli, sandbox: SandboxProcess):
+    write(cli, "one", "two [cost 13.5]")
+    said = cli(*words(sandbox))
+    odd = "charged 13.5 USD, 20 x what was held (0.675 USD)"
+    assert (said.code, said.json["spent"]) == (0, "14.175 USD")
+    assert [line for line in said.lines if odd in line] == [f"note: row 2: {odd}"]
+    assert [row["problem"] for row in results(cli)] == [None, odd]
+
+
 def test_a_clip_that_cannot_be_had_is_said_and_tells_scripts_so(cli: Cli, sandbox: SandboxProcess):
     write(cli, "one [file 410]", "two")
     said = cli(*words(sandbox, "--out", "clips"))

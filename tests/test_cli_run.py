@@ -305,6 +305,13 @@ def test_a_job_without_a_verdict_in_time_is_in_doubt(cli: Cli, sandbox: SandboxP
     assert cli.wallet()["reserved"] == "0.675"
 
 
+def test_an_absurd_cost_is_charged_and_said(cli: Cli, sandbox: SandboxProcess) -> None:
+    said = cli(*words(sandbox, "--max-cost", "0.70 USD"), stdin=body("a lake [cost 67.5]"))
+    odd = "charged 67.5 USD, 100 x what was held (0.675 USD), above the ceiling of 0.7 USD"
+    assert (said.code, said.json["committed"], said.json["problem"]) == (0, "67.5", odd)
+    assert f"note: {odd}" in said.err
+
+
 def test_a_clip_that_cannot_be_had_is_said_and_its_job_stays_booked(
     cli: Cli, sandbox: SandboxProcess
 ) -> None:

@@ -245,8 +245,16 @@ def _changes(
         display.changed()
         if not outcome.is_running:
             write(outcome)
+            _note(outcome, display)
 
     return change
+
+
+def _note(outcome: Outcome, display: Display) -> None:
+    """Say what is odd about a job that is booked all the same: a cost beyond all expectation."""
+    found = outcome.reservation
+    if found is not None and found.committed is not None and found.problem:
+        display.say(f"note: row {outcome.job.place}: {found.problem}")
 
 
 class _Stopped(Enum):

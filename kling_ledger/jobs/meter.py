@@ -142,7 +142,8 @@ class Meter:
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
         """Settle a reservation by what the provider says of its task; running changes nothing."""
-        return Settler(self.ledger, self._listeners).observe(reservation, status)
+        settler = Settler(self.ledger, self._listeners, self.ceiling)
+        return settler.observe(reservation, status)
 
     def give_up(self, reservation: Reservation, problem: str) -> Reservation:
         """Put an open job in doubt: nobody knows yet what became of it. Its credits stay."""
