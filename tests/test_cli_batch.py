@@ -7,6 +7,7 @@ import os
 import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -337,6 +338,64 @@ def test_clips_are_downloaded_once(cli: Cli, sandbox: SandboxProcess):
     assert sorted(task["downloads"] for task in tasks(cli, sandbox)) == [0, 1, 2]
 
 
+def test_an_absurd_cost_is_charged_and_said_with_its_row(cli: Cli, sandbox: SandboxProcess):
+    write(cli, "one", "two [cost 13.5]")
+    said = cli(*words(sandbox))
+    odd = "charged 13.5 USD, 20 x what was held (0.675 USD)"
+    assert (said.code, said.json["spent"]) == (0, "14.175 USD")
+    assert [line for line in said.lines if odd in line] == [f"note: row 2: {odd}"]
+    assert [row["problem"] for row in results(cli)] == [None, odd]
+
+
+def test_a_clip_that_cannot_be_had_is_said_and_tells_scripts_so(cli: Cli, sandbox: SandboxProcess):
+    write(cli, "one [file 410]", "two")
+    said = cli(*words(sandbox, "--out", "clips"))
+    assert (said.code, said.json["done"]) == (9, 2)
+    missing = next(row["reservation"] for row in results(cli) if row["row"] == 1)
+    assert f"note: a clip of {missing} is not in clips" in said.err
+    assert len(list((cli.folder / "clips").glob("*.mp4"))) == 1
+    assert_ledger_is_the_truth(cli, sandbox)
+    write(cli, "one [fail]", "two [file 410]")
+    assert cli(*words(sandbox, "--out", "clips", "--name", "other")).code == 4
+
+
+def test_a_folder_that_cannot_be_written_loses_no_job(cli: Cli, sandbox: SandboxProcess):
+    (cli.folder / "clips").write_text("a file of that name")
+    write(cli, "one")
+    said = cli(*words(sandbox, "--out", "clips/here"))
+    assert (said.code, said.json["done"], said.json["spent"]) == (9, 1, "0.675 USD")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here is always full")
+def test_a_full_disk_stops_no_batch_that_is_paid_for(cli: Cli, sandbox: SandboxProcess):
+    write(cli, "one", "two", "three")
+    (cli.folder / "results").symlink_to("/dev/full")
+    said = cli(*words(sandbox, "--results", "results"))
+    assert (said.code, said.json["done"]) == (0, 3)
+    assert said.err.count("note: results: No space left on device") == 1
+    # The disk had room again: in the end they stand there, and not where the link led.
+    assert not (cli.folder / "results").is_symlink()
+    assert len((cli.folder / "results").read_text().splitlines()) == 3
+
+
+def test_results_that_cannot_be_written_in_the_end_are_said_after_the_batch(
+    cli: Cli, sandbox: SandboxProcess
+):
+    write(cli, "one [takes 1]")
+    (cli.folder / "kept").mkdir()
+    process = cli.start(*words(sandbox, "--results", "kept/results"))
+    # Its folder is taken away while it runs.
+    while not (cli.folder / "kept" / "results").exists():
+        time.sleep(0.01)
+    shutil.rmtree(cli.folder / "kept")
+    said = finish(process)
+    assert said.code == 1
+    assert said.json["done"] == 1
+    assert "error: the results cannot be written: kept/results: No such file" in said.err
+    assert cli(*words(sandbox)).code == 0
+    assert len(tasks(cli, sandbox)) == 1
+
+
 def test_clips_can_be_downloaded_later(cli: Cli, sandbox: SandboxProcess):
     write(cli, "one")
     assert cli(*words(sandbox)).code == 0
@@ -380,6 +439,18 @@ def test_on_a_terminal_progress_is_live(cli: Cli, sandbox: SandboxProcess):
     assert "spent 3.375 USD" in drawn
     # What is said meanwhile stands on lines of its own, which the display does not write over.
     assert re.search(r"\x1b\[2K(\x1b\[0m)?note: runapi: 500[^\x1b]*\r\n", drawn), drawn
+
+
+def test_a_terminal_that_is_made_narrower_breaks_no_line_of_the_display(
+    cli: Cli, sandbox: SandboxProcess
+):
+    write(cli, *(f"shot {number} [takes 0.3]" for number in range(3)))
+    drawn = on_a_terminal(cli, words(sandbox, "--name", "a name of its own"))
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in drawn.splitlines()]
+    shown = [line for line in lines if "━" in line or " done" in line or " waiting" in line]
+    shown += [line for line in lines if re.match(r"(spent|reserved|left) ", line)]
+    assert len(shown) >= 2 * 6
+    assert max(map(len, shown)) <= 48
 
 
 def on_a_terminal(cli: Cli, asked: list[str]) -> str:

@@ -305,6 +305,35 @@ def test_a_job_without_a_verdict_in_time_is_in_doubt(cli: Cli, sandbox: SandboxP
     assert cli.wallet()["reserved"] == "0.675"
 
 
+def test_an_absurd_cost_is_charged_and_said(cli: Cli, sandbox: SandboxProcess) -> None:
+    said = cli(*words(sandbox, "--max-cost", "0.70 USD"), stdin=body("a lake [cost 67.5]"))
+    odd = "charged 67.5 USD, 100 x what was held (0.675 USD), above the ceiling of 0.7 USD"
+    assert (said.code, said.json["committed"], said.json["problem"]) == (0, "67.5", odd)
+    assert f"note: {odd}" in said.err
+
+
+def test_a_clip_that_cannot_be_had_is_said_and_its_job_stays_booked(
+    cli: Cli, sandbox: SandboxProcess
+) -> None:
+    said = cli(*words(sandbox, "--out", "clips"), stdin=body("a lake [file 410]"))
+    assert (said.code, said.json["state"]) == (9, "committed")
+    assert f"note: a clip of {said.json['id']} is not in clips: http://" in said.err
+    assert cli.wallet()["spent"] == "0.675"
+    failed = cli(*words(sandbox, "--out", "clips"), stdin=body("a lake [fail]"))
+    assert failed.code == 4
+
+
+def test_a_clip_that_was_not_had_is_fetched_by_the_same_key_again(
+    cli: Cli, sandbox: SandboxProcess
+) -> None:
+    asked = words(sandbox, "--out", "clips", "--key", "shot-7")
+    content = body("a lake [file 404 1]")
+    assert cli(*asked, stdin=content).code == 9
+    assert cli(*asked, stdin=content).code == 0
+    assert len(list((cli.folder / "clips").glob("*.mp4"))) == 1
+    assert cli.wallet()["spent"] == "0.675"
+
+
 def test_the_create_reply_of_the_published_page_works_too(cli: Cli, tmp_path: Path) -> None:
     with sandbox_process(tmp_path, "--reply", "page") as page:
         ended = cli(*words(page), stdin=body())

@@ -81,6 +81,11 @@ def test_a_body_is_kept_as_it_was_given():
     assert read(body()).body == body()
 
 
+def test_a_body_that_says_everything_is_sent_as_it_is():
+    said = parse_body(PUBLISHED)
+    assert json.dumps(read(said).sent) == json.dumps(said)
+
+
 # --- fields ---------------------------------------------------------------------------------
 
 
@@ -97,7 +102,7 @@ def test_other_lengths_are_refused(seconds: int):
     assert refusal.problems[0].allowed.startswith("whole seconds, 3 to 15")
 
 
-@pytest.mark.parametrize("seconds", [5.5, 5.0, "5", True, None, [], {}])
+@pytest.mark.parametrize("seconds", [5.5, 5.0, "5", True, [], {}])
 def test_a_length_is_a_whole_number_and_nothing_like_one(seconds: Any):
     refusal = refused(body(duration_seconds=seconds))
     assert paths(refusal) == ["duration_seconds"]
@@ -109,18 +114,32 @@ def test_the_other_resolutions_are_taken(resolution: str, amount: str):
     assert read(body(output_resolution=resolution)).quote(at=AT).amount == usd(amount)
 
 
-@pytest.mark.parametrize("resolution", ["8k", "4K", "", None, 1080, True, ["4k"]])
+@pytest.mark.parametrize("resolution", ["8k", "4K", "", 1080, True, ["4k"]])
 def test_any_other_resolution_is_refused(resolution: Any):
     refusal = refused(body(output_resolution=resolution))
     assert paths(refusal) == ["output_resolution"]
     assert refusal.problems[0].allowed.startswith("720p, 1080p, 4k")
 
 
-@pytest.mark.parametrize("field", ["duration_seconds", "output_resolution"])
-def test_what_the_price_depends_on_has_no_documented_default_and_is_required(field: str):
-    refusal = refused(without(field))
-    assert paths(refusal) == [field]
-    assert f"{field}: got nothing" in str(refusal)
+@pytest.mark.parametrize(
+    ("field", "clip", "amount"),
+    [
+        ("duration_seconds", {"seconds": 15}, "2.025"),
+        ("output_resolution", {"resolution": "4k"}, "1.675"),
+    ],
+)
+@pytest.mark.parametrize("is_null", [True, False])
+def test_what_has_no_documented_default_is_held_at_its_dearest_and_said(
+    field: str, clip: dict[str, Any], amount: str, is_null: bool
+):
+    said = body(**{field: None}) if is_null else without(field)
+    request = read(said)
+    assert request.clip == read(body()).clip.with_options(clip)
+    assert request.quote(at=AT).amount == usd(amount)
+    (assumption,) = request.assumptions
+    assert assumption.startswith(f"{field} is not given: priced with")
+    assert assumption.endswith("the dearest, because RunAPI documents no default")
+    assert request.sent == said
 
 
 def test_sound_that_is_off_is_cheaper():
@@ -132,6 +151,19 @@ def test_a_request_that_does_not_name_sound_is_priced_silent_and_says_so():
     assert request.quote(at=AT).amount == usd("0.45")
     (assumption,) = request.assumptions
     assert assumption.startswith("enable_sound is not given")
+    assert request.sent == {**without("enable_sound"), "enable_sound": False}
+    assert request.body == without("enable_sound")
+    assert request.payload_hash == payload_hash(without("enable_sound"))
+
+
+@pytest.mark.parametrize("more", [{}, {"enable_sound": None}])
+def test_several_shots_that_do_not_name_sound_are_priced_with_it(more: dict[str, Any]):
+    said = {**without("enable_sound"), "multi_shots": True, **more}
+    request = read(said)
+    assert request.quote(at=AT).amount == usd("0.675")
+    assert request.sent == said
+    (assumption,) = request.assumptions
+    assert assumption.startswith("enable_sound is not given: priced with sound, the dearest")
 
 
 @pytest.mark.parametrize("sound", [True, False])
@@ -228,8 +260,8 @@ def test_every_problem_is_said_at_once():
 
 
 def test_a_refusal_says_values_as_json_writes_them():
-    refusal = refused(body(duration_seconds=None, enable_sound="yes"))
-    assert "duration_seconds: got null" in str(refusal)
+    refusal = refused(body(prompt=None, enable_sound="yes"))
+    assert "prompt: got null" in str(refusal)
     assert 'enable_sound: got "yes", allowed: true or false' in str(refusal)
 
 

@@ -115,10 +115,18 @@ def test_the_clip_keeps_what_was_asked():
     assert read(multi(audio=False)).clip.sound is False
 
 
-def test_a_single_shot_must_say_audio_since_no_default_is_documented():
-    said = without(single(), "audio")
-    assert paths(said) == ["input.audio"]
-    assert paths(single(audio=None)) == ["input.audio"]
+@pytest.mark.parametrize("said", [without(single(), "audio"), single(audio=None)])
+def test_a_single_shot_that_does_not_name_audio_is_priced_with_it_and_says_so(said: dict[str, Any]):
+    request = read(said)
+    assert (request.clip.sound, request.sent) == (True, said)
+    assert request.quote(at=AT).amount == read(single(audio=True)).quote(at=AT).amount
+    (assumption,) = request.assumptions
+    assert assumption.startswith("audio is not given: priced with sound, the dearest")
+
+
+def test_several_shots_leave_audio_out_without_a_word():
+    said = without(smart(), "audio")
+    assert (read(said).assumptions, read(said).sent) == ((), said)
 
 
 @pytest.mark.parametrize(("mode", "resolution"), [("std", "720p"), ("pro", "1080p")])

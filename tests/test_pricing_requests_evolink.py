@@ -75,11 +75,34 @@ def test_each_documented_default_is_taken_and_said(name: str, words: str):
     assert request.clip == read(body()).clip
     (assumption,) = request.assumptions
     assert assumption.startswith(f"{name} is not given: priced with {words}")
+    assert request.sent == body()
+    assert name not in request.body
 
 
 def test_a_body_of_model_and_prompt_is_enough():
     request = read({"model": "kling-v3-text-to-video", "prompt": "a"})
     assert (request.clip, len(request.assumptions)) == (read(body()).clip, 3)
+    written = {"duration": 5, "quality": "720p", "sound": "off"}
+    assert request.sent == {"model": "kling-v3-text-to-video", "prompt": "a", **written}
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "written"),
+    [
+        ("kling-o3-text-to-video", {}, {"duration": 5, "quality": "720p", "sound": "off"}),
+        # Its sound is off whatever is said, and its page shows no such field.
+        ("kling-o3-reference-to-video", {"video_url": URL}, {"duration": 5, "quality": "720p"}),
+        ("kling-o3-video-edit", {"video_url": URL}, {"quality": "720p"}),
+        ("kling-o1-video-edit", {"video_urls": [URL]}, {}),
+    ],
+)
+def test_each_model_has_the_options_written_out_that_it_has(
+    model: str, more: dict[str, Any], written: dict[str, Any]
+):
+    said = {"model": model, "prompt": "a", **more}
+    request = read(said)
+    assert request.sent == {**said, **written}
+    assert read(request.sent).clip == request.clip
 
 
 # --- fields ---------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +101,119 @@ def test_the_action_is_told_by_the_body(which: str):
     assert read(body(which), action).clip == clip
 
 
+PRICED = ("duration_seconds", "output_resolution", "mode", "enable_sound")
+
+
 @pytest.mark.parametrize("which", LEAST)
-def test_each_field_of_the_least_body_is_required(which: str):
+def test_each_field_that_is_no_priced_option_is_required(which: str):
     said = body(which)
     for name in LEAST[which]:
+        if name in PRICED and which != "kling-v2.6 motion_control":
+            continue
         problem = {"source_task_id": "source_video_url"} if "edit" in which else {}
         rest = {key: value for key, value in said.items() if key != name}
         assert paths(rest, which.split()[1]) == [problem.get(name, name)]
+
+
+# What RunAPI's own contract names as the default, model by model.
+# Source: https://github.com/runapi-ai/mcp data/contract.json at 9e99875, checked 2026-11-26.
+O1 = V26 = {"mode": "std", "enable_sound": False, "duration_seconds": 5}
+TURBO = {"duration_seconds": 5, "output_resolution": "720p"}
+OMNI = {**TURBO, "enable_sound": False}
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "kling-o1 text_to_video": O1,
+    "kling-o1 image_to_video": O1,
+    "kling-v2.6 text_to_video": V26,
+    "kling-v2.6 image_to_video": V26,
+    "kling-v3-omni text_to_video": OMNI,
+    "kling-v3-omni image_to_video": OMNI,
+    "kling-v3-omni-reference text_to_video": OMNI,
+    "kling-v3-omni-edit edit_video": OMNI,
+    "kling-v3-omni-reference edit_video": OMNI,
+    "kling-v3-turbo-text-to-video text_to_video": TURBO,
+    "kling-v3-turbo-image-to-video image_to_video": TURBO,
+    "kling-v2.5-turbo-text-to-video-pro extend_video": {"mode": "std"},
+    "kling-v2.5-turbo-image-to-video-pro extend_video": {"mode": "std"},
+    # Not in the contract: its page says that sound is turned on "optionally".
+    "kling-3.0 text_to_video": {"enable_sound": False},
+}
+DEAREST: dict[str, dict[str, Any]] = {
+    "kling-3.0 text_to_video": {"duration_seconds": 15, "output_resolution": "4k"},
+    "kling-3.0 motion_control": {"output_resolution": "1080p"},
+    **{
+        f"{model} {action}": {"duration_seconds": 10}
+        for model, action in (
+            ("kling-v2.1-master-text-to-video", "text_to_video"),
+            ("kling-v2.5-turbo-text-to-video-pro", "text_to_video"),
+            ("kling-v2.1-master-image-to-video", "image_to_video"),
+            ("kling-v2.1-pro", "image_to_video"),
+            ("kling-v2.1-standard", "image_to_video"),
+            ("kling-v2.5-turbo-image-to-video-pro", "image_to_video"),
+        )
+    },
+}
+
+
+def bare(which: str) -> dict[str, Any]:
+    return {name: value for name, value in body(which).items() if name not in PRICED}
+
+
+@pytest.mark.parametrize("which", sorted({*DEFAULTS, *DEAREST}))
+def test_what_a_body_leaves_out_is_written_out_or_held_at_its_dearest(which: str):
+    action = which.split()[1]
+    written, held = DEFAULTS.get(which, {}), DEAREST.get(which, {})
+    request = read(bare(which), action)
+    assert request.body == bare(which)
+    assert request.sent == {**bare(which), **written}
+    assert request.clip == read({**request.sent, **held}, action).clip
+    assert len(request.assumptions) == len(written) + len(held)
+    for name in written:
+        assert any(one.startswith(f"{name} is not given") for one in request.assumptions)
+    for name in held:
+        (why,) = [one for one in request.assumptions if one.startswith(f"{name} is not given")]
+        assert "the dearest" in why
+
+
+@pytest.mark.parametrize("which", LEAST)
+def test_what_is_sent_says_all_that_is_documented_and_is_sent_again_as_it_is(which: str):
+    action = which.split()[1]
+    sent = read(body(which), action).sent
+    assert read(sent, action).sent == sent
+    assert not any("default," in one for one in read(sent, action).assumptions)
+
+
+@pytest.mark.parametrize("name", sorted(OMNI))
+def test_null_in_a_priced_option_is_written_over(name: str):
+    said = {**body("kling-v3-omni text_to_video"), **OMNI, name: None}
+    assert read(said).sent == {**said, name: OMNI[name]}
+
+
+def every_way(which: str) -> Iterator[dict[str, Any]]:
+    """Yield the body with each value of each option that it may leave open."""
+    model, action = which.split()
+    table = table_of(action, model)
+    assert table is not None
+    values: dict[str, list[Any]] = {}
+    for name in DEAREST[which]:
+        candidates = [*range(3, 16)] if name == "duration_seconds" else ["720p", "1080p", "4k"]
+        values[name] = [one for one in candidates if not list(table.fields[name].problems("", one))]
+    for chosen in itertools.product(*values.values()):
+        yield {**bare(which), **dict(zip(values, chosen, strict=True))}
+
+
+@pytest.mark.parametrize("which", DEAREST)
+def test_no_way_to_fill_what_is_open_costs_more_than_is_held(which: str):
+    action, at = which.split()[1], datetime(2026, 11, 26, tzinfo=UTC)
+    held = read(bare(which), action).quote(at=at).amount
+    amounts = [read(way, action).quote(at=at).amount for way in every_way(which)]
+    assert max(amounts) == held
+    assert min(amounts) < held
+
+
+def test_sound_at_v26_needs_a_mode_that_is_said():
+    said = body("kling-v2.6 text_to_video", enable_sound=True)
+    del said["mode"]
+    assert paths(said) == ["enable_sound"]
 
 
 @pytest.mark.parametrize("which", LEAST)
@@ -194,7 +303,8 @@ def test_kling_2_6_has_sound_with_mode_pro_only():
 
 
 def test_o1_is_silent():
-    assert read(body("kling-o1 text_to_video")).assumptions == ()
+    request = read(body("kling-o1 text_to_video"))
+    assert (request.clip.sound, request.sent["enable_sound"]) == (False, False)
     assert paths(body("kling-o1 text_to_video", enable_sound=True)) == ["enable_sound"]
 
 

@@ -486,10 +486,7 @@ def test_part_of_a_second_is_refused_by_the_field_that_it_would_go_to():
 
 
 def test_what_a_provider_does_not_assume_has_to_be_said():
-    assert list(problems_of(clip_at("crun", sound=None, seconds=None))) == [
-        "input.duration",
-        "input.audio",
-    ]
+    assert list(problems_of(clip_at("crun", seconds=None))) == ["input.duration"]
 
 
 def test_what_a_provider_documents_a_default_for_is_filled_in_and_said():

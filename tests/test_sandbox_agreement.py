@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -254,15 +254,12 @@ def is_silent_at_crun(case: Case, ours: Verdict, theirs: Verdict) -> bool:
     return is_silent and ours.outcome == NO_PRICE and theirs.amount is not None
 
 
-def is_crun_without_audio(case: Case, ours: Verdict, theirs: Verdict) -> bool:
-    is_unsaid = case.provider == "crun" and "audio" not in case.inner
-    return is_unsaid and refused_by_us(case, ours, theirs)
-
-
-def is_default_of_runapi(case: Case, ours: Verdict, theirs: Verdict) -> bool:
-    options = {"duration_seconds", "output_resolution", "mode"}
-    is_unsaid = case.provider == "runapi" and any(case.name.endswith(f" {o}") for o in options)
-    return is_unsaid and refused_by_us(case, ours, theirs)
+def is_held_dearest(case: Case, ours: Verdict, theirs: Verdict) -> bool:
+    """Whether RunAPI's contract leaves an option open, and we hold more than is taken here."""
+    if case.provider != "runapi" or ours.amount is None or theirs.amount is None:
+        return False
+    assumed = read_request(case.provider, case.body, action=case.action).assumptions
+    return ours.amount > theirs.amount and any("the dearest" in one for one in assumed)
 
 
 def is_untold_storyboard(case: Case, ours: Verdict, theirs: Verdict) -> bool:
@@ -295,15 +292,11 @@ KNOWN = {
         "third-party transcriptions of https://crun.ai/pricing, silent on sound",
         is_silent_at_crun,
     ),
-    "crun audio": Known(
-        "we need `audio` to be said; the page calls it neither required nor tells a default",
-        "https://docs.crun.ai/zh/models/kling/v3-0",
-        is_crun_without_audio,
-    ),
-    "runapi defaults": Known(
-        "we need options to be said that RunAPI's contract has a default for",
+    "no default": Known(
+        "RunAPI's contract leaves options open without a default, above all of kling-3.0: we hold "
+        "the dearest, the sandbox takes those of the models beside it",
         "https://github.com/runapi-ai/mcp data/contract.json v0.12.0; README of runapi-kling 0.5.1",
-        is_default_of_runapi,
+        is_held_dearest,
     ),
     "runapi storyboard": Known(
         "a custom storyboard, which is the default, is told by `multi_prompt` and an automatic one "
@@ -340,6 +333,17 @@ def test_every_body_is_read_and_priced_alike_but_for_the_known_disagreements():
     assert len(agreed) > 0.8 * len(reasons)
     # Agreement is worth something only where it is about prices too.
     assert sum(ours(case).amount is not None for case in CASES if reasons[case.name] is None) > 350
+
+
+def test_what_is_written_out_costs_at_the_sandbox_what_the_body_alone_does():
+    written = 0
+    for case in CASES:
+        if ours(case).amount is None or theirs(case).amount is None:
+            continue
+        request = read_request(case.provider, case.body, action=case.action)
+        assert theirs(replace(case, body=request.sent)) == theirs(case), case.name
+        written += request.sent != request.body
+    assert written > 50
 
 
 def test_every_known_disagreement_is_still_met():

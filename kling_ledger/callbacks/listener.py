@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kling_ledger.callbacks.receiver import CallbackOutcome, Receipt, Receiver
+from kling_ledger.callbacks.unfinished import HEAD_S, UnfinishedProtocol
 from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.serving import Served, bind
 
@@ -60,7 +61,8 @@ class Listener:
         with Listener(receiver) as listener:
             body["callback_url"] = listener.address("runapi")
 
-    A sender is answered after `answer_s` at the latest, whatever is still being asked by then.
+    A sender is answered after `answer_s` at the latest, whatever is still being asked by then. Who
+    has not sent the head of a request within `head_s` is cut off.
     `on_receipt` is told what became of everything that was posted, on the thread that did it.
     """
 
@@ -71,8 +73,10 @@ class Listener:
         host: str = "127.0.0.1",
         port: int = 0,
         answer_s: float = ANSWER_S,
+        head_s: float = HEAD_S,
         on_receipt: Callable[[Receipt], None] = _silent,
     ) -> None:
+        self._head_s = head_s
         self._app = _App(receiver, answer_s, on_receipt)
         self._host = host
         self._port = port
@@ -98,7 +102,7 @@ class Listener:
             bind(self._host, self._port, problem="callbacks cannot be received"),
             name="listener",
             stopping=self._app.stop,
-            http="h11",
+            http=partial(UnfinishedProtocol, head_s=self._head_s),
             log_level="error",
             server_header=False,
             proxy_headers=False,

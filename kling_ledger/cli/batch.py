@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from kling_ledger.cli import EXIT_IN_DOUBT
+from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_NOT_DOWNLOADED, EXIT_OURS
 from kling_ledger.cli.batch_checks import check_bodies, check_cost, read_rows
 from kling_ledger.cli.batch_progress import Display, Progress, shown
 from kling_ledger.cli.batch_results import ended, journal, tell, write_results
@@ -223,12 +223,14 @@ class _Session:
     ) -> int:
         self.look()
         outcomes = ended(self.jobs, self.known, running.outcomes)
-        write_results(path, self.jobs, outcomes)
-        code = tell(progress, self.jobs, outcomes, path, form)
+        is_written = write_results(path, self.jobs, outcomes)
+        code = tell(progress, self.jobs, outcomes, path if is_written else None, form)
+        code = code or (0 if is_written else EXIT_OURS)
         if stopped is _Stopped.AT_ONCE:
             _leave(code or EXIT_STOPPED)
         if self.options.out is not None and not stopped:
-            _save(outcomes.values(), self.options.out)
+            is_saved = _save(outcomes.values(), self.options.out)
+            code = code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
         _ignore_ctrl_c()
         return EXIT_STOPPED if stopped and code != EXIT_IN_DOUBT else code
 
@@ -243,8 +245,16 @@ def _changes(
         display.changed()
         if not outcome.is_running:
             write(outcome)
+            _note(outcome, display)
 
     return change
+
+
+def _note(outcome: Outcome, display: Display) -> None:
+    """Say what is odd about a job that is booked all the same: a cost beyond all expectation."""
+    found = outcome.reservation
+    if found is not None and found.committed is not None and found.problem:
+        display.say(f"note: row {outcome.job.place}: {found.problem}")
 
 
 class _Stopped(Enum):
@@ -332,13 +342,18 @@ def _planned(job: BatchJob) -> dict[str, Any]:
     }
 
 
-def _save(outcomes: Iterable[Outcome], folder: Path) -> None:
-    """Download the clips of jobs, a few at a time. Ctrl-C leaves at once."""
+def _save(outcomes: Iterable[Outcome], folder: Path) -> bool:
+    """Download the clips of jobs, a few at a time; return whether none of them is missing.
+
+    Ctrl-C leaves at once.
+    """
     done = [one.reservation for one in outcomes if one.reservation is not None]
     pool = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download")
     try:
-        for saved in [pool.submit(save_clips, one, folder) for one in done]:
-            saved.result()
+        saving = [pool.submit(save_clips, one, folder) for one in done]
+        # All of them, and then whether: a missing clip keeps no other from being fetched.
+        found = [saved.result() for saved in saving]
+        return all(found)
     except KeyboardInterrupt:
         say("stopped: the same command again fetches the rest")
         _leave(EXIT_STOPPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -22,6 +23,9 @@ _TELL_EVERY_S: Final = 10.0
 
 _TELL_EVERY_SHARE: Final = 0.1
 """After which share of the jobs a line is written in any case."""
+
+_WIDTH: Final = 40
+"""How many columns a live display takes, about: few terminals are ever made narrower."""
 
 _STATES: Final = ("done", "running", "failed", "in_doubt", "waiting")
 _AMOUNTS: Final = ("spent", "reserved", "left")
@@ -162,25 +166,30 @@ def _line(now: Mapping[str, Any]) -> str:
 
 
 def _view(progress: Progress) -> Any:
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     now = progress.summary()
-    counts = Text.assemble(
+    # Short lines, each on its own: a terminal that is made narrower breaks long ones in two, and
+    # what is then drawn over them leaves the rest standing.
+    ended = Text.assemble(
         (f"{now['done']} done", "green"),
-        f"   {now['running']} running   ",
-        (f"{now['failed']} failed", "red" if now["failed"] else "dim"),
+        (f"   {now['failed']} failed", "red" if now["failed"] else "dim"),
         (f"   {now['in_doubt']} in doubt", "yellow") if now["in_doubt"] else "",
-        f"   {now['waiting']} waiting",
-        f"   {now['eta']} to go" if now["eta"] else "",
     )
-    money = "   ".join(f"{name} {now[name] or 0}" for name in _AMOUNTS)
-    bar = ProgressBar(total=max(progress.total, 1), completed=progress.over, width=60)
-    lines = Table.grid()
-    for line in (bar, counts, Text(money, style="dim")):
-        lines.add_row(line)
-    return lines
+    to_go = f"   {now['eta']} to go" if now["eta"] else ""
+    others = f"{now['running']} running   {now['waiting']} waiting{to_go}"
+    money = (f"{name} {now[name] or 0}" for name in _AMOUNTS)
+    # A bar ends no line of its own.
+    bar = Table.grid()
+    total = max(progress.total, 1)
+    bar.add_row(ProgressBar(total=total, completed=progress.over, width=_WIDTH))
+    lines = [ended, Text(others), *(Text(line, style="dim") for line in money)]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "crop"
+    return Group(bar, *lines)
 
 
 def _amounts(figures: Mapping[tuple[str, str], int], name: str) -> str:
@@ -195,7 +204,8 @@ def _amounts(figures: Mapping[tuple[str, str], int], name: str) -> str:
 def _span(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    minutes, rest = divmod(round(seconds), 60)
+    # Rounded up: as long as something is left it takes a moment.
+    minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"

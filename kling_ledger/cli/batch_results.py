@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_REFUSED
 from kling_ledger.cli.output import print_one, say
+from kling_ledger.errors import ConfigError
+from kling_ledger.tabular.files import whole_file
 from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
@@ -21,24 +25,50 @@ if TYPE_CHECKING:
 
 @contextmanager
 def journal(path: Path) -> Iterator[Any]:
-    """Give a way to write results as they come: what is cut off has them up to there."""
-    with path.open("a", encoding="utf-8") as file:
+    """Give a way to write results as they come: what is cut off has them up to there.
+
+    Where they can be written no longer, that is said once: the jobs are paid for, and go on.
+    """
+    is_told = False
+    # Without a buffer: what did not fit would be tried, and fail, again when the file is closed.
+    with path.open("ab", buffering=0) as file:
 
         def write(outcome: Outcome) -> None:
-            file.write(json.dumps(result_of(outcome), ensure_ascii=False) + "\n")
-            file.flush()
+            nonlocal is_told
+            try:
+                _append(file, _line(outcome).encode())
+            except OSError as error:
+                if not is_told:
+                    say(f"note: {path}: {error.strerror}; the jobs go on, the ledger knows them")
+                is_told = True
 
         yield write
 
 
-def write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> None:
-    """Write every result that is known, in the manifest's order, in place of what was there."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with aside.open("w", encoding="utf-8") as file:
-        for job in jobs:
-            if job.place in outcomes:
-                file.write(json.dumps(result_of(outcomes[job.place]), ensure_ascii=False) + "\n")
-    aside.replace(path)
+def write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> bool:
+    """Write every result that is known, in the manifest's order, in place of what was there.
+
+    Returns whether it could be done; what stands in the way is said.
+    """
+    try:
+        with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
+            file.writelines(_line(outcomes[job.place]) for job in jobs if job.place in outcomes)
+    except (ConfigError, OSError) as error:
+        problem = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
+        say(f"error: the results cannot be written: {problem}")
+        say("hint: make room, then run the same command again: it writes them and pays for nothing")
+        return False
+    return True
+
+
+def _append(file: RawIOBase, line: bytes) -> None:
+    """Write a whole line; OSError too where only a part of it fits."""
+    if file.write(line) != len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _line(outcome: Outcome) -> str:
+    return json.dumps(result_of(outcome), ensure_ascii=False) + "\n"
 
 
 def result_of(outcome: Outcome) -> dict[str, Any]:
@@ -78,15 +108,16 @@ def tell(
     progress: Progress,
     jobs: Sequence[BatchJob],
     outcomes: Mapping[int, Outcome],
-    path: Path,
+    path: Path | None,
     form: str,
 ) -> int:
-    """Print the figures, say what is left to do, and return the exit code."""
+    """Print the figures, say what is left to do and where results are, return the exit code."""
     for outcome in outcomes.values():
         progress.change(outcome)
     now = progress.summary()
     print_one({name: value for name, value in now.items() if name != "eta"}, form)
-    say(f"results: {path}")
+    if path is not None:
+        say(f"results: {path}")
     if now["waiting"] or now["running"]:
         say("the same command again goes on from here")
     if now["in_doubt"]:

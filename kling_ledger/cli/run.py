@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED
+from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_NOT_DOWNLOADED
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Seconds, clip_fields
 from kling_ledger.cli.connections import (
@@ -110,8 +110,8 @@ def run(
         finally:
             meter.provider.close()
     code = report(ended, form)
-    save_clips(ended, out)
-    return code
+    is_saved = save_clips(ended, out)
+    return code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
 
 
 def _body(
@@ -141,20 +141,25 @@ def _first(given: dict[str, Any]) -> str:
     return "--" + next(iter(given)).replace("_", "-")
 
 
-def save_clips(ended: Reservation, folder: Path | None) -> None:
-    """Download a job's clips where a folder is named; whatever fails there fails no job."""
+def save_clips(ended: Reservation, folder: Path | None) -> bool:
+    """Download a job's clips where a folder is named; return whether none of them is missing.
+
+    Whatever fails there fails no job: it is said, and the exit code tells scripts.
+    """
     from kling_ledger.errors import DownloadError
     from kling_ledger.jobs.downloads import download
 
     if folder is None or not ended.videos:
-        return
+        return True
     try:
         for path in download(ended.videos, folder, name=ended.id, expire_at=ended.videos_expire_at):
             say(f"saved {path}")
     except DownloadError as error:
-        say(f"note: {error}")
+        say(f"note: a clip of {ended.id} is not in {folder}: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
+        return False
+    return True
 
 
 def report(ended: Reservation, form: str) -> int:

@@ -205,7 +205,10 @@ def _named(file: IO[bytes], final: Path) -> Path:
 
 def _finished(folder: Path, stem: str) -> Path | None:
     candidates = (folder / f"{stem}{suffix}" for suffix in _SUFFIX_OF.values())
-    return next((file for file in candidates if file.is_file()), None)
+    try:
+        return next((file for file in candidates if file.is_file()), None)
+    except OSError as error:
+        raise FolderError(folder, error.strerror or str(error)) from None
 
 
 def _suffix(link: str, reply: httpx.Response) -> str:

@@ -18,7 +18,7 @@ from kling_ledger.config import utc_now
 from kling_ledger.errors import NoAnswerError, ProviderError, StateError
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.jobs.places import Place, place_of
-from kling_ledger.jobs.quoting import held_for, job_of
+from kling_ledger.jobs.quoting import body_of, held_for, job_of
 from kling_ledger.jobs.settling import Settler
 from kling_ledger.jobs.submitting import Submitter, action_of
 from kling_ledger.jobs.watch import Patience, Watch, followed
@@ -124,12 +124,15 @@ class Meter:
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation, which is `submitting` on disk before the call.
 
+        The body that the reservation keeps is sent: the one that was asked for, with the documented
+        defaults of the options that it left out.
         A submission that got no answer is sent again only where the provider knows a repeated key.
         Raises JobRefusedError, after rolling back if nothing was sent before; JobInDoubtError; and
         StateError, before anything is sent, where the reservation has ended or somebody sends it.
         """
         self.place.check(reservation)
-        return Submitter(self.ledger, self.provider, self._listeners).submit(reservation, body)
+        submitter = Submitter(self.ledger, self.provider, self._listeners)
+        return submitter.submit(reservation, body_of(reservation, body))
 
     def follow(self, reservation_id: str) -> Reservation:
         """Ask for a job until it ends, nobody answers, or its longest life is over."""
@@ -150,7 +153,8 @@ class Meter:
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
         """Settle a reservation by what the provider says of its task; running changes nothing."""
-        return Settler(self.ledger, self._listeners).observe(reservation, status)
+        settler = Settler(self.ledger, self._listeners, self.ceiling)
+        return settler.observe(reservation, status)
 
     def give_up(self, reservation: Reservation, problem: str) -> Reservation:
         """Put an open job in doubt: nobody knows yet what became of it. Its credits stay."""
@@ -169,7 +173,7 @@ class Meter:
         if not self.provider.facts.estimates:
             return None
         try:
-            estimate = self.provider.estimate(request.clip.action, request.body).amount
+            estimate = self.provider.estimate(request.clip.action, request.sent).amount
         except NoAnswerError as error:
             self.tell_trouble(error)
             return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from kling_ledger.jobs.places import Place
-from kling_ledger.ledger import Job
+from kling_ledger.ledger import Job, Reservation
 from kling_ledger.ledger.reservations import quoted_job
 from kling_pricing.gateways import Request
 from kling_pricing.money import Money
@@ -36,11 +37,21 @@ def job_of(
         quoted_job(quoted),
         usd=_worth(quoted, held_for(quoted, estimate)),
         quote=json.dumps(told),
-        request=json.dumps(request.body, ensure_ascii=False),
+        request=json.dumps(request.sent, ensure_ascii=False),
         payload_hash=request.payload_hash,
         address=None if place is None else place.address,
         account=None if place is None else place.account,
     )
+
+
+def body_of(reservation: Reservation, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the body that is sent for a reservation: what it keeps, or what is given if nothing.
+
+    What was sent before must be sent again word for word, though more may be written out today.
+    """
+    kept = reservation.job.request
+    body: dict[str, Any] = given if kept is None else json.loads(kept)
+    return body
 
 
 def _worth(quoted: Quote, held: Money) -> Money | None:

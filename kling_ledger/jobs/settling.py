@@ -6,17 +6,23 @@ from dataclasses import dataclass
 
 from kling_ledger.errors import StateError
 from kling_ledger.jobs.listeners import Listeners
+from kling_ledger.jobs.overcharge import noted, overcharge
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.base import TaskState, TaskStatus
 from kling_ledger.providers.registry import FACTS
+from kling_pricing.money import Money
 
 
 @dataclass(frozen=True, slots=True)
 class Settler:
-    """Commits and rolls back reservations by the states of their tasks."""
+    """Commits and rolls back reservations by the states of their tasks.
+
+    What a job costs above the `ceiling`, or far above what was held, is charged and noted.
+    """
 
     ledger: Ledger
     listeners: Listeners
+    ceiling: Money | None = None
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
         """Settle a reservation by what the provider says of its task.
@@ -63,5 +69,7 @@ class Settler:
             settled_by="provider" if status.cost else "quote",
             videos=status.videos,
             videos_expire_at=status.videos_expire_at,
-            problem=status.problem,
+            problem=noted(
+                status.problem, overcharge(reservation, status.cost, ceiling=self.ceiling)
+            ),
         )

@@ -9,7 +9,7 @@ Only the module of the provider that is asked for is imported.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib import import_module
 from typing import Any, Final, Protocol, cast
@@ -27,6 +27,7 @@ from kling_pricing.gateways.bodies import (
     refuse_too_deep,
 )
 from kling_pricing.gateways.checks import refuse_if_any
+from kling_pricing.gateways.defaults import Reading
 from kling_pricing.gateways.writing import Element, Inputs, Shot
 from kling_pricing.library import bundled_book
 from kling_pricing.quote import Quote, quote
@@ -45,7 +46,7 @@ __all__ = [
 
 
 class _Dialect(Protocol):
-    def read(self, body: Body, action: str | None) -> tuple[Clip, tuple[str, ...]]: ...
+    def read(self, body: Body, action: str | None) -> Reading: ...
     def write_body(self, clip: Clip, inputs: Inputs, by_id: Options) -> Body: ...
 
 
@@ -62,15 +63,25 @@ _FOLLOWS_FROM: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A body that its provider would take, what it asks for, and what had to be assumed."""
+    """A body that its provider would take, what it asks for, and what had to be assumed.
+
+    `body` is the caller's own. `written_out` are the priced options that it leaves to its provider,
+    with the defaults that are documented.
+    """
 
     clip: Clip
     body: Body
     assumptions: tuple[str, ...]
+    written_out: Body = field(default_factory=dict)
+
+    @property
+    def sent(self) -> Body:
+        """The body that is to be sent: no default that changes unheard can change the price."""
+        return {**self.body, **self.written_out}
 
     @property
     def payload_hash(self) -> str:
-        """The SHA-256 of the body's content; the order of its keys does not matter."""
+        """The SHA-256 of the caller's own content; the order of its keys does not matter."""
         return payload_hash(self.body)
 
     def quote(self, *, at: datetime, book: PriceBook | None = None) -> Quote:
@@ -88,8 +99,8 @@ def read_request(provider: str, body: object, *, action: str | None = None) -> R
     refuse_too_deep(body)
     if not isinstance(body, dict):
         raise RequestError([Problem("$", body, "a JSON object")])
-    clip, assumptions = dialect.read(body, action)
-    return Request(clip, own_copy(body), assumptions)
+    found = dialect.read(body, action)
+    return Request(found.clip, own_copy(body), found.assumptions, dict(found.written_out))
 
 
 def write_request(

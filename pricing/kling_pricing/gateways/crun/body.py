@@ -1,10 +1,11 @@
 """Crun's request bodies: `POST /api/v1/client/job/CreateTask` for `kling/v3`.
 
 A multi-shot clip is always made with sound; the clip keeps what was asked and the price book
-applies the rule, so that the quote says why. Where Crun is silent: `mode`, `duration` and, for a
-single shot, `audio` have no documented default and are required, because the price depends on
-them; a single shot needs a prompt and takes no `multi_prompt`; the aspect ratios are Kling's three;
-std is 720p and pro 1080p; the compliance switches are enabled or disabled.
+applies the rule, so that the quote says why. Where Crun is silent: `mode` and `duration` have no
+documented default and are required, because the price depends on them; a single shot that leaves
+out `audio` is priced with sound, the dearer way; it needs a prompt and takes no `multi_prompt`; the
+aspect ratios are Kling's three; std is 720p and pro 1080p; the compliance switches are enabled or
+disabled.
 
 Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20.
 """
@@ -39,6 +40,7 @@ from kling_pricing.gateways.checks import (
     sum_problems,
     whole,
 )
+from kling_pricing.gateways.defaults import Reading, left_out, undocumented
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -98,13 +100,17 @@ _PLACES: Final[Places] = {
 }
 
 
-def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
+def read(body: dict[str, Any], action: str | None) -> Reading:
     """Read the body of a task; images make it an image_to_video clip."""
     model = known_model(body, _MODEL)
     if model != _MODEL:
         raise NoPriceError(f"crun {model}", known=[_MODEL])
     refuse_if_any([*_TASK.problems("", body), *_between_fields(part(body, "input"))])
-    return reread(_clip(body["input"]), action), ()
+    asked = body["input"]
+    # Several shots always have sound, and the price book says so.
+    dearest = {} if asked["multi_shots"] else left_out(asked, {"audio": True})
+    clip = reread(_clip({**asked, **dearest}), action)
+    return Reading(clip, tuple(undocumented(dearest, "Crun")))
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
@@ -142,9 +148,6 @@ def _between_fields(asked: Body) -> Iterator[Problem]:
 
 def _single_shot_problems(asked: Body) -> Iterator[Problem]:
     yield from needed(asked, "prompt", "input.prompt", "a text, required for a single shot")
-    if asked.get("audio") is None:
-        got = asked.get("audio", MISSING)
-        yield Problem("input.audio", got, f"true or false{_NO_DEFAULT}")
     for name in ("shot_type", "multi_prompt"):
         if asked.get(name) is not None:
             yield Problem(f"input.{name}", asked[name], "null unless multi_shots is true")

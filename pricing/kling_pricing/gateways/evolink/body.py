@@ -1,7 +1,9 @@
 """EvoLink's request bodies: `POST /v1/videos/generations`, one address for every model.
 
-The defaults are documented (5 seconds, 720p, no sound) and applied; each one taken is said. The
-pages of Kling O3 show the same defaults as examples only, so they are taken there too, and said.
+The defaults are documented (5 seconds, 720p, no sound), written into what is sent, and said. The
+pages of Kling O3 show the same values as examples only; they are taken and written there too,
+because EvoLink names no cost afterwards: only a body that says everything has a certain price.
+Beside a video that O3 refers to there is no sound anyway, and none is written.
 Where EvoLink is silent: the shots' lengths, which "should match" the duration, must; without
 `multi_shot`, `shot_type` and `multi_prompt` have no effect; motion control and video editing have
 no length of their own, because the video that is given decides.
@@ -44,6 +46,7 @@ from kling_pricing.gateways.checks import (
     text,
     whole,
 )
+from kling_pricing.gateways.defaults import Reading, documented, left_out
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -55,7 +58,7 @@ from kling_pricing.gateways.writing import (
 )
 
 _DEFAULTS: Final[Mapping[str, object]] = {"duration": 5, "quality": "720p", "sound": "off"}
-_IN_WORDS: Final = {"duration": "5 seconds", "quality": "720p", "sound": "no sound"}
+_WHOSE: Final = {"kling-o3": "EvoLink's Kling 3.0"}
 
 _SHOT_SECONDS: Final = Value(
     'a text of whole seconds, at least "1"',
@@ -110,6 +113,10 @@ class _Model:
     @property
     def table(self) -> Table:
         return Table(self.fields, frozenset({"model", *self.required}))
+
+    @property
+    def defaults(self) -> Mapping[str, object]:
+        return {name: value for name, value in _DEFAULTS.items() if name in self.fields}
 
 
 _MODELS: Final[Mapping[str, _Model]] = {
@@ -199,12 +206,16 @@ _PLACES: Final[Places] = {
 }
 
 
-def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
+def read(body: dict[str, Any], action: str | None) -> Reading:
     """Read the body of a generation; the model's id says the action."""
     name = known_model(body, "kling-v3-text-to-video")
     model = _documented(name)
-    refuse_if_any([*model.table.problems("", body), *_between_fields(model, body)])
-    return reread(_clip(name, model, body), action), tuple(_assumptions(name, model, body))
+    defaults = left_out(body, model.defaults)
+    full = {**body, **defaults}
+    refuse_if_any([*model.table.problems("", body), *_between_fields(model, full)])
+    written = {key: value for key, value in defaults.items() if _is_heard(model, key)}
+    assumed = tuple(documented(defaults, _WHOSE.get(name[:8], "EvoLink")))
+    return Reading(reread(_clip(name, model, full), action), assumed, written)
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
@@ -226,16 +237,21 @@ def _documented(name: str) -> _Model:
     return model
 
 
+def _is_heard(model: _Model, option: str) -> bool:
+    """Whether an option makes a difference: sound makes none beside a video to refer to."""
+    return option != "sound" or model.action != "reference_to_video"
+
+
 def _clip(name: str, model: _Model, body: Body) -> Clip:
-    sound = _said_or_default(model, body, "sound")
     params = part(body, "model_params")
+    options = {option: body[option] for option in model.defaults}
     return Clip(
         provider="evolink",
         model=name,
         action=model.action,
-        seconds=_said_or_default(model, body, "duration"),
-        resolution=_said_or_default(model, body, "quality"),
-        sound=None if sound is None else sound == "on",
+        seconds=options.get("duration"),
+        resolution=options.get("quality"),
+        sound=options["sound"] == "on" if "sound" in options else None,
         multi_shot=params.get("multi_shot") is True,
         video_input=any(is_said(body.get(field)) for field in ("video_url", "video_urls")),
         elements=bool(items(params, "element_list")),
@@ -250,21 +266,6 @@ def _frames(body: Body) -> str:
     return "first_last" if is_said(body.get("image_end")) else "first"
 
 
-def _said_or_default(model: _Model, body: Body, name: str) -> Any:
-    if name not in model.fields:
-        return None
-    said = body.get(name)
-    return _DEFAULTS[name] if said is None else said
-
-
-def _assumptions(name: str, model: _Model, body: Body) -> Iterator[str]:
-    known = "EvoLink's documented default for Kling 3.0, taken for O3 too"
-    for default, words in _IN_WORDS.items():
-        if default in model.fields and body.get(default) is None:
-            why = known if name.startswith("kling-o3") else "EvoLink's documented default"
-            yield f"{default} is not given: priced with {words}, {why}"
-
-
 # --- what one field says about another --------------------------------------------------------
 
 
@@ -273,7 +274,7 @@ def _between_fields(model: _Model, body: Body) -> Iterator[Problem]:
     if model.action in {"text_to_video", "image_to_video", "reference_to_video", "edit_video"}:
         yield from _prompt_problems(body, params)
     if "model_params" in model.fields and params.get("multi_shot") is True:
-        yield from _multi_shot_problems(_said_or_default(model, body, "duration"), params)
+        yield from _multi_shot_problems(body.get("duration"), params)
     if "image_end" in model.fields:
         yield from _frame_problems(model, body)
     if "video_url" in model.fields:

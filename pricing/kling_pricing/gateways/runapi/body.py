@@ -1,11 +1,12 @@
 """RunAPI's request bodies: `POST /api/v1/kling/{action}`.
 
 Where RunAPI is silent: the shots of a multi-shot clip must add up to its duration, as Kling's own
-model demands; `mode` std is read as 720p and pro as 1080p; a clip is silent unless sound is asked
-for, and every quote says so.
+model demands; `mode` std is read as 720p and pro as 1080p. Sound is something that you turn on, so
+a body of kling-3.0 that does not name it is sent with none; of several shots RunAPI says both that
+they always have sound and that it is optional, so they are priced with.
 
-Source: https://runapi.ai/zh-CN/openclaw-kling.md and the published client `runapi-kling` 0.5.1,
-checked 2026-11-20.
+Source: https://runapi.ai/zh-CN/openclaw-kling.md, the published client `runapi-kling` 0.5.1 and
+https://github.com/runapi-ai/kling-sdk js/src/types.ts at e7c5b53, checked 2026-11-26.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from kling_pricing.gateways.checks import (
     refuse_if_any,
     sum_problems,
 )
-from kling_pricing.gateways.runapi.contract import actions_of, known, table_of
+from kling_pricing.gateways.defaults import Reading, documented, left_out, undocumented
+from kling_pricing.gateways.runapi.contract import actions_of, known, left_open, table_of
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -38,10 +40,6 @@ from kling_pricing.gateways.writing import (
     write,
 )
 
-_SILENT_BY_DEFAULT: Final = (
-    "enable_sound is not given: RunAPI documents sound as something that you turn on, "
-    "so the clip is priced without"
-)
 _RESOLUTION_OF_MODE: Final = {"std": "720p", "pro": "1080p"}
 _MODE_OF_RESOLUTION: Final = {resolution: mode for mode, resolution in _RESOLUTION_OF_MODE.items()}
 
@@ -71,13 +69,17 @@ _PLACES: Final[Places] = {
 }
 
 
-def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
+def read(body: dict[str, Any], action: str | None) -> Reading:
     """Read a body for one of RunAPI's actions, the one that its fields tell unless it is named."""
     model = known_model(body, "kling-3.0")
     action = action or _action_of(model, body)
     table = _documented(action, model)
-    refuse_if_any([*table.problems("", body), *_between_fields(action, model, body)])
-    return _clip(action, model, body, table), _assumptions(body, table)
+    defaults, dearest = _left_out(action, model, body)
+    sent = {**body, **defaults}
+    refuse_if_any([*table.problems("", body), *_between_fields(action, model, sent)])
+    clip = _clip(action, model, {**sent, **dearest}, table)
+    assumed = (*documented(defaults, "RunAPI"), *undocumented(dearest, "RunAPI"))
+    return Reading(clip, assumed, defaults)
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
@@ -90,6 +92,15 @@ def _documented(action: str, model: str) -> Table:
     if table is None:
         raise NoPriceError(f"runapi {model} {action}", known=known())
     return table
+
+
+def _left_out(action: str, model: str, body: Body) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the documented defaults that a body takes, and the dearest of what has none."""
+    known = left_open(action, model)
+    defaults, dearest = left_out(body, known.defaults), left_out(body, known.dearest)
+    if body.get("multi_shots") is True and defaults.pop("enable_sound", None) is not None:
+        dearest["enable_sound"] = True
+    return defaults, dearest
 
 
 def _action_of(model: str, body: Body) -> str:
@@ -124,13 +135,6 @@ def _frames(body: Body) -> str:
     if not is_said(body.get("first_frame_image_url")):
         return "none"
     return "first_last" if is_said(body.get("last_frame_image_url")) else "first"
-
-
-def _assumptions(body: Body, table: Table) -> tuple[str, ...]:
-    can_have_sound = table.fields.get("enable_sound")
-    if can_have_sound is None or body.get("enable_sound") is not None:
-        return ()
-    return (_SILENT_BY_DEFAULT,) if can_have_sound.allowed != "false" else ()
 
 
 # --- what one field says about another --------------------------------------------------------

@@ -1,15 +1,17 @@
 """RunAPI's documented fields, per action and model: which are taken, which required, what they say.
 
-The fields that a price depends on are required here even where RunAPI's contract does not say so:
-no default is documented for them.
+The options that a price depends on may be left out, as RunAPI's contract has it. Most models
+document what they then take; kling-3.0, the 2.1 models and 2.5 turbo do not.
 
 Source: https://github.com/runapi-ai/kling-sdk (python/src/runapi/kling/contract_gen.py at 2ed7c1a,
-js/src/types.ts at e7c5b53) and https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20.
+js/src/types.ts at e7c5b53) and https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20;
+defaults: https://github.com/runapi-ai/mcp (data/contract.json at 9e99875), checked 2026-11-26.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from kling_pricing.gateways.checks import (
@@ -29,17 +31,16 @@ from kling_pricing.gateways.checks import (
     text,
     whole,
 )
-
-_NO_DEFAULT: Final = " (no default is documented)"
+from kling_pricing.gateways.defaults import Options
 
 Fields = dict[str, Check]
 
-_THREE_TO_FIFTEEN: Final[Fields] = {"duration_seconds": whole(3, 15, _NO_DEFAULT)}
-_FIVE_OR_TEN: Final[Fields] = {"duration_seconds": one_of(5, 10, note=_NO_DEFAULT)}
-_FIVE: Final[Fields] = {"duration_seconds": one_of(5, note=_NO_DEFAULT)}
-_TO_1080P: Final[Fields] = {"output_resolution": one_of("720p", "1080p", note=_NO_DEFAULT)}
-_TO_4K: Final[Fields] = {"output_resolution": one_of("720p", "1080p", "4k", note=_NO_DEFAULT)}
-_MODE: Final[Fields] = {"mode": one_of("std", "pro", note=_NO_DEFAULT)}
+_THREE_TO_FIFTEEN: Final[Fields] = {"duration_seconds": whole(3, 15)}
+_FIVE_OR_TEN: Final[Fields] = {"duration_seconds": one_of(5, 10)}
+_FIVE: Final[Fields] = {"duration_seconds": one_of(5)}
+_TO_1080P: Final[Fields] = {"output_resolution": one_of("720p", "1080p")}
+_TO_4K: Final[Fields] = {"output_resolution": one_of("720p", "1080p", "4k")}
+_MODE: Final[Fields] = {"mode": one_of("std", "pro")}
 _SOUND: Final[Fields] = {"enable_sound": FLAG}
 _RATIO: Final[Fields] = {"aspect_ratio": RATIO}
 _GUIDANCE: Final[Fields] = {"negative_prompt": ANY_TEXT, "cfg_scale": number(0, 1)}
@@ -100,22 +101,51 @@ _MOTION: Final[Fields] = {
 _AVATAR: Final[Fields] = {**_PROMPT, "source_image_url": ADDRESS, "source_audio_url": ADDRESS}
 _EXTEND: Final[Fields] = {"source_task_id": TEXT, **_MODE, "prompt": ANY_TEXT}
 
-_Model = tuple[Fields, tuple[str, ...]]
+# Where these are documented they are the same for every model that takes the option.
+_DEFAULTS: Final[Options] = {
+    "duration_seconds": 5,
+    "output_resolution": "720p",
+    "mode": "std",
+    "enable_sound": False,
+}
 
 
-def _taking(*fields: Fields, also: str = "") -> _Model:
-    """Return the fields of a model, and which it requires: those of the price, and those named."""
+@dataclass(frozen=True, slots=True)
+class LeftOpen:
+    """The priced options that a model's bodies may leave out, with what is then taken.
+
+    `defaults` are documented; the others have their `dearest` value.
+    """
+
+    defaults: Options
+    dearest: Options
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    fields: Fields
+    required: frozenset[str]
+    left_open: LeftOpen
+
+
+def _taking(*fields: Fields, also: str = "", dearest: Options | None = None) -> _Model:
+    """Return a model by its fields and those it requires; with `dearest`, without a default."""
     taken: Fields = {"model": TEXT}
     for some in fields:
         taken.update(some)
-    priced = (name for name, check in taken.items() if check.allowed.endswith(_NO_DEFAULT))
-    return {**taken, "callback_url": ADDRESS}, ("model", *priced, *also.split())
+    required = frozenset({"model", *also.split()})
+    open_to_all = taken.keys() - required - (dearest or {}).keys()
+    defaults = {name: value for name, value in _DEFAULTS.items() if name in open_to_all}
+    left_open = LeftOpen(defaults, dearest or {})
+    return _Model({**taken, "callback_url": ADDRESS}, required, left_open)
 
 
-_V2_TEXT: Final = _taking(_PROMPT, _FIVE_OR_TEN, _RATIO, _GUIDANCE, also="prompt")
+_TEN: Final[Options] = {"duration_seconds": 10}
+_V2: Final[Fields] = {**_PROMPT, **_FIVE_OR_TEN, **_RATIO, **_GUIDANCE}
+_V2_TEXT: Final = _taking(_V2, also="prompt", dearest=_TEN)
 _V2_IMAGE: Final = "prompt first_frame_image_url"
-_V2_FRAME: Final = _taking(_PROMPT, _FIVE_OR_TEN, _RATIO, _GUIDANCE, _FRAME, also=_V2_IMAGE)
-_V2_FRAMES: Final = _taking(_PROMPT, _FIVE_OR_TEN, _RATIO, _GUIDANCE, _FRAMES, also=_V2_IMAGE)
+_V2_FRAME: Final = _taking(_V2, _FRAME, also=_V2_IMAGE, dearest=_TEN)
+_V2_FRAMES: Final = _taking(_V2, _FRAMES, also=_V2_IMAGE, dearest=_TEN)
 _AVATAR_MODEL: Final = _taking(_AVATAR, also="prompt source_image_url source_audio_url")
 _EXTENDED: Final = _taking(_EXTEND, also="source_task_id")
 
@@ -130,6 +160,8 @@ _ACTIONS: Final[Mapping[str, Mapping[str, _Model]]] = {
             _GUIDANCE,
             _FRAMES,
             _SHOTS,
+            # Its page says of sound, and of nothing else, what is made without a word: none.
+            dearest={"duration_seconds": 15, "output_resolution": "4k"},
         ),
         "kling-o1": _taking(
             _SHORT_PROMPT, _FIVE, _RATIO, _MODE, _SILENT, _REFERENCES, also="prompt"
@@ -176,11 +208,12 @@ _ACTIONS: Final[Mapping[str, Mapping[str, _Model]]] = {
             _MOTION,
             {"prompt": ANY_TEXT, "background_source": one_of("video", "image")},
             also="source_image_url reference_video_url",
+            dearest={"output_resolution": "1080p"},
         ),
         "kling-v2.6": _taking(
             _MOTION,
             {"prompt": text(2500)},
-            also="source_image_url reference_video_url character_orientation",
+            also="source_image_url reference_video_url output_resolution character_orientation",
         ),
     },
     "edit_video": {
@@ -218,7 +251,12 @@ def table_of(action: str, model: str) -> Table | None:
     models = _ACTIONS.get(action, {})
     if model not in models:
         return None
-    fields, required = models[model]
-    others = {name for taken, _ in models.values() for name in taken if name not in fields}
+    fields = models[model].fields
+    others = {name for one in models.values() for name in one.fields if name not in fields}
     forbidden = dict.fromkeys(sorted(others), f"nothing: {model} does not take it")
-    return Table(fields, frozenset(required), forbidden)
+    return Table(fields, models[model].required, forbidden)
+
+
+def left_open(action: str, model: str) -> LeftOpen:
+    """Return what is taken for the priced options that a body leaves out, of a known model."""
+    return _ACTIONS[action][model].left_open

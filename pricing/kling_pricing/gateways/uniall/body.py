@@ -35,6 +35,7 @@ from kling_pricing.gateways.checks import (
     reread,
     whole,
 )
+from kling_pricing.gateways.defaults import Reading
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -87,13 +88,13 @@ _PLACES: Final[Places] = {
 }
 
 
-def read(body: dict[str, Any], action: str | None) -> tuple[Clip, tuple[str, ...]]:
+def read(body: dict[str, Any], action: str | None) -> Reading:
     """Read the body of a generation; an image makes it an image_to_video clip."""
     model = known_model(body, "kling-v3-std-silent")
     if model not in _MODELS:
         raise NoPriceError(f"uniall {model}", known=list(_MODELS))
     refuse_if_any([*_GENERATION.problems("", body), *_between_fields(body)])
-    return reread(_clip(model, body), action), ()
+    return Reading(reread(_clip(model, body), action))
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:

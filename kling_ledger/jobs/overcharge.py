@@ -1,0 +1,61 @@
+"""Overcharges: a settled cost far above what was held is charged all the same, and said.
+
+What the provider says that it took is the truth about money, however odd. A person should hear of
+it: a slipped decimal point, another clip than the one that was asked for, a new price.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from kling_ledger.ledger import Reservation
+from kling_pricing.money import Money
+
+TIMES: Final = 2
+"""From how many times of what was held a cost is odd."""
+
+TRIFLE_USD: Final = Decimal("0.10")
+"""What may be charged above a hold without a word, if nothing else is odd about it."""
+
+_FINE: Final = 10
+"""Up to how many times a tenth of them is said too."""
+
+
+def overcharge(
+    reservation: Reservation, cost: Money | None, *, ceiling: Money | None = None
+) -> str | None:
+    """Say what is odd about a settled cost: above the ceiling, or a multiple of what was held.
+
+    None where nothing is: in the same unit, below twice the hold, or above it by a trifle only.
+    """
+    held = reservation.amount
+    if cost is None or cost.unit != held.unit or cost <= held:
+        return None
+    is_above = ceiling is not None and ceiling.unit == cost.unit and cost > ceiling
+    is_multiple = cost >= held * TIMES and not _is_trifle(reservation, cost)
+    if not (is_above or is_multiple):
+        return None
+    above = f", above the ceiling of {ceiling}" if is_above else ""
+    return f"charged {cost}, {_compared(cost, held)}{above}"
+
+
+def noted(problem: str | None, odd: str | None) -> str | None:
+    """Return what is kept of a job: its problem, what is odd about its cost, or both."""
+    return "; ".join(said for said in (problem, odd) if said) or None
+
+
+def _is_trifle(reservation: Reservation, cost: Money) -> bool:
+    """Whether the difference is a trifle in US dollars; what nobody can convert is none."""
+    worth, held = reservation.job.usd, reservation.amount
+    if worth is None or not held.micro:
+        return False
+    return worth.amount * (cost - held).micro / held.micro < TRIFLE_USD
+
+
+def _compared(cost: Money, held: Money) -> str:
+    if not held.micro:
+        return "and nothing was held"
+    times = Decimal(cost.micro) / held.micro
+    shown = times.quantize(Decimal("0.1") if times < _FINE else Decimal(1), ROUND_HALF_UP)
+    return f"{shown.normalize():f} x what was held ({held})"
