@@ -6,7 +6,8 @@ KlingError (kling_pricing.errors)
 │   ├── NoKeyError           no API key was given
 │   ├── PortError            a port that cannot be listened on
 │   ├── OtherAddressError    a job is asked for where it was not submitted
-│   └── ColumnError          a bill's column that nobody could guess
+│   ├── ColumnError          a bill's column that nobody could guess
+│   └── BillQuestionError    a bill that can be read in more than one way
 ├── SignatureError           a callback that its sender did not sign, or not lately
 ├── DownloadError            a clip could not be fetched; what came of it is kept
 │   ├── LinkExpiredError     its link leads nowhere any more
@@ -84,6 +85,7 @@ from kling_ledger.errors.refusals import (
     UnknownWorthError,
 )
 from kling_ledger.errors.settings import (
+    BillQuestionError,
     ColumnError,
     ConfigError,
     NoKeyError,
@@ -93,6 +95,7 @@ from kling_ledger.errors.settings import (
 from kling_pricing.errors import KlingError
 
 __all__ = [
+    "BillQuestionError",
     "BudgetError",
     "CallbackError",
     "CeilingError",
