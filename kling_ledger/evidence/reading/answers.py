@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
 
 from kling_ledger.errors import ConfigError
+from kling_ledger.evidence.reading.zones import zone_named
 
 OURS: Final = ("task_id", "amount", "unit", "state", "kind", "created_at", "model")
 """What a row of a bill may say."""
@@ -61,6 +62,8 @@ class Answers:
         for name, choices in _CHOICES.items():
             if (said := getattr(self, name)) is not None:
                 _check(f"answer for {name}", said, choices)
+        if self.zone is not None:
+            zone_named(self.zone)
 
     def to_text(self) -> str:
         """Write what was said as JSON."""

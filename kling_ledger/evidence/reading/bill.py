@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from kling_ledger.evidence.bill_columns import find_columns
-from kling_ledger.evidence.bills import read_statement
+from kling_ledger.errors import BillQuestionError
 from kling_ledger.evidence.entries import Entry, Kind
-from kling_ledger.evidence.reading.answers import Answers
-from kling_ledger.tabular.reading import open_table
-from kling_ledger.tabular.table import whole
+from kling_ledger.evidence.reading.answers import NEGATIVE, Answers
+from kling_ledger.evidence.reading.columns import find_columns
+from kling_ledger.evidence.reading.grid import Grid, listed, read_grid
+from kling_ledger.evidence.reading.rows import Reader, Said
+from kling_ledger.evidence.reading.sorting import Sorted, sort_rows, with_items
+from kling_ledger.evidence.reading.times import Times, read_times
+from kling_ledger.evidence.reading.totals import find_totals
+from kling_ledger.evidence.reading.words import Words
 
 _NOTHING_SAID: Final = Answers()
 
@@ -48,22 +52,86 @@ def read_bill(
     ConfigError, with the place, for what cannot be read, and BillQuestionError for what only a
     person can decide.
     """
-    del known_tasks
-    charges = read_statement(path, unit=unit, mapping=answers.columns)
-    with open_table(path, number=str, envelope=True, trusts_name=False) as table:
-        rows = list(whole(table))
-        columns = find_columns(table.columns, answers.columns, str(path)) if rows else {}
-    entries = tuple(
-        Entry(
-            Kind.REFUND if one.amount is not None and one.amount.micro < 0 else Kind.CHARGE,
-            one.task_id,
-            one.amount,
-            one.state,
-            one.created_at,
-            one.model,
-            row.place,
-            {name: "" if cell is None else str(cell).strip() for name, cell in row.cells.items()},
-        )
-        for one, row in zip(charges, rows, strict=True)
+    grid = read_grid(path, answers, known_tasks)
+    if not grid.columns:
+        return Bill(())
+    _refuse_unclear_names(grid)
+    words = Words({word: what for word, what in answers.words.items() if word != NEGATIVE})
+    columns = find_columns(grid, unit=unit, known_tasks=known_tasks, words=words)
+    _refuse_unclear_cells(grid, columns)
+    reader = Reader(
+        grid,
+        columns,
+        unit=unit,
+        words=words,
+        known_tasks=known_tasks,
+        numbers=answers.numbers,
     )
-    return Bill(entries, columns=columns)
+    times = _times(grid, columns, answers)
+    rows = list(reader.rows(times.instants))
+    below_zero = answers.words.get(NEGATIVE)
+    kinds = sort_rows(rows, below_zero=below_zero, name=grid.name)
+    entries, is_itemised = with_items(kinds.entries, columns.get("item"), is_said=answers.itemised)
+    totals = find_totals(
+        entries,
+        written=[0 if row.amount is None else row.amount.micro for row in rows],
+        balances=frozenset(row.row.place for row in rows if row.is_balance),
+    )
+    return Bill(
+        totals.entries,
+        (*grid.notes, *times.notes, *totals.notes, *_told(grid, rows, totals.entries, kinds)),
+        is_itemised=is_itemised,
+        has_unzoned_times=times.has_unzoned,
+        columns=columns,
+        total_differs=totals.differs,
+    )
+
+
+def _times(grid: Grid, columns: Mapping[str, str], answers: Answers) -> Times:
+    column = columns.get("created_at")
+    if column is None:
+        return Times([None] * len(grid.rows))
+    return read_times(grid.placed(column), column, answers)
+
+
+def _told(
+    grid: Grid, rows: Sequence[Said], entries: Sequence[Entry], kinds: Sorted
+) -> Iterator[str]:
+    """Tell what a person would not expect of the rows."""
+    if kinds.is_negative:
+        yield "amounts below zero are charges"
+    ignored = len(grid.rows) - len(rows)
+    if ignored:
+        yield f"rows with a word to ignore are left out: {ignored}"
+    for kind, what in (
+        (Kind.PAYMENT, "rows of money that went into the account are no cost of a task"),
+        (Kind.ADJUSTMENT, "rows name no task"),
+    ):
+        places = [one.place for one in entries if one.kind is kind and one.task_id is None]
+        if places:
+            yield f"{what}: {listed(places)}"
+
+
+def _refuse_unclear_names(grid: Grid) -> None:
+    """Refuse a header of an unknown encoding: a column that nobody can read may be the task."""
+    if grid.encoding is None and not all(map(str.isascii, grid.columns)):
+        raise _unclear(grid, "the header")
+
+
+def _refuse_unclear_cells(grid: Grid, columns: Mapping[str, str]) -> None:
+    """Refuse cells of an unknown encoding where they are read: only what is ASCII is certain."""
+    if grid.encoding is not None:
+        return
+    read = (pair for column in columns.values() for pair in grid.placed(column))
+    for place, cell in read:
+        if not cell.isascii():
+            raise _unclear(grid, place)
+
+
+def _unclear(grid: Grid, place: str) -> BillQuestionError:
+    return BillQuestionError(
+        f"{grid.name}: {place}: in which encoding is this text?",
+        settles="encoding",
+        example="windows-1252",
+        hint="say its encoding, such as windows-1252 or gb18030",
+    )
