@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -56,4 +57,6 @@ def cell_of(value: object) -> str:
         return json.dumps(value)
     if isinstance(value, (int, float, Decimal)):
         return Written(value)
+    if isinstance(value, (date, time)):
+        return value.isoformat()
     return value if isinstance(value, str) else json_text(value)
