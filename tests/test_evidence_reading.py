@@ -85,7 +85,7 @@ def test_a_case_that_can_be_read_is_read(name: str, read: list[tuple[Any, ...]])
 @pytest.mark.parametrize(
     ("name", "settles", "example"),
     [
-        ("amount_and_Amount.csv", "columns", "amount=Amount"),
+        ("amount_and_Amount.csv", "columns", "amount=amount"),
         ("two_ids.csv", "columns", "task_id=request_id"),
         ("id_in_scientific_notation.csv", "columns", "task_id=NAME"),
         ("negative_in_parentheses.csv", "words", "negative=charge"),
@@ -175,6 +175,29 @@ def test_two_lists_of_charges_are_a_question_that_a_name_settles(tmp_path: Path)
     ours, _, theirs = asked.example.partition("=")
     assert theirs == "new.task_id"
     assert lines(tmp_path, text, unit="USD", columns={ours: theirs})[0][1] == "t2"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"has_more": True},
+        {"paging": {"nextCursor": "abc"}},
+        {"total_count": 2},
+        {"total": 2, "page": 1},
+        {"meta": {"page_size": 1, "total": 2}},
+    ],
+)
+def test_one_page_of_several_says_that_rows_are_missing(tmp_path: Path, more: dict[str, Any]):
+    bill = bill_of(tmp_path, json.dumps({"items": [LINE], **more}))
+    assert bill.total_differs
+    assert bill.notes == ("the file says that there is more: it is one page of several",)
+
+
+@pytest.mark.parametrize(
+    "more", [{"has_more": False}, {"next_page": None}, {"total_count": 1}, {"total": 20}]
+)
+def test_a_whole_answer_is_no_page_of_several(tmp_path: Path, more: dict[str, Any]):
+    assert not bill_of(tmp_path, json.dumps({"items": [LINE], **more})).total_differs
 
 
 def test_a_bill_without_charges_is_a_bill(tmp_path: Path):
@@ -461,6 +484,18 @@ def test_the_providers_own_unit_has_several_names(tmp_path: Path, unit: str):
 def test_another_unit_is_refused_with_its_line(tmp_path: Path, unit: str):
     said = refusal(tmp_path, csv_of("t0,1,credits", f"t1,1,{unit}", columns="task_id,amount,unit"))
     assert f"line 3: its unit is {unit}, the provider charges in crun-credit" in said
+
+
+@pytest.mark.parametrize("column", ["Währung", "Valuta", "paid in"])
+def test_a_column_that_holds_nothing_but_currencies_is_the_unit(tmp_path: Path, column: str):
+    text = csv_of("t1,5,EUR", columns=f"task_id,amount,{column}")
+    assert "its unit is EUR" in refusal(tmp_path, text, unit="USD")
+    assert lines(tmp_path, text, unit="EUR")[0][2] == "5"
+
+
+def test_a_way_to_pay_is_no_unit(tmp_path: Path):
+    text = csv_of("t1,5,credit", columns="task_id,amount,paid_by")
+    assert lines(tmp_path, text, unit="USD")[0][2] == "5"
 
 
 def test_credits_are_no_dollars(tmp_path: Path):

@@ -358,6 +358,13 @@ def test_an_instant_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, wri
     assert bill.notes == ("times that cannot be read are left out in column date (line 2)",)
 
 
+@pytest.mark.parametrize("clock", ["08:47:38", "8:47:38 AM"])
+def test_a_day_and_its_time_may_stand_in_two_columns(tmp_path: Path, clock: str):
+    text = f"task_id,amount,date,time\nt1,5,2026-11-26,{clock}\n"
+    assert bill_of(tmp_path, text, zone="UTC").entries[0].at == AT
+    assert bill_of(tmp_path, text).has_unzoned_times
+
+
 # --- words ----------------------------------------------------------------------------------
 
 
@@ -365,7 +372,7 @@ def test_an_instant_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, wri
     ("word", "state"),
     [
         *[(word, "completed") for word in ("Completed", "SUCCESS", "succeed", "done", "billed")],
-        *[(word, "completed") for word in ("成功", "已完成", "TASK_STATUS_SUCCEED", "Success ")],
+        *[(word, "completed") for word in ("成功", "已完成", "TASK_STATUS_SUCCEED", "✓ Success.")],
         *[(word, "failed") for word in ("failure", "FAILURE", "Cancelled", "timed out", "失败")],
         ("", None),
         ("-", None),
@@ -407,6 +414,12 @@ def test_a_person_may_say_another_meaning_of_a_word_that_is_known(tmp_path: Path
 def test_a_column_that_ends_in_status_is_the_state_if_its_words_are(tmp_path: Path):
     text = "task_id,amount,video_status,http_status\nt1,1,failed,200\n"
     assert lines(tmp_path, text)[0][3] == "failed"
+
+
+def test_a_result_that_is_no_state_is_none(tmp_path: Path):
+    text = "task_id,amount,result\nt1,1,https://cdn.example/a.mp4\n"
+    assert lines(tmp_path, text)[0][3] is None
+    assert lines(tmp_path, "task_id,amount,result\nt1,1,failed\n")[0][3] == "failed"
 
 
 def test_two_states_that_differ_are_a_question(tmp_path: Path):

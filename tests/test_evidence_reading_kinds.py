@@ -190,7 +190,18 @@ def test_a_person_may_say_that_the_rows_of_a_task_are_its_parts(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "word", ["Total", "TOTAL:", "sum", "Subtotal", "Grand total", "合计", "总计"]
+    "word",
+    [
+        "Total",
+        "TOTAL:",
+        "sum",
+        "Subtotal",
+        "Grand total",
+        "Total (2)",
+        "Total for May",
+        "合计",
+        "总计：2笔",
+    ],
 )
 def test_a_total_is_no_charge(tmp_path: Path, word: str):
     bill = bill_of(tmp_path, of_states("t,4,completed", "u,1,completed", f"{word},5,"))

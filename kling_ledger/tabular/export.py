@@ -20,7 +20,7 @@ from kling_ledger.tabular.cells import Written
 from kling_ledger.tabular.encodings import Text, text_of
 from kling_ledger.tabular.files import opened
 from kling_ledger.tabular.grids import Knows, Line, lines_of_text, table_of, trimmed
-from kling_ledger.tabular.json_lists import cell_of, error_in, flat, lists_in
+from kling_ledger.tabular.json_lists import cell_of, error_in, flat, lists_in, tells_of_more
 from kling_ledger.tabular.json_table import JsonLines, parse_json
 from kling_ledger.tabular.parquet_table import ParquetTable
 from kling_ledger.tabular.table import Row, whole
@@ -38,7 +38,8 @@ class Sheet:
     """A table of an export: its columns and its rows, whose cells are all text.
 
     `name` says where it is in the file, and is empty where the file is the table. `above` is how
-    many lines stand above it. `encoding` is None where only what is ASCII is certain.
+    many lines stand above it. `encoding` is None where only what is ASCII is certain. `is_part`
+    says that the file tells of more rows than it has, as one page of several.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Sheet:
     rows: Sequence[Row]
     above: int = 0
     encoding: str | None = "utf-8"
+    is_part: bool = False
 
 
 def read_export(
@@ -135,10 +137,12 @@ def _of_lists(document: Any, name: str) -> list[Sheet]:
     refusal = error_in(document)
     if refusal is not None and not any(rows for _, rows in found):
         raise ConfigError(f"{name}: this is an error, not a bill: {refusal}")
-    return [
+    tables = [
         _of_rows(path, [Row(f"entry {number}", cells) for number, cells in enumerate(rows, 1)])
         for path, rows in found
     ]
+    is_part = tells_of_more(document, max((len(rows) for _, rows in found), default=0))
+    return [replace(one, is_part=is_part) for one in tables]
 
 
 def _is_grid(document: Any) -> bool:

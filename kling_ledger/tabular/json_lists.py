@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from kling_ledger.tabular.cells import Written, json_text
+
+_MORE: Final = ("hasmore", "hasnext", "hasnextpage")
+_NEXT: Final = ("nextcursor", "nextpage", "nextpagetoken", "nexttoken")
+_COUNTS: Final = ("totalcount", "totalitems", "totalrecords", "totalrows")
+_PAGES: Final = frozenset({"page", "pagesize", "perpage", "limit", "offset", "pagenum"})
 
 
 def lists_in(document: Any, path: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -36,6 +42,20 @@ def error_in(document: Any) -> str | None:
         return None
     said = [value for key, value in document.items() if key.lower() in {"error", "errors"}]
     return next((json_text(value) for value in said if value), None)
+
+
+def tells_of_more(document: Any, count: int) -> bool:
+    """Whether a document is one page of several: of more rows than `count`."""
+    if not isinstance(document, dict):
+        return False
+    said = {re.sub("[_-]", "", key).lower(): value for key, value in document.items()}
+    if any(said.get(key) is True for key in _MORE) or any(said.get(key) for key in _NEXT):
+        return True
+    # A total may be an amount; beside a page it is a number of rows.
+    totals = _COUNTS if _PAGES.isdisjoint(said) else (*_COUNTS, "total")
+    if any(type(said.get(key)) is int and said[key] > count for key in totals):
+        return True
+    return any(tells_of_more(value, count) for value in document.values())
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, str]:

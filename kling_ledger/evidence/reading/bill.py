@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,15 @@ from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.reading.answers import NEGATIVE, Answers
 from kling_ledger.evidence.reading.columns import find_columns
 from kling_ledger.evidence.reading.grid import Grid, listed, read_grid
+from kling_ledger.evidence.reading.names import by_name
 from kling_ledger.evidence.reading.rows import Reader, Said
 from kling_ledger.evidence.reading.sorting import Sorted, sort_rows, with_items
 from kling_ledger.evidence.reading.times import Times, read_times
 from kling_ledger.evidence.reading.totals import find_totals
 from kling_ledger.evidence.reading.words import Words
 
+_PART: Final = "the file says that there is more: it is one page of several"
+_CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?")
 _NOTHING_SAID: Final = Answers()
 
 
@@ -27,8 +31,8 @@ class Bill:
 
     `notes` are for the person whose bill it is. `is_itemised` says that several rows of one task
     are its parts. With `has_unzoned_times` some stamps named no zone, and none was said: their
-    instant is unknown. `columns` tells which column was taken for what. With `total_differs` a
-    total of the bill is not the sum of its rows.
+    instant is unknown. `columns` tells which column was taken for what. With `total_differs` rows
+    are missing: a total is not their sum, or the file says that there is more.
     """
 
     entries: tuple[Entry, ...]
@@ -79,11 +83,17 @@ def read_bill(
     )
     return Bill(
         totals.entries,
-        (*grid.notes, *times.notes, *totals.notes, *_told(grid, rows, totals.entries, kinds)),
+        (
+            *grid.notes,
+            *([_PART] if grid.is_part else []),
+            *times.notes,
+            *totals.notes,
+            *_told(grid, rows, totals.entries, kinds),
+        ),
         is_itemised=is_itemised,
         has_unzoned_times=times.has_unzoned,
         columns=columns,
-        total_differs=totals.differs,
+        total_differs=totals.differs or grid.is_part,
     )
 
 
@@ -91,7 +101,22 @@ def _times(grid: Grid, columns: Mapping[str, str], answers: Answers) -> Times:
     column = columns.get("created_at")
     if column is None:
         return Times([None] * len(grid.rows))
-    return read_times(grid.placed(column), column, answers)
+    cells = grid.placed(column)
+    clock = next(
+        (one for one in by_name(grid.columns, "created_at") if _holds_clock(grid, one)), ""
+    )
+    if clock and column not in answers.columns.values():
+        cells = [
+            (place, f"{day} {time}") if day and time else (place, day)
+            for (place, day), time in zip(cells, grid.cells(clock), strict=True)
+        ]
+    return read_times(cells, column, answers)
+
+
+def _holds_clock(grid: Grid, column: str) -> bool:
+    """Whether a column holds times of a day whose day stands in another one."""
+    cells = set(filter(None, grid.cells(column)))
+    return bool(cells) and all(map(_CLOCK.fullmatch, cells))
 
 
 def _told(

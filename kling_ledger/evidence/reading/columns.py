@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Final
 
 from kling_ledger.errors import BillQuestionError, ConfigError
 from kling_ledger.evidence.entries import Kind
@@ -13,6 +14,7 @@ from kling_ledger.evidence.reading.names import (
     TASK_FOR_CERTAIN,
     by_name,
     is_credits,
+    is_currency,
     is_unit,
     means,
     names_of,
@@ -21,6 +23,8 @@ from kling_ledger.evidence.reading.names import (
 from kling_ledger.evidence.reading.numbers import is_nothing, read_amount, unguarded
 from kling_ledger.evidence.reading.words import FAR_FROM_CERTAIN, Words, is_certain
 from kling_ledger.tabular.cells import Written
+
+_STATE_NAMES: Final = ("status", "state", "result", "outcome", "状态", "结果")
 
 
 def find_columns(
@@ -38,7 +42,7 @@ def find_columns(
     _refuse_other_unit(grid, found["amount"], unit, is_said="amount" in grid.mapped)
     for ours, column in (
         ("state", _state(grid, words, taken=found.values())),
-        ("unit", _first(grid, "unit", found.values())),
+        ("unit", _unit(grid, found.values())),
         ("created_at", _first(grid, "created_at", found.values())),
         ("model", _first(grid, "model", found.values())),
     ):
@@ -53,7 +57,21 @@ def find_columns(
 
 
 def _first(grid: Grid, ours: str, taken: Collection[str]) -> str | None:
-    return next((one for one in by_name(grid.columns, ours) if one not in taken), None)
+    named = [one for one in by_name(grid.columns, ours) if one not in taken]
+    return next((one for one in named if grid.sample(one)), None)
+
+
+def _unit(grid: Grid, taken: Collection[str]) -> str | None:
+    """Return the column of units: by its name, or because it holds nothing but currencies."""
+    named = _first(grid, "unit", taken)
+    if named is not None:
+        return named
+    free = [one for one in grid.columns if one not in taken and grid.sample(one)]
+    return next((one for one in free if _holds_currencies(grid, one)), None)
+
+
+def _holds_currencies(grid: Grid, column: str) -> bool:
+    return all(is_currency(cell) for cell in set(grid.cells(column)) if cell)
 
 
 # --- the task -------------------------------------------------------------------------------
@@ -112,11 +130,11 @@ def _which(grid: Grid, ours: str, candidates: Sequence[str]) -> BillQuestionErro
         f"{column} ({grid.sample(column)})" if grid.sample(column) else column
         for column in candidates or grid.columns
     )
-    best = [column for column in candidates if column.lower() != "id"] or candidates
+    best = [column for column in candidates if column.lower() != "id"] or [*candidates, "NAME"]
     return BillQuestionError(
         f"{grid.name}: which column {what}: {told}?",
         settles="columns",
-        example=f"{ours}={best[-1] if best else 'NAME'}",
+        example=f"{ours}={best[0]}",
         hint=f"name the column that {what}",
     )
 
@@ -180,7 +198,7 @@ def _state(grid: Grid, words: Words, *, taken: Collection[str]) -> str | None:
             column
             for column in grid.columns
             if column not in taken
-            and any(name.endswith(("status", "state", "状态")) for name in names_of(column))
+            and any(name.endswith(_STATE_NAMES) for name in names_of(column))
             and _says_states(grid, column, words)
         ]
     if len(named) > 1:

@@ -23,7 +23,7 @@ class Grid:
     """The rows of a bill, each with its place and a text for each column.
 
     `mapped` names columns by ours, as a person said. `encoding` is None where only what is ASCII
-    is certain.
+    is certain. `is_part` says that the file itself tells of more rows.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Grid:
     mapped: Mapping[str, str]
     notes: tuple[str, ...]
     encoding: str | None
+    is_part: bool = False
 
     def cells(self, column: str) -> list[str]:
         """Return the cells of a column, empty where a row has none."""
@@ -67,6 +68,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
         _mapped(sheet, answers.columns, str(path)),
         (*above, *left_out, *repeated),
         sheet.encoding,
+        sheet.is_part,
     )
 
 

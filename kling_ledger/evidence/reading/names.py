@@ -27,12 +27,18 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         *("amountbilled", "billedcost", "billed", "netamount", "finalcost", "finalamount"),
         *("actualcost", "taskcost", "jobcost", "costcredits", "finalprice"),
         *("金额", "费用", "消费", "消费金额", "扣费", "扣费金额", "扣费积分", "消耗", "消耗积分"),
-        *("积分", "价格", "花费", "betrag", "kosten", "montant", "importe"),
+        *("net", "gross", "grossamount", "paidamount", "amountpaid", "discountedamount", "payable"),
+        *("change", "delta", "netchange", "unitdeduction", "finalunitdeduction"),
+        *("积分", "价格", "花费", "实付", "实付金额", "应付金额", "变动", "变动金额"),
+        *("变动积分", "积分变动", "betrag", "kosten", "montant", "importe"),
     ),
-    "unit": ("unit", "currency", "currencycode", "单位", "币种", "货币"),
+    "unit": (
+        *("unit", "currency", "currencycode", "单位", "币种", "货币", "währung", "devise"),
+        *("moneda", "valuta"),
+    ),
     "state": (
-        *("state", "status", "taskstatus", "taskstate", "jobstatus", "jobstate", "result"),
-        *("outcome", "状态", "任务状态"),
+        *("state", "status", "taskstatus", "taskstate", "jobstatus", "jobstate", "状态"),
+        *("任务状态",),
     ),
     "kind": (
         *("kind", "type", "transactiontype", "txtype", "entrytype", "recordtype", "rowtype"),
@@ -73,8 +79,15 @@ _UNIT_WORDS: Final = frozenset(
         *("credit", "credits", "积分"),
     }
 )
+_CURRENCIES: Final = frozenset(
+    {
+        *("usd", "eur", "cny", "rmb", "gbp", "jpy", "hkd", "inr", "krw", "sgd", "aud", "cad"),
+        *("chf", "rub", "brl", "twd", "mxn", "pln", "sek", "nok", "dkk", "nzd", "thb"),
+    }
+)
 _CREDITS: Final = frozenset({"credit", "credits", "积分"})
-_ZONE_WORDS: Final = frozenset({"utc", "gmt", "in"})
+_NO_NAMES: Final = _UNIT_WORDS | _CURRENCIES | {"utc", "gmt", "in"}
+"""What the name of a column tells beside what the column is."""
 _ALIASES: Final[Mapping[str, frozenset[str]]] = {
     "usd": frozenset({"$", "us$", "dollar", "dollars", "usdollar", "usdollars", "usds", "美元"}),
     "cny": frozenset({"¥", "cn¥", "元", "rmb", "yuan", "人民币"}),
@@ -99,9 +112,9 @@ def names_of(column: str) -> tuple[str, ...]:
     for text in (plain, plain.rpartition(".")[2]):
         tokens = _tokens(text)
         found[squeezed(text)] = None
-        found["".join(token for token in tokens if token not in _UNIT_WORDS | _ZONE_WORDS)] = None
+        found["".join(token for token in tokens if token not in _NO_NAMES)] = None
         # An amount in credits is an amount; just credits are one too.
-        found["".join(token for token in tokens if token not in _UNIT_WORDS - _CREDITS)] = None
+        found["".join(token for token in tokens if token not in _NO_NAMES - _CREDITS)] = None
     return tuple(name for name in found if name)
 
 
@@ -135,7 +148,12 @@ def unit_of(column: str) -> str | None:
     text = unicodedata.normalize("NFKC", column)
     told = [token for inner in _BRACKETS.findall(text) for token in _tokens(inner)]
     tokens = [*told, *_tokens(_BRACKETS.sub(" ", text))]
-    return next((token for token in tokens if token in _UNIT_WORDS), None)
+    return next((one for one in tokens if one in _UNIT_WORDS | _CURRENCIES), None)
+
+
+def is_currency(text: str) -> bool:
+    """Whether a cell is a currency, whichever: `EUR`, `¥`."""
+    return squeezed(text) in _CURRENCIES | (_UNIT_WORDS - _CREDITS)
 
 
 def is_credits(told: str) -> bool:

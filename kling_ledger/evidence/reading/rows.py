@@ -112,6 +112,8 @@ class Reader:
         if task_id is None and any(map(is_total, row.cells.values())):
             return Kind.TOTAL
         if task_id is not None and task_id not in self._known:
+            if is_total(task_id):
+                return Kind.TOTAL
             called = self._words.kind(task_id)
             return called if called in {Kind.TOTAL, Kind.PAYMENT} else found
         if found in {Kind.PAYMENT, Kind.TOTAL} and task_id is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -72,6 +73,11 @@ _MEANINGS: Final[Mapping[str, Meaning]] = {
 _WORDS: Final[Mapping[str, str]] = {
     squeezed(word): name for name, words in _BY_MEANING.items() for word in words.split()
 }
+_TOTAL: Final = re.compile(
+    r"(?:(?:grand )?totals?|subtotal|sum)(?:[\s:(].*)?|(?:合计|总计|小计|总额).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_MARKS: Final = re.compile(r"\W+")
 _PREFIXES: Final = ("taskstatus", "taskstate", "task", "status", "state")
 
 FAR_FROM_CERTAIN: Final = frozenset(
@@ -83,6 +89,12 @@ PAYMENT_WORDS: Final = ("topup", "recharge", "充值", "deposit", "payment", "pu
 """Parts of what a row without a task says where money went into the account."""
 
 
+def _key(word: str) -> str:
+    """Return a word as it is looked up: without the marks around it, unless it is nothing else."""
+    said = squeezed(word)
+    return _MARKS.sub("", said) or said
+
+
 class Words:
     """The words of one bill: those that are known, and those that a person explained.
 
@@ -90,20 +102,20 @@ class Words:
     """
 
     def __init__(self, said: Mapping[str, str]) -> None:
-        self._said = {squeezed(word): _MEANINGS[meaning] for word, meaning in said.items()}
+        self._said = {_key(word): _MEANINGS[meaning] for word, meaning in said.items()}
 
     def meaning(self, word: str) -> Meaning | None:
         """Return what a word means, None where nobody knows."""
-        squeezed_word = squeezed(word)
-        found = self._said.get(squeezed_word) or _known(squeezed_word)
+        key = _key(word)
+        found = self._said.get(key) or _known(key)
         if found is not None:
             return found
-        bare = next((p for p in _PREFIXES if squeezed_word.startswith(p)), "")
-        return _known(squeezed_word.removeprefix(bare)) if bare else None
+        before = next((one for one in _PREFIXES if key.startswith(one)), "")
+        return _known(key.removeprefix(before)) if before else None
 
     def is_said(self, word: str) -> bool:
         """Whether a person explained a word."""
-        return squeezed(word) in self._said
+        return _key(word) in self._said
 
     def kind(self, word: str) -> Kind | None:
         """Return the kind of row that a word names, None where it names a state or nothing."""
@@ -128,12 +140,12 @@ def _known(word: str) -> Meaning | None:
 
 def is_total(text: str) -> bool:
     """Whether a cell says that its row is a sum of others."""
-    return _WORDS.get(squeezed(text).rstrip("!*")) == "total"
+    return _TOTAL.fullmatch(text) is not None or _WORDS.get(_key(text)) == "total"
 
 
 def is_certain(word: str) -> bool:
     """Whether a word says what a row is, whatever stands beside it."""
-    return squeezed(word) in _WORDS and squeezed(word) not in FAR_FROM_CERTAIN
+    return _key(word) in _WORDS and _key(word) not in FAR_FROM_CERTAIN
 
 
 def is_payment(text: str) -> bool:
