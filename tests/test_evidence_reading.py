@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -306,6 +308,17 @@ def test_rows_that_are_equal_in_every_cell_count_once_and_it_is_told(tmp_path: P
     )
 
 
+def test_exports_that_were_put_one_below_the_other_have_further_headers(tmp_path: Path):
+    bill = bill_of(tmp_path, csv_of("t1,5", "task_id,amount", "t1,5", "t2,5"))
+    assert [entry.task_id for entry in bill.entries] == ["t1", "t2"]
+    assert bill.notes[0] == "further headers are left out: line 3"
+
+
+def test_blanks_around_a_cell_are_no_part_of_it_in_any_form(tmp_path: Path):
+    text = '[{"task_id": " t1\u00a0", "amount": " 5 ", "status": "done "}]'
+    assert lines(tmp_path, text, known=["t1"]) == [("charge", "t1", "5", "completed")]
+
+
 def test_a_row_has_one_digest_whatever_the_order_of_columns(tmp_path: Path):
     texts = [
         csv_of("t1,5,,done", columns="task_id,amount,note,status"),
@@ -553,3 +566,16 @@ def test_a_bill_of_a_hundred_thousand_rows_is_read_in_seconds(tmp_path: Path):
     bill = bill_of(tmp_path, text, known=known, zone="Asia/Shanghai")
     assert len(bill.entries) == 100_000
     assert time.perf_counter() - began < 20
+
+
+def test_whatever_is_in_a_file_is_read_or_refused_in_our_words(tmp_path: Path):
+    chance = random.Random(12)  # noqa: S311 - the same files every time
+    bits = [b",", b";", b'"', b"\n", b"(", b"1.350", b"Total", b"\xff", b"\0", b"[]", b"9999-12-31"]
+    wholes = [path.read_bytes() for path in sorted(CASES.iterdir())]
+    for _ in range(400):
+        data = bytearray(chance.choice(wholes))
+        for _ in range(3):
+            at = chance.randrange(len(data) + 1)
+            data[at : at + chance.randrange(3)] = chance.choice(bits)
+        with contextlib.suppress(ConfigError):
+            bill_of(tmp_path, bytes(data), unit="USD", zone="Europe/Berlin")

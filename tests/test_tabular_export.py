@@ -124,6 +124,14 @@ def test_a_day_of_a_workbook_is_no_instant(tmp_path: Path):
     assert not bill.has_unzoned_times
 
 
+def test_a_time_in_a_workbook_belongs_to_the_day_beside_it(tmp_path: Path):
+    row = ["t1", 5, date(2026, 11, 26), AT.time()]
+    rows = [["task_id", "amount", "date", "time"], row]
+    at = bill_of(tmp_path, workbook(Usage=rows), zone="Asia/Shanghai").entries[0].at
+    assert at is not None
+    assert at.isoformat() == "2026-11-26T08:47:38+00:00"
+
+
 def test_cells_of_a_workbook_are_text(tmp_path: Path):
     row = ["t", True, 2.5, timedelta(hours=36), "#N/A", None, "a b"]
     (tmp_path / "book").write_bytes(workbook(Usage=[list("abcdefg"), row]))

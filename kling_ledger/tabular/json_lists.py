@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from kling_ledger.tabular.cells import Written, json_text
+from kling_ledger.tabular.grids import trimmed
 
 _MORE: Final = ("hasmore", "hasnext", "hasnextpage")
 _NEXT: Final = ("nextcursor", "nextpage", "nextpagetoken", "nexttoken")
@@ -75,8 +76,10 @@ def cell_of(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return json.dumps(value)
+    if isinstance(value, Written):
+        return value
     if isinstance(value, (int, float, Decimal)):
         return Written(value)
     if isinstance(value, (date, time)):
         return value.isoformat()
-    return value if isinstance(value, str) else json_text(value)
+    return trimmed(value) if isinstance(value, str) else json_text(value)

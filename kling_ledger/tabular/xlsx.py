@@ -7,7 +7,9 @@ A day or an instant is written as ISO 8601, without a zone, because a workbook h
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import IO, Final
@@ -29,6 +31,11 @@ _DATE_FORMATS: Final = frozenset({*range(14, 23), *range(27, 37), *range(45, 48)
 # Texts, colours and escapes within a format: [Red], "days", \d. What is left says what it shows.
 _NO_DATE_PARTS: Final = re.compile(r"\[(?!h|m|s)[^\]]*\]|\"[^\"]*\"|\\.|_.|\*.")
 _EXACT_DIGITS: Final = 15
+_BROKEN: Final = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, ET.ParseError, EOFError, OSError),
+    *(KeyError, ValueError, IndexError, StopIteration, OverflowError, RuntimeError),
+)
+"""What reading an archive raises that was cut off, changed or encrypted, or is another one."""
 _LETTERS: Final = re.compile(r"[A-Z]+")
 _ALL: Final = "*"
 
@@ -38,16 +45,7 @@ def read_workbook(file: IO[bytes], name: str) -> Iterator[tuple[str, list[Line]]
     try:
         with zipfile.ZipFile(file) as archive:
             yield from _Workbook(archive, name).sheets()
-    except (
-        zipfile.BadZipFile,
-        ET.ParseError,
-        KeyError,
-        ValueError,
-        IndexError,
-        NotImplementedError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    except _BROKEN as error:
         raise ConfigError(f"{name}: this is no workbook that can be read: {error}") from None
 
 
@@ -174,8 +172,10 @@ def _number(value: str) -> Written:
 
 
 def _instant(value: str, zero: datetime) -> str:
-    """Write a day, or an instant to the millisecond."""
+    """Write a day, a time without one, or an instant to the millisecond."""
     at = zero + timedelta(milliseconds=round(float(value) * 86_400_000))
+    if 0 < float(value) < 1:
+        return f"{at:%H:%M:%S}"
     if float(value).is_integer():
         return f"{at:%Y-%m-%d}"
     return at.isoformat(" ", "milliseconds" if at.microsecond else "seconds")

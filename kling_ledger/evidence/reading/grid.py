@@ -59,6 +59,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
     )
     sheet = _chosen(sheets, answers.columns, str(path))
     rows, left_out = _without_footer(sheet.rows, known_tasks, str(path))
+    rows, headers = _without_headers(sheet, rows)
     rows, repeated = _once(rows)
     above = [f"lines above the columns are left out: {sheet.above}"] if sheet.above else []
     return Grid(
@@ -66,7 +67,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
         sheet.columns,
         rows,
         _mapped(sheet, answers.columns, str(path)),
-        (*above, *left_out, *repeated),
+        (*above, *headers, *left_out, *repeated),
         sheet.encoding,
         sheet.is_part,
     )
@@ -124,6 +125,16 @@ def _once(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     pairs = listed(f"{row.place} is {kept.place}" for row, kept in again)
     equal = f"rows that equal another in every cell count once: {pairs}"
     return list(first.values()), [equal]
+
+
+def _without_headers(sheet: Sheet, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Leave out further headers: of exports that were put one below the other, or of pages."""
+    header = tuple(sheet.columns)
+    again = [row.place for row in rows if tuple(row.cells.values()) == header]
+    if not again:
+        return list(rows), []
+    kept = [row for row in rows if tuple(row.cells.values()) != header]
+    return kept, [f"further headers are left out: {listed(again)}"]
 
 
 def _without_footer(
