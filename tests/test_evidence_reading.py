@@ -506,6 +506,26 @@ def test_a_column_that_holds_nothing_but_currencies_is_the_unit(tmp_path: Path, 
     assert lines(tmp_path, text, unit="EUR")[0][2] == "5"
 
 
+def test_a_name_may_tell_credits_and_the_currency_of_their_cost(tmp_path: Path):
+    text = csv_of("t1,0.675", columns="task_id,Credit cost (USD)")
+    assert lines(tmp_path, text, unit="USD")[0][2] == "0.675"
+    assert "its unit is usd" in refusal(tmp_path, text, unit="EUR")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Usage of November\nCurrency: CNY\n\ntask_id,amount\nt1,5\n",
+        "账单\n币种：CNY\n\n任务ID,金额\nt1,5\n",
+        '{"data": {"currency": "CNY", "items": [{"task_id": "t1", "amount": 5}]}}',
+        '[{"task_id": "t1", "amount": 5, "currency": "CNY"}]',
+    ],
+)
+def test_a_currency_may_be_told_beside_the_rows(tmp_path: Path, text: str):
+    assert "its unit is CNY" in refusal(tmp_path, text, unit="USD")
+    assert lines(tmp_path, text, unit="CNY")[0][2] == "5"
+
+
 def test_a_way_to_pay_is_no_unit(tmp_path: Path):
     text = csv_of("t1,5,credit", columns="task_id,amount,paid_by")
     assert lines(tmp_path, text, unit="USD")[0][2] == "5"

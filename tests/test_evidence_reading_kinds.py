@@ -282,6 +282,13 @@ def test_other_rows_without_a_task_are_kept_and_told(tmp_path: Path):
     assert "rows name no task: line 3" in bill.notes
 
 
+@pytest.mark.parametrize(
+    "text", [of_states("t,5,completed", ",5,completed"), of_kinds("t,charge,5", ",charge,5")]
+)
+def test_a_last_row_that_says_more_than_an_amount_is_no_total(tmp_path: Path, text: str):
+    assert lines(tmp_path, text)[-1][0] == "adjustment"
+
+
 def test_a_refund_without_a_task_is_below_zero(tmp_path: Path):
     read = lines(tmp_path, of_kinds("t,charge,5", ",refund,3", "u,charge,1"))
     assert read[1] == ("adjustment", None, "-3", None)

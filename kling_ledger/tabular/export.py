@@ -20,7 +20,14 @@ from kling_ledger.tabular.cells import Written
 from kling_ledger.tabular.encodings import Text, text_of
 from kling_ledger.tabular.files import opened
 from kling_ledger.tabular.grids import Knows, Line, lines_of_text, table_of, trimmed
-from kling_ledger.tabular.json_lists import cell_of, error_in, flat, lists_in, tells_of_more
+from kling_ledger.tabular.json_lists import (
+    cell_of,
+    error_in,
+    flat,
+    lists_in,
+    tells_of_more,
+    texts_in,
+)
 from kling_ledger.tabular.json_table import JsonLines, parse_json
 from kling_ledger.tabular.parquet_table import ParquetTable
 from kling_ledger.tabular.table import Row, whole
@@ -37,15 +44,17 @@ _OTHERS: Final[Mapping[bytes, str]] = {
 class Sheet:
     """A table of an export: its columns and its rows, whose cells are all text.
 
-    `name` says where it is in the file, and is empty where the file is the table. `above` is how
-    many lines stand above it. `encoding` is None where only what is ASCII is certain. `is_part`
-    says that the file tells of more rows than it has, as one page of several.
+    `name` says where it is in the file, and is empty where the file is the table. `above` are the
+    lines above it, `beside` what a document says beside it. `encoding` is None where only what is
+    ASCII is certain. `is_part` says that the file tells of more rows than it has, as one page of
+    several.
     """
 
     name: str
     columns: Sequence[str]
     rows: Sequence[Row]
-    above: int = 0
+    above: Sequence[str] = ()
+    beside: Sequence[str] = ()
     encoding: str | None = "utf-8"
     is_part: bool = False
 
@@ -141,8 +150,10 @@ def _of_lists(document: Any, name: str) -> list[Sheet]:
         _of_rows(path, [Row(f"entry {number}", cells) for number, cells in enumerate(rows, 1)])
         for path, rows in found
     ]
+    is_envelope = isinstance(document, dict) and any(path for path, _ in found)
     is_part = tells_of_more(document, max((len(rows) for _, rows in found), default=0))
-    return [replace(one, is_part=is_part) for one in tables]
+    beside = [f"{key}: {text}" for key, text in texts_in(document).items()] if is_envelope else []
+    return [replace(one, is_part=is_part, beside=beside) for one in tables]
 
 
 def _is_grid(document: Any) -> bool:

@@ -39,15 +39,15 @@ def trimmed(cell: str) -> str:
 
 def table_of(
     lines: Iterable[Line], name: str, *, knows: Knows, is_sparse: bool = False
-) -> tuple[Sequence[str], list[Row], int]:
-    """Return the columns and the rows of the table within lines, and how many lines are above it.
+) -> tuple[Sequence[str], list[Row], list[str]]:
+    """Return the columns and the rows of the table within lines, and the lines above it.
 
     With `is_sparse` a line may be shorter than the header; else that is its row's problem, as is a
     longer one: its cells are kept from the left. Columns without a name are numbered.
     """
     said = [line for line in lines if any(map(trimmed, line.cells))]
     if not said:
-        return (), [], 0
+        return (), [], []
     above = header_index([line.cells for line in said[:_LINES_ABOVE]], knows)
     header, rows = [trimmed(cell) for cell in said[above].cells], said[above + 1 :]
     while header and not header[-1] and not any(trimmed(cell) for cell in _cells_at(rows, header)):
@@ -55,7 +55,8 @@ def table_of(
     columns = checked_columns(
         [cell or f"column {number}" for number, cell in enumerate(header, 1)], name
     )
-    return columns, [_row(line, columns, is_sparse=is_sparse) for line in rows], above
+    titles = [" ".join(filter(None, line.cells)) for line in said[:above]]
+    return columns, [_row(line, columns, is_sparse=is_sparse) for line in rows], titles
 
 
 def header_index(lines: Sequence[Sequence[str]], knows: Knows) -> int:

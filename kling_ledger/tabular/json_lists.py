@@ -59,6 +59,12 @@ def tells_of_more(document: Any, count: int) -> bool:
     return any(tells_of_more(value, count) for value in document.values())
 
 
+def texts_in(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a document says in no list."""
+    said = flat({key: value for key, value in document.items() if not isinstance(value, list)})
+    return {key: text for key, text in said.items() if not text.startswith("[")}
+
+
 def flat(row: Mapping[str, Any]) -> dict[str, str]:
     """Return the cells of an object: what is nested in it is called `a.b`; a list is one cell."""
     cells: dict[str, str] = {}

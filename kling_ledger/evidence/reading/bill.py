@@ -13,13 +13,17 @@ from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.reading.answers import NEGATIVE, Answers
 from kling_ledger.evidence.reading.columns import find_columns
 from kling_ledger.evidence.reading.grid import Grid, listed, read_grid
-from kling_ledger.evidence.reading.names import by_name
+from kling_ledger.evidence.reading.names import by_name, is_currency
+from kling_ledger.evidence.reading.numbers import check_unit
 from kling_ledger.evidence.reading.rows import Reader, Said
 from kling_ledger.evidence.reading.sorting import Sorted, sort_rows, with_items
 from kling_ledger.evidence.reading.times import Times, read_times
 from kling_ledger.evidence.reading.totals import find_totals
 from kling_ledger.evidence.reading.words import Words
 
+_UNIT: Final = re.compile(
+    r"(?:currency|unit|währung|币种|货币|单位)\W{1,3}([^\W\d]+|[$€£¥])", re.IGNORECASE
+)
 _PART: Final = "the file says that there is more: it is one page of several"
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?")
 _NOTHING_SAID: Final = Answers()
@@ -60,6 +64,7 @@ def read_bill(
     if not grid.columns:
         return Bill(())
     _refuse_unclear_names(grid)
+    _refuse_other_unit(grid, unit)
     words = Words({word: what for word, what in answers.words.items() if word != NEGATIVE})
     columns = find_columns(grid, unit=unit, known_tasks=known_tasks, words=words)
     _refuse_unclear_cells(grid, columns)
@@ -80,6 +85,7 @@ def read_bill(
         entries,
         written=[0 if row.amount is None else row.amount.micro for row in rows],
         balances=frozenset(row.row.place for row in rows if row.is_balance),
+        kind_column=columns.get("kind"),
     )
     return Bill(
         totals.entries,
@@ -135,6 +141,14 @@ def _told(
         places = [one.place for one in entries if one.kind is kind and one.task_id is None]
         if places:
             yield f"{what}: {listed(places)}"
+
+
+def _refuse_other_unit(grid: Grid, unit: str) -> None:
+    """Refuse a bill that says beside its table that it is in another currency."""
+    for text in grid.beside:
+        for told in _UNIT.findall(text):
+            if is_currency(told):
+                check_unit(told, unit, f"{grid.name}: beside its rows")
 
 
 def _refuse_unclear_names(grid: Grid) -> None:

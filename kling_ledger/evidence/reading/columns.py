@@ -15,10 +15,9 @@ from kling_ledger.evidence.reading.names import (
     by_name,
     is_credits,
     is_currency,
-    is_unit,
     means,
     names_of,
-    unit_of,
+    other_unit,
 )
 from kling_ledger.evidence.reading.numbers import is_nothing, read_amount, unguarded
 from kling_ledger.evidence.reading.words import FAR_FROM_CERTAIN, Words, is_certain
@@ -149,17 +148,12 @@ def _amount(grid: Grid, unit: str, *, taken: str) -> str:
         for column in by_name(grid.columns, "amount")
         if column != taken and not _is_balance(column)
     ]
-    own = [column for column in named if _may_be_in(column, unit)] or named
+    own = [column for column in named if other_unit(column, unit) is None] or named
     fitting = [column for column in own if grid.sample(column) and _holds_amounts(grid, column)]
     fitting = fitting or own
     if fitting and all(grid.cells(one) == grid.cells(fitting[0]) for one in fitting):
         return fitting[0]
     raise _which(grid, "amount", fitting)
-
-
-def _may_be_in(column: str, unit: str) -> bool:
-    told = unit_of(column)
-    return told is None or is_unit(told, unit)
 
 
 def _holds_amounts(grid: Grid, column: str) -> bool:
@@ -171,8 +165,8 @@ def _holds_amounts(grid: Grid, column: str) -> bool:
 
 def _refuse_other_unit(grid: Grid, column: str, unit: str, *, is_said: bool) -> None:
     """Refuse an amount whose column names another unit; credits may be said to be the unit."""
-    told = unit_of(column)
-    if told is None or is_unit(told, unit) or (is_said and is_credits(told)):
+    told = other_unit(column, unit)
+    if told is None or (is_said and is_credits(told)):
         return
     problem = f"{grid.name}: column {column}: its unit is {told}, the provider charges in {unit}"
     if not is_credits(told):

@@ -23,7 +23,8 @@ class Grid:
     """The rows of a bill, each with its place and a text for each column.
 
     `mapped` names columns by ours, as a person said. `encoding` is None where only what is ASCII
-    is certain. `is_part` says that the file itself tells of more rows.
+    is certain. `is_part` says that the file itself tells of more rows, `beside` are
+    texts around the table.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Grid:
     notes: tuple[str, ...]
     encoding: str | None
     is_part: bool = False
+    beside: Sequence[str] = ()
 
     def cells(self, column: str) -> list[str]:
         """Return the cells of a column, empty where a row has none."""
@@ -61,7 +63,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
     rows, left_out = _without_footer(sheet.rows, known_tasks, str(path))
     rows, headers = _without_headers(sheet, rows)
     rows, repeated = _once(rows)
-    above = [f"lines above the columns are left out: {sheet.above}"] if sheet.above else []
+    above = [f"lines above the columns are left out: {len(sheet.above)}"] if sheet.above else []
     return Grid(
         str(path),
         sheet.columns,
@@ -70,6 +72,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
         (*above, *headers, *left_out, *repeated),
         sheet.encoding,
         sheet.is_part,
+        (*sheet.above, *sheet.beside),
     )
 
 

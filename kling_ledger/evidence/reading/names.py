@@ -143,12 +143,16 @@ def by_name(columns: Sequence[str], ours: str) -> list[str]:
     return sorted(found, key=rank)
 
 
-def unit_of(column: str) -> str | None:
-    """Return the unit that the name of a column tells: `Amount (USD)`, `cost_usd`, `credits`."""
+def other_unit(column: str, unit: str) -> str | None:
+    """Return the unit that the name of a column tells, if it is not this one.
+
+    For example `Amount (USD)`, `cost_usd`, `credits`.
+    """
     text = unicodedata.normalize("NFKC", column)
     told = [token for inner in _BRACKETS.findall(text) for token in _tokens(inner)]
     tokens = [*told, *_tokens(_BRACKETS.sub(" ", text))]
-    return next((one for one in tokens if one in _UNIT_WORDS | _CURRENCIES), None)
+    units = [one for one in tokens if one in _UNIT_WORDS | _CURRENCIES]
+    return None if any(is_unit(one, unit) for one in units) else next(iter(units), None)
 
 
 def is_currency(text: str) -> bool:

@@ -21,14 +21,19 @@ class Totals:
 
 
 def find_totals(
-    entries: Sequence[Entry], *, written: Sequence[int], balances: frozenset[str]
+    entries: Sequence[Entry],
+    *,
+    written: Sequence[int],
+    balances: frozenset[str],
+    kind_column: str | None = None,
 ) -> Totals:
     """Check every total against the rows above it, those since the last total or all of them.
 
     `written` are the amounts as they are written, in millionths, 0 where a row has none; `balances`
-    the places of totals that are no sums. A last row without a task that equals the sum is one too.
+    the places of totals that are no sums. A last row that says hardly more than an amount, and no
+    word in `kind_column`, is one too if it equals the sum.
     """
-    found = tuple(_with_last(entries, written))
+    found = tuple(_with_last(entries, written, kind_column))
     notes, differs = [], False
     totals = [entry.place for entry in found if entry.kind is Kind.TOTAL]
     if totals:
@@ -42,18 +47,27 @@ def find_totals(
     return Totals(found, tuple(notes), differs)
 
 
-def _with_last(entries: Sequence[Entry], written: Sequence[int]) -> Iterator[Entry]:
+def _with_last(
+    entries: Sequence[Entry], written: Sequence[int], kind_column: str | None
+) -> Iterator[Entry]:
     """Call a last row without a task a total, if it is the sum of the others."""
     last = len(entries) - 1
     for index, entry in enumerate(entries):
         is_sum = (
             index == last > 0
             and entry.kind is Kind.ADJUSTMENT
-            and entry.task_id is None
             and entry.amount is not None
+            and _says_little(entry, kind_column)
             and abs(entry.amount.micro) in _sums(entries, written, index)
         )
         yield replace(entry, kind=Kind.TOTAL) if is_sum else entry
+
+
+def _says_little(entry: Entry, kind_column: str | None) -> bool:
+    """Whether a row says nothing but an amount, and perhaps its unit."""
+    if entry.task_id is not None or entry.state is not None or entry.raw.get(kind_column or ""):
+        return False
+    return sum(map(bool, entry.raw.values())) <= 2
 
 
 def _sums(entries: Sequence[Entry], written: Sequence[int], end: int) -> set[int]:
