@@ -9,6 +9,8 @@ KlingError (kling_pricing.errors)
 │   ├── OtherAccountError    a job is asked for with the key of another account
 │   ├── AccountError         an API key and a named account do not belong together
 │   └── ColumnError          a bill's column that nobody could guess
+│   ├── ColumnError          a bill's column that nobody could guess
+│   └── BillQuestionError    a bill that can be read in more than one way
 ├── SignatureError           a callback that its sender did not sign, or not lately
 ├── DownloadError            a clip could not be fetched; what came of it is kept
 │   ├── LinkExpiredError     its link leads nowhere any more
@@ -89,6 +91,7 @@ from kling_ledger.errors.refusals import (
 )
 from kling_ledger.errors.settings import (
     AccountError,
+    BillQuestionError,
     ColumnError,
     ConfigError,
     NoKeyError,
@@ -101,6 +104,7 @@ from kling_pricing.errors import KlingError
 __all__ = [
     "AccountError",
     "AmbiguousTaskError",
+    "BillQuestionError",
     "BudgetError",
     "CallbackError",
     "CeilingError",

@@ -108,3 +108,20 @@ class OtherAccountError(ConfigError):
         self.provider = provider
         self.account = account
         self.asked = asked
+
+
+class BillQuestionError(ConfigError):
+    """A bill can be read in more than one way, and only a person can say in which.
+
+    `settles` names what settles it: columns, zone, numbers, dates, words, encoding or itemised;
+    `example` is such an answer.
+    """
+
+    code = "bill_question"
+
+    def __init__(
+        self, question: str, *, settles: str, example: str, hint: str | None = None
+    ) -> None:
+        super().__init__(question, hint=hint or f"say it ({settles}), for example {example}")
+        self.settles = settles
+        self.example = example

@@ -7,6 +7,13 @@ from decimal import Decimal
 
 from kling_pricing.money import plain
 
+
+class Written(str):
+    """A number as JSON or a workbook writes it: with a point where it has one, never in groups."""
+
+    __slots__ = ()
+
+
 _FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 

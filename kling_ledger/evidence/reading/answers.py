@@ -1,0 +1,93 @@
+"""Answers: what a person said of the form of a provider's bills, to be said only once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.evidence.reading.zones import zone_named
+
+OURS: Final = ("task_id", "amount", "unit", "state", "kind", "created_at", "model")
+"""What a row of a bill may say."""
+
+MEANINGS: Final = (
+    "charge",
+    "refund",
+    "adjustment",
+    "reservation",
+    "item",
+    "total",
+    "payment",
+    "completed",
+    "failed",
+    "running",
+    "ignore",
+)
+"""What a word of a bill may mean; a row with a word to ignore is left out."""
+
+NEGATIVE: Final = "negative"
+"""Stands among the words for an amount below zero, where no word of the bill says what it is."""
+
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "numbers": ("point", "comma"),
+    "dates": ("ymd", "dmy", "mdy"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a person said of a bill's form.
+
+    `columns` names the bill's columns by ours, `words` gives the bill's words one of `MEANINGS`.
+    `zone` is an IANA name or an offset such as +08:00, for stamps without a zone. With `itemised`
+    the rows of one task add up. Raises ConfigError for what is no answer.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    zone: str | None = None
+    numbers: Literal["point", "comma"] | None = None
+    dates: Literal["ymd", "dmy", "mdy"] | None = None
+    words: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    itemised: bool = False
+
+    def __post_init__(self) -> None:
+        for ours in self.columns:
+            _check("column of ours", ours, OURS)
+        for meaning in self.words.values():
+            _check("meaning", meaning, MEANINGS)
+        for name, choices in _CHOICES.items():
+            if (said := getattr(self, name)) is not None:
+                _check(f"answer for {name}", said, choices)
+        if self.zone is not None:
+            zone_named(self.zone)
+
+    def to_text(self) -> str:
+        """Write what was said as JSON."""
+        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        return json.dumps(
+            {
+                name: dict(value) if isinstance(value, Mapping) else value
+                for name, value in said.items()
+                if value
+            },
+            ensure_ascii=False,
+            sort_keys=True,
+        )
+
+    @classmethod
+    def from_text(cls, text: str) -> Answers:
+        """Read what `to_text` wrote. ConfigError for anything else."""
+        try:
+            said: dict[str, Any] = json.loads(text)
+            return cls(**said)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ConfigError(f"these are no answers about a bill: {error}") from None
+
+
+def _check(what: str, said: str, allowed: tuple[str, ...]) -> None:
+    if said not in allowed:
+        raise ConfigError(f"{said!r} is no {what}", hint=f"allowed are {', '.join(allowed)}")

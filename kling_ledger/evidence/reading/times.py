@@ -1,0 +1,92 @@
+"""Times: the instants of a bill, as people and programs write them, in UTC.
+
+An instant helps to find a job, and no amount hangs on it: what cannot be read for certain is no
+instant, which is told. A stamp is no instant without a zone: in its cell, in its column's name, or
+said by a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from functools import partial
+
+from kling_ledger.evidence.reading.answers import Answers
+from kling_ledger.evidence.reading.numbers import is_nothing
+from kling_ledger.evidence.reading.stamps import Order, Stamp, read_stamp
+from kling_ledger.evidence.reading.zones import zone_in, zone_named
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The instants of some rows, None where there is none, and what has to be said of them."""
+
+    instants: Sequence[datetime | None]
+    has_unzoned: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def read_times(cells: Sequence[tuple[str, str]], column: str, answers: Answers) -> Times:
+    """Read the stamps of a column; each comes with its place. A day is no instant."""
+    said = None if answers.zone is None else zone_named(answers.zone)
+    zone = zone_in(column) or said
+    cells = [(place, "" if is_nothing(text) else text) for place, text in cells]
+    stamps = [read_stamp(text) if text else None for _, text in cells]
+    order = answers.dates or _order(stamps)
+    found = [_instant(stamp, order, zone) for stamp in stamps]
+    unread = [
+        place for (place, text), stamp in zip(cells, stamps, strict=True) if text and not stamp
+    ]
+    unclear = [
+        place
+        for (place, _), stamp in zip(cells, stamps, strict=True)
+        if stamp is not None and stamp.is_instant and stamp.in_order(order) is None
+    ]
+    return Times(
+        found,
+        has_unzoned=any(map(partial(_lacks_zone, zone=zone), stamps)),
+        notes=tuple(
+            f"{what} in column {column} ({_places(places)})"
+            for what, places in (
+                ("times that cannot be read are left out", unread),
+                ("days and months that may be either way round are left out", unclear),
+            )
+            if places
+        ),
+    )
+
+
+def _lacks_zone(stamp: Stamp | None, *, zone: tzinfo | None) -> bool:
+    return (
+        stamp is not None
+        and stamp.is_instant
+        and (stamp.has_strange_zone or not (stamp.zone or zone))
+    )
+
+
+def _order(stamps: Iterable[Stamp | None]) -> Order | None:
+    """Return what comes first in the days of a column, None where nothing tells."""
+    proofs = {stamp.proof for stamp in stamps if stamp is not None} - {None}
+    return proofs.pop() if len(proofs) == 1 else None
+
+
+def _instant(stamp: Stamp | None, order: Order | None, zone: tzinfo | None) -> datetime | None:
+    if stamp is None or not stamp.is_instant or stamp.has_strange_zone:
+        return None
+    at, zone = stamp.in_order(order), stamp.zone or zone
+    if at is None or zone is None:
+        return None
+    earlier, later = (at.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    # When clocks change, an hour is there twice, or not at all.
+    if earlier != later:
+        return None
+    try:
+        return at.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def _places(places: Sequence[str]) -> str:
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(places[:3]) + more
