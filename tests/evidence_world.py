@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from typing import Final
 from kling_ledger.ledger import Job, Ledger, Scope
 from kling_pricing import Money
 from tests import evidence_laws as laws
-from tests.cli import Cli
+from tests.cli import Cli, Said
 from tests.evidence_bills import Bill, Look, write_bill
 from tests.evidence_outcomes import Outcome, Reconcile, Tables, money, spent_micro, tables_of
 from tests.evidence_truth import ADDRESSES, BEGIN, END, PRICES, UNITS, Plan, TrueJob, true_job
@@ -53,6 +53,7 @@ class World:
     def __init__(self, folder: Path, provider: str) -> None:
         self.folder, self.provider = folder, provider
         self.cli = Cli(folder)
+        self.call: Callable[..., Said] = self.cli
         self.clock = Clock(BEGIN - timedelta(days=30))
         self.ledger = Ledger(str(self.cli.database), clock=self.clock, actor="world")
         self.jobs: list[TrueJob] = []
@@ -179,7 +180,7 @@ class World:
         is_said = step.says_complete and bill.is_complete
         before = self.tables()
         self.clock.forward(hours=1)
-        said = self.cli(*self.words(step, bill, missing), "--format", "json")
+        said = self.call(*self.words(step, bill, missing), "--format", "json")
         whole = is_said and _MISSING.search(said.err + said.out) is None
         outcome = Outcome(step, bill, said, before, self.tables(), whole)
         self.seen[f"exit {said.code}"] += 1
@@ -206,7 +207,7 @@ class World:
             return
         if plan is None:
             raise AssertionError(f"law 7: applied, and no plan is named: {first.said.err}")
-        said = self.cli("reconcile", "--undo", plan[1], "--format", "json")
+        said = self.call("reconcile", "--undo", plan[1], "--format", "json")
         laws.check_undone(first, said, self.tables())
         self.check_ledger()
         again = self.reconcile(replace(first.step, again=True, undo=False))
