@@ -105,7 +105,8 @@ def by(*default: str) -> Callable[[Command], Command]:
         show_default=", ".join(default),
         metavar="WORD",
         help="What to add up by, several times if you like: day, week, month, project, "
-        "project:LEVEL, wallet, provider, model, action, resolution, sound, user, label:NAME.",
+        "project:LEVEL, wallet, provider, account, model, action, resolution, sound, user, "
+        "label:NAME.",
     )
 
 

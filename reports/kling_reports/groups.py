@@ -27,6 +27,7 @@ _PLAIN: Final[Mapping[str, tuple[str, Kind]]] = {
     "project": ("project", "text"),
     "wallet": ("wallet", "text"),
     "provider": ("provider", "text"),
+    "account": ("account", "text"),
     "model": ("model", "text"),
     "action": ("action", "text"),
     "resolution": ("resolution", "text"),

@@ -68,6 +68,7 @@ _VERDICTS: Final = (
 )
 _DIFFERENCES: Final = (
     Column("provider", "provider", "text"),
+    Column("account", "account", "text"),
     Column("task_id", "task", "text"),
     Column("verdict", "verdict", "text"),
     Column("billed_micro", "billed", "money", adds_up=True),

@@ -13,6 +13,7 @@ from kling_reports.report import Kind
 
 RECORD_KINDS: Final[Mapping[str, Kind]] = {
     "provider": "text",
+    "account": "text",
     "task_id": "text",
     "reservation_id": "text",
     "verdict": "text",
@@ -26,15 +27,16 @@ RECORD_KINDS: Final[Mapping[str, Kind]] = {
     "wallet": "text",
 }
 """The columns of what providers' own records said: `billed_micro` is theirs, `spent_micro` ours,
-each missing where there is none. What they bill in another unit than ours has our amount missing:
-two units have no difference."""
+each missing where there is none, and so is an `account` from before accounts were known. What they
+bill in another unit than ours has our amount missing: two units have no difference."""
 
 
 def records(database: Database) -> pd.DataFrame:
     """Return every task that was compared with a provider's record, with RECORD_KINDS."""
     with database.read() as transaction:
         rows = transaction.rows(
-            "SELECT record.provider, record.task_id, reservation_id, verdict, billed_micro,"
+            "SELECT record.provider, NULLIF(record.account, '') AS account, record.task_id,"
+            " reservation_id, verdict, billed_micro,"
             " CASE WHEN COALESCE(record.unit, reservation.unit) = reservation.unit THEN"
             " COALESCE(committed_micro, 0) - refunded_micro END AS spent_micro,"
             " COALESCE(record.unit, reservation.unit) AS unit, source, checked_at, project, model,"
@@ -42,6 +44,6 @@ def records(database: Database) -> pd.DataFrame:
             # What only they know of has no reservation of ours.
             " LEFT JOIN reservation ON reservation.id = record.reservation_id"
             " LEFT JOIN wallet ON wallet.id = reservation.wallet_id"
-            " ORDER BY record.provider, record.task_id"
+            " ORDER BY record.provider, record.account, record.task_id"
         )
     return frame_of(rows, RECORD_KINDS)

@@ -13,7 +13,7 @@ from kling_reports.doors.told import QUOTED
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Kind, Span
 
-TRANSFER_KINDS: Final[Mapping[str, Kind]] = {
+_OF_TRANSFERS: Final[Mapping[str, Kind]] = {
     "id": "text",
     "created_at": "instant",
     "period": "text",
@@ -31,6 +31,7 @@ TRANSFER_KINDS: Final[Mapping[str, Kind]] = {
     "actor": "text",
     "reason": "text",
 }
+TRANSFER_KINDS: Final[Mapping[str, Kind]] = {**_OF_TRANSFERS, "account": "text"}
 """The columns of transfers: one row each, as the journal has it; `amount_micro` is above zero."""
 
 _OF_JOBS: Final[Mapping[str, Kind]] = {
@@ -44,14 +45,17 @@ _OF_JOBS: Final[Mapping[str, Kind]] = {
     "usd_micro": "money",
     "reserved_at": "instant",
 }
-LINE_KINDS: Final[Mapping[str, Kind]] = {**TRANSFER_KINDS, "wallet_id": "text", **_OF_JOBS}
+LINE_KINDS: Final[Mapping[str, Kind]] = {**_OF_TRANSFERS, "wallet_id": "text", **_OF_JOBS}
 """The columns of the journal as it is exported: of the job only what never changes. `quoted_micro`
 is what was set aside first; `usd_micro` is the worth of `reserved_micro`, and both rise together
 where a provider set aside more itself."""
 
 _SOURCES: Final[Mapping[str, str]] = {
     "wallet": "wallet.name",
-    **{name: f"reservation.{name}" for name in ("project", "provider", "model", *_OF_JOBS)},
+    **{
+        name: f"reservation.{name}"
+        for name in ("project", "provider", "account", "model", *_OF_JOBS)
+    },
     "quoted_micro": QUOTED,
     "reserved_at": "reservation.created_at",
 }

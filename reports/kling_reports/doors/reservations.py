@@ -24,6 +24,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "project": "text",
     "labels": "text",
     "provider": "text",
+    "account": "text",
     "model": "text",
     "action": "text",
     "resolution": "text",
