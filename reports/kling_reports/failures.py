@@ -1,4 +1,4 @@
-"""What failed, what it would have cost, and what came back."""
+"""What failed, what it would have cost, what came back, and what was charged all the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.states import State
-from kling_reports import groups
+from kling_reports import groups, reconciliation
 from kling_reports.doors import reservations
 from kling_reports.frames import days_of
 from kling_reports.groups import Group
@@ -32,8 +32,17 @@ _JOBS: Final = (
     *OF_A_JOB,
     Column("problem", "why", "text"),
 )
+_CHARGED: Final = (
+    Column("id", "reservation", "text"),
+    Column("updated_at", "ended at", "instant"),
+    Column("has_clip", "clip", "flag", "whether the provider named one"),
+    Column("charged_micro", "charged", "money", "committed less refunded", adds_up=True),
+    Column("settled_by", "rests on", "text", "who said what it cost"),
+    *OF_A_JOB,
+    Column("problem", "why", "text"),
+)
 _READ: Final = (
-    *reservations.read_for(_JOBS),
+    *reservations.read_for((*_JOBS, *_CHARGED)),
     "created_at",
     "reserved_micro",
     "committed_micro",
@@ -49,14 +58,22 @@ def report(database: Database, query: Query) -> Report:
     wanted = (*_READ, *groups.sources(query.by, query.filters))
     found = reservations.listed(database, columns=wanted, span=query.span, states=_FAILED)
     failed = _with_amounts(query.filtered(found), query.zone)
+    charged = reservations.troubled(database, columns=wanted, span=query.span)
+    doubts = reservations.listed(database, span=query.span, states=[State.IN_DOUBT])
     return query.answer(
         "failures",
         "Failures",
         question="What failed, what would it have cost, and what came back?",
-        tables=[failures(failed, query.by), _listed(failed)],
+        tables=[
+            failures(failed, query.by),
+            _listed(failed),
+            _listed_as_charged(_with_amounts(query.filtered(charged), query.zone)),
+            reconciliation.in_doubt(query.filtered(doubts)),
+        ],
         notes=[
             "A failed job belongs to the time at which its credits were reserved.",
             "would have cost = charged + came back.",
+            "What was charged all the same counts as spent, and as a clip, in every other report.",
         ],
     )
 
@@ -106,5 +123,18 @@ def _listed(failed: pd.DataFrame) -> Table:
         typed(failed, _JOBS),
         totals=typed_totals(totals, _JOBS),
         empty="nothing failed",
+        gives_way=_GIVES_WAY,
+    )
+
+
+def _listed_as_charged(charged: pd.DataFrame) -> Table:
+    totals = charged.groupby(UNIT, sort=True, as_index=False)[["charged_micro"]].sum()
+    return Table(
+        "charged",
+        "Charged all the same",
+        _CHARGED,
+        typed(charged, _CHARGED),
+        totals=typed_totals(totals, _CHARGED),
+        empty="nothing was charged with a problem",
         gives_way=_GIVES_WAY,
     )

@@ -45,6 +45,7 @@ _JOBS: Final = (
     Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
     *OF_A_JOB,
     Column("expires_at", "expires at", "instant"),
+    Column("problem", "why", "text", "what is in doubt about it"),
     Column("to_do", "what to do", "text"),
 )
 _READ: Final = (*reservations.read_for(_JOBS), "held_micro", "usd_held_micro")

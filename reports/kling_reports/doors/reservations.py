@@ -42,6 +42,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "settled_by": "text",
     "task_id": "text",
     "problem": "text",
+    "has_clip": "flag",
     "actor": "text",
     "expires_at": "instant",
     "created_at": "instant",
@@ -49,10 +50,10 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them.
 
-`quoted_micro` is what was set aside first, `reserved_micro` the most: a provider that set aside more
-itself has raised it. `committed_micro` is missing until something was charged, `usd_...` where no
-rate is known. `undone_micro` was charged before the job was opened again, and came back: it is among
-what was committed, and among what was refunded."""
+`quoted_micro` is what was set aside first, `reserved_micro` the most: a provider that set aside
+more itself has raised it. `committed_micro` is missing until something was charged, `usd_...` where
+no rate is known. `undone_micro` was charged before the job was opened again, and came back: it is
+among what was committed, and among what was refunded."""
 
 WORTH_KINDS: Final[Mapping[str, Kind]] = {
     "unit": "text",
@@ -77,7 +78,15 @@ _EXPRESSIONS: Final[Mapping[str, str]] = {
     "wallet": "wallet_id",
     "quoted_micro": QUOTED,
     "undone_micro": UNDONE,
+    "has_clip": "CASE WHEN videos IS NULL THEN 0 ELSE 1 END",
 }
+_TROUBLED: Final = """
+state = 'committed' AND problem IS NOT NULL AND (videos IS NULL OR EXISTS (
+    SELECT 1 FROM job_event AS ended WHERE ended.reservation_id = reservation.id
+    AND ended.to_state = 'committed' AND ended.reason = reservation.problem))
+"""
+"""Charged with a problem. A job that made a clip may have kept an old one, of a doubt that is over:
+it counts only where it came with the end."""
 _OUTCOME: Final = f"""
 CASE WHEN state = 'committed' THEN
     CASE WHEN refunded_micro > 0 AND refunded_micro >= committed_micro THEN 1
@@ -163,6 +172,20 @@ def listed(
     """
     given = "" if states is None else ", ".join(f"'{State(state)}'" for state in states)
     condition = "1 = 1" if states is None else f"state IN ({given})"
+    return _listed(database, columns, span, condition)
+
+
+def troubled(
+    database: Database, *, columns: Sequence[str] = tuple(KINDS), span: Span = EVER
+) -> pd.DataFrame:
+    """Return as `listed` does the jobs that were charged although something was wrong.
+
+    They ended with an error or without a clip, or failed and were charged all the same.
+    """
+    return _listed(database, columns, span, _TROUBLED)
+
+
+def _listed(database: Database, columns: Sequence[str], span: Span, condition: str) -> pd.DataFrame:
     with database.read() as transaction:
         keys = [_key(transaction, name) for name in dict.fromkeys(columns)]
         rows = transaction.rows(
