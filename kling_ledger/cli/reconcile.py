@@ -73,7 +73,7 @@ def _scope_options(command: Command) -> Command:
             default=24.0,
             show_default=True,
             metavar="HOURS",
-            help="How long a charge may take to turn up: jobs that young at the end are not missed.",
+            help="How long a charge may take to turn up: younger jobs are not missed.",
         ),
         click.option(
             "--missing",

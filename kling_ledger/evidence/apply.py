@@ -15,10 +15,11 @@ def plan_of(
 ) -> CorrectionPlan:
     """Return the corrections that lines propose, each with the step at which it was seen.
 
-    `entries` are the rows of a bill: those of our own jobs are kept beside the corrections.
+    `entries` are the rows of a bill: those of our own jobs are kept beside the corrections, also
+    where they left a question open. A later bill that shows a part of them is not the whole then.
     """
     told = list(lines)
-    settled = {one.task_id for one in told if one.change is not None or not one.stands}
+    ours = {one.task_id for one in told if one.reservation is not None}
     return CorrectionPlan(
         provider,
         account,
@@ -28,7 +29,7 @@ def plan_of(
             for one in told
             if one.change is not None and one.reservation is not None
         ],
-        [_kept(row) for line in told if line.task_id in settled for row in line.evidence]
+        [_kept(row) for line in told if line.task_id in ours for row in line.evidence]
         if entries
         else [],
     )

@@ -6,11 +6,13 @@ charges or one that was written twice; a refund alone says nothing of what it is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.record import Reading, TaskRows
+from kling_ledger.ledger.corrections import BillEntry
 from kling_ledger.providers.base import TaskState
 from kling_pricing.money import Money
 
@@ -32,16 +34,12 @@ def read_task(rows: TaskRows, unit: str, *, is_itemised: bool, is_complete: bool
         return _without_cost(rows.entries)
     if _all_running(fresh):
         return Reading(is_running=True, entries=rows.entries)
-    same = _exported_twice(rows)
+    beside = _beside(rows, fresh, is_complete=is_complete)
+    same = _exported_twice(beside, fresh)
     if same is not None:
         return Reading(question=same, seen=_sum(fresh, unit), entries=rows.entries)
-    known = {one.digest for one in fresh}
     parts = [(one.kind, one.amount) for one in fresh]
-    parts += [
-        (Kind(one.kind), one.amount)
-        for one in rows.earlier
-        if one.digest not in known and Kind(one.kind) in _COSTING
-    ]
+    parts += [(Kind(one.kind), one.amount) for one in beside]
     reading = _of_parts(parts, fresh, unit, is_itemised=is_itemised, is_complete=is_complete)
     if reading.refund is not None:
         counted = {one.digest for one in rows.earlier}
@@ -130,18 +128,38 @@ def _all_running(entries: Iterable[Entry]) -> bool:
     return all(one.state is TaskState.RUNNING for one in entries)
 
 
-def _exported_twice(rows: TaskRows) -> str | None:
-    """Say which row of an earlier bill may be one of this bill's, written in another form."""
-    fresh = {one.digest: one for one in rows.entries}
-    for earlier in rows.earlier:
-        if earlier.digest in fresh:
-            continue
-        columns = frozenset(earlier.raw)
-        for one in rows.entries:
-            alike = one.amount == earlier.amount and str(one.kind) == earlier.kind
-            if alike and frozenset(one.raw) != columns:
-                return EXPORTED_TWICE.format(place=earlier.place, source=earlier.source)
+def _beside(rows: TaskRows, fresh: Sequence[Entry], *, is_complete: bool) -> list[BillEntry]:
+    """Return the rows of earlier bills that this one has not, or none where it has all of them.
+
+    A complete bill may have the same rows in another form: of the same amounts, or added up.
+    """
+    known = {one.digest for one in fresh}
+    others = [one for one in rows.earlier if one.digest not in known and Kind(one.kind) in _COSTING]
+    theirs = Counter(one.amount.micro for one in others if one.amount is not None)
+    amounts = Counter(one.amount.micro for one in fresh if one.amount is not None)
+    is_same = theirs <= amounts or (theirs.total() and _total(theirs) == _total(amounts))
+    return [] if is_complete and is_same else others
+
+
+def _total(amounts: Counter[int]) -> int:
+    return sum(amount * times for amount, times in amounts.items())
+
+
+def _exported_twice(beside: Sequence[BillEntry], fresh: Sequence[Entry]) -> str | None:
+    """Say which row of an earlier bill may be one of this bill's, written in another way."""
+    forms = {frozenset(one.raw) for one in fresh}
+    for earlier in beside:
+        is_other_form = frozenset(earlier.raw) not in forms
+        alike = (one for one in fresh if _is_alike(one, earlier))
+        if is_other_form or next(alike, None) is not None:
+            return EXPORTED_TWICE.format(place=earlier.place, source=earlier.source)
     return None
+
+
+def _is_alike(one: Entry, earlier: BillEntry) -> bool:
+    """Whether two rows may say the same: some exports number their rows anew."""
+    is_then = None in (one.at, earlier.at) or one.at == earlier.at
+    return is_then and one.amount == earlier.amount
 
 
 def _sum(entries: Iterable[Entry], unit: str) -> Money:
