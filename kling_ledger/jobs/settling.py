@@ -66,7 +66,8 @@ class Settler:
         if end.does is Does.ROLL_BACK:
             return [_ended(found, State.ROLLED_BACK, end.problem)]
         if end.does is Does.DOUBT:
-            return _doubt(found, status, end.problem)
+            # Read again: what is known of a doubt already is not written down a second time.
+            return _doubt(self.ledger.reservations.get(found.id), status, end.problem)
         if end.problem:
             log.warning("job %s at %s: %s", found.id, found.job.provider, end.problem)
         return []
