@@ -203,7 +203,8 @@ def test_a_request_is_quoted_made_and_charged(rig: Rig, name: str):
     before = rig.ledger.wallets.get(asked.provider)
     ended = meter.run(asked.body, action=asked.action)
     after = rig.ledger.wallets.get(asked.provider)
-    told = meter.provider.facts.tells_cost
+    facts = meter.provider.facts
+    told = facts.tells_cost or facts.charges_what_it_holds
     assert (ended.state, ended.settled_by) == (State.COMMITTED, "provider" if told else "quote")
     assert ended.amount == ended.committed == quoted.amount
     assert ended.videos[0].startswith(rig.sandbox.url)

@@ -12,7 +12,12 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_REFUSED
+from kling_ledger.cli import (
+    EXIT_CHARGED_WITHOUT_CLIP,
+    EXIT_IN_DOUBT,
+    EXIT_JOB_FAILED,
+    EXIT_REFUSED,
+)
 from kling_ledger.cli.output import print_one, say
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import whole_file
@@ -118,6 +123,8 @@ def tell(
     print_one({name: value for name, value in now.items() if name != "eta"}, form)
     if path is not None:
         say(f"results: {path}")
+    if now["charged_without_clip"]:
+        say(f"{now['charged_without_clip']} charged, and there is no clip")
     if now["waiting"] or now["running"]:
         say("the same command again goes on from here")
     if now["in_doubt"]:
@@ -126,7 +133,10 @@ def tell(
 
 
 def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
-    """Return the exit code of the whole: open jobs come first, then refused ones, then failed."""
+    """Return the exit code of the whole: open jobs come first, then refused ones.
+
+    Then come jobs that were charged and made nothing, because 4 says that all credits came back.
+    """
     from kling_ledger.errors import RefusedError
 
     found = [outcomes.get(job.place) for job in jobs]
@@ -135,4 +145,7 @@ def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
     if all(one is not None and one.is_done for one in found):
         return 0
     refused = any(one is not None and isinstance(one.error, RefusedError) for one in found)
-    return EXIT_REFUSED if refused else EXIT_JOB_FAILED
+    if refused:
+        return EXIT_REFUSED
+    charged = any(one is not None and one.is_charged_without_clip for one in found)
+    return EXIT_CHARGED_WITHOUT_CLIP if charged else EXIT_JOB_FAILED
