@@ -232,3 +232,12 @@ def test_what_cannot_be_held_does_not_cost_the_name_of_the_task(books: Ledger):
         Submitter(books, provider, listeners)._submitted(begun, dear)
     now = books.reservations.get(begun.id)
     assert (now.state, now.task_id, now.held) == ("submitted", "task of its own", amount)
+
+
+def test_a_job_that_makes_an_element_needs_no_clip(books: Ledger):
+    amount = Money.parse(f"{HELD} evolink-credit")
+    made = books.reserve("evolink", amount, job=Job(provider="evolink", action="custom_element"))
+    begun = books.mark_submitted(books.mark_submitting(made.id).id, "an element")
+    now = settler(books).observe(begun, TaskStatus(TaskState.COMPLETED))
+    assert (now.state, now.spent, now.problem) == ("committed", amount, None)
+    assert report(now, "json") == 0
