@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 
@@ -12,10 +13,11 @@ import pytest
 from kling_ledger.cli.run import report
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.jobs.settling import Settler
+from kling_ledger.jobs.submitting import Submitter
 from kling_ledger.ledger import Job, Ledger, Reservation
-from kling_ledger.providers.base import TaskState, TaskStatus
-from kling_ledger.providers.registry import FACTS
-from kling_pricing.money import Money
+from kling_ledger.providers.base import Submission, TaskState, TaskStatus
+from kling_ledger.providers.registry import FACTS, connect
+from kling_pricing.money import MAX_MICRO, Money
 from tests.ledgers import NOON, Clock
 
 HELD, NAMED, THEIRS = 10, 7, 8
@@ -217,3 +219,25 @@ def test_an_answer_that_comes_late_is_judged_by_how_the_job_stands_now(books: Le
     before = standing(books, case)
     books.roll_back(before.id, "somebody else saw it fail")
     assert settler(books).observe(before, case.status).state == "rolled_back"
+
+
+def test_what_cannot_be_held_does_not_cost_the_name_of_the_task(books: Ledger):
+    amount = Money.parse(f"{HELD} evolink-credit")
+    worth = Money.from_micro(MAX_MICRO // 2, "USD")
+    job = Job(provider="evolink", usd=worth)
+    begun = books.mark_submitting(books.reserve("evolink", amount, job=job).id)
+    listeners = Listeners(lambda _: None, lambda _: None)
+    with closing(connect("evolink", api_key="k", base_url="http://127.0.0.1:9")) as provider:
+        dear = Submission("task of its own", held=amount * 50)
+        Submitter(books, provider, listeners)._submitted(begun, dear)
+    now = books.reservations.get(begun.id)
+    assert (now.state, now.task_id, now.held) == ("submitted", "task of its own", amount)
+
+
+def test_a_job_that_makes_an_element_needs_no_clip(books: Ledger):
+    amount = Money.parse(f"{HELD} evolink-credit")
+    made = books.reserve("evolink", amount, job=Job(provider="evolink", action="custom_element"))
+    begun = books.mark_submitted(books.mark_submitting(made.id).id, "an element")
+    now = settler(books).observe(begun, TaskStatus(TaskState.COMPLETED))
+    assert (now.state, now.spent, now.problem) == ("committed", amount, None)
+    assert report(now, "json") == 0

@@ -19,6 +19,9 @@ from kling_pricing.money import Money
 ABSURD_TIMES: Final = 100
 """From how many times more, or less, an amount is of another scale and not of this job."""
 
+MAKES_NO_CLIP: Final = frozenset({"custom_element"})
+"""Actions that make something else: without a clip they are done all the same."""
+
 ERROR: Final = "it is completed with an error"
 NO_CLIP: Final = "it is completed and names no clip"
 FAILED_WITH_CLIP: Final = "it failed, and names a clip"
@@ -77,7 +80,8 @@ def is_done(reservation: Reservation) -> bool:
     """Whether a job was charged and has made something, as far as its provider tells."""
     if reservation.state is not State.COMMITTED:
         return False
-    return bool(reservation.videos) or reservation.settled_by == "quote"
+    has_made = bool(reservation.videos) or reservation.job.action in MAKES_NO_CLIP
+    return has_made or reservation.settled_by == "quote"
 
 
 def is_charged_without_clip(reservation: Reservation) -> bool:
@@ -94,10 +98,11 @@ def is_absurd(amount: Money, held: Money) -> bool:
 
 
 def _completed(reservation: Reservation, status: TaskStatus, facts: ProviderFacts | None) -> Ending:
-    problem = _contradiction(status) or status.problem
+    contradiction = _contradiction(reservation, status)
+    problem = contradiction or status.problem
     if status.cost is not None:
         return Ending(Does.COMMIT, problem, status.cost, "provider")
-    if _contradiction(status):
+    if contradiction:
         return Ending(Does.DOUBT, problem)
     theirs = reservation.provider_held
     if theirs is not None and facts is not None and facts.charges_what_it_holds:
@@ -140,7 +145,8 @@ def _costs(status: TaskStatus) -> bool:
     return status.cost is not None and status.cost.micro > 0
 
 
-def _contradiction(status: TaskStatus) -> str | None:
+def _contradiction(reservation: Reservation, status: TaskStatus) -> str | None:
     """Say what of a completed task does not go together, None where all does."""
     error = f"{ERROR}: {status.problem or 'no reason given'}" if status.has_error else None
-    return noted(error, None if status.videos else NO_CLIP)
+    has_made = bool(status.videos) or reservation.job.action in MAKES_NO_CLIP
+    return noted(error, None if has_made else NO_CLIP)
