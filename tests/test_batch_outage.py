@@ -170,7 +170,6 @@ def test_a_long_outage_leaves_few_of_many_jobs_in_doubt(opened: Opens, name: str
     )
     found.account.funded *= 10
     ran = run(found, jobs_of(name, 600), concurrency=8, probe_s=5.0)
-    print(f"{name}: {ran.done} done, {ran.in_doubt} in doubt; told {list(map(str, ran.pauses))}")
     check_outage(found, ran, 600, concurrency=8)
 
 

@@ -553,3 +553,17 @@ def test_two_batches_of_the_same_manifest_at_once_submit_each_job_once(
     assert set(Counter(task["prompt"] for task in tasks(cli, sandbox)).values()) == {1}
     assert len(results(cli)) == 12
     assert_ledger_is_the_truth(cli, sandbox)
+
+
+def test_a_wrong_key_is_told_once_with_its_count_and_what_was_not_begun_stays_so(
+    cli: Cli, sandbox: SandboxProcess
+):
+    write(cli, *(f"row {n}" for n in range(20)))
+    said = cli(*words(sandbox, "--api-key", "wrong", "--concurrency", "1"))
+    assert said.code == 4, said.err
+    assert [line for line in said.lines if line.startswith("1 row: ")]
+    assert "check RUNAPI_API_KEY" in said.err
+    assert "19 rows at runapi not started: nothing is reserved for them" in said.lines
+    assert said.err.count("no other row is started") == 1
+    assert len(cli.reservations()) == 1
+    assert cli.wallet()["reserved"] == "0"

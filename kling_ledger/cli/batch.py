@@ -18,7 +18,7 @@ import click
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_NOT_DOWNLOADED, EXIT_OURS
 from kling_ledger.cli.batch_checks import check_bodies, check_cost, read_rows
 from kling_ledger.cli.batch_progress import Display, Progress, shown
-from kling_ledger.cli.batch_results import ended, journal, tell, write_results
+from kling_ledger.cli.batch_results import ended, journal, say_reasons, tell, write_results
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kling_ledger.errors import ProviderError
     from kling_ledger.jobs.batch import Batch
     from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
+    from kling_ledger.jobs.breaker import Pause
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
     from kling_pricing.library import Library
@@ -200,11 +201,18 @@ class _Session:
         done = {at: one for at, one in self.known.items() if at not in to_do}
         progress = Progress(self.jobs, done)
         with journal(path) as write, shown(progress) as display:
-            running = self._batch(_telling(meters, display), _changes(progress, display, write))
+            running = self._batch(
+                _telling(meters, display), _changes(progress, display, write), _pauses(display)
+            )
             stopped = _run(running, display)
         return self._finish(progress, running, path, form, stopped)
 
-    def _batch(self, meters: Mapping[str, Meter], on_change: Callable[[Outcome], None]) -> Batch:
+    def _batch(
+        self,
+        meters: Mapping[str, Meter],
+        on_change: Callable[[Outcome], None],
+        on_pause: Callable[[str, Pause | None], None],
+    ) -> Batch:
         from kling_ledger.jobs.batch import Batch
 
         most = self.most
@@ -216,6 +224,7 @@ class _Session:
             grace_s=self.options.grace,
             max_total=None if most is None else most - _spent(self.known.values(), most),
             on_change=on_change,
+            on_pause=on_pause,
         )
 
     def _finish(
@@ -224,6 +233,7 @@ class _Session:
         self.look()
         outcomes = ended(self.jobs, self.known, running.outcomes)
         is_written = write_results(path, self.jobs, outcomes)
+        say_reasons(outcomes.values(), running.not_started)
         code = tell(progress, self.jobs, outcomes, path if is_written else None, form)
         code = code or (0 if is_written else EXIT_OURS)
         if stopped is _Stopped.AT_ONCE:
@@ -248,6 +258,15 @@ def _changes(
             _note(outcome, display)
 
     return change
+
+
+def _pauses(display: Display) -> Callable[[str, Pause | None], None]:
+    """Return what is told where nothing more is started at a provider, and where it goes on."""
+
+    def tell_pause(provider: str, pause: Pause | None) -> None:
+        display.say(f"{provider} answers again: going on" if pause is None else str(pause))
+
+    return tell_pause
 
 
 def _note(outcome: Outcome, display: Display) -> None:
@@ -306,8 +325,13 @@ def _say_who_is_sending(known: Iterable[Outcome], grace_s: float) -> None:
 def _telling(meters: Mapping[str, Meter], display: Display) -> dict[str, Meter]:
     """Return the meters as they tell of trouble while progress is shown."""
 
+    said: set[str] = set()
+
     def say_trouble(error: ProviderError) -> None:
-        display.say(f"note: {error}")
+        # Hundreds of rows may meet the same trouble: once is enough.
+        if str(error) not in said:
+            said.add(str(error))
+            display.say(f"note: {error}")
 
     return {name: replace(meter, on_trouble=say_trouble) for name, meter in meters.items()}
 

@@ -158,7 +158,7 @@ class Batch:
         """Let through what may be begun, and have providers asked that gave no clear answers."""
         for gate in self._gates.values():
             self._waiting.extendleft(reversed(gate.released()))
-            if gate.is_to_ask():
+            if gate.is_to_ask(are_others_in_flight=self._in_flight > 0):
                 self._follower.put(gate.ask, in_s=gate.breaker.pause_s)
 
     def _follow_up(self, step: _Step) -> None:
@@ -290,12 +290,18 @@ class Batch:
         """Ask for a job once; None where the batch is stopped before."""
         if self._stop.is_set():
             return None
+        failing = watch.failing
         try:
             pause_s = watch.ask()
         except KlingError as failure:
             return _Step(Outcome(attempt, watch.reservation, failure))
+        breaker = self._gates[watch.provider].breaker
+        if watch.error is None:
+            breaker.answered()
+        elif watch.failing > failing:
+            breaker.unanswered(watch.error.problem)
         if pause_s is None and watch.is_unanswered and watch.error is not None:
-            self._gates[watch.provider].breaker.trip(watch.error.problem)
+            breaker.unanswered(watch.error.problem, at_once=True)
             pause_s = watch.go_on()
         outcome = Outcome(attempt, watch.reservation, is_running=pause_s is not None)
         return _Step(outcome, pause_s, watch)

@@ -80,7 +80,8 @@ class Breaker:
         self._tell = tell
         self._lock = Lock()
         self._admits = Admits.ALL
-        self._unclear = 0
+        self._unclear = self._questions = 0
+        self._is_by_questions = False
         self._is_probing = False
         self._has_answered = False
         self._since = 0.0
@@ -118,25 +119,47 @@ class Breaker:
         if error is None:
             self._clear()
         elif isinstance(error, JobInDoubtError):
-            self.trip(error.problem, at_once=False)
+            self._unclear_answer(error.problem)
         elif isinstance(error, JobRefusedError):
             self._refused(error)
 
-    def trip(self, problem: str, *, at_once: bool = True) -> None:
-        """Count an unclear answer, or take that there are none for granted."""
+    def unanswered(self, problem: str, *, at_once: bool = False) -> None:
+        """Count a question after a job that got no answer, or take for granted that none will."""
         with self._lock:
-            self._unclear += 1
-            is_enough = at_once or self._unclear >= self._most_unclear
-            before = self._admits
-            if before is Admits.ONE:
-                self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
-            if before is Admits.ONE or (before is Admits.ALL and is_enough):
-                self._admits = Admits.NONE
-            is_news = before is Admits.ALL and self._admits is Admits.NONE
+            self._questions = self._most_unclear if at_once else self._questions + 1
+            is_news = self._admits is Admits.ALL and self._questions >= self._most_unclear
             if is_news:
-                self._since, self._pause_s = time.monotonic(), self._probe_s
+                self._shut(is_by_questions=True)
         if is_news:
             self._tell(Pause(self._provider, problem, self._pause_s))
+
+    def answered(self) -> None:
+        """Take in that a question after a job was answered: of submissions it says nothing."""
+        with self._lock:
+            self._questions = 0
+            is_news = self._admits is Admits.ONE and self._is_by_questions
+            if is_news:
+                self._admits = Admits.ALL
+        if is_news:
+            self._tell(None)
+
+    def _unclear_answer(self, problem: str) -> None:
+        with self._lock:
+            self._unclear += 1
+            self._is_by_questions = False
+            is_news = self._admits is Admits.ALL and self._unclear >= self._most_unclear
+            if is_news:
+                self._shut(is_by_questions=False)
+            elif self._admits is Admits.ONE:
+                self._admits = Admits.NONE
+                self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        if is_news:
+            self._tell(Pause(self._provider, problem, self._pause_s))
+
+    def _shut(self, *, is_by_questions: bool) -> None:
+        self._admits = Admits.NONE
+        self._is_by_questions = is_by_questions
+        self._since, self._pause_s = time.monotonic(), self._probe_s
 
     def probed(self, *, is_answered: bool) -> None:
         """Take in whether a question was answered: if so, one job may try."""
@@ -156,7 +179,7 @@ class Breaker:
         if error.status is None and error.retryable:
             # Where it never answered, its address may be wrong: that is for each row to say.
             if self._has_answered:
-                self.trip(error.problem, at_once=False)
+                self._unclear_answer(error.problem)
         elif error.status in _OF_THE_ACCOUNT:
             self._stop(error)
         else:

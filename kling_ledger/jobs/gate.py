@@ -67,9 +67,10 @@ class Gate:
             return found
         return []
 
-    def is_to_ask(self) -> bool:
+    def is_to_ask(self, *, are_others_in_flight: bool) -> bool:
         """Whether the provider is to be asked after a pause, and nobody is about to; then we do."""
-        if self.breaker.admits is not Admits.NONE or not self.held or self._is_asking:
+        is_of_use = bool(self.held) or are_others_in_flight
+        if self.breaker.admits is not Admits.NONE or not is_of_use or self._is_asking:
             return False
         self._is_asking = True
         return True

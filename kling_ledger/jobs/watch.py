@@ -91,6 +91,11 @@ class Watch:
         return self.status.problem if self.status is not None and is_unknown else None
 
     @property
+    def failing(self) -> int:
+        """How many questions in a row counted as failed."""
+        return self._failing
+
+    @property
     def is_unanswered(self) -> bool:
         """Whether the last question got no answer at all, so that the job may yet be told of."""
         is_open = self.reservation.state is State.SUBMITTED
