@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_NOT_DOWNLOADED, EXIT_OURS
-from kling_ledger.cli.batch_checks import check_bodies, check_cost, read_rows
+from kling_ledger.cli.batch_checks import check_bodies, check_cost, check_earlier, read_rows
 from kling_ledger.cli.batch_progress import Display, Progress, shown
 from kling_ledger.cli.batch_results import ended, journal, say_reasons, tell, write_results
 from kling_ledger.cli.books import book_option
@@ -65,6 +65,7 @@ class Options:
     max_cost: str | None
     name: str | None
     retry_failed: bool
+    again: bool
     grace: float
     out: Path | None
     library: Library
@@ -94,6 +95,7 @@ class Options:
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--name", help="The batch's name: another one runs the same rows anew. [the file's]")
 @click.option("--retry-failed", is_flag=True, help="Start again what was taken and then failed.")
+@click.option("--again", is_flag=True, help="Make rows once more that another batch has made.")
 @grace_option("Leave alone so long what another process may just be sending.")
 @click.option("--dry-run", is_flag=True, help="Only say what it will cost.")
 @click.option(
@@ -125,6 +127,7 @@ def batch(
     prompt. Ctrl-C stops at any moment; jobs that were sent go on and are followed next time. What
     no provider took is tried again then, what one took and failed with only with --retry-failed.
     """
+    from kling_ledger.errors import NoKeyError
     from kling_ledger.ledger import Ledger
 
     path = results or manifest.with_name(f"{manifest.name}.results.jsonl")
@@ -139,11 +142,20 @@ def batch(
     )
     with Ledger(db, create=False) as ledger, ExitStack() as open_things:
         session = _Session(ledger, jobs, options)
-        session.check()
+        try:
+            meters = session.connected(open_things)
+        except NoKeyError:
+            # What is wrong with the rows comes first, and a dry run needs no key.
+            session.check()
+            if not dry_run:
+                raise
+        else:
+            session.settle_in(meters, refuses=not dry_run)
         if dry_run:
             print_many([_planned(job) for job in jobs], _PLAN, form, empty="there are no rows")
             return 0
-        return session.run(session.connected(open_things), path, form)
+        check_bodies(session.todo, meters)
+        return session.run(meters, path, form)
 
 
 class _Session:
@@ -177,18 +189,28 @@ class _Session:
         )
 
     def connected(self, open_things: ExitStack) -> dict[str, Meter]:
-        """Return the meter of each provider; bodies that it could not carry out are refused."""
+        """Return the meter of each provider."""
         more = {"ceiling": self.ceiling, "library": self.options.library, "on_change": silent}
         connect = self.options.connection.meter
-        meters = _meters(
+        return _meters(
             open_things,
             (
                 connect(self.ledger, provider, self.options.wallet, **more)
                 for provider in sorted({job.provider for job in self.jobs})
             ),
         )
-        check_bodies(self.todo, meters)
-        return meters
+
+    def settle_in(self, meters: Mapping[str, Meter], *, refuses: bool) -> None:
+        """Know the jobs by where they run, check them, and say what was made of them elsewhere."""
+        from kling_ledger.jobs.batch_places import placed
+
+        places = {name: meter.place for name, meter in meters.items()}
+        payer = self.ledger.wallets.get(self.options.wallet).name
+        self.jobs = placed(self.ledger, self.jobs, places, payer)
+        self.look()
+        self.check()
+        may_begin = not refuses or self.options.again
+        check_earlier(self.ledger, self.jobs, self.known, places, may_begin=may_begin)
 
     def run(self, meters: Mapping[str, Meter], path: Path, form: str) -> int:
         """Finish what earlier runs left open, run what is left, write the results."""
