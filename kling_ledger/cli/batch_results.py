@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from io import RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kling_ledger.cli import (
     EXIT_CHARGED_WITHOUT_CLIP,
@@ -25,7 +26,10 @@ from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
     from kling_ledger.cli.batch_progress import Progress
-    from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
+    from kling_ledger.jobs.batch_jobs import Attempt, BatchJob, Outcome
+
+_MOST_REASONS: Final = 10
+"""How many different reasons are told; the results name every row's."""
 
 
 @contextmanager
@@ -107,6 +111,32 @@ def ended(
             is_same = then is not None and then.attempt == now.attempt
             ended[job.place] = replace(now, error=then.error if then and is_same else None)
     return ended
+
+
+def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> None:
+    """Say why rows came to nothing or are in doubt: each reason once, with how many rows it is."""
+    reasons = Counter(
+        reason for one in outcomes if not one.is_done and (reason := _reason(one)) is not None
+    )
+    for reason, many in reasons.most_common(_MOST_REASONS):
+        say(f"{_rows(many)}: {reason}")
+    if len(reasons) > _MOST_REASONS:
+        say(f"and {len(reasons) - _MOST_REASONS} reasons more: the results have them all")
+    for provider, many in Counter(one.job.provider for one in not_started).items():
+        say(f"{_rows(many)} at {provider} not started: nothing is reserved for them")
+
+
+def _reason(outcome: Outcome) -> str | None:
+    """Return why a row is not done, with what may help; None where nothing is known."""
+    if outcome.error is not None:
+        hint = outcome.error.hint
+        return f"{outcome.error}: {hint}" if hint else str(outcome.error)
+    found = outcome.reservation
+    return found.problem if found is not None else None
+
+
+def _rows(many: int) -> str:
+    return "1 row" if many == 1 else f"{many} rows"
 
 
 def tell(

@@ -16,6 +16,7 @@ from kling_ledger.cli.output import (
     say,
 )
 from kling_ledger.cli.reservation_create import create
+from kling_ledger.cli.reservation_resolve import resolve
 from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_pricing.money import Money
 
@@ -60,6 +61,7 @@ def reservation() -> None:
 
 
 reservation.add_command(create)
+reservation.add_command(resolve)
 
 
 @reservation.command("list")

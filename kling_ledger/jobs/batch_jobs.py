@@ -24,7 +24,8 @@ from kling_pricing.quote import Quote
 class BatchJob:
     """One row of a batch: what is asked of which provider, under which key.
 
-    `place` is its row, from 1; `key` is the caller's own or follows from the content.
+    `place` is its row, from 1; `key` is the caller's own or follows from the content, and of a
+    batch that is about to run from where it runs too.
     """
 
     place: int
@@ -33,6 +34,7 @@ class BatchJob:
     key: str
     project: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    has_own_key: bool = False
 
     @property
     def provider(self) -> str:
