@@ -156,7 +156,7 @@ def test_each_run_looks_first_at_what_was_left_open_at_the_same_provider(cli: Cl
     unsent = here.sent("crun", "lost")
     here.sandbox.finish()
     words = ("run", "--provider", "runapi", "--request", "-", "--wallet", "runapi")
-    said = cli(*words, "--base-url", here.sandbox.url, stdin=BODY)
+    said = cli(*words, "--base-url", here.sandbox.url, stdin=json.dumps(body("runapi")))
     assert said.code == 0
     assert f"left open: {left.id} ended: committed" in said.err
     # At a sandbox all providers have one address: another one's jobs are left to its own runs.

@@ -143,7 +143,7 @@ class Ledger:
         """Return a reservation for a `with` block that calls a client of its own.
 
         `not_sent` names exceptions after which nothing can have been sent: only they give the
-        credits back by themselves. `kling_ledger.ledger.reserving.Reserving` says what becomes of it.
+        credits back by themselves. See `kling_ledger.ledger.reserving.Reserving`.
         """
         job = reservations.quoted_job(cost) if isinstance(cost, Quote) else Job()
         amount = cost.amount if isinstance(cost, Quote) else cost
