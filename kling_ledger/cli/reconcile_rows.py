@@ -126,7 +126,7 @@ def _perhaps(line: Line) -> str:
 def _to_say(found: Reservation) -> str:
     if found.is_open:
         return f"Then: kling-ledger reservation commit|rollback {found.id} --reason ..."
-    return f"Then: kling-ledger reservation correct {found.id} AMOUNT --reason ..."
+    return f"Then: kling-ledger reservation correct {found.id} --amount AMOUNT --reason ..."
 
 
 def _one(change: Change) -> str:
