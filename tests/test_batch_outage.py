@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -21,9 +22,19 @@ from kling_ledger.jobs.batch_jobs import (
 from kling_ledger.jobs.breaker import Pause
 from kling_pricing.gateways import read_request
 from kling_pricing.library import Library
+from tests.cli import Cli
 from tests.sandbox_rig import AT
 from tests.witness.server import Gateway, Reply, Request, proxy_page
-from tests.witness_ledger import NAMES, TYPICAL, Bench, Opens, check_rules, opening, request_body
+from tests.witness_ledger import (
+    KEYS,
+    NAMES,
+    TYPICAL,
+    Bench,
+    Opens,
+    check_rules,
+    opening,
+    request_body,
+)
 
 PROBE_S = 0.25
 
@@ -194,3 +205,18 @@ def test_a_refusal_of_the_account_stops_the_batch_and_what_was_not_begun_is_not_
     assert all(one.error is not None for one in ran.outcomes.values())
     run(found, jobs, concurrency=4)
     assert len(found.reservations()) == fronts[0].posts <= 8
+
+
+@pytest.mark.parametrize("name", ["crun", "evolink"])
+def test_the_command_tells_the_reason_of_an_outage_once(opened: Opens, tmp_path: Path, name: str):
+    found = opened(name, front=lambda gateway: Failing(gateway, after=60, for_s=3))
+    rows = [{"provider": name, "request": request_body(TYPICAL[name])} for _ in range(60)]
+    (tmp_path / "clips.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    cli = Cli(tmp_path, {f"{name.upper()}_API_KEY": KEYS[name], "KLING_LEDGER_DB": str(found.path)})
+    words = ("--wallet", "team", "--base-url", found.url, "--poll-every", "0.05")
+    said = cli("batch", "clips.jsonl", *words, "--concurrency", "4", "--format", "json")
+    assert said.code == (5 if said.json["in_doubt"] else 0), said.err
+    assert said.json["in_doubt"] <= 8
+    assert said.json["done"] == 60 - said.json["in_doubt"]
+    assert said.err.count("gives no clear answers") == 1
+    assert f"{name} answers again: going on" in said.lines

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -19,6 +19,7 @@ from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_NOT_DOWNLOADED, EXIT_OURS
 from kling_ledger.cli.batch_checks import check_bodies, check_cost, check_earlier, read_rows
 from kling_ledger.cli.batch_progress import Display, Progress, shown
 from kling_ledger.cli.batch_results import ended, journal, say_reasons, tell, write_results
+from kling_ledger.cli.batch_telling import changes, pauses, telling
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
@@ -35,7 +36,6 @@ from kling_ledger.cli.run import save_clips
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
-    from kling_ledger.errors import ProviderError
     from kling_ledger.jobs.batch import Batch
     from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
     from kling_ledger.jobs.breaker import Pause
@@ -224,7 +224,7 @@ class _Session:
         progress = Progress(self.jobs, done)
         with journal(path) as write, shown(progress) as display:
             running = self._batch(
-                _telling(meters, display), _changes(progress, display, write), _pauses(display)
+                telling(meters, display), changes(progress, display, write), pauses(display)
             )
             stopped = _run(running, display)
         return self._finish(progress, running, path, form, stopped)
@@ -265,37 +265,6 @@ class _Session:
             code = code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
         _ignore_ctrl_c()
         return EXIT_STOPPED if stopped and code != EXIT_IN_DOUBT else code
-
-
-def _changes(
-    progress: Progress, display: Display, write: Callable[[Outcome], None]
-) -> Callable[[Outcome], None]:
-    """Return what is told of each outcome as it changes: the display, and at its end the file."""
-
-    def change(outcome: Outcome) -> None:
-        progress.change(outcome)
-        display.changed()
-        if not outcome.is_running:
-            write(outcome)
-            _note(outcome, display)
-
-    return change
-
-
-def _pauses(display: Display) -> Callable[[str, Pause | None], None]:
-    """Return what is told where nothing more is started at a provider, and where it goes on."""
-
-    def tell_pause(provider: str, pause: Pause | None) -> None:
-        display.say(f"{provider} answers again: going on" if pause is None else str(pause))
-
-    return tell_pause
-
-
-def _note(outcome: Outcome, display: Display) -> None:
-    """Say what is odd about a job that is booked all the same: a cost beyond all expectation."""
-    found = outcome.reservation
-    if found is not None and found.committed is not None and found.problem:
-        display.say(f"note: row {outcome.job.place}: {found.problem}")
 
 
 class _Stopped(Enum):
@@ -342,20 +311,6 @@ def _say_who_is_sending(known: Iterable[Outcome], grace_s: float) -> None:
         say(
             f"{sending} may be under way in another process: left to it for {grace_s:g} s (--grace)"
         )
-
-
-def _telling(meters: Mapping[str, Meter], display: Display) -> dict[str, Meter]:
-    """Return the meters as they tell of trouble while progress is shown."""
-
-    said: set[str] = set()
-
-    def say_trouble(error: ProviderError) -> None:
-        # Hundreds of rows may meet the same trouble: once is enough.
-        if str(error) not in said:
-            said.add(str(error))
-            display.say(f"note: {error}")
-
-    return {name: replace(meter, on_trouble=say_trouble) for name, meter in meters.items()}
 
 
 def _spent(known: Iterable[Outcome], most: Money) -> Money:

@@ -66,12 +66,14 @@ def earlier(
 ) -> Earlier:
     """Look up what was made, lately, of the rows that nothing is known of under their own keys."""
     new = [job for job in jobs if job.place not in known and not job.has_own_key]
-    ours = {one.reservation.id for one in known.values() if one.reservation is not None}
     made: Counter[_Content] = Counter()
     begun: dict[str, Counter[_Content]] = {}
     for provider in {job.provider for job in new}:
         since = at - LOOKED_BACK
-        for one in ledger.reservations.at_provider(provider, since=since, until=None):
+        found = ledger.reservations.at_provider(provider, since=since, until=None)
+        # Asked for after them: the same batch in another process may have begun some meanwhile.
+        ours = _ours(ledger, new, known)
+        for one in found:
             if one.id in ours:
                 continue
             content = (provider, one.job.action, one.job.payload_hash)
@@ -111,6 +113,12 @@ def _is_here(found: Reservation | None, place: Place, wallet: str) -> bool:
         return False
     told = (found.job.address, place.address), (found.job.account, place.account)
     return found.wallet == wallet and all(stored in {None, here} for stored, here in told)
+
+
+def _ours(ledger: Ledger, new: Iterable[BatchJob], known: Mapping[int, Outcome]) -> set[str]:
+    begun = ledger.reservations.of_keys([job.key for job in new]).values()
+    before = (one.reservation for one in known.values())
+    return {one.id for one in (*begun, *before) if one is not None}
 
 
 def _content(job: BatchJob) -> _Content:
