@@ -179,3 +179,7 @@ def test_many_jobs_that_need_a_person_are_told_of_in_a_few_lines(cli: Cli, here:
     assert theirs.id not in said.err
     assert sum(f"left open: {one.id}" in said.err for one in old) == 3
     assert "left open: 2 more that need a person: kling-ledger resume" in said.err
+
+
+BODY = """{"model": "kling-3.0", "prompt": "a hill", "duration_seconds": 5,
+"output_resolution": "720p"}"""
