@@ -84,7 +84,9 @@ def focus(
     with Ledger(db, create=False) as ledger:
         lines = journal.lines(ledger.database, period=period)
         worths = reservations.worths(ledger.database, through=period)
-    write_bytes(form.export(lines, worths, rates=_read_rates(rates), version=version), out)
+        units = journal.units(ledger.database)
+    given = _read_rates(rates)
+    write_bytes(form.export(lines, worths, units=units, rates=given, version=version), out)
 
 
 @click.command()

@@ -28,6 +28,10 @@ _TRANSFERS: Final = (
     f"SELECT {', '.join(TRANSFER.columns)} FROM transfer WHERE period = :period ORDER BY id"
 )
 
+_SET_ASIDE: Final = (
+    "CASE WHEN kind IN ('reserve', 'reopen') THEN amount_micro ELSE -amount_micro END"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Accrual:
@@ -229,14 +233,11 @@ def _carry_forward(transaction: Transaction, name: str) -> None:
     """Write down what reservations held at the end of a month, as the journal tells it."""
     transaction.run("DELETE FROM accrual WHERE period = :period", period=name)
     rows = transaction.rows(
-        """
-        SELECT reservation_id, unit,
-               SUM(CASE WHEN kind = 'reserve' THEN amount_micro ELSE -amount_micro END) AS held
-        FROM transfer
-        WHERE period <= :period AND kind IN ('reserve', 'commit', 'return', 'roll_back', 'expire')
-        GROUP BY reservation_id, unit
-        HAVING SUM(CASE WHEN kind = 'reserve' THEN amount_micro ELSE -amount_micro END) <> 0
-        ORDER BY reservation_id
+        f"""
+        SELECT reservation_id, unit, SUM({_SET_ASIDE}) AS held FROM transfer
+        WHERE period <= :period
+          AND kind IN ('reserve', 'reopen', 'commit', 'return', 'roll_back', 'expire')
+        GROUP BY reservation_id, unit HAVING SUM({_SET_ASIDE}) <> 0 ORDER BY reservation_id
         """,
         period=name,
     )

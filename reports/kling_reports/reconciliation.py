@@ -14,20 +14,23 @@ from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports import groups
 from kling_reports.doors import evidence, journal, reservations
+from kling_reports.doors.reservations import BILLED
 from kling_reports.moves import CORRECTING, into_wallets
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
 
-BASES: Final = ("provider", "quote", "person", "in doubt", "open", "failed")
-"""What a job's cost rests on: the provider's word, our quote because the provider gave none, a
-person's word; for jobs without an end, nothing yet; a failed one costs what it was charged."""
+_NOBODY: Final = "not known"
+BASES: Final = (*BILLED, "quote", "person", _NOBODY, "in doubt", "open", "failed")
+"""What a job's cost rests on: the provider's word, its bill, our quote because neither said it, a
+person's word, or nobody's that is known; for jobs without an end, nothing yet; a failed one costs
+what it was charged."""
 
 _ROWS: Final = (
     Column("provider", "provider", "text"),
     Column(UNIT, "unit", "text"),
     Column("basis", "rests on", "text", "who said what the jobs cost"),
     Column("jobs", "jobs", "integer", "how many", adds_up=True),
-    Column("quoted_micro", "quoted", "money", "what was set aside for them", adds_up=True),
+    Column("quoted_micro", "quoted", "money", "what their quotes said", adds_up=True),
     Column("spent_micro", "spent", "money", "committed less refunded", adds_up=True),
     Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
 )
@@ -80,7 +83,7 @@ _COLUMNS: Final = (
     UNIT,
     "state",
     "settled_by",
-    "reserved_micro",
+    "quoted_micro",
     "held_micro",
     "committed_micro",
     "refunded_micro",
@@ -108,7 +111,7 @@ def report(database: Database, query: Query) -> Report:
         ],
         notes=[
             "Jobs by when their credits were reserved; corrections by when they were posted.",
-            "Only what rests on the provider's word was confirmed by it.",
+            "Only what rests on the provider's word or its bill was confirmed by it.",
             "Records of all times, as they were last compared: kling-ledger reconcile.",
         ],
     )
@@ -123,7 +126,7 @@ def bases(alike: pd.DataFrame) -> Table:
             UNIT: alike[UNIT],
             "basis": pd.Categorical(_basis(alike), BASES, ordered=True),
             "jobs": jobs,
-            "quoted_micro": jobs * alike["reserved_micro"],
+            "quoted_micro": jobs * alike["quoted_micro"],
             "spent_micro": jobs * (alike["committed_micro"].fillna(0) - alike["refunded_micro"]),
             "reserved_micro": jobs * alike["held_micro"],
         }
@@ -175,7 +178,9 @@ def different(records: pd.DataFrame) -> Table:
 
 def _basis(alike: pd.DataFrame) -> pd.Series[Any]:
     state = alike["state"]
-    basis = alike["settled_by"].fillna("provider").mask(state != str(State.COMMITTED), "failed")
+    # Nobody's word is not the provider's: a cost that was corrected without a word has none.
+    said = alike["settled_by"]
+    basis = said.where(said.isin(BASES), _NOBODY).mask(state != str(State.COMMITTED), "failed")
     basis = basis.mask(state.isin([str(one) for one in OPEN_STATES]), "open")
     return basis.mask(state == str(State.IN_DOUBT), "in doubt")
 

@@ -22,7 +22,7 @@ _COUNTS: Final = (
     ),
     Column("failed", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
     Column("open", "open", "integer", "jobs whose credits are still set aside", adds_up=True),
-    Column("seconds", "seconds", "seconds", "billed for the charged clips", adds_up=True),
+    Column("seconds", "seconds", "seconds", "of the charged clips, as quoted", adds_up=True),
 )
 _AMOUNTS: Final = (
     Column("spent_micro", "spent", "money", "committed less refunded", adds_up=True),
@@ -30,7 +30,7 @@ _AMOUNTS: Final = (
 )
 _RATES: Final = (
     Column("per_clip_micro", "per clip", "money", "spent for each charged clip, rounded"),
-    Column("per_second_micro", "per second", "money", "spent for each billed second, rounded"),
+    Column("per_second_micro", "per second", "money", "spent for each of these seconds, rounded"),
     Column("per_accepted_micro", "per accepted", "money", "spent for each accepted clip, rounded"),
 )
 _DIVISORS: Final[Mapping[str, str]] = {

@@ -71,7 +71,12 @@ def contents(
     # The time of the close stands for now: a pack that is made again later is the same.
     query = Query(now=period.closed_at, period=month)
     lines = journal.lines(database, period=month)
-    exported = focus.export(lines, reservations.worths(database, through=month), rates=rates)
+    exported = focus.export(
+        lines,
+        reservations.worths(database, through=month),
+        units=journal.units(database),
+        rates=rates,
+    )
     found = tables(database, month, lines)
     moved = movements(database, month)
     found["checks"] = checked(month, moved, tables=found, exported=exported)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -14,8 +14,9 @@ from kling_reports.groups import read_groups
 from kling_reports.moves import CHARGING, CORRECTING, MOVES, into_reserved
 from kling_reports.report import UNIT, Column, Table, typed
 
-_NOT_SEALED: Final = ("billed_clips", "billed_micro")
-"""Columns of the variance that rest on what may change after the close."""
+_SEALED: Final = ("clips", "quoted_micro", "committed_micro", "variance_micro")
+"""The figures of the variance that rest on what never changes after the close: the others ask who
+said what a clip cost, which a bill may say later."""
 
 _ACCRUALS: Final = (
     Column("reservation_id", "reservation", "text"),
@@ -70,7 +71,7 @@ def variance_of(touched: pd.DataFrame, month: str) -> Table:
 
     `touched` is the history up to the month (see journal.lines) of the jobs that it touched.
     """
-    charged = touched["amount_micro"].where(touched["kind"].isin(CHARGING), 0)
+    charged = touched["amount_micro"].where(touched["kind"].isin(CHARGING) & ~_undone(touched), 0)
     held = into_reserved(touched)
     is_before = touched["period"] < month
     figures = {
@@ -79,14 +80,14 @@ def variance_of(touched: pd.DataFrame, month: str) -> Table:
         "charged_before": charged.where(is_before, 0),
         "held_before": held.where(is_before, 0),
     }
-    words = ["provider", "model", UNIT, "reserved_micro"]
+    words = ["provider", "model", UNIT, "quoted_micro"]
     lines = pd.DataFrame({"id": touched["reservation_id"], **touched[words], **figures})
     jobs = lines[lines["id"].notna()].groupby(["id", *words], dropna=False, as_index=False).sum()
     # A refund or an overrun touches a job again that a month before has compared already.
     was_over = (jobs["held_before"] == 0) & (jobs["charged_before"] > 0)
     ended = jobs[(jobs["held"] == 0) & (jobs["committed_micro"] > 0) & ~was_over]
     compared = variance.variance(_as_committed(ended), read_groups(("provider", "model")))
-    return _without(compared, _NOT_SEALED)
+    return _with(compared, (*words[:3], *_SEALED))
 
 
 def by_provider(moved: pd.DataFrame) -> Table:
@@ -105,15 +106,24 @@ def accrued(held: pd.DataFrame) -> Table:
     return Table("accruals", "Accruals", _ACCRUALS, typed(held, _ACCRUALS))
 
 
+def _undone(touched: pd.DataFrame) -> pd.Series[Any]:
+    """Return whether a line stands before its job was opened again: what it charged came back."""
+    opened = touched["id"].where(touched["kind"] == "reopen")
+    last = touched["reservation_id"].map(opened.groupby(touched["reservation_id"]).max())
+    return (touched["id"] < last).fillna(value=False).astype(bool)
+
+
 def _as_committed(ended: pd.DataFrame) -> pd.DataFrame:
     """Return jobs as variance.variance takes them, without a word on who settled them."""
     return ended.assign(
         jobs=pd.Series(1, ended.index, "Int64"),
         state=pd.Series(str(State.COMMITTED), ended.index, "string"),
+        refunded_micro=pd.Series(0, ended.index, "Int64"),
+        undone_micro=pd.Series(0, ended.index, "Int64"),
         settled_by=pd.Series(pd.NA, ended.index, "string"),
     )
 
 
-def _without(table: Table, names: tuple[str, ...]) -> Table:
-    columns = tuple(column for column in table.columns if column.name not in names)
+def _with(table: Table, names: tuple[str, ...]) -> Table:
+    columns = tuple(column for column in table.columns if column.name in names)
     return Table(table.name, table.title, columns, typed(table.frame, columns))

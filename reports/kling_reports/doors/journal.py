@@ -9,6 +9,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_reports.doors.times import before, within
+from kling_reports.doors.told import QUOTED
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Kind, Span
 
@@ -38,15 +39,21 @@ _OF_JOBS: Final[Mapping[str, Kind]] = {
     "resolution": "text",
     "sound": "flag",
     "billed_seconds": "integer",
+    "quoted_micro": "money",
     "reserved_micro": "money",
     "usd_micro": "money",
+    "reserved_at": "instant",
 }
 LINE_KINDS: Final[Mapping[str, Kind]] = {**TRANSFER_KINDS, "wallet_id": "text", **_OF_JOBS}
-"""The columns of the journal as it is exported: of the job only what never changes."""
+"""The columns of the journal as it is exported: of the job only what never changes. `quoted_micro`
+is what was set aside first; `usd_micro` is the worth of `reserved_micro`, and both rise together
+where a provider set aside more itself."""
 
 _SOURCES: Final[Mapping[str, str]] = {
     "wallet": "wallet.name",
     **{name: f"reservation.{name}" for name in ("project", "provider", "model", *_OF_JOBS)},
+    "quoted_micro": QUOTED,
+    "reserved_at": "reservation.created_at",
 }
 """Where a column comes from that is not the transfer's own."""
 
@@ -100,6 +107,13 @@ def lines(
         order="transfer.id",
         given=given,
     )
+
+
+def units(database: Database) -> list[str]:
+    """Return every unit that a wallet has, in the order in which they came into the ledger."""
+    with database.read() as transaction:
+        rows = transaction.rows("SELECT unit FROM wallet ORDER BY id")
+    return list(dict.fromkeys(str(row["unit"]) for row in rows))
 
 
 def movements(database: Database, *, span: Span = EVER, period: str | None = None) -> pd.DataFrame:

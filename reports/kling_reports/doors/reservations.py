@@ -12,6 +12,7 @@ from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports.doors.sums import Key, added_up, frame_by, selected
 from kling_reports.doors.times import stretches, within
+from kling_reports.doors.told import QUOTED, UNDONE
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Column, Kind, Span
 
@@ -28,10 +29,12 @@ KINDS: Final[Mapping[str, Kind]] = {
     "resolution": "text",
     "sound": "flag",
     "billed_seconds": "integer",
+    "quoted_micro": "money",
     "reserved_micro": "money",
     "held_micro": "money",
     "committed_micro": "money",
     "refunded_micro": "money",
+    "undone_micro": "money",
     "usd_micro": "money",
     "usd_held_micro": "money",
     "usd_spent_micro": "money",
@@ -43,8 +46,26 @@ KINDS: Final[Mapping[str, Kind]] = {
     "created_at": "instant",
     "updated_at": "instant",
 }
-"""Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them;
-`committed_micro` is missing until something was charged, `usd_...` where no rate is known."""
+"""Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them.
+
+`quoted_micro` is what was set aside first, `reserved_micro` the most: a provider that set aside more
+itself has raised it. `committed_micro` is missing until something was charged, `usd_...` where no
+rate is known. `undone_micro` was charged before the job was opened again, and came back: it is among
+what was committed, and among what was refunded."""
+
+WORTH_KINDS: Final[Mapping[str, Kind]] = {
+    "unit": "text",
+    "reserved_at": "instant",
+    "period": "text",
+    "quoted_micro": "money",
+    "reserved_micro": "money",
+    "usd_micro": "money",
+}
+"""The columns of worths; `period` is the month of the journal in which the job was reserved."""
+
+BILLED: Final = ("provider", "bill")
+"""The words of `settled_by` that are the provider's own: its answer's, and its bill's. What a quote
+or a person says is no bill."""
 
 OUTCOMES: Final = ("accepted", "rejected", "open", "failed")
 """What became of a reservation: charged; charged, but all of it refunded or labelled
@@ -53,6 +74,8 @@ OUTCOMES: Final = ("accepted", "rejected", "open", "failed")
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 _EXPRESSIONS: Final[Mapping[str, str]] = {
     "wallet": "wallet_id",
+    "quoted_micro": QUOTED,
+    "undone_micro": UNDONE,
 }
 _OUTCOME: Final = f"""
 CASE WHEN state = 'committed' THEN
@@ -154,23 +177,23 @@ def read_for(columns: Iterable[Column]) -> tuple[str, ...]:
 
 
 def worths(database: Database, *, through: str | None = None) -> pd.DataFrame:
-    """Return what the latest job in each unit was worth that has a rate, one row a unit.
+    """Return what every job in credits was worth that has a rate, with WORTH_KINDS, oldest first.
 
-    As `unit`, `reserved_micro` and `usd_micro`; of the jobs that were reserved in all months of the
-    journal through one, if one is named: later jobs do not change what a closed month is worth.
+    Of the jobs that were reserved in all months of the journal through one, if one is named.
     """
-    condition = "1 = 1" if through is None else "period <= :through"
+    condition = "1 = 1" if through is None else "transfer.period <= :through"
     with database.read() as transaction:
         rows = transaction.rows(
-            "SELECT unit, reserved_micro, usd_micro FROM reservation WHERE id IN"
-            # Ids begin with their time: the greatest is the latest.
-            " (SELECT MAX(reservation.id) FROM reservation JOIN transfer"
-            " ON transfer.reservation_id = reservation.id"
-            f" WHERE kind = 'reserve' AND usd_micro > 0 AND {condition}"
-            " GROUP BY reservation.unit) ORDER BY unit",
+            f"SELECT reservation.unit, {QUOTED} AS quoted_micro, reserved_micro, usd_micro,"
+            " reservation.created_at AS reserved_at, MIN(transfer.period) AS period"
+            " FROM reservation JOIN transfer ON transfer.reservation_id = reservation.id"
+            # Dollars are worth what they are. A hold that was raised is reserved once more.
+            " WHERE kind = 'reserve' AND usd_micro > 0 AND reservation.unit <> 'USD'"
+            f" AND {condition} GROUP BY reservation.id ORDER BY reservation.created_at,"
+            " reservation.id",
             **({} if through is None else {"through": through}),
         )
-    return frame_of(rows, {name: KINDS[name] for name in ("unit", "reserved_micro", "usd_micro")})
+    return frame_of(rows, WORTH_KINDS)
 
 
 def _key(transaction: Transaction, name: str) -> Key:

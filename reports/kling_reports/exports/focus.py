@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -29,18 +29,20 @@ def export(
     journal: pd.DataFrame,
     worths: pd.DataFrame,
     *,
+    units: Sequence[str] = (),
     rates: Mapping[str, Decimal] | None = None,
     version: Version = "1.2",
 ) -> bytes:
     """Return a FOCUS file (CSV, UTF-8) of the charges in a journal.
 
-    `journal` is as journal.lines gives it, `worths` as reservations.worths does; `rates` is what
-    one of a unit is worth in USD where no job says it. The same journal gives the same bytes.
+    `journal` is as journal.lines gives it, `worths` as reservations.worths does, `units` as
+    journal.units does; `rates` is what one of a unit is worth in USD where no job says it. The same
+    journal gives the same bytes, and a month the same lines alone and among others.
     """
     # What moves credits between available and reserved costs nobody anything: it is no charge.
     charges = [line for line in lines(journal) if line.kind in MOVES]
     known = Rates(rates or {}, worths)
-    codes = currency_codes({line.unit for line in charges})
+    codes = currency_codes([*units, *sorted({line.unit for line in charges})])
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\r\n")
     writer.writerow(headings(version))

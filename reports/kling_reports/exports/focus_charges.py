@@ -153,10 +153,10 @@ def _quantity(line: Line, rate: Rate, signed: int) -> dict[str, Any]:
 
     A clip charged at its quote has its own seconds; at half of it, half of them.
     """
-    reserved = line.reserved_micro or line.amount_micro
+    quoted = line.quoted_micro or line.amount_micro
     seconds = line.billed_seconds or 1
-    quantity = rounded(Fraction(signed * seconds, reserved))
-    credits_each = Fraction(reserved, seconds * 1_000_000)
+    quantity = rounded(Fraction(signed * seconds, quoted))
+    credits_each = Fraction(quoted, seconds * 1_000_000)
     unit = _measure(line)
     return {
         **_unit_prices(credits_each * rate.worth, credits_each),

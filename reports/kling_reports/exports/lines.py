@@ -38,8 +38,10 @@ class Line:
     resolution: str | None
     sound: bool | None
     billed_seconds: int | None
+    quoted_micro: int | None
     reserved_micro: int | None
     usd_micro: int | None
+    reserved_at: datetime | None
 
     @property
     def provider_name(self) -> str:

@@ -1,13 +1,21 @@
-"""Worth: what one of a unit is worth in money, who says so, and the code that it goes by."""
+"""Worth: what one of a unit is worth in money, who says so, and the code that it goes by.
+
+What a line is worth follows from the line and from what the journal held when it was written: a
+later rate changes no month that is past, and a month is the same alone and among others.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from typing import Final
 
 import pandas as pd
@@ -28,7 +36,7 @@ class Rate:
     """What one of a unit is worth in a currency, and who says so.
 
     `basis` is `currency` (the unit is one), `job` (the job's own), `given` (by the caller) or
-    `unit` (the latest job in that unit).
+    `unit` (a job in that unit, of the day).
     """
 
     worth: Fraction
@@ -36,38 +44,86 @@ class Rate:
     basis: str
 
 
-class Rates:
-    """What units are worth: `given` by the caller, else the `latest` that a job carried."""
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a job in some unit was worth when it was reserved."""
 
-    def __init__(self, given: Mapping[str, Decimal], latest: pd.DataFrame) -> None:
-        self._known = {unit: Rate(Fraction(worth), "USD", "given") for unit, worth in given.items()}
-        for unit, reserved, usd in latest.itertuples(index=False):
-            rate = Rate(Fraction(int(usd), int(reserved)), "USD", "unit")
-            self._known.setdefault(unit, rate)
+    reserved_at: datetime
+    period: str
+    quoted_micro: int
+    reserved_micro: int
+    usd_micro: int
+
+
+class Rates:
+    """What units are worth: `given` by the caller, else what the `jobs` of the day carried.
+
+    `jobs` are as reservations.worths gives them.
+    """
+
+    def __init__(self, given: Mapping[str, Decimal], jobs: pd.DataFrame) -> None:
+        self._given = {unit: Rate(Fraction(worth), "USD", "given") for unit, worth in given.items()}
+        self._jobs: dict[str, list[_Job]] = defaultdict(list)
+        # As objects: numbers of pandas end at 64 bits, and a rate is worked out past them.
+        columns = (jobs[name].astype(object) for name in ("unit", *_Job.__slots__))
+        for unit, *values in zip(*columns, strict=True):
+            self._jobs[unit].append(_Job(*values))
 
     def of(self, line: Line) -> Rate:
         """Return what the unit of a transfer is worth; ConfigError where nobody knows."""
         if is_currency(line.unit):
             return Rate(Fraction(1), line.unit, "currency")
-        if line.usd_micro and line.reserved_micro:
-            return Rate(Fraction(line.usd_micro, line.reserved_micro), "USD", "job")
-        if line.unit not in self._known:
+        if line.quoted_micro and line.reserved_micro and line.usd_micro:
+            worth = first_worth(line.quoted_micro, line.reserved_micro, line.usd_micro)
+            return Rate(worth, "USD", "job")
+        known = self._given.get(line.unit) or self._of_its_day(line)
+        if known is None:
             raise ConfigError(
                 f"nobody knows what one {line.unit} is worth in USD ({line.kind} {line.id})",
                 hint=f"say it with --rate {line.unit}=0.01",
             )
-        return self._known[line.unit]
+        return known
+
+    def _of_its_day(self, line: Line) -> Rate | None:
+        """Return the rate of the last job up to a line, else of the first after it in its month.
+
+        Credits are bought before they are used: the first purchase comes before any job.
+        """
+        jobs = self._jobs.get(line.unit, [])
+        place = bisect_right(jobs, line.reserved_at or line.created_at, key=_reserved_at)
+        nearest = (jobs[at] for at in chain(reversed(range(place)), range(place, len(jobs))))
+        job = next((one for one in nearest if one.period <= line.period), None)
+        if job is None:
+            return None
+        return Rate(first_worth(job.quoted_micro, job.reserved_micro, job.usd_micro), "USD", "unit")
 
 
-def currency_codes(units: Collection[str]) -> dict[str, str]:
+def first_worth(quoted_micro: int, reserved_micro: int, usd_micro: int) -> Fraction:
+    """Return what one of a unit was worth when a job was reserved, whatever was set aside since.
+
+    What was quoted and its dollars rose together, to the nearest millionth: so they come down.
+    """
+    usd = (2 * usd_micro * quoted_micro + reserved_micro) // (2 * reserved_micro)
+    return Fraction(usd, quoted_micro)
+
+
+def _reserved_at(job: _Job) -> datetime:
+    return job.reserved_at
+
+
+def currency_codes(units: Iterable[str]) -> dict[str, str]:
     """Return three capital letters for each unit, which is what readers of FOCUS expect.
 
     A currency keeps its own. Any other unit has a code from QMA to QZZ, which ISO 4217 will never
-    give away: they begin with the letters of no country. Where two units of one file would have the
-    same, the later one by name has the next that is free; `x_PricingCurrencyName` tells for sure.
+    give away: they begin with the letters of no country. Where two units would have the same, the
+    later one has the next that is free; `x_PricingCurrencyName` tells for sure.
     """
-    codes = {unit: unit for unit in units if is_currency(unit)}
-    for unit in sorted(set(units) - set(codes)):
+    codes: dict[str, str] = {}
+    for unit in units:
+        if is_currency(unit):
+            codes[unit] = unit
+        if unit in codes:
+            continue
         place = int.from_bytes(hashlib.sha256(unit.encode()).digest()[:4], "big")
         while _code(place) in codes.values():
             place += 1

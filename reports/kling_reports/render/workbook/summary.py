@@ -10,6 +10,7 @@ from kling_reports.render.workbook.layout import Sheet, is_exact
 from kling_reports.report import UNIT, Cell, Column
 
 if TYPE_CHECKING:
+    import pandas as pd
     from xlsxwriter.worksheet import Worksheet
 
 NAME: Final = "Summary"
@@ -42,7 +43,7 @@ def _write_totals(book: Book, sheet: Worksheet, one: Sheet, at: int) -> int:
     book.text(sheet, (at, 1), told)
     if table.totals is None or table.totals.empty:
         return at + 1
-    kept = [place for place, column in enumerate(table.columns) if _is_total(column)]
+    kept = [place for place, column in enumerate(table.columns) if _is_total(table.totals, column)]
     for across, place in enumerate(kept):
         column = table.columns[place]
         head = "head_figure" if column.is_figure else "head"
@@ -64,5 +65,6 @@ def _write_figure(
         book.digits(sheet, place, value, "exact")
 
 
-def _is_total(column: Column) -> bool:
-    return column.is_figure or column.name == UNIT
+def _is_total(totals: pd.DataFrame, column: Column) -> bool:
+    # A text that a total has says what is to be known of its figures.
+    return column.is_figure or column.name == UNIT or bool(totals[column.name].notna().any())
