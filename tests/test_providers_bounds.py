@@ -79,7 +79,10 @@ def test_a_compressed_error_may_name_a_task_too(name: str):
         ("gzip", gzip.compress(b'{"id": "cut"}' * 9, mtime=0)[:-4]),
         ("br", b"\x0b\x02\x80{}\x03"),
         ("zstd", b"\x28\xb5\x2f\xfd"),
-        ("gzip, gzip, gzip", gzip.compress(gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), mtime=0)),
+        (
+            "gzip, gzip, gzip",
+            gzip.compress(gzip.compress(gzip.compress(b"{}", mtime=0), mtime=0), mtime=0),
+        ),
     ],
 )
 def test_what_cannot_be_unpacked_is_doubt_with_the_reason(name: str, encoding: str, content: bytes):
