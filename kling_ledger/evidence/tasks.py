@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from kling_ledger.evidence.plan import REASON, Line, Verdict, settling, spent
+from kling_ledger.jobs.endings import Does, Ending, ending
 from kling_ledger.jobs.recovery import AT_ONCE, MeterFor
 from kling_ledger.ledger import Change, Reservation, State
 from kling_ledger.providers.base import TaskState, TaskStatus
@@ -41,54 +42,42 @@ def compare_task(one: Reservation, status: TaskStatus) -> Line:
             return _line(Verdict.MATCHED, one, status)
         problem = f"ours is {one.state}, theirs is running: ask again later"
         return _line(Verdict.UNANSWERED, one, status, problem)
-    if status.cost is not None:
-        return _named(one, status)
-    return _silent(one, status)
+    end = ending(one, status, facts=provider_facts(one.job.provider or ""))
+    return _still_open(one, status, end) if one.is_open else _after_its_end(one, status, end)
 
 
-def _named(one: Reservation, status: TaskStatus) -> Line:
-    """Compare with a task that names its cost."""
-    cost = status.cost
-    if cost is None or spent(one) == cost:
-        return _line(Verdict.MATCHED, one, status)
-    change = settling(one, cost, settled_by="provider")
-    problem = f"ours is {one.state}, theirs says {status.state} at {cost}"
-    return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
-
-
-def _silent(one: Reservation, status: TaskStatus) -> Line:
-    """Compare with a task that has ended and names no amount: that corrects no ended job."""
-    is_done = status.state is TaskState.COMPLETED
-    contradicts = status.has_error or not status.videos if is_done else bool(status.videos)
-    facts = provider_facts(one.job.provider or "")
-    if contradicts or not (is_done or facts.frees_failures):
-        told = status.problem or "it contradicts itself"
-        return _line(Verdict.UNANSWERED, one, status, f"{status.state}, and {told}")
-    if one.is_open:
-        change = _quoted(one) if is_done else _rolled_back(one)
-        problem = f"ours is {one.state}, theirs says {status.state}"
+def _still_open(one: Reservation, status: TaskStatus, end: Ending) -> Line:
+    """Compare an open job with how its task ended: what following it would have done is proposed."""
+    problem = f"ours is {one.state}, theirs says {_told(status)}"
+    if end.does is Does.COMMIT:
+        change = Change(one.id, State.COMMITTED, end.cost, settled_by=end.settled_by, reason=REASON)
         return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
+    if end.does is Does.ROLL_BACK:
+        change = Change(one.id, State.ROLLED_BACK, problem=REASON, reason=REASON)
+        return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
+    return _line(Verdict.UNANSWERED, one, status, f"{status.state}, and {end.problem}")
+
+
+def _after_its_end(one: Reservation, status: TaskStatus, end: Ending) -> Line:
+    """Compare a job that is over: only an amount that the provider names corrects it."""
+    problem = f"ours is {one.state} at {one.spent}, theirs says {_told(status)}"
+    is_odd = end.does is Does.NOTHING and end.problem is not None and status.cost is not None
+    cost = status.cost if status.cost is not None else end.cost
+    if is_odd and spent(one) != status.cost:
+        return _line(Verdict.QUESTION, one, status, f"{problem}: {end.problem}")
+    if cost is not None:
+        if spent(one) == cost:
+            return _line(Verdict.MATCHED, one, status)
+        change = settling(one, cost, settled_by="provider")
+        return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
+    is_done = status.state is TaskState.COMPLETED
     if is_done == (one.spent.micro > 0):
         return _line(Verdict.MATCHED, one, status)
-    problem = f"ours is {one.state} at {one.spent}, theirs says {status.state} and names no amount"
-    return _line(Verdict.QUESTION, one, status, problem)
+    return _line(Verdict.QUESTION, one, status, f"{problem} and names no amount")
 
 
-def _quoted(one: Reservation) -> Change:
-    """Charge what is held: what the provider set aside where it charges that, else our quote."""
-    facts = provider_facts(one.job.provider or "")
-    is_theirs = facts.charges_what_it_holds and one.provider_held is not None
-    return Change(
-        one.id,
-        State.COMMITTED,
-        one.held,
-        settled_by="provider" if is_theirs else "quote",
-        reason=REASON,
-    )
-
-
-def _rolled_back(one: Reservation) -> Change:
-    return Change(one.id, State.ROLLED_BACK, problem=REASON, reason=REASON)
+def _told(status: TaskStatus) -> str:
+    return str(status.state) if status.cost is None else f"{status.state} at {status.cost}"
 
 
 def _line(
