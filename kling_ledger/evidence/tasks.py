@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from kling_ledger.evidence.plan import REASON, Line, Verdict, settling, spent
-from kling_ledger.jobs.endings import Does, Ending, ending
+from kling_ledger.jobs.endings import Does, Ending, ending, is_absurd
 from kling_ledger.jobs.recovery import AT_ONCE, MeterFor
 from kling_ledger.ledger import Change, Reservation, State
 from kling_ledger.providers.base import TaskState, TaskStatus
@@ -47,7 +47,7 @@ def compare_task(one: Reservation, status: TaskStatus) -> Line:
 
 
 def _still_open(one: Reservation, status: TaskStatus, end: Ending) -> Line:
-    """Compare an open job with how its task ended: what following it would have done is proposed."""
+    """Compare an open job with how its task ended, as following it would have settled it."""
     problem = f"ours is {one.state}, theirs says {_told(status)}"
     if end.does is Does.COMMIT:
         change = Change(one.id, State.COMMITTED, end.cost, settled_by=end.settled_by, reason=REASON)
@@ -61,13 +61,12 @@ def _still_open(one: Reservation, status: TaskStatus, end: Ending) -> Line:
 def _after_its_end(one: Reservation, status: TaskStatus, end: Ending) -> Line:
     """Compare a job that is over: only an amount that the provider names corrects it."""
     problem = f"ours is {one.state} at {one.spent}, theirs says {_told(status)}"
-    is_odd = end.does is Does.NOTHING and end.problem is not None and status.cost is not None
     cost = status.cost if status.cost is not None else end.cost
-    if is_odd and spent(one) != status.cost:
-        return _line(Verdict.QUESTION, one, status, f"{problem}: {end.problem}")
     if cost is not None:
         if spent(one) == cost:
             return _line(Verdict.MATCHED, one, status)
+        if cost.micro and is_absurd(cost, one.amount):
+            return _line(Verdict.QUESTION, one, status, f"{problem}, which is no price of this job")
         change = settling(one, cost, settled_by="provider")
         return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
     is_done = status.state is TaskState.COMPLETED

@@ -48,10 +48,10 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them.
 
-`quoted_micro` is what was set aside first, `reserved_micro` the most: a provider that set more aside
-itself has raised it. `committed_micro` is missing until something was charged, `usd_...` where no
-rate is known. `undone_micro` was charged before the job was opened again, and came back: it is among
-what was committed, and among what was refunded."""
+`quoted_micro` is what was set aside first, `reserved_micro` the most: a provider that set aside
+more has raised it. `committed_micro` is missing until something was charged, `usd_...` where no
+rate is known. `undone_micro` was charged before the job was opened again, and came back: it is
+among what was committed, and among what was refunded."""
 
 WORTH_KINDS: Final[Mapping[str, Kind]] = {
     "unit": "text",
