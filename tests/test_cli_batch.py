@@ -9,12 +9,13 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -245,8 +246,9 @@ def test_a_batch_runs_and_the_same_command_again_does_nothing(cli: Cli, sandbox:
 
 def test_the_name_of_a_batch_decides_whether_it_runs_anew(cli: Cli, sandbox: SandboxProcess):
     write(cli, "one")
-    for options in ((), ("--name", "clips.jsonl"), ("--name", "again"), ("--name", "again")):
+    for options in ((), ("--name", "clips.jsonl"), ("--name", "again", "--again")):
         assert cli(*words(sandbox, *options)).code == 0
+    assert cli(*words(sandbox, "--name", "again")).code == 0
     assert len(tasks(cli, sandbox)) == 2
     assert_ledger_is_the_truth(cli, sandbox)
 
@@ -531,10 +533,14 @@ def test_a_stopped_batch_needs_no_more_than_is_left(
 def test_what_another_process_may_be_sending_is_waited_for_and_told(
     cli: Cli, sandbox: SandboxProcess
 ):
+    write(cli, "another [refuse 422]")
+    assert cli(*words(sandbox)).code == 4
+    with Ledger(str(cli.database)) as ledger:
+        right = ledger.reservations.latest()[0].job.account
     write(cli, {**row_of(cli, "one"), "key": "shot-1"})
     assert cli(*words(sandbox, "--api-key", "a-wrong-key")).code == 4
     with Ledger(str(cli.database)) as ledger:
-        job = ledger.reservations.latest()[0].job
+        job = replace(ledger.reservations.latest()[0].job, account=right)
         left = ledger.reserve("team", Money.parse("0.675 USD"), job=job, key="shot-1/again-2")
         ledger.mark_submitting(left.id)
     said = cli(*words(sandbox, "--grace", "1.5"))
@@ -553,3 +559,77 @@ def test_two_batches_of_the_same_manifest_at_once_submit_each_job_once(
     assert set(Counter(task["prompt"] for task in tasks(cli, sandbox)).values()) == {1}
     assert len(results(cli)) == 12
     assert_ledger_is_the_truth(cli, sandbox)
+
+
+def test_a_wrong_key_is_told_once_with_its_count_and_what_was_not_begun_stays_so(
+    cli: Cli, sandbox: SandboxProcess
+):
+    write(cli, *(f"row {n}" for n in range(20)))
+    said = cli(*words(sandbox, "--api-key", "wrong", "--concurrency", "1"))
+    assert said.code == 4, said.err
+    assert [line for line in said.lines if line.startswith("1 row: ")]
+    assert "check RUNAPI_API_KEY" in said.err
+    assert "19 rows at runapi not started: nothing is reserved for them" in said.lines
+    assert said.err.count("no other row is started") == 1
+    assert len(cli.reservations()) == 1
+    assert cli.wallet()["reserved"] == "0"
+
+
+def test_a_rehearsal_is_not_the_real_run_and_is_told(cli: Cli, sandbox: SandboxProcess):
+    write(cli, "one", "two")
+    with sandbox_process(cli.folder) as rehearsal:
+        assert cli(*words(rehearsal)).code == 0
+    said = cli(*words(sandbox))
+    assert said.code == 0, said.err
+    told = f"2 rows were run before at {rehearsal.url} (a rehearsal): this is another place"
+    assert told in said.lines
+    assert len(tasks(cli, sandbox)) == 2
+    again = cli(*words(sandbox))
+    assert (again.code, again.json["done"]) == (0, 2)
+    assert "this is another place" not in again.err
+    assert len(tasks(cli, sandbox)) == 2
+
+
+def test_another_wallet_is_another_batch_and_pays_only_where_asked(
+    cli: Cli, sandbox: SandboxProcess
+):
+    write(cli, "one")
+    assert cli(*words(sandbox)).code == 0
+    with Ledger(str(cli.database)) as ledger:
+        ledger.wallets.create("others", "USD")
+        ledger.wallets.fund("others", Money.parse("5 USD"))
+    assert cli(*words(sandbox, "--wallet", "others")).code == 2
+    assert cli(*words(sandbox, "--wallet", "others", "--again")).code == 0
+    assert cli.wallet("others")["spent"] == "0.675"
+
+
+@pytest.mark.parametrize("options", [("--name", "renamed"), ("--project", "another")])
+def test_rows_that_another_batch_has_made_are_refused_unless_they_are_asked_for_again(
+    cli: Cli, sandbox: SandboxProcess, options: tuple[str, ...]
+):
+    write(cli, "one", "two")
+    assert cli(*words(sandbox)).code == 0
+    write(cli, "one", "two", "three")
+    said = cli(*words(sandbox, *options))
+    assert said.code == 2
+    assert "2 of 3 rows were already made under another batch name or project" in said.err
+    assert len(tasks(cli, sandbox)) == 2
+    assert cli(*words(sandbox, *options, "--again")).code == 0
+    assert len(tasks(cli, sandbox)) == 5
+
+
+@pytest.mark.parametrize("account", ["known", "unknown"])
+def test_a_batch_of_an_older_ledger_is_found_and_never_paid_for_twice(
+    cli: Cli, sandbox: SandboxProcess, account: str
+):
+    """Keys of older ledgers know no place."""
+    write(cli, "one")
+    assert cli(*words(sandbox)).code == 0
+    with sqlite3.connect(cli.database) as database:
+        database.execute("UPDATE idempotency SET key = substr(key, 1, instr(key, '/at-') - 1)")
+        if account == "unknown":
+            database.execute("UPDATE reservation SET account = NULL")
+    said = cli(*words(sandbox))
+    assert (said.code, said.json["done"]) == (0, 1), said.err
+    assert "0 to do" in said.err
+    assert len(tasks(cli, sandbox)) == 1

@@ -220,3 +220,20 @@ def test_a_wallet_that_is_not_there_is_named(cli: Cli, words: tuple[str, ...]) -
 def test_who_acts_is_written_down(cli: Cli) -> None:
     named = Cli(cli.folder, {"KLING_LEDGER_ACTOR": "render-farm"})
     assert create(named, "--amount", "1")["actor"] == "render-farm"
+
+
+@pytest.mark.parametrize(("amount", "spent"), [("0.9 USD", "0.9"), ("0.2", "0.2"), ("0", "0")])
+def test_what_a_job_cost_in_the_end_is_corrected_by_a_person(
+    cli: Cli, amount: str, spent: str
+) -> None:
+    made = create(cli, "--amount", "0.675 USD")
+    do(cli, "commit", made["id"], "--amount", "0.6", "--reason", "the bill")
+    ended = do(cli, "correct", made["id"], "--amount", amount, "--reason", "they said so")
+    assert ended["settled_by"] == "person"
+    assert cli.wallet()["spent"] == spent
+
+
+def test_what_is_still_open_is_not_corrected(cli: Cli) -> None:
+    made = create(cli, "--amount", "0.675 USD")
+    said = refused(cli, "correct", made["id"], "--amount", "1", "--reason", "x")
+    assert said.code == 2

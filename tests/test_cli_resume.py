@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -155,7 +156,7 @@ def test_each_run_looks_first_at_what_was_left_open_at_the_same_provider(cli: Cl
     unsent = here.sent("crun", "lost")
     here.sandbox.finish()
     words = ("run", "--provider", "runapi", "--request", "-", "--wallet", "runapi")
-    said = cli(*words, "--base-url", here.sandbox.url, stdin=BODY)
+    said = cli(*words, "--base-url", here.sandbox.url, stdin=json.dumps(body("runapi")))
     assert said.code == 0
     assert f"left open: {left.id} ended: committed" in said.err
     # At a sandbox all providers have one address: another one's jobs are left to its own runs.
@@ -165,16 +166,16 @@ def test_each_run_looks_first_at_what_was_left_open_at_the_same_provider(cli: Cl
 
 def test_many_jobs_that_need_a_person_are_told_of_in_a_few_lines(cli: Cli, here: House):
     for number in range(5):
-        here.ledger.mark_in_doubt(here.sent("runapi", f"lost {number}").id, "no answer")
+        here.ledger.mark_in_doubt(here.sent("crun", f"lost {number}").id, "no answer")
     old = here.ledger.reservations.latest()
-    here.ledger.wallets.create("others", "USD")
-    here.ledger.wallets.fund("others", Money.parse("10 USD"))
-    meter = replace(here.meter("runapi"), wallet="others")
-    theirs = here.ledger.mark_submitting(meter.reserve(body("runapi", "theirs")).id)
+    here.ledger.wallets.create("others", "crun-credit")
+    here.ledger.wallets.fund("others", Money.parse("1000 crun-credit"))
+    meter = replace(here.meter("crun"), wallet="others")
+    theirs = here.ledger.mark_submitting(meter.reserve(body("crun", "theirs")).id)
     here.ledger.mark_in_doubt(theirs.id, "no answer")
-    # Elsewhere they are sent again; a key that nobody takes leaves them to a person.
-    words = ("run", "--provider", "runapi", "--request", "-", "--wallet", "runapi")
-    said = cli(*words, "--base-url", here.sandbox.url, "--api-key", "wrong", stdin=BODY)
+    # Where a key is known again they would be sent again.
+    words = ("run", "--provider", "crun", "--request", "-", "--wallet", "crun")
+    said = cli(*words, "--base-url", here.sandbox.url, stdin=json.dumps(body("crun", "a hill")))
     assert theirs.id not in said.err
     assert sum(f"left open: {one.id}" in said.err for one in old) == 3
     assert "left open: 2 more that need a person: kling-ledger resume" in said.err

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, currently_in_test_context, event, given, settings
 from hypothesis import strategies as st
 
 from tests import evidence_bills as bills
@@ -151,7 +151,7 @@ def live(history: History, folder: Path, empty: Path) -> World:
     with tempfile.TemporaryDirectory(dir=folder) as name:
         shutil.copy(empty, Path(name) / "ledger.sqlite")
         world = run_history(history, Path(name))
-    for word, count in world.seen.items():
+    for word, count in world.seen.items() if currently_in_test_context() else ():
         event(f"{word}: {min(count, 4)}")
     return world
 

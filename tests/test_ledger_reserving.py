@@ -162,12 +162,31 @@ def test_rolling_back_gives_everything_back_with_its_reason(
     assert_given_back(ledger)
 
 
-def test_an_exception_before_submitted_gives_everything_back(ledger: Ledger, team: str):
-    with pytest.raises(OwnClientError, match="refused"), reserving(ledger) as reserved:
+def test_an_exception_that_is_named_as_not_sent_gives_everything_back(ledger: Ledger, team: str):
+    block = ledger.reserving(usd("0.5"), wallet=team, not_sent=(OwnClientError,))
+    with pytest.raises(OwnClientError, match="refused"), block as reserved:
         raise OwnClientError("refused")
     assert reserved.reservation.state is State.ROLLED_BACK
     assert reserved.reservation.problem == "OwnClientError: refused"
     assert_given_back(ledger)
+
+
+@pytest.mark.parametrize("error", [OwnClientError("read timed out"), TimeoutError()])
+def test_any_other_exception_keeps_the_credits_because_the_job_may_have_been_sent(
+    ledger: Ledger, team: str, error: Exception
+):
+    block = ledger.reserving(usd("0.5"), wallet=team, not_sent=(ConnectionRefusedError,))
+    with pytest.raises(type(error)), block as reserved:
+        raise error
+    kept = ledger.reservations.get(reserved.id)
+    assert (kept.state, kept.held) == (State.IN_DOUBT, usd("0.5"))
+
+
+def test_what_was_taken_is_in_doubt_whatever_is_named_as_not_sent(ledger: Ledger, team: str):
+    block = ledger.reserving(usd("0.5"), wallet=team, not_sent=(OwnClientError,))
+    with pytest.raises(OwnClientError):
+        interrupted(block, OwnClientError(), takes_task_1)
+    assert ledger.reservations.get(block.id).state is State.IN_DOUBT
 
 
 def test_an_exception_after_submitted_leaves_the_job_in_doubt(ledger: Ledger, team: str):
@@ -386,10 +405,8 @@ def test_a_function_is_charged_by_a_quote_too(ledger: Ledger, team: str):
     assert (made.amount, made.committed, made.task_id) == (usd("0.675"), usd("0.6"), "task-1")
 
 
-def test_a_function_that_raises_gives_everything_back_and_its_exception_passes(
-    ledger: Ledger, team: str
-):
-    @ledger.charged(per_second, wallet=team)
+def test_a_function_that_raises_what_is_not_sent_gives_everything_back(ledger: Ledger, team: str):
+    @ledger.charged(per_second, wallet=team, not_sent=(OwnClientError,))
     def make(reserved: Reserving, seconds: int) -> None:
         raise OwnClientError("refused")
 

@@ -194,10 +194,18 @@ def test_a_state_that_nobody_documented_is_in_doubt_and_not_failed(ledger: Ledge
 
 
 def test_a_completed_job_that_names_no_cost_is_committed_at_the_quote(ledger: Ledger, team: str):
-    done = {"id": "t1", "status": "completed", "videos": []}
+    done = {"id": "t1", "status": "completed", "videos": [{"url": "https://f.example/a.mp4"}]}
     with answering((200, {"id": "t1"}), (200, done)) as server:
         ended = meter(ledger, server.url).run(body())
     assert (ended.committed, ended.settled_by) == (usd("0.675"), "quote")
+
+
+def test_a_completed_job_that_names_neither_cost_nor_clip_is_in_doubt(ledger: Ledger, team: str):
+    done = {"id": "t1", "status": "completed", "videos": []}
+    with answering((200, {"id": "t1"}), (200, done)) as server:
+        ended = meter(ledger, server.url).run(body())
+    assert (ended.state, ended.held) == (State.IN_DOUBT, usd("0.675"))
+    assert ended.problem == "it is completed and names no clip"
 
 
 def test_a_known_key_follows_its_job_and_starts_no_other(

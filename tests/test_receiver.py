@@ -56,7 +56,7 @@ def test_a_callback_charges_the_job_that_it_tells_of(ledger: Ledger, provider: s
         assert (ended.state, ended.committed) == (State.COMMITTED, price(provider))
         assert ended.videos[0].startswith(rig.sandbox.url)
         assert rig.called(made) == ["200"]
-    assert ended.settled_by == ("provider" if provider in COSTS else "quote")
+    assert ended.settled_by == ("quote" if provider == "uniall" else "provider")
     assert [str(receipt.outcome) for receipt in rig.receipts] == ["done"]
     assert ended.id in rig.receipts[0].said
 

@@ -55,6 +55,7 @@ class Follows:
             provider=name,
             action="text_to_video",
             address=meter.provider.address,
+            account=meter.place.account,
             request=json.dumps(BODIES[name]),
         )
         reservation = self.ledger.reserve(name, Money.parse(f"1 {FACTS[name].unit}"), job=job)

@@ -25,11 +25,6 @@ from tests.witness_ledger import (
 )
 
 
-def xfail(number: int, what: str) -> pytest.MarkDecorator:
-    """Mark a fault that is known and will be mended: then this test says so."""
-    return pytest.mark.xfail(strict=True, reason=f"known fault {number}: {what}")
-
-
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Opens]:
     with opening(tmp_path) as opens:
@@ -157,7 +152,6 @@ def test_a_wish_to_be_left_alone_is_not_obeyed_for_hours(
 # What the create reply says of money, and what the end says.
 
 
-@xfail(8, "credits_reserved is parsed and dropped")
 @pytest.mark.parametrize("reserved", [13_500_000, 108_000_000])
 def test_evolink_charges_what_it_said_that_it_reserved(opened: Opens, reserved: int) -> None:
     found = opened("evolink")

@@ -24,6 +24,7 @@ from kling_ledger.errors import (
     PollError,
     SignatureError,
 )
+from kling_ledger.jobs.endings import Does, ending
 from kling_ledger.jobs.recovery import MeterFor
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.base import Callback, TaskState, TaskStatus
@@ -145,7 +146,7 @@ class Receiver:
             meter.place.check(found)
         except (OtherAddressError, OtherAccountError) as error:
             return _receipt(CallbackOutcome.ELSEWHERE, callback, error.message, found)
-        is_proven = bool(self.secrets) and found.is_open and _says_enough(callback)
+        is_proven = bool(self.secrets) and found.is_open and _says_enough(callback, found)
         status = said if is_proven else meter.poll(found)
         now = meter.observe(found, status)
         return _settled(callback, status, now, is_proven=is_proven)
@@ -190,16 +191,17 @@ def _may_be_charged(status: TaskStatus) -> bool:
     return status.state is TaskState.COMPLETED or is_charged
 
 
-def _says_enough(callback: Callback) -> bool:
-    """Whether a job's end is told whole: with what it cost, where the provider tells that at all.
+def _says_enough(callback: Callback, found: Reservation) -> bool:
+    """Whether a job's end is told whole: what it says moves its money, at an amount it names.
 
-    A failure needs no cost, because it costs nothing unless the provider says otherwise.
+    A quote is enough only where the provider names a cost nowhere. What contradicts itself is
+    asked for: the answer may say more.
     """
-    status = callback.status
-    if status.state not in _TERMINAL:
+    facts = FACTS[callback.provider]
+    end = ending(found, callback.status, facts=facts)
+    if end.does not in {Does.COMMIT, Does.ROLL_BACK}:
         return False
-    tells_cost = FACTS[callback.provider].tells_cost
-    return status.state is TaskState.FAILED or status.cost is not None or not tells_cost
+    return end.is_told or not (facts.tells_cost or facts.charges_what_it_holds)
 
 
 def _settled(
@@ -208,7 +210,9 @@ def _settled(
     """Say what came of a callback that was acted upon, by a status that may say something else."""
     by = "by its signature" if is_proven else "by the provider's answer"
     cost = "" if now.committed is None else f" {now.committed}"
-    problem = status.problem if status.state is TaskState.UNKNOWN else now.problem
+    end = ending(now, status, facts=FACTS[callback.provider])
+    untouched = None if now.is_open or now.state is State.COMMITTED else end.problem
+    problem = status.problem if status.state is TaskState.UNKNOWN else untouched or now.problem
     why = f" ({on_one_line(problem)})" if problem else ""
     said = f"{now.state}{cost} {by}{why}, {now.id}"
     if callback.status.state in _TERMINAL and status.state not in _TERMINAL:

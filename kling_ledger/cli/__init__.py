@@ -25,6 +25,7 @@ EXIT_JOB_FAILED: Final = 4
 EXIT_IN_DOUBT: Final = 5
 EXIT_DIFFERENCES: Final = 6
 EXIT_NO_PRICE: Final = 7
+EXIT_CHARGED_WITHOUT_CLIP: Final = 8
 EXIT_NOT_DOWNLOADED: Final = 9
 EXIT_PIPE: Final = 141
 
@@ -36,6 +37,8 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.NotFoundError, EXIT_USAGE),
     (errors.ConflictError, EXIT_USAGE),
     (errors.StateError, EXIT_USAGE),
+    (errors.LedgerMovedError, EXIT_DIFFERENCES),
+    (errors.PlanUndoneError, EXIT_USAGE),
     (errors.PeriodError, EXIT_USAGE),
     (errors.OlderSchemaError, EXIT_USAGE),
     (errors.NewerSchemaError, EXIT_USAGE),
@@ -96,8 +99,8 @@ def cli() -> None:
     \b
     Exit codes: 0 done, 1 our error, 2 usage or bad input, 3 refused by wallet, budget or
     ceiling, 4 the job failed and its credits were rolled back, 5 in doubt and its credits stay
-    reserved, 6 differences found, 7 no price known, 9 done and booked, but a clip could not be
-    downloaded.
+    reserved, 6 differences found, 7 no price known, 8 the job was charged and made no clip, 9 done
+    and booked, but a clip could not be downloaded.
     """
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_NOT_DOWNLOADED, EXIT_OURS
-from kling_ledger.cli.batch_checks import check_bodies, check_cost, read_rows
+from kling_ledger.cli.batch_checks import check_bodies, check_cost, check_earlier, read_rows
 from kling_ledger.cli.batch_progress import Display, Progress, shown
-from kling_ledger.cli.batch_results import ended, journal, tell, write_results
+from kling_ledger.cli.batch_results import ended, journal, say_reasons, tell, write_results
+from kling_ledger.cli.batch_telling import changes, pauses, telling
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
@@ -35,9 +36,9 @@ from kling_ledger.cli.run import save_clips
 from kling_pricing.money import Money, plain
 
 if TYPE_CHECKING:
-    from kling_ledger.errors import ProviderError
     from kling_ledger.jobs.batch import Batch
     from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
+    from kling_ledger.jobs.breaker import Pause
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
     from kling_pricing.library import Library
@@ -64,6 +65,7 @@ class Options:
     max_cost: str | None
     name: str | None
     retry_failed: bool
+    again: bool
     grace: float
     out: Path | None
     library: Library
@@ -93,6 +95,7 @@ class Options:
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--name", help="The batch's name: another one runs the same rows anew. [the file's]")
 @click.option("--retry-failed", is_flag=True, help="Start again what was taken and then failed.")
+@click.option("--again", is_flag=True, help="Make rows once more that another batch has made.")
 @grace_option("Leave alone so long what another process may just be sending.")
 @click.option("--dry-run", is_flag=True, help="Only say what it will cost.")
 @click.option(
@@ -124,6 +127,7 @@ def batch(
     prompt. Ctrl-C stops at any moment; jobs that were sent go on and are followed next time. What
     no provider took is tried again then, what one took and failed with only with --retry-failed.
     """
+    from kling_ledger.errors import NoKeyError
     from kling_ledger.ledger import Ledger
 
     path = results or manifest.with_name(f"{manifest.name}.results.jsonl")
@@ -138,11 +142,20 @@ def batch(
     )
     with Ledger(db, create=False) as ledger, ExitStack() as open_things:
         session = _Session(ledger, jobs, options)
-        session.check()
+        try:
+            meters = session.connected(open_things)
+        except NoKeyError:
+            # What is wrong with the rows comes first, and a dry run needs no key.
+            session.check()
+            if not dry_run:
+                raise
+        else:
+            session.settle_in(meters, refuses=not dry_run)
         if dry_run:
             print_many([_planned(job) for job in jobs], _PLAN, form, empty="there are no rows")
             return 0
-        return session.run(session.connected(open_things), path, form)
+        check_bodies(session.todo, meters)
+        return session.run(meters, path, form)
 
 
 class _Session:
@@ -176,18 +189,28 @@ class _Session:
         )
 
     def connected(self, open_things: ExitStack) -> dict[str, Meter]:
-        """Return the meter of each provider; bodies that it could not carry out are refused."""
+        """Return the meter of each provider."""
         more = {"ceiling": self.ceiling, "library": self.options.library, "on_change": silent}
         connect = self.options.connection.meter
-        meters = _meters(
+        return _meters(
             open_things,
             (
                 connect(self.ledger, provider, self.options.wallet, **more)
                 for provider in sorted({job.provider for job in self.jobs})
             ),
         )
-        check_bodies(self.todo, meters)
-        return meters
+
+    def settle_in(self, meters: Mapping[str, Meter], *, refuses: bool) -> None:
+        """Know the jobs by where they run, check them, and say what was made of them elsewhere."""
+        from kling_ledger.jobs.batch_places import placed
+
+        places = {name: meter.place for name, meter in meters.items()}
+        payer = self.ledger.wallets.get(self.options.wallet).name
+        self.jobs = placed(self.ledger, self.jobs, places, payer)
+        self.look()
+        self.check()
+        may_begin = not refuses or self.options.again
+        check_earlier(self.ledger, self.jobs, self.known, places, may_begin=may_begin)
 
     def run(self, meters: Mapping[str, Meter], path: Path, form: str) -> int:
         """Finish what earlier runs left open, run what is left, write the results."""
@@ -200,11 +223,18 @@ class _Session:
         done = {at: one for at, one in self.known.items() if at not in to_do}
         progress = Progress(self.jobs, done)
         with journal(path) as write, shown(progress) as display:
-            running = self._batch(_telling(meters, display), _changes(progress, display, write))
+            running = self._batch(
+                telling(meters, display), changes(progress, display, write), pauses(display)
+            )
             stopped = _run(running, display)
         return self._finish(progress, running, path, form, stopped)
 
-    def _batch(self, meters: Mapping[str, Meter], on_change: Callable[[Outcome], None]) -> Batch:
+    def _batch(
+        self,
+        meters: Mapping[str, Meter],
+        on_change: Callable[[Outcome], None],
+        on_pause: Callable[[str, Pause | None], None],
+    ) -> Batch:
         from kling_ledger.jobs.batch import Batch
 
         most = self.most
@@ -216,6 +246,7 @@ class _Session:
             grace_s=self.options.grace,
             max_total=None if most is None else most - _spent(self.known.values(), most),
             on_change=on_change,
+            on_pause=on_pause,
         )
 
     def _finish(
@@ -224,6 +255,7 @@ class _Session:
         self.look()
         outcomes = ended(self.jobs, self.known, running.outcomes)
         is_written = write_results(path, self.jobs, outcomes)
+        say_reasons(outcomes.values(), running.not_started)
         code = tell(progress, self.jobs, outcomes, path if is_written else None, form)
         code = code or (0 if is_written else EXIT_OURS)
         if stopped is _Stopped.AT_ONCE:
@@ -233,28 +265,6 @@ class _Session:
             code = code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
         _ignore_ctrl_c()
         return EXIT_STOPPED if stopped and code != EXIT_IN_DOUBT else code
-
-
-def _changes(
-    progress: Progress, display: Display, write: Callable[[Outcome], None]
-) -> Callable[[Outcome], None]:
-    """Return what is told of each outcome as it changes: the display, and at its end the file."""
-
-    def change(outcome: Outcome) -> None:
-        progress.change(outcome)
-        display.changed()
-        if not outcome.is_running:
-            write(outcome)
-            _note(outcome, display)
-
-    return change
-
-
-def _note(outcome: Outcome, display: Display) -> None:
-    """Say what is odd about a job that is booked all the same: a cost beyond all expectation."""
-    found = outcome.reservation
-    if found is not None and found.committed is not None and found.problem:
-        display.say(f"note: row {outcome.job.place}: {found.problem}")
 
 
 class _Stopped(Enum):
@@ -301,15 +311,6 @@ def _say_who_is_sending(known: Iterable[Outcome], grace_s: float) -> None:
         say(
             f"{sending} may be under way in another process: left to it for {grace_s:g} s (--grace)"
         )
-
-
-def _telling(meters: Mapping[str, Meter], display: Display) -> dict[str, Meter]:
-    """Return the meters as they tell of trouble while progress is shown."""
-
-    def say_trouble(error: ProviderError) -> None:
-        display.say(f"note: {error}")
-
-    return {name: replace(meter, on_trouble=say_trouble) for name, meter in meters.items()}
 
 
 def _spent(known: Iterable[Outcome], most: Money) -> Money:

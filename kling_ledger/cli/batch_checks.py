@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kling_ledger.cli import exit_code
+from kling_ledger.cli import EXIT_USAGE, exit_code
 from kling_ledger.cli.output import say
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
     from kling_ledger.jobs.batch_jobs import Attempt, BatchJob, Outcome
     from kling_ledger.jobs.meter import Meter
+    from kling_ledger.jobs.places import Place
     from kling_ledger.ledger import Ledger
     from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
@@ -105,6 +106,37 @@ def check_bodies(todo: Iterable[Attempt], meters: Mapping[str, Meter]) -> None:
         except RequestError as error:
             bad.append((attempt.job.place, error))
     _refuse(bad)
+
+
+def check_earlier(
+    ledger: Ledger,
+    jobs: Sequence[BatchJob],
+    known: Mapping[int, Outcome],
+    places: Mapping[str, Place],
+    *,
+    may_begin: bool,
+) -> None:
+    """Say which rows were made before, elsewhere or under another key; refuse to pay again."""
+    from kling_ledger.jobs.batch_places import earlier, is_rehearsal
+
+    found = earlier(ledger, jobs, known, places, at=datetime.now(UTC))
+    for address, many in found.elsewhere.items():
+        if many:
+            kind = " (a rehearsal)" if is_rehearsal(address) else ""
+            say(f"{_rows(many)} run before at {address}{kind}: this is another place")
+    if not found.made:
+        return
+    say(
+        f"{found.made} of {_rows(len(jobs))} already made under another batch name or project:"
+        " --again runs them again"
+    )
+    if not may_begin:
+        say("nothing was started")
+        raise SystemExit(EXIT_USAGE)
+
+
+def _rows(many: int) -> str:
+    return "1 row was" if many == 1 else f"{many} rows were"
 
 
 def _refuse(bad: Iterable[tuple[int, KlingError]]) -> None:

@@ -27,7 +27,8 @@ _TELL_EVERY_SHARE: Final = 0.1
 _WIDTH: Final = 40
 """How many columns a live display takes, about: few terminals are ever made narrower."""
 
-_STATES: Final = ("done", "running", "failed", "in_doubt", "waiting")
+_STATES: Final = ("done", "running", "failed", "charged_without_clip", "in_doubt", "waiting")
+_OVER: Final = ("done", "failed", "charged_without_clip", "in_doubt")
 _AMOUNTS: Final = ("spent", "reserved", "left")
 
 
@@ -70,7 +71,7 @@ class Progress:
     @property
     def over(self) -> int:
         """With how many jobs nothing more will happen in this run."""
-        return sum(self._figures[state, ""] for state in ("done", "failed", "in_doubt"))
+        return sum(self._figures[state, ""] for state in _OVER)
 
     def _add(self, figures: Mapping[tuple[str, str], int], times: int = 1) -> None:
         for name, figure in figures.items():
@@ -110,6 +111,8 @@ def _state(outcome: Outcome) -> str:
         return "running"
     if outcome.is_done:
         return "done"
+    if outcome.is_charged_without_clip:
+        return "charged_without_clip"
     return "in_doubt" if outcome.is_open else "failed"
 
 
@@ -160,7 +163,8 @@ class _Lines:
 
 
 def _line(now: Mapping[str, Any]) -> str:
-    counts = ", ".join(f"{now[state]} {state.replace('_', ' ')}" for state in _STATES)
+    shown = (state for state in _STATES if now[state] or state != "charged_without_clip")
+    counts = ", ".join(f"{now[state]} {state.replace('_', ' ')}" for state in shown)
     amounts = "".join(f", {name} {now[name]}" for name in _AMOUNTS if now[name])
     return f"{counts}{amounts}" + (f", {now['eta']} to go" if now["eta"] else "")
 
@@ -172,11 +176,13 @@ def _view(progress: Progress) -> Any:
     from rich.text import Text
 
     now = progress.summary()
+    no_clip = now["charged_without_clip"]
     # Short lines, each on its own: a terminal that is made narrower breaks long ones in two, and
     # what is then drawn over them leaves the rest standing.
     ended = Text.assemble(
         (f"{now['done']} done", "green"),
         (f"   {now['failed']} failed", "red" if now["failed"] else "dim"),
+        (f"   {no_clip} charged without clip", "red") if no_clip else "",
         (f"   {now['in_doubt']} in doubt", "yellow") if now["in_doubt"] else "",
     )
     to_go = f"   {now['eta']} to go" if now["eta"] else ""

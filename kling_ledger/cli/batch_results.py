@@ -5,14 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from io import RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_REFUSED
+from kling_ledger.cli import (
+    EXIT_CHARGED_WITHOUT_CLIP,
+    EXIT_IN_DOUBT,
+    EXIT_JOB_FAILED,
+    EXIT_REFUSED,
+)
 from kling_ledger.cli.output import print_one, say
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import whole_file
@@ -20,7 +26,10 @@ from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
     from kling_ledger.cli.batch_progress import Progress
-    from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
+    from kling_ledger.jobs.batch_jobs import Attempt, BatchJob, Outcome
+
+_MOST_REASONS: Final = 10
+"""How many different reasons are told; the results name every row's."""
 
 
 @contextmanager
@@ -104,6 +113,32 @@ def ended(
     return ended
 
 
+def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> None:
+    """Say why rows came to nothing or are in doubt: each reason once, with how many rows it is."""
+    reasons = Counter(
+        reason for one in outcomes if not one.is_done and (reason := _reason(one)) is not None
+    )
+    for reason, many in reasons.most_common(_MOST_REASONS):
+        say(f"{_rows(many)}: {reason}")
+    if len(reasons) > _MOST_REASONS:
+        say(f"and {len(reasons) - _MOST_REASONS} reasons more: the results have them all")
+    for provider, many in Counter(one.job.provider for one in not_started).items():
+        say(f"{_rows(many)} at {provider} not started: nothing is reserved for them")
+
+
+def _reason(outcome: Outcome) -> str | None:
+    """Return why a row is not done, with what may help; None where nothing is known."""
+    if outcome.error is not None:
+        hint = outcome.error.hint
+        return f"{outcome.error}: {hint}" if hint else str(outcome.error)
+    found = outcome.reservation
+    return found.problem if found is not None else None
+
+
+def _rows(many: int) -> str:
+    return "1 row" if many == 1 else f"{many} rows"
+
+
 def tell(
     progress: Progress,
     jobs: Sequence[BatchJob],
@@ -118,6 +153,8 @@ def tell(
     print_one({name: value for name, value in now.items() if name != "eta"}, form)
     if path is not None:
         say(f"results: {path}")
+    if now["charged_without_clip"]:
+        say(f"{now['charged_without_clip']} charged, and there is no clip")
     if now["waiting"] or now["running"]:
         say("the same command again goes on from here")
     if now["in_doubt"]:
@@ -126,7 +163,10 @@ def tell(
 
 
 def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
-    """Return the exit code of the whole: open jobs come first, then refused ones, then failed."""
+    """Return the exit code of the whole: open jobs come first, then refused ones.
+
+    Then come jobs that were charged and made nothing, because 4 says that all credits came back.
+    """
     from kling_ledger.errors import RefusedError
 
     found = [outcomes.get(job.place) for job in jobs]
@@ -135,4 +175,7 @@ def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
     if all(one is not None and one.is_done for one in found):
         return 0
     refused = any(one is not None and isinstance(one.error, RefusedError) for one in found)
-    return EXIT_REFUSED if refused else EXIT_JOB_FAILED
+    if refused:
+        return EXIT_REFUSED
+    charged = any(one is not None and one.is_charged_without_clip for one in found)
+    return EXIT_CHARGED_WITHOUT_CLIP if charged else EXIT_JOB_FAILED

@@ -72,6 +72,41 @@ class Connection:
         default = provider_facts(provider).base_url
         return checked_address(config.base_url(self.base_url, default=default))
 
+    def account_at(self, ledger: Ledger, provider: str) -> str:
+        """Return whose record is compared: the account that is named, the key's, the only one.
+
+        Raises UsageError where several could be meant, and for one on which no job ran.
+        """
+        known = ledger.accounts.of_jobs(provider)
+        if self.account is not None:
+            if known and self.account not in known:
+                told = ", ".join(one for one in known if one) or "none"
+                raise click.UsageError(f"no job ran on account {self.account}; known: {told}")
+            return self.account
+        if self._has_key(provider):
+            return self._account_of_key(ledger, provider)
+        if len(known) == 1 and known[0] is not None:
+            return known[0]
+        if not known:
+            return ""
+        told = ", ".join(
+            "jobs from before accounts were known" if one is None else one for one in known
+        )
+        raise click.UsageError(f"whose record is it? Say it with --account: {told}")
+
+    def _has_key(self, provider: str) -> bool:
+        from kling_ledger import config
+        from kling_ledger.providers.registry import provider_facts
+
+        return config.has_api_key(provider_facts(provider).key_variable, self.api_key)
+
+    def _account_of_key(self, ledger: Ledger, provider: str) -> str:
+        meter = self.meter(ledger, provider, "")
+        try:
+            return meter.place.account or ""
+        finally:
+            meter.provider.close()
+
     @contextmanager
     def meters(self, ledger: Ledger) -> Iterator[Meters]:
         """Give meters for reservations that exist: each job is asked for where it was submitted."""

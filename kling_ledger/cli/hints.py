@@ -36,6 +36,12 @@ def _under_a_ceiling(error: Any) -> str:
     return f"ask for fewer seconds, a lower resolution or no sound, or raise {raised}"
 
 
+def _option_of(error: Any) -> str:
+    """Write the option that settles a question about a bill, with an example of its value."""
+    option = f"--{error.settles}"
+    return option if error.settles == "itemised" else f'{option} "{error.example}"'
+
+
 _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     errors.NoKeyError.code: lambda error: f"set {error.variable} or give --api-key",
     errors.PortError.code: lambda _: "choose another --port, or --port 0 for any that is free",
@@ -49,6 +55,7 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
         "use the account's own key, or, if it has a new one:"
         f" kling-ledger account adopt {error.asked} --provider {error.provider}"
     ),
+    errors.BillQuestionError.code: lambda error: f"say it: {_option_of(error)}",
     errors.ColumnError.code: lambda error: f"say so: --columns {error.needed}=NAME",
     errors.NoLedgerError.code: lambda _: (
         "make one with: kling-ledger wallet create NAME, or name another with --db"

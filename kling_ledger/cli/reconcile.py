@@ -2,160 +2,268 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from kling_ledger.cli import EXIT_DIFFERENCES
+from kling_ledger.cli.bill_options import BillForm, bill_options
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.connections import Connection, connection_options
-from kling_ledger.cli.output import database_option, format_option, print_many, say
+from kling_ledger.cli.inputs import gathered
+from kling_ledger.cli.output import Command, database_option, format_option, print_many, say
+from kling_ledger.cli.reconcile_rows import proposed, report, say_notes
 from kling_pricing.gateways import GATEWAYS
-from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
-    from kling_ledger.evidence.charges import Record
     from kling_ledger.evidence.plan import Line
-    from kling_ledger.evidence.sources import Source
-    from kling_ledger.ledger import Change, Ledger, Reservation
+    from kling_ledger.evidence.sources import BillFile, Compared
+    from kling_ledger.jobs.recovery import Meters
+    from kling_ledger.ledger import Ledger
     from kling_pricing.money import Money
 
-_COLUMNS = (
-    "verdict",
-    "reservation",
-    "task",
-    "state",
-    "ours",
-    "theirs",
-    "unit",
-    "problem",
-    "proposal",
-)
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What is compared: the bill if there is one, and the time of the jobs."""
+
+    statement: Path | None = None
+    complete: bool = False
+    missing: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    lag_hours: float = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceForm:
+    """Whether an account's balance is compared, and what is known of it."""
+
+    asks_balance: bool = True
+    topped_up: str | None = None
+    sole_user: bool = False
+
+
+def _scope_options(command: Command) -> Command:
+    wrapped = gathered(BalanceForm, "balance")(gathered(Scope, "scope")(command))
+    for option in (
+        click.option(
+            "--sole-user",
+            is_flag=True,
+            help="Nobody else spends from the account: its balance may settle one job.",
+        ),
+        click.option(
+            "--topped-up",
+            metavar="AMOUNT",
+            help="What was paid into the account since its balance was last compared.",
+        ),
+        click.option(
+            "--balance/--no-balance",
+            "asks_balance",
+            default=True,
+            show_default=True,
+            help="Compare how the account's balance moved.",
+        ),
+        click.option(
+            "--lag-hours",
+            type=click.FloatRange(0),
+            default=24.0,
+            show_default=True,
+            metavar="HOURS",
+            help="How long a charge may take to turn up: younger jobs are not missed.",
+        ),
+        click.option(
+            "--missing",
+            type=click.IntRange(0),
+            metavar="N",
+            help="How many jobs the complete statement misses, where that is asked.",
+        ),
+        click.option(
+            "--complete",
+            is_flag=True,
+            help="The statement has every charge of jobs from --from to --to: what is missing"
+            " there was never charged.",
+        ),
+        click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive)."),
+        click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive)."),
+        click.option(
+            "--statement",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="A bill of one account: CSV, XLSX or JSON; without it every task is asked for.",
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 @click.command()
-@click.option(
-    "--provider", type=click.Choice(GATEWAYS), required=True, help="Whose record to compare with."
-)
-@click.option(
-    "--statement",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The provider's bill, CSV or JSON; without it every task is asked for.",
-)
-@click.option(
-    "--columns",
-    metavar="OURS=THEIRS,...",
-    help="What the statement calls task_id, amount, unit, state, created_at, model.",
-)
-@click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive).")
-@click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive).")
-@click.option(
-    "--complete",
-    is_flag=True,
-    help="The statement has every charge of jobs from --from to --to: what is missing there was"
-    " never charged.",
-)
-@click.option(
-    "--lag-hours",
-    type=click.FloatRange(0),
-    default=24.0,
-    show_default=True,
-    metavar="HOURS",
-    help="How long a charge may take to turn up: jobs that young at the end are not missed.",
-)
-@click.option(
-    "--balance/--no-balance",
-    "asks_balance",
-    default=True,
-    show_default=True,
-    help="Compare how the account's balance moved; no, where others spend from it too.",
-)
-@click.option(
-    "--topped-up",
-    metavar="AMOUNT",
-    help="What was paid into the account since its balance was last compared.",
-)
+@click.option("--provider", type=click.Choice(GATEWAYS), help="Whose record to compare with.")
+@click.option("--undo", metavar="PLAN", help="Take back what an earlier --apply corrected.")
 @click.option("--apply", "applies", is_flag=True, help="Make the proposed corrections.")
 @click.option("--all", "shows_all", is_flag=True, help="Show what agrees too.")
+@_scope_options
+@bill_options
 @connection_options
 @database_option
 @format_option
 def reconcile(
-    provider: str,
-    lag_hours: float,
-    topped_up: str | None,
+    provider: str | None,
+    undo: str | None,
     db: str | None,
     form: str,
+    scope: Scope,
+    balance: BalanceForm,
+    form_of_bill: BillForm,
     connection: Connection,
     *,
-    asks_balance: bool,
     applies: bool,
     shows_all: bool,
-    **bill: Any,
 ) -> int:
-    """Compare the ledger with a provider's record; exit 6 while differences stand.
+    """Compare the ledger with a provider's record; exit 6 while differences or questions stand.
+
+    Money moves only on what names the job, the account and the amount. Everything else is a
+    question, with the command that answers it.
 
     \b
     kling-ledger reconcile --provider runapi
-    kling-ledger reconcile --provider crun --statement bill.csv --apply
+    kling-ledger reconcile --provider crun --account studio --statement bill.csv --apply
     kling-ledger reconcile --provider crun --statement november.csv --complete \\
-        --from 2026-11-01 --to 2026-12-01 --apply
+        --from 2026-11-01 --to 2026-12-01 --zone Asia/Shanghai --apply
+    kling-ledger reconcile --undo pln_...
     """
-    from kling_ledger.evidence.apply import records_of
-    from kling_ledger.evidence.plan import compare
     from kling_ledger.ledger import Ledger
 
-    source = _source(provider, connection, **bill)
-    account = _Account(provider, connection, _paid_in(topped_up, provider))
-    now = datetime.now(UTC)
-    with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
-
-        def compared() -> tuple[Record, list[Line]]:
-            record, ours = source.read(ledger, meters)
-            return record, compare(record, ours, now=now, lag_s=lag_hours * 3600)
-
-        record, lines = compared()
-        if applies:
-            _apply(ledger, lines)
-            record, lines = compared()
-        ledger.evidence.keep_records(records_of(record, lines))
-        if asks_balance:
+    with Ledger(db, create=False) as ledger:
+        if undo is not None:
+            return _undone(ledger, undo, form)
+        if provider is None:
+            raise click.UsageError("whose record? Say it with --provider")
+        _check(scope, form_of_bill)
+        with connection.meters(ledger) as meters:
+            work = _Work(ledger, provider, connection, meters, scope, form_of_bill)
+            compared = work.compared()
+            if applies:
+                work.apply(compared)
+                compared = work.compared()
+            work.keep(compared)
+        say_notes(compared)
+        lines = compared.lines
+        if balance.asks_balance:
             # Last, because what the record has mended may be all that the balance missed.
+            account = _Account(provider, connection, _paid_in(balance.topped_up, provider))
             keeps = not any(line.stands for line in lines)
-            lines += account.compared(ledger, applies=applies, keeps=keeps)
-    return _report(lines, form, shows_all=shows_all)
+            lines = lines + account.compared(
+                ledger, applies=applies, keeps=keeps, is_ours_alone=balance.sole_user
+            )
+    return report(lines, form, shows_all=shows_all)
 
 
-def _source(
-    provider: str,
-    connection: Connection,
-    *,
-    statement: Path | None,
-    columns: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    complete: bool,
-) -> Source:
-    """Return where the provider's record is read; UsageError where options do not fit together."""
-    from kling_ledger.evidence.bill_columns import read_mapping
-    from kling_ledger.evidence.sources import Bill, Source
-
-    if statement is None and (complete or columns):
-        raise click.UsageError("--complete and --columns are about a --statement")
-    if complete and (since is None or until is None):
+def _check(scope: Scope, form_of_bill: BillForm) -> None:
+    """Refuse options that do not fit together."""
+    if scope.statement is None and (scope.complete or form_of_bill.says_anything):
+        raise click.UsageError("--complete and what says how to read are about a --statement")
+    if scope.complete and (scope.since is None or scope.until is None):
         # What is missing is given back: that must not happen to the jobs of another month.
         raise click.UsageError("--complete for which time? Say it with --from and --to")
-    bill = None
-    if statement is not None:
-        address = connection.address_of(provider)
-        bill = Bill(statement, read_mapping(columns), complete, address)
-    return Source(provider, bill, since, until)
+    if scope.missing is not None and not scope.complete:
+        raise click.UsageError("--missing is about a statement that is --complete")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One comparison: where its record is read, and what is done with it."""
+
+    ledger: Ledger
+    provider: str
+    connection: Connection
+    meters: Meters
+    scope: Scope
+    form_of_bill: BillForm
+
+    def compared(self) -> Compared:
+        """Read the provider's record and compare it with our jobs of the account."""
+        from kling_ledger.evidence.sources import Compared, compare_bill
+        from kling_ledger.evidence.tasks import ask_tasks
+
+        since, until = self.scope.since, self.scope.until
+        if self.scope.statement is not None:
+            return compare_bill(
+                self.ledger,
+                self.provider,
+                self._bill(self.scope.statement),
+                now=datetime.now(UTC),
+                since=since,
+                until=until,
+            )
+        ours = self.ledger.reservations.at_provider(self.provider, since=since, until=until)
+        account = self.connection.account_at(self.ledger, self.provider)
+        there = [one for one in ours if one.job.account == account]
+        others = len(
+            [one for one in ours if one.job.account != account and one.job.address is not None]
+        )
+        notes = (f"{others} jobs of other accounts were not asked for",) if others else ()
+        return Compared(ask_tasks(there, self.meters), notes=notes)
+
+    def apply(self, compared: Compared) -> None:
+        """Make what is proposed, and say what was done and how to take it back."""
+        from kling_ledger.evidence.apply import apply, plan_of
+
+        plan = plan_of(
+            self.provider,
+            self.connection.account_at(self.ledger, self.provider),
+            self._source,
+            compared.proposed(),
+            compared.entries,
+        )
+        applied = apply(self.ledger, plan)
+        if applied is None:
+            return
+        for one in plan.corrections:
+            say(f"{one.reservation_id}: {proposed([one.change])}")
+        if plan.corrections:
+            say(f"plan {applied.id}: kling-ledger reconcile --undo {applied.id} takes it back")
+
+    def keep(self, compared: Compared) -> None:
+        """Keep what the record said of each task, for the reports."""
+        from kling_ledger.evidence.apply import records_of
+
+        account = self.connection.account_at(self.ledger, self.provider)
+        records = records_of(self.provider, account, self._source, compared.lines)
+        self.ledger.evidence.keep_records(records)
+
+    @property
+    def _source(self) -> str:
+        from kling_ledger.ledger.evidence import ASKED
+
+        return ASKED if self.scope.statement is None else self.scope.statement.name
+
+    def _bill(self, path: Path) -> BillFile:
+        from kling_ledger.evidence.sources import BillFile
+
+        return BillFile(
+            path,
+            self.connection.account_at(self.ledger, self.provider),
+            self.connection.address_of(self.provider),
+            self.form_of_bill.answers(self.ledger),
+            is_complete=self.scope.complete,
+            lag_s=self.scope.lag_hours * 3600,
+            missing=self.scope.missing,
+        )
+
+
+def _undone(ledger: Ledger, plan_id: str, form: str) -> int:
+    """Take a plan back and tell how each reservation stands now."""
+    undone = ledger.evidence.undo(plan_id)
+    rows = [
+        {"reservation": one.id, "state": str(one.state), "spent": str(one.spent)}
+        for one in undone.reservations
+    ]
+    print_many(rows, ("reservation", "state", "spent"), form, empty="nothing had moved")
+    say(f"plan {plan_id} is undone: {len(rows)} reservations are as they were before it")
+    return 0
 
 
 def _paid_in(written: str | None, provider: str) -> Money | None:
@@ -180,15 +288,21 @@ class _Account:
     connection: Connection
     topped_up: Money | None
 
-    def compared(self, ledger: Ledger, *, applies: bool, keeps: bool) -> list[Line]:
+    def compared(
+        self, ledger: Ledger, *, applies: bool, keeps: bool, is_ours_alone: bool
+    ) -> list[Line]:
         """Return where the account moved away from our journal, once that is mended if asked to."""
-        lines = self._lines(ledger, keeps=keeps)
-        if applies and any(line.proposal for line in lines):
-            _apply(ledger, lines)
-            lines = self._lines(ledger, keeps=keeps)
+        from kling_ledger.evidence.apply import apply, plan_of
+
+        lines = self._lines(ledger, keeps=keeps, is_ours_alone=is_ours_alone)
+        corrected = [line for line in lines if line.change is not None]
+        if applies and corrected:
+            account = self.connection.account_at(ledger, self.provider)
+            apply(ledger, plan_of(self.provider, account, "balance", corrected))
+            lines = self._lines(ledger, keeps=keeps, is_ours_alone=is_ours_alone)
         return lines
 
-    def _lines(self, ledger: Ledger, *, keeps: bool) -> list[Line]:
+    def _lines(self, ledger: Ledger, *, keeps: bool, is_ours_alone: bool) -> list[Line]:
         from kling_ledger.errors import ConfigError, NoAnswerError
         from kling_ledger.evidence.balances import look_at_balance
         from kling_ledger.providers.registry import provider_facts
@@ -196,89 +310,18 @@ class _Account:
         if not provider_facts(self.provider).tells_balance:
             return []
         try:
-            reached = self.connection.meter(ledger, self.provider, "").provider
+            meter = self.connection.meter(ledger, self.provider, "")
         except ConfigError as error:
             say(f"note: the balance was not asked for: {error}")
             return []
-        with closing(reached):
+        with closing(meter.provider):
             try:
-                seen = look_at_balance(ledger, reached, self.topped_up, keeps=keeps)
+                seen = look_at_balance(
+                    ledger, meter, self.topped_up, keeps=keeps, is_ours_alone=is_ours_alone
+                )
             except NoAnswerError as error:
                 say(f"note: {error}")
                 return []
         if seen.note is not None:
             say(f"note: {seen.note}")
         return [] if seen.line is None else [seen.line]
-
-
-def _apply(ledger: Ledger, lines: Iterable[Line]) -> None:
-    from kling_ledger.evidence.apply import apply
-
-    for line, error in apply(ledger, lines):
-        what = line.reservation.id if line.reservation else ""
-        say(f"{what}: {_proposed(line.proposal)}" if error is None else f"{what}: error: {error}")
-
-
-def _report(lines: list[Line], form: str, *, shows_all: bool) -> int:
-    from kling_ledger.evidence.plan import Verdict
-
-    counts = Counter(str(line.verdict) for line in lines)
-    told = [line for line in lines if shows_all or line.verdict is not Verdict.MATCHED]
-    print_many(
-        [_row(line) for line in told],
-        _COLUMNS,
-        form,
-        empty="no differences",
-        optional=("state", "task"),
-    )
-    say(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no jobs")
-    return EXIT_DIFFERENCES if any(line.stands for line in lines) else 0
-
-
-def _row(line: Line) -> dict[str, Any]:
-    ours, charge = line.reservation, line.charge
-    return {
-        "verdict": str(line.verdict),
-        "reservation": None if ours is None else ours.id,
-        "task": charge.task_id if charge else ours.task_id if ours else None,
-        "state": _states(ours, line),
-        "ours": plain_or_none(line.ours),
-        "theirs": plain_or_none(line.theirs),
-        "unit": _unit(line),
-        "problem": line.problem or _to_look_for(line),
-        "proposal": _proposed(line.proposal) or None,
-    }
-
-
-def _unit(line: Line) -> str:
-    amount = line.reservation.amount if line.reservation else line.theirs
-    return "" if amount is None else amount.unit
-
-
-def _states(ours: Reservation | None, line: Line) -> str:
-    theirs = line.charge.state if line.charge else None
-    return " / ".join(str(state) for state in (ours.state if ours else None, theirs) if state)
-
-
-def _proposed(changes: Iterable[Change]) -> str:
-    """Write what is proposed: `submitted as T, commit 0.675 USD`."""
-    return ", ".join(_one(change) for change in changes)
-
-
-def _one(change: Change) -> str:
-    if change.is_correction:
-        return f"correct to {change.amount}"
-    if change.task_id is not None:
-        return f"submitted as {change.task_id}"
-    words = {"committed": "commit", "rolled_back": "roll back"}
-    word = words.get(str(change.to_state), str(change.to_state))
-    return word if change.amount is None else f"{word} {change.amount}"
-
-
-def _to_look_for(line: Line) -> str | None:
-    """Tell where to look for the task of a job in doubt that no record names."""
-    from kling_ledger.cli.next_steps import look_for_task
-
-    found = line.reservation
-    is_unknown = found is not None and found.task_id is None and line.verdict == "only_ours"
-    return look_for_task(found) if found is not None and is_unknown else None

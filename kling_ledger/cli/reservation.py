@@ -16,6 +16,7 @@ from kling_ledger.cli.output import (
     say,
 )
 from kling_ledger.cli.reservation_create import create
+from kling_ledger.cli.reservation_resolve import resolve
 from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_pricing.money import Money
 
@@ -60,6 +61,7 @@ def reservation() -> None:
 
 
 reservation.add_command(create)
+reservation.add_command(resolve)
 
 
 @reservation.command("list")
@@ -210,6 +212,27 @@ def refund(id_: str, amount: str, reason: str, key: str | None, db: str | None, 
         print_one(reservation_dict(ledger.refund(id_, back, reason=reason, key=key)), form)
     if key is None:
         say("note: without a --key, the same refund again is given again")
+
+
+@reservation.command()
+@click.argument("id_", metavar="ID")
+@click.option("--amount", required=True, help="What the job cost in the end, 0 too.")
+@click.option("--reason", required=True, help="How you know, for the journal.")
+@key_option
+@database_option
+@format_option
+def correct(id_: str, amount: str, reason: str, key: str | None, db: str | None, form: str) -> None:
+    """Set what an ended job cost in the end: the difference is charged or given back.
+
+    It is how a question of `reconcile` about an ended job is answered.
+    """
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        unit = ledger.reservations.get(id_).amount.unit
+        cost = Money.parse(amount, default_unit=unit)
+        ended = ledger.correct(id_, cost, reason=reason, settled_by="person", key=key)
+        print_one(reservation_dict(ended), form)
 
 
 @reservation.command()

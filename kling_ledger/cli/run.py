@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_JOB_FAILED, EXIT_NOT_DOWNLOADED
+from kling_ledger.cli import (
+    EXIT_CHARGED_WITHOUT_CLIP,
+    EXIT_IN_DOUBT,
+    EXIT_JOB_FAILED,
+    EXIT_NOT_DOWNLOADED,
+)
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Seconds, clip_fields
 from kling_ledger.cli.connections import (
@@ -164,14 +169,18 @@ def save_clips(ended: Reservation, folder: Path | None) -> bool:
 
 def report(ended: Reservation, form: str) -> int:
     """Print a reservation that was run, say what is left to do, and return the exit code."""
+    from kling_ledger.jobs.endings import is_charged_without_clip, is_done
     from kling_ledger.ledger import State
 
     print_one(reservation_dict(ended), form)
-    if ended.state is State.COMMITTED:
-        if ended.problem:
-            say(f"note: {ended.problem}")
-        return 0 if ended.videos or ended.settled_by == "quote" else EXIT_JOB_FAILED
-    if not ended.is_open:
-        return EXIT_JOB_FAILED
-    say(f"the credits stay reserved until there is a verdict: kling-ledger resume {ended.id}")
-    return EXIT_IN_DOUBT
+    if ended.is_open:
+        say(f"the credits stay reserved until there is a verdict: kling-ledger resume {ended.id}")
+        return EXIT_IN_DOUBT
+    if ended.state is State.COMMITTED and ended.problem:
+        say(f"note: {ended.problem}")
+    if is_done(ended):
+        return 0
+    if is_charged_without_clip(ended):
+        say(f"{ended.spent} was charged, and there is no clip")
+        return EXIT_CHARGED_WITHOUT_CLIP
+    return EXIT_JOB_FAILED

@@ -24,6 +24,8 @@ KlingError (kling_pricing.errors)
 │   │   └── TaskNotWrittenError   it did not take down which task a job is
 │   ├── NotFoundError        no wallet, budget or reservation is called that
 │   ├── ConflictError        the same name or key with other content
+│   ├── LedgerMovedError     a reservation moved on between comparing and correcting
+│   ├── PlanUndoneError      a correction plan was undone before
 │   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
 │   ├── StateError           a reservation's state does not allow the change
 │   ├── PeriodError          a month cannot be closed, or is closed
@@ -61,12 +63,14 @@ from kling_ledger.errors.ledger import (
     DatabaseError,
     ForeignDatabaseError,
     LedgerError,
+    LedgerMovedError,
     NewerSchemaError,
     NoLedgerError,
     NotFoundError,
     OlderSchemaError,
     PeriodError,
     PeriodOrderError,
+    PlanUndoneError,
     StateError,
     TaskNotWrittenError,
 )
@@ -120,6 +124,7 @@ __all__ = [
     "JobRefusedError",
     "KlingError",
     "LedgerError",
+    "LedgerMovedError",
     "LinkExpiredError",
     "LivePricesError",
     "NewerSchemaError",
@@ -132,6 +137,7 @@ __all__ = [
     "OtherAddressError",
     "PeriodError",
     "PeriodOrderError",
+    "PlanUndoneError",
     "PollError",
     "PortError",
     "ProviderError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from kling_pricing.errors import KlingError
 
@@ -123,6 +124,30 @@ class AmbiguousTaskError(LedgerError):
         )
         self.task_id = task_id
         self.reservations = tuple(reservations)
+
+
+class LedgerMovedError(LedgerError):
+    """A reservation moved on between the comparing and the applying: nothing was applied."""
+
+    code = "ledger_moved"
+    retryable = True
+
+    def __init__(self, reservation_id: str) -> None:
+        super().__init__(
+            f"reservation {reservation_id} moved on since it was compared: nothing was changed",
+            hint="compare again",
+        )
+        self.reservation_id = reservation_id
+
+
+class PlanUndoneError(LedgerError):
+    """A correction plan was undone before."""
+
+    code = "plan_undone"
+
+    def __init__(self, plan_id: str, *, at: datetime, by: str) -> None:
+        super().__init__(f"plan {plan_id} was undone by {by} at {at:%Y-%m-%d %H:%M} UTC")
+        self.plan_id = plan_id
 
 
 class StateError(LedgerError):

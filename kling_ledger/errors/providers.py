@@ -22,6 +22,7 @@ class JobRefusedError(ProviderError):
     """The provider did not take the job, for certain: nothing was or will be charged.
 
     `retryable` where the same request may be taken later, after `retry_after_s` if that was said.
+    `status` is the provider's number for it, as HTTP has them; None where it gave no answer.
     """
 
     code = "job_refused"
@@ -34,8 +35,10 @@ class JobRefusedError(ProviderError):
         hint: str | None = None,
         retryable: bool = False,
         retry_after_s: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(provider, problem, hint=hint)
+        self.status = status
         self.retryable = retryable
         self.retry_after_s = retry_after_s
 

@@ -1,41 +1,79 @@
-"""Apply: exactly the proposed changes are made, and what was compared is kept."""
+"""Apply: exactly the proposed corrections are made, together, and what was compared is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
-from kling_ledger.evidence.charges import Record
+from kling_ledger.evidence.entries import Entry
 from kling_ledger.evidence.plan import Line
 from kling_ledger.ledger import Ledger, ProviderRecord
-from kling_pricing.errors import KlingError
+from kling_ledger.ledger.corrections import AppliedPlan, BillEntry, Correction, CorrectionPlan
 
 
-def apply(ledger: Ledger, lines: Iterable[Line]) -> Iterator[tuple[Line, KlingError | None]]:
-    """Make the proposed changes, line by line; with each line, the error that kept it as it was."""
-    for line in lines:
-        if not line.proposal:
-            continue
-        try:
-            ledger.settle(line.proposal)
-        except KlingError as error:
-            yield line, error
-        else:
-            yield line, None
+def plan_of(
+    provider: str, account: str, source: str, lines: Iterable[Line], entries: Sequence[Entry] = ()
+) -> CorrectionPlan:
+    """Return the corrections that lines propose, each with the step at which it was seen.
+
+    `entries` are the rows of a bill: those of our own jobs are kept beside the corrections, also
+    where they left a question open. A later bill that shows a part of them is not the whole then.
+    """
+    told = list(lines)
+    ours = {one.task_id for one in told if one.reservation is not None}
+    return CorrectionPlan(
+        provider,
+        account,
+        source,
+        [
+            Correction(one.change.reservation_id, one.reservation.step, one.change)
+            for one in told
+            if one.change is not None and one.reservation is not None
+        ],
+        [_kept(row) for line in told if line.task_id in ours for row in line.evidence]
+        if entries
+        else [],
+    )
 
 
-def records_of(record: Record, lines: Iterable[Line]) -> list[ProviderRecord]:
+def apply(ledger: Ledger, plan: CorrectionPlan) -> AppliedPlan | None:
+    """Make all corrections of a plan; None where there is nothing to make or to keep.
+
+    Raises LedgerMovedError where a reservation moved on since it was compared.
+    """
+    known = {one.digest for one in ledger.evidence.entries(plan.provider, plan.account)}
+    is_news = any(one.digest not in known for one in plan.entries)
+    return ledger.evidence.apply(plan) if plan.corrections or is_news else None
+
+
+def records_of(
+    provider: str, account: str, source: str, lines: Iterable[Line]
+) -> list[ProviderRecord]:
     """Return what the ledger keeps of a comparison: what the provider said of each task."""
     return [
         ProviderRecord(
-            provider=record.provider,
-            account=record.account or "",
-            task_id=line.charge.task_id,
+            provider=provider,
+            account=account,
+            task_id=line.task_id,
             reservation_id=None if line.reservation is None else line.reservation.id,
             verdict=line.verdict,
-            state=line.charge.state,
-            billed=line.charge.amount,
-            source=record.source,
+            state=line.state,
+            billed=line.theirs,
+            source=source,
         )
         for line in lines
-        if line.charge is not None and line.charge.task_id not in record.billed
+        if line.task_id is not None and (line.evidence or line.theirs is not None)
     ]
+
+
+def _kept(entry: Entry) -> BillEntry:
+    return BillEntry(
+        entry.digest,
+        entry.task_id,
+        entry.kind,
+        entry.amount,
+        "" if entry.amount is None else entry.amount.unit,
+        None if entry.state is None else str(entry.state),
+        entry.at,
+        entry.place,
+        entry.raw,
+    )

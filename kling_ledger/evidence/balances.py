@@ -1,16 +1,21 @@
-"""Balances: how an account moved beside what our journal says, the weakest evidence there is."""
+"""Balances: how an account moved beside what our journal says, the weakest evidence there is.
+
+Others spend from an account, top it up, and let credits expire. A difference is a question, unless
+a person says that nobody else spends from it, and it fits the one job that could explain it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from kling_ledger.evidence.charges import Charge
-from kling_ledger.evidence.plan import Line, Verdict, correction, spent
-from kling_ledger.jobs.places import place_of
+from kling_ledger.evidence.plan import Line, Verdict, settling
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, ProviderBalance, Reservation
-from kling_ledger.providers.base import Provider, TaskState
 from kling_pricing.money import Money
+
+_LONGEST_S: Final = 60
+"""No clip is longer, whatever it was asked to be."""
 
 
 def compare_balance(
@@ -20,12 +25,13 @@ def compare_balance(
     reservations: Sequence[Reservation],
     *,
     topped_up: Money | None = None,
+    is_ours_alone: bool = False,
 ) -> Line | None:
     """Compare how far an account fell with what our journal charged since; None if they agree.
 
-    `topped_up` is what was paid into the account meanwhile. No job may be open. Where one job alone
-    was charged at its quote since then, because the provider names no cost, the difference is what
-    that job really cost.
+    `topped_up` is what was paid into the account meanwhile. No job may be open. With
+    `is_ours_alone` nobody else spends from the account: then what one job alone could explain is
+    what that job cost.
     """
     paid_in = topped_up or Money.zero(available.unit)
     apart = before.available + paid_in - available - charged
@@ -33,15 +39,27 @@ def compare_balance(
         return None
     problem = f"since {before.at:%Y-%m-%d %H:%M} UTC {_moved(charged + apart)}, our journal says"
     problem += f" that jobs cost {charged}"
-    guessed = [one for one in reservations if one.settled_by == "quote"]
-    guessed = [one for one in guessed if one.updated_at > before.at and (spent(one) or apart).micro]
-    cost = (spent(guessed[0]) or apart) + apart if len(guessed) == 1 else None
-    if cost is None or cost.micro < 0:
-        hint = ": was it topped up, or do others spend from it too?"
-        return Line(Verdict.AMOUNT_DIFFERS, problem=problem + hint)
-    charge = Charge(guessed[0].task_id or "", cost, TaskState.COMPLETED)
-    mends = correction(guessed[0], cost, charge)
-    return Line(Verdict.AMOUNT_DIFFERS, guessed[0], charge, problem, (mends,))
+    quoted = [one for one in reservations if one.settled_by == "quote" and one.spent.micro > 0]
+    perhaps = [one for one in quoted if one.updated_at > before.at]
+    if is_ours_alone and len(perhaps) == 1:
+        cost = perhaps[0].spent + apart
+        if is_possible(perhaps[0], cost):
+            change = settling(perhaps[0], cost, settled_by="provider")
+            told = (perhaps[0], perhaps[0].task_id, cost, problem, change)
+            return Line(Verdict.AMOUNT_DIFFERS, *told)
+    hint = ": was it topped up, or do others spend from it too?"
+    return Line(Verdict.QUESTION, problem=problem + hint)
+
+
+def is_possible(one: Reservation, cost: Money) -> bool:
+    """Whether a job could cost that much: nothing, its quote, or whole seconds at its price."""
+    if cost.micro in {0, one.amount.micro}:
+        return True
+    seconds = one.job.billed_seconds
+    if cost.micro < 0 or not seconds or one.amount.micro % seconds:
+        return False
+    a_second = one.amount.micro // seconds
+    return cost.micro % a_second == 0 and cost.micro // a_second <= _LONGEST_S
 
 
 def _moved(fall: Money) -> str:
@@ -58,7 +76,12 @@ class Seen(NamedTuple):
 
 
 def look_at_balance(
-    ledger: Ledger, reached: Provider, topped_up: Money | None, *, keeps: bool
+    ledger: Ledger,
+    meter: Meter,
+    topped_up: Money | None,
+    *,
+    keeps: bool,
+    is_ours_alone: bool = False,
 ) -> Seen:
     """Compare with the last balance that agreed; with `keeps`, keep this one if it does too.
 
@@ -67,22 +90,25 @@ def look_at_balance(
     since it was asked is not in its answer: then its balance says nothing.
     Raises NoAnswerError where the provider does not tell it.
     """
-    there = _jobs_there(ledger, reached)
-    available = reached.balance().available
-    place = place_of(ledger, reached)
-    account = place.account or ""
-    before = ledger.evidence.last_balance(reached.name, reached.address, account)
+    place = meter.place
+    if place.account is None:
+        return Seen(note="nobody knows whose account this is, so its balance was not compared")
+    there = _jobs_there(ledger, meter)
+    available = meter.provider.balance().available
+    before = ledger.evidence.last_balance(place.provider, place.address, place.account)
     charged = None if before is None else ledger.evidence.charged_since(before)
-    if any(one.is_open for one in there) or _jobs_there(ledger, reached) != there:
+    if any(one.is_open for one in there) or _jobs_there(ledger, meter) != there:
         return Seen(note="jobs are open, so what the account holds was not compared")
     line = None
     if before is not None and charged is not None and before.available.unit == available.unit:
-        line = compare_balance(before, available, charged, there, topped_up=topped_up)
+        line = compare_balance(
+            before, available, charged, there, topped_up=topped_up, is_ours_alone=is_ours_alone
+        )
     if line is None and keeps:
-        ledger.evidence.keep_balance(reached.name, reached.address, account, available)
+        ledger.evidence.keep_balance(place.provider, place.address, place.account, available)
     return Seen(line)
 
 
-def _jobs_there(ledger: Ledger, reached: Provider) -> list[Reservation]:
-    ours = ledger.reservations.at_provider(reached.name)
-    return [one for one in ours if one.job.address == reached.address]
+def _jobs_there(ledger: Ledger, meter: Meter) -> list[Reservation]:
+    place = meter.place
+    return [one for one in ledger.reservations.at_provider(place.provider) if place.has(one)]

@@ -1,102 +1,101 @@
-"""Matching: which of our reservations each charge of a provider's record is for."""
+"""Matching: which of our reservations the rows of each task are about.
+
+Only what names the task is about it: a charge of a task that nobody knows may be anybody's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
 
-from kling_ledger.evidence.charges import Charge, Record, added_up
-from kling_ledger.ledger import Reservation, State
+from kling_ledger.evidence.entries import Entry, Kind
+from kling_ledger.evidence.record import Reading, Record, TaskRows, named_by
+from kling_ledger.ledger import Reservation
 
-_CLOCKS_DIFFER_S: Final = 300.0
+_ABOUT_THEN: Final = timedelta(days=1)
+"""How far from a job its charge may be stamped and still be of it."""
 
 
-class Matched(NamedTuple):
-    """Each charge with our reservation, None where we have none, and what no charge is for."""
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """The rows of a task that none of our jobs has, and what they come to."""
 
-    pairs: list[tuple[Charge, Reservation | None]]
+    rows: TaskRows
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The rows of each task with our reservation of it, None where we have none."""
+
+    pairs: list[tuple[TaskRows, Reservation | None]]
     rest: list[Reservation]
+    """Our reservations of the account of which no row tells."""
+    loose: list[Entry]
+    """Rows that name no task and are neither totals nor payments."""
 
 
-def match(record: Record, reservations: Sequence[Reservation]) -> Matched:
-    """Pair a provider's charges with our reservations, each of them once.
+def match(record: Record, ours: Sequence[Reservation]) -> Matched:
+    """Pair the rows of tasks with our reservations on the record's account."""
+    there = [one for one in ours if record.is_of(one)]
+    by_task = {one.task_id: one for one in there if one.task_id is not None}
+    entries = [_named(one, frozenset(by_task)) for one in record.entries]
+    tasks: dict[str, list[Entry]] = {}
+    loose: list[Entry] = []
+    for one in entries:
+        if one.kind in {Kind.TOTAL, Kind.PAYMENT}:
+            continue
+        if one.task_id is None:
+            loose.append(one)
+        else:
+            tasks.setdefault(one.task_id, []).append(one)
+    pairs = [
+        (_rows_of(record, task_id, found), by_task.get(task_id)) for task_id, found in tasks.items()
+    ]
+    told = {one.id for _, one in pairs if one is not None}
+    return Matched(pairs, [one for one in there if one.id not in told], loose)
 
-    Tasks that nobody knows are matched with jobs in doubt of the same model, begun about then:
-    those of the same cost first. What is listed more than once is added up.
+
+def _named(one: Entry, known: frozenset[str]) -> Entry:
+    """Give a row the task that it names in another cell, where its own is none of ours.
+
+    Some bills write a refund under an id of its own beside the task that it is for.
     """
-    by_task = {one.task_id: one for one in reservations if one.task_id is not None}
-    charges = added_up(record.charges)
-    strange = [charge for charge in charges if charge.task_id not in by_task]
-    unclaimed = [one for one in reservations if _may_have_a_task(one) and record.is_of(one)]
-    claimed = {**by_task, **_claims(strange, unclaimed)}
-    pairs = [(charge, claimed.get(charge.task_id)) for charge in charges]
-    told = {ours.id for _, ours in pairs if ours is not None}
-    return Matched(pairs, [one for one in reservations if one.id not in told])
+    if one.task_id in known:
+        return one
+    task_id = named_by(one.raw, known)
+    return one if task_id is None else replace(one, task_id=task_id)
 
 
-def with_theirs(
-    record: Record,
-    reservations: Sequence[Reservation],
-    find: Callable[[str], Reservation | None],
-) -> list[Reservation]:
-    """Return our reservations and those of the record's tasks that were made at another time.
-
-    `find` gives the reservation of a task. A bill lists charges by their own dates, not by ours.
-    """
-    known = {one.task_id for one in reservations}
-    strange = {charge.task_id for charge in record.charges} - known
-    others = [one for task_id in sorted(strange) if (one := find(task_id)) is not None]
-    return [*reservations, *others]
+def _rows_of(record: Record, task_id: str, entries: Sequence[Entry]) -> TaskRows:
+    earlier = tuple(one for one in record.earlier if one.task_id == task_id)
+    return TaskRows(task_id, _each_once(entries), earlier)
 
 
-def _may_have_a_task(one: Reservation) -> bool:
-    """Whether a reservation without a task may have one at the provider all the same."""
-    return one.task_id is None and one.state in {State.IN_DOUBT, State.ROLLED_BACK}
+def _each_once(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    return tuple({one.digest: one for one in entries}.values())
 
 
-def _claims(charges: Iterable[Charge], unclaimed: Iterable[Reservation]) -> dict[str, Reservation]:
-    """Give tasks of unknown origin to reservations that may have one, the likeliest first."""
-    likely = sorted(
-        (
-            (*_unlikeliness(charge, one), charge.task_id, one.id, one)
-            for one in unclaimed
-            for charge in charges
-            if _may_be_of(charge, one)
-        ),
-        key=lambda pair: pair[:-1],
-    )
-    claims: dict[str, Reservation] = {}
-    taken: set[str] = set()
-    for *_, task_id, id_, one in likely:
-        if task_id not in claims and id_ not in taken:
-            claims[task_id] = one
-            taken.add(id_)
-    return claims
-
-
-def _unlikeliness(charge: Charge, one: Reservation) -> tuple[bool, bool, float]:
-    """Jobs in doubt come before those that were given up, the same cost before another one."""
-    return (
-        one.state is not State.IN_DOUBT,
-        charge.amount != one.amount,
-        0.0 if charge.created_at is None else _apart_s(charge.created_at, one),
-    )
-
-
-def _may_be_of(charge: Charge, one: Reservation) -> bool:
-    if charge.amount is not None and charge.amount.unit != one.amount.unit:
+def may_be_of(unclaimed: Unclaimed, one: Reservation) -> bool:
+    """Whether a charge that nobody claims could be that of a job which the record does not name."""
+    seen = unclaimed.reading.seen
+    if seen is not None and (seen.unit != one.amount.unit or seen.micro <= 0):
         return False
-    if charge.model is not None and charge.model != one.job.model:
+    if one.task_id is not None and seen is not None and seen not in {one.spent, one.amount}:
         return False
-    is_likely = charge.amount == one.amount
-    if charge.created_at is None:
-        return is_likely and one.state is State.IN_DOUBT
-    is_then = _apart_s(charge.created_at, one) <= _CLOCKS_DIFFER_S
-    return is_then and (is_likely or one.state is State.IN_DOUBT)
+    entries = unclaimed.rows.entries
+    models = {_plain(entry.model) for entry in entries if entry.model}
+    if models and one.job.model is not None and _plain(one.job.model) not in models:
+        return False
+    stamps = [entry.at for entry in entries if entry.at is not None]
+    return not stamps or any(_is_about(at, one) for at in stamps)
 
 
-def _apart_s(at: datetime, one: Reservation) -> float:
-    """Return how far an instant is from the time in which a reservation's job was submitted."""
-    before, after = one.created_at - at, at - one.updated_at
-    return max(before.total_seconds(), after.total_seconds(), 0.0)
+def _is_about(at: datetime, one: Reservation) -> bool:
+    return one.created_at - _ABOUT_THEN <= at <= one.updated_at + _ABOUT_THEN
+
+
+def _plain(model: str) -> str:
+    return "".join(character for character in model.lower() if character.isalnum())

@@ -1,24 +1,22 @@
 """Plan: how our journal and a provider's record agree about each job, and what would mend our side.
 
-Comparing changes nothing: each line proposes changes of reservations, and `apply` makes them.
+Comparing changes nothing. A line either agrees, proposes a correction with its evidence, or asks.
+Nothing is guessed: what names no job, account and amount moves no money.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from kling_ledger.evidence.charges import Charge, Record
-from kling_ledger.evidence.matching import match
-from kling_ledger.ledger import Change, Reservation, State
-from kling_ledger.providers.base import TaskState
+from kling_ledger.evidence.costs import read_task
+from kling_ledger.evidence.entries import Entry
+from kling_ledger.evidence.matching import Matched, Unclaimed, match
+from kling_ledger.evidence.record import Reading, Record, TaskRows
+from kling_ledger.ledger import Change, Reservation, SettledBy, State
 from kling_pricing.money import Money
-
-LAG_S: Final = 86_400.0
-"""How long after its submission a job may still turn up in a provider's record."""
 
 REASON: Final = "reconciled with the provider's record"
 
@@ -28,6 +26,11 @@ class Verdict(StrEnum):
 
     MATCHED = "matched"
     AMOUNT_DIFFERS = "amount_differs"
+    """The record names the job and what it cost, and ours says something else."""
+    NEVER_CHARGED = "never_charged"
+    """A complete record has no charge for it, and no charge that it could be."""
+    QUESTION = "question"
+    """The record can be read in more than one way: a person decides."""
     ONLY_THEIRS = "only_theirs"
     ONLY_OURS = "only_ours"
     DUPLICATE = "duplicate"
@@ -36,28 +39,31 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One job, as both sides have it, and the changes that would mend our side."""
+    """One job, as both sides have it, and the change that would mend our side.
+
+    `theirs` is what the job cost by the provider's record, None where that is not certain; `seen`
+    is what its rows add up to. `candidates` are jobs in doubt whose task an unclaimed one may be.
+    """
 
     verdict: Verdict
     reservation: Reservation | None = None
-    charge: Charge | None = None
+    task_id: str | None = None
+    theirs: Money | None = None
     problem: str | None = None
-    proposal: tuple[Change, ...] = ()
+    change: Change | None = None
+    state: str | None = None
+    candidates: tuple[str, ...] = ()
+    evidence: tuple[Entry, ...] = ()
 
     @property
     def stands(self) -> bool:
-        """Whether both sides still differ; a charge that was made twice and is booked does not."""
-        return bool(self.proposal) or self.verdict not in {Verdict.MATCHED, Verdict.DUPLICATE}
+        """Whether both sides still differ, or a question is open."""
+        return self.verdict is not Verdict.MATCHED
 
     @property
     def ours(self) -> Money | None:
         """What the job cost by our journal, None while it is open or not ours."""
         return None if self.reservation is None else spent(self.reservation)
-
-    @property
-    def theirs(self) -> Money | None:
-        """What the job cost by the provider's record, None where it does not say."""
-        return None if self.charge is None else self.charge.amount
 
 
 def spent(reservation: Reservation) -> Money | None:
@@ -66,149 +72,108 @@ def spent(reservation: Reservation) -> Money | None:
 
 
 def compare(
-    record: Record, reservations: Sequence[Reservation], *, now: datetime, lag_s: float = LAG_S
-) -> list[Line]:
-    """Compare a provider's record with our reservations at that provider, all of the same time.
+    record: Record, ours: Sequence[Reservation], elsewhere: Sequence[Reservation] = ()
+) -> tuple[list[Line], Matched, list[Unclaimed]]:
+    """Compare a bill with our reservations on its account; what is missing comes after.
 
-    Jobs that were made less than `lag_s` before the record ends are not missed yet.
+    `elsewhere` are our reservations on other accounts that have a task of the bill.
     """
-    matched = match(record, reservations)
-    lines = [_line(charge, ours) for charge, ours in matched.pairs]
-    lines.extend(_missing(record, matched.rest, now=now, lag_s=lag_s))
-    return lines
+    matched = match(record, ours)
+    lines: list[Line] = []
+    unclaimed: list[Unclaimed] = []
+    others = {one.task_id: one for one in elsewhere}
+    for rows, one in matched.pairs:
+        unit = one.amount.unit if one is not None else _unit_of(rows)
+        whole = one is not None and record.covers(one)
+        reading = read_task(rows, unit, is_itemised=record.is_itemised, is_complete=whole)
+        if one is not None:
+            lines.append(_line(rows, reading, one, is_cut_off=record.is_cut_off))
+        elif rows.task_id in others:
+            lines.append(_elsewhere(rows, reading, others[rows.task_id], record))
+        else:
+            unclaimed.append(Unclaimed(rows, reading))
+    lines.extend(_loose(one) for one in matched.loose)
+    return lines, matched, unclaimed
 
 
-# --- one task and one reservation -----------------------------------------------------------
+def _line(rows: TaskRows, reading: Reading, one: Reservation, *, is_cut_off: bool) -> Line:
+    """Say how the rows of a task agree with our reservation of it."""
 
-
-def _line(charge: Charge, ours: Reservation | None) -> Line:
-    if ours is None:
-        problem = "nothing in our journal has this task"
-        return Line(Verdict.ONLY_THEIRS, charge=charge, problem=problem)
-    if not charge.has_verdict:
-        return _without_verdict(charge, ours)
-    if charge.amount is not None and charge.amount.micro < 0:
-        problem = f"the record gives back more than it charged: {charge.amount}"
-        return Line(Verdict.AMOUNT_DIFFERS, ours, charge, problem)
-    proposal = _proposal(charge, ours)
-    if charge.times > 1:
-        problem = f"it is charged {charge.times} times: ask for the money back"
-        return Line(Verdict.DUPLICATE, ours, charge, problem, proposal)
-    if not proposal:
-        return Line(Verdict.MATCHED, ours, charge)
-    problem = f"ours is {ours.state}, theirs says {_told(charge)}"
-    return Line(Verdict.AMOUNT_DIFFERS, ours, charge, problem, proposal)
-
-
-def _without_verdict(charge: Charge, ours: Reservation) -> Line:
-    """A task that still runs agrees with an open reservation, and with nothing else."""
-    if charge.state is TaskState.RUNNING and ours.is_open:
-        return Line(Verdict.MATCHED, ours, charge)
-    problem = charge.problem or f"ours is {ours.state}, theirs is {charge.state}: ask again later"
-    return Line(Verdict.UNANSWERED, ours, charge, problem)
-
-
-def _proposal(charge: Charge, ours: Reservation) -> tuple[Change, ...]:
-    """Return the changes that make our side say what theirs does; none where it already does."""
-    theirs = _cost(charge, ours)
-    changes: list[Change] = []
-    if ours.task_id is None and ours.state is State.IN_DOUBT:
-        changes.append(Change(ours.id, State.SUBMITTED, task_id=charge.task_id, reason=REASON))
-    if not ours.is_open:
-        if spent(ours) != theirs:
-            changes.append(correction(ours, theirs, charge))
-    elif theirs.micro == 0 and charge.state is not TaskState.COMPLETED:
-        changes.append(Change(ours.id, State.ROLLED_BACK, problem=REASON, reason=REASON))
-    else:
-        changes.append(
-            Change(
-                ours.id,
-                State.COMMITTED,
-                theirs,
-                settled_by="quote" if charge.amount is None else "provider",
-                reason=REASON,
-            )
-        )
-    return tuple(changes)
-
-
-def _cost(charge: Charge, ours: Reservation) -> Money:
-    """Return what a task cost: what the record says; else nothing if it failed, or our quote."""
-    if charge.amount is not None:
-        return charge.amount
-    if charge.state is TaskState.FAILED:
-        return Money.zero(ours.amount.unit)
-    known = spent(ours)
-    return known if known is not None and known.micro > 0 else ours.amount
-
-
-def correction(ours: Reservation, theirs: Money, charge: Charge) -> Change:
-    """Return the change that sets what an ended job has cost."""
-    is_told = charge.amount is not None or theirs.micro == 0
-    return Change(
-        ours.id,
-        None,
-        theirs,
-        is_correction=True,
-        settled_by="provider" if is_told else "quote",
-        task_id=charge.task_id if ours.task_id is None else None,
-        reason=REASON,
-    )
-
-
-def _told(charge: Charge) -> str:
-    state = charge.state or "charged"
-    return str(state) if charge.amount is None else f"{state} at {charge.amount}"
-
-
-# --- what only we know ----------------------------------------------------------------------
-
-
-def _missing(
-    record: Record, rest: Iterable[Reservation], *, now: datetime, lag_s: float
-) -> Iterator[Line]:
-    """Tell of what we have and the provider's record has not."""
-    unanswered = record.unanswered or {}
-    for one in rest:
-        if one.task_id in unanswered:
-            yield Line(Verdict.UNANSWERED, one, problem=unanswered[one.task_id or ""])
-        elif _is_missed(record, one, now=now, lag_s=lag_s):
-            yield _never_charged(one)
-        elif one.state is State.IN_DOUBT and record.is_of(one):
-            yield Line(Verdict.ONLY_OURS, one, problem=_what_to_do(one))
-
-
-def _what_to_do(one: Reservation) -> str | None:
-    """Say why a job in doubt stays so; without a task nobody knows more than that it is."""
-    if one.task_id is None:
-        return None
-    return f"{one.problem or 'in doubt'}; the record does not name its task {one.task_id}"
-
-
-def _is_missed(record: Record, one: Reservation, *, now: datetime, lag_s: float) -> bool:
-    """Whether a record that covers all charges should have named a job, had it been charged."""
-    if not record.covers_all or not record.is_of(one):
-        return False
-    ends_at = now if record.until is None else min(now, record.until)
-    if one.created_at > ends_at - timedelta(seconds=lag_s):
-        return False
-    if record.since is not None and one.created_at < record.since:
-        return False
-    if record.until is not None and one.created_at >= record.until:
-        return False
-    cost = spent(one)
-    return one.state in {State.IN_DOUBT, State.SUBMITTED} if cost is None else cost.micro > 0
-
-
-def _never_charged(one: Reservation) -> Line:
-    problem = "the provider's record, which covers its time, has no charge for it"
-    change = Change(one.id, State.ROLLED_BACK, problem=problem, reason=REASON)
-    if not one.is_open:
-        change = replace(
+    def line(verdict: Verdict, problem: str | None = None, change: Change | None = None) -> Line:
+        state = "failed" if reading.has_failed else "running" if reading.is_running else None
+        return Line(
+            verdict,
+            one,
+            rows.task_id,
+            reading.cost if reading.cost is not None else reading.seen,
+            problem,
             change,
-            to_state=None,
-            amount=Money.zero(one.amount.unit),
-            is_correction=True,
-            problem=None,
+            state,
+            evidence=reading.entries,
         )
-    return Line(Verdict.ONLY_OURS, one, problem=problem, proposal=(change,))
+
+    if reading.is_running:
+        if one.is_open:
+            return line(Verdict.MATCHED)
+        return line(Verdict.UNANSWERED, f"ours is {one.state}, theirs is not over: ask again later")
+    cost, question = reading.cost, reading.question
+    if reading.refund is not None:
+        cost, question = _after_refund(one, reading.refund)
+    if question is not None:
+        verdict = Verdict.DUPLICATE if reading.is_twice else Verdict.QUESTION
+        return line(verdict, question)
+    if cost is None:
+        return line(Verdict.QUESTION, "the record names no amount")
+    if is_cut_off and cost != spent(one):
+        return line(Verdict.QUESTION, "rows are missing in the bill: export it again, whole")
+    change = settling(one, cost, settled_by="bill")
+    if spent(one) == cost:
+        return line(Verdict.MATCHED, change=change)
+    return line(Verdict.AMOUNT_DIFFERS, f"ours is {one.state}, theirs says {cost}", change)
+
+
+def settling(one: Reservation, cost: Money, *, settled_by: SettledBy) -> Change | None:
+    """Return the change that makes a reservation cost what the provider says.
+
+    One that only says who named an amount that is known already moves nothing.
+    """
+    if not one.is_open:
+        if one.spent == cost and one.settled_by in {settled_by, "provider"}:
+            return None
+        if one.spent == cost and one.state is not State.COMMITTED:
+            return None
+        return Change(one.id, None, cost, is_correction=True, settled_by=settled_by, reason=REASON)
+    if cost.micro == 0:
+        return Change(one.id, State.ROLLED_BACK, problem=REASON, reason=REASON)
+    charged = cost - (one.committed or Money.zero(cost.unit)) + one.refunded
+    if charged.micro < 0:
+        return None
+    return Change(one.id, State.COMMITTED, charged, settled_by=settled_by, reason=REASON)
+
+
+def _after_refund(one: Reservation, refund: Money) -> tuple[Money | None, str | None]:
+    """Return what a job costs after a refund of a charge that the same record does not have.
+
+    Only where a bill has said what was charged is it known what the refund is taken from.
+    """
+    cost = None if one.is_open else one.spent - refund
+    if refund.micro == 0 and cost is not None:
+        return cost, None
+    if cost is None or one.settled_by != "bill" or cost.micro < 0:
+        return None, f"{refund} are given back, and no bill has said what was charged before"
+    return cost, None
+
+
+def _elsewhere(rows: TaskRows, reading: Reading, one: Reservation, record: Record) -> Line:
+    whose = "an account that nobody knows" if one.job.account is None else one.job.account
+    problem = f"this task ran on {whose}, not on {record.account}: whose bill is this?"
+    return Line(Verdict.QUESTION, None, rows.task_id, reading.seen, problem)
+
+
+def _loose(entry: Entry) -> Line:
+    problem = f"{entry.place}: the row names no task"
+    return Line(Verdict.QUESTION, None, None, entry.amount, problem, evidence=(entry,))
+
+
+def _unit_of(rows: TaskRows) -> str:
+    return next((one.amount.unit for one in rows.entries if one.amount is not None), "")

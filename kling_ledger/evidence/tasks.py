@@ -1,57 +1,98 @@
-"""Tasks: a provider's record, asked for task by task."""
+"""Tasks: what a provider says of each of our tasks when it is asked, beside our journal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from kling_ledger.evidence.charges import Charge, Record
+from kling_ledger.evidence.plan import REASON, Line, Verdict, settling, spent
+from kling_ledger.jobs.endings import Does, Ending, ending, is_absurd
 from kling_ledger.jobs.recovery import AT_ONCE, MeterFor
-from kling_ledger.ledger import Reservation
-from kling_ledger.ledger.evidence import ASKED
+from kling_ledger.ledger import Change, Reservation, State
 from kling_ledger.providers.base import TaskState, TaskStatus
-from kling_ledger.providers.registry import FACTS
+from kling_ledger.providers.registry import provider_facts
 from kling_pricing.errors import KlingError
-from kling_pricing.money import Money
 
 
-def ask_tasks(
-    provider: str,
-    reservations: Sequence[Reservation],
-    meter_for: MeterFor,
-    *,
-    billed: Mapping[str, Money] | None = None,
-) -> Record:
-    """Ask a provider for every task of some reservations, several at a time.
+def ask_tasks(reservations: Sequence[Reservation], meter_for: MeterFor) -> list[Line]:
+    """Ask for every task of some reservations, several at a time, and compare.
 
-    `billed` is what its bills have charged for tasks: those are not asked for, because what a bill
-    charges outweighs what a task says that it cost.
+    A job that a bill has settled is not asked for: what a bill charges outweighs what a task says.
     """
-    known = billed or {}
-    asked = [one for one in reservations if one.task_id is not None]
+    asked = [one for one in reservations if one.task_id is not None and one.settled_by != "bill"]
 
-    def ask(one: Reservation) -> Charge | str:
-        task_id = one.task_id or ""
-        if task_id in known:
-            return Charge(task_id, known[task_id])
+    def ask(one: Reservation) -> Line:
         try:
             status = meter_for(one).poll(one)
         except KlingError as error:
-            return str(error)
-        return Charge(task_id, status.cost, _state_of(provider, status), problem=status.problem)
+            return Line(Verdict.UNANSWERED, one, one.task_id, problem=str(error))
+        return compare_task(one, status)
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reconcile") as pool:
-        answers = list(pool.map(ask, asked))
-    charges = tuple(answer for answer in answers if isinstance(answer, Charge))
-    unanswered = {
-        one.task_id or "": answer
-        for one, answer in zip(asked, answers, strict=True)
-        if isinstance(answer, str)
-    }
-    return Record(provider, ASKED, charges, unanswered=unanswered, billed=frozenset(known))
+        return [*pool.map(ask, asked), *_without_task(reservations)]
 
 
-def _state_of(provider: str, status: TaskStatus) -> TaskState:
-    """Return a task's state; a failure that may have been charged is none without its cost."""
-    is_free = FACTS[provider].frees_failures or status.cost is not None
-    return status.state if is_free or status.state is not TaskState.FAILED else TaskState.UNKNOWN
+def compare_task(one: Reservation, status: TaskStatus) -> Line:
+    """Say how a reservation agrees with what its task says of itself."""
+    if status.state is TaskState.UNKNOWN:
+        problem = status.problem or f"ours is {one.state}, theirs is unknown: ask again later"
+        return _line(Verdict.UNANSWERED, one, status, problem)
+    if status.state is TaskState.RUNNING:
+        if one.is_open:
+            return _line(Verdict.MATCHED, one, status)
+        problem = f"ours is {one.state}, theirs is running: ask again later"
+        return _line(Verdict.UNANSWERED, one, status, problem)
+    end = ending(one, status, facts=provider_facts(one.job.provider or ""))
+    return _still_open(one, status, end) if one.is_open else _after_its_end(one, status, end)
+
+
+def _still_open(one: Reservation, status: TaskStatus, end: Ending) -> Line:
+    """Compare an open job with how its task ended, as following it would have settled it."""
+    problem = f"ours is {one.state}, theirs says {_told(status)}"
+    if end.does is Does.COMMIT:
+        change = Change(one.id, State.COMMITTED, end.cost, settled_by=end.settled_by, reason=REASON)
+        return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
+    if end.does is Does.ROLL_BACK:
+        change = Change(one.id, State.ROLLED_BACK, problem=REASON, reason=REASON)
+        return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
+    return _line(Verdict.UNANSWERED, one, status, f"{status.state}, and {end.problem}")
+
+
+def _after_its_end(one: Reservation, status: TaskStatus, end: Ending) -> Line:
+    """Compare a job that is over: only an amount that the provider names corrects it."""
+    problem = f"ours is {one.state} at {one.spent}, theirs says {_told(status)}"
+    cost = status.cost if status.cost is not None else end.cost
+    if cost is not None:
+        if spent(one) == cost:
+            return _line(Verdict.MATCHED, one, status)
+        if cost.micro and is_absurd(cost, one.amount):
+            return _line(Verdict.QUESTION, one, status, f"{problem}, which is no price of this job")
+        change = settling(one, cost, settled_by="provider")
+        return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
+    is_done = status.state is TaskState.COMPLETED
+    if is_done == (one.spent.micro > 0):
+        return _line(Verdict.MATCHED, one, status)
+    return _line(Verdict.QUESTION, one, status, f"{problem} and names no amount")
+
+
+def _told(status: TaskStatus) -> str:
+    return str(status.state) if status.cost is None else f"{status.state} at {status.cost}"
+
+
+def _line(
+    verdict: Verdict,
+    one: Reservation,
+    status: TaskStatus,
+    problem: str | None = None,
+    change: Change | None = None,
+) -> Line:
+    return Line(verdict, one, one.task_id, status.cost, problem, change, state=str(status.state))
+
+
+def _without_task(reservations: Iterable[Reservation]) -> list[Line]:
+    """Tell of jobs in doubt of which nobody knows a task."""
+    return [
+        Line(Verdict.ONLY_OURS, one)
+        for one in reservations
+        if one.task_id is None and one.state is State.IN_DOUBT
+    ]

@@ -15,10 +15,12 @@ from threading import Event
 from typing import Final
 
 from kling_ledger.config import SENDING_S
-from kling_ledger.errors import DatabaseError, JobRefusedError, StateError
+from kling_ledger.errors import DatabaseError, JobRefusedError, ProviderError, StateError
 from kling_ledger.jobs.allowance import Allowance
 from kling_ledger.jobs.batch_jobs import Attempt, Outcome
+from kling_ledger.jobs.breaker import PROBE_EVERY_S, UNCLEAR_IN_A_ROW, Breaker, Pause
 from kling_ledger.jobs.follow import CALLS_AT_ONCE, POLLS_PER_S, Follower
+from kling_ledger.jobs.gate import Gate, Held, Probed
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch
 from kling_ledger.ledger import Reservation, State
@@ -58,6 +60,9 @@ class Batch:
     a provider refuses for now only is tried again by itself, a few times. What another process may
     just be sending is left to it for `grace_s`. All jobs together may cost `max_total`: whatever a
     live estimate asks for above that is refused.
+
+    `on_pause` is told once why nothing more is started at a provider, in any thread, and with None
+    that it goes on. Meanwhile the provider is asked every `probe_s` seconds whether it answers.
     """
 
     def __init__(
@@ -70,8 +75,17 @@ class Batch:
         grace_s: float = SENDING_S,
         max_total: Money | None = None,
         on_change: Callable[[Outcome], None] = lambda _: None,
+        on_pause: Callable[[str, Pause | None], None] = lambda *_: None,
+        probe_s: float = PROBE_EVERY_S,
     ) -> None:
-        self._meters = meters
+        self._gates = {
+            name: Gate(meter, _breaker(meter, concurrency, probe_s, partial(on_pause, name)))
+            for name, meter in meters.items()
+        }
+        self._meters = {
+            name: replace(meter, on_trouble=partial(self._trouble, name, meter.on_trouble))
+            for name, meter in meters.items()
+        }
         self._waiting = deque(attempts)
         self._first = {attempt.job.place: attempt.number for attempt in attempts}
         self._concurrency = concurrency
@@ -81,7 +95,7 @@ class Batch:
         self._database_failures: Counter[int] = Counter()
         self._in_flight = 0
         self._stop = Event()
-        self._follower: Follower[_Step | Attempt | None] = Follower(
+        self._follower: Follower[_Step | Attempt | Held | Probed | None] = Follower(
             name="batch",
             at_once=min(CALLS_AT_ONCE, concurrency),
             polls_per_s=polls_per_s,
@@ -92,7 +106,13 @@ class Batch:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
-        return not self._waiting and self._follower.is_over
+        is_holding = any(gate.held for gate in self._gates.values())
+        return not (self._waiting or is_holding) and self._follower.is_over
+
+    @property
+    def not_started(self) -> list[Attempt]:
+        """What was never begun, because its provider refuses everybody or does not answer."""
+        return [one for gate in self._gates.values() for one in gate.not_started]
 
     def run(self) -> dict[int, Outcome]:
         """Run every job to its end; return the outcomes by place.
@@ -118,19 +138,32 @@ class Batch:
             self._in_flight += 1
             self._follower.put(partial(self._begin, self._waiting.popleft()))
 
-    def _decide(self, told: _Step | Attempt | None) -> None:
+    def _decide(self, told: _Step | Attempt | Held | Probed | None) -> None:
         """Decide what follows from a call that has ended."""
         if isinstance(told, Attempt):
             self._waiting.append(told)
-        elif told is not None:
+        elif isinstance(told, Held):
+            self._in_flight -= 1
+            self._gates[told.attempt.job.provider].hold(told.attempt)
+        elif isinstance(told, _Step):
+            self._gates[told.outcome.job.provider].came_back(told.outcome.job.place)
             if told.outcome.reservation is not None or not told.outcome.is_running:
                 # What could not be read may hold credits all the same: it keeps its part.
                 self._allowance.settle(told.outcome)
             self._follow_up(told)
             self._tell(told.outcome)
+        self._open_gates()
+
+    def _open_gates(self) -> None:
+        """Let through what may be begun, and have providers asked that gave no clear answers."""
+        for gate in self._gates.values():
+            self._waiting.extendleft(reversed(gate.released()))
+            if gate.is_to_ask(are_others_in_flight=self._in_flight > 0):
+                self._follower.put(gate.ask, in_s=gate.breaker.pause_s)
 
     def _follow_up(self, step: _Step) -> None:
         if step.watch is not None and step.pause_s is not None:
+            self._gates[step.watch.provider].known = step.watch.reservation
             ask = partial(self._ask, step.outcome.attempt, step.watch)
             self._follower.put(ask, in_s=step.pause_s, asks=step.watch.provider)
             return
@@ -146,7 +179,7 @@ class Batch:
 
     # --- calls, in the threads of the follower ------------------------------------------------
 
-    def _begin(self, attempt: Attempt) -> _Step | None:
+    def _begin(self, attempt: Attempt) -> _Step | Held | None:
         """Reserve and submit an attempt; None where the batch is stopped before."""
         if self._stop.is_set():
             return None
@@ -155,19 +188,48 @@ class Batch:
         except DatabaseError as error:
             return self._database_away(attempt, error)
 
-    def _begun(self, attempt: Attempt) -> _Step:
+    def _begun(self, attempt: Attempt) -> _Step | Held:
         job = attempt.job
         meter = replace(self._meters[job.provider], project=job.project, labels=job.labels)
+        breaker = self._gates[job.provider].breaker
+        found = meter.ledger.reservations.of_keys([attempt.key]).get(attempt.key)
+        if not self._would_send(meter, found):
+            return self._carried_on(attempt, meter)
+        if not breaker.enter():
+            return Held(attempt)
+        try:
+            return self._carried_on(attempt, meter, hear=breaker.hear)
+        finally:
+            breaker.leave()
+
+    def _would_send(self, meter: Meter, found: Reservation | None) -> bool:
+        """Whether beginning an attempt sends something: others are only followed, or left."""
+        if found is None or found.state is State.RESERVED:
+            return True
+        is_unknown = found.is_open and found.task_id is None
+        repeats = meter.provider.repeats_safely
+        return is_unknown and repeats and not self._is_being_sent(meter, found)
+
+    def _carried_on(
+        self,
+        attempt: Attempt,
+        meter: Meter,
+        *,
+        hear: Callable[[KlingError | None], None] = lambda _: None,
+    ) -> _Step:
+        """Reserve and submit what is to do of an attempt; `hear` is told how that was answered."""
         try:
             reservation = self._reserved(attempt, meter)
             if self._is_being_sent(meter, reservation):
                 return self._look_again(attempt, meter, reservation)
             if reservation.is_open and reservation.task_id is None:
-                meter.submit(reservation, job.request.body)
+                meter.submit(reservation, attempt.job.request.body)
+                hear(None)
             return self._watched(attempt, meter, reservation)
         except DatabaseError:
             raise
         except KlingError as error:
+            hear(error)
             return self._not_begun(attempt, meter, error)
 
     def _database_away(self, attempt: Attempt, error: DatabaseError) -> _Step:
@@ -228,12 +290,40 @@ class Batch:
         """Ask for a job once; None where the batch is stopped before."""
         if self._stop.is_set():
             return None
+        failing = watch.failing
         try:
             pause_s = watch.ask()
         except KlingError as failure:
             return _Step(Outcome(attempt, watch.reservation, failure))
+        breaker = self._gates[watch.provider].breaker
+        if watch.error is None:
+            breaker.answered()
+        elif watch.failing > failing:
+            breaker.unanswered(watch.error.problem)
+        if pause_s is None and watch.is_unanswered and watch.error is not None:
+            breaker.unanswered(watch.error.problem, at_once=True)
+            pause_s = watch.go_on()
         outcome = Outcome(attempt, watch.reservation, is_running=pause_s is not None)
         return _Step(outcome, pause_s, watch)
+
+    def _trouble(
+        self, provider: str, tell: Callable[[ProviderError], None], error: ProviderError
+    ) -> None:
+        """Tell of trouble, unless all that was said already: nothing is answered."""
+        if not self._gates[provider].breaker.is_shut:
+            tell(error)
+
+
+def _breaker(
+    meter: Meter, concurrency: int, probe_s: float, tell: Callable[[Pause | None], None]
+) -> Breaker:
+    return Breaker(
+        meter.provider.name,
+        most_unclear=min(UNCLEAR_IN_A_ROW, concurrency),
+        probe_s=probe_s,
+        longest_s=meter.patience.longest_s,
+        tell=tell,
+    )
 
 
 def _its_turn(attempt: Attempt) -> Attempt:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kling_ledger.jobs import endings
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_pricing.errors import KlingError
 from kling_pricing.gateways import Request
@@ -23,7 +24,8 @@ from kling_pricing.quote import Quote
 class BatchJob:
     """One row of a batch: what is asked of which provider, under which key.
 
-    `place` is its row, from 1; `key` is the caller's own or follows from the content.
+    `place` is its row, from 1; `key` is the caller's own or follows from the content, and of a
+    batch that is about to run from where it runs too.
     """
 
     place: int
@@ -32,6 +34,7 @@ class BatchJob:
     key: str
     project: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    has_own_key: bool = False
 
     @property
     def provider(self) -> str:
@@ -77,10 +80,13 @@ class Outcome:
     @property
     def is_done(self) -> bool:
         """Whether the job was charged and has made something, as far as its provider tells."""
+        return self.reservation is not None and endings.is_done(self.reservation)
+
+    @property
+    def is_charged_without_clip(self) -> bool:
+        """Whether the job is over, has cost something and made nothing."""
         found = self.reservation
-        if found is None or found.state is not State.COMMITTED:
-            return False
-        return bool(found.videos) or found.settled_by == "quote"
+        return found is not None and endings.is_charged_without_clip(found)
 
     @property
     def is_open(self) -> bool:

@@ -131,7 +131,7 @@ class Meter:
         StateError, before anything is sent, where the reservation has ended or somebody sends it.
         """
         self.place.check(reservation)
-        submitter = Submitter(self.ledger, self.provider, self._listeners)
+        submitter = Submitter(self.ledger, self.provider, self._listeners, self.ceiling)
         return submitter.submit(reservation, body_of(reservation, body))
 
     def follow(self, reservation_id: str) -> Reservation:

@@ -23,11 +23,16 @@ _FINE: Final = 10
 
 
 def overcharge(
-    reservation: Reservation, cost: Money | None, *, ceiling: Money | None = None
+    reservation: Reservation,
+    cost: Money | None,
+    *,
+    ceiling: Money | None = None,
+    took: str = "charged",
 ) -> str | None:
     """Say what is odd about a settled cost: above the ceiling, or a multiple of what was held.
 
-    None where nothing is: in the same unit, below twice the hold, or above it by a trifle only.
+    `took` is what was done with it. None where nothing is odd: in the same unit, below twice the
+    hold, or above it by a trifle only.
     """
     held = reservation.amount
     if cost is None or cost.unit != held.unit or cost <= held:
@@ -37,7 +42,7 @@ def overcharge(
     if not (is_above or is_multiple):
         return None
     above = f", above the ceiling of {ceiling}" if is_above else ""
-    return f"charged {cost}, {_compared(cost, held)}{above}"
+    return f"{took} {cost}, {_compared(cost, held)}{above}"
 
 
 def noted(problem: str | None, odd: str | None) -> str | None:

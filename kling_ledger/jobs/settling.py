@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
 
 from kling_ledger.errors import StateError
+from kling_ledger.jobs.endings import Does, Ending, ending
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.jobs.overcharge import noted, overcharge
-from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.ledger import Change, Ledger, Reservation, State
 from kling_ledger.providers.base import TaskState, TaskStatus
 from kling_ledger.providers.registry import FACTS
 from kling_pricing.money import Money
+
+log: Final = logging.getLogger("kling_ledger.jobs")
+
+_LOOKS: Final = 4
+"""How often a job that others move on is looked at before it is left to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +33,21 @@ class Settler:
     ceiling: Money | None = None
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
-        """Settle a reservation by what the provider says of its task.
+        """Settle a reservation by what the provider says of its task; see `jobs.endings`.
 
         A job that runs, or of which nothing is said that is documented, stays as it is.
         """
-        try:
-            settled = self._settled(reservation, status)
-        except StateError:
-            # Another process has seen the end of the job first.
-            return self.ledger.reservations.get(reservation.id)
-        is_news = settled.state is not reservation.state
-        return self.listeners.tell_change(settled) if is_news else settled
+        found = reservation
+        for _ in range(_LOOKS):
+            changes = self._changes(found, status)
+            if not changes:
+                return found
+            try:
+                return self.listeners.tell_change(self.ledger.settle(changes)[-1])
+            except StateError:
+                # Another process has moved it on first: what it is now decides.
+                found = self.ledger.reservations.get(found.id)
+        return found
 
     def give_up(self, reservation: Reservation, problem: str) -> Reservation:
         """Put an open job in doubt: nobody knows yet what became of it. Its credits stay."""
@@ -44,32 +56,52 @@ class Settler:
         except StateError:
             return self.ledger.reservations.get(reservation.id)
 
-    def _settled(self, reservation: Reservation, status: TaskStatus) -> Reservation:
-        has_failed = status.state is TaskState.FAILED
-        was_charged = status.cost is not None and status.cost.micro > 0
-        # A failure that was charged is charged: the truth about money wins.
-        if status.state is TaskState.COMPLETED or (has_failed and was_charged):
-            return self._committed(reservation, status)
-        if has_failed:
-            problem = status.problem or "the provider says that it failed"
-            facts = FACTS.get(reservation.job.provider or "")
-            if facts is not None and not facts.frees_failures and status.cost is None:
-                return self.ledger.mark_in_doubt(reservation.id, problem)
-            return self.ledger.roll_back(reservation.id, problem)
-        if status.state is TaskState.UNKNOWN:
-            return reservation
-        if reservation.state is State.IN_DOUBT and reservation.task_id is not None:
-            return self.ledger.mark_submitted(reservation.id, reservation.task_id)
-        return reservation
+    def _changes(self, found: Reservation, status: TaskStatus) -> list[Change]:
+        """Return what an answer changes of a reservation as it was found, in one go."""
+        if status.state is TaskState.RUNNING and found.state is State.IN_DOUBT and found.task_id:
+            return [_submitted(found)]
+        end = ending(found, status, facts=FACTS.get(found.job.provider or ""))
+        if end.does is Does.COMMIT:
+            return [self._commit(found, status, end)]
+        if end.does is Does.ROLL_BACK:
+            return [_ended(found, State.ROLLED_BACK, end.problem)]
+        if end.does is Does.DOUBT:
+            # Read again: what is known of a doubt already is not written down a second time.
+            return _doubt(self.ledger.reservations.get(found.id), status, end.problem)
+        if end.problem:
+            log.warning("job %s at %s: %s", found.id, found.job.provider, end.problem)
+        return []
 
-    def _committed(self, reservation: Reservation, status: TaskStatus) -> Reservation:
-        return self.ledger.commit(
-            reservation.id,
-            status.cost or reservation.amount,
-            settled_by="provider" if status.cost else "quote",
+    def _commit(self, found: Reservation, status: TaskStatus, end: Ending) -> Change:
+        odd = overcharge(found, status.cost, ceiling=self.ceiling)
+        problem = noted(end.problem, odd)
+        return replace(
+            _ended(found, State.COMMITTED, problem),
+            amount=end.cost,
+            settled_by=end.settled_by,
             videos=status.videos,
             videos_expire_at=status.videos_expire_at,
-            problem=noted(
-                status.problem, overcharge(reservation, status.cost, ceiling=self.ceiling)
-            ),
         )
+
+
+def _ended(found: Reservation, state: State, problem: str | None) -> Change:
+    return Change(found.id, state, problem=problem, only_from=found.state, reason=problem)
+
+
+def _submitted(found: Reservation) -> Change:
+    return Change(found.id, State.SUBMITTED, task_id=found.task_id, only_from=found.state)
+
+
+def _doubt(found: Reservation, status: TaskStatus, problem: str | None) -> list[Change]:
+    """Return what keeps a doubt, its reason and the clips; none where that is known already."""
+    doubted = replace(
+        _ended(found, State.IN_DOUBT, problem),
+        videos=status.videos,
+        videos_expire_at=status.videos_expire_at,
+    )
+    if found.state is not State.IN_DOUBT:
+        return [doubted]
+    is_known = found.problem == problem and set(status.videos) <= set(found.videos)
+    if is_known or found.task_id is None:
+        return []
+    return [_submitted(found), replace(doubted, only_from=State.SUBMITTED)]

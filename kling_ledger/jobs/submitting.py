@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kling_ledger.errors import (
@@ -19,9 +19,13 @@ from kling_ledger.errors import (
     StateError,
     TaskNotWrittenError,
 )
+from kling_ledger.jobs.endings import is_absurd
 from kling_ledger.jobs.listeners import Listeners
-from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.jobs.overcharge import overcharge
+from kling_ledger.ledger import Change, Ledger, Reservation, State
 from kling_ledger.providers.base import Provider, Submission
+from kling_pricing.errors import AmountError
+from kling_pricing.money import Money
 
 log: Final = logging.getLogger("kling_ledger.jobs")
 
@@ -36,6 +40,7 @@ class Submitter:
     ledger: Ledger
     provider: Provider
     listeners: Listeners
+    ceiling: Money | None = None
 
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation; see `Meter.submit`."""
@@ -45,7 +50,7 @@ class Submitter:
         except BaseException as error:
             self._not_submitted(begun, error)
             raise
-        self._submitted(begun.id, submission.task_id)
+        self._submitted(begun, submission)
         return submission
 
     def _begin(self, known: Reservation) -> Reservation:
@@ -69,29 +74,41 @@ class Submitter:
             raise JobInDoubtError(self.provider.name, problem)
         return doubtful
 
-    def _submitted(self, reservation_id: str, task_id: str) -> None:
+    def _submitted(self, begun: Reservation, submission: Submission) -> None:
         """Write down which task the provider made: nothing else knows it any more."""
+        task_id = submission.task_id
         try:
-            self.listeners.tell_change(self._written(reservation_id, task_id))
+            self.listeners.tell_change(self._written(begun, submission))
         except StateError:
             # It ended while the request was under way: the task is kept, it may yet be charged.
-            self.ledger.record_task(reservation_id, task_id)
-            if self.ledger.reservations.get(reservation_id).task_id != task_id:
+            self.ledger.record_task(begun.id, task_id)
+            if self.ledger.reservations.get(begun.id).task_id != task_id:
                 raise
 
-    def _written(self, reservation_id: str, task_id: str) -> Reservation:
+    def _written(self, begun: Reservation, submission: Submission) -> Reservation:
         """Mark a job as submitted, trying on while the database is away for a moment."""
+        task_id = submission.task_id
         for writes_left in reversed(range(_WRITES)):
             try:
-                return self.ledger.mark_submitted(reservation_id, task_id)
+                return self._taken(begun, submission)
             except DatabaseError as error:
-                log.warning("job %s is task %s, and that is not written", reservation_id, task_id)
+                log.warning("job %s is task %s, and that is not written", begun.id, task_id)
                 if not (error.retryable and writes_left):
                     raise TaskNotWrittenError(
-                        error.message, reservation_id=reservation_id, task_id=task_id
+                        error.message, reservation_id=begun.id, task_id=task_id
                     ) from error
             time.sleep(_WRITE_AGAIN_S)
         raise AssertionError("the last try returns or raises")
+
+    def _taken(self, begun: Reservation, submission: Submission) -> Reservation:
+        """Write down the task, and hold for it what its provider says that it reserved."""
+        changes = taken(begun, submission, provider=self.provider.name, ceiling=self.ceiling)
+        try:
+            return self.ledger.settle(changes)[-1]
+        except AmountError:
+            # What cannot be held must not cost us the name of the task.
+            log.warning("job %s: what was reserved for it cannot be held", begun.id)
+            return self.ledger.settle(changes[:1])[-1]
 
     def _not_submitted(self, begun: Reservation, error: BaseException) -> None:
         """Roll back what was refused for certain; whatever else went wrong, it may be on its way.
@@ -106,6 +123,26 @@ class Submitter:
         end = self.ledger.roll_back if is_refused else self.ledger.mark_in_doubt
         with suppress(StateError):
             self.listeners.tell_change(end(begun.id, problem, only_from=State.SUBMITTING))
+
+
+def taken(
+    begun: Reservation, submission: Submission, *, provider: str, ceiling: Money | None = None
+) -> list[Change]:
+    """Return what a create reply changes: the task is known, and its hold is the provider's own.
+
+    An amount that no such job could have is of another scale: it is told, and the hold stays.
+    """
+    task = Change(begun.id, State.SUBMITTED, task_id=submission.task_id)
+    theirs = submission.held
+    if theirs is None:
+        return [task]
+    if is_absurd(theirs, begun.held):
+        strange = f"{provider} says that it reserved {theirs}; {begun.held} stays held"
+        log.warning("job %s: %s", begun.id, strange)
+        return [replace(task, problem=strange, reason=strange)]
+    odd = overcharge(begun, theirs, ceiling=ceiling, took="reserved")
+    reason = f"{provider} reserved {theirs}"
+    return [task, Change(begun.id, None, theirs, is_hold=True, problem=odd, reason=reason)]
 
 
 def action_of(reservation: Reservation) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import DatabaseError, PollError, ProviderError
 from kling_ledger.jobs.follow import POLLS_PER_S, Follower
-from kling_ledger.ledger import Reservation
+from kling_ledger.ledger import Reservation, State
 from kling_ledger.providers.attempts import FIRST_PAUSE_S, LONGEST_WISH_S, Attempts
 from kling_ledger.providers.base import Provider, TaskState, TaskStatus
 
@@ -89,6 +89,23 @@ class Watch:
             return self.error.problem if self.error.is_missing else None
         is_unknown = self.status is not None and self.status.state is TaskState.UNKNOWN
         return self.status.problem if self.status is not None and is_unknown else None
+
+    @property
+    def failing(self) -> int:
+        """How many questions in a row counted as failed."""
+        return self._failing
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the last question got no answer at all, so that the job may yet be told of."""
+        is_open = self.reservation.state is State.SUBMITTED
+        error = self.error
+        return is_open and error is not None and not (error.is_final or error.is_missing)
+
+    def go_on(self) -> float | None:
+        """Ask again after answers failed to come, once they may come again; see `ask`."""
+        self._failing, self._attempts = 0, self._new_attempts()
+        return self._until_next(self._meter.patience.poll_every_s)
 
     def ask(self) -> float | None:
         """Ask once; return in how many seconds to ask again, None where asking is over.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kling_ledger.ledger import evidence, ids
+from kling_ledger.ledger import corrections, evidence, ids
 from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.corrections import AppliedPlan, BillEntry, CorrectionPlan
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_pricing.money import Money
 
@@ -46,3 +47,45 @@ class Evidence:
         with self._access.read() as transaction:
             micro = evidence.moved_since(transaction, known, ids.to_us(known.at))
         return Money.from_micro(micro, known.available.unit)
+
+    def apply(self, plan: CorrectionPlan) -> AppliedPlan:
+        """Make all corrections of a plan, or none, and keep the rows of the bill behind them.
+
+        Raises LedgerMovedError where a reservation moved on since the plan was made.
+        """
+        stamp = self._access.stamp()
+        return self._access.write(
+            lambda transaction: corrections.apply(
+                transaction, self._access.rules.read(transaction), plan, stamp=stamp
+            )
+        )
+
+    def undo(self, plan_id: str) -> AppliedPlan:
+        """Bring every reservation of an applied plan back to where it stood before.
+
+        What was open is in doubt again and holds its credits. Raises NotFoundError,
+        PlanUndoneError, and LedgerMovedError where a reservation moved on since.
+        """
+        stamp = self._access.stamp()
+        return self._access.write(
+            lambda transaction: corrections.undo(
+                transaction, self._access.rules.read(transaction), plan_id, stamp=stamp
+            )
+        )
+
+    def entries(self, provider: str, account: str) -> list[BillEntry]:
+        """Return every row of an account's bills that was taken into account."""
+        with self._access.read() as transaction:
+            return corrections.entries(transaction, provider, account)
+
+    def save_profile(self, name: str, answers: str) -> None:
+        """Keep what was said of the form of a bill under a name."""
+        stamp = self._access.stamp()
+        self._access.write(
+            lambda transaction: corrections.save_profile(transaction, name, answers, stamp=stamp)
+        )
+
+    def profile(self, name: str) -> str:
+        """Return what was said of the form of a bill. Raises NotFoundError."""
+        with self._access.read() as transaction:
+            return corrections.profile(transaction, name)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Final, Literal
 
-Prefix = Literal["wal", "res", "txf", "bud", "rse"]
+Prefix = Literal["wal", "res", "txf", "bud", "rse", "pln"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

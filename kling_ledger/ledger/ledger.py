@@ -138,14 +138,17 @@ class Ledger:
         labels: Mapping[str, str] | None = None,
         key: str | None = None,
         ceiling: Money | None = None,
+        not_sent: tuple[type[BaseException], ...] = (),
     ) -> Reserving:
         """Return a reservation for a `with` block that calls a client of its own.
 
-        See `kling_ledger.ledger.reserving.Reserving` for what becomes of it.
+        `not_sent` names exceptions after which nothing can have been sent: only they give the
+        credits back by themselves. See `kling_ledger.ledger.reserving.Reserving`.
         """
         job = reservations.quoted_job(cost) if isinstance(cost, Quote) else Job()
         amount = cost.amount if isinstance(cost, Quote) else cost
-        return Reserving(self, Asked(wallet, amount, job, project, labels or {}, key, ceiling))
+        asked = Asked(wallet, amount, job, project, labels or {}, key, ceiling)
+        return Reserving(self, asked, not_sent=not_sent)
 
     def charged(
         self,
@@ -155,11 +158,13 @@ class Ledger:
         project: str | None = None,
         labels: Mapping[str, str] | None = None,
         ceiling: Money | None = None,
+        not_sent: tuple[type[BaseException], ...] = (),
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Return a decorator that reserves for each call of a function.
 
         `cost` is called with the function's own arguments; the function is called with its
-        `Reserving` before them, and need not do anything with it. Raises TypeError for a function
+        `Reserving` before them, and need not do anything with it; `not_sent` is as in `reserving`.
+        Raises TypeError for a function
         that is async or a generator.
         """
 
@@ -170,7 +175,12 @@ class Ledger:
             def call(*args: Any, **kwargs: Any) -> Result:
                 price = cost(*args, **kwargs)
                 with self.reserving(
-                    price, wallet=wallet, project=project, labels=labels, ceiling=ceiling
+                    price,
+                    wallet=wallet,
+                    project=project,
+                    labels=labels,
+                    ceiling=ceiling,
+                    not_sent=not_sent,
                 ) as reserved:
                     return function(reserved, *args, **kwargs)
 

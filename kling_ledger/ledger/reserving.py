@@ -29,15 +29,19 @@ if TYPE_CHECKING:
 class Reserving:
     """A reservation around a block of code, and what the block says of its job.
 
-    If the block raises before it said `submitted` or `commit`, nothing was sent and the credits
-    come back; afterwards the job is in doubt, as it is after Ctrl-C at any time. If it ends without
-    a word, the job is done and costs what was reserved; if its last word was `submitted`, the job
-    goes on and the reservation stays open.
+    If the block raises, the job is in doubt and its credits stay: a read that timed out says
+    nothing of what was sent. They come back only by a word, `roll_back`, or by an exception of a
+    type that `not_sent` names, such as `httpx.ConnectError`, unless `submitted` or `commit` was
+    said before. If the block ends without a word, the job is done and costs what was reserved; if
+    its last word was `submitted`, the job goes on and the reservation stays open.
     """
 
-    def __init__(self, ledger: Ledger, asked: Asked) -> None:
+    def __init__(
+        self, ledger: Ledger, asked: Asked, *, not_sent: tuple[type[BaseException], ...] = ()
+    ) -> None:
         self._ledger = ledger
         self._asked = asked
+        self._not_sent = not_sent
         self._now: Reservation | None = None
         self._was_taken = False
 
@@ -91,8 +95,8 @@ class Reserving:
 
     def _interrupted(self, error: BaseException) -> None:
         problem = f"{type(error).__name__}: {error}".removesuffix(": ")
-        was_perhaps_sent = self._was_taken or not isinstance(error, Exception)
-        end = self._ledger.mark_in_doubt if was_perhaps_sent else self._ledger.roll_back
+        was_never_sent = not self._was_taken and isinstance(error, self._not_sent)
+        end = self._ledger.roll_back if was_never_sent else self._ledger.mark_in_doubt
         try:
             self._now = end(self.id, problem)
         except StateError:

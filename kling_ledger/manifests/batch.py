@@ -91,7 +91,15 @@ def read_jobs(
                 bad.append(BadRow(place, error))
     keys = content_keys(name, [(one.request, one.project, one.key) for one in found])
     jobs = [
-        BatchJob(one.place, one.request, one.quote, key, one.project, one.labels)
+        BatchJob(
+            one.place,
+            one.request,
+            one.quote,
+            key,
+            one.project,
+            one.labels,
+            has_own_key=one.key is not None,
+        )
         for one, key in zip(found, keys, strict=True)
     ]
     return jobs, [*bad, *_repeated(jobs)]

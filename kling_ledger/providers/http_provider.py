@@ -242,6 +242,7 @@ class HttpProvider:
             hint=self.facts.hint_for(self.dialect.code(answer)),
             retryable=verdict is Verdict.LATER,
             retry_after_s=asked_pause_s(answer.headers, now=self.pacing.now()),
+            status=self.dialect.code(answer),
         )
 
     def _asked(

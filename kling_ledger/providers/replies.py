@@ -294,7 +294,7 @@ def task_status(
         # It may have been charged for, and nobody can say what.
         return replace(said, state=TaskState.UNKNOWN, problem=f"failed, and {unread}")
     if state is TaskState.FAILED:
-        return replace(said, cost=cost, problem=failure or "no reason given")
+        return replace(said, cost=cost, videos=videos, problem=failure or "no reason given")
     if state is TaskState.RUNNING:
         return replace(said, progress=progress)
     because = f": {failure}" if failure else ""

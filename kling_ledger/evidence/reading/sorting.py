@@ -10,11 +10,14 @@ from typing import Final
 from kling_ledger.errors import BillQuestionError
 from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.reading.answers import NEGATIVE
+from kling_ledger.evidence.reading.names import squeezed
 from kling_ledger.evidence.reading.rows import Said
 from kling_ledger.providers.base import TaskState
 from kling_pricing.money import Money
 
 _COSTS: Final = frozenset({Kind.CHARGE, Kind.ITEM})
+_PARTS: Final = frozenset({"item", "lineitem", "itemname", "component"})
+"""Columns whose very name says that a row is a part of something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,8 @@ def with_items(
 ) -> tuple[tuple[Entry, ...], bool]:
     """Make parts of the charges of one task that a column tells apart, or a person said are parts.
 
-    Also returns whether there are any.
+    Also returns whether there are any: a column that is called so says it of every row, even where
+    a part of the bill has only one row of each task.
     """
     by_task: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -169,7 +173,9 @@ def with_items(
     made = tuple(
         replace(entry, kind=Kind.ITEM) if entry.place in parts else entry for entry in entries
     )
-    return made, is_said or any(entry.kind is Kind.ITEM for entry in made)
+    has_column = column is not None and squeezed(column) in _PARTS
+    says_part = has_column and any(entry.raw.get(column or "") for entry in made)
+    return made, is_said or says_part or any(entry.kind is Kind.ITEM for entry in made)
 
 
 def _are_told_apart(several: Sequence[Entry], column: str | None) -> bool:

@@ -360,6 +360,7 @@ class RunApi:
             hint=RUNAPI.hint_for(error.status),
             retryable=VERDICTS.get(error.status) is Verdict.LATER,
             retry_after_s=self._asked_s(error),
+            status=error.status,
         )
 
     def _asked_s(self, error: Error) -> float | None:

@@ -1,0 +1,59 @@
+"""What a batch tells while it runs: each outcome, pauses of a provider, and trouble, once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kling_ledger.cli.batch_progress import Display, Progress
+    from kling_ledger.errors import ProviderError
+    from kling_ledger.jobs.batch_jobs import Outcome
+    from kling_ledger.jobs.breaker import Pause
+    from kling_ledger.jobs.meter import Meter
+
+
+def changes(
+    progress: Progress, display: Display, write: Callable[[Outcome], None]
+) -> Callable[[Outcome], None]:
+    """Return what is told of each outcome as it changes: the display, and at its end the file."""
+
+    def change(outcome: Outcome) -> None:
+        progress.change(outcome)
+        display.changed()
+        if not outcome.is_running:
+            write(outcome)
+            _note(outcome, display)
+
+    return change
+
+
+def pauses(display: Display) -> Callable[[str, Pause | None], None]:
+    """Return what is told where nothing more is started at a provider, and where it goes on."""
+
+    def tell_pause(provider: str, pause: Pause | None) -> None:
+        display.say(f"{provider} answers again: going on" if pause is None else str(pause))
+
+    return tell_pause
+
+
+def _note(outcome: Outcome, display: Display) -> None:
+    """Say what is odd about a job that is booked all the same: a cost beyond all expectation."""
+    found = outcome.reservation
+    if found is not None and found.committed is not None and found.problem:
+        display.say(f"note: row {outcome.job.place}: {found.problem}")
+
+
+def telling(meters: Mapping[str, Meter], display: Display) -> dict[str, Meter]:
+    """Return the meters as they tell of trouble while progress is shown."""
+
+    said: set[str] = set()
+
+    def say_trouble(error: ProviderError) -> None:
+        # Hundreds of rows may meet the same trouble: once is enough.
+        if str(error) not in said:
+            said.add(str(error))
+            display.say(f"note: {error}")
+
+    return {name: replace(meter, on_trouble=say_trouble) for name, meter in meters.items()}

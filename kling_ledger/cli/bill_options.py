@@ -1,0 +1,112 @@
+"""The options that say how a bill is to be read; they reach a command as `form_of_bill`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from kling_ledger.cli.inputs import gathered
+from kling_ledger.cli.output import Command, say
+
+if TYPE_CHECKING:
+    from kling_ledger.evidence.reading import Answers
+    from kling_ledger.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class BillForm:
+    """What a person says of a bill's form, as it is typed."""
+
+    columns: str | None = None
+    zone: str | None = None
+    numbers: Literal["point", "comma"] | None = None
+    dates: Literal["ymd", "dmy", "mdy"] | None = None
+    words: str | None = None
+    encoding: str | None = None
+    itemised: bool = False
+    profile: str | None = None
+    save_profile: str | None = None
+
+    def answers(self, ledger: Ledger) -> Answers:
+        """Return what was said, now or in the profile; what is said now goes first.
+
+        Saves it where that is asked for. Raises ConfigError and NotFoundError.
+        """
+        from kling_ledger.evidence.reading import Answers
+
+        before = (
+            Answers()
+            if self.profile is None
+            else Answers.from_text(ledger.evidence.profile(self.profile))
+        )
+        now = replace(
+            before,
+            columns={**before.columns, **_pairs(self.columns, "--columns")},
+            words={**before.words, **_pairs(self.words, "--words")},
+            zone=self.zone or before.zone,
+            numbers=self.numbers or before.numbers,
+            dates=self.dates or before.dates,
+            encoding=self.encoding or before.encoding,
+            itemised=self.itemised or before.itemised,
+        )
+        if self.save_profile is not None:
+            ledger.evidence.save_profile(self.save_profile, now.to_text())
+            say(f"kept: --profile {self.save_profile} says the same next time")
+        return now
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether anything was said at all."""
+        return self != BillForm()
+
+
+def bill_options(command: Command) -> Command:
+    """Add the options that say how a bill is to be read."""
+    wrapped: Any = gathered(BillForm, "form_of_bill")(command)
+    for option in (
+        click.option(
+            "--save-profile", metavar="NAME", help="Keep what is said here for the next month."
+        ),
+        click.option("--profile", metavar="NAME", help="Read it as was said under this name."),
+        click.option("--itemised", is_flag=True, help="The rows of one task are its parts."),
+        click.option("--encoding", metavar="NAME", help="Such as gb18030 or windows-1252."),
+        click.option(
+            "--words",
+            metavar="THEIRS=MEANING,...",
+            help="What its words mean: charge, refund, adjustment, reservation, item, total,"
+            " payment, completed, failed, running or ignore.",
+        ),
+        click.option(
+            "--dates", type=click.Choice(("ymd", "dmy", "mdy")), help="The order of its dates."
+        ),
+        click.option(
+            "--numbers",
+            type=click.Choice(("point", "comma")),
+            help="What stands before the decimals.",
+        ),
+        click.option(
+            "--zone", metavar="ZONE", help="Where its times are, such as Asia/Shanghai or +08:00."
+        ),
+        click.option(
+            "--columns",
+            metavar="OURS=THEIRS,...",
+            help="What it calls task_id, amount, unit, state, kind, created_at, model.",
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def _pairs(written: str | None, option: str) -> dict[str, str]:
+    """Read `a=b,c=d`. ConfigError for what is no pair."""
+    from kling_ledger.errors import ConfigError
+
+    pairs: dict[str, str] = {}
+    for word in filter(None, (part.strip() for part in (written or "").split(","))):
+        one, separator, other = word.partition("=")
+        if not separator or not one.strip() or not other.strip():
+            raise ConfigError(f"{word!r} maps nothing", hint=f"write {option} ONE=OTHER,...")
+        pairs[one.strip()] = other.strip()
+    return pairs

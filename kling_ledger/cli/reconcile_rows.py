@@ -1,0 +1,137 @@
+"""How a comparison is told: one row a job, corrections, and what a person is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kling_ledger.cli import EXIT_DIFFERENCES
+from kling_ledger.cli.output import print_many, say
+from kling_pricing.money import plain_or_none
+
+if TYPE_CHECKING:
+    from kling_ledger.evidence.plan import Line
+    from kling_ledger.evidence.sources import Compared
+    from kling_ledger.ledger import Change, Reservation
+
+_COLUMNS = (
+    "verdict",
+    "reservation",
+    "task",
+    "state",
+    "ours",
+    "theirs",
+    "unit",
+    "problem",
+    "proposal",
+)
+
+
+def report(lines: list[Line], form: str, *, shows_all: bool) -> int:
+    """Print what differs, or all, and return the exit code."""
+    counts = Counter(str(line.verdict) for line in lines)
+    # Giving a charge back is the gravest correction: those rows come last, by themselves.
+    told = sorted(
+        (line for line in lines if shows_all or line.stands),
+        key=lambda line: line.verdict == "never_charged",
+    )
+    print_many(
+        [_row(line) for line in told],
+        _COLUMNS,
+        form,
+        empty="no differences",
+        optional=("state", "task"),
+    )
+    say(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no jobs")
+    return EXIT_DIFFERENCES if any(line.stands for line in lines) else 0
+
+
+def say_notes(compared: Compared) -> None:
+    """Tell what a person would not expect of the bill, and what has to be said before more."""
+    from kling_ledger.evidence.plan import Verdict
+
+    for note in compared.notes:
+        say(f"note: {note}")
+    if compared.has_unzoned_times:
+        say("note: times in the bill name no zone: say it with --zone, such as Asia/Shanghai")
+    if compared.missing is None:
+        return
+    missed = [line for line in compared.lines if line.verdict is Verdict.NEVER_CHARGED]
+    unit = missed[0].reservation.amount.unit if missed and missed[0].reservation else ""
+    sums = (
+        line.reservation.held.micro or line.reservation.spent.micro
+        for line in missed
+        if line.reservation
+    )
+    from kling_pricing.money import Money
+
+    total = Money.from_micro(sum(sums), unit) if unit else "nothing"
+    say(
+        f"note: the bill misses {compared.missing} jobs, {total} in all. Is it of this account,"
+        f" and whole? Then say so: --missing {compared.missing}"
+    )
+
+
+def proposed(changes: Iterable[Change]) -> str:
+    """Write what is proposed: `commit 0.675 USD`."""
+    return ", ".join(_one(change) for change in changes)
+
+
+def _row(line: Line) -> dict[str, Any]:
+    ours = line.reservation
+    return {
+        "verdict": str(line.verdict),
+        "reservation": None if ours is None else ours.id,
+        "task": line.task_id,
+        "state": " / ".join(str(one) for one in (ours.state if ours else None, line.state) if one),
+        "ours": plain_or_none(line.ours),
+        "theirs": plain_or_none(line.theirs),
+        "unit": _unit(line),
+        "problem": _problem(line),
+        "proposal": None if line.change is None or not line.stands else _one(line.change),
+    }
+
+
+def _unit(line: Line) -> str:
+    amount = line.reservation.amount if line.reservation else line.theirs
+    return "" if amount is None else amount.unit
+
+
+def _problem(line: Line) -> str | None:
+    """Say what is wrong, and the command that settles it where a person has to."""
+    from kling_ledger.cli.next_steps import look_for_task
+
+    told = line.problem
+    if line.candidates:
+        told = f"{told}. {_perhaps(line)}"
+    found = line.reservation
+    if line.verdict == "only_ours" and found is not None and found.task_id is None:
+        return look_for_task(found)
+    if line.verdict in {"question", "duplicate"} and found is not None:
+        told = f"{told}. {_to_say(found)}"
+    return told
+
+
+def _perhaps(line: Line) -> str:
+    named = ", ".join(line.candidates[:3])
+    more = f" and {len(line.candidates) - 3} more" if len(line.candidates) > 3 else ""
+    known = line.candidates[0] if len(line.candidates) == 1 else "ID"
+    return (
+        f"If it is that of {named}{more}:"
+        f" kling-ledger reservation submitted {known} {line.task_id}, then reconcile again"
+    )
+
+
+def _to_say(found: Reservation) -> str:
+    if found.is_open:
+        return f"Then: kling-ledger reservation commit|rollback {found.id} --reason ..."
+    return f"Then: kling-ledger reservation correct {found.id} --amount AMOUNT --reason ..."
+
+
+def _one(change: Change) -> str:
+    if change.is_correction:
+        return f"correct to {change.amount}"
+    words = {"committed": "commit", "rolled_back": "roll back"}
+    word = words.get(str(change.to_state), str(change.to_state))
+    return word if change.amount is None else f"{word} {change.amount}"
