@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kling_ledger.ledger import Ledger
+from kling_ledger.ledger import Job, Ledger
 from kling_reports import failures, spend
 from kling_reports import open as open_credits
 from tests.ledgers import make_empty, usd
@@ -63,6 +63,16 @@ def test_a_doubt_that_ended_well_is_no_trouble(ledger: Ledger):
     told = failures.report(ledger.database, query())
     problems = [row[0] for table in told.tables[1:] for row in rows(table, "problem")]
     assert "no reply to the submission" not in problems
+
+
+def test_what_is_no_clip_is_not_missed(tmp_path: Path):
+    with ledger_of(str(tmp_path / "l"), []) as ledger:
+        job = Job(provider="crun", action="custom_element")
+        one = ledger.reserve("team", usd("1"), job=job).id
+        ledger.mark_submitting(one)
+        ledger.mark_in_doubt(one, "no reply")
+        ledger.commit(one, usd("1"))
+        assert rows(failures.report(ledger.database, query()).table("charged"), "id") == []
 
 
 def test_jobs_in_doubt_stand_beside_the_failures_with_their_problem(ledger: Ledger):

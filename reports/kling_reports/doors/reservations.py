@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from kling_ledger.jobs.endings import MAKES_NO_CLIP
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.states import OPEN_STATES, State
@@ -80,13 +81,15 @@ _EXPRESSIONS: Final[Mapping[str, str]] = {
     "undone_micro": UNDONE,
     "has_clip": "CASE WHEN videos IS NULL THEN 0 ELSE 1 END",
 }
-_TROUBLED: Final = """
-state = 'committed' AND problem IS NOT NULL AND (videos IS NULL OR EXISTS (
+_CLIPLESS: Final = ", ".join(f"'{action}'" for action in sorted(MAKES_NO_CLIP))
+_TROUBLED: Final = f"""
+state = 'committed' AND problem IS NOT NULL
+AND ((videos IS NULL AND COALESCE(action, '') NOT IN ({_CLIPLESS})) OR EXISTS (
     SELECT 1 FROM job_event AS ended WHERE ended.reservation_id = reservation.id
     AND ended.to_state = 'committed' AND ended.reason = reservation.problem))
 """
-"""Charged with a problem. A job that made a clip may have kept an old one, of a doubt that is over:
-it counts only where it came with the end."""
+"""Charged with a problem. A job that made what it was to make may have kept an old one, of a doubt
+that is over: it counts only where it came with the end."""
 _OUTCOME: Final = f"""
 CASE WHEN state = 'committed' THEN
     CASE WHEN refunded_micro > 0 AND refunded_micro >= committed_micro THEN 1
