@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger
-from kling_ledger.evidence.apply import apply, records_of
-from kling_ledger.evidence.bills import read_statement
-from kling_ledger.evidence.charges import Record
-from kling_ledger.evidence.matching import with_theirs
-from kling_ledger.evidence.plan import Line, compare
+from kling_ledger.evidence.apply import apply, plan_of
+from kling_ledger.evidence.entries import Entry
+from kling_ledger.evidence.plan import Line, Verdict
+from kling_ledger.evidence.reading import Answers
+from kling_ledger.evidence.sources import BillFile, Compared, compare_bill
 from kling_ledger.evidence.tasks import ask_tasks
 from kling_ledger.jobs.batch import Batch
 from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
@@ -139,40 +139,67 @@ class Room:
 
     def reconcile_tasks(self) -> list[Line]:
         def compared() -> list[Line]:
-            ours = self.reservations()
-            billed = self.ledger.evidence.billed_at(self.provider, "")
-            record = ask_tasks(self.provider, ours, lambda _: self.meter, billed=billed)
-            return compare(record, ours, now=datetime.now(UTC), lag_s=0)
+            return ask_tasks(self.reservations(), lambda _: self.meter)
 
-        return self._applied(compared)
+        self._apply(compared(), "task")
+        return compared()
 
     def reconcile_bill(self) -> list[Line]:
-        """Take the provider's whole bill for the truth, and every job that it does not list."""
+        """Take the provider's whole bill for the truth, once a person has answered what it asks."""
+        self._say_lost_tasks()
+        compared = self._compared()
+        if compared.missing is not None:
+            compared = self._compared(missing=compared.missing)
+        self._apply(compared.lines, "bill.csv", compared.entries)
+        for line in compared.lines:
+            if line.verdict is Verdict.DUPLICATE and line.reservation and line.theirs:
+                self._charge(line.reservation, line.theirs)
+        found = self._compared().lines
+        return [one for one in found if one.verdict is not Verdict.DUPLICATE]
+
+    def _compared(self, *, missing: int | None = None) -> Compared:
         address = f"{self.sandbox.url}/sandbox/statement?provider={self.provider}"
         bill = self.folder / "bill.csv"
         bill.write_text(self.http.get(address).raise_for_status().text)
-        charges = read_statement(bill, unit=provider_facts(self.provider).unit)
-        now = datetime.now(UTC) + timedelta(seconds=1)
-        record = Record(
-            self.provider,
-            bill.name,
-            tuple(charges),
-            covers_all=True,
-            address=self.meter.provider.address,
+        place = self.meter.place
+        file = BillFile(
+            bill,
+            place.account or "",
+            place.address,
+            Answers(columns={"task_id": "task_id"}),
+            is_complete=True,
+            lag_s=0,
+            missing=missing,
         )
+        now = datetime.now(UTC) + timedelta(seconds=1)
+        return compare_bill(self.ledger, self.provider, file, now=now)
 
-        def compared() -> list[Line]:
-            ours = with_theirs(record, self.reservations(), lambda _: None)
-            return compare(record, ours, now=now, lag_s=0)
+    def _say_lost_tasks(self) -> None:
+        """Look every task up that got lost, as a person would: by the prompt of its job."""
+        ours = self.reservations()
+        known = {one.task_id for one in ours}
+        lost = [one for one in ours if one.task_id is None]
+        for task in self.truth()["tasks"]:
+            its = [one for one in lost if _prompt(one) == task["prompt"]]
+            if task["id"] not in known and its:
+                # Of several attempts the one in doubt is it: the others were refused for certain.
+                one = min(its, key=lambda found: not found.is_open)
+                lost.remove(one)
+                if one.is_open:
+                    self.ledger.mark_submitted(one.id, task["id"])
+                else:
+                    self.ledger.record_task(one.id, task["id"])
 
-        lines = self._applied(compared)
-        self.ledger.evidence.keep_records(records_of(record, lines))
-        return lines
+    def _charge(self, one: Reservation, cost: Money) -> None:
+        """Book both charges of a job, as a person would who has asked for the money back."""
+        if one.is_open:
+            self.ledger.commit(one.id, cost, settled_by="person")
+        else:
+            self.ledger.correct(one.id, cost, settled_by="person", reason="charged twice")
 
-    def _applied(self, compared: Callable[[], list[Line]]) -> list[Line]:
-        for line, error in apply(self.ledger, compared()):
-            assert error is None, f"{line}: {error}"
-        return compared()
+    def _apply(self, lines: list[Line], source: str, entries: Sequence[Entry] = ()) -> None:
+        account = self.meter.place.account or ""
+        apply(self.ledger, plan_of(self.provider, account, source, lines, entries))
 
 
 @contextmanager

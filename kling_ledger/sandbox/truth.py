@@ -24,7 +24,15 @@ from kling_ledger.sandbox.jobs import Delivery, Job, JobState
 from kling_ledger.sandbox.replies import ApiError, json_reply
 from kling_pricing.money import plain
 
-STATEMENT_COLUMNS: Final = ("task_id", "model", "created_at", "completed_at", "amount", "unit")
+STATEMENT_COLUMNS: Final = (
+    "task_id",
+    "count",
+    "model",
+    "created_at",
+    "completed_at",
+    "amount",
+    "unit",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +85,15 @@ class Truth:
 
 
 def statement(desk: Desk) -> Iterator[dict[str, str]]:
-    """Yield a provider's bill: one line for each time that a task was charged."""
+    """Yield a provider's bill: one line for each time that a task was charged.
+
+    `count` tells a second charge from the first one written twice.
+    """
     for job in desk.store.jobs():
-        for _ in range(job.times_charged):
+        for count in range(job.times_charged):
             yield {
                 "task_id": job.id,
+                "count": str(count + 1),
                 "model": job.order.body["model"],
                 "created_at": _instant(job.created_at),
                 "completed_at": _instant(job.time_of(job.settles_s)),
