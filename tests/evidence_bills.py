@@ -49,11 +49,11 @@ NAMES: Final[tuple[Mapping[str, str], ...]] = (
         "unit": "currency",
     },
     {
-        "number": "No.", "task": "Job ID", "amount": "Credits", "status": "Status", "type": "Type",
+        "number": "No.", "task": "Job ID", "amount": "Charged", "status": "Status", "type": "Type",
         "at": "Time", "model": "Model", "item": "Item", "reference": "Reference", "unit": "Unit",
     },
     {
-        "number": "row", "task": "taskId", "amount": "credits", "status": "state", "type": "type",
+        "number": "row", "task": "taskId", "amount": "charge", "status": "state", "type": "type",
         "at": "createdAt", "model": "model", "item": "item", "reference": "reference",
         "unit": "unit",
     },
