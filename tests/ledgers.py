@@ -62,12 +62,15 @@ def tables() -> list[str]:
 
 
 def dump(ledger: Ledger) -> list[str]:
-    """Everything in the ledger's database, row by row, on either engine."""
+    """Everything in the ledger's database, row by row, on either engine.
+
+    Of the settings only their names: each ledger has a secret of its own.
+    """
     with ledger.database.read() as transaction:
         return [
             f"{table}: {sorted(repr(dict(row)) for row in transaction.rows(query))}"
             for table in tables()
-            for query in (f"SELECT * FROM {table}",)
+            for query in (f"SELECT {'name' if table == 'setting' else '*'} FROM {table}",)
         ]
 
 
@@ -142,5 +145,5 @@ def plain_url(url: str) -> str:
 
 def make_empty(url: str) -> None:
     """Take everything out of a ledger on PostgreSQL: quicker than a database of one's own."""
-    kept = [f"DELETE FROM {table}" for table in tables() if table != "rules"]
+    kept = [f"DELETE FROM {table}" for table in tables() if table not in {"rules", "setting"}]
     tamper(url, "; ".join([*kept, "UPDATE rules SET version = 1"]))
