@@ -32,8 +32,18 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
             "give --base-url http://a",
         ),
         (
-            errors.ColumnError("bill.csv", needed="amount", there="a, b"),
-            "say so: --columns amount=NAME",
+            errors.BillQuestionError("where?", settles="zone", example="Asia/Shanghai"),
+            'say it: --zone "Asia/Shanghai"',
+        ),
+        (
+            errors.OtherAccountError("res_1", provider="crun", account="north", asked="south"),
+            "use that account's key, or: kling-ledger account adopt south --provider crun"
+            " --jobs-of north",
+        ),
+        (
+            errors.OtherAccountError("res_1", provider="crun", account=None, asked="south"),
+            "use that account's key, or: kling-ledger account adopt south --provider crun"
+            " --unclaimed",
         ),
         (
             errors.NoLedgerError("x.sqlite"),

@@ -56,7 +56,6 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
         f" kling-ledger account adopt {error.asked} --provider {error.provider}"
     ),
     errors.BillQuestionError.code: lambda error: f"say it: {_option_of(error)}",
-    errors.ColumnError.code: lambda error: f"say so: --columns {error.needed}=NAME",
     errors.NoLedgerError.code: lambda _: (
         "make one with: kling-ledger wallet create NAME, or name another with --db"
     ),

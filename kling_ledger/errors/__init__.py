@@ -8,8 +8,6 @@ KlingError (kling_pricing.errors)
 │   ├── OtherAddressError    a job is asked for where it was not submitted
 │   ├── OtherAccountError    a job is asked for with the key of another account
 │   ├── AccountError         an API key and a named account do not belong together
-│   └── ColumnError          a bill's column that nobody could guess
-│   ├── ColumnError          a bill's column that nobody could guess
 │   └── BillQuestionError    a bill that can be read in more than one way
 ├── SignatureError           a callback that its sender did not sign, or not lately
 ├── DownloadError            a clip could not be fetched; what came of it is kept
@@ -96,7 +94,6 @@ from kling_ledger.errors.refusals import (
 from kling_ledger.errors.settings import (
     AccountError,
     BillQuestionError,
-    ColumnError,
     ConfigError,
     NoKeyError,
     OtherAccountError,
@@ -112,7 +109,6 @@ __all__ = [
     "BudgetError",
     "CallbackError",
     "CeilingError",
-    "ColumnError",
     "ConfigError",
     "ConflictError",
     "DatabaseError",

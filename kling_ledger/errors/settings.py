@@ -50,20 +50,6 @@ class OtherAddressError(ConfigError):
         self.asked = asked
 
 
-class ColumnError(ConfigError):
-    """A bill has a column that is needed under a name that nobody could guess."""
-
-    code = "column"
-
-    def __init__(self, bill: str, *, needed: str, there: str) -> None:
-        super().__init__(
-            f"{bill}: which column is the {needed}? There are {there}",
-            hint=f"name it: {needed}=NAME",
-        )
-        self.bill = bill
-        self.needed = needed
-
-
 class AccountError(ConfigError):
     """An API key and the name of an account do not belong together, as far as the ledger knows.
 
