@@ -37,13 +37,17 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
         ),
         (
             errors.OtherAccountError("res_1", provider="crun", account="north", asked="south"),
-            "use that account's key, or: kling-ledger account adopt south --provider crun"
-            " --jobs-of north",
+            (
+                "use that account's key, or: kling-ledger account adopt south --provider crun"
+                " --jobs-of north"
+            ),
         ),
         (
             errors.OtherAccountError("res_1", provider="crun", account=None, asked="south"),
-            "use that account's key, or: kling-ledger account adopt south --provider crun"
-            " --unclaimed",
+            (
+                "use that account's key, or: kling-ledger account adopt south --provider crun"
+                " --unclaimed"
+            ),
         ),
         (
             errors.NoLedgerError("x.sqlite"),

@@ -81,6 +81,7 @@ def test_the_bill_has_a_line_for_each_charge_and_for_nothing_else(rig: Rig, prov
     assert [line["task_id"] for line in lines] == [ids["[cost 10]"], twice, twice]
     assert lines[0] == {
         "task_id": ids["[cost 10]"],
+        "count": "1",
         "model": lines[1]["model"],
         "created_at": "2026-11-20T12:00:00Z",
         "completed_at": "2026-11-20T12:00:02Z",
