@@ -193,6 +193,36 @@ def test_a_job_that_was_submitted_elsewhere_is_not_missed(here: House):
     assert billed(here, address="https://api.crun.ai") == []
 
 
+def own_client(here: House, task_id: str) -> Reservation:
+    """Return a job that a script charged at 135 through a client of its own."""
+    job = Job(provider="crun", model="kling/v3")
+    made = here.ledger.mark_submitting(here.ledger.reserve("crun", CLIP, job=job).id)
+    here.ledger.mark_submitted(made.id, task_id)
+    return here.ledger.commit(made.id, CLIP)
+
+
+def test_a_bill_that_names_the_task_of_a_scripts_own_client_corrects_it(here: House):
+    own_client(here, "task-own")
+    applied(here, billed(here, row("task-own", "120")))
+    assert here.standing("crun") == ("120", "0")
+
+
+def test_a_job_of_a_scripts_own_client_is_missed_on_the_only_account_alone(here: House):
+    own_client(here, "task-own")
+    assert billed(here) == []
+    assert only(billed(here, is_only_account=True)).verdict is Verdict.NEVER_CHARGED
+
+
+def test_a_job_of_an_older_ledger_is_corrected_by_its_task_and_never_missed(here: House):
+    ended = here.run("crun")
+    with_nobody = replace(ended, job=replace(ended.job, account=None))
+    told = record(here, row(ended.task_id, "120"))
+    lines, _, _ = compare(told, [with_nobody])
+    assert only(lines).verdict is Verdict.AMOUNT_DIFFERS
+    lines, matched, _ = compare(record(here, is_only_account=True), [with_nobody])
+    assert (lines, matched.rest) == ([], [])
+
+
 # --- rows of one task -----------------------------------------------------------------------
 
 

@@ -79,7 +79,7 @@ class Connection:
         """
         known = ledger.accounts.of_jobs(provider)
         if self.account is not None:
-            if known and self.account not in known:
+            if known and None not in known and self.account not in known:
                 told = ", ".join(one for one in known if one) or "none"
                 raise click.UsageError(f"no job ran on account {self.account}; known: {told}")
             return self.account

@@ -200,10 +200,9 @@ class _Work:
             )
         ours = self.ledger.reservations.at_provider(self.provider, since=since, until=until)
         account = self.connection.account_at(self.ledger, self.provider)
-        there = [one for one in ours if one.job.account == account]
-        others = len(
-            [one for one in ours if one.job.account != account and one.job.address is not None]
-        )
+        # A job of a script's own client names neither account nor address: it is asked for too.
+        there = [one for one in ours if one.job.account == account or one.job.address is None]
+        others = len(ours) - len(there)
         notes = (f"{others} jobs of other accounts were not asked for",) if others else ()
         return Compared(ask_tasks(there, self.meters), notes=notes)
 

@@ -40,7 +40,9 @@ class Matched:
 def match(record: Record, ours: Sequence[Reservation]) -> Matched:
     """Pair the rows of tasks with our reservations on the record's account."""
     there = [one for one in ours if record.is_of(one)]
-    by_task = {one.task_id: one for one in there if one.task_id is not None}
+    # Whose account a job ran on may not be known: a bill that names its task says it.
+    perhaps = [one for one in ours if record.may_be_of(one)]
+    by_task = {one.task_id: one for one in [*perhaps, *there] if one.task_id is not None}
     entries = [_named(one, frozenset(by_task)) for one in record.entries]
     tasks: dict[str, list[Entry]] = {}
     loose: list[Entry] = []

@@ -19,7 +19,8 @@ class Record:
     `earlier` are rows of bills that were taken into account before. `is_complete` says that every
     charge of jobs made between `since` (inclusive) and `until` (exclusive) is in it. With
     `has_unzoned_times` some stamps are of an unknown instant; with `is_cut_off` the bill itself
-    says that rows are missing. `address` is where the provider is whose bill it is.
+    says that rows are missing. `address` is where the provider is whose bill it is. With
+    `is_only_account` the ledger knows of no other account at the provider.
     """
 
     provider: str
@@ -34,12 +35,23 @@ class Record:
     is_cut_off: bool = False
     since: datetime | None = None
     until: datetime | None = None
+    is_only_account: bool = False
 
     def is_of(self, one: Reservation) -> bool:
-        """Whether a reservation's job ran on the account, where this record was kept."""
+        """Whether a reservation's job ran on the account, where this record was kept.
+
+        A job of a script's own client names neither account nor address: it is of the only account.
+        """
+        job = one.job
+        if job.account is None and job.address is None and self.is_only_account:
+            return job.provider == self.provider
+        return self.may_be_of(one) and job.account == self.account
+
+    def may_be_of(self, one: Reservation) -> bool:
+        """Whether a job could have run on the account: nothing says that it ran elsewhere."""
         job = one.job
         is_there = self.address is None or job.address in {None, self.address}
-        return is_there and (job.provider, job.account) == (self.provider, self.account)
+        return is_there and job.provider == self.provider and job.account in {None, self.account}
 
     def covers(self, one: Reservation) -> bool:
         """Whether a job was made in the time of which the record has every charge."""

@@ -95,6 +95,7 @@ def compare_bill(
         is_cut_off=read.total_differs,
         since=since,
         until=until,
+        is_only_account={*ledger.accounts.of_jobs(provider)} <= {bill.account},
     )
     lines, missing = _lines(record, ours, everywhere, bill, now=now)
     return Compared(lines, read.entries, read.notes, missing, read.has_unzoned_times)
@@ -113,7 +114,7 @@ def _lines(
     known = {one.id for one in ours}
     # A bill lists charges by their own dates, not by ours.
     late = [one for one in everywhere if one.id not in known and one.task_id in named]
-    elsewhere = [one for one in everywhere if one.task_id in named and not record.is_of(one)]
+    elsewhere = [one for one in everywhere if one.task_id in named and not record.may_be_of(one)]
     lines, matched, unclaimed = compare(record, [*ours, *late], elsewhere)
     lines.extend(only_theirs(unclaimed, matched.rest))
     lines.extend(only_ours(record, matched.rest, unclaimed, now=now, lag_s=bill.lag_s))
