@@ -87,12 +87,14 @@ class Rates:
     def _of_its_day(self, line: Line) -> Rate | None:
         """Return the rate of the last job up to a line, else of the first after it in its month.
 
-        Credits are bought before they are used: the first purchase comes before any job.
+        Credits are bought before they are used: the first purchase comes before any job. A line may
+        count in an earlier month than the one in which it was written: the later one bounds it.
         """
         jobs = self._jobs.get(line.unit, [])
         place = bisect_right(jobs, line.reserved_at or line.created_at, key=_reserved_at)
         nearest = (jobs[at] for at in chain(reversed(range(place)), range(place, len(jobs))))
-        job = next((one for one in nearest if one.period <= line.period), None)
+        last = max(line.period, f"{line.created_at:%Y-%m}")
+        job = next((one for one in nearest if one.period <= last), None)
         if job is None:
             return None
         return Rate(first_worth(job.quoted_micro, job.reserved_micro, job.usd_micro), "USD", "unit")
