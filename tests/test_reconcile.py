@@ -638,3 +638,22 @@ def test_a_job_without_a_known_length_fits_its_quote_or_nothing(here: House):
     one = quoted(here)
     bare = replace(one, job=replace(one.job, billed_seconds=None))
     assert [is_possible(bare, evolink(cost)) for cost in ("0", "27", "54")] == [True, True, False]
+
+
+def test_an_older_bill_does_not_charge_again_what_a_complete_one_did_not_list(here: House):
+    ended = here.run("crun")
+    account = here.meter("crun").place.account or ""
+    lines = billed(here)
+    plan = plan_of("crun", account, "whole.csv", lines, unlisted=[str(ended.task_id)])
+    assert apply(here.ledger, plan) is not None
+    line = only(billed(here, row(ended.task_id), is_complete=False))
+    assert (line.verdict, line.change) == (Verdict.QUESTION, None)
+    assert "whole.csv" in (line.problem or "")
+
+
+def test_an_older_bill_does_not_charge_again_what_a_later_one_had_at_nothing(here: House):
+    ended = here.run("crun")
+    free = row(ended.task_id, "0")
+    applied(here, billed(here, free), free)
+    line = only(billed(here, row(ended.task_id), is_complete=False))
+    assert (line.verdict, line.change) == (Verdict.QUESTION, None)

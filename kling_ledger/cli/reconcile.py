@@ -216,6 +216,7 @@ class _Work:
             self._source,
             compared.proposed(),
             compared.entries,
+            unlisted=compared.unlisted if compared.missing is None else (),
         )
         applied = apply(self.ledger, plan)
         if applied is None:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 
-from kling_ledger.evidence.entries import Entry
+from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.plan import Line
 from kling_ledger.ledger import Ledger, ProviderRecord
 from kling_ledger.ledger.corrections import AppliedPlan, BillEntry, Correction, CorrectionPlan
 
 
 def plan_of(
-    provider: str, account: str, source: str, lines: Iterable[Line], entries: Sequence[Entry] = ()
+    provider: str,
+    account: str,
+    source: str,
+    lines: Iterable[Line],
+    entries: Sequence[Entry] = (),
+    *,
+    unlisted: Sequence[str] = (),
 ) -> CorrectionPlan:
     """Return the corrections that lines propose, each with the step at which it was seen.
 
     `entries` are the rows of a bill: those of our own jobs are kept beside the corrections, also
     where they left a question open. A later bill that shows a part of them is not the whole then.
+    That a complete bill has no row of an `unlisted` task is kept too.
     """
     told = list(lines)
     ours = {one.task_id for one in told if one.reservation is not None}
@@ -29,9 +38,14 @@ def plan_of(
             for one in told
             if one.change is not None and one.reservation is not None
         ],
-        [_kept(row) for line in told if line.task_id in ours for row in line.evidence]
-        if entries
-        else [],
+        [
+            *(
+                [_kept(row) for line in told if line.task_id in ours for row in line.evidence]
+                if entries
+                else []
+            ),
+            *(_unlisted(source, task_id) for task_id in unlisted),
+        ],
     )
 
 
@@ -63,6 +77,13 @@ def records_of(
         for line in lines
         if line.task_id is not None and (line.evidence or line.theirs is not None)
     ]
+
+
+def _unlisted(source: str, task_id: str) -> BillEntry:
+    """Return what is kept of a task that a complete bill does not list: that it has no charge."""
+    raw = {"no charge for": task_id, "in": source}
+    digest = sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+    return BillEntry(digest, task_id, Kind.TOTAL, None, "", None, None, "", raw)
 
 
 def _kept(entry: Entry) -> BillEntry:

@@ -24,6 +24,7 @@ REFUND_ALONE: Final = "{amount} are given back, and no bill has said what was ch
 MORE_BACK: Final = "more is given back than was charged: {amount}"
 FAILED: Final = "it failed, and the row does not say whether {amount} were charged"
 NO_AMOUNT: Final = "the row names no amount"
+NOT_LISTED: Final = "a complete bill, {source}, had no charge for it: is this an older one?"
 EXPORTED_TWICE: Final = "a row of an earlier bill may be the same one: {place} of {source}"
 
 
@@ -35,7 +36,7 @@ def read_task(rows: TaskRows, unit: str, *, is_itemised: bool, is_complete: bool
     if _all_running(fresh):
         return Reading(is_running=True, entries=rows.entries)
     beside = _beside(rows, fresh, is_complete=is_complete)
-    same = _exported_twice(beside, fresh)
+    same = _exported_twice(beside, fresh) or _not_listed(rows, is_complete=is_complete)
     if same is not None:
         return Reading(question=same, seen=_sum(fresh, unit), entries=rows.entries)
     parts = [(one.kind, one.amount) for one in fresh]
@@ -150,10 +151,22 @@ def _exported_twice(beside: Sequence[BillEntry], fresh: Sequence[Entry]) -> str 
     forms = {frozenset(one.raw) for one in fresh}
     for earlier in beside:
         is_other_form = frozenset(earlier.raw) not in forms
-        alike = (one for one in fresh if _is_alike(one, earlier))
+        alike = (one for one in fresh if _is_alike(one, earlier) or _is_newer(earlier, one))
         if is_other_form or next(alike, None) is not None:
             return EXPORTED_TWICE.format(place=earlier.place, source=earlier.source)
     return None
+
+
+def _is_newer(earlier: BillEntry, one: Entry) -> bool:
+    """Whether an earlier bill had a task at nothing that this one has at its first price."""
+    was_free = earlier.amount is not None and earlier.amount.micro == 0
+    return was_free and one.kind is Kind.CHARGE and bool(one.amount and one.amount.micro > 0)
+
+
+def _not_listed(rows: TaskRows, *, is_complete: bool) -> str | None:
+    """Say which complete bill had no charge for the task, where this one is not complete."""
+    unlisted = [one for one in rows.earlier if one.kind == Kind.TOTAL]
+    return NOT_LISTED.format(source=unlisted[0].source) if unlisted and not is_complete else None
 
 
 def _is_alike(one: Entry, earlier: BillEntry) -> bool:

@@ -38,7 +38,8 @@ class Compared:
     """What comparing a bill came to: its lines, its rows, and notes for the person.
 
     `missing` is how many jobs would be given back, where a person has to say so first. With
-    `has_unzoned_times` nobody knows when some charges were made.
+    `has_unzoned_times` nobody knows when some charges were made. `unlisted` are our tasks of which
+    a complete bill has no row.
     """
 
     lines: list[Line]
@@ -46,6 +47,7 @@ class Compared:
     notes: tuple[str, ...] = ()
     missing: int | None = None
     has_unzoned_times: bool = False
+    unlisted: tuple[str, ...] = ()
 
     def proposed(self) -> list[Line]:
         """Return the lines whose changes may be made now."""
@@ -98,7 +100,14 @@ def compare_bill(
         is_only_account={*ledger.accounts.of_jobs(provider)} <= {bill.account},
     )
     lines, missing = _lines(record, ours, everywhere, bill, now=now)
-    return Compared(lines, read.entries, read.notes, missing, read.has_unzoned_times)
+    named = {one.task_id for one in read.entries}
+    unlisted = tuple(
+        one.task_id
+        for one in ours
+        if one.task_id is not None and one.task_id not in named and record.covers(one)
+        if record.is_of(one)
+    )
+    return Compared(lines, read.entries, read.notes, missing, read.has_unzoned_times, unlisted)
 
 
 def _lines(
