@@ -657,3 +657,14 @@ def test_an_older_bill_does_not_charge_again_what_a_later_one_had_at_nothing(her
     applied(here, billed(here, free), free)
     line = only(billed(here, row(ended.task_id), is_complete=False))
     assert (line.verdict, line.change) == (Verdict.QUESTION, None)
+
+
+@pytest.mark.parametrize(("sum_", "verdict"), [("135", "amount_differs"), ("35", "question")])
+def test_a_lone_row_that_gives_back_is_all_of_it_only_where_it_names_the_whole(
+    here: House, sum_: str, verdict: str
+):
+    ended = here.run("crun")
+    raw = {"task": str(ended.task_id), "amount": sum_, "status": "refunded"}
+    zero, failed = crun_credits("0"), TaskState.FAILED
+    free = Entry(Kind.CHARGE, ended.task_id, zero, failed, None, None, "line 2", raw)
+    assert str(only(billed(here, free, is_complete=False)).verdict) == verdict

@@ -7,7 +7,8 @@ Nothing is guessed: what names no job, account and amount moves no money.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +19,7 @@ from kling_ledger.evidence.record import Reading, Record, TaskRows
 from kling_ledger.ledger import Change, Reservation, SettledBy, State
 from kling_pricing.money import Money
 
+PERHAPS_A_PART: Final = "it is given back, and the row does not say whether that is all of it"
 REASON: Final = "reconciled with the provider's record"
 
 
@@ -87,6 +89,8 @@ def compare(
         whole = one is not None and record.covers(one)
         reading = read_task(rows, unit, is_itemised=record.is_itemised, is_complete=whole)
         if one is not None:
+            if not whole and _gives_back_a_part(reading, one):
+                reading = replace(reading, cost=None, question=PERHAPS_A_PART)
             lines.append(_line(rows, reading, one, is_cut_off=record.is_cut_off))
         elif rows.task_id in others:
             lines.append(_elsewhere(rows, reading, others[rows.task_id], record))
@@ -94,6 +98,21 @@ def compare(
             unclaimed.append(Unclaimed(rows, reading))
     lines.extend(_loose(one) for one in matched.loose)
     return lines, matched, unclaimed
+
+
+def _gives_back_a_part(reading: Reading, one: Reservation) -> bool:
+    """Whether a lone row that gives back names another sum than the job cost: all, or a part?"""
+    is_free = reading.cost is not None and reading.cost.micro == 0
+    if not is_free or not reading.has_failed or spent(one) == reading.cost:
+        return False
+    whole = (one.held if one.is_open else one.spent).amount
+    told = {text.strip().lstrip("-$") for row in reading.entries for text in row.raw.values()}
+    return all(not _is_sum(text, whole) for text in told)
+
+
+def _is_sum(text: str, whole: Decimal) -> bool:
+    """Whether a cell holds a sum, written plainly."""
+    return text.replace(".", "", 1).isdecimal() and Decimal(text) == whole
 
 
 def _line(rows: TaskRows, reading: Reading, one: Reservation, *, is_cut_off: bool) -> Line:
