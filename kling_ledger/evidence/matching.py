@@ -20,10 +20,14 @@ _ABOUT_THEN: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Unclaimed:
-    """The rows of a task that none of our jobs has, and what they come to."""
+    """The rows of a task that none of our jobs on the account has, and what they come to.
+
+    With `is_elsewhere` a job of ours on another account has a task of that name.
+    """
 
     rows: TaskRows
     reading: Reading
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ def only_theirs(unclaimed: Iterable[Unclaimed], rest: Sequence[Reservation]) -> 
     """Tell of tasks that none of our jobs has, and which jobs in doubt might be theirs."""
     doubtful = [one for one in rest if one.task_id is None and one.state in _UNDECIDED]
     for one in unclaimed:
+        if one.is_elsewhere:
+            continue
         candidates = tuple(ours.id for ours in doubtful if may_be_of(one, ours))
         problem = "nothing in our journal on this account has this task"
         yield Line(

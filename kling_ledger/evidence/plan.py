@@ -93,7 +93,9 @@ def compare(
                 reading = replace(reading, cost=None, question=PERHAPS_A_PART)
             lines.append(_line(rows, reading, one, is_cut_off=record.is_cut_off))
         elif rows.task_id in others:
+            # Two accounts may number their tasks alike: it may be of a job here all the same.
             lines.append(_elsewhere(rows, reading, others[rows.task_id], record))
+            unclaimed.append(Unclaimed(rows, reading, is_elsewhere=True))
         else:
             unclaimed.append(Unclaimed(rows, reading))
     lines.extend(_loose(one) for one in matched.loose)
