@@ -432,7 +432,9 @@ def test_where_more_are_missing_than_found_a_person_says_how_many(here: House):
     assert too_many(lines, said=2) is None
     assert too_many(lines, said=1) == 2
     assert too_many(billed(here, row(first.task_id)), said=None) is None
-    assert too_many(billed(here, row(first.task_id), row(second.task_id)), said=None) is None
+    whole = billed(here, row(first.task_id), row(second.task_id))
+    assert too_many(whole, said=None) is None
+    assert too_many(whole, said=2) is None, "nothing is missing, so nothing is given back"
 
 
 # --- applying and undoing -------------------------------------------------------------------

@@ -108,7 +108,9 @@ def too_many(lines: Iterable[Line], *, said: int | None) -> int | None:
         and one.verdict in {Verdict.MATCHED, Verdict.AMOUNT_DIFFERS, Verdict.DUPLICATE}
         for one in told
     )
-    return missing if said != missing and (missing > found or said is not None) else None
+    if missing in {0, said}:
+        return None
+    return missing if missing > found or said is not None else None
 
 
 __all__ = ["LAG_S", "NOT_THERE", "REASON", "only_ours", "only_theirs", "too_many"]
