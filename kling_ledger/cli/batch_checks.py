@@ -117,12 +117,13 @@ def check_earlier(
     may_begin: bool,
 ) -> None:
     """Say which rows were made before, elsewhere or under another key; refuse to pay again."""
-    from kling_ledger.jobs.batch_places import earlier, is_rehearsal
+    from kling_ledger.jobs.batch_places import earlier
+    from kling_ledger.providers.callback_rules import is_loopback
 
     found = earlier(ledger, jobs, known, places, at=datetime.now(UTC))
     for address, many in found.elsewhere.items():
         if many:
-            kind = " (a rehearsal)" if is_rehearsal(address) else ""
+            kind = " (a rehearsal)" if is_loopback(address) else ""
             say(f"{_rows(many)} run before at {address}{kind}: this is another place")
     if not found.made:
         return

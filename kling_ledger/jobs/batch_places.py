@@ -6,14 +6,12 @@ What was made before, under another key or at another place, is told before mone
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
 from kling_ledger.jobs.places import Place
@@ -86,15 +84,6 @@ def earlier(
         (wanted & made).total(),
         {address: (wanted & counts).total() for address, counts in begun.items()},
     )
-
-
-def is_rehearsal(address: str) -> bool:
-    """Whether an address is on this machine, as a sandbox's is."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _at(job: BatchJob, place: Place, wallet: str) -> BatchJob:

@@ -38,7 +38,7 @@ def rule_in_words(rule: CallbackRule | None) -> str:
 def _follows(rule: CallbackRule | None, given: object, address: str | None) -> bool:
     if rule is None or not isinstance(given, str):
         return False
-    if rule.is_public and not _is_loopback(address):
+    if rule.is_public and not is_loopback(address):
         return web_address(*rule.schemes, most=rule.longest).allows(given)
     return _is_address(given, rule.schemes if not rule.is_public else ("https", "http"))
 
@@ -51,7 +51,8 @@ def _is_address(given: str, schemes: tuple[str, ...]) -> bool:
     return given.isprintable() and parts.scheme in schemes and bool(parts.hostname)
 
 
-def _is_loopback(address: str | None) -> bool:
+def is_loopback(address: str | None) -> bool:
+    """Whether an address is on this machine, as a sandbox's is."""
     host = urlsplit(address or "").hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
