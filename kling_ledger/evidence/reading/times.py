@@ -13,6 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 
 from kling_ledger.evidence.reading.answers import Answers
+from kling_ledger.evidence.reading.grid import listed
 from kling_ledger.evidence.reading.numbers import is_nothing
 from kling_ledger.evidence.reading.stamps import Order, Stamp, read_stamp
 from kling_ledger.evidence.reading.zones import zone_in, zone_named
@@ -47,7 +48,7 @@ def read_times(cells: Sequence[tuple[str, str]], column: str, answers: Answers) 
         found,
         has_unzoned=any(map(partial(_lacks_zone, zone=zone), stamps)),
         notes=tuple(
-            f"{what} in column {column} ({_places(places)})"
+            f"{what} in column {column} ({listed(places)})"
             for what, places in (
                 ("times that cannot be read are left out", unread),
                 ("days and months that may be either way round are left out", unclear),
@@ -85,8 +86,3 @@ def _instant(stamp: Stamp | None, order: Order | None, zone: tzinfo | None) -> d
         return at.replace(tzinfo=zone).astimezone(UTC)
     except OverflowError:
         return None
-
-
-def _places(places: Sequence[str]) -> str:
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return ", ".join(places[:3]) + more
