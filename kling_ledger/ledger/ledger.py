@@ -164,8 +164,7 @@ class Ledger:
 
         `cost` is called with the function's own arguments; the function is called with its
         `Reserving` before them, and need not do anything with it; `not_sent` is as in `reserving`.
-        Raises TypeError for a function
-        that is async or a generator.
+        Raises TypeError for a function that is async or a generator.
         """
 
         def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
