@@ -216,11 +216,6 @@ class Reservations:
             raise AmbiguousTaskError(task_id, [one.id for one in there])
         return there[0] if there else None
 
-    def of_tasks(self, provider: str, task_ids: Sequence[str]) -> list[Reservation]:
-        """Return the reservations of many tasks of a provider, at every account and address."""
-        with self._access.read() as transaction:
-            return reservations.find_by_tasks(transaction, provider, task_ids)
-
     def of_keys(self, keys: Sequence[str]) -> dict[str, Reservation]:
         """Return the reservations that callers' own keys stand for, of those that stand for one."""
         with self._access.read() as transaction:

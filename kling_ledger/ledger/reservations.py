@@ -159,16 +159,6 @@ def find_by_task(transaction: Transaction, provider: str, task_id: str) -> list[
     return [from_row(row) for row in rows]
 
 
-def find_by_tasks(
-    transaction: Transaction, provider: str, task_ids: Sequence[str]
-) -> list[Reservation]:
-    """Return the reservations of many tasks of a provider, at every account and address."""
-    asked = [_plain(task_id) for task_id in task_ids]
-    rows = transaction.rows_for(f"{_SELECT} WHERE task_id IN (:given)", asked) if asked else []
-    found = [from_row(row) for row in rows]
-    return [one for one in found if one.job.provider == provider]
-
-
 def find_by_keys(transaction: Transaction, keys: Sequence[str]) -> dict[str, Reservation]:
     """Return reservations by the callers' own keys that they were made or changed under."""
     rows = transaction.rows_for(_SELECT_KEYS, [_plain(key) for key in keys])
