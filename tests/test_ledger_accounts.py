@@ -43,6 +43,7 @@ def taken(ledger: Ledger, task_id: str, job: Job = JOB) -> str:
 
 def test_a_key_that_nobody_named_goes_by_its_fingerprint(ledger: Ledger):
     name = ledger.accounts.of_key("runapi", key("sk-secret-1"))
+    assert name is not None
     assert name.startswith("key-")
     assert ledger.accounts.of_key("runapi", key("sk-secret-1")) == name
     assert ledger.accounts.of_key("runapi", key("sk-secret-2")) != name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.connections import address_option, key_option
+from kling_ledger.cli.connections import fingerprint, key_option
 from kling_ledger.cli.output import database_option, format_option, print_many, print_one
 from kling_pricing.gateways import GATEWAYS
 
@@ -47,7 +47,6 @@ def list_(db: str | None, form: str) -> None:
     "--unclaimed", is_flag=True, help="Jobs from before accounts were known ran on it too."
 )
 @key_option
-@address_option
 @database_option
 @format_option
 def adopt(
@@ -55,7 +54,6 @@ def adopt(
     provider: str,
     jobs_of: str | None,
     api_key: str | None,
-    base_url: str | None,
     db: str | None,
     form: str,
     *,
@@ -70,17 +68,15 @@ def adopt(
     kling-ledger account adopt studio --provider crun --jobs-of key-3f9a1c0d2e4b
     """
     from kling_ledger.ledger import Ledger
-    from kling_ledger.providers.registry import connect
 
     if unclaimed and jobs_of is not None:
         raise click.UsageError("--unclaimed and --jobs-of are two different sets of jobs")
     with Ledger(db, create=False) as ledger:
-        fingerprint = None
-        if takes_key:
-            reached = connect(provider, api_key=api_key, base_url=base_url)
-            fingerprint = lambda secret: reached.fingerprint(secret) or ""  # noqa: E731
         moved = ledger.accounts.adopt(
-            provider, name, fingerprint=fingerprint, jobs_of="" if unclaimed else jobs_of
+            provider,
+            name,
+            fingerprint=fingerprint(provider, api_key) if takes_key else None,
+            jobs_of="" if unclaimed else jobs_of,
         )
     print_one({"provider": provider, "account": name, "jobs": moved}, form)
 

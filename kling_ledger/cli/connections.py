@@ -83,8 +83,8 @@ class Connection:
                 told = ", ".join(one for one in known if one) or "none"
                 raise click.UsageError(f"no job ran on account {self.account}; known: {told}")
             return self.account
-        if self._has_key(provider):
-            return self._account_of_key(ledger, provider)
+        if has_key(provider, self.api_key):
+            return ledger.accounts.of_key(provider, fingerprint(provider, self.api_key)) or ""
         if len(known) == 1 and known[0] is not None:
             return known[0]
         if not known:
@@ -93,19 +93,6 @@ class Connection:
             "jobs from before accounts were known" if one is None else one for one in known
         )
         raise click.UsageError(f"whose record is it? Say it with --account: {told}")
-
-    def _has_key(self, provider: str) -> bool:
-        from kling_ledger import config
-        from kling_ledger.providers.registry import provider_facts
-
-        return config.has_api_key(provider_facts(provider).key_variable, self.api_key)
-
-    def _account_of_key(self, ledger: Ledger, provider: str) -> str:
-        meter = self.meter(ledger, provider, "")
-        try:
-            return meter.place.account or ""
-        finally:
-            meter.provider.close()
 
     @contextmanager
     def meters(self, ledger: Ledger) -> Iterator[Meters]:
@@ -121,6 +108,24 @@ class Connection:
             yield meters
         finally:
             meters.close()
+
+
+def has_key(provider: str, given: str | None) -> bool:
+    """Whether an API key is at hand."""
+    from kling_ledger import config
+    from kling_ledger.providers.registry import provider_facts
+
+    return config.has_api_key(provider_facts(provider).key_variable, given)
+
+
+def fingerprint(provider: str, given: str | None) -> Callable[[str], str]:
+    """Return what makes the fingerprint of the API key at hand. Raises ConfigError without one."""
+    from kling_ledger import config
+    from kling_ledger.providers.http import Secret
+    from kling_ledger.providers.registry import provider_facts
+
+    key = Secret(config.api_key(provider_facts(provider).key_variable, given))
+    return lambda secret: key.fingerprint(secret, provider)
 
 
 def silent(_: object) -> None:

@@ -49,10 +49,5 @@ def place_of(ledger: Ledger, provider: Provider, name: str | None = None) -> Pla
 
     Raises AccountError where the connection's key is not of the account of that name.
     """
-    told = provider.fingerprint("00")
-    account = name
-    if told is not None:
-        account = ledger.accounts.of_key(
-            provider.name, lambda secret: provider.fingerprint(secret) or "", name=name
-        )
+    account = ledger.accounts.of_key(provider.name, provider.fingerprint, name=name)
     return Place(provider.name, provider.address, account)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from kling_ledger.errors import AccountError, ConfigError
-from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.schema import ACCOUNT_KEY
 
@@ -23,8 +23,10 @@ UNNAMED: Final = "key-"
 _DIGITS: Final = 12
 _LONGEST: Final = 80
 
-Fingerprint = Callable[[str], str]
-"""Gives the fingerprint of an API key under a ledger's secret; whoever has the key makes it."""
+Fingerprint = Callable[[str], str | None]
+"""Gives the fingerprint of an API key under a ledger's secret, None where the key is not told.
+
+Whoever has the key makes it: the key itself never comes to the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def adopt(
         " RETURNING id",
         {"name": name, "provider": provider, **({} if jobs_of == "" else {"before": jobs_of})},
         expect=None,
-        refused=_never,
+        refused=never,
     )
     for table in ("account_key", "provider_record", "bill_entry"):
         transaction.run(
@@ -161,7 +163,3 @@ def _row(provider: str, fingerprint: str, account: str, stamp: Stamp) -> Row:
 def _check_name(name: str) -> None:
     if not name.strip() or name != name.strip() or len(name) > _LONGEST or not name.isprintable():
         raise ConfigError(f"{name!r} cannot name an account", hint="such as studio or north-team")
-
-
-def _never() -> Exception:
-    return AssertionError("any number of jobs may change their account")

@@ -260,14 +260,17 @@ class Accounts:
 
     def of_key(
         self, provider: str, fingerprint: accounts.Fingerprint, *, name: str | None = None
-    ) -> str:
+    ) -> str | None:
         """Return the account that an API key belongs to; a key that is new makes one.
 
         `fingerprint` is given the ledger's secret and returns the key's fingerprint under it: the
-        key itself never comes here. Raises AccountError where the key belongs to another account
-        than `name`, or `name` is known by another key.
+        key itself never comes here. Where it is not told, the account is `name`. Raises
+        AccountError where the key belongs to another account than `name`, or `name` is known by
+        another key.
         """
         print_ = fingerprint(self._own_secret())
+        if print_ is None:
+            return name
         known = self._known.get((provider, print_))
         if known is None or name not in {None, known}:
             known = self._seen(provider, print_, name)
