@@ -27,11 +27,11 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger
-from kling_ledger.evidence.apply import apply, plan_of
+from kling_ledger.evidence.apply import plan_of
 from kling_ledger.evidence.entries import Entry
 from kling_ledger.evidence.plan import Line, Verdict
 from kling_ledger.evidence.reading import Answers
-from kling_ledger.evidence.sources import BillFile, Compared, compare_bill
+from kling_ledger.evidence.sources import BillFile, Compared, compare_bill, read
 from kling_ledger.evidence.tasks import ask_tasks
 from kling_ledger.jobs.batch import Batch
 from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
@@ -159,11 +159,11 @@ class Room:
 
     def _compared(self, *, missing: int | None = None) -> Compared:
         address = f"{self.sandbox.url}/sandbox/statement?provider={self.provider}"
-        bill = self.folder / "bill.csv"
-        bill.write_text(self.http.get(address).raise_for_status().text)
+        path = self.folder / "bill.csv"
+        path.write_text(self.http.get(address).raise_for_status().text)
         place = self.meter.place
         file = BillFile(
-            bill,
+            path,
             place.account or "",
             place.address,
             Answers(columns={"task_id": "task_id"}),
@@ -172,7 +172,8 @@ class Room:
             missing=missing,
         )
         now = datetime.now(UTC) + timedelta(seconds=1)
-        return compare_bill(self.ledger, self.provider, file, now=now)
+        bill = read(self.ledger, self.provider, file)
+        return compare_bill(self.ledger, self.provider, file, bill, now=now)
 
     def _say_lost_tasks(self) -> None:
         """Look every task up that got lost, as a person would: by the prompt of its job."""
@@ -199,7 +200,7 @@ class Room:
 
     def _apply(self, lines: list[Line], source: str, entries: Sequence[Entry] = ()) -> None:
         account = self.meter.place.account or ""
-        apply(self.ledger, plan_of(self.provider, account, source, lines, entries))
+        self.ledger.evidence.apply(plan_of(self.provider, account, source, lines, entries))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError, LedgerMovedError, NotFoundError, PlanUndoneError
-from kling_ledger.evidence.apply import apply, plan_of, records_of
+from kling_ledger.evidence.apply import plan_of, records_of
 from kling_ledger.evidence.balances import compare_balance, is_possible
 from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.missing import only_ours, only_theirs, too_many
@@ -86,7 +86,7 @@ def only(lines: Sequence[Line]) -> Line:
 
 def applied(here: House, lines: list[Line], *rows: Entry, provider: str = "crun") -> AppliedPlan:
     account = here.meter(provider).place.account or ""
-    made = apply(here.ledger, plan_of(provider, account, "bill.csv", lines, rows))
+    made = here.ledger.evidence.apply(plan_of(provider, account, "bill.csv", lines, rows))
     assert made is not None
     assert here.ledger.verify().findings == ()
     return made
@@ -294,7 +294,8 @@ def test_the_same_bill_again_moves_nothing(anywhere: House):
     lines = billed(anywhere, charge)
     assert only(lines).verdict is Verdict.MATCHED
     account = anywhere.meter("crun").place.account or ""
-    assert apply(anywhere.ledger, plan_of("crun", account, "again.csv", lines, [charge])) is None
+    again = plan_of("crun", account, "again.csv", lines, [charge])
+    assert anywhere.ledger.evidence.apply(again) is None
     assert list(anywhere.ledger.canonical_journal()) == before
 
 
@@ -647,7 +648,7 @@ def test_an_older_bill_does_not_charge_again_what_a_complete_one_did_not_list(he
     account = here.meter("crun").place.account or ""
     lines = billed(here)
     plan = plan_of("crun", account, "whole.csv", lines, unlisted=[str(ended.task_id)])
-    assert apply(here.ledger, plan) is not None
+    assert here.ledger.evidence.apply(plan) is not None
     line = only(billed(here, row(ended.task_id), is_complete=False))
     assert (line.verdict, line.change) == (Verdict.QUESTION, None)
     assert "whole.csv" in (line.problem or "")

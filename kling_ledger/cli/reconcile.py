@@ -20,6 +20,7 @@ from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.evidence.plan import Line
+    from kling_ledger.evidence.reading import Bill
     from kling_ledger.evidence.sources import BillFile, Compared
     from kling_ledger.jobs.recovery import Meters
     from kling_ledger.ledger import Ledger
@@ -142,8 +143,10 @@ def reconcile(
         if provider is None:
             raise click.UsageError("whose record? Say it with --provider")
         _check(scope, form_of_bill)
+        account = connection.account_at(ledger, provider)
+        bill = _bill(ledger, provider, account, connection, scope, form_of_bill)
         with connection.meters(ledger) as meters:
-            work = _Work(ledger, provider, connection, meters, scope, form_of_bill)
+            work = _Work(ledger, provider, account, meters, scope, bill)
             compared = work.compared()
             if applies:
                 work.apply(compared)
@@ -153,9 +156,9 @@ def reconcile(
         lines = compared.lines
         if balance.asks_balance:
             # Last, because what the record has mended may be all that the balance missed.
-            account = _Account(provider, connection, _paid_in(balance.topped_up, provider))
+            whose = _Account(provider, account, connection, _paid_in(balance.topped_up, provider))
             keeps = not any(line.stands for line in lines)
-            lines = lines + account.compared(
+            lines = lines + whose.compared(
                 ledger, applies=applies, keeps=keeps, is_ours_alone=balance.sole_user
             )
     return report(lines, form, shows_all=shows_all)
@@ -172,66 +175,85 @@ def _check(scope: Scope, form_of_bill: BillForm) -> None:
         raise click.UsageError("--missing is about a statement that is --complete")
 
 
+def _bill(
+    ledger: Ledger,
+    provider: str,
+    account: str,
+    connection: Connection,
+    scope: Scope,
+    form_of_bill: BillForm,
+) -> tuple[BillFile, Bill] | None:
+    """Read the statement, None where every task is to be asked for."""
+    from kling_ledger.evidence.sources import BillFile, read
+
+    if scope.statement is None:
+        return None
+    file = BillFile(
+        scope.statement,
+        account,
+        connection.address_of(provider),
+        form_of_bill.answers(ledger),
+        is_complete=scope.complete,
+        lag_s=scope.lag_hours * 3600,
+        missing=scope.missing,
+    )
+    return file, read(ledger, provider, file)
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One comparison: where its record is read, and what is done with it."""
+    """One comparison: whose record it is, what it is read from, and what is done with it."""
 
     ledger: Ledger
     provider: str
-    connection: Connection
+    account: str
     meters: Meters
     scope: Scope
-    form_of_bill: BillForm
+    bill: tuple[BillFile, Bill] | None
 
     def compared(self) -> Compared:
-        """Read the provider's record and compare it with our jobs of the account."""
+        """Compare the provider's record with our jobs of the account as they are now."""
         from kling_ledger.evidence.sources import Compared, compare_bill
         from kling_ledger.evidence.tasks import ask_tasks
 
         since, until = self.scope.since, self.scope.until
-        if self.scope.statement is not None:
+        if self.bill is not None:
+            file, bill = self.bill
+            now = datetime.now(UTC)
             return compare_bill(
-                self.ledger,
-                self.provider,
-                self._bill(self.scope.statement),
-                now=datetime.now(UTC),
-                since=since,
-                until=until,
+                self.ledger, self.provider, file, bill, now=now, since=since, until=until
             )
         ours = self.ledger.reservations.at_provider(self.provider, since=since, until=until)
-        account = self.connection.account_at(self.ledger, self.provider)
         # A job of a script's own client names neither account nor address: it is asked for too.
-        there = [one for one in ours if one.job.account == account or one.job.address is None]
+        there = [one for one in ours if one.job.account == self.account or one.job.address is None]
         others = len(ours) - len(there)
         notes = (f"{others} jobs of other accounts were not asked for",) if others else ()
         return Compared(ask_tasks(there, self.meters), notes=notes)
 
     def apply(self, compared: Compared) -> None:
         """Make what is proposed, and say what was done and how to take it back."""
-        from kling_ledger.evidence.apply import apply, plan_of
+        from kling_ledger.evidence.apply import plan_of
 
         plan = plan_of(
             self.provider,
-            self.connection.account_at(self.ledger, self.provider),
+            self.account,
             self._source,
             compared.proposed(),
             compared.entries,
             unlisted=compared.unlisted if compared.missing is None else (),
         )
-        applied = apply(self.ledger, plan)
-        if applied is None:
+        applied = self.ledger.evidence.apply(plan)
+        if applied is None or not plan.corrections:
             return
         for one in plan.corrections:
             say(f"{one.reservation_id}: {proposed([one.change])}")
-        if plan.corrections:
-            say(f"plan {applied.id}: kling-ledger reconcile --undo {applied.id} takes it back")
+        say(f"plan {applied.id}: kling-ledger reconcile --undo {applied.id} takes it back")
 
     def keep(self, compared: Compared) -> None:
         """Keep what the record said of each task, for the reports."""
         from kling_ledger.evidence.apply import records_of
 
-        account = self.connection.account_at(self.ledger, self.provider)
-        records = records_of(self.provider, account, self._source, compared.lines)
+        records = records_of(self.provider, self.account, self._source, compared.lines)
         self.ledger.evidence.keep_records(records)
 
     @property
@@ -239,19 +261,6 @@ class _Work:
         from kling_ledger.ledger.evidence import ASKED
 
         return ASKED if self.scope.statement is None else self.scope.statement.name
-
-    def _bill(self, path: Path) -> BillFile:
-        from kling_ledger.evidence.sources import BillFile
-
-        return BillFile(
-            path,
-            self.connection.account_at(self.ledger, self.provider),
-            self.connection.address_of(self.provider),
-            self.form_of_bill.answers(self.ledger),
-            is_complete=self.scope.complete,
-            lag_s=self.scope.lag_hours * 3600,
-            missing=self.scope.missing,
-        )
 
 
 def _undone(ledger: Ledger, plan_id: str, form: str) -> int:
@@ -285,6 +294,7 @@ class _Account:
     """The account whose balance is compared, and what was paid into it since the last time."""
 
     provider: str
+    account: str
     connection: Connection
     topped_up: Money | None
 
@@ -292,13 +302,12 @@ class _Account:
         self, ledger: Ledger, *, applies: bool, keeps: bool, is_ours_alone: bool
     ) -> list[Line]:
         """Return where the account moved away from our journal, once that is mended if asked to."""
-        from kling_ledger.evidence.apply import apply, plan_of
+        from kling_ledger.evidence.apply import plan_of
 
         lines = self._lines(ledger, keeps=keeps, is_ours_alone=is_ours_alone)
         corrected = [line for line in lines if line.change is not None]
         if applies and corrected:
-            account = self.connection.account_at(ledger, self.provider)
-            apply(ledger, plan_of(self.provider, account, "balance", corrected))
+            ledger.evidence.apply(plan_of(self.provider, self.account, "balance", corrected))
             lines = self._lines(ledger, keeps=keeps, is_ours_alone=is_ours_alone)
         return lines
 

@@ -1,4 +1,7 @@
-"""Apply: exactly the proposed corrections are made, together, and what was compared is kept."""
+"""Apply: what is proposed becomes one plan, and what was compared is kept.
+
+`ledger.evidence.apply` makes exactly that plan.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from hashlib import sha256
 
 from kling_ledger.evidence.entries import Entry, Kind
 from kling_ledger.evidence.plan import Line
-from kling_ledger.ledger import Ledger, ProviderRecord
-from kling_ledger.ledger.corrections import AppliedPlan, BillEntry, Correction, CorrectionPlan
+from kling_ledger.ledger import ProviderRecord
+from kling_ledger.ledger.corrections import BillEntry, Correction, CorrectionPlan
 
 
 def plan_of(
@@ -47,16 +50,6 @@ def plan_of(
             *(_unlisted(source, task_id) for task_id in unlisted),
         ],
     )
-
-
-def apply(ledger: Ledger, plan: CorrectionPlan) -> AppliedPlan | None:
-    """Make all corrections of a plan; None where there is nothing to make or to keep.
-
-    Raises LedgerMovedError where a reservation moved on since it was compared.
-    """
-    known = {one.digest for one in ledger.evidence.entries(plan.provider, plan.account)}
-    is_news = any(one.digest not in known for one in plan.entries)
-    return ledger.evidence.apply(plan) if plan.corrections or is_news else None
 
 
 def records_of(

@@ -55,8 +55,10 @@ class Record:
 
     def covers(self, one: Reservation) -> bool:
         """Whether a job was made in the time of which the record has every charge."""
-        if not self.is_complete:
-            return False
+        return self.is_complete and self.is_of_its_time(one)
+
+    def is_of_its_time(self, one: Reservation) -> bool:
+        """Whether a job was made in the time that is looked at."""
         is_after = self.since is None or one.created_at >= self.since
         return is_after and (self.until is None or one.created_at < self.until)
 

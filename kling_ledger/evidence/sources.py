@@ -1,8 +1,8 @@
-"""Sources: where a provider's record is read, and the lines that comparing it comes to."""
+"""Sources: a provider's bill as it is read, and the lines that comparing it comes to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.evidence.entries import Entry
 from kling_ledger.evidence.missing import LAG_S, only_ours, only_theirs, too_many
 from kling_ledger.evidence.plan import Line, Verdict, compare
-from kling_ledger.evidence.reading import Answers, read_bill
+from kling_ledger.evidence.reading import Answers, Bill, read_bill
 from kling_ledger.evidence.record import Record
 from kling_ledger.ledger import Ledger, Reservation
 from kling_ledger.providers.registry import provider_facts
@@ -56,10 +56,26 @@ class Compared:
         return [one for one in self.lines if one.verdict is not Verdict.NEVER_CHARGED]
 
 
+def read(ledger: Ledger, provider: str, file: BillFile) -> Bill:
+    """Read a bill; the tasks of our journal tell which of its columns names tasks.
+
+    Raises ConfigError for what cannot be read, and BillQuestionError where only a person can say
+    how it is to be read.
+    """
+    ours = ledger.reservations.at_provider(provider)
+    return read_bill(
+        file.path,
+        unit=provider_facts(provider).unit,
+        known_tasks={one.task_id for one in ours if one.task_id is not None},
+        answers=file.answers,
+    )
+
+
 def compare_bill(
     ledger: Ledger,
     provider: str,
-    bill: BillFile,
+    file: BillFile,
+    bill: Bill,
     *,
     now: datetime,
     since: datetime | None = None,
@@ -68,63 +84,66 @@ def compare_bill(
     """Compare a bill of an account with our jobs of that account.
 
     `since` (inclusive) and `until` (exclusive) bound the jobs. Raises ConfigError for a bill that
-    cannot be read, for one that is complete up to an instant to come, and BillQuestionError where
-    only a person can say how it is to be read.
+    is complete up to an instant to come.
     """
-    if bill.is_complete and until is not None and until > now:
+    if file.is_complete and until is not None and until > now:
         raise ConfigError(
             f"no bill is complete up to {until:%Y-%m-%d %H:%M} UTC, which is still to come",
             hint="end it where the bill ends",
         )
-    ours = ledger.reservations.at_provider(provider, since=since, until=until)
-    everywhere = ledger.reservations.at_provider(provider)
-    read = read_bill(
-        bill.path,
-        unit=provider_facts(provider).unit,
-        known_tasks={one.task_id for one in everywhere if one.task_id is not None},
-        answers=bill.answers,
-    )
     record = Record(
         provider,
-        bill.account,
-        bill.path.name,
-        read.entries,
-        earlier=tuple(ledger.evidence.entries(provider, bill.account)),
-        address=bill.address,
-        is_complete=bill.is_complete,
-        is_itemised=read.is_itemised,
-        has_unzoned_times=read.has_unzoned_times,
-        is_cut_off=read.total_differs,
+        file.account,
+        file.path.name,
+        bill.entries,
+        earlier=tuple(ledger.evidence.entries(provider, file.account)),
+        address=file.address,
+        is_complete=file.is_complete,
+        is_itemised=bill.is_itemised,
+        has_unzoned_times=bill.has_unzoned_times,
+        is_cut_off=bill.total_differs,
         since=since,
         until=until,
-        is_only_account={*ledger.accounts.of_jobs(provider)} <= {bill.account},
+        is_only_account={*ledger.accounts.of_jobs(provider)} <= {file.account},
     )
-    lines, missing = _lines(record, ours, everywhere, bill, now=now)
-    named = {one.task_id for one in read.entries}
-    unlisted = tuple(
-        one.task_id
-        for one in ours
-        if one.task_id is not None and one.task_id not in named and record.covers(one)
-        if record.is_of(one)
+    everywhere = ledger.reservations.at_provider(provider)
+    named = {one.task_id for one in record.entries if one.task_id is not None}
+    lines = _lines(record, everywhere, named, now=now, lag_s=file.lag_s)
+    return Compared(
+        lines,
+        bill.entries,
+        bill.notes,
+        too_many(lines, said=file.missing),
+        bill.has_unzoned_times,
+        tuple(_unlisted(record, everywhere, named)),
     )
-    return Compared(lines, read.entries, read.notes, missing, read.has_unzoned_times, unlisted)
 
 
 def _lines(
     record: Record,
-    ours: Sequence[Reservation],
     everywhere: Sequence[Reservation],
-    bill: BillFile,
+    named: set[str],
     *,
     now: datetime,
-) -> tuple[list[Line], int | None]:
-    """Compare, and tell what only one side has."""
-    named = {one.task_id for one in record.entries if one.task_id is not None}
-    known = {one.id for one in ours}
-    # A bill lists charges by their own dates, not by ours.
-    late = [one for one in everywhere if one.id not in known and one.task_id in named]
-    elsewhere = [one for one in everywhere if one.task_id in named and not record.may_be_of(one)]
-    lines, matched, unclaimed = compare(record, [*ours, *late], elsewhere)
+    lag_s: float,
+) -> list[Line]:
+    """Compare, and tell what only one side has.
+
+    A bill lists charges by their own dates, not by ours: a task that it names is compared whenever
+    its job was made.
+    """
+    ours = [one for one in everywhere if record.is_of_its_time(one) or one.task_id in named]
+    elsewhere = [one for one in ours if one.task_id in named and not record.may_be_of(one)]
+    lines, matched, unclaimed = compare(record, ours, elsewhere)
     lines.extend(only_theirs(unclaimed, matched.rest))
-    lines.extend(only_ours(record, matched.rest, unclaimed, now=now, lag_s=bill.lag_s))
-    return lines, too_many(lines, said=bill.missing)
+    lines.extend(only_ours(record, matched.rest, unclaimed, now=now, lag_s=lag_s))
+    return lines
+
+
+def _unlisted(record: Record, everywhere: Sequence[Reservation], named: set[str]) -> Iterator[str]:
+    """Tell of our tasks of which a complete bill has no row."""
+    for one in everywhere:
+        task_id = one.task_id
+        is_covered = record.covers(one) and record.is_of(one)
+        if task_id is not None and task_id not in named and is_covered:
+            yield task_id

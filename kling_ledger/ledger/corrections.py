@@ -75,9 +75,15 @@ class AppliedPlan:
 
 def apply(
     transaction: Transaction, rules: Rules, plan: CorrectionPlan, *, stamp: Stamp
-) -> AppliedPlan:
-    """Make all corrections of a plan. Raises LedgerMovedError where a reservation moved on."""
+) -> AppliedPlan | None:
+    """Make all corrections of a plan, and keep its rows of a bill; None where all that was done.
+
+    Raises LedgerMovedError where a reservation moved on.
+    """
     transaction.be_alone()
+    fresh = _fresh(transaction, plan)
+    if not (plan.corrections or fresh):
+        return None
     before = reservations.find_rows(transaction, [one.reservation_id for one in plan.corrections])
     for one in plan.corrections:
         if before[one.reservation_id]["step"] != one.step:
@@ -100,7 +106,8 @@ def apply(
         "undone_by": None,
     }
     transaction.insert(CORRECTION_PLAN, [row])
-    _keep(transaction, plan, plan_id, stamp)
+    if fresh:
+        transaction.insert(BILL_ENTRY, [_row(plan, plan_id, one, stamp) for one in fresh])
     return AppliedPlan(plan_id, made)
 
 
@@ -197,13 +204,13 @@ def _backwards(said: Mapping[str, Any], now: Row, plan_id: str) -> Change | None
     )
 
 
-def _keep(transaction: Transaction, plan: CorrectionPlan, plan_id: str, stamp: Stamp) -> None:
-    """Keep the rows of a bill that no earlier plan has kept."""
+def _fresh(transaction: Transaction, plan: CorrectionPlan) -> list[BillEntry]:
+    """Return the rows of a bill that no earlier plan has kept."""
     known = {one.digest: one for one in plan.entries}
-    kept = {one.digest for one in entries(transaction, plan.provider, plan.account)}
-    rows = [_row(plan, plan_id, one, stamp) for digest, one in known.items() if digest not in kept]
-    if rows:
-        transaction.insert(BILL_ENTRY, rows)
+    kept = entries(transaction, plan.provider, plan.account) if known else []
+    for one in kept:
+        known.pop(one.digest, None)
+    return list(known.values())
 
 
 def _row(plan: CorrectionPlan, plan_id: str, one: BillEntry, stamp: Stamp) -> Row:

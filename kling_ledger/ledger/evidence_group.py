@@ -48,9 +48,10 @@ class Evidence:
             micro = evidence.moved_since(transaction, known, ids.to_us(known.at))
         return Money.from_micro(micro, known.available.unit)
 
-    def apply(self, plan: CorrectionPlan) -> AppliedPlan:
+    def apply(self, plan: CorrectionPlan) -> AppliedPlan | None:
         """Make all corrections of a plan, or none, and keep the rows of the bill behind them.
 
+        Returns None where there is nothing to correct and no row that is not kept already.
         Raises LedgerMovedError where a reservation moved on since the plan was made.
         """
         stamp = self._access.stamp()
