@@ -15,7 +15,8 @@ from kling_ledger.errors import (
     OtherAccountError,
 )
 from kling_ledger.jobs.places import Place
-from kling_ledger.ledger import Job, Ledger
+from kling_ledger.ledger import Job, Ledger, ProviderRecord
+from kling_ledger.ledger.corrections import BillEntry, CorrectionPlan
 from kling_ledger.providers.http import Secret
 from tests.ledgers import Chance, Clock, found, usd
 
@@ -91,6 +92,33 @@ def test_jobs_of_an_older_ledger_and_of_an_unnamed_key_are_adopted(ledger: Ledge
     for one in (old, named_later):
         assert ledger.reservations.get(one).job.account == "studio"
     assert ledger.accounts.of_key("runapi", key("one")) == "studio"
+
+
+def test_what_is_known_of_both_accounts_is_kept_once(ledger: Ledger):
+    unnamed = ledger.accounts.of_key("runapi", key("one"))
+    assert unnamed is not None
+    taken(ledger, "t1", replace(JOB, account=unnamed))
+    entry = BillEntry("d1", "t1", "charge", usd("1"), "USD", None, None, "row 1", {})
+    for account, verdict in ((unnamed, "matched"), ("studio", "only_theirs")):
+        said = ProviderRecord("runapi", account, "t1", None, verdict, None, usd("1"), "may.csv")
+        ledger.evidence.keep_records([said])
+        ledger.evidence.apply(CorrectionPlan("runapi", account, "may.csv", (), (entry,)))
+    assert ledger.accounts.adopt("runapi", "studio", jobs_of=unnamed) == 1
+    assert [one.digest for one in ledger.evidence.entries("runapi", "studio")] == ["d1"]
+    assert ledger.evidence.entries("runapi", unnamed) == []
+    assert ledger.evidence.billed_at("runapi", "studio") == {"t1": usd("1")}
+    assert ledger.accounts.adopt("runapi", "studio", jobs_of="studio") == 0
+    assert ledger.evidence.billed_at("runapi", "studio") == {"t1": usd("1")}
+
+
+def test_accounts_that_number_their_tasks_alike_are_two(ledger: Ledger):
+    north, south = taken(ledger, "1"), taken(ledger, "1", replace(JOB, account="south"))
+    with pytest.raises(ConflictError, match="task 1"):
+        ledger.accounts.adopt("runapi", "north", jobs_of="south")
+    assert [ledger.reservations.get(one).job.account for one in (north, south)] == [
+        "north",
+        "south",
+    ]
 
 
 @pytest.mark.parametrize("name", ["", " a", "a\n", "a" * 81])

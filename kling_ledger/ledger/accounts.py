@@ -12,13 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from kling_ledger.errors import AccountError, ConfigError
+from kling_ledger.errors import AccountError, ConfigError, ConflictError
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.schema import ACCOUNT_KEY
 
 UNNAMED: Final = "key-"
 """How the name of an account begins that nobody has named: the digits of its first key follow."""
+
+_KNOWN_OF: Final = {
+    "account_key": ("fingerprint",),
+    "provider_record": ("task_id",),
+    "bill_entry": ("digest",),
+}
+"""What goes with an account, and by which columns two such rows are the same.
+
+A balance does not: it is history, and what is compared next begins a new one."""
 
 _DIGITS: Final = 12
 _LONGEST: Final = 80
@@ -100,22 +109,47 @@ def adopt(
             fingerprint=fingerprint,
         )
         transaction.insert(ACCOUNT_KEY, [_row(provider, fingerprint, name, stamp)])
-    if jobs_of is None:
+    if jobs_of is None or jobs_of == name:
         return 0
-    before = "account IS NULL AND address IS NOT NULL" if jobs_of == "" else "account = :before"
+    return _take_over(transaction, provider, name, jobs_of)
+
+
+def _take_over(transaction: Transaction, provider: str, name: str, before: str) -> int:
+    """Give an account the jobs of another, its keys and what its bills said; return how many jobs.
+
+    Raises ConflictError where both have a job of the same task: then they are two accounts.
+    """
+    owner = {"provider": provider, "name": name}
+    theirs = {**owner, "before": before} if before else owner
+    are_theirs = "account = :before" if before else "account IS NULL AND address IS NOT NULL"
+    both = transaction.row(
+        "SELECT ours.task_id, ours.id AS known, theirs.id FROM reservation AS ours"
+        f" JOIN (SELECT * FROM reservation WHERE provider = :provider AND {are_theirs}) AS theirs"
+        " ON theirs.task_id = ours.task_id AND theirs.address = ours.address"
+        " WHERE ours.provider = :provider AND ours.account = :name",
+        **theirs,
+    )
+    if both is not None:
+        subject = f"task {both['task_id']}"
+        raise ConflictError(subject, field="reservation", stored=both["known"], given=both["id"])
     moved = transaction.change(
-        f"UPDATE reservation SET account = :name WHERE provider = :provider AND {before}"
+        f"UPDATE reservation SET account = :name WHERE provider = :provider AND {are_theirs}"
         " RETURNING id",
-        {"name": name, "provider": provider, **({} if jobs_of == "" else {"before": jobs_of})},
+        theirs,
         expect=None,
         refused=never,
     )
-    for table in ("account_key", "provider_record", "bill_entry"):
+    for table, key in _KNOWN_OF.items() if before else ():
+        same = " AND ".join(f"known.{column} = {table}.{column}" for column in key)
+        transaction.run(
+            f"DELETE FROM {table} WHERE provider = :provider AND account = :before AND EXISTS"
+            f" (SELECT 1 FROM {table} AS known WHERE known.provider = :provider"
+            f" AND known.account = :name AND {same})",
+            **theirs,
+        )
         transaction.run(
             f"UPDATE {table} SET account = :name WHERE provider = :provider AND account = :before",
-            name=name,
-            provider=provider,
-            before=jobs_of,
+            **theirs,
         )
     return len(moved)
 

@@ -74,7 +74,7 @@ class BillEntryRow(SQLModel, table=True):
     """One row of a bill that was applied. `amount_micro` is signed: a refund is below nothing.
 
     `digest` is of the row as it was written: exported again, it is the same entry. `plan_id` is the
-    correction plan that took it into account, NULL once that is undone.
+    correction plan that took it into account; once that is undone, the row is gone.
     """
 
     __tablename__: ClassVar[str] = "bill_entry"
