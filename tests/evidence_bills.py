@@ -253,8 +253,9 @@ def write_bill(
     for job in jobs:
         if not job.plan.is_ours and not shows_others:
             continue
-        has_others |= not job.plan.is_ours and job.made > 0
-        shown[job.number] = _write_job(writer, job, pick if job.plan.is_ours else "all", chance)
+        its = _write_job(writer, job, pick if job.plan.is_ours else "all", chance)
+        has_others |= not job.plan.is_ours and its.has_rows
+        shown[job.number] = its
     if look.has_top_up:
         writer.top_up()
     rows = _in_order(writer.rows, look, chance)
