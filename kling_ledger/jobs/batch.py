@@ -194,11 +194,11 @@ class Batch:
         breaker = self._gates[job.provider].breaker
         found = meter.ledger.reservations.of_keys([attempt.key]).get(attempt.key)
         if not self._would_send(meter, found):
-            return self._carried_on(attempt, meter)
+            return self._carried_on(attempt, meter, found)
         if not breaker.enter():
             return Held(attempt)
         try:
-            return self._carried_on(attempt, meter, hear=breaker.hear)
+            return self._carried_on(attempt, meter, found, hear=breaker.hear)
         finally:
             breaker.leave()
 
@@ -214,12 +214,13 @@ class Batch:
         self,
         attempt: Attempt,
         meter: Meter,
+        found: Reservation | None,
         *,
         hear: Callable[[KlingError | None], None] = lambda _: None,
     ) -> _Step:
         """Reserve and submit what is to do of an attempt; `hear` is told how that was answered."""
         try:
-            reservation = self._reserved(attempt, meter)
+            reservation = self._reserved(attempt, meter, found)
             if self._is_being_sent(meter, reservation):
                 return self._look_again(attempt, meter, reservation)
             if reservation.is_open and reservation.task_id is None:
@@ -240,10 +241,9 @@ class Batch:
             return _Step(Outcome(attempt, None, error))
         return _Step(Outcome(attempt, None, error, is_running=True), _PAUSE_S, again=attempt)
 
-    def _reserved(self, attempt: Attempt, meter: Meter) -> Reservation:
+    def _reserved(self, attempt: Attempt, meter: Meter, found: Reservation | None) -> Reservation:
         """Return an attempt's reservation, as it is where somebody is sending it, or a new one."""
         job = attempt.job
-        found = meter.ledger.reservations.of_keys([attempt.key]).get(attempt.key)
         if found is not None and self._is_being_sent(meter, found):
             return found
         asked = meter.asked(job.request.body, action=job.request.clip.action, key=attempt.key)
