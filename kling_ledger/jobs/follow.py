@@ -18,10 +18,7 @@ from itertools import count
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Final, Generic, Self, TypeVar
 
 CALLS_AT_ONCE: Final = 32
 """How many calls are made at the same time at most; jobs that are followed may be many more."""
@@ -172,8 +169,9 @@ class Follower(Generic[_Told]):
             # They are daemons: a call to a provider that hangs must not keep a process from ending.
             name = f"{self._name}-{len(self._threads)}"
             thread = Thread(target=_work, args=(self._calls, self._ended), name=name, daemon=True)
-            self._threads.append(thread)
+            # Ctrl-C may come in between: only a thread that was started can be waited for.
             thread.start()
+            self._threads.append(thread)
         self._calls.put(call)
 
     def _has_room(self) -> bool:
