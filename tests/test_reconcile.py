@@ -183,6 +183,13 @@ def test_a_task_of_another_account_is_asked_about_and_nothing_moves(here: House)
     assert here.ledger.reservations.get(other.id) == other
 
 
+def test_a_task_at_another_address_is_told_by_its_address(here: House):
+    ended = here.run("crun")
+    line = only(billed(here, row(ended.task_id, "1"), address="https://api.crun.ai"))
+    assert (line.verdict, line.change, line.reservation) == (Verdict.QUESTION, None, None)
+    assert f"ran at {ended.job.address}, not at https://api.crun.ai" in (line.problem or "")
+
+
 def test_jobs_of_another_account_are_not_missed(here: House):
     at_account(here, "south", "task-south")
     assert billed(here) == []

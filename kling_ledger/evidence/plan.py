@@ -187,7 +187,10 @@ def _after_refund(one: Reservation, refund: Money) -> tuple[Money | None, str | 
 
 def _elsewhere(rows: TaskRows, reading: Reading, one: Reservation, record: Record) -> Line:
     whose = "an account that nobody knows" if one.job.account is None else one.job.account
-    problem = f"this task ran on {whose}, not on {record.account}: whose bill is this?"
+    there = f"on {whose}, not on {record.account}"
+    if one.job.account == record.account:
+        there = f"at {one.job.address}, not at {record.address}"
+    problem = f"this task ran {there}: whose bill is this?"
     return Line(Verdict.QUESTION, None, rows.task_id, reading.seen, problem)
 
 
