@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +40,24 @@ def look_for_task(found: Reservation) -> str:
         f" kling-ledger reservation submitted {found.id} TASK, then kling-ledger resume."
         f" If not: kling-ledger reservation rollback {found.id} --reason ..."
     )
+
+
+def claim_task(task_id: str | None, candidates: Sequence[str]) -> str:
+    """Tell a person how to say that a task of the bill is that of a job in doubt."""
+    named = ", ".join(candidates[:3])
+    more = f" and {len(candidates) - 3} more" if len(candidates) > 3 else ""
+    known = candidates[0] if len(candidates) == 1 else "ID"
+    return (
+        f"If it is that of {named}{more}:"
+        f" kling-ledger reservation submitted {known} {task_id}, then reconcile again"
+    )
+
+
+def say_what_it_cost(found: Reservation) -> str:
+    """Tell a person how to say what a job came to, once they know."""
+    if found.is_open:
+        return f"Then: kling-ledger reservation commit|rollback {found.id} --reason ..."
+    return f"Then: kling-ledger reservation correct {found.id} --amount AMOUNT --reason ..."
 
 
 def _ask_about_task(found: Reservation) -> str:

@@ -13,7 +13,7 @@ from kling_pricing.money import plain_or_none
 if TYPE_CHECKING:
     from kling_ledger.evidence.plan import Line
     from kling_ledger.evidence.sources import Compared
-    from kling_ledger.ledger import Change, Reservation
+    from kling_ledger.ledger import Change
 
 _COLUMNS = (
     "verdict",
@@ -100,33 +100,17 @@ def _unit(line: Line) -> str:
 
 def _problem(line: Line) -> str | None:
     """Say what is wrong, and the command that settles it where a person has to."""
-    from kling_ledger.cli.next_steps import look_for_task
+    from kling_ledger.cli.next_steps import claim_task, look_for_task, say_what_it_cost
 
     told = line.problem
     if line.candidates:
-        told = f"{told}. {_perhaps(line)}"
+        told = f"{told}. {claim_task(line.task_id, line.candidates)}"
     found = line.reservation
     if line.verdict == "only_ours" and found is not None and found.task_id is None:
         return look_for_task(found)
     if line.verdict in {"question", "duplicate"} and found is not None:
-        told = f"{told}. {_to_say(found)}"
+        told = f"{told}. {say_what_it_cost(found)}"
     return told
-
-
-def _perhaps(line: Line) -> str:
-    named = ", ".join(line.candidates[:3])
-    more = f" and {len(line.candidates) - 3} more" if len(line.candidates) > 3 else ""
-    known = line.candidates[0] if len(line.candidates) == 1 else "ID"
-    return (
-        f"If it is that of {named}{more}:"
-        f" kling-ledger reservation submitted {known} {line.task_id}, then reconcile again"
-    )
-
-
-def _to_say(found: Reservation) -> str:
-    if found.is_open:
-        return f"Then: kling-ledger reservation commit|rollback {found.id} --reason ..."
-    return f"Then: kling-ledger reservation correct {found.id} --amount AMOUNT --reason ..."
 
 
 def _one(change: Change) -> str:
