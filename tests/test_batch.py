@@ -20,7 +20,6 @@ from kling_ledger.jobs.batch_jobs import (
     attempts_to_do,
     content_keys,
     known_outcomes,
-    totals,
 )
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Patience
@@ -120,7 +119,8 @@ def test_a_key_of_ones_own_is_left_as_it_is():
 
 def test_totals_are_by_unit():
     jobs = [*jobs_of("a", "b"), *jobs_of("c", provider="crun")]
-    assert {unit: str(amount) for unit, amount in totals(one.quote for one in jobs).items()} == {
+    sums = Money.by_unit(one.quote.amount for one in jobs)
+    assert {unit: str(amount) for unit, amount in sums.items()} == {
         "USD": "1.35 USD",
         "crun-credit": "135 crun-credit",
     }

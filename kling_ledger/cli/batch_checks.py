@@ -57,12 +57,11 @@ def check_cost(
 ) -> None:
     """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
     from kling_ledger.errors import InsufficientCreditsError, TotalError
-    from kling_ledger.jobs.batch_jobs import totals
     from kling_pricing.errors import AmountError
 
     payer = ledger.wallets.get(wallet)
     nothing = Money.zero(payer.unit)
-    sums = totals(job.quote for job in jobs)
+    sums = Money.by_unit(job.quote.amount for job in jobs)
     for unit in sums:
         if unit != payer.unit:
             raise AmountError("unit of the wallet", got=payer.unit, allowed=unit)
@@ -71,7 +70,7 @@ def check_cost(
         raise TotalError(cost=cost, most=most)
     new = [one.job for one in todo if not _is_reserved(known.get(one.job.place))]
     _check_each(new, ceiling)
-    needed = totals(job.quote for job in new).get(payer.unit, nothing)
+    needed = Money.total((job.quote.amount for job in new), unit=payer.unit)
     say(f"{len(jobs)} jobs, {cost}; {len(todo)} to do, {needed} to reserve")
     if needed > payer.available:
         raise InsufficientCreditsError(payer.name, needed=needed, available=payer.available)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.output import print_many, say
-from kling_pricing.money import plain_or_none
+from kling_pricing.money import Money, plain_or_none
 
 if TYPE_CHECKING:
     from kling_ledger.evidence.plan import Line
@@ -57,16 +57,9 @@ def say_notes(compared: Compared) -> None:
         say("note: times in the bill name no zone: say it with --zone, such as Asia/Shanghai")
     if compared.missing is None:
         return
-    missed = [line for line in compared.lines if line.verdict is Verdict.NEVER_CHARGED]
-    unit = missed[0].reservation.amount.unit if missed and missed[0].reservation else ""
-    sums = (
-        line.reservation.held.micro or line.reservation.spent.micro
-        for line in missed
-        if line.reservation
-    )
-    from kling_pricing.money import Money
-
-    total = Money.from_micro(sum(sums), unit) if unit else "nothing"
+    missed = (line.reservation for line in compared.lines if line.verdict is Verdict.NEVER_CHARGED)
+    costs = Money.by_unit(one.held if one.is_open else one.spent for one in missed if one)
+    total = ", ".join(str(cost) for cost in costs.values())
     say(
         f"note: the bill misses {compared.missing} jobs, {total} in all. Is it of this account,"
         f" and whole? Then say so: --missing {compared.missing}"

@@ -150,14 +150,11 @@ def _changes(found: Sequence[Reservation], commit_at: str | None, reason: str) -
 
 def _say_sums(found: Iterable[Reservation], become: str, *, is_done: bool) -> None:
     """Say how many are or would be ended, and what they hold in all, by unit."""
-    sums: dict[str, Money] = {}
-    many = 0
-    for one in found:
-        unit, many = one.held.unit, many + 1
-        sums[unit] = sums.get(unit, Money.zero(unit)) + one.held
+    held_each = [one.held for one in found]
+    many = len(held_each)
     if not many:
         return
-    held = ", ".join(str(amount) for amount in sums.values())
+    held = ", ".join(str(amount) for amount in Money.by_unit(held_each).values())
     if is_done:
         say(f"{many} {become}, which held {held}")
     else:

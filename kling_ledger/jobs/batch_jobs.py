@@ -10,13 +10,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from kling_ledger.jobs import endings
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_pricing.errors import KlingError
 from kling_pricing.gateways import Request
-from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
 
@@ -150,12 +148,3 @@ def attempts_to_do(
         elif before.is_to_do(retries_failed=retries_failed):
             others.append(before.attempt.next)
     return in_flight + others
-
-
-def totals(quotes: Iterable[Quote]) -> dict[str, Money]:
-    """Return what quotes come to, by unit."""
-    sums: dict[str, Money] = {}
-    for quote in quotes:
-        amount: Any = quote.amount
-        sums[amount.unit] = sums[amount.unit] + amount if amount.unit in sums else amount
-    return sums

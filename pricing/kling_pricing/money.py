@@ -103,6 +103,14 @@ class Money:
         """
         return sum(moneys, start=cls.zero(unit))
 
+    @classmethod
+    def by_unit(cls, moneys: Iterable[Money]) -> dict[str, Money]:
+        """Return the sum of the amounts of each unit that there is."""
+        sums: dict[str, Money] = {}
+        for one in moneys:
+            sums[one.unit] = sums[one.unit] + one if one.unit in sums else one
+        return sums
+
     @property
     def micro(self) -> int:
         """The amount in millionths of the unit."""
