@@ -10,9 +10,9 @@ from typing import Final, Literal
 
 Kind = Literal["charge", "surcharge", "refund", "adjustment"]
 Fate = Literal[
+    "charged",
     "untaken",
     "failed",
-    "charged",
     "surcharged",
     "refunded",
     "partly refunded",

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 from hypothesis import HealthCheck, currently_in_test_context, event, given, settings
@@ -36,17 +36,7 @@ from tests.evidence_world import History, Later, World, run_history
 from tests.folders import memory_folder
 
 PROVIDERS: Final = sorted(ADDRESSES)
-FATES: Final[tuple[Fate, ...]] = (
-    "charged",
-    "untaken",
-    "failed",
-    "surcharged",
-    "refunded",
-    "partly refunded",
-    "surcharged, partly refunded",
-    "adjusted up",
-    "adjusted down",
-)
+FATES: Final[tuple[Fate, ...]] = get_args(Fate)
 MODEL: Final = settings(
     deadline=None,
     derandomize=True,

@@ -12,18 +12,14 @@ from click.testing import CliRunner
 from kling_ledger.cli.report import report
 from kling_ledger.ledger import Job, Ledger, ProviderRecord
 from kling_reports import failures, overview, reconciliation, spend, variance
-from tests.ledgers import make_empty, usd
+from tests.ledgers import usd
 from tests.reports_ledger import query, rows
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+@pytest.fixture
+def ledger(empty_url: str) -> Iterator[Ledger]:
     """Jobs at two accounts of a provider, and one from before accounts were known."""
-    url = str(tmp_path / "ledger")
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_ledger")
-        make_empty(url)
-    with Ledger(url) as made:
+    with Ledger(empty_url) as made:
         made.wallets.create("team", "USD")
         made.wallets.fund("team", usd("100"))
         records = []

@@ -11,19 +11,15 @@ import pytest
 from kling_ledger.ledger import Job, Ledger
 from kling_reports import failures, spend
 from kling_reports import open as open_credits
-from tests.ledgers import make_empty, usd
+from tests.ledgers import usd
 from tests.reports_ledger import Made, ledger_of, query, rows, totals
 
 CLIP = ("https://example.com/clip.mp4",)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+@pytest.fixture
+def ledger(empty_url: str) -> Iterator[Ledger]:
     """A ledger with jobs of every ending, the oldest first."""
-    url = str(tmp_path / "ledger")
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_ledger")
-        make_empty(url)
     jobs = [Made(minute=minute, end="reserved") for minute in range(5)]
     jobs += [
         Made(minute=5, end="late", cost=50_000),
@@ -31,7 +27,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
         Made(minute=7, end="in_doubt"),
     ]
     jobs += [Made(minute=8, end="rolled_back", provider="crun")]
-    with ledger_of(url, jobs) as made:
+    with ledger_of(empty_url, jobs) as made:
         empty, broken, doubted, odd, failed = (
             one.id for one in sorted(made.reservations.open(), key=lambda one: one.id)[:5]
         )

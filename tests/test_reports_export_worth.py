@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,21 +20,17 @@ from kling_reports import close_pack, spend
 from kling_reports.doors import journal, reservations
 from kling_reports.exports import focus
 from kling_reports.exports.worth import currency_codes, first_worth
-from tests.ledgers import Chance, Clock, make_empty, money, usd
+from tests.ledgers import Chance, Clock, money, usd
 from tests.reports_ledger import query, totals
 
 SEPTEMBER = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Ledger, Clock]]:
+@pytest.fixture
+def house(empty_url: str) -> Iterator[tuple[Ledger, Clock]]:
     """A ledger with a wallet of credits, on the first of September."""
-    url = str(tmp_path / "ledger")
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_ledger")
-        make_empty(url)
     clock = Clock(SEPTEMBER)
-    with Ledger(url, clock=clock, chance=Chance(), actor="ann") as ledger:
+    with Ledger(empty_url, clock=clock, chance=Chance(), actor="ann") as ledger:
         ledger.wallets.create("team", "crun-credit")
         yield ledger, clock
 
