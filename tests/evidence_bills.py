@@ -161,7 +161,11 @@ class Writer:
         if amount == 0 and self.look.refunds.endswith("refunded"):
             # As some do: the row stays as it was, and only its state says that it was given back.
             amount, state = sum((one.amount for one in moved if one.amount > 0), amount), "refunded"
-        self._add(job, amount, at=moved[0].at, state=state, kind="charge")
+        if amount < 0 and self.look.refunds == "type":
+            # Nobody whose rows say what they are calls it a charge.
+            self._add(job, -amount, at=moved[0].at, kind="refund")
+        else:
+            self._add(job, amount, at=moved[0].at, state=state, kind="charge")
 
     def movement(self, job: TrueJob, one: Movement, item: str = "", share: Decimal | None = None):
         """Write one row of a movement, or of a share of it."""
