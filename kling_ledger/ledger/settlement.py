@@ -153,8 +153,9 @@ def _move(
     changed = sorted({moved.before["id"] for moved in moves})
     _move_in_windows(transaction, rules, changed, before, now)
     _move_in_wallets(transaction, changed, before, now)
+    columns = [name for name in _SET if any(now[one][name] != before[one][name] for one in changed)]
     updates = [
-        Update({"id": one, "step": before[one]["step"]}, {name: now[one][name] for name in _SET})
+        Update({"id": one, "step": before[one]["step"]}, {name: now[one][name] for name in columns})
         for one in changed
     ]
     transaction.update(RESERVATION, updates, refused=overtaken)
