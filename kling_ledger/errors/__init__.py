@@ -15,6 +15,7 @@ KlingError (kling_pricing.errors)
 │   └── FolderError          the folder cannot be written, or is full
 ├── LedgerError
 │   ├── DatabaseError        the database cannot be opened, read or written
+│   │   ├── OutcomeUnknownError   it was lost while it wrote: nobody knows whether it did
 │   │   ├── NoLedgerError    there is none yet
 │   │   ├── ForeignDatabaseError  it is a database of something else
 │   │   ├── OlderSchemaError it has to be upgraded first
@@ -66,6 +67,7 @@ from kling_ledger.errors.ledger import (
     NoLedgerError,
     NotFoundError,
     OlderSchemaError,
+    OutcomeUnknownError,
     PeriodError,
     PeriodOrderError,
     PlanUndoneError,
@@ -131,6 +133,7 @@ __all__ = [
     "OlderSchemaError",
     "OtherAccountError",
     "OtherAddressError",
+    "OutcomeUnknownError",
     "PeriodError",
     "PeriodOrderError",
     "PlanUndoneError",

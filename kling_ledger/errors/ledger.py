@@ -24,6 +24,27 @@ class DatabaseError(LedgerError):
         self.retryable = retryable
 
 
+class OutcomeUnknownError(DatabaseError):
+    """The database was lost while it wrote: nobody knows whether it did. `ids` may tell, and `key`.
+
+    Not `retryable` by itself: only with the same key is it certain that nothing happens twice.
+    """
+
+    code = "outcome_unknown"
+
+    def __init__(self, name: str, ids: Sequence[str], *, key: str | None = None) -> None:
+        known_by = f" ({', '.join(ids)})" if ids else ""
+        super().__init__(
+            f"{name} was lost while it wrote{known_by}: it may have been done",
+            hint=f"call it again with the key {key}"
+            if key
+            else "call it again only with the same key, or look first whether it was done",
+        )
+        self.name = name
+        self.ids = tuple(ids)
+        self.key = key
+
+
 class NoLedgerError(DatabaseError):
     """There is no database file where one was to be read."""
 

@@ -7,9 +7,12 @@ waits for us: 1,162 pairs a second in place of 801 with one caller, on the same 
 
 from __future__ import annotations
 
+import hashlib
+import select
+import time
 from collections.abc import Generator, Sequence
-from itertools import count
-from typing import Any
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import abc, errors, generators
@@ -21,6 +24,15 @@ from kling_ledger.ledger.engines.transaction import Row
 
 Statement = tuple[str, Sequence[Any]]
 """A text with `$1`, `$2`, ... for its values, and those."""
+
+ANSWER_S: Final = 60.0
+"""How long a server may take to answer one message before it counts as gone."""
+
+_Answered = TypeVar("_Answered")
+
+
+class SilentServerError(psycopg.OperationalError):
+    """The server took longer than it may: whether it did what it was asked, nobody knows."""
 
 
 class Answer:
@@ -44,17 +56,36 @@ class Answer:
 class Pipeline:
     """The statements of one connection; each is prepared when it is first sent.
 
-    What one call sends is one transaction, unless one is open. A statement that fails undoes it,
-    and those after it are not run.
+    A statement is known to the server by a hash of its text: whoever shares the connection behind
+    a pooler runs what it means, or nothing. Where a pooler is known to be (`is_pooled`), nothing is
+    prepared: the next message may reach another server process. A statement that fails leaves those
+    after it undone; several of one message are one transaction where BEGIN and COMMIT are among
+    them.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        *,
+        schema: str = "public",
+        application: str = "",
+        is_read_only: bool = False,
+        is_pooled: bool = False,
+    ) -> None:
+        self.schema = schema
+        self.application = application
+        self.is_read_only = is_read_only
+        self.is_pooled = is_pooled
         self._connection = connection
         self._wire = connection.pgconn
-        self._prepared: dict[str, bytes] = {}
-        self._numbers = count(1)
+        self._prepared: set[str] = set()
 
-    def run(self, *statements: Statement) -> list[Answer]:
+    @property
+    def process(self) -> int:
+        """The server process at the other end; behind a pooler, a number of its own making."""
+        return self._wire.backend_pid
+
+    def run(self, *statements: Statement, within_s: float = ANSWER_S) -> list[Answer]:
         """Send statements, wait once and return their answers; raises what the first error says.
 
         An exchange that does not come to its end leaves a connection that can only be closed.
@@ -62,16 +93,22 @@ class Pipeline:
         transformer = Transformer.from_context(self._connection)
         fresh = self._unprepared(statements)
         self._wire.enter_pipeline_mode()
-        for text, name in fresh.items():
-            self._wire.send_prepare(name, text.encode())
-        names = self._prepared | fresh if fresh else self._prepared
+        for text in fresh:
+            self._wire.send_prepare(_name(text), text.encode())
         for text, values in statements:
             given = transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
-            self._wire.send_query_prepared(names[text], given)
+            if self.is_pooled:
+                self._wire.send_query_params(text.encode(), given)
+            else:
+                self._wire.send_query_prepared(_name(text), given)
         self._wire.pipeline_sync()
-        results = self._connection.wait(self._exchange(len(fresh) + len(statements)))
+        results = self._answered(len(fresh) + len(statements), within_s)
         self._wire.exit_pipeline_mode()
-        self._prepared |= _made(fresh, results)
+        self._prepared.update(
+            text
+            for text, result in zip(fresh, results, strict=False)
+            if result.status == ExecStatus.COMMAND_OK
+        )
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise errors.error_from_result(result)
@@ -86,6 +123,14 @@ class Pipeline:
         """Whether no transaction is open and every answer was read."""
         return self._wire.transaction_status == TransactionStatus.IDLE
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server has not ended the connection while nobody used it, as far as is known.
+
+        An idle server has nothing to say: what can be read is its farewell.
+        """
+        return not _has_something_to_say(self._wire.socket)
+
     def roll_back(self) -> None:
         """End a transaction without its changes; a connection that is gone has done that."""
         if self._connection.closed or self._connection.broken:
@@ -96,10 +141,19 @@ class Pipeline:
             # Ctrl-C left an answer that nobody has read: without us, the server rolls back.
             self._connection.close()
 
-    def _unprepared(self, statements: Sequence[Statement]) -> dict[str, bytes]:
-        """Name the texts that the connection has not seen yet."""
-        fresh = {text for text, _ in statements} - self._prepared.keys()
-        return {text: b"kling_ledger_%d" % next(self._numbers) for text in fresh}
+    def _unprepared(self, statements: Sequence[Statement]) -> list[str]:
+        """Return the texts that the connection has not seen yet."""
+        if self.is_pooled:
+            return []
+        return list(dict.fromkeys(text for text, _ in statements if text not in self._prepared))
+
+    def _answered(self, expected: int, within_s: float) -> list[PGresult]:
+        exchange = _until(time.monotonic() + within_s, self._exchange(expected))
+        try:
+            return self._connection.wait(exchange)
+        except SilentServerError:
+            self._connection.close()
+            raise
 
     def _exchange(self, expected: int) -> Generator[Any, Any, list[PGresult]]:
         """Send what was written, then read an answer to each part of it and to the sync."""
@@ -111,9 +165,31 @@ class Pipeline:
         return results
 
 
-def _made(fresh: dict[str, bytes], results: Sequence[PGresult]) -> dict[str, bytes]:
-    return {
-        text: name
-        for (text, name), result in zip(fresh.items(), results, strict=False)
-        if result.status == ExecStatus.COMMAND_OK
-    }
+def _has_something_to_say(socket: int) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([socket], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+@cache
+def _name(text: str) -> bytes:
+    """Return what the server knows a statement by."""
+    return b"kling_ledger_" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest().encode()
+
+
+def _until(
+    give_up_at: float, exchange: Generator[Any, Any, _Answered]
+) -> Generator[Any, Any, _Answered]:
+    """Let an exchange go on until it is too late; the driver looks in ten times a second."""
+    try:
+        wanted = next(exchange)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() >= give_up_at:
+                raise SilentServerError("the server does not answer")
+            wanted = exchange.send(ready)
+    except StopIteration as ended:
+        answered: _Answered = ended.value
+        return answered

@@ -30,12 +30,20 @@ Lent = TypeVar("Lent", bound=Closable)
 class Spares(Generic[Lent]):
     """Lends connections, makes those that are missing, and closes those that came back broken.
 
-    `is_idle` says whether one, after an error, may be lent again.
+    `is_idle` says whether one, after an error, may be lent again, `is_alive` whether one that
+    nobody has used for a while still may.
     """
 
-    def __init__(self, connect: Callable[[], Lent], *, is_idle: Callable[[Lent], bool]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Lent],
+        *,
+        is_idle: Callable[[Lent], bool],
+        is_alive: Callable[[Lent], bool] = lambda _: True,
+    ) -> None:
         self._connect = connect
         self._is_idle = is_idle
+        self._is_alive = is_alive
         self._spare: list[Lent] = []
         self._places: SimpleQueue[None] = SimpleQueue()
         for _ in range(MOST):
@@ -56,12 +64,20 @@ class Spares(Generic[Lent]):
         while self._spare:
             self._spare.pop().close()
 
+    def _kept(self) -> Lent | None:
+        """Take one that is still alive; those that are not have nothing to give back."""
+        while True:
+            try:
+                connection = self._spare.pop()
+            except IndexError:
+                return None
+            if self._is_alive(connection):
+                return connection
+            connection.close()
+
     @contextmanager
     def _one(self) -> Iterator[Lent]:
-        try:
-            connection = self._spare.pop()
-        except IndexError:
-            connection = self._connect()
+        connection = self._kept() or self._connect()
         is_sound = False
         try:
             yield connection

@@ -1,0 +1,290 @@
+"""Transactions on PostgreSQL: one is sent whole at its end, one waits for each answer.
+
+BEGIN and COMMIT are part of what is sent. A message alone is one transaction on PostgreSQL only: on
+a distributed engine its statements took effect one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import chain, count
+from typing import Any, Final, TypeVar
+from zlib import crc32
+
+from kling_ledger.ledger.engines.lost import Mark, mark_of
+from kling_ledger.ledger.engines.pipeline import Pipeline, Statement
+from kling_ledger.ledger.engines.transaction import (
+    Refusal,
+    Row,
+    Transaction,
+    Update,
+    Values,
+    names_of,
+    values_of,
+)
+from kling_ledger.ledger.schema import Table
+
+Result = TypeVar("Result")
+
+LOCK_S: Final = 4
+"""How long a transaction waits for a lock before it is undone, told of and tried again."""
+
+_LOCK: Final = 0x6B6C696E67
+"""The key of the advisory lock that the transactions of a ledger share, in the schema `public`."""
+
+_BEGIN: Final = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
+_COMMIT: Final = ("COMMIT", ())
+_LIMITS: Final = (
+    # What waits for a lock is undone and told of; whoever stops in the middle of a transaction is
+    # thrown out, so that nobody waits for it. The time that a COMMIT takes has no limit of the
+    # server: cut short there, it says that it is done before its replica has it.
+    f"SELECT set_config('lock_timeout', '{LOCK_S}s', true),"
+    " set_config('idle_in_transaction_session_timeout', '10s', true),"
+    " set_config('statement_timeout', '0', true)"
+)
+_FEW: Final = 4
+"""Up to how many rows are written out in a statement; more of them go as one array a column."""
+_PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
+
+
+class PostgresTransaction(Transaction):
+    """A transaction on one connection; the two kinds differ in when changes are sent.
+
+    `mark` is a row by which it is known afterwards whether it was done.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self._pipeline = pipeline
+        self.mark: Mark | None = None
+
+    def rows(self, statement: str, **values: Any) -> list[Row]:
+        """Run a query and return its rows."""
+        return self._pipeline.run(_native(statement, values))[0].rows()
+
+
+class Alone(PostgresTransaction):
+    """A transaction beside which no other writes: each statement is answered at once."""
+
+    is_exclusive = True
+
+    def begin(self) -> None:
+        """Wait until nobody else writes."""
+        self._pipeline.run(_BEGIN, _lonely_lock(self._pipeline.schema))
+
+    def commit(self) -> None:
+        """Let everything that was done take effect."""
+        self._pipeline.run(_COMMIT)
+
+    def change(
+        self, statement: str, values: Values, *, expect: int | None, refused: Refusal
+    ) -> list[Row]:
+        """Run a statement at once and return what it returns."""
+        [answer] = self._pipeline.run(_native(statement, values))
+        if expect is not None and answer.count != expect:
+            raise refused()
+        return answer.rows()
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows."""
+        if rows:
+            self.mark = self.mark or mark_of(table, rows[0])
+            self._pipeline.run(_insert(table, rows))
+
+    def update(
+        self,
+        table: Table,
+        updates: Sequence[Update],
+        *,
+        refused: Refusal,
+    ) -> None:
+        """Update one row each."""
+        [answer] = self._pipeline.run(_update(table, updates))
+        if answer.count != len(updates):
+            raise refused()
+
+    def assume(self, query: str, value: int) -> None:
+        """Do nothing: what was read stays true."""
+
+    def attempt(self, operation: Callable[[], Result]) -> Result:
+        """Run a part of an operation; if it raises, the rest of the transaction stands."""
+        self._pipeline.run(("SAVEPOINT attempt", ()))
+        try:
+            result = operation()
+        except BaseException:
+            self._pipeline.run(("ROLLBACK TO attempt", ()))
+            raise
+        self._pipeline.run(("RELEASE attempt", ()))
+        return result
+
+
+class Together(PostgresTransaction):
+    """A transaction whose changes are all sent at its end, in one round trip.
+
+    They do not depend on one another, so they are sent in an order of their own: first the rows
+    that are this operation's alone, last the balances that others wait for.
+    """
+
+    is_exclusive = False
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__(pipeline)
+        self._assumed: list[Statement] = []
+        self._inserts: list[Statement] = []
+        self._updates: list[Statement] = []
+        self._changes: list[Statement] = []
+        self._returned: list[list[Row] | None] = []
+
+    def change(
+        self,
+        statement: str,
+        values: Values,
+        *,
+        expect: int | None,
+        refused: Refusal,  # noqa: ARG002 - who is alone says why
+    ) -> list[Row]:
+        """Keep a statement for the end; what it returns is in the list from then on."""
+        returned: list[Row] = []
+        returns = "RETURNING" in statement
+        text, given = _native(statement, values)
+        if expect is not None:
+            text = _expecting(text, expect, returns=returns)
+        self._changes.append((text, given))
+        self._returned.append(returned if returns else None)
+        return returned
+
+    def insert(self, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows."""
+        if rows:
+            self.mark = self.mark or mark_of(table, rows[0])
+            self._inserts.append(_insert(table, rows))
+
+    def update(
+        self,
+        table: Table,
+        updates: Sequence[Update],
+        *,
+        refused: Refusal,  # noqa: ARG002 - who is alone says why
+    ) -> None:
+        """Update one row each."""
+        text, given = _update(table, updates)
+        self._updates.append((_expecting(text, len(updates), returns=False), given))
+
+    def assume(self, query: str, value: int) -> None:
+        """Undo the transaction unless a query still gives one value."""
+        self._assumed.append((f"SELECT kling_ledger_expect(({query}), $1)", (value,)))
+
+    def attempt(self, operation: Callable[[], Result]) -> Result:
+        """Run a part of an operation; if any of it is refused, all of it is run again alone."""
+        return operation()
+
+    def commit(self) -> None:
+        """Send everything and wait once. Whatever is not as expected undoes all of it."""
+        changes = [*self._inserts, *self._updates, *self._changes]
+        if not changes:
+            return
+        begin = (_BEGIN, _shared_lock(self._pipeline.schema))
+        *answers, _ = self._pipeline.run(*begin, *self._assumed, *changes, _COMMIT)
+        for returned, answer in zip(reversed(self._returned), reversed(answers), strict=False):
+            if returned is not None:
+                returned.extend(answer.rows())
+
+
+@cache
+def _shared_lock(schema: str) -> Statement:
+    """Set the limits of a transaction, and share the lock that a lonely one takes whole."""
+    return f"{_LIMITS}, pg_advisory_xact_lock_shared({lock_key(schema)})", ()
+
+
+@cache
+def _lonely_lock(schema: str) -> Statement:
+    return f"{_LIMITS}, pg_advisory_xact_lock({lock_key(schema)})", ()
+
+
+def lock_key(schema: str) -> int:
+    """Return the key of the lock that a ledger's transactions share: each schema has its own."""
+    return _LOCK if schema == "public" else _LOCK + (crc32(schema.encode()) << 31)
+
+
+def _native(statement: str, values: Values) -> Statement:
+    """Write `:name` parameters as the server wants them."""
+    names, text = _numbered(statement)
+    return text, [values[name] for name in names]
+
+
+@cache
+def _numbered(statement: str) -> tuple[tuple[str, ...], str]:
+    names = tuple(dict.fromkeys(_PARAMETER.findall(statement)))
+    return names, _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
+
+
+@cache
+def _expecting(statement: str, expected: int, *, returns: bool) -> str:
+    """Let a statement undo its transaction if it changes another number of rows."""
+    if not returns:
+        statement = f"{statement} RETURNING 1"
+    return (
+        f"WITH done AS ({statement}) SELECT done.*,"
+        f" kling_ledger_expect((SELECT count(*) FROM done), {expected}) AS is_expected"
+        " FROM (SELECT 1) AS one LEFT JOIN done ON true"
+    )
+
+
+def _insert(table: Table, rows: Sequence[Row]) -> Statement:
+    values = [table.in_order(row) for row in rows]
+    if len(values) <= _FEW:
+        return _insert_few(table, len(values)), list(chain.from_iterable(values))
+    return _insert_many(table), _by_column(values)
+
+
+@cache
+def _insert_few(table: Table, rows: int) -> str:
+    numbers = count(1)
+    marks = [", ".join(f"${next(numbers)}" for _ in table.columns) for _ in range(rows)]
+    columns = ", ".join(table.columns)
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({'), ('.join(marks)})"
+
+
+@cache
+def _insert_many(table: Table) -> str:
+    arrays = _arrays(table, table.columns)
+    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT * FROM unnest({arrays})"
+
+
+def _update(table: Table, updates: Sequence[Update]) -> Statement:
+    known, new = names_of(updates)
+    values = values_of(updates)
+    if len(values) == 1:
+        return _update_one(table, known, new), values[0]
+    return _update_many(table, known, new), _by_column(values)
+
+
+@cache
+def _update_one(table: Table, known: tuple[str, ...], new: tuple[str, ...]) -> str:
+    marked = [f"{column} = ${number}" for number, column in enumerate((*new, *known), 1)]
+    settings, conditions = marked[: len(new)], marked[len(new) :]
+    return f"UPDATE {table.name} SET {', '.join(settings)} WHERE {' AND '.join(conditions)}"
+
+
+@cache
+def _update_many(table: Table, known: tuple[str, ...], new: tuple[str, ...]) -> str:
+    name = table.name
+    arrays = _arrays(table, (*new, *known))
+    aliases = ", ".join((*(f"new_{column}" for column in new), *known))
+    settings = ", ".join(f"{column} = given.new_{column}" for column in new)
+    conditions = " AND ".join(f"{name}.{column} = given.{column}" for column in known)
+    return (
+        f"UPDATE {name} SET {settings} FROM unnest({arrays}) AS given({aliases}) WHERE {conditions}"
+    )
+
+
+def _by_column(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _arrays(table: Table, columns: Sequence[str]) -> str:
+    return ", ".join(
+        f"${number}::{table.kinds[column]}[]" for number, column in enumerate(columns, 1)
+    )
