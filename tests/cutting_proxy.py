@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
-
-COMMITS = b"COMMIT"
 
 
 class Cut(Enum):
@@ -38,14 +37,18 @@ class Proxy:
         self.cuts = 0
         self.let_late_through = threading.Event()
         self.late_is_over = threading.Event()
-        self._prepared: set[bytes] = set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
     def arm(self, cut: Cut) -> None:
         self._cut = cut
 
     def close(self) -> None:
+        _hang_up(self._listener)
         self._listener.close()
+        self.let_late_through.set()
+        for thread in self._threads:
+            thread.join(10)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -53,52 +56,76 @@ class Proxy:
                 client, _ = self._listener.accept()
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._path)
-                threading.Thread(target=self._down, args=(server, client), daemon=True).start()
-                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+                self._start(self._pass_on, client, server)
+
+    def _start(self, target: Callable[..., None], *sockets: socket.socket) -> threading.Thread:
+        thread = threading.Thread(target=target, args=sockets, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            down = self._start(self._down, server, client)
+            self._up(client, server)
+            down.join()
 
     @staticmethod
     def _down(server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(1 << 16):
                 client.sendall(data)
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
+        _hang_up(client)
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
+        texts: dict[bytes, bytes] = {}
         with suppress(OSError):
-            while data := client.recv(1 << 20):
+            server.sendall(client.recv(1 << 16))  # the start-up message
+            while data := client.recv(1 << 22):
+                is_commit = _last_statement(data, texts) == b"COMMIT"
                 cut = self._cut
-                if cut is not None and self._ends_a_transaction(data):
+                if cut is not None and is_commit:
                     self._cut, self.cuts = None, self.cuts + 1
                     self._lose(cut, data, client, server)
-                    return
+                    break
                 server.sendall(data)
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
+        _hang_up(server)
 
-    def _ends_a_transaction(self, data: bytes) -> bool:
-        """COMMIT is the last statement of a message: its name, where it was prepared before."""
-        from kling_ledger.ledger.engines import pipeline
-
-        return COMMITS in data or pipeline._name("COMMIT") in data
-
-    def _lose(
-        self, cut: Cut, data: bytes, client: socket.socket, server: socket.socket
-    ) -> None:
+    def _lose(self, cut: Cut, data: bytes, client: socket.socket, server: socket.socket) -> None:
         if cut is Cut.HALF:
             server.sendall(data[: len(data) // 2])
+        _hang_up(client)
         if cut is Cut.ANSWER:
-            client.shutdown(socket.SHUT_RDWR)
             server.sendall(data)
-            return
-        client.shutdown(socket.SHUT_RDWR)
         if cut is Cut.LATE:
-            self.let_late_through.wait(30)
+            self.let_late_through.wait(20)
             with suppress(OSError):
                 server.sendall(data)
+            time.sleep(0.2)
             self.late_is_over.set()
-            return
-        server.close()
+
+
+def _hang_up(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+
+
+def _last_statement(data: bytes, texts: dict[bytes, bytes]) -> bytes:
+    """Read what a client sends: the text of the last statement that it has bound values to.
+
+    `texts` holds what was prepared under which name so far.
+    """
+    last, at = b"", 0
+    while at + 5 <= len(data):
+        kind, length = data[at : at + 1], int.from_bytes(data[at + 1 : at + 5], "big")
+        body = data[at + 5 : at + 1 + length]
+        if kind == b"P":
+            name, text = body.split(b"\0")[:2]
+            texts[name] = text
+        elif kind == b"B":
+            last = texts.get(body.split(b"\0")[1], b"")
+        at += 1 + length
+    return last
 
 
 @contextmanager

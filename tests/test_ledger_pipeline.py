@@ -8,10 +8,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from kling_ledger.ledger.engines.pipeline import Pipeline
+from kling_ledger.ledger.engines.pipeline import Pipeline, SilentServerError
 from tests.ledgers import plain_url
 
 MAKE = ("CREATE TEMPORARY TABLE thing (name text PRIMARY KEY, size bigint)", ())
+COMMIT = ("COMMIT", ())
 INSERT = "INSERT INTO thing VALUES ($1, $2)"
 COUNT = ("SELECT count(*) AS n FROM thing", ())
 PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'kling_ledger_%'"
@@ -79,6 +80,36 @@ def test_a_text_that_is_no_statement_is_an_error_and_leaves_the_rest_usable(pipe
     with pytest.raises(errors.SyntaxError):
         pipeline.run(("SELEC 1", ()))
     assert pipeline.run(COUNT)[0].rows() == [{"n": 0}]
+
+
+def test_a_begin_comes_before_everything_else_of_its_message(pipeline, connection):
+    connection.execute("SET default_transaction_isolation = serializable")
+    level = ("SHOW transaction_isolation", ())
+    _, _, told, _ = pipeline.run(("BEGIN ISOLATION LEVEL READ COMMITTED", ()), COUNT, level, COMMIT)
+    assert told.rows() == [{"transaction_isolation": "read committed"}]
+
+
+def test_behind_a_pooler_nothing_is_prepared(connection):
+    pooled = Pipeline(connection, is_pooled=True)
+    before = prepared(connection)
+    pooled.run(MAKE, (INSERT, ("clip", 5)), (INSERT, ("other", None)))
+    assert pooled.run(COUNT)[0].rows() == [{"n": 2}]
+    assert prepared(connection) == before
+
+
+def test_a_server_that_takes_too_long_is_given_up(pipeline):
+    with pytest.raises(SilentServerError):
+        pipeline.run(("SELECT pg_sleep(20)", ()), within_s=0.3)
+    assert not pipeline.is_idle
+    pipeline.close()
+
+
+def test_a_connection_that_was_ended_while_idle_is_known_not_to_be_alive(pipeline, connection):
+    assert pipeline.is_alive
+    with psycopg.connect(connection.info.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", (connection.info.backend_pid,))
+    assert not pipeline.is_alive
+    pipeline.close()
 
 
 def test_more_than_fits_into_one_packet_arrives_whole(pipeline):

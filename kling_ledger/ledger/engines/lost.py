@@ -172,7 +172,7 @@ def insist(
     *,
     name: str,
     held_by: Callable[[], str | None],
-    patience_s: float = PATIENCE_S,
+    patience_s: float,
 ) -> Result:
     """Try an operation until it is done, or its trouble has lasted too long.
 

@@ -91,28 +91,34 @@ class Pipeline:
         An exchange that does not come to its end leaves a connection that can only be closed.
         """
         transformer = Transformer.from_context(self._connection)
-        fresh = self._unprepared(statements)
         self._wire.enter_pipeline_mode()
-        for text in fresh:
-            self._wire.send_prepare(_name(text), text.encode())
-        for text, values in statements:
+        fresh: dict[int, str] = {}
+        for place, (text, values) in enumerate(statements):
             given = transformer.dump_sequence(values, [PyFormat.TEXT] * len(values))
             if self.is_pooled:
                 self._wire.send_query_params(text.encode(), given)
-            else:
-                self._wire.send_query_prepared(_name(text), given)
+                continue
+            if text not in self._prepared and text not in fresh.values():
+                # Not before those that come first: a BEGIN cannot follow what was looked at.
+                fresh[place + len(fresh)] = text
+                self._wire.send_prepare(_name(text), text.encode())
+            self._wire.send_query_prepared(_name(text), given)
         self._wire.pipeline_sync()
         results = self._answered(len(fresh) + len(statements), within_s)
         self._wire.exit_pipeline_mode()
         self._prepared.update(
             text
-            for text, result in zip(fresh, results, strict=False)
-            if result.status == ExecStatus.COMMAND_OK
+            for place, text in fresh.items()
+            if len(results) > place and results[place].status == ExecStatus.COMMAND_OK
         )
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise errors.error_from_result(result)
-        return [Answer(result, transformer) for result in results[len(fresh) :]]
+        return [
+            Answer(result, transformer)
+            for place, result in enumerate(results)
+            if place not in fresh
+        ]
 
     def close(self) -> None:
         """Give back the connection."""
@@ -140,12 +146,6 @@ class Pipeline:
         except psycopg.Error:
             # Ctrl-C left an answer that nobody has read: without us, the server rolls back.
             self._connection.close()
-
-    def _unprepared(self, statements: Sequence[Statement]) -> list[str]:
-        """Return the texts that the connection has not seen yet."""
-        if self.is_pooled:
-            return []
-        return list(dict.fromkeys(text for text, _ in statements if text not in self._prepared))
 
     def _answered(self, expected: int, within_s: float) -> list[PGresult]:
         exchange = _until(time.monotonic() + within_s, self._exchange(expected))

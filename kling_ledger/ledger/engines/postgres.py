@@ -23,6 +23,7 @@ from psycopg import errors as pg_errors
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.connecting import Address, read_address
 from kling_ledger.ledger.engines.lost import (
+    PATIENCE_S,
     STALE,
     Doubts,
     LostAnswerError,
@@ -78,6 +79,7 @@ class PostgresServer:
             is_alive=lambda pipeline: pipeline.is_alive,
         )
         self._is_pooled = False
+        self._was_reached = False
 
     def close(self) -> None:
         """Give back every connection."""
@@ -122,7 +124,9 @@ class PostgresServer:
             yield connection
 
     def _insist(self, once: Callable[[], Result], doubts: Doubts) -> Result:
-        return insist(once, doubts, name=self.name, held_by=self._held_by)
+        # A ledger that was never reached may be named wrongly: nobody should wait for that.
+        patience_s = PATIENCE_S if self._was_reached else 0.0
+        return insist(once, doubts, name=self.name, held_by=self._held_by, patience_s=patience_s)
 
     def _reading(self, lent: ExitStack) -> Pipeline:
         with ExitStack() as begun:
@@ -210,5 +214,6 @@ class PostgresServer:
 
     def _connect(self) -> Pipeline:
         pipeline = self._address.pipeline()
+        self._was_reached = True
         pipeline.is_pooled = pipeline.is_pooled or self._is_pooled
         return pipeline
