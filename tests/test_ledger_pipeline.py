@@ -70,7 +70,7 @@ def test_a_text_is_prepared_once_however_often_it_is_sent_or_refused(pipeline, c
     for number in range(5):
         pipeline.run((INSERT, (f"clip {number}", number)), (INSERT, (f"more {number}", number)))
         with pytest.raises(errors.UniqueViolation):
-            pipeline.run((INSERT, ("clip 0", 0)), COUNT)
+            pipeline.run(COUNT, (INSERT, ("clip 0", 0)))
     assert prepared(connection) == before + 2
 
 
