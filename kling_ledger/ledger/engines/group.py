@@ -85,19 +85,27 @@ def _by_kind(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _run_merged(transaction: Transaction, entries: Sequence[Entry]) -> None:
-    """Run batches of one kind as one batch, under the stamp of the first."""
+    """Run batches of one kind as one batch."""
     if len(entries) == 1:
         entries[0].value = entries[0].operation(transaction)
         return
+    hand_out(entries, merged(entries)(transaction))
+
+
+def merged(entries: Sequence[Entry]) -> Batch[Any, Any]:
+    """Return batches of one kind as one batch, under the stamp of the first."""
     batches: list[Batch[Any, Any]] = [
         entry.operation for entry in entries if isinstance(entry.operation, Batch)
     ]
-    items = [item for batch in batches for item in batch.items]
-    result_of = replace(batches[0], items=items)(transaction)
+    return replace(batches[0], items=[item for batch in batches for item in batch.items])
+
+
+def hand_out(entries: Sequence[Entry], result_of: Callable[[int], Any]) -> None:
+    """Give each of the entries that were merged what gives its own results."""
     start = 0
-    for entry, batch in zip(entries, batches, strict=True):
+    for entry in entries:
         entry.value = partial(_from, start, result_of)
-        start += len(batch.items)
+        start += len(entry.operation.items) if isinstance(entry.operation, Batch) else 0
 
 
 def _from(start: int, result_of: Callable[[int], Any], place: int) -> Any:

@@ -5,9 +5,8 @@ and a change that misses its expectation undoes it. What goes wrong there is dec
 again alone, where nothing that was read can be overtaken. Being alone is a lock that every
 transaction of a ledger shares and the lonely one takes whole.
 
-A caller that is by itself writes by itself: the server lets transactions of other wallets run side
-by side. Whoever is interrupted gives up the connection, and the server undoes what it had not
-committed.
+A caller that is by itself writes by itself; many threads write together (`lanes.py`).
+Whoever is interrupted gives up the connection, and the server undoes what it had not committed.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from psycopg import errors as pg_errors
 
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.connecting import Address, read_address
+from kling_ledger.ledger.engines.lanes import Lanes
 from kling_ledger.ledger.engines.lost import (
     PATIENCE_S,
     STALE,
@@ -38,7 +38,7 @@ from kling_ledger.ledger.engines.postgres_transaction import (
     lock_key,
 )
 from kling_ledger.ledger.engines.spares import Spares
-from kling_ledger.ledger.engines.transaction import Decide, Stamp, Transaction
+from kling_ledger.ledger.engines.transaction import Batch, Decide, Stamp, Transaction
 from kling_ledger.ledger.schema import EXPECTATION_FAILED
 from kling_pricing.errors import KlingError
 
@@ -78,11 +78,13 @@ class PostgresServer:
             is_idle=lambda pipeline: pipeline.is_idle,
             is_alive=lambda pipeline: pipeline.is_alive,
         )
+        self._lanes = Lanes(self.write, self._write_merged)
         self._is_pooled = False
         self._was_reached = False
 
     def close(self) -> None:
         """Give back every connection."""
+        self._lanes.close()
         self._pipelines.close()
 
     @contextmanager
@@ -97,14 +99,13 @@ class PostgresServer:
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
-        doubts = Doubts()
-        return self._insist(partial(self._tried, operation, doubts), doubts)
+        return self._once(operation, self._written)
 
     def write_many(
         self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
     ) -> list[Result]:
-        """Run an operation on items."""
-        result_of = self.write(lambda transaction: decide(transaction, items, stamp))
+        """Run an operation on items, perhaps merged with others of its kind."""
+        result_of = self._lanes.run(Batch(decide, items, stamp))
         return [result_of(place) for place in range(len(items))]
 
     @contextmanager
@@ -128,6 +129,18 @@ class PostgresServer:
         patience_s = PATIENCE_S if self._was_reached else 0.0
         return insist(once, doubts, name=self.name, held_by=self._held_by, patience_s=patience_s)
 
+    def _write_merged(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
+        """Write what several callers want, without a second try: each has to be told of its own."""
+        return self._once(batch, self._together)
+
+    def _once(
+        self,
+        operation: Callable[[Transaction], Result],
+        write: Callable[[Pipeline, Callable[[Transaction], Result]], Result],
+    ) -> Result:
+        doubts = Doubts()
+        return self._insist(partial(self._tried, operation, write, doubts), doubts)
+
     def _reading(self, lent: ExitStack) -> Pipeline:
         with ExitStack() as begun:
             pipeline = begun.enter_context(self._pipelines.lent())
@@ -135,7 +148,12 @@ class PostgresServer:
             lent.push(begun.pop_all())
         return pipeline
 
-    def _tried(self, operation: Callable[[Transaction], Result], doubts: Doubts) -> Result:
+    def _tried(
+        self,
+        operation: Callable[[Transaction], Result],
+        write: Callable[[Pipeline, Callable[[Transaction], Result]], Result],
+        doubts: Doubts,
+    ) -> Result:
         """Run an operation unless an earlier try was done after all."""
         with self._pipelines.lent() as pipeline:
             if pipeline.is_read_only:
@@ -145,7 +163,7 @@ class PostgresServer:
             if (done := doubts.resolved(pipeline)) is not None:
                 return done.value  # type: ignore[no-any-return]
             try:
-                return self._written(pipeline, operation)
+                return write(pipeline, operation)
             except LostAnswerError as lost:
                 doubts.lost.append(lost)
                 raise
