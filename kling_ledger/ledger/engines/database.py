@@ -131,6 +131,8 @@ class Database:
             check_version(version, self.name)
         if isinstance(self.engine, SqliteFile):
             self.engine.use_write_ahead_log()
+        elif not any_version:
+            self.engine.check()
 
     def _version_at_rest(self) -> str | None:
         """Return the version without a lock: the common case, and the quick one."""

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import errors as pg_errors
 
 from kling_ledger.errors import DatabaseError
+from kling_ledger.ledger.engines import assumptions
 from kling_ledger.ledger.engines.connecting import Address, read_address
 from kling_ledger.ledger.engines.lanes import Lanes
 from kling_ledger.ledger.engines.lost import (
@@ -107,6 +108,12 @@ class PostgresServer:
         """Run an operation on items, perhaps merged with others of its kind."""
         result_of = self._lanes.run(Batch(decide, items, stamp))
         return [result_of(place) for place in range(len(items))]
+
+    def check(self) -> None:
+        """See that the server is one that a ledger can rely on. Raises DatabaseError."""
+        with self._pipelines.lent() as first, self._pipelines.lent() as second:
+            if not first.is_read_only:
+                assumptions.check(first, second, name=self.name)
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:

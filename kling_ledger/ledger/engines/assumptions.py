@@ -1,0 +1,163 @@
+"""Assumptions: what a ledger relies on in a PostgreSQL server, tried out before it writes there.
+
+What breaks without it: a server that speaks PostgreSQL's protocol and keeps fewer of its promises
+admits more than there is. A ledger notes which server passed; each version of it is tried once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Final
+
+import psycopg
+from psycopg import errors as pg_errors
+
+from kling_ledger.errors import DatabaseError
+from kling_ledger.ledger.engines.pipeline import Pipeline
+from kling_ledger.ledger.schema import EXPECTATION_FAILED
+
+PASSED: Final = "engine"
+"""The name of the setting that says which server passed."""
+
+_TRIALS: Final = "1"
+"""Which trials these are: another number has every server tried again."""
+
+_BEGIN: Final = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
+_COMMIT: Final = ("COMMIT", ())
+_WHO: Final = (
+    "SELECT version() || COALESCE((SELECT string_agg(extname || ' ' || extversion, ','"
+    " ORDER BY extname) FROM pg_extension), '') AS server"
+)
+_INSERT: Final = "INSERT INTO setting (name, value) VALUES ($1, $2)"
+_CHANGE: Final = "UPDATE setting SET value = $1 WHERE name = $2 AND value = $3"
+_VALUE: Final = "SELECT value FROM setting WHERE name = $1"
+_BALANCE: Final = (
+    "INSERT INTO provider_balance"
+    " (provider, address, account, checked_at, available_micro, unit, actor)"
+    " VALUES ($1, '', '', 0, 0, 'USD', 'trial')"
+)
+
+
+def check(first: Pipeline, second: Pipeline, *, name: str) -> None:
+    """Try a server out, unless it passed before; nothing of the trials stays.
+
+    Raises DatabaseError that names the assumption that it breaks. A role that may not write is let
+    through: it cannot do any harm.
+    """
+    server = hashlib.sha256(f"{_TRIALS} {_text(first, (_WHO, ()))}".encode()).hexdigest()
+    known = _text(first, (_VALUE, [PASSED]))
+    if known == server:
+        return
+    with suppress(pg_errors.InsufficientPrivilege):
+        for assumption, holds in _ASSUMPTIONS:
+            if not holds(first, second):
+                raise DatabaseError(
+                    f"{name}: a ledger cannot live there: {assumption}",
+                    hint="use PostgreSQL itself, or a server that keeps its promises",
+                )
+        _remember(first, server, known)
+
+
+def _nothing_stays_of_a_message_that_fails(first: Pipeline, second: Pipeline) -> bool:
+    probe = _probe()
+    sqlstate = _error_of(
+        first,
+        _BEGIN,
+        (_INSERT, [probe, "1"]),
+        ("SELECT kling_ledger_expect(0, 1)", ()),
+        _COMMIT,
+    )
+    return sqlstate == EXPECTATION_FAILED and _text(second, (_VALUE, [probe])) is None
+
+
+def _triggers_fire(first: Pipeline, _: Pipeline) -> bool:
+    change = ("UPDATE provider_balance SET actor = '' WHERE provider = $1", [probe := _probe()])
+    return _error_of(first, _BEGIN, (_BALANCE, [probe]), change, _COMMIT) == "23001"
+
+
+def _a_lock_excludes(first: Pipeline, second: Pipeline) -> bool:
+    key = secrets.randbits(62)
+    try:
+        first.run(_BEGIN, (f"SELECT pg_advisory_xact_lock({key})", ()))
+        told = second.run((f"SELECT pg_try_advisory_xact_lock({key}) AS is_free", ()))
+        return told[0].rows() == [{"is_free": False}]
+    finally:
+        first.roll_back()
+
+
+def _whoever_waits_sees_what_changed(first: Pipeline, second: Pipeline) -> bool:
+    """Two change the same row on the same condition: one of them changes nothing."""
+    probe = _probe()
+    changed: list[int] = []
+    first.run(_BEGIN, (_INSERT, [probe, "1"]), _COMMIT)
+    try:
+        mine = first.run(_BEGIN, (_CHANGE, ["2", probe, "1"]))[1].count
+        waiting = Thread(target=_change, args=(second, probe, changed), daemon=True)
+        waiting.start()
+        waiting.join(0.1)
+        first.run(_COMMIT)
+        waiting.join()
+        return [mine, *changed] == [1, 0] and _text(second, (_VALUE, [probe])) == "2"
+    finally:
+        first.roll_back()
+        with suppress(pg_errors.InsufficientPrivilege):
+            first.run(("DELETE FROM setting WHERE name = $1", [probe]))
+
+
+def _change(pipeline: Pipeline, probe: str, changed: list[int]) -> None:
+    try:
+        _, answer, _ = pipeline.run(_BEGIN, (_CHANGE, ["3", probe, "1"]), _COMMIT)
+        changed.append(answer.count)
+    except pg_errors.SerializationFailure:
+        # A server that has nothing below it says it this way.
+        pipeline.roll_back()
+        changed.append(0)
+
+
+_ASSUMPTIONS: Final[tuple[tuple[str, Callable[[Pipeline, Pipeline], bool]], ...]] = (
+    (
+        "a message that fails in the middle leaves something behind",
+        _nothing_stays_of_a_message_that_fails,
+    ),
+    ("its triggers do not keep the journal from being changed", _triggers_fire),
+    ("its advisory locks keep nobody out", _a_lock_excludes),
+    (
+        "two can change the same row on a condition that only one of them meets",
+        _whoever_waits_sees_what_changed,
+    ),
+)
+"""What is said of a server that breaks an assumption, and how it is tried."""
+
+
+def _remember(pipeline: Pipeline, server: str, known: str | None) -> None:
+    statement = (_INSERT, [PASSED, server]) if known is None else (_CHANGE, [server, PASSED, known])
+    # Another process may have written it meanwhile: that server passed too.
+    with suppress(psycopg.IntegrityError):
+        pipeline.run(_BEGIN, statement, _COMMIT)
+    pipeline.roll_back()
+
+
+def _error_of(pipeline: Pipeline, *statements: Any) -> str | None:
+    """Run statements that must fail; return the SQLSTATE, None where they do not."""
+    try:
+        pipeline.run(*statements)
+    except pg_errors.InsufficientPrivilege:
+        raise
+    except psycopg.Error as error:
+        return error.sqlstate
+    finally:
+        pipeline.roll_back()
+    return None
+
+
+def _text(pipeline: Pipeline, statement: Any) -> str | None:
+    rows = pipeline.run(statement)[0].rows()
+    return str(next(iter(rows[0].values()))) if rows else None
+
+
+def _probe() -> str:
+    return f"trial_{secrets.token_hex(8)}"
