@@ -54,7 +54,8 @@ NewRole = Callable[[], str]
 @pytest.fixture
 def new_role(postgres: PostgresServer) -> Iterator[NewRole]:
     """Make roles that may do nothing but log in; what they own goes with them."""
-    numbers, made, places = itertools.count(), [], [postgres.address]
+    numbers, places = itertools.count(), [postgres.address]
+    made: list[str] = []
 
     def new() -> str:
         role = f"{postgres.name}_role_{id(made):x}_{next(numbers)}"
