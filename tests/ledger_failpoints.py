@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -41,7 +41,7 @@ from tests.ledger_operations import (
     set_up,
     state_of,
 )
-from tests.ledgers import plain_url, tables
+from tests.ledgers import plain_url, tables, unprotected
 
 Answer = dict[str, Any]
 
@@ -144,6 +144,9 @@ def watching(fuse: Fuse) -> Iterator[list[Watched]]:
         sqlite3.connect = plain
 
 
+_OURS: Final = "current_setting('application_name') IN ('', application_name)"
+"""Of the sessions of a database, those on the schema of the one who asks, if it has one."""
+
 # --- a ledger that is made new again and again -------------------------------------------------
 
 
@@ -171,7 +174,8 @@ class Original:
         """Make the database what it was."""
         if self._server is not None:
             self.wait_until_left()
-            self._server.execute(self._restoring.encode())
+            with nullcontext() if self._is_empty else unprotected(self._server):
+                self._server.execute(self._restoring.encode())
             return
         for end in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + end).unlink(missing_ok=True)
@@ -195,29 +199,32 @@ class Original:
         self._server.execute(
             "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend'"
+            f" AND backend_type = 'client backend' AND {_OURS}"
         )
 
     def _keep_tables(self, server: psycopg.Connection[Any]) -> None:
         """Keep the tables in a schema beside; a database that was used before has one."""
+        row = server.execute("SELECT current_schema()").fetchone()
+        schema = row[0] if row else "public"
         if self._is_empty:
-            self._restoring = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+            self._restoring = f"DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}"
             return
-        if server.execute("SELECT to_regnamespace('original')").fetchone() == (None,):
+        original = f"{schema}_original"
+        if server.execute("SELECT to_regnamespace(%s)", (original,)).fetchone() == (None,):
             set_up(self._url)
-            server.execute("CREATE SCHEMA original")
+            server.execute(f"CREATE SCHEMA {original}".encode())
             for table in tables():
-                server.execute(f"CREATE TABLE original.{table} AS TABLE {table}".encode())
-        statements = ["SET session_replication_role = replica"]
-        for table in tables():
-            statements.append(f"DELETE FROM {table}")
-            statements.append(f"INSERT INTO {table} SELECT * FROM original.{table}")
-        self._restoring = "; ".join(statements)
+                server.execute(f"CREATE TABLE {original}.{table} AS TABLE {table}".encode())
+        # Rows go after those that refer to them, and come before.
+        emptying = [f"DELETE FROM {table}" for table in reversed(tables())]
+        filling = [f"INSERT INTO {table} SELECT * FROM {original}.{table}" for table in tables()]
+        self._restoring = "; ".join([*emptying, *filling])
 
 
 _OTHERS: Final = (
     "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database()"
     " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    f" AND {_OURS}"
 )
 
 

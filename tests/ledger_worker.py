@@ -27,7 +27,7 @@ from kling_ledger.errors import ConflictError, NotFoundError, RefusedError, Stat
 from kling_ledger.ledger import Asked, Ledger
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
-from tests import ledger_failpoints
+from tests import ledger_failpoints, server_load
 
 Answer = dict[str, Any]
 
@@ -249,6 +249,7 @@ ALONE: Final[dict[str, Callable[..., Answer]]] = {
         ledger_failpoints.kill_at_each_point,
         ledger_failpoints.lose_connection_at_each_point,
         ledger_failpoints.write_history,
+        server_load.load,
     )
 }
 """What opens its ledger itself."""

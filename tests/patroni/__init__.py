@@ -1,0 +1,1 @@
+"""A cluster of PostgreSQL servers that replace their leader by themselves, to test on."""
