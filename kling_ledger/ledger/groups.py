@@ -65,7 +65,7 @@ class Wallets:
             period = self._access.rules.read(transaction).period(stamp.at_us)
             return wallets.fund(transaction, name, amount, key=key, stamp=stamp, period=period)
 
-        return self.get(self._access.write(fund).name)
+        return self._access.write(fund)
 
     def adjust(
         self,
@@ -97,7 +97,7 @@ class Wallets:
                 corrects=corrects,
             )
 
-        return self.get(self._access.write(adjust).name)
+        return self._access.write(adjust)
 
     def get(self, name: str) -> Wallet:
         """Return a wallet by its name or id; NotFoundError if there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -83,7 +83,7 @@ def fund(
     stamp: Stamp,
     period: str,
 ) -> Wallet:
-    """Add credits to a wallet, in its own unit, once per key."""
+    """Add credits to a wallet, in its own unit, once per key; return it as it is after that."""
     wallet = find(transaction, name)
     content = {"operation": "fund", "wallet": wallet.name, "amount": str(amount)}
     if idempotency.earlier_result(transaction, key, content) is not None:
@@ -97,7 +97,8 @@ def fund(
     journal.transfer("fund", amount.micro, wallet_id=wallet.id, unit=wallet.unit)
     journal.write(transaction)
     idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
-    return wallet
+    # Not read again: what was done is to be told even where the database is lost right after.
+    return replace(wallet, funded=wallet.funded + amount, posted=wallet.posted + amount)
 
 
 def adjust(
@@ -141,7 +142,7 @@ def adjust(
     )
     journal.write(transaction)
     idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
-    return wallet
+    return replace(wallet, adjusted=wallet.adjusted + amount, posted=wallet.posted + amount)
 
 
 def find(transaction: Transaction, name: str) -> Wallet:

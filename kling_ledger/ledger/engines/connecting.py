@@ -11,7 +11,7 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -102,7 +102,8 @@ def read_address(written: str) -> Address:
 def _read(url: str) -> dict[str, Any]:
     unknown = ""
     try:
-        given = {name: told for name, told in conninfo_to_dict(url).items() if told is not None}
+        told = conninfo_to_dict(url) | _several_hosts(url)
+        given = {name: value for name, value in told.items() if value is not None}
     except psycopg.ProgrammingError as error:
         # Any other complaint of the driver may quote a part of the password.
         if "query parameter" in str(error) and "@" not in str(error):
@@ -115,6 +116,18 @@ def _read(url: str) -> dict[str, Any]:
         hint="write it as postgresql://user:password@host:5432/name, with @ : / % in a password"
         " as %40 %3A %2F %25",
     )
+
+
+def _several_hosts(url: str) -> dict[str, str]:
+    """Read hosts that are named one by one, `?host=a:5432&host=b`, as SQLAlchemy writes them."""
+    named = [value for name, value in parse_qsl(url.partition("?")[2]) if name == "host"]
+    if len(named) < 2:
+        return {}
+    pairs = [one.rpartition(":") if ":" in one else (one, "", "5432") for one in named]
+    return {
+        "host": ",".join(host for host, _, _ in pairs),
+        "port": ",".join(port for _, _, port in pairs),
+    }
 
 
 def _is_whole(url: str, given: dict[str, Any]) -> bool:
@@ -134,7 +147,8 @@ def _shown(given: dict[str, Any]) -> str:
     places = ",".join(
         f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=False)
     )
-    user = f"{given['user']}@" if given.get("user") else ""
+    secret = ":***" if given.get("password") else ""
+    user = f"{given['user']}{secret}@" if given.get("user") else ""
     told = {"host": given["host"]} if is_socket else {}
     told |= {"options": given["options"]} if given.get("options") else {}
     query = "&".join(f"{name}={quote(text, safe='/,')}" for name, text in told.items())

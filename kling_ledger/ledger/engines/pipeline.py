@@ -105,15 +105,12 @@ class Pipeline:
             self._wire.send_query_prepared(_name(text), given)
         self._wire.pipeline_sync()
         results = self._answered(len(fresh) + len(statements), within_s)
-        self._wire.exit_pipeline_mode()
         self._prepared.update(
             text
             for place, text in fresh.items()
             if len(results) > place and results[place].status == ExecStatus.COMMAND_OK
         )
-        for result in results:
-            if result.status == ExecStatus.FATAL_ERROR:
-                raise errors.error_from_result(result)
+        self._check(results)
         return [
             Answer(result, transformer)
             for place, result in enumerate(results)
@@ -146,6 +143,19 @@ class Pipeline:
         except psycopg.Error:
             # Ctrl-C left an answer that nobody has read: without us, the server rolls back.
             self._connection.close()
+
+    def _check(self, results: Sequence[PGresult]) -> None:
+        """Raise what the first error says."""
+        failed = next((one for one in results if one.status == ExecStatus.FATAL_ERROR), None)
+        try:
+            self._wire.exit_pipeline_mode()
+        except psycopg.OperationalError:
+            # The server said why, and hung up.
+            self._connection.close()
+            if failed is None:
+                raise
+        if failed is not None:
+            raise errors.error_from_result(failed)
 
     def _answered(self, expected: int, within_s: float) -> list[PGresult]:
         exchange = _until(time.monotonic() + within_s, self._exchange(expected))
