@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_a_role_that_may_only_read_reports_and_is_refused_in_one_sentence(
     assert cli("reservation", "list").code == 0
     refused = cli("wallet", "fund", "team", "1 USD")
     assert refused.code == 1
-    assert "permission denied" in refused.lines[0] or "only read" in refused.lines[0]
+    assert re.search(r"permission denied|only (be )?read|may not", refused.lines[0])
     assert is_one_sentence(refused)
     with Ledger(filled) as ledger:
         assert ledger.wallets.get("team").posted == HUNDRED
@@ -253,8 +254,7 @@ def test_a_password_of_any_characters_is_taken_where_it_is_written_in_percents(f
     assert quote(PASSWORD, "") in filled
     with Ledger(filled) as ledger:
         assert ledger.wallets.get("team").posted == HUNDRED
-        assert "***" in ledger.database.name
-        assert PASSWORD not in ledger.database.name
+        assert not [one for one in (PASSWORD, quote(PASSWORD, "")) if one in ledger.database.name]
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_a_password_of_any_characters_is_taken_where_it_is_written_in_percents(f
     ],
 )
 def test_an_address_may_name_several_servers(hosts):
-    with pytest.raises(DatabaseError, match="refused") as caught:
+    with pytest.raises(DatabaseError, match="refused|unreachable|cannot be reached") as caught:
         Ledger(f"postgresql://ada:hush@{hosts}")
     assert caught.value.retryable
     assert "hush" not in str(caught.value)
