@@ -266,7 +266,7 @@ def test_a_password_of_any_characters_is_taken_where_it_is_written_in_percents(f
     ],
 )
 def test_an_address_may_name_several_servers(hosts):
-    with pytest.raises(DatabaseError, match="refused|unreachable|cannot be reached") as caught:
+    with pytest.raises(DatabaseError, match=r"refused|unreachable|cannot be reached") as caught:
         Ledger(f"postgresql://ada:hush@{hosts}")
     assert caught.value.retryable
     assert "hush" not in str(caught.value)
