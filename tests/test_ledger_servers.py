@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_a_role_that_may_only_read_reports_and_is_refused_in_one_sentence(
     assert cli("reservation", "list").code == 0
     refused = cli("wallet", "fund", "team", "1 USD")
     assert refused.code == 1
-    assert "permission denied" in refused.lines[0] or "only read" in refused.lines[0]
+    assert re.search(r"permission denied|only (be )?read|may not", refused.lines[0])
     assert is_one_sentence(refused)
     with Ledger(filled) as ledger:
         assert ledger.wallets.get("team").posted == HUNDRED
@@ -253,22 +254,27 @@ def test_a_password_of_any_characters_is_taken_where_it_is_written_in_percents(f
     assert quote(PASSWORD, "") in filled
     with Ledger(filled) as ledger:
         assert ledger.wallets.get("team").posted == HUNDRED
-        assert "***" in ledger.database.name
-        assert PASSWORD not in ledger.database.name
+        assert not [one for one in (PASSWORD, quote(PASSWORD, "")) if one in ledger.database.name]
 
 
 @pytest.mark.parametrize(
     "hosts",
     [
         "127.0.0.1:1,127.0.0.1:2/ledger?target_session_attrs=read-write",
-        "/ledger?host=127.0.0.1:1&host=127.0.0.1:2&target_session_attrs=read-write",
         "/ledger?host=127.0.0.1,127.0.0.1&port=1,2&target_session_attrs=read-write",
     ],
 )
 def test_an_address_may_name_several_servers(hosts):
-    with pytest.raises(DatabaseError, match="refused") as caught:
+    with pytest.raises(DatabaseError, match=r"refused|unreachable|cannot be reached") as caught:
         Ledger(f"postgresql://ada:hush@{hosts}")
     assert caught.value.retryable
+    assert "hush" not in str(caught.value)
+
+
+def test_an_address_that_repeats_its_host_is_not_taken_for_one_of_the_last_alone():
+    # So SQLAlchemy writes it; PostgreSQL's own programs would look for a host called "127.0.0.1:2".
+    with pytest.raises(KlingError, match=r"refused|cannot be read|h1,h2") as caught:
+        Ledger("postgresql://ada:hush@/ledger?host=127.0.0.1:1&host=127.0.0.1:2")
     assert "hush" not in str(caught.value)
 
 

@@ -45,7 +45,7 @@ def running() -> Iterator[Cluster]:
 
 def database_on(running: Cluster) -> str:
     """Make a database, and return the address that finds whichever server takes writes."""
-    with psycopg.connect(running.libpq_address(), autocommit=True) as server:
+    with psycopg.connect(running.address(), autocommit=True) as server:
         server.execute("CREATE DATABASE ledger")
     return running.address("ledger")
 
@@ -97,7 +97,7 @@ def test_a_leader_killed_under_load_takes_nothing_with_it(nursery, running, tmp_
     url = database_on(running)
     server_load.set_up(url, CALLERS)
     told, silence_s = killed_under_load(nursery, running, url, tmp_path)
-    findings = check(running.libpq_address("ledger"), told)
+    findings = check(running.address("ledger"), told)
     words = Counter((row["do"], row["told"]) for row in told)
     print(f"run {run}: silent for {silence_s:.1f} s; {dict(words)}")  # noqa: T201 - with `-s`
     assert silence_s < BACK_WITHIN_S
@@ -107,8 +107,8 @@ def test_a_leader_killed_under_load_takes_nothing_with_it(nursery, running, tmp_
         assert ledger.verify().is_clean
 
 
-def test_a_cluster_is_named_as_postgresql_programs_name_it(running):
+def test_a_cluster_may_be_named_in_either_way(running):
     database_on(running)
-    for address in (running.address("ledger"), running.libpq_address("ledger")):
+    for address in (running.address("ledger"), running.short_address("ledger")):
         with Ledger(address) as ledger:
             assert ledger.verify().is_clean

@@ -43,6 +43,7 @@ VARIABLE: Final = "KLING_LEDGER_TEST_PATRONI"
 _BINARIES: Final = Path("/usr/lib/postgresql/15/bin")
 _REQUIREMENTS: Final = ("patroni[etcd3]", "psycopg[binary]")
 _USER: Final = "nobody"
+_WRITABLE: Final = "target_session_attrs=read-write&connect_timeout=3"
 _HEALTHY_S: Final = 120
 
 
@@ -97,15 +98,14 @@ class Cluster:
 
     def address(self, database: str = "postgres") -> str:
         """Return the address that finds whichever server takes writes."""
-        hosts = "&".join(f"host=127.0.0.1:{node.port}" for node in self.nodes)
-        where = f"{hosts}&target_session_attrs=read-write&connect_timeout=3"
-        return f"postgresql://postgres:{PASSWORD}@/{database}?{where}"
+        ports = ",".join(str(node.port) for node in self.nodes)
+        hosts = ",".join("127.0.0.1" for _ in self.nodes)
+        return f"postgresql://postgres:{PASSWORD}@/{database}?host={hosts}&port={ports}&{_WRITABLE}"
 
-    def libpq_address(self, database: str = "postgres") -> str:
-        """Return the same as PostgreSQL's own programs write it."""
+    def short_address(self, database: str = "postgres") -> str:
+        """Return the same address with each port beside its host."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        where = "target_session_attrs=read-write&connect_timeout=3"
-        return f"postgresql://postgres:{PASSWORD}@{hosts}/{database}?{where}"
+        return f"postgresql://postgres:{PASSWORD}@{hosts}/{database}?{_WRITABLE}"
 
     def leader(self) -> Node | None:
         """Return who leads, None while nobody does."""
