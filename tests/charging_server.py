@@ -30,6 +30,8 @@ ANSWERS = {
 }
 """How a job can be answered, and whether it is charged for then."""
 
+COST = "0.4"
+
 _LATE_S = 0.3
 _LONGEST_S = 10
 
@@ -78,32 +80,17 @@ class ChargingServer:
             self._answer(peer, job["how"], job["name"])
 
     def _answer(self, peer: socket.socket, how: str, name: str) -> None:
-        reply = _reply(200, json.dumps({"task": f"task-{name}", "cost": "0.4"}))
-        match how:
-            case "late":
-                self._is_over.wait(_LATE_S)
-                peer.sendall(reply)
-            case "never":
-                # Until the other side has had enough.
-                peer.recv(1)
-            case "cut in the middle":
-                peer.sendall(reply[: len(reply) // 2])
-            case "cut before":
-                pass
-            case "reset":
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            case "500":
-                peer.sendall(_reply(500, '{"error": "something went wrong"}'))
-            case "502 page":
-                peer.sendall(_reply(502, "<html>Bad Gateway</html>"))
-            case "422":
-                peer.sendall(_reply(422, '{"error": "no such model"}'))
-            case "garbage":
-                peer.sendall(b"\x00\x01 what is this\r\n\r\n")
-            case "no json":
-                peer.sendall(_reply(200, "done!"))
-            case _:
-                peer.sendall(reply)
+        plainly = _reply(200, json.dumps({"task": f"task-{name}", "cost": COST}))
+        if how == "late":
+            self._is_over.wait(_LATE_S)
+        if how == "never":
+            # Until the other side has had enough.
+            peer.recv(1)
+        elif how == "reset":
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            cut = {"cut before": 0, "cut in the middle": len(plainly) // 2}.get(how)
+            peer.sendall(_ODD.get(how, plainly)[:cut])
 
 
 def _rest(peer: socket.socket, head: bytes) -> bytes:
@@ -121,6 +108,15 @@ def _rest(peer: socket.socket, head: bytes) -> bytes:
 def _reply(status: int, body: str) -> bytes:
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     return head.encode() + body.encode()
+
+
+_ODD = {
+    "500": _reply(500, '{"error": "something went wrong"}'),
+    "502 page": _reply(502, "<html>Bad Gateway</html>"),
+    "422": _reply(422, '{"error": "no such model"}'),
+    "garbage": b"\x00\x01 what is this\r\n\r\n",
+    "no json": _reply(200, "done!"),
+}
 
 
 @contextmanager

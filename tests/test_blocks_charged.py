@@ -203,13 +203,14 @@ def check_law(scene: Scene, ran: list[Case]) -> None:
 
 def ended(scene: Scene, run: Callable[[Case], None], case: Case) -> BaseException | None:
     """Run a case; return what it ended with, which alone may have given its credits back."""
+    error: BaseException | None = None
     try:
         run(case)
-    except BaseException as error:  # noqa: BLE001 - every kind of end is what is tried
-        is_back = scene.reservation(case).state is State.ROLLED_BACK
-        assert is_back is isinstance(error, NOT_SENT), (case, error)
-        return error
-    return None
+    except BaseException as raised:  # noqa: BLE001 - every kind of end is what is tried
+        error = raised
+    is_back = scene.reservation(case).state is State.ROLLED_BACK
+    assert is_back is isinstance(error, NOT_SENT), (case, error)
+    return error
 
 
 def test_no_credit_comes_back_for_a_job_that_was_charged(scene: Scene):
