@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kling_ledger.errors import (
+    DatabaseError,
     JobInDoubtError,
     JobRefusedError,
     ProviderError,
@@ -20,7 +21,7 @@ from kling_ledger.jobs.endings import is_absurd
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.jobs.overcharge import overcharge
 from kling_ledger.ledger import Change, Ledger, Reservation, State
-from kling_ledger.ledger.unwritten import keep_task
+from kling_ledger.ledger.unwritten import keep_task, lasting
 from kling_ledger.providers.base import Provider, Submission
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
@@ -99,7 +100,13 @@ class Submitter:
         is_refused = isinstance(error, JobRefusedError)
         end = self.ledger.roll_back if is_refused else self.ledger.mark_in_doubt
         with suppress(StateError):
-            self.listeners.tell_change(end(begun.id, problem, only_from=State.SUBMITTING))
+            try:
+                told = lasting(lambda: end(begun.id, problem, only_from=State.SUBMITTING))
+            except DatabaseError as away:
+                # Why it was not submitted is what its caller has to hear of. Its credits stay.
+                error.add_note(f"reservation {begun.id} is still {begun.state}: {away}")
+            else:
+                self.listeners.tell_change(told)
 
 
 def taken(

@@ -23,7 +23,7 @@ from kling_ledger.errors import ConfigError, DatabaseError, StateError
 from kling_ledger.ledger.asking import Asked, check_ceiling
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy, quoted_job
 from kling_ledger.ledger.states import State
-from kling_ledger.ledger.unwritten import keep_task
+from kling_ledger.ledger.unwritten import keep_task, lasting
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
@@ -148,7 +148,7 @@ class Reserving:
         is_back = state is State.ROLLED_BACK
         end = self._ledger.roll_back if is_back else self._ledger.mark_in_doubt
         try:
-            self._now = end(self.id, problem)
+            self._now = lasting(lambda: end(self.id, problem))
         except StateError:
             self._now = self._ledger.reservations.get(self.id)
 

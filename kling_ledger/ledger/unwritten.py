@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kling_ledger import config
 from kling_ledger.errors import (
@@ -30,6 +30,8 @@ from kling_pricing.errors import KlingError
 if TYPE_CHECKING:
     from kling_ledger.ledger.ledger import Ledger
     from kling_ledger.ledger.reservations import Reservation
+
+Result = TypeVar("Result")
 
 log: Final = logging.getLogger("kling_ledger.ledger")
 
@@ -95,6 +97,21 @@ def keep_task(
             return kept
         time.sleep(pause_s)
     raise AssertionError("the last try returns or raises")
+
+
+def lasting(call: Callable[[], Result]) -> Result:
+    """Make a call that changes a ledger, again for a few seconds while its database is away.
+
+    It is one that changes nothing when it is made twice. Raises the last DatabaseError.
+    """
+    for pause_s in PAUSES_S:
+        try:
+            return call()
+        except DatabaseError as error:
+            if not error.retryable:
+                raise
+        time.sleep(pause_s)
+    return call()
 
 
 def _kept(
@@ -183,4 +200,4 @@ def _write_durably(path: Path, said: str) -> None:
         raise
 
 
-__all__ = ["Note", "keep_task", "leave_note", "notes", "take_down"]
+__all__ = ["Note", "keep_task", "lasting", "leave_note", "notes", "take_down"]
