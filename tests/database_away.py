@@ -21,12 +21,17 @@ from tests.witness.server import Gateway, Reply, Request
 
 @dataclass
 class Meanwhile:
-    """A gateway that does something of ours once it has taken a job, before it says so."""
+    """A gateway that does something of ours once it has taken a job, before it says so.
+
+    It does so from the create that it `begins_at`, for so many `times`.
+    """
 
     gateway: Gateway
     does: Callable[[], None] = lambda: None
     times: int = 1
+    begins_at: int = 1
     done: int = 0
+    created: int = 0
     _lock: Any = field(default_factory=threading.Lock)
 
     def answer(self, request: Request) -> Reply:
@@ -36,7 +41,9 @@ class Meanwhile:
             ("price_quotes", "EstimateTask")
         )
         with self._lock:
-            is_due = is_create and self.done < self.times
+            self.created += is_create
+            is_begun = is_create and self.created >= self.begins_at
+            is_due = is_begun and self.done < self.times
             self.done += is_due
         if is_due:
             self.does()

@@ -176,6 +176,23 @@ class StateError(LedgerError):
         self.state = state
 
 
+class KeyUsedError(StateError):
+    """A key stands for a reservation that cannot be sent any more: nothing was sent for it now."""
+
+    code = "key_used"
+
+    def __init__(self, key: str, *, reservation_id: str, state: str) -> None:
+        LedgerError.__init__(
+            self,
+            f"key {key} was used before: reservation {reservation_id} is {state}, and nothing is"
+            " sent twice under one key",
+            hint="use another key to try it again, once you know that the first came to nothing",
+        )
+        self.key = key
+        self.reservation_id = reservation_id
+        self.state = state
+
+
 class PeriodError(LedgerError):
     """A month cannot be closed as asked, or is closed for what was asked of it."""
 

@@ -19,7 +19,7 @@ from runapi.core import RequestOptions, TaskTimeoutError
 from runapi.core.resource import Resource
 from runapi.kling import KlingClient
 
-from kling_ledger.errors import ConfigError, NotFoundError, PollError, ProviderError
+from kling_ledger.errors import ConfigError, KeyUsedError, NotFoundError, PollError, ProviderError
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch, followed
 from kling_ledger.ledger import Ledger, Reservation, State
@@ -129,9 +129,12 @@ class MeteredResource:
         """
         meter = self._meter(options)
         body = {name: given for name, given in params.items() if not _is_blank(given)}
-        reservation = meter.reserve(body, action=self.action, key=_own_key(options))
+        key = _own_key(options)
+        reservation = meter.reserve(body, action=self.action, key=key)
         if reservation.task_id is not None:
             return self.get(reservation.task_id, options)
+        if key is not None and not reservation.is_open:
+            raise KeyUsedError(key, reservation_id=reservation.id, state=reservation.state)
         try:
             return meter.submit(reservation, body).reply
         except ProviderError as error:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from kling_ledger.config import SENDING_S
-from kling_ledger.errors import ConfigError, DatabaseError, StateError
+from kling_ledger.errors import ConfigError, DatabaseError, KeyUsedError, StateError
 from kling_ledger.ledger.asking import Asked, check_ceiling
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy, quoted_job
 from kling_ledger.ledger.states import State
@@ -93,6 +93,12 @@ class Reserving:
         made = self._ledger.reserve_many([replace(self._asked, expires_at=ends_at)])[0]
         try:
             self._now = self._ledger.mark_submitting(made.id)
+        except StateError as error:
+            if self._asked.key is None:
+                raise
+            raise KeyUsedError(
+                self._asked.key, reservation_id=made.id, state=error.state
+            ) from error
         except BaseException:
             self._give_up(made.id)
             raise
