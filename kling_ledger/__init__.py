@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ProviderError,
         RefusedError,
         StateError,
+        TaskNotWrittenError,
     )
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.jobs.metered import metered
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         State,
         Wallet,
     )
+    from kling_ledger.ledger.areserving import AsyncReserving
     from kling_ledger.ledger.verify import Verification
     from kling_ledger.providers.registry import connect
     from kling_pricing.clip import Clip
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Asked",
+    "AsyncReserving",
     "Budget",
     "BudgetError",
     "BudgetStatus",
@@ -93,6 +96,7 @@ __all__ = [
     "Scope",
     "State",
     "StateError",
+    "TaskNotWrittenError",
     "Verification",
     "Wallet",
     "__version__",
@@ -108,7 +112,7 @@ _HOMES: Final = {
     "kling_ledger.errors": (
         "BudgetError CeilingError ConfigError ConflictError DatabaseError InsufficientCreditsError"
         " JobInDoubtError JobRefusedError LedgerError NotFoundError PollError ProviderError"
-        " RefusedError StateError"
+        " RefusedError StateError TaskNotWrittenError"
     ),
     "kling_ledger.jobs.meter": "Meter",
     "kling_ledger.jobs.metered": "metered",
@@ -117,6 +121,7 @@ _HOMES: Final = {
         "Asked Budget BudgetStatus Change Job Ledger Period Reservation Reserving Scope State"
         " Wallet"
     ),
+    "kling_ledger.ledger.areserving": "AsyncReserving",
     "kling_ledger.ledger.verify": "Verification",
     "kling_ledger.providers.registry": "connect",
     "kling_pricing.clip": "Clip",

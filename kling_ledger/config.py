@@ -131,10 +131,15 @@ def timeout_s(given: float) -> float:
     return given
 
 
-def _default_file() -> Path:
+def data_folder() -> Path:
+    """Return the user's data folder of this program. It need not exist."""
     from platformdirs import user_data_path
 
-    return user_data_path("kling-ledger", appauthor=False) / "ledger.sqlite"
+    return user_data_path("kling-ledger", appauthor=False)
+
+
+def _default_file() -> Path:
+    return data_folder() / "ledger.sqlite"
 
 
 def utc_now() -> datetime:

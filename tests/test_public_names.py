@@ -14,6 +14,7 @@ import kling_ledger
 
 PINNED = [
     "Asked",
+    "AsyncReserving",
     "Budget",
     "BudgetError",
     "BudgetStatus",
@@ -49,6 +50,7 @@ PINNED = [
     "Scope",
     "State",
     "StateError",
+    "TaskNotWrittenError",
     "Verification",
     "Wallet",
     "__version__",

@@ -34,6 +34,7 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (pricing_errors.PricingError, EXIT_USAGE),
     (errors.ConfigError, EXIT_USAGE),
     (errors.NoLedgerError, EXIT_USAGE),
+    (errors.TaskNotWrittenError, EXIT_IN_DOUBT),
     (errors.NotFoundError, EXIT_USAGE),
     (errors.ConflictError, EXIT_USAGE),
     (errors.StateError, EXIT_USAGE),
@@ -116,7 +117,7 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except KlingError as error:
-        _tell(error)
+        tell_error(error)
         sys.exit(exit_code(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -139,7 +140,8 @@ def exit_code(error: KlingError) -> int:
     return EXIT_OURS
 
 
-def _tell(error: KlingError) -> None:
+def tell_error(error: KlingError) -> None:
+    """Tell a person of an error, and what may help."""
     problems = getattr(error, "problems", None)
     for line in problems or (error.message,):
         click.echo(f"error: {line}", err=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli.inputs import When
+from kling_ledger.cli.inputs import When, key_option
+from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
@@ -158,15 +159,25 @@ def show(name: str, db: str | None, form: str) -> None:
     help="When it ends: 2h, 3d, or an instant such as 2026-12-01T00:00+01:00.",
 )
 @click.option("--reason", required=True, help="Why, for the journal.")
+@key_option
 @database_option
 @format_option
-def raise_(name: str, amount: str, until: datetime, reason: str, db: str | None, form: str) -> None:
+def raise_(
+    name: str,
+    amount: str,
+    until: datetime,
+    reason: str,
+    key: str | None,
+    db: str | None,
+    form: str,
+) -> None:
     """Raise a limit by an AMOUNT for a time; then it is by itself as it was."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
         more = Money.parse(amount, default_unit=ledger.budgets.get(name).budget.unit)
-        found = ledger.budgets.raise_limit(name, more, until=until, reason=reason)
+        with keyed(key, until=until) as own:
+            found = ledger.budgets.raise_limit(name, more, until=until, reason=reason, key=own)
     _print(found, form)
 
 

@@ -207,6 +207,7 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
     """Look once at what this wallet's earlier runs left open at the same place, before new jobs."""
     from kling_ledger.jobs.recovery import Recovery
 
+    take_down_tasks(ledger)
     quiet = _quiet(meter)
     recovery = Recovery(ledger, lambda _: quiet, now=meter.clock())
     untold = 0
@@ -219,6 +220,14 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
             say_recovered(recovered)
     if untold > _TOLD_WHOLE:
         say(f"left open: {untold - _TOLD_WHOLE} more that need a person: kling-ledger resume")
+
+
+def take_down_tasks(ledger: Ledger) -> None:
+    """Write down the tasks that stand in files, because the database was away, and say so."""
+    from kling_ledger.ledger.unwritten import take_down
+
+    for found in take_down(ledger):
+        say(f"written down: {found.id} is task {found.task_id}")
 
 
 def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:

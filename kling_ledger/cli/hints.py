@@ -63,6 +63,7 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     errors.OlderSchemaError.code: lambda _: "bring it up to date with: kling-ledger db upgrade",
     errors.TaskNotWrittenError.code: lambda error: (
         f"kling-ledger reservation submitted {error.reservation_id} {error.task_id}"
+        + (", or kling-ledger resume, which reads that file" if error.kept_in else "")
     ),
     errors.NotFoundError.code: _no_such,
     errors.PeriodOrderError.code: lambda error: f"kling-ledger close {error.earlier} --hard",

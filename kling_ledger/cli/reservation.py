@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kling_ledger.cli.inputs import key_option
+from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
@@ -173,9 +174,10 @@ def commit(
                 None if amount is None else Money.parse(amount, default_unit=found.amount.unit)
             )
             settled_by: SettledBy = "quote" if amount is None else "person"
-            found = ledger.commit(
-                id_, charged, settled_by=settled_by, reason=reason, is_part=is_part, key=key
-            )
+            with keyed(key) as own:
+                found = ledger.commit(
+                    id_, charged, settled_by=settled_by, reason=reason, is_part=is_part, key=own
+                )
     print_one(reservation_dict(found), form)
     if is_part and key is None:
         say("note: without a --key, the same part again is charged again")
@@ -191,8 +193,9 @@ def rollback(id_: str, reason: str, key: str | None, db: str | None, form: str) 
     """Return all credits of a job that were not committed."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
-        print_one(reservation_dict(ledger.roll_back(id_, reason, key=key)), form)
+    with Ledger(db, create=False) as ledger, keyed(key) as own:
+        ended = ledger.roll_back(id_, reason, key=own)
+    print_one(reservation_dict(ended), form)
 
 
 @reservation.command()
@@ -209,7 +212,9 @@ def refund(id_: str, amount: str, reason: str, key: str | None, db: str | None, 
     with Ledger(db, create=False) as ledger:
         unit = ledger.reservations.get(id_).amount.unit
         back = Money.parse(amount, default_unit=unit)
-        print_one(reservation_dict(ledger.refund(id_, back, reason=reason, key=key)), form)
+        with keyed(key) as own:
+            refunded = ledger.refund(id_, back, reason=reason, key=own)
+    print_one(reservation_dict(refunded), form)
     if key is None:
         say("note: without a --key, the same refund again is given again")
 
@@ -231,8 +236,9 @@ def correct(id_: str, amount: str, reason: str, key: str | None, db: str | None,
     with Ledger(db, create=False) as ledger:
         unit = ledger.reservations.get(id_).amount.unit
         cost = Money.parse(amount, default_unit=unit)
-        ended = ledger.correct(id_, cost, reason=reason, settled_by="person", key=key)
-        print_one(reservation_dict(ended), form)
+        with keyed(key) as own:
+            ended = ledger.correct(id_, cost, reason=reason, settled_by="person", key=own)
+    print_one(reservation_dict(ended), form)
 
 
 @reservation.command()

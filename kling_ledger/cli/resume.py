@@ -14,6 +14,7 @@ from kling_ledger.cli.connections import (
     connection_options,
     grace_option,
     say_recovered,
+    take_down_tasks,
 )
 from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import database_option, format_option, print_many, say
@@ -54,6 +55,7 @@ def resume(
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
+        take_down_tasks(ledger)
         recovery = Recovery(
             ledger,
             meters,

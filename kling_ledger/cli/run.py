@@ -13,6 +13,7 @@ from kling_ledger.cli import (
     EXIT_IN_DOUBT,
     EXIT_JOB_FAILED,
     EXIT_NOT_DOWNLOADED,
+    tell_error,
 )
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Seconds, clip_fields
@@ -91,6 +92,7 @@ def run(
     kling-ledger run --provider crun --model kling/v3 --prompt "a lake" --seconds 5 \\
         --resolution 720p --no-sound --wallet credits --out clips
     """
+    from kling_ledger.errors import DatabaseError
     from kling_ledger.ledger import Ledger
 
     body, action = _body(provider, request_file, action, clip)
@@ -112,6 +114,10 @@ def run(
                 ended = meter.carry_on(reservation, body)
             except KeyboardInterrupt:
                 ended = ledger.reservations.get(reservation.id)
+            except DatabaseError as error:
+                tell_error(error)
+                say(f"what becomes of {reservation.id}: kling-ledger resume {reservation.id}")
+                return EXIT_IN_DOUBT
         finally:
             meter.provider.close()
     code = report(ended, form)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
@@ -60,7 +61,9 @@ def fund(
     with Ledger(db, create=False) as ledger:
         unit = ledger.wallets.get(name).unit
         added = Money.parse(amount, default_unit=unit)
-        print_one(wallet_dict(ledger.wallets.fund(name, added, key=key, reason=reason)), form)
+        with keyed(key) as own:
+            funded = ledger.wallets.fund(name, added, key=own, reason=reason)
+    print_one(wallet_dict(funded), form)
 
 
 @wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
@@ -94,8 +97,9 @@ def adjust(
     with Ledger(db, create=False) as ledger:
         unit = ledger.wallets.get(name).unit
         added = Money.parse(amount, default_unit=unit)
-        adjusted = ledger.wallets.adjust(name, added, reason=reason, key=key, corrects=corrects)
-        print_one(wallet_dict(adjusted), form)
+        with keyed(key) as own:
+            adjusted = ledger.wallets.adjust(name, added, reason=reason, key=own, corrects=corrects)
+    print_one(wallet_dict(adjusted), form)
 
 
 @wallet.command("list")

@@ -27,6 +27,7 @@ KlingError (kling_pricing.errors)
 │   ├── PlanUndoneError      a correction plan was undone before
 │   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
 │   ├── StateError           a reservation's state does not allow the change
+│   │   └── KeyUsedError     a key stands for a reservation that cannot be sent any more
 │   ├── PeriodError          a month cannot be closed, or is closed
 │   │   └── PeriodOrderError an earlier month has to be sealed first
 │   └── RefusedError         admission refused: nothing was changed, nothing was sent
@@ -61,6 +62,7 @@ from kling_ledger.errors.ledger import (
     ConflictError,
     DatabaseError,
     ForeignDatabaseError,
+    KeyUsedError,
     LedgerError,
     LedgerMovedError,
     NewerSchemaError,
@@ -120,6 +122,7 @@ __all__ = [
     "InsufficientCreditsError",
     "JobInDoubtError",
     "JobRefusedError",
+    "KeyUsedError",
     "KlingError",
     "LedgerError",
     "LedgerMovedError",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from kling_pricing.errors import KlingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class LedgerError(KlingError):
@@ -96,18 +100,29 @@ class NewerSchemaError(DatabaseError):
 class TaskNotWrittenError(DatabaseError):
     """The provider took the job and named its task, and the database did not take that down.
 
-    What it says is the only place where the task stands: it must not be lost.
+    `kept_in` is the file where the task stands meanwhile; without one, only this error names it.
     """
 
     code = "task_not_written"
 
-    def __init__(self, problem: str, *, reservation_id: str, task_id: str) -> None:
+    def __init__(
+        self,
+        problem: str,
+        *,
+        reservation_id: str,
+        task_id: str,
+        kept_in: Path | None = None,
+        retryable: bool = False,
+    ) -> None:
+        where = f", which is kept in {kept_in}" if kept_in else ""
         super().__init__(
-            f"{problem}; job {reservation_id} is task {task_id}",
+            f"{problem}; job {reservation_id} is task {task_id}{where}",
             hint="mark the reservation as submitted with this task",
+            retryable=retryable,
         )
         self.reservation_id = reservation_id
         self.task_id = task_id
+        self.kept_in = kept_in
 
 
 class NotFoundError(LedgerError):
@@ -178,6 +193,23 @@ class StateError(LedgerError):
 
     def __init__(self, reservation_id: str, *, state: str, change: str) -> None:
         super().__init__(f"reservation {reservation_id} is {state}: it cannot be {change}")
+        self.reservation_id = reservation_id
+        self.state = state
+
+
+class KeyUsedError(StateError):
+    """A key stands for a reservation that cannot be sent any more: nothing was sent for it now."""
+
+    code = "key_used"
+
+    def __init__(self, key: str, *, reservation_id: str, state: str) -> None:
+        LedgerError.__init__(
+            self,
+            f"key {key} was used before: reservation {reservation_id} is {state}, and nothing is"
+            " sent twice under one key",
+            hint="use another key to try it again, once you know that the first came to nothing",
+        )
+        self.key = key
         self.reservation_id = reservation_id
         self.state = state
 

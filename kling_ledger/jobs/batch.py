@@ -6,7 +6,8 @@ is either being begun or being asked for; one that waits for another attempt is 
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,7 +16,13 @@ from threading import Event
 from typing import Final
 
 from kling_ledger.config import SENDING_S
-from kling_ledger.errors import DatabaseError, JobRefusedError, ProviderError, StateError
+from kling_ledger.errors import (
+    DatabaseError,
+    JobRefusedError,
+    ProviderError,
+    StateError,
+    TaskNotWrittenError,
+)
 from kling_ledger.jobs.allowance import Allowance
 from kling_ledger.jobs.batch_jobs import Attempt, Outcome
 from kling_ledger.jobs.breaker import PROBE_EVERY_S, UNCLEAR_IN_A_ROW, Breaker, Pause
@@ -24,6 +31,7 @@ from kling_ledger.jobs.gate import Gate, Held, Probed
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch
 from kling_ledger.ledger import Reservation, State
+from kling_ledger.ledger.unwritten import keep_task
 from kling_ledger.providers.attempts import LONGEST_WISH_S
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
@@ -32,9 +40,6 @@ _ATTEMPTS: Final = 5
 """How often a job is tried in one run, where its provider only refuses it for now."""
 
 _PAUSE_S: Final = 2.0
-
-_DATABASE_TRIES: Final = 15
-"""How often a job is begun while the database is away; with its pauses, half a minute."""
 
 _LOOK_AGAIN_S: Final = 0.5
 
@@ -92,7 +97,8 @@ class Batch:
         self._grace = timedelta(seconds=grace_s)
         self._allowance = Allowance(max_total)
         self._on_change = on_change
-        self._database_failures: Counter[int] = Counter()
+        self._away_since: dict[int, float] = {}
+        self._unwritten: dict[int, TaskNotWrittenError] = {}
         self._in_flight = 0
         self._stop = Event()
         self._follower: Follower[_Step | Attempt | Held | Probed | None] = Follower(
@@ -184,9 +190,20 @@ class Batch:
         if self._stop.is_set():
             return None
         try:
-            return self._begun(attempt)
+            self._write_task(attempt)
+            begun = self._begun(attempt)
         except DatabaseError as error:
             return self._database_away(attempt, error)
+        self._away_since.pop(attempt.job.place, None)
+        return begun
+
+    def _write_task(self, attempt: Attempt) -> None:
+        """Write down which task a job is, where the database was away when its provider said it."""
+        said = self._unwritten.get(attempt.job.place)
+        if said is not None:
+            ledger = self._meters[attempt.job.provider].ledger
+            keep_task(ledger, said.reservation_id, said.task_id)
+            del self._unwritten[attempt.job.place]
 
     def _begun(self, attempt: Attempt) -> _Step | Held:
         job = attempt.job
@@ -235,9 +252,12 @@ class Batch:
 
     def _database_away(self, attempt: Attempt, error: DatabaseError) -> _Step:
         """Begin again while the database may come back: what was reserved is found by its key."""
-        self._database_failures[attempt.job.place] += 1
-        failures = self._database_failures[attempt.job.place]
-        if not error.retryable or failures >= _DATABASE_TRIES or self._stop.is_set():
+        place, now = attempt.job.place, time.monotonic()
+        if isinstance(error, TaskNotWrittenError):
+            self._unwritten[place] = error
+        away_s = now - self._away_since.setdefault(place, now)
+        longest_s = self._meters[attempt.job.provider].patience.database_s
+        if not error.retryable or away_s >= longest_s or self._stop.is_set():
             return _Step(Outcome(attempt, None, error))
         return _Step(Outcome(attempt, None, error, is_running=True), _PAUSE_S, again=attempt)
 

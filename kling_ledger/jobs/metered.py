@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from runapi.core import RequestOptions, TaskTimeoutError
 from runapi.core.resource import Resource
 from runapi.kling import KlingClient
 
-from kling_ledger.errors import ConfigError, NotFoundError, PollError, ProviderError
+from kling_ledger.errors import ConfigError, KeyUsedError, NotFoundError, PollError, ProviderError
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch, followed
 from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.ledger.reserving import check_payer
 from kling_ledger.providers.base import TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_pricing.library import Library
@@ -45,8 +47,12 @@ def metered(
     `account` is what you call the account of the client's key.
 
     What a job will cost is asked of RunAPI too, unless `asks_estimate` is off. `library` has the
-    price books, the bundled ones unless it is given.
+    price books, the bundled ones unless it is given. Raises at once what the first job would:
+    ConfigError for another client, NotFoundError for the wallet, AmountError for the ceiling.
     """
+    _check_is_plain(client)
+    check_payer(wallet, ceiling)
+    ledger.wallets.get(wallet)
     meter = Meter(
         ledger,
         RunApi(client),
@@ -59,6 +65,22 @@ def metered(
         account=account,
     )
     return MeteredKlingClient(client, meter)
+
+
+def _check_is_plain(client: object) -> None:
+    """Refuse a client that is none of RunAPI's own, or that waits in an event loop."""
+    transport = getattr(client, "_http", client)
+    is_async = any(
+        iscoroutinefunction(getattr(type(one), name, None))
+        for one in (client, transport, getattr(transport, "_client", None))
+        for name in ("request", "send", "__aenter__")
+    )
+    if is_async or not isinstance(client, KlingClient):
+        raise ConfigError(
+            f"metered takes a KlingClient that waits itself, got {type(client).__name__}",
+            hint="around any other client: `async with ledger.areserving(...)`, or"
+            " `with ledger.reserving(...)`",
+        )
 
 
 @dataclass(frozen=True)
@@ -107,9 +129,12 @@ class MeteredResource:
         """
         meter = self._meter(options)
         body = {name: given for name, given in params.items() if not _is_blank(given)}
-        reservation = meter.reserve(body, action=self.action, key=_own_key(options))
+        key = _own_key(options)
+        reservation = meter.reserve(body, action=self.action, key=key)
         if reservation.task_id is not None:
             return self.get(reservation.task_id, options)
+        if key is not None and not reservation.is_open:
+            raise KeyUsedError(key, reservation_id=reservation.id, state=reservation.state)
         try:
             return meter.submit(reservation, body).reply
         except ProviderError as error:

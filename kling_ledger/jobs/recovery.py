@@ -8,6 +8,7 @@ What the provider took is asked for. Jobs that a script submits by itself are le
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from threading import Lock
 from typing import Final
 
 from kling_ledger.config import SENDING_S
-from kling_ledger.errors import StateError
+from kling_ledger.errors import DatabaseError, StateError
 from kling_ledger.jobs.follow import Follower
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Watch
@@ -29,6 +30,11 @@ KEY_LIVES_S: Final = 86_400.0
 
 AT_ONCE: Final = 8
 """How many jobs are asked for at the same time."""
+
+DATABASE_S: Final = 300.0
+"""How long a database that is away is waited for."""
+
+_AWAY_PAUSE_S: Final = 2.0
 
 MeterFor = Callable[[Reservation], Meter]
 """Gives the meter at whose provider a reservation's job is or was."""
@@ -76,6 +82,7 @@ class _Move:
     recovered: Recovered
     watch: Watch | None = None
     pause_s: float = 0.0
+    again: Callable[[], _Move] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,11 @@ class Recovery:
         with Follower[_Move](name="recovery", at_once=AT_ONCE) as follower:
             for call in calls:
                 follower.put(call)
-            yield from follower
+            for move in follower:
+                if move.again is None:
+                    yield move
+                else:
+                    follower.put(move.again, in_s=move.pause_s)
 
     def _followed(self, moves: Iterable[_Move]) -> Iterator[Recovered]:
         """Ask for running jobs, each when it is due, until every one of them is over."""
@@ -137,16 +148,30 @@ class Recovery:
             ask = partial(self._asked_again, move.watch)
             follower.put(ask, in_s=move.pause_s, asks=move.watch.provider)
 
-    def _looked_at(self, reservation: Reservation) -> _Move:
-        return self._safely(reservation, lambda: self._moved_on(reservation))
+    def _looked_at(self, reservation: Reservation, give_up_at: float | None = None) -> _Move:
+        """Look at a job; again in a moment, for as long as the database may be away."""
+        until = give_up_at or time.monotonic() + DATABASE_S
+        try:
+            return self._safely(reservation, lambda: self._moved_on(reservation))
+        except DatabaseError as error:
+            left = Recovered(reservation, "left as it is", error=error)
+            if not error.retryable or time.monotonic() >= until:
+                return _Move(left)
+            again = partial(self._looked_at, reservation, until)
+            return _Move(left, pause_s=_AWAY_PAUSE_S, again=again)
 
     def _asked_again(self, watch: Watch) -> _Move:
-        return self._safely(watch.reservation, lambda: _followed_on(watch))
+        try:
+            return self._safely(watch.reservation, lambda: _followed_on(watch))
+        except DatabaseError as error:
+            return _Move(Recovered(watch.reservation, "left as it is", error=error))
 
     def _safely(self, reservation: Reservation, move: Callable[[], _Move]) -> _Move:
         """Make a move; one that fails is told of, and keeps no other job from its turn."""
         try:
             return move()
+        except DatabaseError:
+            raise
         except StateError:
             now = self.ledger.reservations.get(reservation.id)
             return _Move(Recovered(now, "somebody else moved it on"))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -17,20 +16,17 @@ from kling_ledger.errors import (
     JobRefusedError,
     ProviderError,
     StateError,
-    TaskNotWrittenError,
 )
 from kling_ledger.jobs.endings import is_absurd
 from kling_ledger.jobs.listeners import Listeners
 from kling_ledger.jobs.overcharge import overcharge
 from kling_ledger.ledger import Change, Ledger, Reservation, State
+from kling_ledger.ledger.unwritten import keep_task, lasting
 from kling_ledger.providers.base import Provider, Submission
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 
 log: Final = logging.getLogger("kling_ledger.jobs")
-
-_WRITES: Final = 4
-_WRITE_AGAIN_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,29 +72,11 @@ class Submitter:
 
     def _submitted(self, begun: Reservation, submission: Submission) -> None:
         """Write down which task the provider made: nothing else knows it any more."""
-        task_id = submission.task_id
-        try:
-            self.listeners.tell_change(self._written(begun, submission))
-        except StateError:
-            # It ended while the request was under way: the task is kept, it may yet be charged.
-            self.ledger.record_task(begun.id, task_id)
-            if self.ledger.reservations.get(begun.id).task_id != task_id:
-                raise
-
-    def _written(self, begun: Reservation, submission: Submission) -> Reservation:
-        """Mark a job as submitted, trying on while the database is away for a moment."""
-        task_id = submission.task_id
-        for writes_left in reversed(range(_WRITES)):
-            try:
-                return self._taken(begun, submission)
-            except DatabaseError as error:
-                log.warning("job %s is task %s, and that is not written", begun.id, task_id)
-                if not (error.retryable and writes_left):
-                    raise TaskNotWrittenError(
-                        error.message, reservation_id=begun.id, task_id=task_id
-                    ) from error
-            time.sleep(_WRITE_AGAIN_S)
-        raise AssertionError("the last try returns or raises")
+        kept = keep_task(
+            self.ledger, begun.id, submission.task_id, lambda: self._taken(begun, submission)
+        )
+        if kept.state is State.SUBMITTED:
+            self.listeners.tell_change(kept)
 
     def _taken(self, begun: Reservation, submission: Submission) -> Reservation:
         """Write down the task, and hold for it what its provider says that it reserved."""
@@ -122,7 +100,13 @@ class Submitter:
         is_refused = isinstance(error, JobRefusedError)
         end = self.ledger.roll_back if is_refused else self.ledger.mark_in_doubt
         with suppress(StateError):
-            self.listeners.tell_change(end(begun.id, problem, only_from=State.SUBMITTING))
+            try:
+                told = lasting(lambda: end(begun.id, problem, only_from=State.SUBMITTING))
+            except DatabaseError as away:
+                # Why it was not submitted is what its caller has to hear of. Its credits stay.
+                error.add_note(f"reservation {begun.id} is still {begun.state}: {away}")
+            else:
+                self.listeners.tell_change(told)
 
 
 def taken(

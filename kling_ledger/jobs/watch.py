@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from threading import Event
-from typing import Protocol
+from typing import Final, Protocol
 
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import DatabaseError, PollError, ProviderError
@@ -15,6 +16,8 @@ from kling_ledger.jobs.follow import POLLS_PER_S, Follower
 from kling_ledger.ledger import Reservation, State
 from kling_ledger.providers.attempts import FIRST_PAUSE_S, LONGEST_WISH_S, Attempts
 from kling_ledger.providers.base import Provider, TaskState, TaskStatus
+
+log: Final = logging.getLogger("kling_ledger.jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Patience:
     sender_s: float = SENDING_S
     repeat_s: float = FIRST_PAUSE_S
     """How soon a poll without an answer is repeated, before it counts as one without an answer."""
+    database_s: float = 300.0
+    """How long a database that is away is waited for; jobs go on meanwhile."""
 
 
 class Asker(Protocol):
@@ -71,6 +76,7 @@ class Watch:
         self._meter = meter
         self._failing = 0
         self._has_told_wish = False
+        self._away_since: float | None = None
         self._give_up_at = time.monotonic() + meter.patience.longest_s
         self._attempts = self._new_attempts()
 
@@ -110,19 +116,31 @@ class Watch:
     def ask(self) -> float | None:
         """Ask once; return in how many seconds to ask again, None where asking is over.
 
-        A database that is away for a moment is one more reason to ask again. Raises its error
-        where that does not pass.
+        A database that is away for a while is one more reason to ask again. Raises its error where
+        that does not pass.
         """
+        try:
+            pause_s = self._asked()
+        except DatabaseError as error:
+            if not error.retryable or self._is_away_for_long():
+                raise
+            log.warning("job %s is asked for again: %s", self.reservation.id, error)
+            return self._meter.patience.poll_every_s
+        self._away_since = None
+        return pause_s
+
+    def _asked(self) -> float | None:
         if not self.reservation.is_open or self.reservation.task_id is None:
             return None
         try:
             return self._answered(self._meter.poll(self.reservation, is_patient=False))
         except PollError as error:
             return self._unanswered(error)
-        except DatabaseError as error:
-            if not error.retryable or self._has_failed_enough():
-                raise
-            return self._until_next(self._meter.patience.poll_every_s)
+
+    def _is_away_for_long(self) -> bool:
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        return now - self._away_since >= self._meter.patience.database_s
 
     def _answered(self, status: TaskStatus) -> float | None:
         self.error, self.status = None, status

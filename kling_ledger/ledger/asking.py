@@ -49,10 +49,19 @@ def check(one: Asked, wallet: Wallet) -> None:
         raise AmountError("amount", got=str(amount), allowed="more than nothing")
     if one.job.usd is not None:
         _check_worth(one.job.usd)
+    check_ceiling(one.ceiling)
     if one.ceiling is not None and amount > one.ceiling:
         raise CeilingError(cost=amount, ceiling=one.ceiling)
     if one.project is not None and (not one.project.strip() or "\0" in one.project):
         raise ConfigError(f"{one.project!r} cannot name a project", hint="such as film/teaser")
+
+
+def check_ceiling(ceiling: object) -> None:
+    """Refuse a ceiling that is no amount."""
+    if ceiling is not None and not isinstance(ceiling, Money):
+        raise AmountError(
+            "ceiling", got=repr(ceiling), allowed="Money, such as Money.parse('1 USD')"
+        )
 
 
 def check_place(one: Asked, earlier: Row) -> None:

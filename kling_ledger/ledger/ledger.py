@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 from kling_ledger import config
 from kling_ledger.config import utc_now
@@ -16,30 +15,26 @@ from kling_ledger.ledger import (
     ids,
     journal,
     notices,
-    reservations,
     settlement,
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.asking import Asked
+from kling_ledger.ledger.blocks import Blocks
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
 from kling_ledger.ledger.groups import Accounts, Budgets, Periods, Reservations, Wallets
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
-from kling_ledger.ledger.reserving import Reserving, check_is_plain
 from kling_ledger.ledger.states import State
 from kling_pricing.money import Money
-from kling_pricing.quote import Quote
 
 if TYPE_CHECKING:
     from kling_ledger.ledger.verify import Verification
 
-Result = TypeVar("Result")
 
-
-class Ledger:
+class Ledger(Blocks):
     """A ledger in a database. Safe to use from several threads and processes at once.
 
     `url` is a path or address as config.database_url takes it; `clock` tells the time; `actor`
@@ -81,6 +76,10 @@ class Ledger:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def now(self) -> datetime:
+        """Return the instant that the ledger's clock shows."""
+        return self._access.clock()
 
     def close(self) -> None:
         """Give back the connections to the database."""
@@ -128,64 +127,6 @@ class Ledger:
         none of them is reserved.
         """
         return self._admissions.each_of(asked)
-
-    def reserving(
-        self,
-        cost: Quote | Money,
-        *,
-        wallet: str,
-        project: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        key: str | None = None,
-        ceiling: Money | None = None,
-        not_sent: tuple[type[BaseException], ...] = (),
-    ) -> Reserving:
-        """Return a reservation for a `with` block that calls a client of its own.
-
-        `not_sent` names exceptions after which nothing can have been sent: only they give the
-        credits back by themselves. See `kling_ledger.ledger.reserving.Reserving`.
-        """
-        job = reservations.quoted_job(cost) if isinstance(cost, Quote) else Job()
-        amount = cost.amount if isinstance(cost, Quote) else cost
-        asked = Asked(wallet, amount, job, project, labels or {}, key, ceiling)
-        return Reserving(self, asked, not_sent=not_sent)
-
-    def charged(
-        self,
-        cost: Callable[..., Quote | Money],
-        *,
-        wallet: str,
-        project: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        ceiling: Money | None = None,
-        not_sent: tuple[type[BaseException], ...] = (),
-    ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-        """Return a decorator that reserves for each call of a function.
-
-        `cost` is called with the function's own arguments; the function is called with its
-        `Reserving` before them, and need not do anything with it; `not_sent` is as in `reserving`.
-        Raises TypeError for a function that is async or a generator.
-        """
-
-        def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
-            check_is_plain(function)
-
-            @wraps(function)
-            def call(*args: Any, **kwargs: Any) -> Result:
-                price = cost(*args, **kwargs)
-                with self.reserving(
-                    price,
-                    wallet=wallet,
-                    project=project,
-                    labels=labels,
-                    ceiling=ceiling,
-                    not_sent=not_sent,
-                ) as reserved:
-                    return function(reserved, *args, **kwargs)
-
-            return call
-
-        return decorate
 
     def mark_submitting(self, reservation_id: str) -> Reservation:
         """Write down, durably and before the network call, that the request is about to be sent.

@@ -6,24 +6,35 @@
         reserved.commit(client.wait(task).cost)
 
 The reservation is `submitting` on disk before the block begins, so that a crash in the middle of it
-is known for what it is.
+is known for what it is. `async with` has the same rules: see `areserving.py`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from kling_ledger.errors import StateError
-from kling_ledger.ledger.asking import Asked
-from kling_ledger.ledger.reservations import Reservation, SettledBy
+from kling_ledger.config import SENDING_S
+from kling_ledger.errors import ConfigError, DatabaseError, KeyUsedError, StateError
+from kling_ledger.ledger.asking import Asked, check_ceiling
+from kling_ledger.ledger.reservations import Job, Reservation, SettledBy, quoted_job
 from kling_ledger.ledger.states import State
+from kling_ledger.ledger.unwritten import keep_task, lasting
+from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
+from kling_pricing.quote import Quote
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
+
+NotSent = type[BaseException] | tuple[type[BaseException], ...]
+"""Exceptions after which nothing can have been sent."""
+
+_IN_DOUBT: Final = "what the block said of its job could not be written down"
 
 
 class Reserving:
@@ -36,12 +47,10 @@ class Reserving:
     its last word was `submitted`, the job goes on and the reservation stays open.
     """
 
-    def __init__(
-        self, ledger: Ledger, asked: Asked, *, not_sent: tuple[type[BaseException], ...] = ()
-    ) -> None:
+    def __init__(self, ledger: Ledger, asked: Asked, *, not_sent: NotSent = ()) -> None:
         self._ledger = ledger
         self._asked = asked
-        self._not_sent = not_sent
+        self._not_sent = _checked_types(not_sent)
         self._now: Reservation | None = None
         self._was_taken = False
 
@@ -58,10 +67,14 @@ class Reserving:
         return self.reservation.id
 
     def submitted(self, task_id: str) -> None:
-        """Say that the provider took the job, and what it calls it."""
+        """Say that the provider took the job, and what it calls it.
+
+        While the database is away, the task is kept and written again for a few seconds; then
+        TaskNotWrittenError names it.
+        """
         # Known before it is written: where writing it fails, the job was taken all the same.
         self._was_taken = True
-        self._now = self._ledger.mark_submitted(self.id, task_id)
+        self._now = keep_task(self._ledger, self.id, task_id)
 
     def commit(self, amount: Money | None = None) -> None:
         """Charge what the job cost: what was reserved, unless another amount is given."""
@@ -75,8 +88,20 @@ class Reserving:
         self._now = self._ledger.roll_back(self.id, reason)
 
     def __enter__(self) -> Self:
-        made = self._ledger.reserve_many([self._asked])[0]
-        self._now = self._ledger.mark_submitting(made.id)
+        # Whoever is stopped between the two steps leaves what the clock ends by itself.
+        ends_at = self._ledger.now() + timedelta(seconds=SENDING_S)
+        made = self._ledger.reserve_many([replace(self._asked, expires_at=ends_at)])[0]
+        try:
+            self._now = self._ledger.mark_submitting(made.id)
+        except StateError as error:
+            if self._asked.key is None:
+                raise
+            raise KeyUsedError(
+                self._asked.key, reservation_id=made.id, state=error.state
+            ) from error
+        except BaseException:
+            self._give_up(made.id)
+            raise
         self._was_taken = False
         return self
 
@@ -91,27 +116,76 @@ class Reserving:
         if error is not None:
             self._interrupted(error)
         elif self.reservation.state is State.SUBMITTING:
+            self._ended_without_a_word()
+
+    def __aenter__(self) -> NoReturn:
+        raise TypeError("`async with` needs `ledger.areserving(...)`; this is for `with`")
+
+    def __aexit__(self, *_: object) -> NoReturn:
+        raise TypeError("`async with` needs `ledger.areserving(...)`; this is for `with`")
+
+    def never_began(self) -> None:
+        """Give everything back: the block was not entered, so nothing can have been sent."""
+        self.roll_back("its block was never entered")
+
+    def _give_up(self, reservation_id: str) -> None:
+        """Give back what was reserved where nobody else can be sending it under the same key."""
+        if self._asked.key is None:
+            with suppress(KlingError):
+                self._ledger.roll_back(reservation_id, "its block was never entered")
+
+    def _ended_without_a_word(self) -> None:
+        if self._was_taken:
+            # A word was said and not written, and the block went on: it is not the quote's cost.
+            self._end(State.IN_DOUBT, _IN_DOUBT)
+        else:
             self.commit()
 
     def _interrupted(self, error: BaseException) -> None:
         problem = f"{type(error).__name__}: {error}".removesuffix(": ")
         was_never_sent = not self._was_taken and isinstance(error, self._not_sent)
-        end = self._ledger.roll_back if was_never_sent else self._ledger.mark_in_doubt
         try:
-            self._now = end(self.id, problem)
+            self._end(State.ROLLED_BACK if was_never_sent else State.IN_DOUBT, problem)
+        except DatabaseError as away:
+            # What stopped the block is what its caller has to hear of. The credits stay reserved.
+            error.add_note(f"reservation {self.id} is still {self.reservation.state}: {away}")
+
+    def _end(self, state: State, problem: str) -> None:
+        is_back = state is State.ROLLED_BACK
+        end = self._ledger.roll_back if is_back else self._ledger.mark_in_doubt
+        try:
+            self._now = lasting(lambda: end(self.id, problem))
         except StateError:
             self._now = self._ledger.reservations.get(self.id)
 
 
-def check_is_plain(function: Callable[..., Any]) -> None:
-    """Raise TypeError for a function whose work is done only after the call to it has ended."""
-    kinds = (
-        inspect.iscoroutinefunction,
-        inspect.isgeneratorfunction,
-        inspect.isasyncgenfunction,
-    )
-    if any(is_one(function) for is_one in kinds):
-        raise TypeError(
-            f"{getattr(function, '__qualname__', function)} is async or a generator: a call to it"
-            " ends before its work begins, so use `with ledger.reserving(...)` inside it instead"
-        )
+def asked_for(
+    cost: Quote | Money,
+    *,
+    wallet: str,
+    project: str | None,
+    labels: Mapping[str, str] | None,
+    key: str | None,
+    ceiling: Money | None,
+) -> Asked:
+    """Return what a block asks for. Raises ConfigError and AmountError for what cannot be asked."""
+    check_payer(wallet, ceiling)
+    job = quoted_job(cost) if isinstance(cost, Quote) else Job()
+    amount = cost.amount if isinstance(cost, Quote) else cost
+    return Asked(wallet, amount, job, project, labels or {}, key, ceiling)
+
+
+def check_payer(wallet: object, ceiling: object) -> None:
+    """Refuse at once what the first job would be refused for."""
+    if not isinstance(wallet, str) or not wallet.strip():
+        raise ConfigError(f"{wallet!r} cannot name a wallet", hint="such as wallet='team'")
+    check_ceiling(ceiling)
+
+
+def _checked_types(given: NotSent) -> tuple[type[BaseException], ...]:
+    """Return types of exceptions as a tuple: what is none would only show once one is raised."""
+    types: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
+    for one in types:
+        if not (isinstance(one, type) and issubclass(one, BaseException)):
+            raise TypeError(f"not_sent takes types of exceptions, got {one!r}")
+    return types

@@ -53,6 +53,8 @@ def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) 
 
 def check_scope(scope: Scope) -> None:
     """Refuse a scope that could cover nothing: such a budget would never refuse either."""
+    if not isinstance(scope, Scope):
+        raise ConfigError(f"a budget covers a Scope, got {scope!r}", hint="Scope(project='film/')")
     for field in ("project", "provider", "model"):
         word: str | None = getattr(scope, field)
         if word is not None and (not word.strip("/ ") or "\0" in word):

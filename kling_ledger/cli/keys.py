@@ -1,0 +1,51 @@
+"""Keys: a command that moves money has one, so that it can be repeated when its answer is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from kling_ledger.cli.output import say
+from kling_ledger.errors import DatabaseError
+
+_PASSWORD: Final = re.compile(r"(?<=://)([^:/@\s]*):\S*@")
+
+
+@contextmanager
+def keyed(given: str | None, *, until: datetime | None = None) -> Iterator[str]:
+    """Give the key that a command was given, or one of its own.
+
+    Where the database goes away in the middle, the command that does it once and no more is told:
+    nobody may know whether it was done. `until` is what its --until came to, because "in two hours"
+    is another instant later.
+    """
+    key = given or f"cli-{os.urandom(8).hex()}"
+    try:
+        yield key
+    except DatabaseError as error:
+        if error.retryable or error.code == "outcome_unknown":
+            say("it may have been done. The same command with its key does it once, and no more:")
+            say(f"  {_again(key, until)}")
+        raise
+
+
+def _again(key: str, until: datetime | None = None) -> str:
+    """Return the command that is being run, with its key and without a password."""
+    words = ["kling-ledger", *(_PASSWORD.sub(r"\1:...@", word) for word in sys.argv[1:])]
+    if until is not None:
+        words = _without(words, "--until") + ["--until", until.isoformat()]
+    return shlex.join([*_without(words, "--key"), "--key", key])
+
+
+def _without(words: list[str], option: str) -> list[str]:
+    """Return words without an option and its value."""
+    if option in words:
+        at = words.index(option)
+        return words[:at] + words[at + 2 :]
+    return [word for word in words if not word.startswith(f"{option}=")]

@@ -1,0 +1,140 @@
+"""Reserving for asyncio: the rules are those of `Reserving`, and the event loop never waits.
+
+    async with ledger.areserving(quote, wallet="team") as reserved:
+        task = await client.create(...)
+        await reserved.submitted(task.id)
+        await reserved.commit((await client.wait(task)).cost)
+
+Each call of the ledger runs in a thread. A cancellation waits for its end: what was begun there is
+written either way, and whoever is cancelled has to know it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import copy_context
+from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from kling_ledger.ledger.reservations import Reservation
+from kling_ledger.ledger.reserving import Reserving
+from kling_pricing.errors import KlingError
+from kling_pricing.money import Money
+
+
+class AsyncReserving:
+    """A reservation around a block of asynchronous code: see `Reserving` for what its end means.
+
+    A cancellation or a time-out inside the block leaves the job in doubt, as every exception does.
+    One that comes while the credits are being reserved gives them back: the block never began.
+    """
+
+    def __init__(self, block: Reserving) -> None:
+        self._block = block
+        self._unsaid: list[_Word] = []
+
+    @property
+    def reservation(self) -> Reservation:
+        """The reservation as the block has left it so far."""
+        return self._block.reservation
+
+    @property
+    def id(self) -> str:
+        """The reservation's id: a provider may take it as its `Idempotency-Key`."""
+        return self._block.id
+
+    def submitted(self, task_id: str) -> Awaitable[None]:
+        """Say that the provider took the job, and what it calls it. To be awaited."""
+        return _Word(self._unsaid, "submitted", partial(self._block.submitted, task_id))
+
+    def commit(self, amount: Money | None = None) -> Awaitable[None]:
+        """Charge what the job cost, by default what was reserved. To be awaited."""
+        return _Word(self._unsaid, "commit", partial(self._block.commit, amount))
+
+    def roll_back(self, reason: str) -> Awaitable[None]:
+        """Give everything back: nothing was taken, or the job failed. To be awaited."""
+        return _Word(self._unsaid, "roll_back", partial(self._block.roll_back, reason))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await _in_thread(self._block.__enter__)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.__cause__ is None:
+                await self._never_began(cancelled)
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, GeneratorExit):
+            # The event loop is gone: nothing can be awaited any more.
+            self._block.__exit__(kind, error, traceback)
+            return
+        unsaid = None if error is not None else self._first_unsaid()
+        stopped_by = error or unsaid
+        await _in_thread(partial(self._block.__exit__, kind, stopped_by, traceback))
+        if unsaid is not None:
+            raise unsaid
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError("`with` needs `ledger.reserving(...)`; this is for `async with`")
+
+    def __exit__(self, *_: object) -> NoReturn:
+        raise TypeError("`with` needs `ledger.reserving(...)`; this is for `async with`")
+
+    async def _never_began(self, cancelled: asyncio.CancelledError) -> None:
+        try:
+            await _in_thread(self._block.never_began)
+        except KlingError as error:
+            cancelled.add_note(
+                f"reservation {self.id} is still open, and nothing was sent: {error}"
+            )
+
+    def _first_unsaid(self) -> RuntimeError | None:
+        """Return the error of a block that said a word and did not await it."""
+        if not self._unsaid:
+            return None
+        name = self._unsaid[0].name
+        return RuntimeError(f"`reserved.{name}(...)` was not awaited: write `await` before it")
+
+
+class _Word:
+    """Something that a block says of its job once it is awaited."""
+
+    def __init__(self, unsaid: list[_Word], name: str, say: Callable[[], None]) -> None:
+        self.name = name
+        self._say = say
+        self._unsaid = unsaid
+        unsaid.append(self)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self in self._unsaid:
+            self._unsaid.remove(self)
+        return _in_thread(self._say).__await__()
+
+
+async def _in_thread(call: Callable[[], object]) -> None:
+    """Make a call in a thread, and wait for its end even when cancelled.
+
+    The cancellation is raised then, from what the call has raised, if it has.
+    """
+    loop = asyncio.get_running_loop()
+    # A future of its own, no task: whoever ends the loop cancels every task, and not this call.
+    made = loop.run_in_executor(None, copy_context().run, call)
+    cancelled: asyncio.CancelledError | None = None
+    while not made.done():
+        try:
+            await asyncio.wait([made])
+        except asyncio.CancelledError as stopped:
+            cancelled = stopped
+    error = made.exception()
+    if cancelled is not None:
+        raise cancelled from error
+    if error is not None:
+        raise error

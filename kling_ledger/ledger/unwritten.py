@@ -1,0 +1,203 @@
+"""Unwritten: the name of a task is never lost, whatever becomes of the database meanwhile.
+
+A provider has taken a job and says its task's name once. While the database cannot take it down,
+it stands in a small file: beside a ledger that is a file, else in the user's data folder. Whoever
+recovers jobs reads those files first, and removes each once the ledger has what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from kling_ledger import config
+from kling_ledger.errors import (
+    ConflictError,
+    DatabaseError,
+    NotFoundError,
+    StateError,
+    TaskNotWrittenError,
+)
+from kling_pricing.errors import KlingError
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.ledger import Ledger
+    from kling_ledger.ledger.reservations import Reservation
+
+Result = TypeVar("Result")
+
+log: Final = logging.getLogger("kling_ledger.ledger")
+
+PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
+"""How long to wait before each further try to write a task down."""
+
+_SUFFIX: Final = ".task"
+_SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A file that says which task a reservation's job is."""
+
+    path: Path
+    reservation_id: str
+    task_id: str
+
+    def remove(self) -> None:
+        """Remove the file: the ledger has what it says."""
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def keep_task(
+    ledger: Ledger,
+    reservation_id: str,
+    task_id: str,
+    write: Callable[[], Reservation] | None = None,
+) -> Reservation:
+    """Write down which task a job is, trying on while the database is away for a while.
+
+    `write` does it where more than the task is to be written. A job that has ended meanwhile keeps
+    the task too: it may yet be charged. Raises TaskNotWrittenError once it has tried long enough,
+    ConflictError for a task that another reservation has, and StateError where the job has another.
+    """
+    taken = write or (lambda: ledger.mark_submitted(reservation_id, task_id))
+    note: Note | None = None
+    for pause_s in (*PAUSES_S, None):
+        try:
+            kept = _kept(ledger, reservation_id, task_id, taken)
+        except DatabaseError as error:
+            note = note or leave_note(ledger.database.url, reservation_id, task_id)
+            log.warning("job %s is task %s, and that is not written", reservation_id, task_id)
+            if pause_s is None:
+                raise TaskNotWrittenError(
+                    error.message,
+                    reservation_id=reservation_id,
+                    task_id=task_id,
+                    kept_in=None if note is None else note.path,
+                    retryable=error.retryable,
+                ) from error
+        except KlingError:
+            raise
+        except BaseException:
+            # Ctrl-C while the database takes its time: nobody knows whether it has the task.
+            if note is None:
+                leave_note(ledger.database.url, reservation_id, task_id)
+            raise
+        else:
+            if note is not None:
+                note.remove()
+            return kept
+        time.sleep(pause_s)
+    raise AssertionError("the last try returns or raises")
+
+
+def lasting(call: Callable[[], Result]) -> Result:
+    """Make a call that changes a ledger, again for a few seconds while its database is away.
+
+    It is one that changes nothing when it is made twice. Raises the last DatabaseError.
+    """
+    for pause_s in PAUSES_S:
+        try:
+            return call()
+        except DatabaseError as error:
+            if not error.retryable:
+                raise
+        time.sleep(pause_s)
+    return call()
+
+
+def _kept(
+    ledger: Ledger, reservation_id: str, task_id: str, taken: Callable[[], Reservation]
+) -> Reservation:
+    try:
+        return taken()
+    except StateError:
+        # It ended while the request was under way: the task is kept, it may yet be charged.
+        ledger.record_task(reservation_id, task_id)
+        found = ledger.reservations.get(reservation_id)
+        if found.task_id != task_id:
+            raise
+        return found
+
+
+def leave_note(url: str, reservation_id: str, task_id: str) -> Note | None:
+    """Write a task into a file, in the first folder that takes it; None where none does."""
+    said = json.dumps({"reservation": reservation_id, "task": task_id}) + "\n"
+    for folder in _folders(url):
+        path = folder / f"{reservation_id}{_SUFFIX}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_durably(path, said)
+        except OSError as error:
+            log.warning("task %s is not kept in %s: %s", task_id, folder, error.strerror)
+        else:
+            return Note(path, reservation_id, task_id)
+    return None
+
+
+def take_down(ledger: Ledger) -> list[Reservation]:
+    """Write down every task that stands in a file and is this ledger's; return those jobs.
+
+    A file that cannot be read, or contradicts the ledger, is left where it is and logged.
+    """
+    return [found for note in notes(ledger.database.url) for found in _taken_down(ledger, note)]
+
+
+def notes(url: str) -> Iterator[Note]:
+    """Give the files that may be of a ledger; in the data folder, other ledgers' too."""
+    for folder in _folders(url):
+        for path in sorted(folder.glob(f"res_*{_SUFFIX}")):
+            try:
+                said = json.loads(path.read_text("utf-8"))
+                yield Note(path, str(said["reservation"]), str(said["task"]))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s cannot be read: %s", path, error)
+
+
+def _taken_down(ledger: Ledger, note: Note) -> Iterator[Reservation]:
+    try:
+        found = _kept(
+            ledger,
+            note.reservation_id,
+            note.task_id,
+            lambda: ledger.mark_submitted(note.reservation_id, note.task_id),
+        )
+    except NotFoundError:
+        return
+    except (ConflictError, StateError) as error:
+        log.warning("%s contradicts the ledger: %s", note.path, error)
+        return
+    note.remove()
+    yield found
+
+
+def _folders(url: str) -> Iterator[Path]:
+    if url.startswith(_SQLITE):
+        yield Path(url.removeprefix(_SQLITE)).absolute().parent
+    # A full disk, or a folder that cannot be written, need not be that of the user's data.
+    yield config.data_folder() / "unwritten"
+
+
+def _write_durably(path: Path, said: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(said)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        # Half a name is worse than none: it would be read as another.
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
+__all__ = ["Note", "keep_task", "lasting", "leave_note", "notes", "take_down"]
