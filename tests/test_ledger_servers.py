@@ -190,9 +190,7 @@ def test_a_database_with_another_isolation_level_is_as_exact(nursery, postgres, 
 def test_schemas_are_tenants_that_see_nothing_of_one_another(nursery, postgres):
     url = postgres.new_database()
     told(url, "CREATE SCHEMA team_a", "CREATE SCHEMA team_b")
-    one, other = (
-        f"{url}&{urlencode({'options': f'-csearch_path={name}'})}" for name in ("team_a", "team_b")
-    )
+    one, other = (address(url, options=f"-csearch_path={name}") for name in ("team_a", "team_b"))
     race(nursery, one, other)
     with Ledger(one) as ledger:
         ledger.wallets.create("others", "USD")
@@ -286,6 +284,8 @@ def test_an_address_that_repeats_its_host_is_not_taken_for_one_of_the_last_alone
 
 def test_the_server_that_takes_writes_is_found_among_several(filled):
     given = conninfo_to_dict(plain_url(filled))
-    several = address(filled, host=f"/nowhere,{given['host']}", target_session_attrs="read-write")
+    ports = {"port": f"1,{given['port']}"} if given.get("port") else {}
+    hosts = f"/nowhere,{given['host']}"
+    several = address(filled, host=hosts, target_session_attrs="read-write", **ports)
     with Ledger(several) as ledger:
         assert ledger.wallets.get("team").posted == HUNDRED
