@@ -144,7 +144,7 @@ def watching(fuse: Fuse) -> Iterator[list[Watched]]:
         sqlite3.connect = plain
 
 
-_OURS: Final = "current_setting('application_name') IN ('', application_name)"
+_OURS: Final = "starts_with(application_name, current_setting('application_name'))"
 """Of the sessions of a database, those on the schema of the one who asks, if it has one."""
 
 # --- a ledger that is made new again and again -------------------------------------------------

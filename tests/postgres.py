@@ -55,8 +55,9 @@ class PostgresServer:
             connection.execute(statement)
 
     def _in_schema(self, name: str) -> str:
-        # The name of the program tells the sessions of one schema from those of the others.
-        given = urlencode({"options": f"-csearch_path={name}", "application_name": name})
+        # The name of the program tells the sessions of one schema from those of the others: it is
+        # what theirs begin with.
+        given = urlencode({"options": f"-csearch_path={name}", "application_name": f"{name}."})
         parts = urlsplit(self.address)
         query = f"{parts.query}&{given}" if parts.query else given
         return _for_ledger(urlunsplit(parts._replace(query=query)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import re
+import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
@@ -49,44 +49,52 @@ def address(url: str, **changed: str) -> str:
 
 # --- roles -------------------------------------------------------------------------------------
 
-NewRole = Callable[[], str]
 
+class Roles:
+    """Roles that may do nothing but log in; what they own goes with them."""
 
-@pytest.fixture
-def new_role(postgres: PostgresServer) -> Iterator[NewRole]:
-    """Make roles that may do nothing but log in; what they own goes with them."""
-    numbers, places = itertools.count(), [postgres.address]
-    made: list[str] = []
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._made: list[str] = []
+        self._databases: list[str] = []
 
-    def new() -> str:
-        role = f"{postgres.name}_role_{id(made):x}_{next(numbers)}"
+    def new(self) -> str:
+        """Make a role and return its name."""
+        role = f"{self._server.name}_role_{secrets.token_hex(4)}"
         try:
-            told(postgres.address, f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+            told(self._server.address, f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
         except psycopg.errors.InsufficientPrivilege:
             pytest.skip("the server's role may not create roles")
-        made.append(role)
+        self._made.append(role)
         return role
 
-    new.places = places  # type: ignore[attr-defined]
-    yield new
-    for role, place in itertools.product(made, reversed(places)):
-        told(place, f"DROP OWNED BY {role} CASCADE" if place != postgres.address else "SELECT 1")
-    for role in made:
-        told(postgres.address, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP ROLE {role}")
+    def new_database(self) -> str:
+        """Make a database that belongs to a role of its own; return the role's address of it."""
+        url, role = self._server.new_database(), self.new()
+        self._databases.append(url)
+        name = conninfo_to_dict(plain_url(url))["dbname"]
+        told(url, f"ALTER DATABASE {name} OWNER TO {role}")
+        return address(url, user=role, password=PASSWORD)
+
+    def drop(self) -> None:
+        for role in self._made:
+            for url in self._databases:
+                told(url, f"DROP OWNED BY {role} CASCADE")
+            told(self._server.address, f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+            told(self._server.address, f"DROP ROLE {role}")
 
 
 @pytest.fixture
-def owned(postgres: PostgresServer, new_role: NewRole) -> str:
-    """The address of a new ledger for the role that owns its database, and no more than that."""
-    url, role = postgres.new_database(), new_role()
-    new_role.places.append(url)  # type: ignore[attr-defined]
-    name = conninfo_to_dict(plain_url(url))["dbname"]
-    told(url, f"ALTER DATABASE {name} OWNER TO {role}")
-    return address(url, user=role, password=PASSWORD)
+def roles(postgres: PostgresServer) -> Iterator[Roles]:
+    made = Roles(postgres)
+    yield made
+    made.drop()
 
 
 @pytest.fixture
-def filled(owned: str) -> str:
+def filled(roles: Roles) -> str:
+    """A ledger with a wallet, by the address of the role that owns its database and no more."""
+    owned = roles.new_database()
     with Ledger(owned) as ledger:
         ledger.wallets.create("team", "USD")
         ledger.wallets.fund("team", HUNDRED)
@@ -111,8 +119,8 @@ def test_a_role_that_owns_its_database_needs_nothing_else(filled):
     assert wrong_sums(filled) == []
 
 
-def test_a_role_that_may_read_insert_and_update_works(filled, new_role):
-    worker = new_role()
+def test_a_role_that_may_read_insert_and_update_works(filled, roles):
+    worker = roles.new()
     told(
         filled,
         f"GRANT USAGE ON SCHEMA public TO {worker}",
@@ -129,10 +137,8 @@ def is_one_sentence(said: Said) -> bool:
     return others == hints and "LINE 1" not in first and "INSERT INTO" not in first
 
 
-def test_a_role_that_may_only_read_reports_and_is_refused_in_one_sentence(
-    filled, new_role, tmp_path
-):
-    reader = new_role()
+def test_a_role_that_may_only_read_reports_and_is_refused_in_one_sentence(filled, roles, tmp_path):
+    reader = roles.new()
     told(
         filled,
         f"GRANT USAGE ON SCHEMA public TO {reader}",
@@ -184,9 +190,7 @@ def test_a_database_with_another_isolation_level_is_as_exact(nursery, postgres, 
 def test_schemas_are_tenants_that_see_nothing_of_one_another(nursery, postgres):
     url = postgres.new_database()
     told(url, "CREATE SCHEMA team_a", "CREATE SCHEMA team_b")
-    one, other = (
-        f"{url}&{urlencode({'options': f'-csearch_path={name}'})}" for name in ("team_a", "team_b")
-    )
+    one, other = (address(url, options=f"-csearch_path={name}") for name in ("team_a", "team_b"))
     race(nursery, one, other)
     with Ledger(one) as ledger:
         ledger.wallets.create("others", "USD")
@@ -280,6 +284,8 @@ def test_an_address_that_repeats_its_host_is_not_taken_for_one_of_the_last_alone
 
 def test_the_server_that_takes_writes_is_found_among_several(filled):
     given = conninfo_to_dict(plain_url(filled))
-    several = address(filled, host=f"/nowhere,{given['host']}", target_session_attrs="read-write")
+    ports = {"port": f"1,{given['port']}"} if given.get("port") else {}
+    hosts = f"/nowhere,{given['host']}"
+    several = address(filled, host=hosts, target_session_attrs="read-write", **ports)
     with Ledger(several) as ledger:
         assert ledger.wallets.get("team").posted == HUNDRED

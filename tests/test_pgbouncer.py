@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from kling_ledger.ledger import Ledger
 from kling_pricing.money import Money
@@ -118,11 +119,11 @@ def test_no_client_runs_the_statement_of_another(nursery, pooler, direct, tmp_pa
 
 def end_sessions(direct: str) -> None:
     """End every session that the pooler has on the server."""
-    with psycopg.connect(plain_url(direct), autocommit=True) as server:
-        server.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    tell(
+        direct,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
 
 
 def test_what_is_told_is_true_while_sessions_are_ended(nursery, pooler, direct, tmp_path):
@@ -160,3 +161,33 @@ def test_what_is_told_is_true_while_the_pooler_drops_its_clients(nursery, pooler
     assert findings == Findings()
     with Ledger(direct) as ledger:
         assert ledger.verify().is_clean
+
+
+def test_a_role_finds_its_schema_behind_a_pooler(postgres, direct):
+    # An old pooler refuses `options` in an address; what is set for a role comes from the server.
+    role = f"{postgres.name}_tenant_{secrets.token_hex(4)}"
+    name = conninfo_to_dict(plain_url(direct))["dbname"]
+    tell(direct, f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    try:
+        tell(
+            direct,
+            f"CREATE SCHEMA team_a AUTHORIZATION {role}",
+            f"ALTER ROLE {role} IN DATABASE {name} SET search_path = team_a",
+        )
+        as_role = make_conninfo(postgres.address, user=role, password="secret")
+        with (
+            pgbouncer(as_role, "transaction", connections=3) as pooler,
+            Ledger(pooler.address_of(direct)) as ledger,
+        ):
+            ledger.wallets.create("team", "USD")
+        with psycopg.connect(plain_url(direct)) as server:
+            assert server.execute("SELECT name FROM team_a.wallet").fetchall() == [("team",)]
+    finally:
+        tell(direct, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+def tell(url: str, *statements: str) -> None:
+    """Run statements on a server itself."""
+    with psycopg.connect(plain_url(url), autocommit=True) as server:
+        for statement in statements:
+            server.execute(statement.encode())
