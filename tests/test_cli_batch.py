@@ -325,7 +325,7 @@ def test_a_live_estimate_cannot_bring_a_batch_above_its_total(
 
 def test_what_a_provider_refused_is_tried_again_by_the_next_run(cli: Cli, sandbox: SandboxProcess):
     write(cli, "one")
-    assert cli(*words(sandbox, "--api-key", "a-wrong-key")).code == 4
+    assert cli(*words(sandbox, "--api-key", "a-wrong-key")).code == 10
     assert results(cli)[0]["state"] == "rolled_back"
     assert cli(*words(sandbox)).code == 0
     assert results(cli)[0]["state"] == "committed"
@@ -538,7 +538,7 @@ def test_what_another_process_may_be_sending_is_waited_for_and_told(
     with Ledger(str(cli.database)) as ledger:
         right = ledger.reservations.latest()[0].job.account
     write(cli, {**row_of(cli, "one"), "key": "shot-1"})
-    assert cli(*words(sandbox, "--api-key", "a-wrong-key")).code == 4
+    assert cli(*words(sandbox, "--api-key", "a-wrong-key")).code == 10
     with Ledger(str(cli.database)) as ledger:
         job = replace(ledger.reservations.latest()[0].job, account=right)
         left = ledger.reserve("team", Money.parse("0.675 USD"), job=job, key="shot-1/again-2")
@@ -566,7 +566,7 @@ def test_a_wrong_key_is_told_once_with_its_count_and_what_was_not_begun_stays_so
 ):
     write(cli, *(f"row {n}" for n in range(20)))
     said = cli(*words(sandbox, "--api-key", "wrong", "--concurrency", "1"))
-    assert said.code == 4, said.err
+    assert said.code == 10, said.err
     assert [line for line in said.lines if line.startswith("1 row: ")]
     assert "check RUNAPI_API_KEY" in said.err
     assert "19 rows at runapi not started: nothing is reserved for them" in said.lines

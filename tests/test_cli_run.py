@@ -148,7 +148,7 @@ def test_too_little_in_the_wallet_sends_nothing_and_says_how_to_fund(
 ) -> None:
     before = sandbox.spent_cents()
     said = cli(*words(sandbox), stdin=body(output_resolution="4k", duration_seconds=15))
-    assert (said.code, said.out) == (3, "")
+    assert (said.code, list(said.json)) == (3, ["error"])
     assert "needed 5.025 USD" in said.err
     assert "available 2 USD" in said.err
     assert 'kling-ledger wallet fund team "3.025 USD"' in said.err
@@ -192,7 +192,7 @@ def test_a_wrong_key_gives_everything_back_and_is_nowhere_to_be_read(
     cli.fund("2 USD")
     option = ["--api-key", secret] if where == "option" else []
     said = cli(*words(sandbox, *option), stdin=body())
-    assert (said.code, said.json["state"]) == (4, "rolled_back")
+    assert (said.code, said.json["state"]) == (10, "rolled_back")
     assert secret not in said.out + said.err
     assert not [f for f in tmp_path.iterdir() if secret.encode() in f.read_bytes()]
     assert_untouched(cli)
@@ -216,7 +216,7 @@ def test_without_a_usable_key_nothing_starts(tmp_path: Path, key: str) -> None:
 
 def test_where_nobody_listens_everything_comes_back(cli: Cli) -> None:
     said = cli(*words(NOWHERE), stdin=body())
-    assert (said.code, said.json["state"]) == (4, "rolled_back")
+    assert (said.code, said.json["state"]) == (10, "rolled_back")
     assert_untouched(cli)
 
 
@@ -354,7 +354,7 @@ def test_a_key_used_for_something_else_names_the_difference(
 ) -> None:
     assert cli(*words(sandbox, "--key", "shot-1"), stdin=body()).code == 0
     said = cli(*words(sandbox, "--key", "shot-1"), stdin=body(duration_seconds=4))
-    assert (said.code, said.out) == (2, "")
+    assert (said.code, list(said.json)) == (2, ["error"])
     assert "shot-1" in said.err
     assert "seconds 5, now with 4" in said.err
     assert len(cli.reservations()) == 1

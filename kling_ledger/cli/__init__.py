@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Final, NoReturn
 
 import click
 
 from kling_ledger import errors
-from kling_ledger.cli.hints import hint_for
+from kling_ledger.cli.telling import tell_error, tell_programs
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
 
@@ -27,6 +28,7 @@ EXIT_DIFFERENCES: Final = 6
 EXIT_NO_PRICE: Final = 7
 EXIT_CHARGED_WITHOUT_CLIP: Final = 8
 EXIT_NOT_DOWNLOADED: Final = 9
+EXIT_NOT_SENT: Final = 10
 EXIT_PIPE: Final = 141
 
 _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
@@ -101,7 +103,8 @@ def cli() -> None:
     Exit codes: 0 done, 1 our error, 2 usage or bad input, 3 refused by wallet, budget or
     ceiling, 4 the job failed and its credits were rolled back, 5 in doubt and its credits stay
     reserved, 6 differences found, 7 no price known, 8 the job was charged and made no clip, 9 done
-    and booked, but a clip could not be downloaded.
+    and booked, but a clip could not be downloaded, 10 nothing was sent: the provider refused the
+    API key or could not be reached.
     """
 
 
@@ -115,9 +118,11 @@ def main() -> NoReturn:
         sys.exit(EXIT_USAGE)
     except click.ClickException as error:
         error.show()
+        facts = {"code": "usage", "message": error.format_message(), "hint": None}
+        tell_programs({**facts, "retryable": False, "exit_code": error.exit_code})
         sys.exit(error.exit_code)
     except KlingError as error:
-        tell_error(error)
+        tell_error(error, exit_code(error))
         sys.exit(exit_code(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -128,22 +133,19 @@ def main() -> NoReturn:
         sys.exit(EXIT_PIPE)
     except OSError as error:
         click.echo(f"error: {error}", err=True)
+        facts = {"code": "os", "message": str(error), "hint": None}
+        with suppress(OSError):
+            tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
+            sys.stdout.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_OURS)
 
 
 def exit_code(error: KlingError) -> int:
     """Return the exit code that an error has on the command line."""
+    if isinstance(error, errors.JobRefusedError) and error.nothing_was_sent:
+        return EXIT_NOT_SENT
     for family, code in _EXIT_CODES:
         if isinstance(error, family):
             return code
     return EXIT_OURS
-
-
-def tell_error(error: KlingError) -> None:
-    """Tell a person of an error, and what may help."""
-    problems = getattr(error, "problems", None)
-    for line in problems or (error.message,):
-        click.echo(f"error: {line}", err=True)
-    if hint := hint_for(error):
-        click.echo(f"hint: {hint}", err=True)

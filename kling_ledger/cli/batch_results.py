@@ -17,6 +17,7 @@ from kling_ledger.cli import (
     EXIT_CHARGED_WITHOUT_CLIP,
     EXIT_IN_DOUBT,
     EXIT_JOB_FAILED,
+    EXIT_NOT_SENT,
     EXIT_REFUSED,
 )
 from kling_ledger.cli.output import print_one, say
@@ -27,6 +28,7 @@ from kling_pricing.money import plain_or_none
 if TYPE_CHECKING:
     from kling_ledger.cli.batch_progress import Progress
     from kling_ledger.jobs.batch_jobs import Attempt, BatchJob, Outcome
+    from kling_pricing.errors import KlingError
 
 _MOST_REASONS: Final = 10
 """How many different reasons are told; the results name every row's."""
@@ -177,5 +179,14 @@ def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
     refused = any(one is not None and isinstance(one.error, RefusedError) for one in found)
     if refused:
         return EXIT_REFUSED
-    charged = any(one is not None and one.is_charged_without_clip for one in found)
-    return EXIT_CHARGED_WITHOUT_CLIP if charged else EXIT_JOB_FAILED
+    if any(one is not None and one.is_charged_without_clip for one in found):
+        return EXIT_CHARGED_WITHOUT_CLIP
+    failed = [one.error for one in found if one is not None and not one.is_done]
+    was_shut_out = bool(failed) and all(_is_shut_out(error) for error in failed)
+    return EXIT_NOT_SENT if was_shut_out else EXIT_JOB_FAILED
+
+
+def _is_shut_out(error: KlingError | None) -> bool:
+    from kling_ledger.errors import JobRefusedError
+
+    return isinstance(error, JobRefusedError) and error.nothing_was_sent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,12 @@ import click
 
 from kling_ledger.cli.inputs import When, key_option
 from kling_ledger.cli.keys import keyed
+from kling_ledger.cli.known_words import (
+    in_known_unit,
+    known_model,
+    known_provider,
+    unknown_option,
+)
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
@@ -23,10 +30,23 @@ from kling_pricing.money import USD, Money, plain, plain_or_none
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_ledger.ledger import Budget, BudgetStatus, Scope
+    from kling_ledger.ledger import Budget, BudgetStatus, Ledger, Scope
+    from kling_ledger.ledger.budget_history import Matched
 
-_COLUMNS = ("name", "limit", "spent", "reserved", "left", "unit", "window", "frees_at", "mode")
-_OPTIONAL = ("mode", "frees_at", "unit", "window")
+_COLUMNS = (
+    "name",
+    "covers",
+    "limit",
+    "spent",
+    "reserved",
+    "left",
+    "unit",
+    "jobs",
+    "window",
+    "frees_at",
+    "mode",
+)
+_OPTIONAL = ("mode", "frees_at", "unit", "window", "jobs")
 _WINDOWS = ("none", "hour", "day", "week", "month")
 _MODES = ("hard", "warn")
 _SCOPE = ("wallet", "project", "provider", "model", "label")
@@ -69,6 +89,7 @@ def budget() -> None:
     "--ceiling", metavar="AMOUNT", help="The most that one job may cost; none takes it away."
 )
 @click.option("--reason", help="Why, for the journal.")
+@unknown_option
 @database_option
 @format_option
 def set_(
@@ -77,6 +98,7 @@ def set_(
     db: str | None,
     form: str,
     *,
+    takes_unknown: bool,
     window: str | None,
     timezone: str | None,
     mode: str | None,
@@ -105,11 +127,13 @@ def set_(
             known: Budget | None = ledger.budgets.get(name).budget
         except NotFoundError:
             known = None
-        most = _limit(name, known, limit)
+        most, covers = _limit(name, known, limit), _scope(known, scope)
+        if not takes_unknown:
+            most, covers = _in_known_words(ledger, known, most, covers)
         found = ledger.budgets.set(
             name,
             most,
-            scope=_scope(known, scope),
+            scope=covers,
             window=window or (known.window if known else "none"),
             timezone=timezone or (known.timezone if known else "UTC"),
             mode=mode or (known.mode if known else "hard"),
@@ -117,7 +141,8 @@ def set_(
             ceiling=_ceiling(known, ceiling, most.unit),
             reason=reason,
         )
-    _print(found, form)
+        past = _past(ledger, name)
+    _print(found, form, past)
 
 
 @budget.command("list")
@@ -130,7 +155,11 @@ def list_budgets(db: str | None, form: str) -> None:
     now = datetime.now(UTC)
     rows = []
     with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
-        rows = [budget_dict(found, now) for found in ledger.budgets.all(at=now)]
+        matched = ledger.budgets.matched()
+        rows = [
+            budget_dict(found, now) | _matched_dict(matched[found.budget.name])
+            for found in ledger.budgets.all(at=now)
+        ]
     empty = "no budgets yet: kling-ledger budget set NAME --limit AMOUNT"
     print_many(rows, _COLUMNS, form, empty=empty, optional=_OPTIONAL)
 
@@ -140,12 +169,13 @@ def list_budgets(db: str | None, form: str) -> None:
 @database_option
 @format_option
 def show(name: str, db: str | None, form: str) -> None:
-    """Show one budget: what it covers, its limit, and what is used of it."""
+    """Show one budget: what it covers and has matched, its limit, who set or raised it and why."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
         found = ledger.budgets.get(name)
-    _print(found, form)
+        past = _past(ledger, name)
+    _print(found, form, past)
 
 
 @budget.command("raise")
@@ -178,7 +208,8 @@ def raise_(
         more = Money.parse(amount, default_unit=ledger.budgets.get(name).budget.unit)
         with keyed(key, until=until) as own:
             found = ledger.budgets.raise_limit(name, more, until=until, reason=reason, key=own)
-    _print(found, form)
+        past = _past(ledger, name)
+    _print(found, form, past)
 
 
 @budget.command()
@@ -192,8 +223,9 @@ def remove(name: str, reason: str | None, db: str | None, form: str) -> None:
 
     with Ledger(db, create=False) as ledger:
         found = ledger.budgets.get(name)
+        past = _past(ledger, name)
         ledger.budgets.remove(name, reason=reason)
-    _print(found, form)
+    _print(found, form, past)
     say(f"budget {name} is removed: it refuses nothing from now on")
 
 
@@ -212,6 +244,7 @@ def budget_dict(found: BudgetStatus, at: datetime) -> dict[str, Any]:
         "mode": known.mode,
         "thresholds": list(known.thresholds),
         "ceiling": plain_or_none(known.ceiling),
+        "covers": _covers(known.scope),
         **{name: getattr(known.scope, name) for name in _SCOPE},
         "window": known.window,
         "timezone": known.timezone,
@@ -227,12 +260,58 @@ def budget_dict(found: BudgetStatus, at: datetime) -> dict[str, Any]:
     }
 
 
-def _print(found: BudgetStatus, form: str) -> None:
-    told = budget_dict(found, datetime.now(UTC))
+def _covers(scope: Scope) -> str:
+    """Write what a budget covers for a list."""
+    said = [f"{name} {getattr(scope, name)}" for name in _SCOPE if getattr(scope, name) is not None]
+    return ", ".join(said) or "everything"
+
+
+def _past(ledger: Ledger, name: str) -> dict[str, Any]:
+    """Return what a budget has matched so far, and its history."""
+    events = [
+        {"at": instant(one.at), "by": one.actor, "reason": one.reason, "change": dict(one.change)}
+        for one in ledger.budgets.history(name)
+    ]
+    return {**_matched_dict(ledger.budgets.matched()[name]), "history": events}
+
+
+def _matched_dict(matched: Matched) -> dict[str, Any]:
+    return {"jobs": matched.jobs, "matched": plain(matched.amount.amount)}
+
+
+def _said(event: Mapping[str, Any]) -> str:
+    change = ", ".join(f"{name} {text}" for name, text in event["change"].items())
+    why = f" ({event['reason']})" if event["reason"] else ""
+    return f"{event['at']} {event['by']}: {change}{why}"
+
+
+def _print(found: BudgetStatus, form: str, past: Mapping[str, Any]) -> None:
+    told = {**budget_dict(found, datetime.now(UTC)), **past}
     if form == "table":
+        told["history"] = [_said(event) for event in told["history"]]
         told["thresholds"] = ", ".join(f"{percent} %" for percent in told["thresholds"])
         told["raises"] = [f"{one['amount']} until {one['until']}" for one in told["raises"]]
     print_one(told, form)
+
+
+def _in_known_words(
+    ledger: Ledger, known: Budget | None, most: Money, covers: Scope
+) -> tuple[Money, Scope]:
+    """Return a limit and a scope in words that something is known by; UsageError for others.
+
+    What a budget has already is not asked about again.
+    """
+    from kling_ledger.cli.books import open_library
+
+    library = open_library(())
+    stored = known.scope if known else None
+    if known is None or most.unit != known.unit:
+        most = in_known_unit(most, ledger, library)
+    if covers.provider is not None and not (stored and stored.provider == covers.provider):
+        covers = replace(covers, provider=known_provider(covers.provider, library))
+    if covers.model is not None and not (stored and stored.model == covers.model):
+        covers = replace(covers, model=known_model(covers.model, covers.provider, library))
+    return most, covers
 
 
 def _scope(known: Budget | None, given: Mapping[str, str | None]) -> Scope:

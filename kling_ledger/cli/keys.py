@@ -39,7 +39,7 @@ def _again(key: str, until: datetime | None = None) -> str:
     """Return the command that is being run, with its key and without a password."""
     words = ["kling-ledger", *(_PASSWORD.sub(r"\1:...@", word) for word in sys.argv[1:])]
     if until is not None:
-        words = _without(words, "--until") + ["--until", until.isoformat()]
+        words = [*_without(words, "--until"), "--until", until.isoformat()]
     return shlex.join([*_without(words, "--key"), "--key", key])
 
 

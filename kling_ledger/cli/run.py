@@ -13,7 +13,7 @@ from kling_ledger.cli import (
     EXIT_IN_DOUBT,
     EXIT_JOB_FAILED,
     EXIT_NOT_DOWNLOADED,
-    tell_error,
+    EXIT_NOT_SENT,
 )
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Seconds, clip_fields
@@ -24,14 +24,18 @@ from kling_ledger.cli.connections import (
     grace_option,
     out_option,
     recover_first,
+    say_trouble,
 )
 from kling_ledger.cli.inputs import label_option, read_labels, read_text
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.reservation_rows import reservation_dict
+from kling_ledger.cli.telling import tell_error
 from kling_pricing.clip import RESOLUTIONS
 from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
+    from kling_ledger.errors import JobRefusedError, ProviderError
+    from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Reservation
     from kling_pricing.library import Library
 
@@ -92,7 +96,6 @@ def run(
     kling-ledger run --provider crun --model kling/v3 --prompt "a lake" --seconds 5 \\
         --resolution 720p --no-sound --wallet credits --out clips
     """
-    from kling_ledger.errors import DatabaseError
     from kling_ledger.ledger import Ledger
 
     body, action = _body(provider, request_file, action, clip)
@@ -106,23 +109,55 @@ def run(
             ceiling=ceiling_of(ledger, wallet, max_cost),
             library=library,
         )
-        meter = replace(meter, patience=replace(meter.patience, sender_s=grace))
+        refusals = Refusals()
+        patience = replace(meter.patience, sender_s=grace)
+        meter = replace(meter, patience=patience, on_trouble=refusals.tell)
         try:
             recover_first(ledger, meter)
-            reservation = meter.reserve(body, action=action, key=key)
-            try:
-                ended = meter.carry_on(reservation, body)
-            except KeyboardInterrupt:
-                ended = ledger.reservations.get(reservation.id)
-            except DatabaseError as error:
-                tell_error(error)
-                say(f"what becomes of {reservation.id}: kling-ledger resume {reservation.id}")
-                return EXIT_IN_DOUBT
+            ended = _carried_on(meter, meter.reserve(body, action=action, key=key), body)
         finally:
             meter.provider.close()
+    if ended is None:
+        return EXIT_IN_DOUBT
     code = report(ended, form)
+    if code == EXIT_JOB_FAILED and refusals.were_of_the_key_or_network:
+        code = EXIT_NOT_SENT
     is_saved = save_clips(ended, out)
     return code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
+
+
+class Refusals:
+    """What a provider refused while a job was sent; each is told as it comes."""
+
+    def __init__(self) -> None:
+        self._last: JobRefusedError | None = None
+
+    def tell(self, error: ProviderError) -> None:
+        """Tell of a call that was refused or not answered, and keep it in mind."""
+        from kling_ledger.errors import JobRefusedError
+
+        if isinstance(error, JobRefusedError):
+            self._last = error
+        say_trouble(error)
+
+    @property
+    def were_of_the_key_or_network(self) -> bool:
+        """Whether the job was refused as every other would be."""
+        return self._last is not None and self._last.nothing_was_sent
+
+
+def _carried_on(meter: Meter, begun: Reservation, body: dict[str, Any]) -> Reservation | None:
+    """Bring a job to its end, or leave it at Ctrl-C; None where the database is away for long."""
+    from kling_ledger.errors import DatabaseError
+
+    try:
+        return meter.carry_on(begun, body)
+    except KeyboardInterrupt:
+        return meter.ledger.reservations.get(begun.id)
+    except DatabaseError as error:
+        tell_error(error, EXIT_IN_DOUBT)
+        say(f"what becomes of {begun.id}: kling-ledger resume {begun.id}")
+        return None
 
 
 def _body(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli.keys import keyed
+from kling_ledger.cli.known_words import known_unit, unknown_option
 from kling_ledger.cli.output import (
     database_option,
     empty_where_there_is_no_ledger,
@@ -35,14 +36,17 @@ def wallet() -> None:
 @wallet.command()
 @click.argument("name")
 @click.option("--unit", default="USD", show_default=True, help="USD, evolink-credit, ...")
+@unknown_option
 @database_option
 @format_option
-def create(name: str, unit: str, db: str | None, form: str) -> None:
+def create(name: str, unit: str, db: str | None, form: str, *, takes_unknown: bool) -> None:
     """Create an empty wallet. Creating it twice is harmless."""
+    from kling_ledger.cli.books import open_library
     from kling_ledger.ledger import Ledger
 
     with Ledger(db) as ledger:
-        print_one(wallet_dict(ledger.wallets.create(name, unit)), form)
+        named = unit if takes_unknown else known_unit(unit, ledger, open_library(()))
+        print_one(wallet_dict(ledger.wallets.create(name, named)), form)
 
 
 @wallet.command(context_settings=_AMOUNT_BELOW_ZERO)

@@ -23,9 +23,11 @@ class JobRefusedError(ProviderError):
 
     `retryable` where the same request may be taken later, after `retry_after_s` if that was said.
     `status` is the provider's number for it, as HTTP has them; None where it gave no answer.
+    `is_unreached` says that no connection was made.
     """
 
     code = "job_refused"
+    _SHUT_OUT = frozenset({401, 403})
 
     def __init__(
         self,
@@ -36,11 +38,18 @@ class JobRefusedError(ProviderError):
         retryable: bool = False,
         retry_after_s: float | None = None,
         status: int | None = None,
+        is_unreached: bool = False,
     ) -> None:
         super().__init__(provider, problem, hint=hint)
         self.status = status
+        self.is_unreached = is_unreached
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+    @property
+    def nothing_was_sent(self) -> bool:
+        """Whether no job would get through: the provider is not reached, or refuses the key."""
+        return self.is_unreached or self.status in self._SHUT_OUT
 
 
 class JobInDoubtError(ProviderError):

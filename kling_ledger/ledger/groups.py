@@ -13,6 +13,7 @@ from datetime import datetime
 from kling_ledger.errors import AmbiguousTaskError
 from kling_ledger.ledger import (
     accounts,
+    budget_history,
     budgets,
     ids,
     limits,
@@ -23,6 +24,7 @@ from kling_ledger.ledger import (
     wallets,
 )
 from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.budget_history import BudgetEvent, Matched
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.periods import Period
@@ -166,6 +168,16 @@ class Budgets:
         """Remove a budget: it refuses nothing from now on. Its name may then be another's."""
         stamp = self._access.stamp(reason)
         self._access.change_rules(lambda transaction: limits.remove(transaction, name, stamp=stamp))
+
+    def matched(self) -> dict[str, Matched]:
+        """Return by name how many jobs each budget has ever covered, and what they come to."""
+        with self._access.read() as transaction:
+            return budget_history.matched(transaction)
+
+    def history(self, name: str) -> list[BudgetEvent]:
+        """Return who set, changed or raised a budget, when and why, oldest first."""
+        with self._access.read() as transaction:
+            return budget_history.history(transaction, name)
 
     def get(self, name: str, *, at: datetime | None = None) -> BudgetStatus:
         """Return a budget and where it stands in the window that holds an instant."""

@@ -226,7 +226,8 @@ class HttpProvider:
         return Submission(task_id, shown, held=self.dialect.held(task))
 
     def _not_reached(self, error: Exception) -> JobRefusedError:
-        return JobRefusedError(self.name, f"could not be reached: {error}", retryable=True)
+        problem = f"could not be reached: {error}"
+        return JobRefusedError(self.name, problem, retryable=True, is_unreached=True)
 
     def _not_taken(self, answer: Answer, verdict: Verdict) -> JobRefusedError | JobInDoubtError:
         told = self._told(answer)

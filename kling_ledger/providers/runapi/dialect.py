@@ -353,7 +353,8 @@ class RunApi:
         if may_have_arrived:
             return JobInDoubtError(self.name, f"no clear answer to the submission: {told}")
         if error.status is None:
-            return JobRefusedError(self.name, f"could not be reached: {told}", retryable=True)
+            problem = f"could not be reached: {told}"
+            return JobRefusedError(self.name, problem, retryable=True, is_unreached=True)
         return JobRefusedError(
             self.name,
             told,
