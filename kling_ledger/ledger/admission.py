@@ -174,7 +174,6 @@ def _earlier(
 
 def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:
     reservation_id = journal.new_id("res")
-    journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED)
     job = one.job
     micro = one.amount.micro
     journal.transfer(
@@ -211,6 +210,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "created_at": stamp.at_us,
         "updated_at": stamp.at_us,
     }
+    journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED, said=row)
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     return Admitted(row, wallet.name, subject)
 

@@ -209,8 +209,15 @@ class Ledger:
         Moves nothing, and leaves a task that is known as it is. Raises ConflictError for a task
         that another reservation has.
         """
+        stamp = self._access.stamp()
         self.database.write(
-            lambda transaction: settlement.record_task(transaction, reservation_id, task_id)
+            lambda transaction: settlement.record_task(
+                transaction,
+                self._access.rules.read(transaction),
+                reservation_id,
+                task_id,
+                stamp=stamp,
+            )
         )
 
     def mark_in_doubt(

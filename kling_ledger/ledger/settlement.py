@@ -113,18 +113,30 @@ def settle(
     return result_of
 
 
-def record_task(transaction: Transaction, reservation_id: str, task_id: str) -> None:
+def record_task(
+    transaction: Transaction, rules: Rules, reservation_id: str, task_id: str, *, stamp: Stamp
+) -> None:
     """Keep the task of a reservation that has ended meanwhile: it may yet be charged.
 
     Raises ConflictError where another reservation has the task.
     """
     before = reservations.find_rows(transaction, [reservation_id])[reservation_id]
     check_task_is_free(transaction, task_id, before)
-    transaction.run(
-        "UPDATE reservation SET task_id = :task_id WHERE id = :id AND task_id IS NULL",
-        id=reservation_id,
-        task_id=task_id,
+    if before["task_id"] is not None:
+        return
+    after = {"task_id": task_id, "step": before["step"] + 1, "updated_at": stamp.at_us}
+    known = {"id": reservation_id, "step": before["step"]}
+    transaction.update(RESERVATION, [Update(known, after)], refused=overtaken)
+    journal = Journal(stamp, rules.period(max(stamp.at_us, before["updated_at"])))
+    journal.event(
+        reservation_id,
+        after["step"],
+        from_state=before["state"],
+        to_state=before["state"],
+        said={**before, **after},
+        reason="its task became known",
     )
+    journal.write(transaction)
 
 
 def _was_made(
@@ -161,11 +173,13 @@ def _move(
     transaction.update(RESERVATION, updates, refused=overtaken)
     journal = Journal(stamp, rules.period(stamp.at_us))
     for moved in moves:
-        _write_down(journal, moved)
+        # Under a clock that was ahead it may stand in a later month: nothing goes before that.
+        latest_us = max(stamp.at_us, moved.before["updated_at"])
+        _write_down(journal, moved, rules.period(latest_us))
     journal.write(transaction)
 
 
-def _write_down(journal: Journal, moved: Move) -> None:
+def _write_down(journal: Journal, moved: Move, period: str) -> None:
     before = moved.before
     reason = readable(moved.change.reason)
     journal.event(
@@ -173,6 +187,8 @@ def _write_down(journal: Journal, moved: Move) -> None:
         moved.after["step"],
         from_state=before["state"],
         to_state=moved.after["state"],
+        said=moved.after,
+        period=period,
         reason=reason,
     )
     for kind, amount in moved.transfers:
@@ -183,6 +199,7 @@ def _write_down(journal: Journal, moved: Move) -> None:
             unit=before["unit"],
             reservation_id=before["id"],
             provider=before["provider"],
+            period=period,
             corrects=moved.corrects,
             reason=reason,
         )

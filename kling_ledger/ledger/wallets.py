@@ -96,7 +96,9 @@ def fund(
     journal = Journal(stamp, period)
     journal.transfer("fund", amount.micro, wallet_id=wallet.id, unit=wallet.unit)
     journal.write(transaction)
-    idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
+    idempotency.remember(
+        transaction, key, content, result_id=wallet.id, at_us=stamp.at_us, period=period
+    )
     return wallet
 
 
@@ -140,7 +142,9 @@ def adjust(
         corrects=corrects,
     )
     journal.write(transaction)
-    idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
+    idempotency.remember(
+        transaction, key, content, result_id=wallet.id, at_us=stamp.at_us, period=period
+    )
     return wallet
 
 
