@@ -12,9 +12,9 @@ from datetime import datetime
 
 from kling_ledger.errors import AmbiguousTaskError
 from kling_ledger.ledger import (
-    closing,
     accounts,
     budgets,
+    closing,
     ids,
     limits,
     periods,

@@ -34,7 +34,7 @@ from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger.verify import Verification
+    from kling_ledger.ledger.verify import KeptSeal, Verification
 
 Result = TypeVar("Result")
 
@@ -369,15 +369,16 @@ class Ledger:
 
     # --- proof ------------------------------------------------------------------------------
 
-    def verify(self) -> Verification:
+    def verify(self, kept: Sequence[KeptSeal] = ()) -> Verification:
         """Work every balance, window, state and seal out again from the journal.
 
-        Changes nothing and raises nothing for what it finds: see `Verification.findings`.
+        `kept` are seals that were kept outside the ledger: each has to be found in it. Changes
+        nothing and raises nothing for what it finds: see `Verification.findings`.
         """
         from kling_ledger.ledger.verify import verify
 
         with self.database.read() as transaction:
-            verification = verify(transaction, dialect=self.database.engine.dialect)
+            verification = verify(transaction, dialect=self.database.engine.dialect, kept=kept)
         notices.tell_findings(verification.findings)
         return verification
 

@@ -213,6 +213,8 @@ def _write(transaction: Transaction, known: Row | None, said: Row) -> Row:
         transaction.insert(PERIOD, [row])
     else:
         transaction.update(PERIOD, [Update({"name": row["name"]}, row)], refused=overtaken)
+        if row["format"] is None and known["format"] is not None:
+            transaction.run("DELETE FROM sealed_part WHERE period = :name", name=row["name"])
     rules.changed(transaction)
     return row
 

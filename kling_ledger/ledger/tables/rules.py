@@ -46,7 +46,7 @@ class BudgetRow(SQLModel, table=True):
 
 
 class BudgetEventRow(SQLModel, table=True):
-    """One change of a budget: what it said from then on, who and why, and the month it counts in."""
+    """One change of a budget: what it said from then on, who and why; `period` is its month."""
 
     __tablename__: ClassVar[str] = "budget_event"
     __table_args__ = (BY_KEY,)

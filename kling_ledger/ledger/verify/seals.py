@@ -15,12 +15,22 @@ _CHAIN: Final = "a seal goes on from the seal before it"
 _SEALED: Final = "a sealed period is as it was sealed"
 _CHANGED: Final = "it was changed"
 _ADDED: Final = "it was put in afterwards"
-_WORDS: Final = {"job_event": "job event", "budget_event": "event of a budget"}
+_WORDS: Final = {
+    "job_event": "a job event",
+    "budget_event": "a budget event",
+    "accrual": "an accrual",
+}
+_UNSEALED: Final = (
+    "SELECT DISTINCT period FROM sealed_part"
+    " WHERE period NOT IN (SELECT name FROM period WHERE state <> 'open' AND format IS NOT NULL)"
+)
 
 
 def seal_findings(transaction: Transaction) -> Iterator[Finding]:
     """Seal every sealed month again, and name the rows that break a seal."""
     rows = periods.sealed(transaction)
+    for row in transaction.rows(_UNSEALED):
+        yield Finding("what was sealed stays sealed", row["period"], "it was sealed and is not")
     yield from _chain_findings(rows)
     yield from _findings([row for row in rows if row["format"] is not None], transaction)
     for row in rows:
@@ -70,7 +80,8 @@ def _named(transaction: Transaction, period: str) -> Iterator[Finding]:
     """Name the rows of a month that are not as they were when it was sealed."""
     for section in seals.SECTIONS:
         known = _kept(transaction, period, section)
-        law = f"a {_WORDS.get(section.name, section.name)} of a sealed period is as it was sealed"
+        what = _WORDS.get(section.name, f"a {section.name}")
+        law = f"{what} of a sealed period is as it was sealed"
         for rows in seals.chunks(transaction, section, first=period, last=period):
             for key, digest in seals.digests_of(section, [row["line"] for row in rows]).items():
                 yield from _row_findings(law, key, digest, known)
