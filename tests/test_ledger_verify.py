@@ -84,8 +84,9 @@ def sealed(empty_url: str) -> Iterator[Ledger]:
     clock = Clock(NOON - timedelta(days=28))
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
         opened.wallets.create("team", "USD")
-        opened.wallets.fund("team", usd("20"), reason="paid")
-        opened.reserve("team", usd("3"))
+        opened.wallets.fund("team", usd("20"), reason="paid", key="invoice")
+        opened.budgets.set("film", usd("50"))
+        opened.reserve("team", usd("3"), job=Job(model="kling-v3"), project="film/a")
         clock.now = NOON
         opened.periods.close("2026-02", hard=True)
         opened.wallets.fund("team", usd("5"))
@@ -517,3 +518,63 @@ def test_an_extra_accrual_of_a_sealed_period_is_found(sealed):
     ended = ids(sealed, CHARGED)
     damage(sealed, f"INSERT INTO accrual VALUES ('2026-03', '{min(ended)}', 1, 'USD')")
     assert subjects(sealed, CARRIED) == {*ended, "2026-03"}
+
+
+SEALED_ROWS = {
+    "project": ("reservation", "UPDATE reservation SET project = 'film/b' WHERE id = '{first}'"),
+    "labels": ("reservation", "UPDATE reservation SET labels = '[]' WHERE id = '{first}'"),
+    "model": ("reservation", "UPDATE reservation SET model = 'kling-v9' WHERE id = '{first}'"),
+    "seconds": ("reservation", "UPDATE reservation SET seconds = '10' WHERE id = '{first}'"),
+    "quote": ("reservation", "UPDATE reservation SET quote = '{{}}' WHERE id = '{first}'"),
+    "actor": ("reservation", "UPDATE reservation SET actor = 'eve' WHERE id = '{first}'"),
+    "created_at": (
+        "reservation",
+        "UPDATE reservation SET created_at = created_at + 1 WHERE id = '{first}'",
+    ),
+    "expires_at": ("reservation", "UPDATE reservation SET expires_at = 1 WHERE id = '{first}'"),
+    "an event's actor": (
+        "job_event",
+        "UPDATE job_event SET actor = 'eve' WHERE reservation_id = '{first}' AND step = 1",
+    ),
+    "an event's worth": (
+        "job_event",
+        "UPDATE job_event SET usd_micro = 1 WHERE reservation_id = '{first}' AND step = 1",
+    ),
+    "an event's month": (
+        "job_event",
+        "UPDATE job_event SET period = NULL WHERE reservation_id = '{first}' AND step = 1",
+    ),
+    "a payment's key": ("key", "DELETE FROM idempotency WHERE key = 'invoice'"),
+    "a budget's event": (
+        "budget_event",
+        "UPDATE budget_event SET actor = 'eve' WHERE budget_id IN (SELECT id FROM budget)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SEALED_ROWS)
+def test_what_the_reports_of_a_sealed_month_rest_on_is_sealed_and_named(sealed, what):
+    section, statement = SEALED_ROWS[what]
+    [first] = found(sealed, "SELECT MIN(id) AS id FROM reservation")
+    damage(sealed, statement.format(first=first["id"]))
+    findings = sealed.verify().findings
+    assert AS_SEALED in {one.law for one in findings}
+    [named] = [one for one in findings if f"{section.replace('_', ' ')} of a sealed" in one.law]
+    assert "2026-02" in named.problem or named.problem.startswith("it was")
+
+
+def test_what_jobs_do_after_a_close_leaves_its_seal_as_it_is(sealed):
+    """Whatever may still become of a job of a sealed month, under a clock that lags too."""
+    [first] = found(sealed, "SELECT MIN(id) AS id FROM reservation")
+    sealed.mark_submitting(first["id"])
+    sealed.mark_submitted(first["id"], "task-9")
+    sealed.hold(first["id"], usd("4"), reason="the provider set aside more")
+    sealed.commit(first["id"], usd("5"))
+    sealed.refund(first["id"], usd("1"), reason="a black clip")
+    sealed.correct(first["id"], usd("3"), reason="the bill says so", settled_by="bill")
+    with Ledger(sealed.database.url, clock=Clock(NOON - timedelta(days=28))) as late:
+        late.wallets.fund("team", usd("1"), key="again")
+        late.wallets.adjust("team", usd("1"), reason="late", corrects="2026-02")
+        late.commit(late.reserve("team", usd("1")).id)
+        late.budgets.set("film", usd("7"))
+    assert sealed.verify().findings == ()

@@ -166,15 +166,27 @@ def chunks(
 
     Each has its `period` and its `line`; they come in the order of their keys.
     """
+    rows: list[Row] | None = None
+    while rows is None or len(rows) == _AT_ONCE:
+        rows = chunk(transaction, section, first=first, last=last, after=rows)
+        if rows:
+            yield rows
+
+
+def chunk(
+    transaction: Transaction,
+    section: Section,
+    *,
+    first: str,
+    last: str,
+    after: Sequence[Row] | None,
+) -> list[Row]:
+    """Return the first rows of a section, or those that come after others."""
     given: dict[str, Any] = {"first": first, "last": last}
-    rows = transaction.rows(_query(transaction, section, is_first=True), **given)
-    query = _query(transaction, section, is_first=False)
-    while rows:
-        yield rows
-        if len(rows) < _AT_ONCE:
-            return
-        after = {f"key{place}": part for place, part in enumerate(_key(section, rows[-1]["line"]))}
-        rows = transaction.rows(query, **given, **after)
+    if after:
+        key = _key(section, after[-1]["line"])
+        given |= {f"key{place}": part for place, part in enumerate(key)}
+    return transaction.rows(_query(transaction, section, is_first=not after), **given)
 
 
 def by_month(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
