@@ -56,6 +56,7 @@ from kling_ledger.errors.downloads import (
     LinkExpiredError,
 )
 from kling_ledger.errors.ledger import (
+    ClockError,
     AmbiguousTaskError,
     ConflictError,
     DatabaseError,
@@ -103,6 +104,7 @@ from kling_ledger.errors.settings import (
 from kling_pricing.errors import KlingError
 
 __all__ = [
+    "ClockError",
     "AccountError",
     "AmbiguousTaskError",
     "BillQuestionError",

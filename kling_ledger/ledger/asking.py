@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from kling_ledger.errors import CeilingError, ConfigError, ConflictError
-from kling_ledger.ledger import idempotency
+from kling_ledger.ledger import idempotency, scopes
 from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.reservations import Job
 from kling_ledger.ledger.wallets import Wallet
@@ -51,8 +52,35 @@ def check(one: Asked, wallet: Wallet) -> None:
         _check_worth(one.job.usd)
     if one.ceiling is not None and amount > one.ceiling:
         raise CeilingError(cost=amount, ceiling=one.ceiling)
-    if one.project is not None and (not one.project.strip() or "\0" in one.project):
-        raise ConfigError(f"{one.project!r} cannot name a project", hint="such as film/teaser")
+    if one.project is not None and not is_project(one.project):
+        raise ConfigError(
+            f"{one.project!r} cannot name a project",
+            hint="such as film/teaser: no / at either end, and no empty part, . or .. or spaces"
+            " around one",
+        )
+
+
+def check_spelling(project: str | None, budgets: Iterable[Budget]) -> None:
+    """Refuse a project that escapes a budget by its capitals alone.
+
+    Raises ConfigError.
+    """
+    for budget in budgets if project else ():
+        scope = budget.scope.project
+        if scope is None or project is None or scopes.is_within(project, scope):
+            continue
+        if scopes.is_within(project.casefold(), scope.casefold()):
+            raise ConfigError(
+                f"project {project!r} is spelled unlike {scope!r}, which budget {budget.name} is for",
+                hint=f"write it as the budget does, or set a budget for {project!r} too",
+            )
+
+
+def is_project(project: str) -> bool:
+    """Whether a path names a project as budgets find it: no two spellings of one place."""
+    parts = project.split("/")
+    is_plain = all(part and part == part.strip() and part not in {".", ".."} for part in parts)
+    return is_plain and "\0" not in project
 
 
 def check_place(one: Asked, earlier: Row) -> None:

@@ -23,6 +23,7 @@ from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.changes import Change
+from kling_ledger.ledger.clocks import ClockWatch
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
@@ -47,7 +48,8 @@ class Ledger:
     there is made, unless `create` says no.
 
     Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
-    AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
+    AmountError. Where no `clock` is given, one that is days from what the ledger or its server says
+    writes nothing: ClockError. A `key` makes a call repeatable: the same key with the same content gives the same
     result and moves nothing, with other content it is a ConflictError that names the difference.
     A call that raises has changed nothing. DatabaseError says whether the call may be repeated.
     """
@@ -62,7 +64,8 @@ class Ledger:
         create: bool = True,
     ) -> None:
         self.database = Database(config.database_url(url), create=create)
-        self._access = Access(self.database, clock, actor or config.actor(), chance)
+        watch = ClockWatch(self.database) if clock is utc_now else None
+        self._access = Access(self.database, clock, actor or config.actor(), chance, watch)
         self._admissions = Admissions(self._access)
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)

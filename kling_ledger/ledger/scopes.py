@@ -44,7 +44,7 @@ def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) 
     return (
         (wallet_id is None or wallet_id == subject.wallet_id)
         and (unit in {USD, subject.unit})
-        and (scope.project is None or _is_within(subject.project, scope.project))
+        and (scope.project is None or is_within(subject.project, scope.project))
         and (scope.provider is None or scope.provider == subject.provider)
         and (scope.model is None or scope.model == subject.model)
         and (scope.label is None or label_words.within(scope.label) in (subject.labels or ""))
@@ -90,7 +90,8 @@ def condition(scope: Scope, *, wallet_id: str | None, unit: str) -> tuple[str, d
     return condition, {name: value for _, values in parts for name, value in values.items()}
 
 
-def _is_within(project: str | None, scope: str) -> bool:
+def is_within(project: str | None, scope: str) -> bool:
+    """Whether a project is the one that a scope names, or below it where that ends in `/`."""
     if project is None:
         return False
     is_folder = scope.endswith("/")
