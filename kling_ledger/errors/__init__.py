@@ -56,8 +56,8 @@ from kling_ledger.errors.downloads import (
     LinkExpiredError,
 )
 from kling_ledger.errors.ledger import (
-    ClockError,
     AmbiguousTaskError,
+    ClockError,
     ConflictError,
     DatabaseError,
     ForeignDatabaseError,
@@ -104,13 +104,13 @@ from kling_ledger.errors.settings import (
 from kling_pricing.errors import KlingError
 
 __all__ = [
-    "ClockError",
     "AccountError",
     "AmbiguousTaskError",
     "BillQuestionError",
     "BudgetError",
     "CallbackError",
     "CeilingError",
+    "ClockError",
     "ConfigError",
     "ConflictError",
     "DatabaseError",

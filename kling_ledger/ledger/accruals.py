@@ -44,7 +44,7 @@ def of_month(transaction: Transaction, period: str) -> tuple[Accrual, ...]:
 
 def missing(transaction: Transaction, period: str) -> list[Row] | None:
     """Work out what a month carries forward; None where just that is written down."""
-    held = [
+    held: list[Row] = [
         {
             "period": period,
             "reservation_id": row["reservation_id"],

@@ -52,7 +52,7 @@ def check(one: Asked, wallet: Wallet) -> None:
         _check_worth(one.job.usd)
     if one.ceiling is not None and amount > one.ceiling:
         raise CeilingError(cost=amount, ceiling=one.ceiling)
-    if one.project is not None and not is_project(one.project):
+    if one.project is not None and not scopes.is_project(one.project):
         raise ConfigError(
             f"{one.project!r} cannot name a project",
             hint="such as film/teaser: no / at either end, and no empty part, . or .. or spaces"
@@ -65,22 +65,16 @@ def check_spelling(project: str | None, budgets: Iterable[Budget]) -> None:
 
     Raises ConfigError.
     """
-    for budget in budgets if project else ():
-        scope = budget.scope.project
-        if scope is None or project is None or scopes.is_within(project, scope):
-            continue
-        if scopes.is_within(project.casefold(), scope.casefold()):
+    named = [one for one in budgets if one.scope.project is not None] if project else []
+    if any(scopes.is_within(project, one.scope.project or "") for one in named):
+        return
+    for one in named:
+        scope = one.scope.project or ""
+        if scopes.is_within((project or "").casefold(), scope.casefold()):
             raise ConfigError(
-                f"project {project!r} is spelled unlike {scope!r}, which budget {budget.name} is for",
-                hint=f"write it as the budget does, or set a budget for {project!r} too",
+                f"{project!r} differs from {scope!r} of budget {one.name} by capitals alone",
+                hint="write it as the budget does, or set a budget for the other spelling too",
             )
-
-
-def is_project(project: str) -> bool:
-    """Whether a path names a project as budgets find it: no two spellings of one place."""
-    parts = project.split("/")
-    is_plain = all(part and part == part.strip() and part not in {".", ".."} for part in parts)
-    return is_plain and "\0" not in project
 
 
 def check_place(one: Asked, earlier: Row) -> None:

@@ -15,7 +15,6 @@ from kling_ledger.ledger.states import State
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 
-
 _LAST_CHARGE: Final = """
 SELECT id, amount_micro FROM transfer
 WHERE reservation_id = :id AND kind IN ('commit', 'overrun', 'late_commit') AND created_at = (

@@ -26,7 +26,7 @@ class Admitted:
 class Demand:
     """What the jobs of one call take together from one window of a budget, and each of them.
 
-    A job is told by its id, what it counts for, and what was asked for it; None is an unknown worth.
+    A job is its id, what it counts for (None if nobody knows), and what was asked for it.
     """
 
     budget: Budget

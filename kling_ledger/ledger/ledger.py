@@ -48,9 +48,9 @@ class Ledger:
     there is made, unless `create` says no.
 
     Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
-    AmountError. Where no `clock` is given, one that is days from what the ledger or its server says
-    writes nothing: ClockError. A `key` makes a call repeatable: the same key with the same content gives the same
+    AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
     result and moves nothing, with other content it is a ConflictError that names the difference.
+    The machine's own clock writes nothing, a ClockError, where ledger or server say it is wrong.
     A call that raises has changed nothing. DatabaseError says whether the call may be repeated.
     """
 

@@ -57,6 +57,11 @@ def check_scope(scope: Scope) -> None:
         word: str | None = getattr(scope, field)
         if word is not None and (not word.strip("/ ") or "\0" in word):
             raise ConfigError(f"{word!r} names no {field}", hint=f"leave it out for every {field}")
+    if scope.project is not None and not is_project(scope.project.removesuffix("/")):
+        raise ConfigError(
+            f"{scope.project!r} names no project",
+            hint="such as film/teaser, or film/ with all below",
+        )
     if scope.label is not None:
         label_words.read_label(scope.label)
 
@@ -98,3 +103,10 @@ def is_within(project: str | None, scope: str) -> bool:
     return project == scope or (
         is_folder and (project.startswith(scope) or project == scope.rstrip("/"))
     )
+
+
+def is_project(project: str) -> bool:
+    """Whether a path names a project as budgets find it: no two spellings of one place."""
+    parts = project.split("/")
+    is_plain = all(part and part == part.strip() and part not in {".", ".."} for part in parts)
+    return is_plain and "\0" not in project
