@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -16,7 +18,8 @@ from kling_ledger.errors import (
     PeriodError,
     PeriodOrderError,
 )
-from kling_ledger.ledger import Accrual, Job, Ledger
+from kling_ledger.ledger import Accrual, Job, Ledger, periods
+from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.rules import month_after, month_of
 from tests.ledgers import Clock, found, money, seal_as_before, unchanged, usd, write
@@ -237,6 +240,12 @@ def test_an_adjustment_may_name_the_month_that_it_corrects(ledger, clock, hard, 
     ) == ("adjust_down", counts_in, "2026-03")
 
 
+def test_an_adjustment_of_a_month_to_come_is_refused(ledger):
+    with unchanged(ledger), pytest.raises(PeriodError, match="2026-04 is still to come"):
+        ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-04")
+    ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-03")
+
+
 def test_an_adjustment_of_no_month_is_refused(ledger):
     with unchanged(ledger), pytest.raises(PeriodError, match="is no month"):
         ledger.wallets.adjust("team", usd("1"), reason="x", corrects="March")
@@ -414,6 +423,45 @@ def test_a_soft_close_may_become_a_hard_one_with_its_corrections(ledger, clock):
     ledger.periods.close("2026-03")
     ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-03")
     assert ledger.periods.close("2026-03", hard=True).transfers == 6
+
+
+def test_a_seal_that_was_interrupted_leaves_a_soft_close_and_is_taken_up_again(ledger, clock):
+    clock.now = APRIL
+    stamp = Stamp(to_us(APRIL), "ada", None, 7)
+    ledger.database.write(lambda one: periods.begin_sealing(one, "2026-03", stamp=stamp))
+    assert ledger.periods.all()[0].state == "soft"
+    # Whatever is said of the month now counts after it: its seal may be worked out any moment.
+    late = partial(ledger.wallets.adjust, "team", usd("1"), reason="x", corrects="2026-03")
+    assert posted(ledger, late) == ("adjust", "2026-04", "2026-03")
+    clock.now = MARCH
+    assert posted(ledger, lambda: ledger.wallets.fund("team", usd("1")))[1] == "2026-04"
+    clock.now = APRIL
+    assert ledger.periods.close("2026-03", hard=True).seal == seal_of(ledger, "2026-03")
+
+
+def test_a_month_that_is_opened_while_it_is_sealed_is_not_sealed(ledger, clock):
+    clock.now = APRIL
+    stamp = Stamp(to_us(APRIL), "ada", None, 7)
+    read = ledger.database.write(lambda one: periods.begin_sealing(one, "2026-03", stamp=stamp))
+    sealed = {**periods.to_be_sealed(read, stamp=stamp, previous=None), "seal": "ab"}
+    ledger.periods.reopen("2026-03", reason="an invoice was missing")
+    assert not ledger.database.write(lambda one: periods.seal(one, sealed))
+    ledger.periods.close("2026-03")
+    assert not ledger.database.write(lambda one: periods.seal(one, sealed))
+    assert ledger.periods.all()[0].state == "soft"
+
+
+def test_two_who_seal_a_month_at_the_same_time_make_one_seal(ledger, clock):
+    clock.now = APRIL
+    with ThreadPoolExecutor(4) as pool:
+        url = ledger.database.url
+
+        def close() -> str | None:
+            with Ledger(url, clock=clock, actor="bob") as other:
+                return other.periods.close("2026-03", hard=True).seal
+
+        seals = {one.result() for one in [pool.submit(close) for _ in range(4)]}
+    assert seals == {seal_of(ledger, "2026-03")}
 
 
 @pytest.mark.parametrize(
