@@ -649,3 +649,16 @@ def test_a_job_leaves_the_window_that_admitted_it_whatever_bounds_that_has(ledge
     [row] = found(ledger, "SELECT held_micro, spent_micro FROM budget_window")
     assert (row["held_micro"], row["spent_micro"]) == (0, 1_000_000)
     tamper(ledger.database.url, shift.replace("-", "+"))
+
+
+def test_a_budget_that_is_set_again_has_windows_by_this_machines_clocks(ledger):
+    ledger.budgets.set("b", usd("9"), window="day", timezone="Europe/Berlin")
+    ledger.commit(reserve(ledger, "2"))
+    reserve(ledger)
+    tamper(ledger.database.url, "UPDATE budget_window SET starts_at = starts_at - 3600000000")
+    assert not ledger.verify().is_clean
+    ledger.budgets.remove("b")
+    ledger.budgets.set("b", usd("9"), window="day", timezone="Europe/Berlin")
+    found = ledger.budgets.get("b")
+    assert (found.spent, found.reserved) == (usd("2"), usd("1"))
+    assert ledger.verify().is_clean
