@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
+CLOCK_VARIABLE: Final = "KLING_LEDGER_TRUST_CLOCK"
 BOOKS_VARIABLE: Final = "KLING_LEDGER_BOOKS"
 SENDING_S: Final = 120.0
 """How long a job that somebody is just sending is left to them: longer than one call may take."""
@@ -67,6 +68,11 @@ def actor(environ: Mapping[str, str] = os.environ) -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
         return "unknown"
+
+
+def trusts_clock(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether somebody says that this clock is right, whatever the ledger says."""
+    return environ.get(CLOCK_VARIABLE, "").strip().lower() in {"1", "yes", "true", "on"}
 
 
 def books_folder(environ: Mapping[str, str] = os.environ) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,32 @@ def write(ledger: Ledger, *statements: str) -> None:
             transaction.run(statement)
 
     ledger.database.write(run)
+
+
+def seal_as_before(ledger: Ledger, month: str) -> str:
+    """Seal a month as the versions did that covered its transfers alone; return the seal."""
+    columns = (
+        "id, kind, debit_account, credit_account, amount_micro, unit, wallet_id, reservation_id,"
+        " period, corrects, actor, reason, created_at"
+    )
+    rows = found(ledger, f"SELECT {columns} FROM transfer WHERE period = :m ORDER BY id", m=month)
+    lines = [json.dumps(list(row.values()), separators=(",", ":")) for row in rows]
+    before = found(ledger, "SELECT MAX(seal) AS seal FROM period WHERE state = 'hard'")
+    previous = before[0]["seal"]
+    seal = sha256("\n".join([previous or "", *lines]).encode()).hexdigest()
+    digests = [
+        f"('{row['id']}', '{month}', '{sha256(line.encode()).hexdigest()[:24]}')"
+        for row, line in zip(rows, lines, strict=True)
+    ]
+    written = f"'{previous}'" if previous else "NULL"
+    write(
+        ledger,
+        "INSERT INTO period (name, state, transfers, previous_seal, seal, actor, closed_at)"
+        f" VALUES ('{month}', 'hard', {len(rows)}, {written}, '{seal}', 'ada', 0)",
+        f"INSERT INTO sealed_transfer VALUES {', '.join(digests)}",
+        "UPDATE rules SET version = version + 1",
+    )
+    return seal
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,58 @@ def test_what_somebody_changed_by_hand_is_6_and_named(
     shown = cli("verify")
     assert shown.code == 6
     assert first["subject"] in shown.out
+
+
+SEAL = re.compile("[0-9a-f]{64}")
+
+
+@pytest.fixture
+def sealed(cli: Cli) -> tuple[Cli, str]:
+    """The ledger, with a month sealed in which nothing happened, and its seal."""
+    return cli, cli.json("close", "2026-01", "--hard")["seal"]
+
+
+def test_a_seal_that_was_kept_elsewhere_is_found_in_the_ledger(sealed, tmp_path):
+    cli, seal = sealed
+    assert cli.json("verify", "--seal", seal)["kept_seals"] == 1
+    file = tmp_path / "seals.json"
+    file.write_text(cli("close", "--list", "--format", "json").out)
+    assert cli.json("verify", "--seals", str(file))["verdict"] == "clean"
+
+
+def test_a_month_that_was_unsealed_and_its_traces_removed_is_6_by_the_seal_that_was_kept(
+    sealed, tmp_path
+):
+    cli, seal = sealed
+    file = tmp_path / "seal.json"
+    file.write_text(json.dumps({"period": "2026-01", "seal": seal}))
+    tamper(cli.environ["KLING_LEDGER_DB"], "DELETE FROM sealed_part", "DELETE FROM period")
+    assert cli("verify").code == 0
+    for option in (("--seal", seal), ("--seals", str(file))):
+        found = cli("verify", *option, "--format", "json")
+        assert found.code == 6
+        assert found.json["findings"][0]["law"] == "a seal that was kept outside is in the ledger"
+
+
+def test_a_month_that_was_sealed_anew_is_6_by_the_seal_that_was_kept(sealed):
+    cli, seal = sealed
+    tamper(cli.environ["KLING_LEDGER_DB"], "DELETE FROM sealed_part", "DELETE FROM period")
+    again = cli.json("close", "2026-01", "--hard")["seal"]
+    assert SEAL.fullmatch(again)
+    assert again != seal
+    assert cli("verify").code == 0
+    assert cli("verify", "--seal", seal).code == 6
+
+
+@pytest.mark.parametrize("seal", ["ab", "x" * 64, ""])
+def test_what_is_no_seal_is_2(cli, seal):
+    found = cli("verify", "--seal", seal)
+    assert found.code == 2
+    assert "is no seal" in found.err
+
+
+@pytest.mark.parametrize("content", ["no json", "{}", "[]"])
+def test_a_file_without_a_seal_is_2(cli, tmp_path, content):
+    file = tmp_path / "seals.json"
+    file.write_text(content)
+    assert cli("verify", "--seals", str(file)).code == 2

@@ -164,11 +164,44 @@ def test_a_ceiling_bounds_each_job_and_not_their_sum(ledger):
     assert len(ledger.reserve_many([Asked("film", usd("3"))] * 3)) == 3
 
 
-def test_a_budget_that_only_warns_still_has_its_ceiling(ledger):
-    ledger.budgets.set("month", usd("1"), ceiling=usd("3"), mode="warn")
-    ledger.reserve("film", usd("3"))
-    with unchanged(ledger), pytest.raises(CeilingError):
-        ledger.reserve("film", usd("3.000001"))
+def test_a_budget_that_only_warns_tells_of_its_ceiling_and_refuses_nothing(ledger):
+    ledger.budgets.set("month", usd("100"), ceiling=usd("3"), mode="warn")
+    assert ledger.reserve("film", usd("3")).warnings == ()
+    [warning] = ledger.reserve("film", usd("3.000001")).warnings
+    assert "dearer than its ceiling of 3 USD" in str(warning)
+
+
+def test_a_budget_that_only_warns_tells_of_an_unknown_worth_and_refuses_nothing(ledger):
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    ledger.budgets.set("month", usd("100"), mode="warn")
+    made = ledger.reserve("credits", money("7 crun-credit"))
+    [warning] = made.warnings
+    assert "7 crun-credit is worth in USD is unknown" in str(warning)
+    ledger.commit(made.id)
+    assert ledger.budgets.get("month").spent == usd("0")
+    assert ledger.verify().is_clean
+
+
+@pytest.mark.parametrize(
+    "project",
+    [
+        *(" film/a", "film/a ", "film /a", "./film/a", "film/./a", "film/../a", "/film/a"),
+        *("film//a", "film/a/", "film/\u00a0a", "."),
+    ],
+)
+def test_a_project_has_one_spelling_so_that_no_budget_is_escaped(ledger, project):
+    ledger.budgets.set("b", usd("1"), scope=Scope(project="film/"))
+    with unchanged(ledger), pytest.raises(ConfigError, match="cannot name a project"):
+        ledger.reserve("film", usd("2"), project=project)
+
+
+def test_a_project_that_differs_from_a_budgets_by_capitals_alone_is_refused(ledger):
+    ledger.budgets.set("b", usd("1"), scope=Scope(project="film/"))
+    with unchanged(ledger), pytest.raises(ConfigError, match="by capitals alone"):
+        ledger.reserve("film", usd("2"), project="Film/a")
+    ledger.budgets.set("other", usd("5"), scope=Scope(project="Film/"))
+    assert ledger.reserve("film", usd("2"), project="Film/a").held == usd("2")
 
 
 # --- what a refusal says -------------------------------------------------------------------

@@ -16,7 +16,18 @@ from kling_ledger.ledger import Asked, Change, Job, Ledger, Scope, State
 from kling_ledger.ledger.ids import from_us, new_id, numbers, to_us
 from kling_pricing.errors import KlingError
 from kling_pricing.money import MAX_MICRO
-from tests.ledgers import Chance, Clock, found, money, plain_url, tables, unchanged, usd, write
+from tests.ledgers import (
+    Chance,
+    Clock,
+    found,
+    money,
+    plain_url,
+    seal_as_before,
+    tables,
+    unchanged,
+    usd,
+    write,
+)
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_457, tzinfo=UTC)
 REFUSED = {
@@ -39,7 +50,7 @@ def ledger(empty_url: str) -> Iterator[Ledger]:
         opened.wallets.create("team", "USD")
         opened.wallets.fund("team", usd("9.7"), key="invoice 7", reason="paid by card")
         clock.now = NOON
-        opened.periods.close("2026-02", hard=True)
+        seal_as_before(opened, "2026-02")
         opened.budgets.set("month", usd("5"), window="month")
         opened.budgets.raise_limit(
             "month", usd("1"), until=NOON + timedelta(days=1), reason="the premiere"

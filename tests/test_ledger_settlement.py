@@ -204,6 +204,17 @@ def test_the_last_commit_returns_what_the_parts_left(ledger, submitted):
     assert transfers(ledger)[-2:] == ["commit 1", "return 0.5"]
 
 
+def test_the_same_last_commit_after_parts_again_changes_nothing(ledger, submitted):
+    ledger.commit(submitted, usd("1"), is_part=True, key="part 1")
+    ended = ledger.commit(submitted, usd("1.5"))
+    with unchanged(ledger):
+        assert ledger.commit(submitted, usd("1.5")) == ended
+        assert ledger.commit(submitted, usd("2.5")) == ended
+    for other in ("1", "0.5", "3"):
+        with unchanged(ledger), pytest.raises(ConflictError):
+            ledger.commit(submitted, usd(other))
+
+
 def test_the_same_part_without_a_key_is_another_part_and_with_one_the_same(ledger, submitted):
     for key in (None, None, "part", "part"):
         ledger.commit(submitted, usd("0.5"), is_part=True, key=key)

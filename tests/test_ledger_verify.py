@@ -21,6 +21,8 @@ CHARGE = "what a reservation committed and refunded is what its transfers spent 
 STATE = "a reservation is in the state, and at the step, of its last event"
 DOLLARS = "a reservation in US dollars counts in US dollars as it is"
 KEY = "a key stands for something that is there"
+BUDGET = "a budget is as its events say"
+HISTORY = "a reservation's task, settlement and worth are those of its last event"
 WINDOW = "a budget's window counts the reservations that it admitted"
 FUNDED = "a wallet's balance: funded"
 ADJUSTED = "a wallet's balance: adjusted"
@@ -82,8 +84,9 @@ def sealed(empty_url: str) -> Iterator[Ledger]:
     clock = Clock(NOON - timedelta(days=28))
     with Ledger(empty_url, clock=clock, chance=Chance(), actor="ada") as opened:
         opened.wallets.create("team", "USD")
-        opened.wallets.fund("team", usd("20"), reason="paid")
-        opened.reserve("team", usd("3"))
+        opened.wallets.fund("team", usd("20"), reason="paid", key="invoice")
+        opened.budgets.set("film", usd("50"))
+        opened.reserve("team", usd("3"), job=Job(model="kling-v3"), project="film/a")
         clock.now = NOON
         opened.periods.close("2026-02", hard=True)
         opened.wallets.fund("team", usd("5"))
@@ -198,6 +201,9 @@ BROKEN_BY: dict[str, tuple[str, set[str]]] = {
     "usd_held_micro": (f"usd_held_micro = 1 {OPEN_ONE}", {DOLLARS, WINDOW}),
     "usd_spent_micro": (f"usd_spent_micro = 1 {CHEAP}", {DOLLARS, WINDOW}),
     "usd, unknown": (f"usd_spent_micro = NULL {CHEAP}", {DOLLARS, WINDOW}),
+    "usd_micro": (f"usd_micro = usd_micro * 1000 {CHEAP}", {HISTORY}),
+    "settled_by": (f"settled_by = 'person' {CHEAP}", {HISTORY}),
+    "task_id": (f"task_id = 'task-9' {CHEAP}", {HISTORY}),
     "provider": (f"provider = 'runapi' {CHEAP}", {ENTRY}),
     "wallet_id": (
         f"wallet_id = (SELECT id FROM wallet WHERE name = 'other') {OPEN_ONE}",
@@ -298,7 +304,12 @@ def test_a_changed_transfer_is_found_and_named(ledger, column):
 
 ANOTHER_EVENT = (
     "INSERT INTO job_event SELECT reservation_id, step + 1, to_state, 'committed', actor,"
-    " reason, created_at FROM job_event WHERE to_state = 'expired'"
+    " reason, created_at, period, task_id, settled_by, usd_micro"
+    " FROM job_event WHERE to_state = 'expired'"
+)
+ANOTHER_RAISE = (
+    "INSERT INTO budget_raise SELECT 'rse_extra', id, 90000000, 1800000000000000, 'eve', 'more',"
+    " created_at FROM budget"
 )
 
 
@@ -318,13 +329,20 @@ ANOTHER_EVENT = (
         ("UPDATE budget_window SET spent_micro = spent_micro - 1", {WINDOW}),
         ("UPDATE budget_window SET starts_at = starts_at + 1", {WINDOW}),
         ("UPDATE budget_window SET ends_at = ends_at - 1", {WINDOW}),
-        ("UPDATE budget SET repeats = 'day'", {WINDOW}),
-        ("UPDATE budget SET timezone = 'Europe/Berlin'", {WINDOW}),
-        ("UPDATE budget SET project = 'film/'", {WINDOW}),
-        ("UPDATE budget SET provider = 'crun'", {WINDOW}),
-        ("UPDATE budget SET model = 'kling-v3'", {WINDOW}),
-        ("UPDATE budget SET label = 'a=b'", {WINDOW}),
-        ("UPDATE budget SET unit = 'crun-credit'", {WINDOW}),
+        ("UPDATE budget SET repeats = 'day'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET timezone = 'Europe/Berlin'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET project = 'film/'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET provider = 'crun'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET model = 'kling-v3'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET label = 'a=b'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET unit = 'crun-credit'", {WINDOW, BUDGET}),
+        ("UPDATE budget SET limit_micro = limit_micro * 1000", {BUDGET}),
+        ("UPDATE budget SET ceiling_micro = 1", {BUDGET}),
+        ("UPDATE budget SET mode = 'warn'", {BUDGET}),
+        ("UPDATE budget SET thresholds = '90'", {BUDGET}),
+        ("UPDATE budget SET removed_at = created_at + 1", {BUDGET}),
+        ("DELETE FROM budget_event", {BUDGET}),
+        (ANOTHER_RAISE, {BUDGET}),
     ],
 )
 def test_a_changed_event_key_or_window_is_found(ledger, statement, broken):
@@ -407,6 +425,7 @@ IN_ORDER = "a seal goes on from the seal before it"
 AS_SEALED = "a sealed period is as it was sealed"
 CHARGED = "SELECT id FROM reservation WHERE state = 'committed'"
 CARRIED = "what a sealed period carried forward is what reservations held at its end"
+ACCRUED = "an accrual of a sealed period is as it was sealed"
 LASTS = "what was sealed stays sealed"
 LINE = "a transfer of a sealed period is as it was sealed"
 FEBRUARY = "WHERE period = '2026-02' AND kind = 'fund'"
@@ -454,8 +473,9 @@ def test_a_transfer_put_into_a_sealed_period_is_named(sealed):
         ("UPDATE period SET previous_seal = 'ab' WHERE name = '2026-03'", {IN_ORDER, AS_SEALED}),
         ("UPDATE period SET previous_seal = NULL WHERE name = '2026-03'", {IN_ORDER, AS_SEALED}),
         ("UPDATE period SET transfers = transfers + 1 WHERE name = '2026-02'", {AS_SEALED}),
-        ("UPDATE sealed_transfer SET digest = 'ab' WHERE period = '2026-03'", {LINE}),
-        ("DELETE FROM sealed_transfer WHERE period = '2026-03'", {LINE}),
+        ("UPDATE period SET reason = 'lost' WHERE name = '2026-02'", {AS_SEALED}),
+        ("UPDATE period SET actor = 'eve' WHERE name = '2026-02'", {AS_SEALED}),
+        ("UPDATE period SET closed_at = closed_at + 1 WHERE name = '2026-02'", {AS_SEALED}),
         ("DELETE FROM period WHERE name = '2026-02'", {IN_ORDER, LASTS}),
         ("DELETE FROM period WHERE name = '2026-03'", {LASTS}),
         (
@@ -485,7 +505,7 @@ def test_a_changed_seal_is_found(sealed, statement, broken):
 def test_a_changed_accrual_of_a_sealed_period_is_found(sealed, statement, named):
     damage(sealed, statement)
     accrued = ids(sealed, "SELECT reservation_id AS id FROM accrual WHERE period = '2026-02'")
-    assert laws(sealed) == {CARRIED}
+    assert laws(sealed) == {CARRIED, AS_SEALED, ACCRUED}
     expected = {
         "both": {*accrued, "2026-02"},
         "period": {"2026-02"},
@@ -498,3 +518,63 @@ def test_an_extra_accrual_of_a_sealed_period_is_found(sealed):
     ended = ids(sealed, CHARGED)
     damage(sealed, f"INSERT INTO accrual VALUES ('2026-03', '{min(ended)}', 1, 'USD')")
     assert subjects(sealed, CARRIED) == {*ended, "2026-03"}
+
+
+SEALED_ROWS = {
+    "project": ("reservation", "UPDATE reservation SET project = 'film/b' WHERE id = '{first}'"),
+    "labels": ("reservation", "UPDATE reservation SET labels = '[]' WHERE id = '{first}'"),
+    "model": ("reservation", "UPDATE reservation SET model = 'kling-v9' WHERE id = '{first}'"),
+    "seconds": ("reservation", "UPDATE reservation SET seconds = '10' WHERE id = '{first}'"),
+    "quote": ("reservation", "UPDATE reservation SET quote = '{{}}' WHERE id = '{first}'"),
+    "actor": ("reservation", "UPDATE reservation SET actor = 'eve' WHERE id = '{first}'"),
+    "created_at": (
+        "reservation",
+        "UPDATE reservation SET created_at = created_at + 1 WHERE id = '{first}'",
+    ),
+    "expires_at": ("reservation", "UPDATE reservation SET expires_at = 1 WHERE id = '{first}'"),
+    "an event's actor": (
+        "job_event",
+        "UPDATE job_event SET actor = 'eve' WHERE reservation_id = '{first}' AND step = 1",
+    ),
+    "an event's worth": (
+        "job_event",
+        "UPDATE job_event SET usd_micro = 1 WHERE reservation_id = '{first}' AND step = 1",
+    ),
+    "an event's month": (
+        "job_event",
+        "UPDATE job_event SET period = NULL WHERE reservation_id = '{first}' AND step = 1",
+    ),
+    "a payment's key": ("key", "DELETE FROM idempotency WHERE key = 'invoice'"),
+    "a budget's event": (
+        "budget_event",
+        "UPDATE budget_event SET actor = 'eve' WHERE budget_id IN (SELECT id FROM budget)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SEALED_ROWS)
+def test_what_the_reports_of_a_sealed_month_rest_on_is_sealed_and_named(sealed, what):
+    section, statement = SEALED_ROWS[what]
+    [first] = found(sealed, "SELECT MIN(id) AS id FROM reservation")
+    damage(sealed, statement.format(first=first["id"]))
+    findings = sealed.verify().findings
+    assert AS_SEALED in {one.law for one in findings}
+    [named] = [one for one in findings if f"{section.replace('_', ' ')} of a sealed" in one.law]
+    assert "2026-02" in named.problem or named.problem.startswith("it was")
+
+
+def test_what_jobs_do_after_a_close_leaves_its_seal_as_it_is(sealed):
+    """Whatever may still become of a job of a sealed month, under a clock that lags too."""
+    [first] = found(sealed, "SELECT MIN(id) AS id FROM reservation")
+    sealed.mark_submitting(first["id"])
+    sealed.mark_submitted(first["id"], "task-9")
+    sealed.hold(first["id"], usd("4"), reason="the provider set aside more")
+    sealed.commit(first["id"], usd("5"))
+    sealed.refund(first["id"], usd("1"), reason="a black clip")
+    sealed.correct(first["id"], usd("3"), reason="the bill says so", settled_by="bill")
+    with Ledger(sealed.database.url, clock=Clock(NOON - timedelta(days=28))) as late:
+        late.wallets.fund("team", usd("1"), key="again")
+        late.wallets.adjust("team", usd("1"), reason="late", corrects="2026-02")
+        late.commit(late.reserve("team", usd("1")).id)
+        late.budgets.set("film", usd("7"))
+    assert sealed.verify().findings == ()

@@ -50,7 +50,8 @@ def close(
 
     A closed month takes no new transfers: what comes late counts in the next month. Credits that
     were still reserved at its end are shown as accruals. With --hard it is sealed: SHA-256 over
-    its transfers and the seal before, which verify works out again.
+    all that its reports rest on and the seal before, which verify works out again. Others go on
+    writing meanwhile. Keep the seal elsewhere too: see verify --seal.
     """
     _check(month, hard=hard, reopen=reopen, reason=reason, is_list=is_list)
     from kling_ledger.ledger import Ledger

@@ -59,6 +59,7 @@ from kling_ledger.errors.downloads import (
 )
 from kling_ledger.errors.ledger import (
     AmbiguousTaskError,
+    ClockError,
     ConflictError,
     DatabaseError,
     ForeignDatabaseError,
@@ -113,6 +114,7 @@ __all__ = [
     "BudgetError",
     "CallbackError",
     "CeilingError",
+    "ClockError",
     "ConfigError",
     "ConflictError",
     "DatabaseError",

@@ -125,6 +125,24 @@ class TaskNotWrittenError(DatabaseError):
         self.kept_in = kept_in
 
 
+class ClockError(LedgerError):
+    """The clock of this process is days or hours from what the ledger or its server says."""
+
+    code = "clock"
+
+    def __init__(self, *, now: datetime, last: datetime, server: datetime | None) -> None:
+        told = f"the last transfer is of {last:%Y-%m-%d %H:%M} UTC"
+        if server is not None:
+            told = f"{told}, the server's clock says {server:%Y-%m-%d %H:%M} UTC"
+        super().__init__(
+            f"this clock says {now:%Y-%m-%d %H:%M} UTC, {told}: nothing was written",
+            hint="set the clock right, or set KLING_LEDGER_TRUST_CLOCK=yes if it is right",
+        )
+        self.now = now
+        self.last = last
+        self.server = server
+
+
 class NotFoundError(LedgerError):
     """Nothing is called that."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from kling_ledger.ledger.accruals import Accrual
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.evidence import ProviderBalance, ProviderRecord
 from kling_ledger.ledger.ledger import Ledger
-from kling_ledger.ledger.periods import Accrual, Period
+from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving
 from kling_ledger.ledger.scopes import Scope

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from kling_ledger.ledger import ids
 from kling_ledger.ledger import rules as rule_book
+from kling_ledger.ledger.clocks import ClockWatch
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction, readable
 from kling_ledger.ledger.rules import RulesReader
@@ -19,17 +20,24 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A database, whoever acts on it, the clock, and the chance that makes ids unique."""
+    """A database, whoever acts on it, the clock, and the chance that makes ids unique.
+
+    `watch` looks at the clock where it is that of the machine.
+    """
 
     database: Database
     clock: Callable[[], datetime]
     actor: str
     chance: Callable[[int], int]
+    watch: ClockWatch | None = None
     rules: RulesReader = field(default_factory=RulesReader)
 
     def stamp(self, reason: str | None = None) -> Stamp:
-        """Return who changes something now, and why."""
-        return Stamp(self.at_us(), self.actor, readable(reason), self.chance(ids.RANDOM_BITS))
+        """Return who changes something now, and why; ClockError under a clock that is wrong."""
+        at_us = self.at_us()
+        if self.watch is not None:
+            self.watch.look(at_us)
+        return Stamp(at_us, self.actor, readable(reason), self.chance(ids.RANDOM_BITS))
 
     def at_us(self, at: datetime | None = None) -> int:
         """Return an instant, now unless it is given, in microseconds since 1970."""

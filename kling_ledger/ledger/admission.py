@@ -15,7 +15,13 @@ from typing import Any, Final
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import idempotency, reservations
 from kling_ledger.ledger import labels as label_words
-from kling_ledger.ledger.asking import Asked, check, check_place, content_of
+from kling_ledger.ledger.asking import (
+    Asked,
+    check,
+    check_place,
+    check_spelling,
+    content_of,
+)
 from kling_ledger.ledger.demands import Admitted, Demand, demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.ids import to_us
@@ -87,6 +93,7 @@ def reserve(
         earlier = _earlier(stored, one, wallet, contents, known)
         if earlier is None:
             check(one, wallet)
+            check_spelling(one.project, rules.budgets)
             fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
             earlier = admitted.row["id"]
         if one.key is not None:
@@ -174,7 +181,6 @@ def _earlier(
 
 def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:
     reservation_id = journal.new_id("res")
-    journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED)
     job = one.job
     micro = one.amount.micro
     journal.transfer(
@@ -211,6 +217,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "created_at": stamp.at_us,
         "updated_at": stamp.at_us,
     }
+    journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED, said=row)
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     return Admitted(row, wallet.name, subject)
 

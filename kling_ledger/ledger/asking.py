@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from kling_ledger.errors import CeilingError, ConfigError, ConflictError
-from kling_ledger.ledger import idempotency
+from kling_ledger.ledger import idempotency, scopes
 from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.reservations import Job
 from kling_ledger.ledger.wallets import Wallet
@@ -52,8 +53,29 @@ def check(one: Asked, wallet: Wallet) -> None:
     check_ceiling(one.ceiling)
     if one.ceiling is not None and amount > one.ceiling:
         raise CeilingError(cost=amount, ceiling=one.ceiling)
-    if one.project is not None and (not one.project.strip() or "\0" in one.project):
-        raise ConfigError(f"{one.project!r} cannot name a project", hint="such as film/teaser")
+    if one.project is not None and not scopes.is_project(one.project):
+        raise ConfigError(
+            f"{one.project!r} cannot name a project",
+            hint="such as film/teaser: no / at either end, and no empty part, . or .. or spaces"
+            " around one",
+        )
+
+
+def check_spelling(project: str | None, budgets: Iterable[Budget]) -> None:
+    """Refuse a project that escapes a budget by its capitals alone.
+
+    Raises ConfigError.
+    """
+    named = [one for one in budgets if one.scope.project is not None] if project else []
+    if any(scopes.is_within(project, one.scope.project or "") for one in named):
+        return
+    for one in named:
+        scope = one.scope.project or ""
+        if scopes.is_within((project or "").casefold(), scope.casefold()):
+            raise ConfigError(
+                f"{project!r} differs from {scope!r} of budget {one.name} by capitals alone",
+                hint="write it as the budget does, or set a budget for the other spelling too",
+            )
 
 
 def check_ceiling(ceiling: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from kling_ledger.errors import ConflictError, StateError
 from kling_ledger.ledger import idempotency, reservations
@@ -13,6 +14,14 @@ from kling_ledger.ledger.reservations import MAY_FOLLOW, SettledBy
 from kling_ledger.ledger.states import State
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
+
+_LAST_CHARGE: Final = """
+SELECT id, amount_micro FROM transfer
+WHERE reservation_id = :id AND kind IN ('commit', 'overrun', 'late_commit') AND created_at = (
+    SELECT MAX(created_at) FROM job_event
+    WHERE reservation_id = :id AND to_state = 'committed' AND from_state <> 'committed')
+ORDER BY id DESC
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +104,25 @@ def check_may_follow(change: Change, before: Row, state: State, stamp: Stamp) ->
         raise StateError(before["id"], state="not past its expiry", change=str(to_state))
 
 
-def check_same(change: Change, before: Row) -> None:
+def check_same(transaction: Transaction, change: Change, before: Row) -> None:
     """Refuse a repeated change that says something else than the first time."""
     subject = f"reservation {before['id']}"
-    if change.amount is not None and change.amount.micro != before["committed_micro"]:
+    charged = (before["committed_micro"], _charged_last(transaction, change, before))
+    if change.amount is not None and change.amount.micro not in charged:
         stored = Money.from_micro(before["committed_micro"], before["unit"])
         raise ConflictError(subject, field="settled cost", stored=stored, given=change.amount)
     if change.task_id is not None and change.task_id != before["task_id"]:
         raise ConflictError(subject, field="task", stored=before["task_id"], given=change.task_id)
+
+
+def _charged_last(transaction: Transaction, change: Change, before: Row) -> int | None:
+    """Return what the commit that ended a job charged: parts before it make the whole more."""
+    if change.amount is None or change.amount.micro == before["committed_micro"]:
+        return None
+    rows = transaction.rows(_LAST_CHARGE, id=before["id"])
+    # What one operation transfers has all but the last digits of its ids in common.
+    last = [row for row in rows if row["id"][:-4] == rows[0]["id"][:-4]]
+    return sum(int(row["amount_micro"]) for row in last)
 
 
 def check_task(transaction: Transaction, change: Change, before: Row) -> None:

@@ -24,46 +24,49 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the jobs of one call take together from one window of a budget, and each of them."""
+    """What the jobs of one call take together from one window of a budget, and each of them.
+
+    A job is its id, what it counts for (None if nobody knows), and what was asked for it.
+    """
 
     budget: Budget
     starts_us: int
     ends_us: int
-    jobs: tuple[tuple[str, int], ...]
+    jobs: tuple[tuple[str, int | None, Money], ...]
     amount_micro: int
 
 
 def demands_of(rules: Rules, admitted: Iterable[Admitted], at_us: int) -> list[Demand]:
-    """Add up what the jobs take from each budget; a single job must fit under its ceiling."""
+    """Add up what the jobs take from each budget; under a hard one each must fit by itself."""
     if not rules.budgets:
         return []
-    jobs: dict[str, list[tuple[str, int]]] = {}
+    jobs: dict[str, list[tuple[str, int | None, Money]]] = {}
     for one in admitted:
         for budget in rules.covering(one.subject):
-            amount = _worth(one, budget)
-            if budget.ceiling_micro is not None and amount > budget.ceiling_micro:
-                raise CeilingError(
-                    cost=Money.from_micro(amount, budget.unit),
-                    ceiling=Money.from_micro(budget.ceiling_micro, budget.unit),
-                    budget=budget.name,
-                )
-            jobs.setdefault(budget.id, []).append((one.row["id"], amount))
+            amount = one.row["usd_micro"] if budget.unit == USD else one.row["reserved_micro"]
+            asked = Money.from_micro(one.row["reserved_micro"], one.subject.unit)
+            if budget.mode == "hard":
+                _check_fits(budget, amount, asked)
+            jobs.setdefault(budget.id, []).append((one.row["id"], amount, asked))
     return [
         Demand(
             budget,
             *budget.window_at(at_us),
             tuple(jobs[budget.id]),
-            sum(amount for _, amount in jobs[budget.id]),
+            sum(amount or 0 for _, amount, _ in jobs[budget.id]),
         )
         for budget in rules.budgets
         if budget.id in jobs
     ]
 
 
-def _worth(one: Admitted, budget: Budget) -> int:
-    """Return what a job counts for in a budget's unit; unknown is an error, never zero."""
-    micro: int | None = one.row["usd_micro"] if budget.unit == USD else one.row["reserved_micro"]
-    if micro is None:
-        asked = Money.from_micro(one.row["reserved_micro"], one.subject.unit)
+def _check_fits(budget: Budget, amount_micro: int | None, asked: Money) -> None:
+    """Refuse what is dearer than a budget's ceiling; unknown is an error, never zero."""
+    if amount_micro is None:
         raise UnknownWorthError(budget.name, asked=asked, unit=budget.unit)
-    return micro
+    if budget.ceiling_micro is not None and amount_micro > budget.ceiling_micro:
+        raise CeilingError(
+            cost=Money.from_micro(amount_micro, budget.unit),
+            ceiling=Money.from_micro(budget.ceiling_micro, budget.unit),
+            budget=budget.name,
+        )

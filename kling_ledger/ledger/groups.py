@@ -15,6 +15,7 @@ from kling_ledger.ledger import (
     accounts,
     budget_history,
     budgets,
+    closing,
     ids,
     limits,
     periods,
@@ -351,8 +352,8 @@ class Periods:
         PeriodOrderError where an earlier one has to be sealed first.
         """
         stamp = self._access.stamp(reason)
-        close = periods.close_hard if hard else periods.close_softly
-        return self._access.write(lambda transaction: close(transaction, name, stamp=stamp))
+        close = closing.close_hard if hard else closing.close_softly
+        return close(self._access.database, name, stamp=stamp)
 
     def reopen(self, name: str, *, reason: str) -> Period:
         """Open a month again that was closed softly; PeriodError if it is sealed."""

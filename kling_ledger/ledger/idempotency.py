@@ -68,21 +68,30 @@ def check_same(key: str, stored: Content, given: Content) -> None:
             )
 
 
-def key_row(key: str, content: Content, *, result_id: str, at_us: int) -> Row:
-    """Return the row that remembers what came of a key."""
+def key_row(
+    key: str, content: Content, *, result_id: str, at_us: int, period: str | None = None
+) -> Row:
+    """Return the row that remembers what came of a key; `period` is given for payments."""
     said = {name: text for name, text in content.items() if text is not None}
     return {
         "key": key,
         "content": _ENCODER.encode(said),
         "result_id": result_id,
         "created_at": at_us,
+        "period": period,
     }
 
 
 def remember(
-    transaction: Transaction, key: str | None, content: Content, *, result_id: str, at_us: int
+    transaction: Transaction,
+    key: str | None,
+    content: Content,
+    *,
+    result_id: str,
+    at_us: int,
+    period: str,
 ) -> None:
-    """Store what came of a key, in the transaction that did it."""
+    """Store what came of a key, in the transaction that did it; it is sealed with that month."""
     if key is not None:
-        row = key_row(key, content, result_id=result_id, at_us=at_us)
+        row = key_row(key, content, result_id=result_id, at_us=at_us, period=period)
         transaction.insert(IDEMPOTENCY, [row])

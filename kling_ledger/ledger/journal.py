@@ -76,10 +76,14 @@ class Journal:
         unit: str,
         reservation_id: str | None = None,
         provider: str | None = None,
+        period: str | None = None,
         corrects: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Move an amount between the two accounts of its kind; nothing moves nothing."""
+        """Move an amount between the two accounts of its kind; nothing moves nothing.
+
+        It counts in the month of this journal unless another is named.
+        """
         if amount_micro == 0:
             # Callers give every part that a change may have; most changes have only some of them.
             return
@@ -95,7 +99,7 @@ class Journal:
                 "unit": unit,
                 "wallet_id": wallet_id,
                 "reservation_id": reservation_id,
-                "period": self._period,
+                "period": period or self._period,
                 "corrects": corrects,
                 "actor": stamp.actor,
                 "reason": reason or stamp.reason,
@@ -110,9 +114,14 @@ class Journal:
         *,
         from_state: State | None,
         to_state: State,
+        said: Row,
+        period: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Write down one change of a reservation; its steps are numbered from 1."""
+        """Write down one change of a reservation; its steps are numbered from 1.
+
+        `said` has the task, who settled it and its worth as they are from then on.
+        """
         stamp = self.stamp
         self._events.append(
             {
@@ -123,6 +132,10 @@ class Journal:
                 "actor": stamp.actor,
                 "reason": reason or stamp.reason,
                 "created_at": stamp.at_us,
+                "period": period or self._period,
+                "task_id": said["task_id"],
+                "settled_by": said["settled_by"],
+                "usd_micro": said["usd_micro"],
             }
         )
 

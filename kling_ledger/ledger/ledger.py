@@ -22,6 +22,7 @@ from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.blocks import Blocks
 from kling_ledger.ledger.changes import Change
+from kling_ledger.ledger.clocks import ClockWatch
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
@@ -31,7 +32,7 @@ from kling_ledger.ledger.states import State
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger.verify import Verification
+    from kling_ledger.ledger.verify import KeptSeal, Verification
 
 
 class Ledger(Blocks):
@@ -44,6 +45,7 @@ class Ledger(Blocks):
     Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
     AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
     result and moves nothing, with other content it is a ConflictError that names the difference.
+    The machine's own clock writes nothing, a ClockError, where ledger or server say it is wrong.
     A call that raises has changed nothing. DatabaseError says whether the call may be repeated.
     """
 
@@ -57,7 +59,8 @@ class Ledger(Blocks):
         create: bool = True,
     ) -> None:
         self.database = Database(config.database_url(url), create=create)
-        self._access = Access(self.database, clock, actor or config.actor(), chance)
+        watch = ClockWatch(self.database) if clock is utc_now else None
+        self._access = Access(self.database, clock, actor or config.actor(), chance, watch)
         self._admissions = Admissions(self._access)
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
@@ -150,8 +153,15 @@ class Ledger(Blocks):
         Moves nothing, and leaves a task that is known as it is. Raises ConflictError for a task
         that another reservation has.
         """
+        stamp = self._access.stamp()
         self.database.write(
-            lambda transaction: settlement.record_task(transaction, reservation_id, task_id)
+            lambda transaction: settlement.record_task(
+                transaction,
+                self._access.rules.read(transaction),
+                reservation_id,
+                task_id,
+                stamp=stamp,
+            )
         )
 
     def mark_in_doubt(
@@ -303,15 +313,16 @@ class Ledger(Blocks):
 
     # --- proof ------------------------------------------------------------------------------
 
-    def verify(self) -> Verification:
+    def verify(self, kept: Sequence[KeptSeal] = ()) -> Verification:
         """Work every balance, window, state and seal out again from the journal.
 
-        Changes nothing and raises nothing for what it finds: see `Verification.findings`.
+        `kept` are seals that were kept outside the ledger: each has to be found in it. Changes
+        nothing and raises nothing for what it finds: see `Verification.findings`.
         """
         from kling_ledger.ledger.verify import verify
 
         with self.database.read() as transaction:
-            verification = verify(transaction, dialect=self.database.engine.dialect)
+            verification = verify(transaction, dialect=self.database.engine.dialect, kept=kept)
         notices.tell_findings(verification.findings)
         return verification
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kling_ledger.errors import ConfigError, ConflictError
+from kling_ledger.ledger import rules
 from kling_ledger.ledger.budgets import MODES, Budget, by_name, find_budget
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.ids import new_id, numbers
@@ -88,6 +89,7 @@ def record(
         "actor": stamp.actor,
         "reason": stamp.reason,
         "created_at": stamp.at_us,
+        "period": rules.posting_month(transaction, stamp.at_us),
     }
     transaction.insert(BUDGET_EVENT, [event])
 

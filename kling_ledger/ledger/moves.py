@@ -66,7 +66,7 @@ def decide(
     if change.is_part:
         return _committed_in_part(change, before, state)
     if state is change.to_state and state is not State.SUBMITTING:
-        check_same(change, before)
+        check_same(transaction, change, before)
         return None
     check_task(transaction, change, before)
     check_may_follow(change, before, state, stamp)

@@ -1,55 +1,47 @@
 """Periods: a month is closed, first softly, then hard under a seal that proves it.
 
 A soft close keeps new transfers out: they count in the next month that is open, but a correction
-may still name the month. A hard close lets nothing in any more and seals what is there: SHA-256
-over the seal before it and every transfer of the month, in the order of their ids.
+may still name the month. A hard close lets nothing in any more. The steps of a close are here, each
+quick: what takes long is done between them, beside whoever writes (see `closing`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from kling_ledger.errors import NotFoundError, PeriodError, PeriodOrderError
-from kling_ledger.ledger import rules
+from kling_ledger.ledger import accruals, first_seals, rules, seals
+from kling_ledger.ledger.accruals import Accrual
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, Update, overtaken
 from kling_ledger.ledger.ids import from_us, to_us
-from kling_ledger.ledger.journal import canonical_line
-from kling_ledger.ledger.schema import ACCRUAL, PERIOD, SEALED_TRANSFER, TRANSFER
-from kling_pricing.money import Money
+from kling_ledger.ledger.schema import PERIOD
 
-_MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
-_DIGITS: Final = 24
-"""How much of a transfer's own digest is kept: enough to tell which one was changed."""
-_TRANSFERS: Final = (
-    f"SELECT {', '.join(TRANSFER.columns)} FROM transfer WHERE period = :period ORDER BY id"
-)
-
-_SET_ASIDE: Final = (
-    "CASE WHEN kind IN ('reserve', 'reopen') THEN amount_micro ELSE -amount_micro END"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Accrual:
-    """What a reservation still held when a period ended."""
-
-    reservation_id: str
-    amount: Money
+_MONTH: Final = re.compile(r"(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])")
+_SELECT: Final = f"SELECT {', '.join(PERIOD.columns)} FROM period"
+_NOT_SEALED: Final = {
+    "transfers": None,
+    "previous_seal": None,
+    "seal": None,
+    "format": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A month that was closed: `soft`, `hard` under its seal, or `open` again."""
+    """A month that was closed: `soft`, `hard` under its seal, or `open` again.
+
+    `format` says what its seal covers: 1 its transfers alone, 2 what its reports rest on.
+    """
 
     name: str
     state: str
     transfers: int | None
     previous_seal: str | None
     seal: str | None
+    format: int | None
     accruals: tuple[Accrual, ...]
     actor: str
     reason: str | None
@@ -57,130 +49,120 @@ class Period:
 
     def seal_dict(self) -> dict[str, Any]:
         """Return what its seal covers and proves, by the names that every form gives it."""
-        return {
+        said = {
             "period": self.name,
             "state": self.state,
             "transfers": self.transfers,
             "seal": self.seal,
             "previous_seal": self.previous_seal,
         }
+        # What was written of a seal of the first format stays as it is, to the byte.
+        return said if self.format in {None, 1} else {**said, "seal_format": self.format}
 
 
-def close_softly(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
-    """Keep new transfers out of a month that is over; what is open is carried into the next."""
+def close_softly(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
+    """Keep new transfers out of a month that is over; one that is closed stays as it is."""
     transaction.be_alone()
-    known = _known(transaction, name)
-    if known is not None and known["state"] != "open":
-        return find(transaction, name)
+    known = known_row(transaction, name)
+    if known is not None and known["state"] != "open" and not _is_being_sealed(known):
+        return
     _check_over(name, stamp)
-    _write(transaction, name, "soft", stamp)
-    _carry_forward(transaction, name)
-    rules.changed(transaction)
-    return find(transaction, name)
+    said = _said(name, "soft", stamp) if known is None or known["state"] == "open" else known
+    _write(transaction, known, {**said, **_NOT_SEALED})
 
 
-def close_hard(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
-    """Seal a month for good. Months are sealed in their order: what is earlier comes first."""
+def begin_sealing(transaction: Transaction, name: str, *, stamp: Stamp) -> Row:
+    """Let nothing come into a month any more, and return its row; it may be sealed already."""
     transaction.be_alone()
-    known = _known(transaction, name)
+    known = known_row(transaction, name)
+    if known is not None and (known["state"] == "hard" or _is_being_sealed(known)):
+        return known
+    _check_over(name, stamp)
+    said = _said(name, "soft", stamp) if known is None or known["state"] == "open" else known
+    return _write(transaction, known, {**said, **_NOT_SEALED, "format": seals.FORMAT})
+
+
+def give_up_sealing(transaction: Transaction, read: Row) -> None:
+    """Let corrections into a month again that cannot be sealed yet."""
+    transaction.be_alone()
+    known = known_row(transaction, read["name"])
+    if known is not None and is_as_read(known, read):
+        _write(transaction, known, {**known, **_NOT_SEALED})
+
+
+def seal(transaction: Transaction, sealed: Row) -> bool:
+    """Close a month for good, as its row is to be; False where it changed since it was read."""
+    transaction.be_alone()
+    known = known_row(transaction, sealed["name"])
     if known is not None and known["state"] == "hard":
-        return find(transaction, name)
-    _check_over(name, stamp)
-    _check_order(transaction, name)
-    # Each seal takes in the one before it: who changes a month has to seal all later ones anew.
-    previous = last_seal(transaction, before=name)
-    seal = Seal(previous)
-    sealed = [
-        {"transfer_id": line.id, "period": name, "digest": seal.add(line)}
-        for line in lines(transaction, name)
-    ]
-    _write(transaction, name, "hard", stamp, seal=seal, previous=previous)
-    if sealed:
-        transaction.insert(SEALED_TRANSFER, sealed)
-    _carry_forward(transaction, name)
-    rules.changed(transaction)
-    return find(transaction, name)
+        return True
+    previous = last_seal(transaction, before=sealed["name"])
+    if not is_as_read(known, sealed) or sealed["previous_seal"] != previous:
+        return False
+    _check_none_later(transaction, sealed["name"])
+    _write(transaction, known, sealed)
+    return True
+
+
+def is_as_read(known: Row | None, read: Row) -> bool:
+    """Whether a month is still being sealed, and was not opened since it was read."""
+    return (
+        known is not None and _is_being_sealed(known) and bool(known["version"] == read["version"])
+    )
+
+
+def to_be_sealed(read: Row, *, stamp: Stamp, previous: str | None) -> dict[str, Any]:
+    """Return the row of a month as it is to be sealed, still without its seal."""
+    return {**read, **_said(read["name"], "hard", stamp), "previous_seal": previous}
 
 
 def reopen(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
     """Open a softly closed month again; what is sealed stays sealed."""
     transaction.be_alone()
+    known = known_row(transaction, name)
     period = find(transaction, name)
     if period.state == "hard":
         raise PeriodError(
             f"period {name} is sealed", hint="post a correction: it counts in the next month"
         )
-    _write(transaction, name, "open", stamp)
+    _write(transaction, known, {**_said(name, "open", stamp), **_NOT_SEALED})
     transaction.run("DELETE FROM accrual WHERE period = :period", period=name)
-    rules.changed(transaction)
     return find(transaction, name)
 
 
 def find(transaction: Transaction, name: str) -> Period:
     """Return a month that was closed; NotFoundError if nobody ever closed it."""
-    row = _known(transaction, name)
+    row = known_row(transaction, name)
     if row is None:
         raise NotFoundError("closed period", name, hint="close it first")
-    return _period(row, accruals(transaction, name))
+    return _period(row, accruals.of_month(transaction, name))
 
 
 def every(transaction: Transaction) -> list[Period]:
     """Return every month that was ever closed, in their order."""
-    rows = transaction.rows("SELECT * FROM period ORDER BY name")
-    return [_period(row, accruals(transaction, row["name"])) for row in rows]
+    rows = transaction.rows(f"{_SELECT} ORDER BY name")
+    return [_period(row, accruals.of_month(transaction, row["name"])) for row in rows]
 
 
-def accruals(transaction: Transaction, name: str) -> tuple[Accrual, ...]:
-    """Return what was carried out of a period, by reservation."""
-    rows = transaction.rows(
-        "SELECT * FROM accrual WHERE period = :period ORDER BY reservation_id", period=name
-    )
-    return tuple(
-        Accrual(row["reservation_id"], Money.from_micro(row["amount_micro"], row["unit"]))
-        for row in rows
-    )
+def sealed(transaction: Transaction) -> list[Row]:
+    """Return the rows of all sealed months, in their order."""
+    return transaction.rows(f"{_SELECT} WHERE state = 'hard' ORDER BY name")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One transfer as it is sealed."""
-
-    id: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """The digest that names this transfer if the seal breaks."""
-        import hashlib
-
-        return hashlib.sha256(self.text.encode()).hexdigest()[:_DIGITS]
+def sealed_again(transaction: Transaction, name: str) -> str:
+    """Return the seal of a month as what is there gives it now, in its own format."""
+    row = known_row(transaction, name)
+    if row is None:
+        raise NotFoundError("closed period", name, hint="close it first")
+    if row["format"] is None:
+        return first_seals.worked_out(transaction, name, previous=row["previous_seal"])
+    return seals.seal_of(row, seals.sums_of(transaction, first=name, last=name)[name])
 
 
-class Seal:
-    """A hash over the seal before and one transfer after another."""
-
-    def __init__(self, previous: str | None) -> None:
-        import hashlib
-
-        self._hash = hashlib.sha256((previous or "").encode())
-        self.transfers = 0
-
-    def add(self, line: Line) -> str:
-        """Take a transfer in and return its own digest."""
-        self._hash.update(b"\n" + line.text.encode())
-        self.transfers += 1
-        return line.digest
-
-    @property
-    def value(self) -> str:
-        """The seal over everything so far, in hexadecimal."""
-        return self._hash.hexdigest()
-
-
-def lines(transaction: Transaction, period: str) -> Iterator[Line]:
-    """Return the transfers of a period as they are sealed, in the order of their ids."""
-    for row in transaction.rows(_TRANSFERS, period=period):
-        yield Line(row["id"], canonical_line(TRANSFER.in_order(row)))
+def known_row(transaction: Transaction, name: str) -> Row | None:
+    """Return the row of a month, None if nobody ever closed it; PeriodError for no month."""
+    _check_name(name)
+    return transaction.row(f"{_SELECT} WHERE name = :name", name=name)
 
 
 def last_seal(transaction: Transaction, *, before: str) -> str | None:
@@ -195,63 +177,46 @@ def last_seal(transaction: Transaction, *, before: str) -> str | None:
 def posting_period(
     transaction: Transaction, known: rules.Rules, at_us: int, corrects: str | None
 ) -> str:
-    """Return the month that a correction counts in: the one it is for while that is not sealed."""
+    """Return the month that a correction counts in: the one it is for while that is not sealed.
+
+    Raises PeriodError for a month that is still to come.
+    """
     if corrects is None:
         return known.period(at_us)
-    _check_name(corrects)
-    row = _known(transaction, corrects)
+    row = known_row(transaction, corrects)
+    if corrects > max(rules.month_of(at_us), known.period(at_us)):
+        raise PeriodError(f"{corrects} is still to come", hint="name the month that it is for")
     if row is not None and row["state"] == "soft" and corrects > known.sealed_to:
         return corrects
     return known.period(at_us)
 
 
-def _write(
-    transaction: Transaction,
-    name: str,
-    state: str,
-    stamp: Stamp,
-    *,
-    seal: Seal | None = None,
-    previous: str | None = None,
-) -> None:
-    said = {
+def _said(name: str, state: str, stamp: Stamp) -> dict[str, Any]:
+    return {
+        "name": name,
         "state": state,
-        "transfers": None if seal is None else seal.transfers,
-        "previous_seal": previous,
-        "seal": None if seal is None else seal.value,
         "actor": stamp.actor,
         "reason": stamp.reason,
         "closed_at": stamp.at_us,
     }
-    if _known(transaction, name) is None:
-        transaction.insert(PERIOD, [{"name": name, **said}])
+
+
+def _is_being_sealed(row: Row) -> bool:
+    """Whether a month is closed softly and somebody works its seal out, or began to."""
+    return bool(row["state"] == "soft" and row["format"] is not None)
+
+
+def _write(transaction: Transaction, known: Row | None, said: Row) -> Row:
+    """Write a month's row; every process reads then anew which months are closed."""
+    row = {**said, "version": (0 if known is None else known["version"] or 0) + 1}
+    if known is None:
+        transaction.insert(PERIOD, [row])
     else:
-        transaction.update(PERIOD, [Update({"name": name}, said)], refused=overtaken)
-
-
-def _carry_forward(transaction: Transaction, name: str) -> None:
-    """Write down what reservations held at the end of a month, as the journal tells it."""
-    transaction.run("DELETE FROM accrual WHERE period = :period", period=name)
-    rows = transaction.rows(
-        f"""
-        SELECT reservation_id, unit, SUM({_SET_ASIDE}) AS held FROM transfer
-        WHERE period <= :period
-          AND kind IN ('reserve', 'reopen', 'commit', 'return', 'roll_back', 'expire')
-        GROUP BY reservation_id, unit HAVING SUM({_SET_ASIDE}) <> 0 ORDER BY reservation_id
-        """,
-        period=name,
-    )
-    carried = [
-        {
-            "period": name,
-            "reservation_id": row["reservation_id"],
-            "amount_micro": int(row["held"]),
-            "unit": row["unit"],
-        }
-        for row in rows
-    ]
-    if carried:
-        transaction.insert(ACCRUAL, carried)
+        transaction.update(PERIOD, [Update({"name": row["name"]}, row)], refused=overtaken)
+        if row["format"] is None and known["format"] is not None:
+            transaction.run("DELETE FROM sealed_part WHERE period = :name", name=row["name"])
+    rules.changed(transaction)
+    return row
 
 
 def _check_name(name: str) -> None:
@@ -266,8 +231,11 @@ def _check_over(name: str, stamp: Stamp) -> None:
         raise PeriodError(f"period {name} is not over", hint=f"close it from {ends}-01 UTC on")
 
 
-def _check_order(transaction: Transaction, name: str) -> None:
-    """Refuse to seal a month while an earlier one with transfers is not, or a later one is."""
+def check_order(transaction: Transaction, name: str) -> None:
+    """Refuse to seal a month while an earlier one with transfers is not, or a later one is.
+
+    Raises PeriodOrderError, or PeriodError.
+    """
     row = transaction.row(
         "SELECT MIN(period) AS first FROM transfer WHERE period < :name AND period NOT IN"
         " (SELECT name FROM period WHERE state = 'hard')",
@@ -276,16 +244,15 @@ def _check_order(transaction: Transaction, name: str) -> None:
     if row is not None and row["first"] is not None:
         first = row["first"]
         raise PeriodOrderError(name, earlier=first)
+    _check_none_later(transaction, name)
+
+
+def _check_none_later(transaction: Transaction, name: str) -> None:
     later = transaction.row(
         "SELECT MIN(name) AS first FROM period WHERE state = 'hard' AND name > :name", name=name
     )
     if later is not None and later["first"] is not None:
         raise PeriodError(f"period {later['first']} comes after {name} and is sealed already")
-
-
-def _known(transaction: Transaction, name: str) -> Row | None:
-    _check_name(name)
-    return transaction.row("SELECT * FROM period WHERE name = :name", name=name)
 
 
 def _period(row: Row, accrued: tuple[Accrual, ...]) -> Period:
@@ -295,6 +262,7 @@ def _period(row: Row, accrued: tuple[Accrual, ...]) -> Period:
         transfers=row["transfers"],
         previous_seal=row["previous_seal"],
         seal=row["seal"],
+        format=None if row["state"] != "hard" else row["format"] or 1,
         accruals=accrued,
         actor=row["actor"],
         reason=row["reason"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.ledger import idempotency
+from kling_ledger.ledger import idempotency, rules
 from kling_ledger.ledger.budgets import Budget, find_budget
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.ids import new_id, numbers, to_us
@@ -48,7 +48,14 @@ def raise_limit(
         "created_at": stamp.at_us,
     }
     transaction.insert(BUDGET_RAISE, [row])
-    idempotency.remember(transaction, key, content, result_id=raise_id, at_us=stamp.at_us)
+    idempotency.remember(
+        transaction,
+        key,
+        content,
+        result_id=raise_id,
+        at_us=stamp.at_us,
+        period=rules.posting_month(transaction, stamp.at_us),
+    )
     record(transaction, budget.id, {"raise": str(amount), "until": until.isoformat()}, stamp)
     return status(transaction, find_budget(transaction, name), stamp.at_us)
 

@@ -59,8 +59,9 @@ class Refusals:
         lefts = self._lefts(refusing)
         for demand in self.demands:
             budget = demand.budget
-            left = lefts[budget.id] if budget.mode == "hard" else None
-            for bound in (left, budget.ceiling_micro):
+            if budget.mode != "hard":
+                continue
+            for bound in (lefts[budget.id], budget.ceiling_micro):
                 if bound is not None:
                     most = min(most, _in_units_of(bound, demand, unit, asked, most))
         return Money.from_micro(max(most, 0), unit)

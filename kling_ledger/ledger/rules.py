@@ -40,10 +40,7 @@ class Rules:
 
     def period(self, at_us: int) -> str:
         """Return the month that a transfer counts in: its own, or the next that is not closed."""
-        period = max(month_of(at_us), self.sealed_to)
-        while period in self.closed:
-            period = month_after(period)
-        return period
+        return _first_open(month_of(at_us), self.closed, self.sealed_to)
 
 
 class RulesReader:
@@ -80,6 +77,11 @@ def changed(transaction: Transaction) -> None:
     transaction.known[_CHANGED] = True
 
 
+def posting_month(transaction: Transaction, at_us: int) -> str:
+    """Return the month that something counts in, as `Rules.period`, for what happens seldom."""
+    return _first_open(month_of(at_us), *_closed(transaction))
+
+
 def month_of(at_us: int) -> str:
     """Return the month, in UTC, that an instant lies in: `2026-11`."""
     return _month_of_day(at_us // _DAY_US)
@@ -97,7 +99,18 @@ def _month_of_day(day: int) -> str:
 
 
 def _read(transaction: Transaction, version: int) -> Rules:
-    closed = transaction.rows("SELECT name, state FROM period WHERE state <> 'open'")
-    names = frozenset(str(row["name"]) for row in closed)
-    sealed_to = max((str(row["name"]) for row in closed if row["state"] == "hard"), default="")
-    return Rules(version, budgets.every(transaction), names, sealed_to)
+    return Rules(version, budgets.every(transaction), *_closed(transaction))
+
+
+def _closed(transaction: Transaction) -> tuple[frozenset[str], str]:
+    """Return the months that are closed, and the last that is sealed, or is being sealed."""
+    closed = transaction.rows("SELECT name, state, format FROM period WHERE state <> 'open'")
+    sealed = [row["name"] for row in closed if row["state"] == "hard" or row["format"] is not None]
+    return frozenset(str(row["name"]) for row in closed), max(sealed, default="")
+
+
+def _first_open(month: str, closed: frozenset[str], sealed_to: str) -> str:
+    period = max(month, sealed_to)
+    while period in closed:
+        period = month_after(period)
+    return period

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -125,6 +125,10 @@ JOB_EVENT: Final = Table(
     actor=TEXT,
     reason=TEXT,
     created_at=INTEGER,
+    period=TEXT,
+    task_id=TEXT,
+    settled_by=TEXT,
+    usd_micro=INTEGER,
 )
 IDEMPOTENCY: Final = Table(
     "idempotency",
@@ -132,6 +136,7 @@ IDEMPOTENCY: Final = Table(
     content=TEXT,
     result_id=TEXT,
     created_at=INTEGER,
+    period=TEXT,
 )
 BUDGET: Final = Table(
     "budget",
@@ -160,6 +165,7 @@ BUDGET_EVENT: Final = Table(
     actor=TEXT,
     reason=TEXT,
     created_at=INTEGER,
+    period=TEXT,
 )
 BUDGET_RAISE: Final = Table(
     "budget_raise",
@@ -189,6 +195,8 @@ PERIOD: Final = Table(
     actor=TEXT,
     reason=TEXT,
     closed_at=INTEGER,
+    format=INTEGER,
+    version=INTEGER,
 )
 ACCRUAL: Final = Table(
     "accrual",
@@ -202,6 +210,13 @@ SEALED_TRANSFER: Final = Table(
     transfer_id=TEXT,
     period=TEXT,
     digest=TEXT,
+)
+SEALED_PART: Final = Table(
+    "sealed_part",
+    period=TEXT,
+    section=TEXT,
+    number=INTEGER,
+    digests=TEXT,
 )
 PROVIDER_RECORD: Final = Table(
     "provider_record",

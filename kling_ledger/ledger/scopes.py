@@ -44,7 +44,7 @@ def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) 
     return (
         (wallet_id is None or wallet_id == subject.wallet_id)
         and (unit in {USD, subject.unit})
-        and (scope.project is None or _is_within(subject.project, scope.project))
+        and (scope.project is None or is_within(subject.project, scope.project))
         and (scope.provider is None or scope.provider == subject.provider)
         and (scope.model is None or scope.model == subject.model)
         and (scope.label is None or label_words.within(scope.label) in (subject.labels or ""))
@@ -59,6 +59,11 @@ def check_scope(scope: Scope) -> None:
         word: str | None = getattr(scope, field)
         if word is not None and (not word.strip("/ ") or "\0" in word):
             raise ConfigError(f"{word!r} names no {field}", hint=f"leave it out for every {field}")
+    if scope.project is not None and not is_project(scope.project.removesuffix("/")):
+        raise ConfigError(
+            f"{scope.project!r} names no project",
+            hint="such as film/teaser, or film/ with all below",
+        )
     if scope.label is not None:
         label_words.read_label(scope.label)
 
@@ -92,10 +97,18 @@ def condition(scope: Scope, *, wallet_id: str | None, unit: str) -> tuple[str, d
     return condition, {name: value for _, values in parts for name, value in values.items()}
 
 
-def _is_within(project: str | None, scope: str) -> bool:
+def is_within(project: str | None, scope: str) -> bool:
+    """Whether a project is the one that a scope names, or below it where that ends in `/`."""
     if project is None:
         return False
     is_folder = scope.endswith("/")
     return project == scope or (
         is_folder and (project.startswith(scope) or project == scope.rstrip("/"))
     )
+
+
+def is_project(project: str) -> bool:
+    """Whether a path names a project as budgets find it: no two spellings of one place."""
+    parts = project.split("/")
+    is_plain = all(part and part == part.strip() and part not in {".", ".."} for part in parts)
+    return is_plain and "\0" not in project

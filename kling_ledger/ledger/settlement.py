@@ -32,6 +32,7 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
 from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.windows import LONGEST_US, MINUTE_US
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD
 
@@ -55,7 +56,9 @@ _SET: Final = (
 )
 _MOVE_IN_WINDOW: Final = """
 UPDATE budget_window SET held_micro = held_micro - :held, spent_micro = spent_micro + :spent
-WHERE budget_id = :budget AND starts_at = :starts
+WHERE budget_id = :budget AND starts_at = (
+    SELECT MAX(starts_at) FROM budget_window
+    WHERE budget_id = :budget AND starts_at > :since AND starts_at <= :at AND ends_at > :at)
 """
 _MOVE_IN_WALLET: Final = f"""
 UPDATE wallet SET posted_micro = posted_micro - :spent, reserved_micro = reserved_micro - :held
@@ -113,18 +116,30 @@ def settle(
     return result_of
 
 
-def record_task(transaction: Transaction, reservation_id: str, task_id: str) -> None:
+def record_task(
+    transaction: Transaction, rules: Rules, reservation_id: str, task_id: str, *, stamp: Stamp
+) -> None:
     """Keep the task of a reservation that has ended meanwhile: it may yet be charged.
 
     Raises ConflictError where another reservation has the task.
     """
     before = reservations.find_rows(transaction, [reservation_id])[reservation_id]
     check_task_is_free(transaction, task_id, before)
-    transaction.run(
-        "UPDATE reservation SET task_id = :task_id WHERE id = :id AND task_id IS NULL",
-        id=reservation_id,
-        task_id=task_id,
+    if before["task_id"] is not None:
+        return
+    after = {"task_id": task_id, "step": before["step"] + 1, "updated_at": stamp.at_us}
+    known = {"id": reservation_id, "step": before["step"]}
+    transaction.update(RESERVATION, [Update(known, after)], refused=overtaken)
+    journal = Journal(stamp, rules.period(max(stamp.at_us, before["updated_at"])))
+    journal.event(
+        reservation_id,
+        after["step"],
+        from_state=before["state"],
+        to_state=before["state"],
+        said={**before, **after},
+        reason="its task became known",
     )
+    journal.write(transaction)
 
 
 def _was_made(
@@ -161,11 +176,13 @@ def _move(
     transaction.update(RESERVATION, updates, refused=overtaken)
     journal = Journal(stamp, rules.period(stamp.at_us))
     for moved in moves:
-        _write_down(journal, moved)
+        # Under a clock that was ahead it may stand in a later month: nothing goes before that.
+        latest_us = max(stamp.at_us, moved.before["updated_at"])
+        _write_down(journal, moved, rules.period(latest_us))
     journal.write(transaction)
 
 
-def _write_down(journal: Journal, moved: Move) -> None:
+def _write_down(journal: Journal, moved: Move, period: str) -> None:
     before = moved.before
     reason = readable(moved.change.reason)
     journal.event(
@@ -173,6 +190,8 @@ def _write_down(journal: Journal, moved: Move) -> None:
         moved.after["step"],
         from_state=before["state"],
         to_state=moved.after["state"],
+        said=moved.after,
+        period=period,
         reason=reason,
     )
     for kind, amount in moved.transfers:
@@ -183,6 +202,7 @@ def _write_down(journal: Journal, moved: Move) -> None:
             unit=before["unit"],
             reservation_id=before["id"],
             provider=before["provider"],
+            period=period,
             corrects=moved.corrects,
             reason=reason,
         )
@@ -219,31 +239,36 @@ def _move_in_windows(
     before: Mapping[str, Row],
     now: Mapping[str, Row],
 ) -> None:
-    """Move held to spent in the windows that admitted the jobs, whatever window is open now."""
+    """Move held to spent in the windows that admitted the jobs, whatever window is open now.
+
+    They are found by the bounds that they have: another machine may know other changes of the
+    clocks. Bounds are whole minutes, so that all jobs of one minute are in the same window.
+    """
     sums: dict[tuple[str, int], tuple[int, int]] = {}
     for one in changed if rules.budgets else ():
         old, new = before[one], now[one]
         for budget in rules.covering(_subject(old)):
-            starts_us, _ = budget.window_at(old["created_at"])
+            minute = budget.id, old["created_at"] // MINUTE_US
             is_usd = budget.unit == USD
             if is_usd and old["usd_micro"] is None:
                 # It was admitted before the budget was there, and was never counted in it.
                 continue
             held_column = "usd_held_micro" if is_usd else "held_micro"
-            held, spent = sums.get((budget.id, starts_us), (0, 0))
+            held, spent = sums.get(minute, (0, 0))
             held += old[held_column] - new[held_column]
             spent += (
                 new["usd_spent_micro"] - old["usd_spent_micro"]
                 if is_usd
                 else spent_of(new) - spent_of(old)
             )
-            sums[budget.id, starts_us] = (held, spent)
-    for budget_id, starts_us in sorted(sums):
-        held, spent = sums[budget_id, starts_us]
+            sums[minute] = (held, spent)
+    longest_us = {budget.id: LONGEST_US[budget.window] for budget in rules.budgets}
+    for budget_id, minute_at in sorted(sums):
+        held, spent = sums[budget_id, minute_at]
+        at_us = minute_at * MINUTE_US
         if held or spent:
-            transaction.run(
-                _MOVE_IN_WINDOW, held=held, spent=spent, budget=budget_id, starts=starts_us
-            )
+            values = {"held": held, "spent": spent, "budget": budget_id, "at": at_us}
+            transaction.run(_MOVE_IN_WINDOW, **values, since=at_us - longest_us[budget_id])
 
 
 def _subject(row: Row) -> Subject:

@@ -10,7 +10,7 @@ from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.schema import BUDGET_WINDOW
-from kling_pricing.money import USD, Money
+from kling_pricing.money import USD, Money, from_micro
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class BudgetStatus:
     @property
     def left(self) -> Money:
         """What the window would still admit."""
-        return self.limit - self.spent - self.reserved
+        return Money.exact(
+            self.limit.amount - self.spent.amount - self.reserved.amount, self.limit.unit
+        )
 
 
 def status(transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus:
@@ -42,10 +44,15 @@ def status(transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus
         budget=budget,
         starts_at=None if is_endless else from_us(starts_us),
         ends_at=None if is_endless else from_us(ends_us),
-        limit=Money.from_micro(budget.limit_at(at_us), budget.unit),
-        spent=Money.from_micro(spent, budget.unit),
-        reserved=Money.from_micro(held, budget.unit),
+        limit=_sum(budget.limit_at(at_us), budget.unit),
+        spent=_sum(spent, budget.unit),
+        reserved=_sum(held, budget.unit),
     )
+
+
+def _sum(micro: int, unit: str) -> Money:
+    """Return an amount that may be beyond what one wallet can hold: it is of many."""
+    return Money.exact(from_micro(micro), unit)
 
 
 def window_figures(

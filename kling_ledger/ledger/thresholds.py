@@ -12,14 +12,20 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class BudgetWarning:
-    """A budget whose use has just passed one of its thresholds, in percent of its limit."""
+    """A budget whose use has just passed one of its thresholds, in percent of its limit.
+
+    Or what a budget that only warns has to say of a single job: then it is in `note`.
+    """
 
     budget: str
     threshold: int
     used: Money
     limit: Money
+    note: str | None = None
 
     def __str__(self) -> str:
+        if self.note is not None:
+            return f"budget {self.budget}: {self.note}"
         return f"budget {self.budget} has passed {self.threshold} %: {self.used} of {self.limit}"
 
 
@@ -31,9 +37,12 @@ class Warnings:
     ) -> None:
         self._by_job: dict[str, list[BudgetWarning]] = {}
         for demand, rows in zip(demands, figures, strict=True):
+            limit = demand.budget.limit_at(at_us)
             # No row came back where the server's answer was lost.
             if demand.budget.thresholds and rows:
-                self._add(demand, int(rows[0]["used"]), demand.budget.limit_at(at_us))
+                self._add(demand, int(rows[0]["used"]), limit)
+            if demand.budget.mode == "warn":
+                self._note(demand, limit)
 
     def of(self, reservation_id: str) -> tuple[BudgetWarning, ...]:
         """Return the warnings of one job, in the order of its budgets."""
@@ -44,8 +53,8 @@ class Warnings:
         # Most calls pass no threshold at all: one look at their sum spares a look at each job.
         if not any(before * 100 < one * limit <= used * 100 for one in demand.budget.thresholds):
             return
-        for job_id, amount in demand.jobs:
-            after = before + amount
+        for job_id, amount, _ in demand.jobs:
+            after = before + (amount or 0)
             for one in demand.budget.thresholds:
                 if before * 100 < one * limit <= after * 100:
                     warning = BudgetWarning(
@@ -56,3 +65,19 @@ class Warnings:
                     )
                     self._by_job.setdefault(job_id, []).append(warning)
             before = after
+
+    def _note(self, demand: Demand, limit: int) -> None:
+        """Say what a hard budget would have refused each job for, whatever its window has left."""
+        budget = demand.budget
+        for job_id, amount, asked in demand.jobs:
+            if amount is None:
+                note = f"what {asked} is worth in {budget.unit} is unknown, and is not counted"
+            elif budget.ceiling is not None and amount > budget.ceiling.micro:
+                note = f"one job of {asked} is dearer than its ceiling of {budget.ceiling}"
+            else:
+                continue
+            used = Money.from_micro(amount or 0, budget.unit)
+            warning = BudgetWarning(
+                budget.name, 100, used, Money.from_micro(limit, budget.unit), note
+            )
+            self._by_job.setdefault(job_id, []).append(warning)

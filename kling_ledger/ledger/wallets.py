@@ -96,7 +96,9 @@ def fund(
     journal = Journal(stamp, period)
     journal.transfer("fund", amount.micro, wallet_id=wallet.id, unit=wallet.unit)
     journal.write(transaction)
-    idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
+    idempotency.remember(
+        transaction, key, content, result_id=wallet.id, at_us=stamp.at_us, period=period
+    )
     # Not read again: what was done is to be told even where the database is lost right after.
     return replace(wallet, funded=wallet.funded + amount, posted=wallet.posted + amount)
 
@@ -141,7 +143,9 @@ def adjust(
         corrects=corrects,
     )
     journal.write(transaction)
-    idempotency.remember(transaction, key, content, result_id=wallet.id, at_us=stamp.at_us)
+    idempotency.remember(
+        transaction, key, content, result_id=wallet.id, at_us=stamp.at_us, period=period
+    )
     return replace(wallet, adjusted=wallet.adjusted + amount, posted=wallet.posted + amount)
 
 

@@ -25,8 +25,17 @@ REPEATS: Final[tuple[str, ...]] = get_args(Repeats)
 FOREVER_US: Final = 2**62
 """The end of a window that never ends, in microseconds."""
 
+LONGEST_US: Final = {
+    "none": FOREVER_US + FOREVER_US // 2,
+    "hour": 2 * 3_600_000_000,
+    "day": 2 * 86_400_000_000,
+    "week": 8 * 86_400_000_000,
+    "month": 32 * 86_400_000_000,
+}
+"""How long a window may be at most, in microseconds, wherever the clocks are changed."""
+
 _HOUR_US: Final = 3_600_000_000
-_MINUTE_US: Final = 60_000_000
+MINUTE_US: Final = 60_000_000
 
 
 def window_at(repeats: str, zone: str, at_us: int) -> tuple[int, int]:
@@ -37,7 +46,7 @@ def window_at(repeats: str, zone: str, at_us: int) -> tuple[int, int]:
     if repeats == "none":
         return -FOREVER_US, FOREVER_US
     # Windows begin on whole minutes: within one, the answer is the same.
-    return _window_of_minute(repeats, zone, at_us // _MINUTE_US)
+    return _window_of_minute(repeats, zone, at_us // MINUTE_US)
 
 
 def read_zone(name: str) -> ZoneInfo:
@@ -57,7 +66,7 @@ def _window_of_minute(repeats: str, zone_name: str, minute: int) -> tuple[int, i
     from zoneinfo import ZoneInfo
 
     zone = ZoneInfo(zone_name)
-    at_us = minute * _MINUTE_US
+    at_us = minute * MINUTE_US
     today = from_us(at_us).astimezone(zone).date()
     if repeats == "hour":
         return _hour(today, zone, at_us)

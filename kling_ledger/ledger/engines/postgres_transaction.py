@@ -60,6 +60,11 @@ class PostgresTransaction(Transaction):
         self._pipeline = pipeline
         self.mark: Mark | None = None
 
+    @staticmethod
+    def json_array(texts: Sequence[str]) -> str:
+        """Write expressions of text as one: a JSON array without spaces."""
+        return f"CAST(array_to_json(ARRAY[{', '.join(texts)}]) AS text)"
+
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""
         return self._pipeline.run(_native(statement, values))[0].rows()

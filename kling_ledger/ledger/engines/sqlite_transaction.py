@@ -35,6 +35,11 @@ class SqliteTransaction(Transaction):
         super().__init__()
         self._connection = connection
 
+    @staticmethod
+    def json_array(texts: Sequence[str]) -> str:
+        """Write expressions of text as one: a JSON array without spaces."""
+        return f"json_array({', '.join(texts)})"
+
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""
         return _dicts(self._connection.execute(statement, values))

@@ -87,6 +87,11 @@ class Transaction(ABC):
         self.known: dict[str, Any] = {}
         """What was read once and holds until the end."""
 
+    @staticmethod
+    @abstractmethod
+    def json_array(texts: Sequence[str]) -> str:
+        """Write expressions of text as one: a JSON array without spaces, alike on every engine."""
+
     @abstractmethod
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""

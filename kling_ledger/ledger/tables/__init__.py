@@ -32,6 +32,7 @@ from kling_ledger.ledger.tables.rules import (
     BudgetWindowRow,
     PeriodRow,
     RulesRow,
+    SealedPartRow,
     SealedTransferRow,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "ProviderRecordRow",
     "ReservationRow",
     "RulesRow",
+    "SealedPartRow",
     "SealedTransferRow",
     "SettingRow",
     "TransferRow",

@@ -164,7 +164,11 @@ class TransferRow(SQLModel, table=True):
 
 
 class JobEventRow(SQLModel, table=True):
-    """One change of a reservation: when, from what state, to what state, who and why."""
+    """One change of a reservation: when, from what state, to what state, who and why.
+
+    `task_id`, `settled_by` and `usd_micro` are the reservation's after it, `period` is the month
+    that it counts in: all four are NULL in what was written before they were kept.
+    """
 
     __tablename__: ClassVar[str] = "job_event"
     __table_args__ = (BY_KEY,)
@@ -176,10 +180,17 @@ class JobEventRow(SQLModel, table=True):
     actor: str = text()
     reason: str | None = text_or_none()
     created_at: int = integer()
+    period: str | None = text_or_none()
+    task_id: str | None = text_or_none()
+    settled_by: str | None = text_or_none()
+    usd_micro: int | None = integer_or_none()
 
 
 class IdempotencyRow(SQLModel, table=True):
-    """What a caller's key stands for: the content it came with, and what came of it."""
+    """What a caller's key stands for: the content it came with, and what came of it.
+
+    `period` is the month that a payment or a raise under it counts in; a job's key has none.
+    """
 
     __tablename__: ClassVar[str] = "idempotency"
     __table_args__ = (BY_KEY,)
@@ -188,3 +199,4 @@ class IdempotencyRow(SQLModel, table=True):
     content: str = text()
     result_id: str = text()
     created_at: int = integer()
+    period: str | None = text_or_none()

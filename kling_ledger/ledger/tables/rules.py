@@ -46,7 +46,7 @@ class BudgetRow(SQLModel, table=True):
 
 
 class BudgetEventRow(SQLModel, table=True):
-    """One change of a budget: what it said from then on, who and why."""
+    """One change of a budget: what it said from then on, who and why; `period` is its month."""
 
     __tablename__: ClassVar[str] = "budget_event"
     __table_args__ = (BY_KEY,)
@@ -57,6 +57,7 @@ class BudgetEventRow(SQLModel, table=True):
     actor: str = text()
     reason: str | None = text_or_none()
     created_at: int = integer()
+    period: str | None = text_or_none()
 
 
 class BudgetRaiseRow(SQLModel, table=True):
@@ -94,7 +95,11 @@ class BudgetWindowRow(SQLModel, table=True):
 
 
 class PeriodRow(SQLModel, table=True):
-    """A month that was closed: softly, or hard with the seal over its transfers."""
+    """A month that was closed: softly, or hard under a seal.
+
+    `format` says what the seal covers, NULL for transfers alone; `version` counts what changed in
+    the month since it was first closed.
+    """
 
     __tablename__: ClassVar[str] = "period"
     __table_args__ = (
@@ -113,6 +118,8 @@ class PeriodRow(SQLModel, table=True):
     actor: str = text()
     reason: str | None = text_or_none()
     closed_at: int = integer()
+    format: int | None = integer_or_none()
+    version: int | None = integer_or_none()
 
 
 class AccrualRow(SQLModel, table=True):
@@ -136,6 +143,21 @@ class SealedTransferRow(SQLModel, table=True):
     transfer_id: str = text(primary_key=True)
     period: str = text()
     digest: str = text()
+
+
+class SealedPartRow(SQLModel, table=True):
+    """Some hundred rows under a seal: the key and a short digest of each, to name what changed.
+
+    Nothing is proven by them: the seal itself is. `section` is a part of what a seal covers.
+    """
+
+    __tablename__: ClassVar[str] = "sealed_part"
+    __table_args__ = (BY_KEY,)
+
+    period: str = text(primary_key=True)
+    section: str = text(primary_key=True)
+    number: int = integer(primary_key=True)
+    digests: str = text()
 
 
 class RulesRow(SQLModel, table=True):

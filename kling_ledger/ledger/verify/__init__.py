@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +10,13 @@ from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.states import OPEN_STATES
 from kling_ledger.ledger.verify.balances import balance_findings, window_findings
 from kling_ledger.ledger.verify.findings import Finding
+from kling_ledger.ledger.verify.history import history_findings
+from kling_ledger.ledger.verify.kept_seals import KeptSeal, kept_findings
 from kling_ledger.ledger.verify.laws import law_findings
+from kling_ledger.ledger.verify.limits import limit_findings
 from kling_ledger.ledger.verify.seals import accrual_findings, seal_findings
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "KeptSeal", "Verification", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,10 @@ class Verification:
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 
 
-def verify(transaction: Transaction, *, dialect: str) -> Verification:
-    """Check every law of the ledger on one consistent state of the database."""
+def verify(
+    transaction: Transaction, *, dialect: str, kept: Sequence[KeptSeal] = ()
+) -> Verification:
+    """Check every law of the ledger on one consistent state of the database, and kept seals."""
     return Verification(
         wallets=_count(transaction, "wallet"),
         reservations=_count(transaction, "reservation"),
@@ -46,7 +51,7 @@ def verify(transaction: Transaction, *, dialect: str) -> Verification:
         open_reservations=_count(transaction, f"reservation WHERE state IN ({_OPEN})"),
         windows=_count(transaction, "budget_window"),
         sealed_periods=_count(transaction, "period WHERE state = 'hard'"),
-        findings=tuple(_findings(transaction, dialect)),
+        findings=(*_findings(transaction, dialect), *kept_findings(transaction, kept)),
     )
 
 
@@ -56,6 +61,8 @@ def _findings(transaction: Transaction, dialect: str) -> Iterator[Finding]:
     yield from balance_findings(transaction)
     yield from law_findings(transaction)
     yield from window_findings(transaction)
+    yield from limit_findings(transaction)
+    yield from history_findings(transaction)
     yield from accrual_findings(transaction)
     yield from seal_findings(transaction)
 

@@ -33,7 +33,7 @@ _NOT_SEALED: Final = {"soft": "closed but not sealed", "open": "open again"}
 
 @dataclass(frozen=True, slots=True)
 class ClosedMonth:
-    """A month that is closed hard, and the seal worked out again from its transfers."""
+    """A month that is closed hard, and the seal worked out again from what it covers."""
 
     period: Period
     seal: str
@@ -48,10 +48,7 @@ def closed(database: Database, name: str) -> ClosedMonth:
                 f"period {name} is {_NOT_SEALED[period.state]}: its figures may still change",
                 hint=f"kling-ledger close {name} --hard",
             )
-        seal = periods.Seal(period.previous_seal)
-        for line in periods.lines(transaction, name):
-            seal.add(line)
-    return ClosedMonth(period, seal.value)
+        return ClosedMonth(period, periods.sealed_again(transaction, name))
 
 
 def accruals(database: Database, period: str) -> pd.DataFrame:
