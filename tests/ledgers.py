@@ -16,6 +16,7 @@ from psycopg import sql
 
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.slots import WALLETS, WINDOWS
 from kling_ledger.ledger.tables import WalletRow
 from kling_pricing.money import Money, from_micro, plain
 
@@ -64,13 +65,20 @@ def tables() -> list[str]:
 def dump(ledger: Ledger) -> list[str]:
     """Everything in the ledger's database, row by row, on either engine.
 
-    Of the settings only their names: each ledger has a secret of its own.
+    Of the settings only their names: each ledger has a secret of its own. Wallets and windows are
+    as they stand, with their slots: whether there are any makes no difference.
     """
+    queries = {
+        "setting": "SELECT name FROM setting WHERE name <> 'slots'",
+        "wallet": f"SELECT * FROM {WALLETS}",
+        "budget_window": f"SELECT * FROM {WINDOWS}",
+    }
     with ledger.database.read() as transaction:
         return [
             f"{table}: {sorted(repr(dict(row)) for row in transaction.rows(query))}"
             for table in tables()
-            for query in (f"SELECT {'name' if table == 'setting' else '*'} FROM {table}",)
+            if table not in {"rules", "slot"}
+            for query in (queries.get(table, f"SELECT * FROM {table}"),)
         ]
 
 

@@ -19,6 +19,7 @@ from kling_ledger.ledger import (
     periods,
     raises,
     reservations,
+    slots,
     standing,
     wallets,
 )
@@ -87,15 +88,17 @@ class Wallets:
             transaction.be_alone()
             rules = self._access.rules.read(transaction)
             period = periods.posting_period(transaction, rules, stamp.at_us, corrects)
-            return wallets.adjust(
-                transaction,
-                name,
-                amount,
-                key=key,
-                stamp=stamp,
-                period=period,
-                corrects=corrects,
-            )
+            owner = slots.Owner(wallets.find(transaction, name).id)
+            with slots.gathered(transaction, rules, [owner], stamp.at_us):
+                return wallets.adjust(
+                    transaction,
+                    name,
+                    amount,
+                    key=key,
+                    stamp=stamp,
+                    period=period,
+                    corrects=corrects,
+                )
 
         return self.get(self._access.write(adjust).name)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from kling_ledger.ledger import idempotency, notices, reservations
+from kling_ledger.ledger import idempotency, notices, reservations, slots
 from kling_ledger.ledger.changes import (
     Change,
     check_task_is_free,
@@ -32,8 +32,12 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
 from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.slots import Owner
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD
+
+Moved = dict[Owner, tuple[int, int]]
+"""What changes free and spend of wallets or windows, in millionths."""
 
 _SET: Final = (
     "state",
@@ -151,8 +155,13 @@ def _move(
     """Write decided changes: windows by budget, wallets, reservations, then the journal."""
     # Whoever moves several rows takes them in this order, so that no two wait for each other.
     changed = sorted({moved.before["id"] for moved in moves})
-    _move_in_windows(transaction, rules, changed, before, now)
-    _move_in_wallets(transaction, changed, before, now)
+    _move_figures(
+        transaction,
+        rules,
+        _in_windows(rules, changed, before, now),
+        _in_wallets(changed, before, now),
+        stamp.at_us,
+    )
     columns = [name for name in _SET if any(now[one][name] != before[one][name] for one in changed)]
     updates = [
         Update({"id": one, "step": before[one]["step"]}, {name: now[one][name] for name in columns})
@@ -188,61 +197,69 @@ def _write_down(journal: Journal, moved: Move) -> None:
         )
 
 
-def _move_in_wallets(
-    transaction: Transaction,
-    changed: Sequence[str],
-    before: Mapping[str, Row],
-    now: Mapping[str, Row],
-) -> None:
-    sums: dict[str, tuple[int, int]] = {}
+def _in_wallets(
+    changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]
+) -> Moved:
+    """Add up what changes free and spend in wallets."""
+    sums: dict[Owner, tuple[int, int]] = {}
     for one in changed:
         old, new = before[one], now[one]
-        held, spent = sums.get(old["wallet_id"], (0, 0))
+        held, spent = sums.get(Owner(old["wallet_id"]), (0, 0))
         held += old["held_micro"] - new["held_micro"]
         spent += spent_of(new) - spent_of(old)
-        sums[old["wallet_id"]] = (held, spent)
-    for wallet_id in sorted(sums):
-        held, spent = sums[wallet_id]
-        if held or spent:
-            transaction.change(
-                _MOVE_IN_WALLET,
-                {"held": held, "spent": spent, "id": wallet_id},
-                expect=1,
-                refused=partial(_beyond, spent),
-            )
+        sums[Owner(old["wallet_id"])] = (held, spent)
+    return _in_order(sums)
 
 
-def _move_in_windows(
-    transaction: Transaction,
-    rules: Rules,
-    changed: Sequence[str],
-    before: Mapping[str, Row],
-    now: Mapping[str, Row],
-) -> None:
-    """Move held to spent in the windows that admitted the jobs, whatever window is open now."""
-    sums: dict[tuple[str, int], tuple[int, int]] = {}
+def _in_windows(
+    rules: Rules, changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]
+) -> Moved:
+    """Add up what they free and spend in the windows that admitted the jobs, whatever is open."""
+    sums: dict[Owner, tuple[int, int]] = {}
     for one in changed if rules.budgets else ():
         old, new = before[one], now[one]
         for budget in rules.covering(_subject(old)):
-            starts_us, _ = budget.window_at(old["created_at"])
+            window = Owner(budget.id, budget.window_at(old["created_at"])[0])
             is_usd = budget.unit == USD
             if is_usd and old["usd_micro"] is None:
                 # It was admitted before the budget was there, and was never counted in it.
                 continue
             held_column = "usd_held_micro" if is_usd else "held_micro"
-            held, spent = sums.get((budget.id, starts_us), (0, 0))
+            held, spent = sums.get(window, (0, 0))
             held += old[held_column] - new[held_column]
             spent += (
                 new["usd_spent_micro"] - old["usd_spent_micro"]
                 if is_usd
                 else spent_of(new) - spent_of(old)
             )
-            sums[budget.id, starts_us] = (held, spent)
-    for budget_id, starts_us in sorted(sums):
-        held, spent = sums[budget_id, starts_us]
-        if held or spent:
+            sums[window] = (held, spent)
+    return _in_order(sums)
+
+
+def _in_order(sums: Moved) -> Moved:
+    return {owner: sums[owner] for owner in sorted(sums) if any(sums[owner])}
+
+
+def _move_figures(
+    transaction: Transaction, rules: Rules, windows: Moved, wallets: Moved, at_us: int
+) -> None:
+    """Move held to spent: windows by budget, then wallets."""
+    owners = windows | wallets
+    if slots.are_moved(transaction, rules):
+        for owner, (held, spent) in owners.items():
+            slots.move(transaction, rules, owner, held=-held, spent=spent)
+        return
+    with slots.gathered(transaction, rules, owners, at_us):
+        for window, (held, spent) in windows.items():
             transaction.run(
-                _MOVE_IN_WINDOW, held=held, spent=spent, budget=budget_id, starts=starts_us
+                _MOVE_IN_WINDOW, held=held, spent=spent, budget=window.id, starts=window.starts_us
+            )
+        for wallet, (held, spent) in wallets.items():
+            transaction.change(
+                _MOVE_IN_WALLET,
+                {"held": held, "spent": spent, "id": wallet.id},
+                expect=1,
+                refused=partial(_beyond, spent),
             )
 
 

@@ -31,7 +31,8 @@ class Warnings:
     ) -> None:
         self._by_job: dict[str, list[BudgetWarning]] = {}
         for demand, rows in zip(demands, figures, strict=True):
-            if demand.budget.thresholds:
+            # A slot that admits tells nothing: it never passes a threshold.
+            if rows and demand.budget.thresholds:
                 self._add(demand, int(rows[0]["used"]), demand.budget.limit_at(at_us))
 
     def of(self, reservation_id: str) -> tuple[BudgetWarning, ...]:

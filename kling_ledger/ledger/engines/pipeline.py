@@ -51,6 +51,7 @@ class Pipeline:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self._wire = connection.pgconn
+        self.place = self._wire.backend_pid
         self._prepared: dict[str, bytes] = {}
         self._numbers = count(1)
 

@@ -69,6 +69,7 @@ class PostgresTransaction(Transaction):
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
         self._pipeline = pipeline
+        self.place = pipeline.place
 
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""

@@ -33,6 +33,7 @@ from kling_ledger.ledger.tables.rules import (
     PeriodRow,
     RulesRow,
     SealedTransferRow,
+    SlotRow,
 )
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "RulesRow",
     "SealedTransferRow",
     "SettingRow",
+    "SlotRow",
     "TransferRow",
     "WalletRow",
     "guards",
