@@ -151,7 +151,14 @@ def plain_url(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://")
 
 
-def make_empty(url: str) -> None:
+SLOTS = 3
+"""How many slots tests have: more connections than slots, and amounts that do not divide."""
+
+
+def make_empty(url: str, *, slots: int = 0) -> None:
     """Take everything out of a ledger on PostgreSQL: quicker than a database of one's own."""
-    kept = [f"DELETE FROM {table}" for table in tables() if table not in {"rules", "setting"}]
-    tamper(url, "; ".join([*kept, "UPDATE rules SET version = 1"]))
+    emptied = [f"DELETE FROM {table}" for table in tables() if table not in {"rules", "setting"}]
+    emptied += ["UPDATE rules SET version = 1", "DELETE FROM setting WHERE name = 'slots'"]
+    if slots:
+        emptied.append(f"INSERT INTO setting VALUES ('slots', '{slots}')")
+    tamper(url, "; ".join(emptied))

@@ -28,10 +28,6 @@ class WalletRow(SQLModel, table=True):
         CheckConstraint(
             f"posted_micro BETWEEN -{MAX_MICRO} AND {MAX_MICRO}", name="wallet_posted_is_exact"
         ),
-        CheckConstraint(
-            "shared_micro IS NULL OR posted_micro >= reserved_micro",
-            name="wallet_covers_its_slots",
-        ),
     )
 
     id: str = text(primary_key=True)
@@ -43,7 +39,11 @@ class WalletRow(SQLModel, table=True):
     reserved_micro: int = integer()
     actor: str = text()
     created_at: int = integer()
-    shared_micro: int | None = integer_or_none()
+    shared_micro: int | None = integer_or_none(
+        CheckConstraint(
+            "shared_micro IS NULL OR posted_micro >= reserved_micro", name="wallet_covers_its_slots"
+        )
+    )
 
 
 class ReservationRow(SQLModel, table=True):

@@ -87,10 +87,6 @@ class BudgetWindowRow(SQLModel, table=True):
     __tablename__: ClassVar[str] = "budget_window"
     __table_args__ = (
         CheckConstraint("held_micro >= 0", name="budget_window_held_is_not_negative"),
-        CheckConstraint(
-            "shared_to_micro IS NULL OR held_micro + spent_micro <= shared_to_micro",
-            name="budget_window_covers_its_slots",
-        ),
         BY_KEY,
     )
 
@@ -99,7 +95,12 @@ class BudgetWindowRow(SQLModel, table=True):
     ends_at: int = integer()
     held_micro: int = integer()
     spent_micro: int = integer()
-    shared_to_micro: int | None = integer_or_none()
+    shared_to_micro: int | None = integer_or_none(
+        CheckConstraint(
+            "shared_to_micro IS NULL OR held_micro + spent_micro <= shared_to_micro",
+            name="budget_window_covers_its_slots",
+        )
+    )
 
 
 class SlotRow(SQLModel, table=True):
