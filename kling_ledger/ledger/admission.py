@@ -148,9 +148,7 @@ def reserve_each(
     return [partial(together, place) for place in range(len(asked))]
 
 
-def _owners(
-    rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int
-) -> Iterator[Owner]:
+def _owners(rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int) -> Iterator[Owner]:
     """Return the wallet and the windows that a job would count in."""
     wallet, job = wallets[one.wallet], one.job
     yield Owner(wallet.id)
@@ -253,7 +251,7 @@ def _take(
     owners = windows | {Owner(one): wallets[one][2] for one in sorted(wallets)}
     if slots.are_moved(transaction, rules):
         for owner, amount_micro in owners.items():
-            slots.move(transaction, rules, owner, held=amount_micro, spent=0)
+            slots.move(transaction, rules, owner, at_us, held=amount_micro, spent=0)
         return [[] for _ in demands]
     refusals = Refusals(transaction, demands, wallets, at_us)
     with slots.gathered(transaction, rules, owners, at_us):

@@ -186,11 +186,13 @@ SLOT: Final = Table(
     owner_id=TEXT,
     starts_at=INTEGER,
     number=INTEGER,
+    given_micro=INTEGER,
     share_micro=INTEGER,
     most_micro=INTEGER,
     held_micro=INTEGER,
     spent_micro=INTEGER,
     version=INTEGER,
+    since_at=INTEGER,
 )
 PERIOD: Final = Table(
     "period",

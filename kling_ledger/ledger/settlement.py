@@ -197,9 +197,7 @@ def _write_down(journal: Journal, moved: Move) -> None:
         )
 
 
-def _in_wallets(
-    changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]
-) -> Moved:
+def _in_wallets(changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]) -> Moved:
     """Add up what changes free and spend in wallets."""
     sums: dict[Owner, tuple[int, int]] = {}
     for one in changed:
@@ -247,7 +245,7 @@ def _move_figures(
     owners = windows | wallets
     if slots.are_moved(transaction, rules):
         for owner, (held, spent) in owners.items():
-            slots.move(transaction, rules, owner, held=-held, spent=spent)
+            slots.move(transaction, rules, owner, at_us, held=-held, spent=spent)
         return
     with slots.gathered(transaction, rules, owners, at_us):
         for window, (held, spent) in windows.items():

@@ -3,7 +3,7 @@
 A wallet, or a window of a budget, may be shared out among slots, each a row of its own. What a slot
 is given counts as set aside in the row that it comes from, its owner; from then on the slot admits
 and settles by itself. Its `share` is what it may still admit; `held` and `spent` are what it moved.
-Their sum stays as it was given, so the owner's row always covers its slots, also for a program that
+Their sum stays what it was given, so the owner's row always covers its slots, also for a program that
 knows nothing of them.
 
 A transaction that others run beside moves the slots of its own connection, and nothing else. Where
@@ -61,7 +61,7 @@ _MOVE: Final = """
 UPDATE slot SET share_micro = share_micro - :used, held_micro = held_micro + :held,
     spent_micro = spent_micro + :spent
 WHERE owner_id = :owner AND starts_at = :starts AND number = :number AND version = :version
-  AND share_micro - :used BETWEEN 0 AND most_micro
+  AND since_at <= :at AND share_micro - :used BETWEEN 0 AND most_micro
 """
 _FOLD: Final = f"""
 WITH gone AS (
@@ -83,10 +83,10 @@ UPDATE budget_window SET held_micro = held_micro - unheld, spent_micro = spent_m
 FROM folded WHERE budget_id = :owner AND starts_at = :starts
 """
 _SHARE: Final = """
-INSERT INTO slot (owner_id, starts_at, number, share_micro, most_micro, held_micro, spent_micro,
-    version)
-SELECT :owner, CAST(:starts AS BIGINT), number, CAST(:share AS BIGINT), CAST(:most AS BIGINT), 0, 0,
-    CAST(:version AS BIGINT)
+INSERT INTO slot (owner_id, starts_at, number, given_micro, share_micro, most_micro, held_micro,
+    spent_micro, version, since_at)
+SELECT :owner, CAST(:starts AS BIGINT), number, CAST(:share AS BIGINT), CAST(:share AS BIGINT),
+    CAST(:most AS BIGINT), 0, 0, CAST(:version AS BIGINT), CAST(:since AS BIGINT)
 FROM generate_series(0, CAST(:last AS BIGINT)) AS number
 """
 _COVER_IN_WALLET: Final = """
@@ -99,7 +99,9 @@ UPDATE budget_window SET held_micro = held_micro + :given,
     shared_to_micro = held_micro + spent_micro + CAST(:up AS BIGINT)
 WHERE budget_id = :owner AND starts_at = :starts
 """
-_FREE_IN_WALLET: Final = "SELECT posted_micro - reserved_micro AS free FROM wallet WHERE id = :owner"
+_FREE_IN_WALLET: Final = (
+    "SELECT posted_micro - reserved_micro AS free FROM wallet WHERE id = :owner"
+)
 _USED_IN_WINDOW: Final = """
 SELECT held_micro + spent_micro AS used FROM budget_window
 WHERE budget_id = :owner AND starts_at = :starts
@@ -135,7 +137,9 @@ def are_moved(transaction: Transaction, rules: Rules) -> bool:
     return rules.slots > 0 and not transaction.is_exclusive
 
 
-def move(transaction: Transaction, rules: Rules, owner: Owner, *, held: int, spent: int) -> None:
+def move(
+    transaction: Transaction, rules: Rules, owner: Owner, at_us: int, *, held: int, spent: int
+) -> None:
     """Move what is held and spent, in millionths, in this connection's slot of an owner."""
     transaction.change(
         _MOVE,
@@ -147,6 +151,7 @@ def move(transaction: Transaction, rules: Rules, owner: Owner, *, held: int, spe
             "starts": owner.starts_us,
             "number": transaction.place % rules.slots,
             "version": rules.version,
+            "at": at_us,
         },
         expect=1,
         refused=overtaken,
@@ -219,7 +224,8 @@ def _gather(transaction: Transaction, owner: Owner) -> None:
 
 def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> None:
     """Give each slot its part of the room that an owner has; the rest stays with the owner."""
-    room = _room(transaction, rules, owner, at_us)
+    budget = next((one for one in rules.budgets if one.id == owner.id), None)
+    room = _room(transaction, owner, budget, at_us)
     if room is None:
         return
     share, fall = room.up // rules.slots, room.down // rules.slots
@@ -230,6 +236,7 @@ def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> 
         share=share,
         most=share + fall,
         version=rules.version,
+        since=0 if budget is None else _since(budget, at_us),
         last=rules.slots - 1,
     )
     transaction.run(
@@ -241,16 +248,15 @@ def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> 
     )
 
 
-def _room(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> Room | None:
+def _room(transaction: Transaction, owner: Owner, budget: Budget | None, at_us: int) -> Room | None:
     """Return the room of an owner, None where it is not there or no longer counts."""
     if not owner.is_window:
         row = transaction.row(_FREE_IN_WALLET, owner=owner.id)
         return None if row is None else room_of_wallet(row["free"])
     row = transaction.row(_USED_IN_WINDOW, owner=owner.id, starts=owner.starts_us)
-    budgets = [one for one in rules.budgets if one.id == owner.id]
-    if row is None or not budgets:
+    if row is None or budget is None:
         return None
-    return room_of_window(budgets[0], row["used"], at_us)
+    return room_of_window(budget, row["used"], at_us)
 
 
 def room_of_wallet(free: int) -> Room:
@@ -269,6 +275,11 @@ def room_of_window(budget: Budget, used: int, at_us: int) -> Room:
     if _NO_ROOM in rooms:
         return _NO_ROOM
     return Room(min(room.up for room in rooms), min(room.down for room in rooms))
+
+
+def _since(budget: Budget, at_us: int) -> int:
+    """Return the instant from which on a window's room holds: when the last raise ended."""
+    return max((one.until_us for one in budget.raises if one.until_us <= at_us), default=0)
 
 
 def _room_under(budget: Budget, limit: int, used: int) -> Room:
