@@ -1,7 +1,8 @@
 """Rules: the budgets that are in force, the months that are closed and the number of slots.
 
-They are read once and kept: they change seldom and are needed at every admission. The database counts their changes: who has
-read them checks that count in each transaction and reads them again when it has moved.
+They are read once and kept: they change seldom and are needed at every admission. The database
+counts their changes: who has read them checks that count in each transaction and reads them again
+when it has moved.
 """
 
 from __future__ import annotations

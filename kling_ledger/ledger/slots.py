@@ -3,8 +3,8 @@
 A wallet, or a window of a budget, may be shared out among slots, each a row of its own. What a slot
 is given counts as set aside in the row that it comes from, its owner; from then on the slot admits
 and settles by itself. Its `share` is what it may still admit; `held` and `spent` are what it moved.
-Their sum stays what it was given, so the owner's row always covers its slots, also for a program that
-knows nothing of them.
+Their sum stays what it was given, so the owner's row always covers its slots, also for a program
+that knows nothing of them.
 
 A transaction that others run beside moves the slots of its own connection, and nothing else. Where
 a slot cannot decide, the operation is run alone, as whatever is refused is: all slots are gathered
