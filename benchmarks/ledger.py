@@ -377,8 +377,8 @@ COMMIT_TAKES_MS = (1, 5)
 def let_commits_take(server: PostgresServer, ms: int) -> None:
     """Let each write of the log wait: what is in memory, as the server of the tests, takes none."""
     for setting in (f"commit_delay = {ms * 1000}", "commit_siblings = 0"):
-        server.run(sql.SQL(f"ALTER SYSTEM SET {setting}"))
-    server.run(sql.SQL("SELECT pg_reload_conf()"))
+        server.run(sql.Composed([sql.SQL(f"ALTER SYSTEM SET {setting}")]))
+    server.run(sql.Composed([sql.SQL("SELECT pg_reload_conf()")]))
     time.sleep(0.5)
 
 

@@ -16,7 +16,7 @@ from psycopg import errors as pg_errors
 
 from kling_ledger.errors import BudgetError, ConfigError, InsufficientCreditsError, KlingError
 from kling_ledger.ledger import Asked, Change, Job, Ledger, Scope, State
-from kling_ledger.ledger.budgets import Budget, Raise
+from kling_ledger.ledger.budgets import Budget, Mode, Raise
 from kling_ledger.ledger.slots import room_of_wallet, room_of_window
 from kling_pricing.money import Money
 from tests.cli import Cli
@@ -337,10 +337,12 @@ def test_of_many_jobs_each_is_decided_on_the_whole(ledger: Ledger):
 # --- rooms ---------------------------------------------------------------------------------------
 
 
-def budget(limit: int, mode: str, thresholds: tuple[int, ...], raises: tuple[Raise, ...]) -> Budget:
+def budget(
+    limit: int, mode: Mode, thresholds: tuple[int, ...], raises: tuple[Raise, ...]
+) -> Budget:
     return Budget(
         "bud_1", "all", "USD", limit, None, mode, thresholds, Scope(), None, "none", "UTC", raises
-    )  # type: ignore[arg-type]
+    )
 
 
 @given(
