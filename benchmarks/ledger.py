@@ -27,11 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from kling_ledger.ledger import Asked, Change, Ledger, State
 from kling_ledger.ledger.schema import IDEMPOTENCY, JOB_EVENT, RESERVATION, TRANSFER
 from kling_pricing.money import Money
-from tests.postgres import postgres_server
+from tests.postgres import PostgresServer, postgres_server
 
 RESERVED = Money.parse("0.000010 USD")
 CHARGED = Money.parse("0.000008 USD")
@@ -196,14 +197,16 @@ def rate(pairs: int, work: Callable[[], object], times: int = 1) -> float:
     return pairs * times / (time.perf_counter() - started)
 
 
-def compare(name: str, floor: float, contenders: dict[str, Callable[[], float]]) -> bool:
-    """Run every contender in turn, several times; the first is measured against the last."""
+def compare(
+    name: str, floor: float, contenders: dict[str, Callable[[], float]], *, against: str = "plain"
+) -> bool:
+    """Run every contender in turn, several times; the first is measured `against` another."""
     found: dict[str, list[float]] = {one: [] for one in contenders}
     for _ in range(RUNS):
         for one, run in contenders.items():
             found[one].append(run())
     medians = {one: statistics.median(rates) for one, rates in found.items()}
-    ours, plain = medians[next(iter(medians))], medians["plain"]
+    ours, plain = medians[next(iter(medians))], medians[against]
     told = ", ".join(f"{one} {median:,.0f}/s" for one, median in medians.items())
     verdict = "ok" if ours / plain >= floor else "BELOW THE FLOOR"
     print(f"{name}: {ours / plain:.2f} x (at least {floor}): {told} pairs  {verdict}", flush=True)
@@ -348,9 +351,10 @@ def clients(kind: str, url: str, wallet_id: str) -> Iterator[Clients]:
         working.stop()
 
 
-def postgres_ledger(url: str) -> str:
+def postgres_ledger(url: str, *, slots: int = 0) -> str:
     """Make a ledger with a wallet and two budgets over it, and windows for the plain loop."""
     with Ledger(url, actor="bench") as ledger:
+        ledger.use_slots(slots)
         wallet = ledger.wallets.create("team", "USD")
         ledger.wallets.fund("team", FUNDS)
         for name in _BUDGETS:
@@ -364,22 +368,38 @@ def postgres_ledger(url: str) -> str:
     return wallet.id
 
 
+HOT = "PostgreSQL, one hot wallet, two budgets, 8 clients"
+SLOTS = 32
+COMMIT_TAKES_MS = (2, 5)
+"""A disk over a network, and a second server that has each commit too."""
+
+
+def let_commits_take(server: PostgresServer, ms: int) -> None:
+    """Let each write of the log wait: what is in memory, as the server of the tests, takes none."""
+    for setting in (f"commit_delay = {ms * 1000}", "commit_siblings = 0"):
+        server.run(sql.Composed([sql.SQL(f"ALTER SYSTEM SET {setting}")]))
+    server.run(sql.Composed([sql.SQL("SELECT pg_reload_conf()")]))
+    time.sleep(0.5)
+
+
 def postgres() -> list[bool]:
     """Eight clients on one wallet with two budgets, beside eight that send plain statements."""
     with postgres_server() as server:
-        url = server.new_database()
+        url, url_with_slots = server.new_database(), server.new_database()
         wallet_id = postgres_ledger(url)
+        postgres_ledger(url_with_slots, slots=SLOTS)
         names = ("ours", "ours in batches of 100", "plain")
         with (
+            clients(names[0], url_with_slots, wallet_id) as slots,
             clients(names[0], url, wallet_id) as ours,
             clients(names[1], url, wallet_id) as batches,
             clients(names[2], url, wallet_id) as plain,
         ):
-            return [
+            fine = [
                 compare(
-                    "PostgreSQL, one hot wallet, two budgets, 8 clients",
+                    HOT,
                     1.5,
-                    {"ours": ours.rate, "plain": plain.rate},
+                    {"ours": ours.rate, "with slots": slots.rate, "plain": plain.rate},
                 ),
                 compare(
                     "PostgreSQL, batches of 100 against plain single pairs",
@@ -387,6 +407,15 @@ def postgres() -> list[bool]:
                     {"ours in batches": batches.rate, "plain": plain.rate},
                 ),
             ]
+            with_and_without = {"with slots": slots.rate, "without": ours.rate}
+            fine.append(
+                compare(f"{HOT}, with slots, no wait", 0.9, with_and_without, against="without")
+            )
+            for ms in COMMIT_TAKES_MS:
+                let_commits_take(server, ms)
+                name = f"{HOT}, with slots, a commit takes {ms} ms"
+                fine.append(compare(name, 3, with_and_without, against="without"))
+            return fine
 
 
 # --- growth -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from kling_ledger import Ledger, testing
 from kling_pricing import Money
 from tests.folders import memory_folder
-from tests.ledgers import make_empty
+from tests.ledgers import SLOTS, make_empty
 from tests.postgres import PostgresServer, postgres_server
 
 if TYPE_CHECKING:
@@ -95,11 +95,11 @@ def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "postgresql-slots"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path, empty_file: Path) -> str:
-    """The address of an empty ledger, on each engine in turn: for many quick tests."""
+    """The address of an empty ledger, on each engine in turn, and with slots: for quick tests."""
     if request.param == "sqlite":
         return f"sqlite:///{shutil.copy(empty_file, tmp_path / 'ledger.sqlite')}"
     url: str = request.getfixturevalue("postgres_ledger")
-    make_empty(url)
+    make_empty(url, slots=SLOTS if request.param.endswith("slots") else 0)
     return url

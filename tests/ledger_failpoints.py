@@ -153,8 +153,9 @@ _OURS: Final = "starts_with(application_name, current_setting('application_name'
 class Original:
     """A database as it was before an operation, kept to begin from it again and again."""
 
-    def __init__(self, url: str, operation: str) -> None:
+    def __init__(self, url: str, operation: str, *, slots: int = 0) -> None:
         self._url = url
+        self._slots = slots
         self._path = Path(url.removeprefix("sqlite:///"))
         self._kept = self._path.with_name("original")
         self._is_empty = operation == "create"
@@ -211,7 +212,7 @@ class Original:
             return
         original = f"{schema}_original"
         if server.execute("SELECT to_regnamespace(%s)", (original,)).fetchone() == (None,):
-            set_up(self._url)
+            set_up(self._url, slots=self._slots)
             server.execute(f"CREATE SCHEMA {original}".encode())
             for table in tables():
                 server.execute(f"CREATE TABLE {original}.{table} AS TABLE {table}".encode())
@@ -232,7 +233,7 @@ _OTHERS: Final = (
 
 
 def kill_at_each_point(
-    url: str, operation: str, first: int, step: int, without: list[str], last: int
+    url: str, operation: str, first: int, step: int, without: list[str], last: int, slots: int = 0
 ) -> Answer:
     """Kill a process at every `step`th point of an operation, then finish what it began.
 
@@ -240,7 +241,7 @@ def kill_at_each_point(
     points a process was killed, all points of the operation, and what was wrong after.
     """
     said: Answer = {"killed": [], "wrong": []}
-    with closing(Original(url, operation)) as original:
+    with closing(Original(url, operation, slots=slots)) as original:
         right, said["points"] = _uninterrupted(original, url, operation, frozenset(without))
         _, every = _uninterrupted(original, url, operation, frozenset())
         fuses = [Fuse(point, die, without=frozenset(without)) for point in _of(said["points"])]
@@ -260,13 +261,15 @@ def _of(points: list[str]) -> list[int]:
     return list(range(1, len(points) + 1))
 
 
-def lose_connection_at_each_point(url: str, operation: str, first: int, step: int) -> Answer:
+def lose_connection_at_each_point(
+    url: str, operation: str, first: int, step: int, slots: int = 0
+) -> Answer:
     """End the sessions of an operation at every `step`th point, and let the same ledger go on.
 
     Says how often that was an error of ours, how often it was not noticed, and what was wrong.
     """
     said: Answer = {"errors": 0, "unnoticed": 0, "wrong": []}
-    with closing(Original(url, operation)) as original:
+    with closing(Original(url, operation, slots=slots)) as original:
         right, points = _uninterrupted(original, url, operation, WAITING)
         for point in _of(points)[first::step]:
             original.restore()

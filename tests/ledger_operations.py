@@ -127,7 +127,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
 """What is called on the ledger that `set_up` makes."""
 
 
-def set_up(url: str) -> None:
+def set_up(url: str, *, slots: int = 0) -> None:
     """Make a ledger with budgets on four levels and reservations in every state."""
     numbers = count(1)
     now = OCTOBER
@@ -155,6 +155,10 @@ def set_up(url: str) -> None:
             [asked(f"due_{one}", wallet=one, expires_at=over_at) for one in ("team", "small")]
         )
         ledger.periods.close("2026-09")
+        if slots:
+            ledger.use_slots(slots)
+            # Whoever moves a wallet and its windows first shares them out.
+            ledger.roll_back(ledger.reserve_many([asked("shared")])[0].id, "no")
 
 
 def opened(url: str, chance: int) -> Ledger:

@@ -148,6 +148,13 @@ def _anything(ledger: Ledger, wallet: str, chance: random.Random) -> object:
     return chance.choice(choices)()
 
 
+def use_slots(ledger: Ledger, counts: list[int]) -> Answer:
+    """Share the ledger out among another number of slots, again and again."""
+    for count in counts:
+        ledger.use_slots(count)
+    return {"switched": len(counts)}
+
+
 def pairs(ledger: Ledger, wallet: str, amount: str, count: int) -> Answer:
     """Reserve and commit, so many times."""
     for _ in range(count):
@@ -235,6 +242,7 @@ COMMANDS: Final[dict[str, Callable[..., Answer]]] = {
         reserve_with_key,
         end,
         live,
+        use_slots,
         pairs,
         interrupted,
         show,

@@ -18,6 +18,7 @@ from psycopg import errors, sql
 
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.slots import WALLETS, WINDOWS
 from kling_ledger.ledger.tables import WalletRow
 from kling_pricing.money import Money, from_micro, plain
 
@@ -66,13 +67,20 @@ def tables() -> list[str]:
 def dump(ledger: Ledger) -> list[str]:
     """Everything in the ledger's database, row by row, on either engine.
 
-    Of the settings only their names: each ledger has a secret of its own.
+    Of the settings only their names: each ledger has a secret of its own. Wallets and windows are
+    as they stand, with their slots: whether there are any makes no difference.
     """
+    queries = {
+        "setting": "SELECT name FROM setting WHERE name <> 'slots'",
+        "wallet": f"SELECT * FROM {WALLETS}",
+        "budget_window": f"SELECT * FROM {WINDOWS}",
+    }
     with ledger.database.read() as transaction:
         return [
             f"{table}: {sorted(repr(dict(row)) for row in transaction.rows(query))}"
             for table in tables()
-            for query in (f"SELECT {'name' if table == 'setting' else '*'} FROM {table}",)
+            if table not in {"rules", "slot"}
+            for query in (queries.get(table, f"SELECT * FROM {table}"),)
         ]
 
 
@@ -187,9 +195,16 @@ def plain_url(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://")
 
 
-def make_empty(url: str) -> None:
+SLOTS = 3
+"""How many slots tests have: more connections than slots, and amounts that do not divide."""
+
+
+def make_empty(url: str, *, slots: int = 0) -> None:
     """Take everything out of a ledger on PostgreSQL: quicker than a database of one's own."""
     # Rows that others refer to are deleted after those.
-    emptied = [table for table in reversed(tables()) if table not in {"rules", "setting"}]
-    kept = [f"DELETE FROM {table}" for table in emptied]
-    tamper(url, "; ".join([*kept, "UPDATE rules SET version = 1"]))
+    kept = {"rules", "setting"}
+    emptied = [f"DELETE FROM {table}" for table in reversed(tables()) if table not in kept]
+    emptied += ["UPDATE rules SET version = 1", "DELETE FROM setting WHERE name = 'slots'"]
+    if slots:
+        emptied.append(f"INSERT INTO setting VALUES ('slots', '{slots}')")
+    tamper(url, "; ".join(emptied))

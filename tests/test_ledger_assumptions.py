@@ -24,7 +24,7 @@ def url(postgres: PostgresServer) -> str:
     return made
 
 
-def run(url: str, statement: str) -> list[tuple]:
+def run(url: str, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(plain_url(url), autocommit=True) as server:
         cursor = server.execute(sql.SQL(statement))
         return cursor.fetchall() if cursor.description else []

@@ -18,6 +18,7 @@ from kling_ledger.ledger import State
 from tests.ledger_failpoints import WAITING, Original
 from tests.ledger_operations import CLIP, OPERATIONS, digest_of, opened
 from tests.ledger_worker import Nursery, nursery_running
+from tests.ledgers import SLOTS
 
 PARTS = 2
 """How many processes share the points of one sweep."""
@@ -50,6 +51,12 @@ def on_server(postgres) -> NewUrl:
     return cycle([postgres.new_database() for _ in range(PARTS)]).__next__
 
 
+@pytest.fixture(scope="module")
+def with_slots(postgres) -> NewUrl:
+    """The same for ledgers that have slots."""
+    return cycle([postgres.new_database() for _ in range(PARTS)]).__next__
+
+
 def killed(
     nursery: Nursery,
     new_url: NewUrl,
@@ -58,6 +65,7 @@ def killed(
     without: Sequence[str] = (),
     last: int = 0,
     parts: int = PARTS,
+    slots: int = 0,
 ) -> tuple[list[str], list[int]]:
     """Sweep over an operation; return all its points, and those at which processes were killed."""
     said = nursery.run(
@@ -70,6 +78,7 @@ def killed(
                 "step": parts,
                 "without": list(without),
                 "last": last,
+                "slots": slots,
             }
             for first in range(PARTS)
         ]
@@ -103,6 +112,17 @@ def test_a_process_killed_in_any_exchange_with_a_server_is_as_if_it_was_late(
 ):
     points, at = killed(nursery, on_server, operation, without=sorted(WAITING), last=4)
     # How soon a refusal is noticed among statements sent together differs from run to run.
+    assert len(at) >= len(points)
+    assert len(set(range(1, len(points) + 1)) - set(at)) <= 2
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_process_killed_in_any_exchange_with_slots_is_as_if_it_was_late(
+    nursery, with_slots, operation
+):
+    points, at = killed(
+        nursery, with_slots, operation, without=sorted(WAITING), last=4, slots=SLOTS
+    )
     assert len(at) >= len(points)
     assert len(set(range(1, len(points) + 1)) - set(at)) <= 2
 

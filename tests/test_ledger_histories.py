@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 from tests.ledger_histories import digest_of_history
-from tests.ledgers import make_empty
+from tests.ledgers import SLOTS, make_empty
 
 GOLDENS: Final = Path(__file__).with_name("goldens") / "journals.txt"
 USUAL: Final = 16
@@ -33,10 +33,10 @@ def check_in_files(seeds: dict[int, str], folder: Path) -> None:
     assert found == seeds
 
 
-def check_on_a_server(seeds: dict[int, str], url: str) -> None:
+def check_on_a_server(seeds: dict[int, str], url: str, *, slots: int = 0) -> None:
     found = {}
     for seed in seeds:
-        make_empty(url)
+        make_empty(url, slots=slots)
         found[seed] = digest_of_history(url, seed)
     assert found == seeds
 
@@ -49,14 +49,19 @@ def test_a_history_leaves_the_same_journal_on_a_server(postgres_ledger: str):
     check_on_a_server(dict(islice(goldens().items(), USUAL)), postgres_ledger)
 
 
+def test_a_history_leaves_the_same_journal_with_slots(postgres_ledger: str):
+    check_on_a_server(dict(islice(goldens().items(), USUAL)), postgres_ledger, slots=SLOTS)
+
+
 @pytest.mark.slow
 def test_300_histories_leave_the_same_journals_in_files(tmp_path: Path):
     check_in_files(goldens(), tmp_path)
 
 
 @pytest.mark.slow
-def test_300_histories_leave_the_same_journals_on_a_server(postgres_ledger: str):
-    check_on_a_server(goldens(), postgres_ledger)
+@pytest.mark.parametrize("slots", [0, 1, SLOTS, 16])
+def test_300_histories_leave_the_same_journals_on_a_server(postgres_ledger: str, slots: int):
+    check_on_a_server(goldens(), postgres_ledger, slots=slots)
 
 
 if __name__ == "__main__":

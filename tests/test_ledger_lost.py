@@ -343,7 +343,7 @@ def test_an_address_that_cannot_be_read_shows_nothing_of_its_password(address):
 def test_a_database_that_asks_for_serializable_transactions_gives_no_errors(url):
     with psycopg.connect(plain_url(url), autocommit=True) as server:
         server.execute(
-            f"ALTER DATABASE {server.info.dbname} SET default_transaction_isolation = serializable"  # type: ignore[arg-type]
+            f"ALTER DATABASE {server.info.dbname} SET default_transaction_isolation = serializable"
         )
     with Ledger(url) as ledger:
         threads = [

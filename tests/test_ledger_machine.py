@@ -32,7 +32,7 @@ from kling_ledger.ledger import Asked, Change, Job, Ledger, Reservation, Scope, 
 from kling_ledger.ledger.ids import from_us, to_us
 from kling_pricing import KlingError, Money
 from tests.ledger_model import FOLLOWS, ExpectedError, Held, Model, Transfer, window
-from tests.ledgers import NOON, Clock, dump, found, make_empty
+from tests.ledgers import NOON, SLOTS, Clock, dump, found, make_empty
 
 Amount = int | str
 Request = tuple[Amount, Asked, timedelta | None]
@@ -143,12 +143,13 @@ steps = often(st.integers(0, 3), *State)
 class LedgerMachine(RuleBasedStateMachine):
     """Calls a model and two ledgers alike, at the same time and with the same chance."""
 
-    def __init__(self, file: Path, server: str) -> None:
+    def __init__(self, file: Path, server: str, *, slots: int = 0) -> None:
         super().__init__()
+        self.slots = slots
         self.clock = Clock(NOON)
         self.calls = count(1)
         self.drawn = count()
-        make_empty(server)
+        make_empty(server, slots=slots)
         self.model = Model(self.clock, self.chance)
         self.ledgers = [
             Ledger(url, clock=self.clock, chance=self.chance, actor="tester")
@@ -550,6 +551,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- the clock
 
+    @precondition(lambda self: self.slots)
+    @rule(slots=st.integers(0, 4))
+    def use_slots(self, slots: int) -> None:
+        """Only on the server, where nothing else changes by it."""
+        self.ledgers[1].use_slots(slots)
+        assert dump(self.ledgers[1]) == self.dumps[1]
+
     @rule(step=st.sampled_from((20 * HOUR / 60, HOUR, DAY, 32 * DAY, -HOUR, -DAY, -40 * DAY)))
     def set_clock(self, step: timedelta) -> None:
         self.clock.now += step
@@ -678,9 +686,11 @@ def modelled(one: Any) -> tuple[Any, ...]:
     )
 
 
-@pytest.fixture
-def check(tmp_path: Path, postgres_ledger: str) -> Callable[..., None]:
-    """Run the machine, each time with ledgers that are empty."""
+@pytest.fixture(params=[0, SLOTS], ids=["", "slots"])
+def check(
+    tmp_path: Path, postgres_ledger: str, request: pytest.FixtureRequest
+) -> Callable[..., None]:
+    """Run the machine, each time with ledgers that are empty; on the server also with slots."""
     template = tmp_path / "template.sqlite"
     Ledger(str(template)).close()
     files = count()
@@ -688,7 +698,7 @@ def check(tmp_path: Path, postgres_ledger: str) -> Callable[..., None]:
     def machine() -> LedgerMachine:
         file = tmp_path / f"{next(files)}.sqlite"
         shutil.copy(template, file)
-        return LedgerMachine(file, postgres_ledger)
+        return LedgerMachine(file, postgres_ledger, slots=request.param)
 
     return partial(run_state_machine_as_test, cast("type[LedgerMachine]", machine))
 

@@ -60,6 +60,23 @@ def upgrade(db: str | None, form: str) -> None:
     say("nothing to do" if is_current else f"upgraded from {before} to {told['version']}")
 
 
+@db.command()
+@click.argument("count", type=int)
+@database_option
+@format_option
+def slots(count: int, db: str | None, form: str) -> None:
+    """Share hot wallets and budgets out among COUNT slots, so that they scale with clients.
+
+    For PostgreSQL with many clients on one wallet: about four slots for each client, at most 256.
+    What is admitted stays exact. 0 gathers every slot again, as it is without this command.
+    """
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(_address(db), create=False) as ledger:
+        ledger.use_slots(count)
+        print_one({"database": ledger.database.name, "slots": ledger.slots}, form)
+
+
 def status_dict(database: Database) -> dict[str, Any]:
     """Return where a database stands, for printing; its address is without its password."""
     from kling_ledger.ledger.schema import SCHEMA_VERSION

@@ -7,13 +7,13 @@ Any number of reservations is admitted together: their sums are taken, then thei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
 from kling_ledger.errors import RefusedError
-from kling_ledger.ledger import idempotency, reservations
+from kling_ledger.ledger import idempotency, reservations, slots
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.asking import (
     Asked,
@@ -31,6 +31,7 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
 from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.slots import Owner
 from kling_ledger.ledger.standing import open_window
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.thresholds import Warnings
@@ -100,7 +101,7 @@ def reserve(
             known[one.key] = earlier
         ids.append(earlier)
     demands = demands_of(rules, fresh.values(), stamp.at_us)
-    figures = _take(transaction, demands, list(fresh.values()), stamp.at_us)
+    figures = _take(transaction, rules, demands, list(fresh.values()), stamp.at_us)
     _write(transaction, fresh, asked, contents, journal, stamp)
     # One key may come twice in a call: the second is answered from the first, which is not yet
     # there to be read.
@@ -147,8 +148,21 @@ def reserve_each(
         together = admit(asked, 0)
     except RefusedError:
         transaction.be_alone()
-        return [_outcome(partial(admit, [one], place)) for place, one in enumerate(asked)]
+        owners = [owner for one in asked for owner in _owners(rules, one, wallets, stamp.at_us)]
+        # Once for all of them: what is refused must not have the slots gathered for each.
+        with slots.gathered(transaction, rules, owners, stamp.at_us):
+            return [_outcome(partial(admit, [one], place)) for place, one in enumerate(asked)]
     return [partial(together, place) for place in range(len(asked))]
+
+
+def _owners(rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int) -> Iterator[Owner]:
+    """Return the wallet and the windows that a job would count in."""
+    wallet, job = wallets[one.wallet], one.job
+    yield Owner(wallet.id)
+    labels = label_words.to_text(one.labels)
+    subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
+    for budget in rules.covering(subject):
+        yield Owner(budget.id, budget.window_at(at_us)[0])
 
 
 def _outcome(
@@ -224,6 +238,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
 
 def _take(
     transaction: Transaction,
+    rules: Rules,
     demands: Sequence[Demand],
     admitted: Sequence[Admitted],
     at_us: int,
@@ -239,18 +254,25 @@ def _take(
             sum_micro + one.row["reserved_micro"],
         )
 
+    windows = {Owner(one.budget.id, one.starts_us): one.amount_micro for one in demands}
+    owners = windows | {Owner(one): wallets[one][2] for one in sorted(wallets)}
+    if slots.are_moved(transaction, rules):
+        for owner, amount_micro in owners.items():
+            slots.move(transaction, rules, owner, at_us, held=amount_micro, spent=0)
+        return [[] for _ in demands]
     refusals = Refusals(transaction, demands, wallets, at_us)
-    figures = [
-        _take_from_window(transaction, demand, at_us, partial(refusals.of_window, demand))
-        for demand in demands
-    ]
-    for wallet_id in sorted(wallets):
-        transaction.change(
-            _TAKE_FROM_WALLET,
-            {"amount": wallets[wallet_id][2], "id": wallet_id},
-            expect=1,
-            refused=partial(refusals.of_wallet, wallet_id),
-        )
+    with slots.gathered(transaction, rules, owners, at_us):
+        figures = [
+            _take_from_window(transaction, demand, at_us, partial(refusals.of_window, demand))
+            for demand in demands
+        ]
+        for wallet_id in sorted(wallets):
+            transaction.change(
+                _TAKE_FROM_WALLET,
+                {"amount": wallets[wallet_id][2], "id": wallet_id},
+                expect=1,
+                refused=partial(refusals.of_wallet, wallet_id),
+            )
     return figures
 
 

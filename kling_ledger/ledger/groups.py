@@ -21,6 +21,7 @@ from kling_ledger.ledger import (
     periods,
     raises,
     reservations,
+    slots,
     standing,
     wallets,
 )
@@ -90,15 +91,17 @@ class Wallets:
             transaction.be_alone()
             rules = self._access.rules.read(transaction)
             period = periods.posting_period(transaction, rules, stamp.at_us, corrects)
-            return wallets.adjust(
-                transaction,
-                name,
-                amount,
-                key=key,
-                stamp=stamp,
-                period=period,
-                corrects=corrects,
-            )
+            owner = slots.Owner(wallets.find(transaction, name).id)
+            with slots.gathered(transaction, rules, [owner], stamp.at_us):
+                return wallets.adjust(
+                    transaction,
+                    name,
+                    amount,
+                    key=key,
+                    stamp=stamp,
+                    period=period,
+                    corrects=corrects,
+                )
 
         return self._access.write(adjust)
 

@@ -16,6 +16,7 @@ from kling_ledger.ledger import (
     journal,
     notices,
     settlement,
+    slots,
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.admissions import Admissions
@@ -310,6 +311,24 @@ class Ledger(Blocks):
         )
         notices.tell_expired(ended)
         return ended
+
+    # --- slots ------------------------------------------------------------------------------
+
+    @property
+    def slots(self) -> int:
+        """Into how many slots a hot wallet or window is shared out; 0 for none."""
+        with self.database.read() as transaction:
+            return self._access.rules.read(transaction).slots
+
+    def use_slots(self, count: int) -> None:
+        """Share every wallet and window that is moved out among slots; 0 gathers them again.
+
+        One wallet then scales with its clients: as many of them as there are slots move it at the
+        same time. What is admitted stays exact. Raises ConfigError for a number that cannot be,
+        and for a file: it has one writer at a time.
+        """
+        slots.check_engine(self.database.engine.dialect)
+        self._access.change_rules(lambda transaction: slots.use(transaction, count))
 
     # --- proof ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from kling_ledger.errors import BudgetError, InsufficientCreditsError
 from kling_ledger.ledger.demands import Demand
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.slots import WALLETS
 from kling_ledger.ledger.standing import window_figures
 from kling_pricing.money import Money
 
@@ -95,7 +96,7 @@ def _in_units_of(bound: int, demand: Demand, unit: str, asked: int, most: int) -
 
 def _available(transaction: Transaction, wallet_id: str) -> int:
     row = transaction.row(
-        "SELECT posted_micro - reserved_micro AS available FROM wallet WHERE id = :id",
+        f"SELECT posted_micro - reserved_micro AS available FROM {WALLETS} WHERE id = :id",
         id=wallet_id,
     )
     return int(row["available"]) if row else 0

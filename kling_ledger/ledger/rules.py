@@ -1,7 +1,8 @@
-"""Rules: the budgets that are in force and the months that are closed, read once and kept.
+"""Rules: the budgets that are in force, the months that are closed and the number of slots.
 
-Both change seldom and are needed at every admission. The database counts their changes: who has
-read them checks that count in each transaction and reads them again when it has moved.
+They are read once and kept: they change seldom and are needed at every admission. The database
+counts their changes: who has read them checks that count in each transaction and reads them again
+when it has moved.
 """
 
 from __future__ import annotations
@@ -20,19 +21,23 @@ _DAY_US: Final = 86_400_000_000
 _CHANGED: Final = "rules were changed"
 _VERSION: Final = "SELECT version FROM rules"
 
+SLOTS: Final = "slots"
+"""The setting that says how many slots a ledger has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What holds at one version: budgets by id, and the months that take no new transfers.
 
     These are all up to `sealed_to`, the last month that is sealed (empty if none is): what came
-    before a seal could never be sealed itself.
+    before a seal could never be sealed itself. `slots` says into how many a hot row is shared out.
     """
 
     version: int
     budgets: tuple[Budget, ...]
     closed: frozenset[str]
     sealed_to: str
+    slots: int = 0
 
     def covering(self, subject: Subject) -> list[Budget]:
         """Return the budgets in which a reservation counts, in the order of their ids."""
@@ -99,7 +104,13 @@ def _month_of_day(day: int) -> str:
 
 
 def _read(transaction: Transaction, version: int) -> Rules:
-    return Rules(version, budgets.every(transaction), *_closed(transaction))
+    slots = transaction.row("SELECT value FROM setting WHERE name = :name", name=SLOTS)
+    return Rules(
+        version,
+        budgets.every(transaction),
+        *_closed(transaction),
+        slots=0 if slots is None else int(slots["value"]),
+    )
 
 
 def _closed(transaction: Transaction) -> tuple[frozenset[str], str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0005"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -60,6 +60,7 @@ WALLET: Final = Table(
     reserved_micro=INTEGER,
     actor=TEXT,
     created_at=INTEGER,
+    shared_micro=INTEGER,
 )
 RESERVATION: Final = Table(
     "reservation",
@@ -184,6 +185,20 @@ BUDGET_WINDOW: Final = Table(
     ends_at=INTEGER,
     held_micro=INTEGER,
     spent_micro=INTEGER,
+    shared_to_micro=INTEGER,
+)
+SLOT: Final = Table(
+    "slot",
+    owner_id=TEXT,
+    starts_at=INTEGER,
+    number=INTEGER,
+    given_micro=INTEGER,
+    share_micro=INTEGER,
+    most_micro=INTEGER,
+    held_micro=INTEGER,
+    spent_micro=INTEGER,
+    version=INTEGER,
+    since_at=INTEGER,
 )
 PERIOD: Final = Table(
     "period",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from kling_ledger.ledger import idempotency, notices, reservations
+from kling_ledger.ledger import idempotency, notices, reservations, slots
 from kling_ledger.ledger.changes import (
     Change,
     check_task_is_free,
@@ -32,9 +32,16 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
 from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.slots import Owner
 from kling_ledger.ledger.windows import LONGEST_US, MINUTE_US
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD
+
+Moved = dict[Owner, tuple[int, int]]
+"""What changes free and spend of wallets or windows, in millionths."""
+
+Minutes = dict[tuple[str, int], tuple[int, int]]
+"""The same by budget and by the minute, since 1970, in which the jobs were admitted."""
 
 _SET: Final = (
     "state",
@@ -166,8 +173,13 @@ def _move(
     """Write decided changes: windows by budget, wallets, reservations, then the journal."""
     # Whoever moves several rows takes them in this order, so that no two wait for each other.
     changed = sorted({moved.before["id"] for moved in moves})
-    _move_in_windows(transaction, rules, changed, before, now)
-    _move_in_wallets(transaction, changed, before, now)
+    _move_figures(
+        transaction,
+        rules,
+        _in_windows(rules, changed, before, now),
+        _in_wallets(changed, before, now),
+        stamp.at_us,
+    )
     columns = [name for name in _SET if any(now[one][name] != before[one][name] for one in changed)]
     updates = [
         Update({"id": one, "step": before[one]["step"]}, {name: now[one][name] for name in columns})
@@ -208,40 +220,24 @@ def _write_down(journal: Journal, moved: Move, period: str) -> None:
         )
 
 
-def _move_in_wallets(
-    transaction: Transaction,
-    changed: Sequence[str],
-    before: Mapping[str, Row],
-    now: Mapping[str, Row],
-) -> None:
-    sums: dict[str, tuple[int, int]] = {}
+def _in_wallets(changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]) -> Moved:
+    """Add up what changes free and spend in wallets."""
+    sums: dict[Owner, tuple[int, int]] = {}
     for one in changed:
         old, new = before[one], now[one]
-        held, spent = sums.get(old["wallet_id"], (0, 0))
+        held, spent = sums.get(Owner(old["wallet_id"]), (0, 0))
         held += old["held_micro"] - new["held_micro"]
         spent += spent_of(new) - spent_of(old)
-        sums[old["wallet_id"]] = (held, spent)
-    for wallet_id in sorted(sums):
-        held, spent = sums[wallet_id]
-        if held or spent:
-            transaction.change(
-                _MOVE_IN_WALLET,
-                {"held": held, "spent": spent, "id": wallet_id},
-                expect=1,
-                refused=partial(_beyond, spent),
-            )
+        sums[Owner(old["wallet_id"])] = (held, spent)
+    return _in_order(sums)
 
 
-def _move_in_windows(
-    transaction: Transaction,
-    rules: Rules,
-    changed: Sequence[str],
-    before: Mapping[str, Row],
-    now: Mapping[str, Row],
-) -> None:
-    """Move held to spent in the windows that admitted the jobs, whatever window is open now.
+def _in_windows(
+    rules: Rules, changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]
+) -> Minutes:
+    """Add up what they free and spend in the windows that admitted the jobs, whatever is open.
 
-    They are found by the bounds that they have: another machine may know other changes of the
+    Windows are found by the bounds that they have: another machine may know other changes of the
     clocks. Bounds are whole minutes, so that all jobs of one minute are in the same window.
     """
     sums: dict[tuple[str, int], tuple[int, int]] = {}
@@ -262,13 +258,52 @@ def _move_in_windows(
                 else spent_of(new) - spent_of(old)
             )
             sums[minute] = (held, spent)
+    return {minute: sums[minute] for minute in sorted(sums) if any(sums[minute])}
+
+
+def _owners(rules: Rules, minutes: Minutes) -> Moved:
+    """Add up by window, as slots have it."""
+    budgets = {budget.id: budget for budget in rules.budgets}
+    sums: dict[Owner, tuple[int, int]] = {}
+    for (budget_id, minute), (held, spent) in minutes.items():
+        window = Owner(budget_id, budgets[budget_id].window_at(minute * MINUTE_US)[0])
+        before = sums.get(window, (0, 0))
+        sums[window] = (before[0] + held, before[1] + spent)
+    return _in_order(sums)
+
+
+def _in_order(sums: Moved) -> Moved:
+    return {owner: sums[owner] for owner in sorted(sums) if any(sums[owner])}
+
+
+def _move_figures(
+    transaction: Transaction, rules: Rules, minutes: Minutes, wallets: Moved, at_us: int
+) -> None:
+    """Move held to spent: windows by budget, then wallets."""
+    owners = _owners(rules, minutes) | wallets if rules.slots else wallets
+    if slots.are_moved(transaction, rules):
+        for owner, (held, spent) in owners.items():
+            slots.move(transaction, rules, owner, at_us, held=-held, spent=spent)
+        return
     longest_us = {budget.id: LONGEST_US[budget.window] for budget in rules.budgets}
-    for budget_id, minute_at in sorted(sums):
-        held, spent = sums[budget_id, minute_at]
-        at_us = minute_at * MINUTE_US
-        if held or spent:
-            values = {"held": held, "spent": spent, "budget": budget_id, "at": at_us}
-            transaction.run(_MOVE_IN_WINDOW, **values, since=at_us - longest_us[budget_id])
+    with slots.gathered(transaction, rules, owners, at_us):
+        for (budget_id, minute), (held, spent) in minutes.items():
+            admitted_us = minute * MINUTE_US
+            transaction.run(
+                _MOVE_IN_WINDOW,
+                held=held,
+                spent=spent,
+                budget=budget_id,
+                at=admitted_us,
+                since=admitted_us - longest_us[budget_id],
+            )
+        for wallet, (held, spent) in wallets.items():
+            transaction.change(
+                _MOVE_IN_WALLET,
+                {"held": held, "spent": spent, "id": wallet.id},
+                expect=1,
+                refused=partial(_beyond, spent),
+            )
 
 
 def _subject(row: Row) -> Subject:

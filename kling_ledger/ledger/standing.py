@@ -10,6 +10,7 @@ from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.schema import BUDGET_WINDOW
+from kling_ledger.ledger.slots import WINDOWS, Owner, gather_before
 from kling_pricing.money import USD, Money, from_micro
 
 
@@ -60,7 +61,7 @@ def window_figures(
 ) -> tuple[int, int]:
     """Return what a window holds and has spent, in millionths, opened or not."""
     row = transaction.row(
-        "SELECT held_micro, spent_micro FROM budget_window"
+        f"SELECT held_micro, spent_micro FROM {WINDOWS}"
         " WHERE budget_id = :budget AND starts_at = :starts",
         budget=budget.id,
         starts=starts_us,
@@ -87,8 +88,10 @@ def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_u
         "ends_at": ends_us,
         "held_micro": held,
         "spent_micro": spent,
+        "shared_to_micro": None,
     }
     transaction.insert(BUDGET_WINDOW, [window])
+    gather_before(transaction, Owner(budget.id, starts_us))
     return True
 
 

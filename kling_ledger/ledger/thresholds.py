@@ -38,8 +38,8 @@ class Warnings:
         self._by_job: dict[str, list[BudgetWarning]] = {}
         for demand, rows in zip(demands, figures, strict=True):
             limit = demand.budget.limit_at(at_us)
-            # No row came back where the server's answer was lost.
-            if demand.budget.thresholds and rows:
+            # A slot that admits tells nothing: it never passes a threshold. Nor does a lost answer.
+            if rows and demand.budget.thresholds:
                 self._add(demand, int(rows[0]["used"]), limit)
             if demand.budget.mode == "warn":
                 self._note(demand, limit)

@@ -13,6 +13,7 @@ from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, ove
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.schema import WALLET
+from kling_ledger.ledger.slots import WALLETS
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
@@ -53,7 +54,7 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
     transaction.be_alone()
-    row = transaction.row("SELECT * FROM wallet WHERE name = :name", name=name)
+    row = transaction.row(f"SELECT * FROM {WALLETS} WHERE name = :name", name=name)
     if row is None:
         wallet_id = Journal(stamp, "").new_id("wal")
         new = {
@@ -66,6 +67,7 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
             "reserved_micro": 0,
             "actor": stamp.actor,
             "created_at": stamp.at_us,
+            "shared_micro": None,
         }
         transaction.insert(WALLET, [new])
         return find(transaction, name)
@@ -152,7 +154,7 @@ def adjust(
 def find(transaction: Transaction, name: str) -> Wallet:
     """Return a wallet by its name or id; NotFoundError if there is none."""
     known = name if name.isascii() and "\0" not in name else ""
-    row = transaction.row("SELECT * FROM wallet WHERE name = :name OR id = :name", name=known)
+    row = transaction.row(f"SELECT * FROM {WALLETS} WHERE name = :name OR id = :name", name=known)
     if row is None:
         raise NotFoundError("wallet", name, hint="create it first")
     return _wallet(row)
@@ -160,7 +162,7 @@ def find(transaction: Transaction, name: str) -> Wallet:
 
 def every(transaction: Transaction) -> list[Wallet]:
     """Return all wallets by name."""
-    return [_wallet(row) for row in transaction.rows("SELECT * FROM wallet ORDER BY name")]
+    return [_wallet(row) for row in transaction.rows(f"SELECT * FROM {WALLETS} ORDER BY name")]
 
 
 def _add(transaction: Transaction, wallet: Wallet, column: str, amount_micro: int) -> None:

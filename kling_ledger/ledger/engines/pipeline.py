@@ -81,8 +81,8 @@ class Pipeline:
         self._prepared: set[str] = set()
 
     @property
-    def process(self) -> int:
-        """The server process at the other end; behind a pooler, a number of its own making."""
+    def place(self) -> int:
+        """A number of this connection's own: the server process's, or what a pooler makes up."""
         return self._wire.backend_pid
 
     def run(self, *statements: Statement, within_s: float = ANSWER_S) -> list[Answer]:

@@ -58,6 +58,7 @@ class PostgresTransaction(Transaction):
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
         self._pipeline = pipeline
+        self.place = pipeline.place
         self.mark: Mark | None = None
 
     @staticmethod

@@ -82,6 +82,8 @@ class Transaction(ABC):
     """
 
     is_exclusive: bool
+    place: int = 0
+    """A number that is its connection's own, as far as there is one."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}

@@ -34,6 +34,7 @@ from kling_ledger.ledger.tables.rules import (
     RulesRow,
     SealedPartRow,
     SealedTransferRow,
+    SlotRow,
 )
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "SealedPartRow",
     "SealedTransferRow",
     "SettingRow",
+    "SlotRow",
     "TransferRow",
     "WalletRow",
     "guards",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Dialect, TypeDecorator
+from sqlalchemy import BigInteger, CheckConstraint, Dialect, TypeDecorator
 from sqlalchemy import Text as SqlText
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field
@@ -43,6 +43,6 @@ def integer(*, primary_key: bool = False) -> Any:
     return Field(sa_type=BigInteger, primary_key=primary_key)
 
 
-def integer_or_none() -> Any:
+def integer_or_none(*checks: CheckConstraint) -> Any:
     """Return a column of 64-bit integers that may be NULL."""
-    return Field(default=None, sa_type=BigInteger, nullable=True)
+    return Field(default=None, sa_type=BigInteger, nullable=True, sa_column_args=checks)

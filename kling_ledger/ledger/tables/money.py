@@ -17,7 +17,10 @@ _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 
 
 class WalletRow(SQLModel, table=True):
-    """An owner's account in one unit. `posted - reserved` is what may still be reserved."""
+    """An owner's account in one unit. `posted - reserved` is what may still be reserved.
+
+    `shared_micro` is what its slots were given: it counts as reserved here. NULL without slots.
+    """
 
     __tablename__: ClassVar[str] = "wallet"
     __table_args__ = (
@@ -36,6 +39,11 @@ class WalletRow(SQLModel, table=True):
     reserved_micro: int = integer()
     actor: str = text()
     created_at: int = integer()
+    shared_micro: int | None = integer_or_none(
+        CheckConstraint(
+            "shared_micro IS NULL OR posted_micro >= reserved_micro", name="wallet_covers_its_slots"
+        )
+    )
 
 
 class ReservationRow(SQLModel, table=True):

@@ -79,7 +79,11 @@ class BudgetRaiseRow(SQLModel, table=True):
 
 
 class BudgetWindowRow(SQLModel, table=True):
-    """What one window of a budget has admitted: still held, and spent. Each is a row of its own."""
+    """What one window of a budget has admitted: still held, and spent. Each is a row of its own.
+
+    `shared_to_micro` is how far its slots may bring it: what they were given counts as held here.
+    NULL without slots.
+    """
 
     __tablename__: ClassVar[str] = "budget_window"
     __table_args__ = (
@@ -92,6 +96,41 @@ class BudgetWindowRow(SQLModel, table=True):
     ends_at: int = integer()
     held_micro: int = integer()
     spent_micro: int = integer()
+    shared_to_micro: int | None = integer_or_none(
+        CheckConstraint(
+            "shared_to_micro IS NULL OR held_micro + spent_micro <= shared_to_micro",
+            name="budget_window_covers_its_slots",
+        )
+    )
+
+
+class SlotRow(SQLModel, table=True):
+    """A share of a wallet, or of a budget's window: what it may admit, and what it has moved.
+
+    `starts_at` is 0 for a wallet. It holds only at the `version` of the rules that it was given
+    under, and from `since_at` on.
+    """
+
+    __tablename__: ClassVar[str] = "slot"
+    __table_args__ = (
+        CheckConstraint("share_micro BETWEEN 0 AND most_micro", name="slot_is_within_its_bounds"),
+        CheckConstraint(
+            "share_micro + held_micro + spent_micro = given_micro",
+            name="slot_moves_what_it_was_given",
+        ),
+        BY_KEY,
+    )
+
+    owner_id: str = text(primary_key=True)
+    starts_at: int = integer(primary_key=True)
+    number: int = integer(primary_key=True)
+    given_micro: int = integer()
+    share_micro: int = integer()
+    most_micro: int = integer()
+    held_micro: int = integer()
+    spent_micro: int = integer()
+    version: int = integer()
+    since_at: int = integer()
 
 
 class PeriodRow(SQLModel, table=True):

@@ -7,6 +7,7 @@ from typing import Final
 
 from kling_ledger.ledger import budgets, standing
 from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.slots import WALLETS, WINDOWS
 from kling_ledger.ledger.states import OPEN_STATES
 from kling_ledger.ledger.verify.findings import Finding
 
@@ -17,7 +18,7 @@ SELECT wallet.name AS subject, wallet.funded_micro, wallet.adjusted_micro,
        COALESCE(t.funded, 0) AS funded, COALESCE(t.adjusted, 0) AS adjusted,
        COALESCE(t.spent, 0) AS spent, COALESCE(t.held, 0) AS held,
        COALESCE(r.open_micro, 0) AS open_micro, COALESCE(r.committed, 0) AS committed
-FROM wallet
+FROM {WALLETS}
 LEFT JOIN (
     SELECT wallet_id,
            SUM(CASE WHEN debit_account = 'funding' THEN amount_micro ELSE 0 END) AS funded,
@@ -49,7 +50,7 @@ def window_findings(transaction: Transaction) -> Iterator[Finding]:
     law = "a budget's window counts the reservations that it admitted"
     for budget in budgets.every(transaction):
         rows = transaction.rows(
-            "SELECT * FROM budget_window WHERE budget_id = :id ORDER BY starts_at", id=budget.id
+            f"SELECT * FROM {WINDOWS} WHERE budget_id = :id ORDER BY starts_at", id=budget.id
         )
         for row in rows:
             stored = (row["held_micro"], row["spent_micro"])

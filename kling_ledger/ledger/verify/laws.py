@@ -160,6 +160,45 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
+        "a slot is of a wallet or a window",
+        """
+        SELECT DISTINCT owner_id AS subject, 'its slots are of nothing' AS problem FROM slot
+        WHERE owner_id NOT IN (SELECT id FROM wallet) AND NOT EXISTS (
+            SELECT 1 FROM budget_window
+            WHERE budget_id = slot.owner_id AND budget_window.starts_at = slot.starts_at)
+        """,
+    ),
+    (
+        "a slot moves what it was given, and stays within its bounds",
+        """
+        SELECT owner_id AS subject, 'slot ' || number || ' was given ' || given_micro
+               || ', admits ' || share_micro || ' of at most ' || most_micro || ', holds '
+               || held_micro || ' and spent ' || spent_micro AS problem
+        FROM slot WHERE share_micro + held_micro + spent_micro <> given_micro
+           OR share_micro < 0 OR share_micro > most_micro
+        """,
+    ),
+    (
+        "a wallet covers what its slots were given",
+        """
+        SELECT name AS subject, 'its slots were given ' || COALESCE(SUM(given_micro), 0)
+               || ', it says ' || COALESCE(shared_micro, 0) || ', and has '
+               || (posted_micro - reserved_micro) || ' left' AS problem
+        FROM wallet LEFT JOIN slot ON owner_id = id
+        GROUP BY id, name, shared_micro, posted_micro, reserved_micro
+        HAVING COALESCE(SUM(given_micro), 0) <> COALESCE(shared_micro, 0)
+            OR (shared_micro IS NOT NULL AND posted_micro < reserved_micro)
+        """,
+    ),
+    (
+        "a window covers what its slots were given",
+        """
+        SELECT budget_id AS subject, 'from ' || starts_at || ' it may be used up to '
+               || shared_to_micro || ' and is up to ' || (held_micro + spent_micro) AS problem
+        FROM budget_window WHERE held_micro + spent_micro > shared_to_micro
+        """,
+    ),
+    (
         CARRIED,
         f"""
         SELECT reservation_id AS subject, 'out of ' || period.name || ' went ' || amount_micro

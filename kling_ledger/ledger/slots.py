@@ -1,0 +1,294 @@
+"""Slots: shares of a hot wallet or window, so that many clients move it without one row's lock.
+
+A wallet, or a window of a budget, may be shared out among slots, each a row of its own. What a slot
+is given counts as set aside in the row that it comes from, its owner; from then on the slot admits
+and settles by itself. Its `share` is what it may still admit; `held` and `spent` are what it moved.
+Their sum stays what it was given, so the owner's row always covers its slots, also for a program
+that knows nothing of them.
+
+A transaction that others run beside moves the slots of its own connection, and nothing else. Where
+a slot cannot decide, the operation is run alone, as whatever is refused is: all slots are gathered
+into their owner first, so that it is decided on the whole, to the last millionth, and shared out
+anew after it. A slot keeps within the bounds in which there is nothing to tell: it never reaches a
+limit or passes a threshold of a budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.ledger.budgets import Budget
+from kling_ledger.ledger.engines.transaction import Transaction, overtaken
+from kling_ledger.ledger.rules import SLOTS, Rules
+from kling_pricing.money import MAX_MICRO
+
+MOST: Final = 256
+"""How many slots a ledger may have: an operation that is alone writes all those of its owners."""
+
+_GATHERED: Final = "owners whose slots are gathered"
+
+
+def _of_slots(figure: str, owner: str, starts: str) -> str:
+    return (
+        f"COALESCE((SELECT CAST(SUM({figure}) AS BIGINT) FROM slot"
+        f" WHERE slot.owner_id = {owner} AND slot.starts_at = {starts}), 0)"
+    )
+
+
+_UNHELD: Final = "share_micro + spent_micro"
+"""What a slot was given and does not hold, though its owner counts it as held."""
+
+WALLETS: Final = f"""(
+SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at,
+       posted_micro - {_of_slots("spent_micro", "wallet.id", "0")} AS posted_micro,
+       reserved_micro - {_of_slots(_UNHELD, "wallet.id", "0")} AS reserved_micro
+FROM wallet) AS wallet"""
+"""Every wallet as it stands: its own row and its slots together. All who read one read this."""
+
+WINDOWS: Final = f"""(
+SELECT budget_id, starts_at, ends_at,
+       held_micro - {_of_slots(_UNHELD, "budget_id", "budget_window.starts_at")} AS held_micro,
+       spent_micro + {_of_slots("spent_micro", "budget_id", "budget_window.starts_at")}
+       AS spent_micro
+FROM budget_window) AS budget_window"""
+"""Every window of a budget as it stands: its own row and its slots together."""
+
+_MOVE: Final = """
+UPDATE slot SET share_micro = share_micro - :used, held_micro = held_micro + :held,
+    spent_micro = spent_micro + :spent
+WHERE owner_id = :owner AND starts_at = :starts AND number = :number AND version = :version
+  AND since_at <= :at AND share_micro - :used BETWEEN 0 AND most_micro
+"""
+_FOLD: Final = f"""
+WITH gone AS (
+    DELETE FROM slot WHERE owner_id = :owner AND starts_at = :starts
+    RETURNING share_micro, spent_micro
+), folded AS (
+    SELECT CAST(COALESCE(SUM({_UNHELD}), 0) AS BIGINT) AS unheld,
+           CAST(COALESCE(SUM(spent_micro), 0) AS BIGINT) AS spent FROM gone
+)
+"""
+_GATHER_WALLET: Final = f"""{_FOLD}
+UPDATE wallet SET reserved_micro = reserved_micro - unheld, posted_micro = posted_micro - spent,
+    shared_micro = NULL
+FROM folded WHERE id = :owner
+"""
+_GATHER_WINDOW: Final = f"""{_FOLD}
+UPDATE budget_window SET held_micro = held_micro - unheld, spent_micro = spent_micro + spent,
+    shared_to_micro = NULL
+FROM folded WHERE budget_id = :owner AND starts_at = :starts
+"""
+_SHARE: Final = """
+INSERT INTO slot (owner_id, starts_at, number, given_micro, share_micro, most_micro, held_micro,
+    spent_micro, version, since_at)
+SELECT :owner, CAST(:starts AS BIGINT), number, CAST(:share AS BIGINT), CAST(:share AS BIGINT),
+    CAST(:most AS BIGINT), 0, 0, CAST(:version AS BIGINT), CAST(:since AS BIGINT)
+FROM generate_series(0, CAST(:last AS BIGINT)) AS number
+"""
+_COVER_IN_WALLET: Final = """
+UPDATE wallet SET reserved_micro = reserved_micro + :given,
+    shared_micro = CASE WHEN CAST(:up AS BIGINT) IS NOT NULL THEN CAST(:given AS BIGINT) END
+WHERE id = :owner
+"""
+_COVER_IN_WINDOW: Final = """
+UPDATE budget_window SET held_micro = held_micro + :given,
+    shared_to_micro = held_micro + spent_micro + CAST(:up AS BIGINT)
+WHERE budget_id = :owner AND starts_at = :starts
+"""
+_FREE_IN_WALLET: Final = (
+    "SELECT posted_micro - reserved_micro AS free FROM wallet WHERE id = :owner"
+)
+_USED_IN_WINDOW: Final = """
+SELECT held_micro + spent_micro AS used FROM budget_window
+WHERE budget_id = :owner AND starts_at = :starts
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Owner:
+    """A wallet by its id, or a window by its budget and its start in microseconds."""
+
+    id: str
+    starts_us: int = 0
+
+    @property
+    def is_window(self) -> bool:
+        """Whether it is a window, not a wallet."""
+        return self.id.startswith("bud_")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How far a use may rise, and how far it may fall, before somebody has to look at the whole."""
+
+    up: int
+    down: int
+
+
+_NO_ROOM: Final = Room(0, 0)
+
+
+def are_moved(transaction: Transaction, rules: Rules) -> bool:
+    """Whether a transaction moves slots: others run beside it, and the ledger has slots."""
+    return rules.slots > 0 and not transaction.is_exclusive
+
+
+def move(
+    transaction: Transaction, rules: Rules, owner: Owner, at_us: int, *, held: int, spent: int
+) -> None:
+    """Move what is held and spent, in millionths, in this connection's slot of an owner."""
+    transaction.change(
+        _MOVE,
+        {
+            "used": held + spent,
+            "held": held,
+            "spent": spent,
+            "owner": owner.id,
+            "starts": owner.starts_us,
+            "number": transaction.place % rules.slots,
+            "version": rules.version,
+            "at": at_us,
+        },
+        expect=1,
+        refused=overtaken,
+    )
+
+
+@contextmanager
+def gathered(
+    transaction: Transaction, rules: Rules, owners: Iterable[Owner], at_us: int
+) -> Iterator[None]:
+    """Gather the slots of owners for the length of a block, and share them out anew after it.
+
+    Only in a transaction that is alone, in a ledger that has slots. A block that raises leaves them
+    gathered: what is undone with it brings them back.
+    """
+    known: set[Owner] = transaction.known.setdefault(_GATHERED, set())
+    own = sorted(set(owners) - known) if rules.slots and transaction.is_exclusive else []
+    for owner in own:
+        _gather(transaction, owner)
+    known.update(own)
+    try:
+        yield
+    finally:
+        known.difference_update(own)
+    for owner in own:
+        _share(transaction, rules, owner, at_us)
+
+
+def gather_before(transaction: Transaction, owner: Owner) -> None:
+    """Gather what slots the earlier windows of a budget have left: its windows follow for ever."""
+    rows = transaction.rows(
+        "SELECT DISTINCT starts_at FROM slot WHERE owner_id = :owner AND starts_at < :starts"
+        " ORDER BY starts_at",
+        owner=owner.id,
+        starts=owner.starts_us,
+    )
+    for row in rows:
+        _gather(transaction, Owner(owner.id, row["starts_at"]))
+
+
+def check_engine(dialect: str) -> None:
+    """Refuse slots where they would gain nothing. Raises ConfigError."""
+    if dialect == "sqlite":
+        raise ConfigError(
+            "slots are for PostgreSQL: a file has one writer at a time, so they would gain nothing"
+        )
+
+
+def use(transaction: Transaction, count: int) -> None:
+    """Let a ledger have so many slots from now on, 0 for none; the rules are changed with it.
+
+    Raises ConfigError for a number that cannot be.
+    """
+    if not 0 <= count <= MOST:
+        raise ConfigError(f"there cannot be {count} slots", hint=f"use 0 for none, or up to {MOST}")
+    transaction.be_alone()
+    rows = transaction.rows("SELECT DISTINCT owner_id, starts_at FROM slot ORDER BY 1, 2")
+    for row in rows:
+        _gather(transaction, Owner(row["owner_id"], row["starts_at"]))
+    transaction.run("DELETE FROM setting WHERE name = :name", name=SLOTS)
+    transaction.run(
+        "INSERT INTO setting (name, value) VALUES (:name, :value)", name=SLOTS, value=str(count)
+    )
+
+
+def _gather(transaction: Transaction, owner: Owner) -> None:
+    statement = _GATHER_WINDOW if owner.is_window else _GATHER_WALLET
+    transaction.run(statement, owner=owner.id, starts=owner.starts_us)
+
+
+def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> None:
+    """Give each slot its part of the room that an owner has; the rest stays with the owner."""
+    budget = next((one for one in rules.budgets if one.id == owner.id), None)
+    room = _room(transaction, owner, budget, at_us)
+    if room is None:
+        return
+    share, fall = room.up // rules.slots, room.down // rules.slots
+    transaction.run(
+        _SHARE,
+        owner=owner.id,
+        starts=owner.starts_us,
+        share=share,
+        most=share + fall,
+        version=rules.version,
+        since=0 if budget is None else _since(budget, at_us),
+        last=rules.slots - 1,
+    )
+    transaction.run(
+        _COVER_IN_WINDOW if owner.is_window else _COVER_IN_WALLET,
+        owner=owner.id,
+        starts=owner.starts_us,
+        given=share * rules.slots,
+        up=None if room == _NO_ROOM else room.up,
+    )
+
+
+def _room(transaction: Transaction, owner: Owner, budget: Budget | None, at_us: int) -> Room | None:
+    """Return the room of an owner, None where it is not there or no longer counts."""
+    if not owner.is_window:
+        row = transaction.row(_FREE_IN_WALLET, owner=owner.id)
+        return None if row is None else room_of_wallet(row["free"])
+    row = transaction.row(_USED_IN_WINDOW, owner=owner.id, starts=owner.starts_us)
+    if row is None or budget is None:
+        return None
+    return room_of_window(budget, row["used"], at_us)
+
+
+def room_of_wallet(free: int) -> Room:
+    """Return the room of a wallet that has so much available; overdrawn, it has none."""
+    return Room(free, MAX_MICRO) if free >= 0 else _NO_ROOM
+
+
+def room_of_window(budget: Budget, used: int, at_us: int) -> Room:
+    """Return the room of a window in which so much is used.
+
+    It ends below the next threshold and at a hard limit, and above the threshold that was passed
+    last: of the limit that is in force, and of each that will be as raises end.
+    """
+    instants = {at_us, *(one.until_us for one in budget.raises if one.until_us > at_us)}
+    rooms = [_room_under(budget, budget.limit_at(instant), used) for instant in instants]
+    if _NO_ROOM in rooms:
+        return _NO_ROOM
+    return Room(min(room.up for room in rooms), min(room.down for room in rooms))
+
+
+def _since(budget: Budget, at_us: int) -> int:
+    """Return the instant from which on a window's room holds: when the last raise ended."""
+    return max((one.until_us for one in budget.raises if one.until_us <= at_us), default=0)
+
+
+def _room_under(budget: Budget, limit: int, used: int) -> Room:
+    if budget.mode == "hard" and used > limit:
+        return _NO_ROOM
+    # A threshold is passed by the first millionth that makes it so many percent.
+    passes = [-(-one * limit // 100) for one in budget.thresholds]
+    highest = min((one - 1 for one in passes if one > used), default=MAX_MICRO)
+    if budget.mode == "hard":
+        highest = min(highest, limit)
+    lowest = max((one for one in passes if one <= used), default=used - MAX_MICRO)
+    return Room(max(highest - used, 0), used - lowest)
