@@ -376,6 +376,34 @@ def test_resume_writes_down_by_itself_what_a_run_could_not(
         scene.check_charged_once(ledger)
 
 
+@pytest.mark.slow
+def test_a_batch_says_that_the_database_is_away_and_goes_on(
+    scenes: Scenes, postgres_url: str, tmp_path: Path
+):
+    scene = scenes("crun", postgres_url)
+    environ = {
+        "KLING_LEDGER_DB": postgres_url,
+        "CRUN_API_KEY": KEYS["crun"],
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+    }
+    cli = Cli(tmp_path, environ)
+    rows = [{"provider": "crun", "request": body("crun", f"row {at}")} for at in range(3)]
+    (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def away() -> None:
+        cut(postgres_url)
+        # Longer than a task is written again before the batch begins anew with its row.
+        back_in(sum(unwritten.PAUSES_S) + 2, postgres_url)
+
+    scene.front.does = away
+    said = cli("batch", "clips.jsonl", "--wallet", "team", *reach(scene), "--format", "json")
+    assert said.code == 0, said.err
+    assert said.json["done"] == 3
+    assert "it is tried again" in said.err
+    with Ledger(postgres_url) as ledger:
+        scene.check_charged_once(ledger, 3)
+
+
 # A batch outlives it
 
 
