@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from kling_ledger import Ledger, TaskNotWrittenError, metered
 from kling_ledger.jobs.batch import Batch
 from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do, content_keys, known_outcomes
 from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.recovery import Recovery
 from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Reservation, State, unwritten
 from kling_ledger.providers.registry import connect
@@ -280,6 +282,23 @@ def test_a_note_that_contradicts_the_ledger_stays_for_a_person(scenes: Scenes, p
         assert note.path.exists()
 
 
+def test_a_recovery_goes_on_when_the_database_is_back(scenes: Scenes, postgres_url: str):
+    scene = scenes("crun", postgres_url)
+    with Ledger(postgres_url) as ledger:
+        meter = scene.meter(ledger, asks_estimate=False)
+        for number in range(20):
+            asked = body("crun", f"row {number}")
+            meter.submit(meter.reserve(asked), asked)
+        known = ledger.reservations.open()
+        cut(postgres_url)
+        back_in(BACK_IN_S, postgres_url)
+        with closing(meter.provider):
+            recovery = Recovery(ledger, lambda _: meter, datetime.now(UTC), waits=True)
+            found = [one.reservation for one in recovery.run(known)]
+        assert {one.state for one in found} == {State.COMMITTED}
+        scene.check_charged_once(ledger, 20)
+
+
 # On the command line
 
 
@@ -355,6 +374,34 @@ def test_resume_writes_down_by_itself_what_a_run_could_not(
     assert list(unwritten.notes(postgres_url)) == []
     with Ledger(postgres_url) as ledger:
         scene.check_charged_once(ledger)
+
+
+@pytest.mark.slow
+def test_a_batch_says_that_the_database_is_away_and_goes_on(
+    scenes: Scenes, postgres_url: str, tmp_path: Path
+):
+    scene = scenes("crun", postgres_url)
+    environ = {
+        "KLING_LEDGER_DB": postgres_url,
+        "CRUN_API_KEY": KEYS["crun"],
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+    }
+    cli = Cli(tmp_path, environ)
+    rows = [{"provider": "crun", "request": body("crun", f"row {at}")} for at in range(3)]
+    (tmp_path / "clips.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def away() -> None:
+        cut(postgres_url)
+        # Longer than a task is written again before the batch begins anew with its row.
+        back_in(sum(unwritten.PAUSES_S) + 2, postgres_url)
+
+    scene.front.does = away
+    said = cli("batch", "clips.jsonl", "--wallet", "team", *reach(scene), "--format", "json")
+    assert said.code == 0, said.err
+    assert said.json["done"] == 3
+    assert "it is tried again" in said.err
+    with Ledger(postgres_url) as ledger:
+        scene.check_charged_once(ledger, 3)
 
 
 # A batch outlives it

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -502,6 +503,18 @@ def test_arguments_that_cannot_be_are_refused_at_once(ledger: Ledger, team: str)
     scope: Any = {"project": "film"}
     with pytest.raises(ConfigError, match="Scope"):
         ledger.budgets.set("film", usd("1"), scope=scope)
+    assert ledger.reservations.latest() == []
+
+
+def test_an_instant_without_a_zone_is_refused_with_a_sentence(ledger: Ledger, team: str):
+    naive = datetime(2027, 1, 1)  # noqa: DTZ001 - that is what is refused
+    for refused in (
+        lambda: ledger.reserve(team, usd("1"), expires_at=naive),
+        lambda: ledger.budgets.all(at=naive),
+        lambda: ledger.reservations.at_provider("crun", since=naive),
+    ):
+        with pytest.raises(ConfigError, match="no time zone"):
+            refused()
     assert ledger.reservations.latest() == []
 
 

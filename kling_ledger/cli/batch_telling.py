@@ -19,12 +19,20 @@ def changes(
 ) -> Callable[[Outcome], None]:
     """Return what is told of each outcome as it changes: the display, and at its end the file."""
 
+    from kling_ledger.errors import DatabaseError
+
+    said: set[str] = set()
+
     def change(outcome: Outcome) -> None:
         progress.change(outcome)
         display.changed()
         if not outcome.is_running:
             write(outcome)
             _note(outcome, display)
+        elif isinstance(outcome.error, DatabaseError) and outcome.error.code not in said:
+            # Every row meets it: once is enough.
+            said.add(outcome.error.code)
+            display.say(f"note: {outcome.error}; it is tried again while the others go on")
 
     return change
 

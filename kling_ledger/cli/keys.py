@@ -29,7 +29,7 @@ def keyed(given: str | None, *, until: datetime | None = None) -> Iterator[str]:
     try:
         yield key
     except DatabaseError as error:
-        if error.retryable or error.code == "outcome_unknown":
+        if error.may_pass:
             say("it may have been done. The same command with its key does it once, and no more:")
             say(f"  {_again(key, until)}")
         raise

@@ -27,6 +27,14 @@ class DatabaseError(LedgerError):
         super().__init__(message, hint=hint)
         self.retryable = retryable
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether a call that does nothing the second time may be made again.
+
+        That is so too where nobody knows whether the first was done.
+        """
+        return self.retryable or self.code == "outcome_unknown"
+
 
 class OutcomeUnknownError(DatabaseError):
     """The database was lost while it wrote: nobody knows whether it did. `ids` may tell, and `key`.

@@ -257,7 +257,7 @@ class Batch:
             self._unwritten[place] = error
         away_s = now - self._away_since.setdefault(place, now)
         longest_s = self._meters[attempt.job.provider].patience.database_s
-        if not error.retryable or away_s >= longest_s or self._stop.is_set():
+        if not error.may_pass or away_s >= longest_s or self._stop.is_set():
             return _Step(Outcome(attempt, None, error))
         return _Step(Outcome(attempt, None, error, is_running=True), _PAUSE_S, again=attempt)
 

@@ -155,7 +155,7 @@ class Recovery:
             return self._safely(reservation, lambda: self._moved_on(reservation))
         except DatabaseError as error:
             left = Recovered(reservation, "left as it is", error=error)
-            if not error.retryable or time.monotonic() >= until:
+            if not error.may_pass or time.monotonic() >= until:
                 return _Move(left)
             again = partial(self._looked_at, reservation, until)
             return _Move(left, pause_s=_AWAY_PAUSE_S, again=again)

@@ -122,7 +122,7 @@ class Watch:
         try:
             pause_s = self._asked()
         except DatabaseError as error:
-            if not error.retryable or self._is_away_for_long():
+            if not error.may_pass or self._is_away_for_long():
                 raise
             log.warning("job %s is asked for again: %s", self.reservation.id, error)
             return self._meter.patience.poll_every_s

@@ -9,6 +9,8 @@ from functools import lru_cache
 from itertools import count
 from typing import Final, Literal
 
+from kling_ledger.errors import ConfigError
+
 Prefix = Literal["wal", "res", "txf", "bud", "rse", "pln"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +41,14 @@ def _head(number: int) -> str:
 
 
 def to_us(at: datetime) -> int:
-    """Return an aware instant as whole microseconds since 1970, exactly."""
+    """Return an aware instant as whole microseconds since 1970, exactly.
+
+    Raises ConfigError for one without a zone: it is another instant in each country.
+    """
+    if at.tzinfo is None:
+        raise ConfigError(
+            f"{at.isoformat()} has no time zone", hint="such as datetime.now(UTC), or tzinfo=UTC"
+        )
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 

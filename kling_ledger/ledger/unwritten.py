@@ -82,7 +82,7 @@ def keep_task(
                     reservation_id=reservation_id,
                     task_id=task_id,
                     kept_in=None if note is None else note.path,
-                    retryable=error.retryable,
+                    retryable=error.may_pass,
                 ) from error
         except KlingError:
             raise
@@ -108,7 +108,7 @@ def lasting(call: Callable[[], Result]) -> Result:
         try:
             return call()
         except DatabaseError as error:
-            if not error.retryable:
+            if not error.may_pass:
                 raise
         time.sleep(pause_s)
     return call()
