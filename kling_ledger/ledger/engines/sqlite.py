@@ -48,7 +48,12 @@ class SqliteFile:
         self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
         self._writing: sqlite3.Connection | None = None
-        self._writer = Writer(self._write_group, turn=self._turn, close=self._stop_writing)
+        self._writer = Writer(
+            self._write_group,
+            turn=self._turn,
+            close=self._stop_writing,
+            held_by=lambda: f"{self.name}: {self._turn.held_by()}",
+        )
 
     def close(self) -> None:
         """Give back every connection."""

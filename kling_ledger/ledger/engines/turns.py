@@ -7,12 +7,18 @@ again, and some never get through.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 try:
     import fcntl
 except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
+
+_LONGEST: Final = 48
+"""How many bytes of a file say who has its lock."""
 
 
 class FileTurn:
@@ -20,13 +26,15 @@ class FileTurn:
 
     There are two locks. The first is for being next: whoever has just written must queue for it
     again, behind the one who already holds it, so that nobody writes twice in a row while others
-    wait. The files are empty and may be deleted while no process uses the ledger. Where the
-    system has no such locks, SQLite's own waiting has to do.
+    wait. The system gives both back when their process ends. Each file says who has its lock. They
+    may be deleted while no process uses the ledger. Where the system has no such locks, SQLite's
+    own waiting has to do.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._files: tuple[int, int] | None = None
+        self._waits_for: int | None = None
 
     def __enter__(self) -> None:
         if fcntl is None:
@@ -34,8 +42,8 @@ class FileTurn:
         if self._files is None:
             self._files = (self._open("next"), self._open("turn"))
         is_next, turn = self._files
-        fcntl.flock(is_next, fcntl.LOCK_EX)
-        fcntl.flock(turn, fcntl.LOCK_EX)
+        self._take(is_next)
+        self._take(turn)
         fcntl.flock(is_next, fcntl.LOCK_UN)
 
     def __exit__(self, *_: object) -> None:
@@ -48,5 +56,30 @@ class FileTurn:
             os.close(file)
         self._files = None
 
+    def held_by(self) -> str:
+        """Say who has what a writer waits for, as far as the files tell."""
+        file = self._waits_for
+        said = "" if file is None else os.pread(file, _LONGEST, 0).decode(errors="replace")
+        process, _, since = said.strip().partition(" ")
+        if not _is_running(process):
+            return "another program holds the file"
+        return f"process {process} has been writing since {since}"
+
+    def _take(self, file: int) -> None:
+        self._waits_for = file
+        fcntl.flock(file, fcntl.LOCK_EX)
+        self._waits_for = None
+        said = f"{os.getpid()} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        os.pwrite(file, said.ljust(_LONGEST).encode(), 0)
+
     def _open(self, name: str) -> int:
         return os.open(f"{self._path}-{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _is_running(process: str) -> bool:
+    with suppress(PermissionError):  # it is somebody else's, and there
+        try:
+            os.kill(int(process), 0)
+        except (ValueError, OverflowError, ProcessLookupError):
+            return False
+    return True

@@ -12,6 +12,8 @@ alone hands its operation over; what that costs is little beside the write to th
 from __future__ import annotations
 
 import _thread
+import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
@@ -27,8 +29,15 @@ _GATHERING_S: Final = 0.001
 """How long the writer waits for another operation, as long as they do come."""
 
 _PATIENCE_S: Final = 1.0
-"""How often a caller looks whether there still is a writer."""
+"""How often a caller looks whether there still is a writer, and how long it has waited."""
 
+SAID_AFTER_S: Final = 3.0
+"""After so long a caller says for whom it waits."""
+
+GIVEN_UP_AFTER_S: Final = 30.0
+"""After so long a caller gives up, however many wait before it."""
+
+log: Final = logging.getLogger("kling_ledger.ledger")
 
 _UNWRITTEN: Final = object()
 
@@ -67,7 +76,7 @@ class Writer:
 
     `write` is given the entries of one group and settles each: a value or an error. `turn` is held
     meanwhile, so that other processes wait. `close` gives back what writing needed; all three are
-    used by that thread alone.
+    used by that thread alone. `held_by` says who has the turn, to callers that wait for long.
     """
 
     def __init__(
@@ -76,8 +85,10 @@ class Writer:
         *,
         turn: AbstractContextManager[None],
         close: Callable[[], None],
+        held_by: Callable[[], str],
     ) -> None:
         self._write = write
+        self._held_by = held_by
         self._turn = turn
         self._close = close
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
@@ -97,12 +108,27 @@ class Writer:
         try:
             self._queue.put(entry)
             self._see_to_a_writer()
-            while not entry.answered.acquire(timeout=_PATIENCE_S):
-                self._see_to_a_writer()
+            self._wait(entry)
         except BaseException:
             entry.claim()
             raise
         return entry.outcome()
+
+    def _wait(self, entry: Entry) -> None:
+        """Wait for an answer, or until nobody should have to wait any longer."""
+        since, has_said = time.monotonic(), False
+        while not entry.answered.acquire(timeout=_PATIENCE_S):
+            self._see_to_a_writer()
+            waited_s = time.monotonic() - since
+            if waited_s >= GIVEN_UP_AFTER_S and entry.claim():
+                raise DatabaseError(
+                    f"{self._held_by()}: waited for {waited_s:.0f} s, nothing was changed",
+                    hint="end that program if it hangs, and try again",
+                    retryable=True,
+                )
+            if waited_s >= SAID_AFTER_S and not has_said:
+                has_said = True
+                log.warning("waiting to write: %s", self._held_by())
 
     def close(self) -> None:
         """Let what waits be written, then end the thread; whoever comes later is refused."""
