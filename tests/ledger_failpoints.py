@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import Engine, event
 
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger import Change, Ledger, Reservation, State
@@ -121,9 +120,7 @@ def watching(fuse: Fuse) -> Iterator[list[Watched]]:
     """Let every new connection pass its points; give those to a server as they come."""
     made: list[Watched] = []
 
-    def connect(dialect: Any, _record: Any, given: Any, named: Any) -> Any:
-        if dialect.name == "sqlite":
-            return None
+    def connect(*given: Any, **named: Any) -> Watched:
         connection = Watched.connect(*given, **named)
         connection.fuse = fuse
         made.append(connection)
@@ -135,12 +132,14 @@ def watching(fuse: Fuse) -> Iterator[list[Watched]]:
         return connection
 
     plain: Any = sqlite3.connect
-    event.listen(Engine, "do_connect", connect)
+    plain_psycopg: Any = psycopg.connect
+    # Whoever connects asks the driver for it, SQLAlchemy too.
+    psycopg.connect = connect
     sqlite3.connect = traced  # type: ignore[assignment]
     try:
         yield made
     finally:
-        event.remove(Engine, "do_connect", connect)
+        psycopg.connect = plain_psycopg
         sqlite3.connect = plain
 
 
