@@ -247,7 +247,8 @@ def _move_figures(
         for owner, (held, spent) in owners.items():
             slots.move(transaction, rules, owner, at_us, held=-held, spent=spent)
         return
-    with slots.gathered(transaction, rules, owners, at_us):
+    sizes = {owner: max(abs(held), abs(spent)) for owner, (held, spent) in owners.items()}
+    with slots.gathered(transaction, rules, sizes, at_us):
         for window, (held, spent) in windows.items():
             transaction.run(
                 _MOVE_IN_WINDOW, held=held, spent=spent, budget=window.id, starts=window.starts_us
