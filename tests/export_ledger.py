@@ -25,6 +25,12 @@ NASTY = (
 )
 
 
+def spelled(text: str | None) -> str | None:
+    """The project that a text names, in the one spelling that a ledger takes."""
+    parts = [part.strip() for part in (text or "").split("/")]
+    return "/".join(part for part in parts if part not in {"", ".", ".."}) or None
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing that happens: to whom, how many hours later, and with which amount."""
@@ -150,7 +156,9 @@ def _reserve(ledger: Ledger, step: Step) -> str:
     )
     labels = {"team": "ads", "cost-centre": "4711"}
     amount = Money.from_micro(step.micro, unit)
-    return ledger.reserve(step.wallet, amount, job=job, project=step.text, labels=labels).id
+    return ledger.reserve(
+        step.wallet, amount, job=job, project=spelled(step.text), labels=labels
+    ).id
 
 
 def held(ledger: Ledger, through: str = "9999-12") -> dict[tuple[str, str], int]:

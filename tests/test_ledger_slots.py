@@ -74,7 +74,7 @@ def held_and_spent(ledger: Ledger) -> int:
 def test_what_lies_scattered_over_the_slots_is_admitted_to_the_last_millionth(ledger: Ledger):
     ledger.wallets.fund("team", micro(83))
     ledger.reserve("team", micro(3))
-    assert [row["share_micro"] for row in found(ledger, "SELECT share_micro FROM slot")] == [16] * 5
+    assert [row["share_micro"] for row in found(ledger, "SELECT share_micro FROM slot")] == [26] * 3
     ledger.reserve("team", micro(79))
     with pytest.raises(InsufficientCreditsError) as refused:
         ledger.reserve("team", micro(2))

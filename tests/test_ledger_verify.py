@@ -351,7 +351,7 @@ def test_a_changed_event_key_or_window_is_found(ledger, statement, broken):
     assert laws(ledger) == broken
 
 
-def gather(ledger) -> None:
+def gather(ledger: Ledger) -> None:
     """Take away the slots: the database itself would refuse some of the damage beside them."""
     if ledger.slots:
         ledger.use_slots(0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from itertools import chain
 from typing import Any, Final
 
 from kling_ledger.errors import RefusedError
@@ -148,21 +149,23 @@ def reserve_each(
         together = admit(asked, 0)
     except RefusedError:
         transaction.be_alone()
-        owners = [owner for one in asked for owner in _owners(rules, one, wallets, stamp.at_us)]
+        owners = dict(chain(*(_owners(rules, one, wallets, stamp.at_us) for one in asked)))
         # Once for all of them: what is refused must not have the slots gathered for each.
         with slots.gathered(transaction, rules, owners, stamp.at_us):
             return [_outcome(partial(admit, [one], place)) for place, one in enumerate(asked)]
     return [partial(together, place) for place in range(len(asked))]
 
 
-def _owners(rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int) -> Iterator[Owner]:
-    """Return the wallet and the windows that a job would count in."""
+def _owners(
+    rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int
+) -> Iterator[tuple[Owner, int]]:
+    """Return the wallet and the windows that a job would count in, and what it would take there."""
     wallet, job = wallets[one.wallet], one.job
-    yield Owner(wallet.id)
+    yield Owner(wallet.id), one.amount.micro
     labels = label_words.to_text(one.labels)
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     for budget in rules.covering(subject):
-        yield Owner(budget.id, budget.window_at(at_us)[0])
+        yield Owner(budget.id, budget.window_at(at_us)[0]), one.amount.micro
 
 
 def _outcome(

@@ -92,7 +92,7 @@ class Wallets:
             rules = self._access.rules.read(transaction)
             period = periods.posting_period(transaction, rules, stamp.at_us, corrects)
             owner = slots.Owner(wallets.find(transaction, name).id)
-            with slots.gathered(transaction, rules, [owner], stamp.at_us):
+            with slots.gathered(transaction, rules, {owner: 1}, stamp.at_us):
                 return wallets.adjust(
                     transaction,
                     name,

@@ -192,6 +192,7 @@ SLOT: Final = Table(
     owner_id=TEXT,
     starts_at=INTEGER,
     number=INTEGER,
+    among=INTEGER,
     given_micro=INTEGER,
     share_micro=INTEGER,
     most_micro=INTEGER,

@@ -286,7 +286,8 @@ def _move_figures(
             slots.move(transaction, rules, owner, at_us, held=-held, spent=spent)
         return
     longest_us = {budget.id: LONGEST_US[budget.window] for budget in rules.budgets}
-    with slots.gathered(transaction, rules, owners, at_us):
+    sizes = {owner: max(abs(held), abs(spent)) for owner, (held, spent) in owners.items()}
+    with slots.gathered(transaction, rules, sizes, at_us):
         for (budget_id, minute), (held, spent) in minutes.items():
             admitted_us = minute * MINUTE_US
             transaction.run(

@@ -15,7 +15,7 @@ limit or passes a threshold of a budget.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +28,9 @@ from kling_pricing.money import MAX_MICRO
 
 MOST: Final = 256
 """How many slots a ledger may have: an operation that is alone writes all those of its owners."""
+
+_MOVES: Final = 8
+"""For how many moves a slot should be good: whoever finds it empty has to be alone."""
 
 _GATHERED: Final = "owners whose slots are gathered"
 
@@ -60,8 +63,9 @@ FROM budget_window) AS budget_window"""
 _MOVE: Final = """
 UPDATE slot SET share_micro = share_micro - :used, held_micro = held_micro + :held,
     spent_micro = spent_micro + :spent
-WHERE owner_id = :owner AND starts_at = :starts AND number = :number AND version = :version
-  AND since_at <= :at AND share_micro - :used BETWEEN 0 AND most_micro
+WHERE owner_id = :owner AND starts_at = :starts AND number = CAST(:place AS BIGINT) % among
+  AND version = :version AND since_at <= :at
+  AND share_micro - :used BETWEEN 0 AND most_micro
 """
 _FOLD: Final = f"""
 WITH gone AS (
@@ -83,11 +87,12 @@ UPDATE budget_window SET held_micro = held_micro - unheld, spent_micro = spent_m
 FROM folded WHERE budget_id = :owner AND starts_at = :starts
 """
 _SHARE: Final = """
-INSERT INTO slot (owner_id, starts_at, number, given_micro, share_micro, most_micro, held_micro,
-    spent_micro, version, since_at)
-SELECT :owner, CAST(:starts AS BIGINT), number, CAST(:share AS BIGINT), CAST(:share AS BIGINT),
-    CAST(:most AS BIGINT), 0, 0, CAST(:version AS BIGINT), CAST(:since AS BIGINT)
-FROM generate_series(0, CAST(:last AS BIGINT)) AS number
+INSERT INTO slot (owner_id, starts_at, number, among, given_micro, share_micro, most_micro,
+    held_micro, spent_micro, version, since_at)
+SELECT :owner, CAST(:starts AS BIGINT), number, CAST(:among AS BIGINT), CAST(:share AS BIGINT),
+    CAST(:share AS BIGINT), CAST(:most AS BIGINT), 0, 0, CAST(:version AS BIGINT),
+    CAST(:since AS BIGINT)
+FROM generate_series(0, CAST(:among AS BIGINT) - 1) AS number
 """
 _COVER_IN_WALLET: Final = """
 UPDATE wallet SET reserved_micro = reserved_micro + :given,
@@ -149,7 +154,7 @@ def move(
             "spent": spent,
             "owner": owner.id,
             "starts": owner.starts_us,
-            "number": transaction.place % rules.slots,
+            "place": transaction.place,
             "version": rules.version,
             "at": at_us,
         },
@@ -160,9 +165,12 @@ def move(
 
 @contextmanager
 def gathered(
-    transaction: Transaction, rules: Rules, owners: Iterable[Owner], at_us: int
+    transaction: Transaction, rules: Rules, owners: Mapping[Owner, int], at_us: int
 ) -> Iterator[None]:
     """Gather the slots of owners for the length of a block, and share them out anew after it.
+
+    Each owner comes with what is moved of it: fewer slots than the ledger has are made where each
+    would be good for few more moves of that size.
 
     Only in a transaction that is alone, in a ledger that has slots. A block that raises leaves them
     gathered: what is undone with it brings them back.
@@ -177,7 +185,7 @@ def gathered(
     finally:
         known.difference_update(own)
     for owner in own:
-        _share(transaction, rules, owner, at_us)
+        _share(transaction, rules, owner, at_us, moved=owners[owner])
 
 
 def gather_before(transaction: Transaction, owner: Owner) -> None:
@@ -222,13 +230,14 @@ def _gather(transaction: Transaction, owner: Owner) -> None:
     transaction.run(statement, owner=owner.id, starts=owner.starts_us)
 
 
-def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> None:
+def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int, *, moved: int) -> None:
     """Give each slot its part of the room that an owner has; the rest stays with the owner."""
     budget = next((one for one in rules.budgets if one.id == owner.id), None)
     room = _room(transaction, owner, budget, at_us)
     if room is None:
         return
-    share, fall = room.up // rules.slots, room.down // rules.slots
+    among = max(1, min(rules.slots, room.up // max(_MOVES * abs(moved), 1)))
+    share, fall = room.up // among, room.down // among
     transaction.run(
         _SHARE,
         owner=owner.id,
@@ -237,13 +246,13 @@ def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int) -> 
         most=share + fall,
         version=rules.version,
         since=0 if budget is None else _since(budget, at_us),
-        last=rules.slots - 1,
+        among=among,
     )
     transaction.run(
         _COVER_IN_WINDOW if owner.is_window else _COVER_IN_WALLET,
         owner=owner.id,
         starts=owner.starts_us,
-        given=share * rules.slots,
+        given=share * among,
         up=None if room == _NO_ROOM else room.up,
     )
 

@@ -107,8 +107,8 @@ class BudgetWindowRow(SQLModel, table=True):
 class SlotRow(SQLModel, table=True):
     """A share of a wallet, or of a budget's window: what it may admit, and what it has moved.
 
-    `starts_at` is 0 for a wallet. It holds only at the `version` of the rules that it was given
-    under, and from `since_at` on.
+    `starts_at` is 0 for a wallet. `among` is how many slots its owner has by now. It holds only at
+    the `version` of the rules that it was given under, and from `since_at` on.
     """
 
     __tablename__: ClassVar[str] = "slot"
@@ -124,6 +124,7 @@ class SlotRow(SQLModel, table=True):
     owner_id: str = text(primary_key=True)
     starts_at: int = integer(primary_key=True)
     number: int = integer(primary_key=True)
+    among: int = integer()
     given_micro: int = integer()
     share_micro: int = integer()
     most_micro: int = integer()

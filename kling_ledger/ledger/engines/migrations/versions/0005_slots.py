@@ -15,9 +15,9 @@ ALTER TABLE budget_window ADD COLUMN shared_to_micro BIGINT
     CHECK (shared_to_micro IS NULL OR held_micro + spent_micro <= shared_to_micro);
 CREATE TABLE slot (
     owner_id TEXT NOT NULL, starts_at BIGINT NOT NULL, number BIGINT NOT NULL,
-    given_micro BIGINT NOT NULL, share_micro BIGINT NOT NULL, most_micro BIGINT NOT NULL,
-    held_micro BIGINT NOT NULL, spent_micro BIGINT NOT NULL, version BIGINT NOT NULL,
-    since_at BIGINT NOT NULL,
+    among BIGINT NOT NULL, given_micro BIGINT NOT NULL, share_micro BIGINT NOT NULL,
+    most_micro BIGINT NOT NULL, held_micro BIGINT NOT NULL, spent_micro BIGINT NOT NULL,
+    version BIGINT NOT NULL, since_at BIGINT NOT NULL,
     PRIMARY KEY (owner_id, starts_at, number),
     CONSTRAINT slot_is_within_its_bounds CHECK (share_micro BETWEEN 0 AND most_micro),
     CONSTRAINT slot_moves_what_it_was_given
