@@ -68,10 +68,10 @@ def dump(ledger: Ledger) -> list[str]:
     """Everything in the ledger's database, row by row, on either engine.
 
     Of the settings only their names: each ledger has a secret of its own. Wallets and windows are
-    as they stand, with their slots: whether there are any makes no difference.
+    as they stand, with their slots: whether there are any makes no difference, nor does which server it is.
     """
     queries = {
-        "setting": "SELECT name FROM setting WHERE name <> 'slots'",
+        "setting": "SELECT name FROM setting WHERE name NOT IN ('slots', 'engine')",
         "wallet": f"SELECT * FROM {WALLETS}",
         "budget_window": f"SELECT * FROM {WINDOWS}",
     }

@@ -36,7 +36,7 @@ def new_writer(
     *,
     close: Callable[[], None] = lambda: None,
 ) -> Writer:
-    return Writer(write, turn=nullcontext(), close=close)
+    return Writer(write, turn=nullcontext(), close=close, held_by=lambda: "somebody writes")
 
 
 @contextmanager

@@ -56,6 +56,10 @@ class OutcomeUnknownError(DatabaseError):
         self.ids = tuple(ids)
         self.key = key
 
+    def under(self, key: str | None) -> OutcomeUnknownError:
+        """Return the same error for a call that has a key."""
+        return OutcomeUnknownError(self.name, self.ids, key=key)
+
 
 class NoLedgerError(DatabaseError):
     """There is no database file where one was to be read."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from kling_ledger.errors import OutcomeUnknownError
 from kling_ledger.ledger import ids
 from kling_ledger.ledger import rules as rule_book
 from kling_ledger.ledger.clocks import ClockWatch
@@ -47,9 +48,15 @@ class Access:
         """Open a transaction that sees one consistent state and writes nothing."""
         return self.database.read()
 
-    def write(self, operation: Callable[[Transaction], Result]) -> Result:
-        """Run an operation in a transaction: all of it happens, or nothing."""
-        return self.database.write(operation)
+    def write(
+        self, operation: Callable[[Transaction], Result], *, key: str | None = None
+    ) -> Result:
+        """Run an operation in a transaction: all of it happens, or nothing.
+
+        `key` is what the caller can ask again with, where nobody knows whether it happened.
+        """
+        with asked_under(key):
+            return self.database.write(operation)
 
     def change_rules(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation that changes what is admitted; every process reads the rules anew."""
@@ -60,3 +67,14 @@ class Access:
             return result
 
         return self.database.write(change)
+
+
+@contextmanager
+def asked_under(key: str | None) -> Iterator[None]:
+    """Let an outcome that nobody knows be told with the key to ask again with."""
+    try:
+        yield
+    except OutcomeUnknownError as unknown:
+        if key is None:
+            raise
+        raise unknown.under(key) from unknown

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import admission, expiry, notices, wallets
-from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.access import Access, asked_under
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.reservations import Reservation
@@ -56,7 +56,8 @@ class Admissions:
 
     def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         try:
-            return self._access.database.write_many(self._reserve, asked, stamp=stamp)
+            with asked_under(asked[0].key if len(asked) == 1 else None):
+                return self._access.database.write_many(self._reserve, asked, stamp=stamp)
         except RefusedError:
             if not self._is_any_due():
                 raise

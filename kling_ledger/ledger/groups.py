@@ -69,7 +69,7 @@ class Wallets:
             period = self._access.rules.read(transaction).period(stamp.at_us)
             return wallets.fund(transaction, name, amount, key=key, stamp=stamp, period=period)
 
-        return self._access.write(fund)
+        return self._access.write(fund, key=key)
 
     def adjust(
         self,
@@ -103,7 +103,7 @@ class Wallets:
                     corrects=corrects,
                 )
 
-        return self._access.write(adjust)
+        return self._access.write(adjust, key=key)
 
     def get(self, name: str) -> Wallet:
         """Return a wallet by its name or id; NotFoundError if there is none."""

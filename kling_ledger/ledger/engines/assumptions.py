@@ -23,6 +23,8 @@ from kling_ledger.ledger.schema import EXPECTATION_FAILED
 PASSED: Final = "engine"
 """The name of the setting that says which server passed."""
 
+_TRIES: Final = 5
+
 _TRIALS: Final = "1"
 """Which trials these are: another number has every server tried again."""
 
@@ -33,6 +35,7 @@ _WHO: Final = (
     " ORDER BY extname) FROM pg_extension), '') AS server"
 )
 _INSERT: Final = "INSERT INTO setting (name, value) VALUES ($1, $2)"
+_NOTE: Final = f"{_INSERT} ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _CHANGE: Final = "UPDATE setting SET value = $1 WHERE name = $2 AND value = $3"
 _VALUE: Final = "SELECT value FROM setting WHERE name = $1"
 _BALANCE: Final = (
@@ -49,8 +52,7 @@ def check(first: Pipeline, second: Pipeline, *, name: str) -> None:
     through: it cannot do any harm.
     """
     server = hashlib.sha256(f"{_TRIALS} {_text(first, (_WHO, ()))}".encode()).hexdigest()
-    known = _text(first, (_VALUE, [PASSED]))
-    if known == server:
+    if _text(first, (_VALUE, [PASSED])) == server:
         return
     with suppress(pg_errors.InsufficientPrivilege):
         for assumption, holds in _ASSUMPTIONS:
@@ -59,7 +61,7 @@ def check(first: Pipeline, second: Pipeline, *, name: str) -> None:
                     f"{name}: a ledger cannot live there: {assumption}",
                     hint="use PostgreSQL itself, or a server that keeps its promises",
                 )
-        _remember(first, server, known)
+        _note(first, server)
 
 
 def _nothing_stays_of_a_message_that_fails(first: Pipeline, second: Pipeline) -> bool:
@@ -90,27 +92,32 @@ def _a_lock_excludes(first: Pipeline, second: Pipeline) -> bool:
 
 
 def _whoever_waits_sees_what_changed(first: Pipeline, second: Pipeline) -> bool:
-    """Two change the same row on the same condition: one of them changes nothing."""
-    probe = _probe()
-    changed: list[int] = []
-    first.run(_BEGIN, (_INSERT, [probe, "1"]), _COMMIT)
-    try:
-        mine = first.run(_BEGIN, (_CHANGE, ["2", probe, "1"]))[1].count
-        waiting = Thread(target=_change, args=(second, probe, changed), daemon=True)
-        waiting.start()
-        waiting.join(0.1)
-        first.run(_COMMIT)
-        waiting.join()
-        return [mine, *changed] == [1, 0] and _text(second, (_VALUE, [probe])) == "2"
-    finally:
-        first.roll_back()
-        with suppress(pg_errors.InsufficientPrivilege):
-            first.run(("DELETE FROM setting WHERE name = $1", [probe]))
+    """Two change the same row on the same condition: one of them changes nothing.
+
+    It is the row that says who passed, so that whoever is killed here leaves no other behind.
+    Another process that tries the server out takes it away: then it is tried once more.
+    """
+    for _ in range(_TRIES):
+        trial = f"on trial {secrets.token_hex(8)}"
+        _note(first, trial)
+        changed: list[int] = []
+        try:
+            mine = first.run(_BEGIN, (_CHANGE, [f"{trial}, 1", PASSED, trial]))[1].count
+            waiting = Thread(target=_change, args=(second, trial, changed), daemon=True)
+            waiting.start()
+            waiting.join(0.1)
+            first.run(_COMMIT)
+            waiting.join()
+        finally:
+            first.roll_back()
+        if mine == 1:
+            return changed == [0]
+    return False
 
 
-def _change(pipeline: Pipeline, probe: str, changed: list[int]) -> None:
+def _change(pipeline: Pipeline, trial: str, changed: list[int]) -> None:
     try:
-        _, answer, _ = pipeline.run(_BEGIN, (_CHANGE, ["3", probe, "1"]), _COMMIT)
+        _, answer, _ = pipeline.run(_BEGIN, (_CHANGE, [f"{trial}, 2", PASSED, trial]), _COMMIT)
         changed.append(answer.count)
     except pg_errors.SerializationFailure:
         # A server that has nothing below it says it this way.
@@ -133,12 +140,9 @@ _ASSUMPTIONS: Final[tuple[tuple[str, Callable[[Pipeline, Pipeline], bool]], ...]
 """What is said of a server that breaks an assumption, and how it is tried."""
 
 
-def _remember(pipeline: Pipeline, server: str, known: str | None) -> None:
-    statement = (_INSERT, [PASSED, server]) if known is None else (_CHANGE, [server, PASSED, known])
-    # Another process may have written it meanwhile: that server passed too.
-    with suppress(psycopg.IntegrityError):
-        pipeline.run(_BEGIN, statement, _COMMIT)
-    pipeline.roll_back()
+def _note(pipeline: Pipeline, server: str) -> None:
+    """Write down which server passed, or that one is on trial."""
+    pipeline.run(_BEGIN, (_NOTE, [PASSED, server]), _COMMIT)
 
 
 def _error_of(pipeline: Pipeline, *statements: Any) -> str | None:
