@@ -68,7 +68,8 @@ def dump(ledger: Ledger) -> list[str]:
     """Everything in the ledger's database, row by row, on either engine.
 
     Of the settings only their names: each ledger has a secret of its own. Wallets and windows are
-    as they stand, with their slots: whether there are any makes no difference, nor does which server it is.
+    as they stand, with their slots: whether there are any makes no difference, nor does it which
+    server this is.
     """
     queries = {
         "setting": "SELECT name FROM setting WHERE name NOT IN ('slots', 'engine')",

@@ -168,18 +168,15 @@ def lost(nursery: Nursery, new_url: NewUrl, operation: str, *, parts: int = PART
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_session_that_the_server_ends_is_our_error_and_the_call_can_be_repeated(
-    nursery, on_server, operation
-):
-    assert lost(nursery, on_server, operation, parts=6)["errors"] >= 1
+def test_a_call_whose_session_the_server_ends_is_made_once(nursery, on_server, operation):
+    """By itself, or it is our error and can be repeated: never twice, and never told wrongly."""
+    assert lost(nursery, on_server, operation, parts=6).total() >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_session_that_the_server_ends_anywhere_can_be_repeated(nursery, on_server, operation):
-    came = lost(nursery, on_server, operation)
-    assert came["errors"] > 2
-    assert came["unnoticed"] >= 1
+    assert lost(nursery, on_server, operation).total() > 2
 
 
 def test_a_ledger_recovers_once_each_of_its_sessions_was_ended(postgres):
