@@ -125,6 +125,8 @@ def reopen(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
         raise PeriodError(
             f"period {name} is sealed", hint="post a correction: it counts in the next month"
         )
+    if period.state == "open":
+        return period
     _write(transaction, known, {**_said(name, "open", stamp), **_NOT_SEALED})
     transaction.run("DELETE FROM accrual WHERE period = :period", period=name)
     return find(transaction, name)
