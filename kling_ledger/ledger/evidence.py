@@ -121,7 +121,8 @@ def last_balance(
 ) -> ProviderBalance | None:
     """Return what an account held when it was last asked, None if it never was."""
     row = transaction.row(
-        "SELECT * FROM provider_balance WHERE provider = :provider AND address = :address"
+        f"SELECT {PROVIDER_BALANCE.selected} FROM provider_balance"
+        " WHERE provider = :provider AND address = :address"
         " AND account = :account ORDER BY checked_at DESC LIMIT 1",
         provider=provider,
         address=address,

@@ -126,14 +126,15 @@ def find(transaction: Transaction, name: str) -> Period:
 
 def every(transaction: Transaction) -> list[Period]:
     """Return every month that was ever closed, in their order."""
-    rows = transaction.rows("SELECT * FROM period ORDER BY name")
+    rows = transaction.rows(f"SELECT {PERIOD.selected} FROM period ORDER BY name")
     return [_period(row, accruals(transaction, row["name"])) for row in rows]
 
 
 def accruals(transaction: Transaction, name: str) -> tuple[Accrual, ...]:
     """Return what was carried out of a period, by reservation."""
     rows = transaction.rows(
-        "SELECT * FROM accrual WHERE period = :period ORDER BY reservation_id", period=name
+        f"SELECT {ACCRUAL.selected} FROM accrual WHERE period = :period ORDER BY reservation_id",
+        period=name,
     )
     return tuple(
         Accrual(row["reservation_id"], Money.from_micro(row["amount_micro"], row["unit"]))
@@ -285,7 +286,7 @@ def _check_order(transaction: Transaction, name: str) -> None:
 
 def _known(transaction: Transaction, name: str) -> Row | None:
     _check_name(name)
-    return transaction.row("SELECT * FROM period WHERE name = :name", name=name)
+    return transaction.row(f"SELECT {PERIOD.selected} FROM period WHERE name = :name", name=name)
 
 
 def _period(row: Row, accrued: tuple[Accrual, ...]) -> Period:

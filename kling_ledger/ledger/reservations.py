@@ -13,6 +13,7 @@ from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.schema import RESERVATION
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.windows import FOREVER_US
@@ -239,12 +240,13 @@ def from_row(row: Row, *, warnings: tuple[BudgetWarning, ...] = ()) -> Reservati
 
 
 _SELECT: Final = (
-    "SELECT reservation.*, wallet.name AS wallet_name"
+    f"SELECT {RESERVATION.selected}, wallet.name AS wallet_name"
     " FROM reservation JOIN wallet ON wallet.id = reservation.wallet_id"
 )
 _SELECT_IDS: Final = f"{_SELECT} WHERE reservation.id IN (:given)"
 _SELECT_KEYS: Final = (
-    "SELECT reservation.*, wallet.name AS wallet_name, idempotency.key AS idempotency_key"
+    f"SELECT {RESERVATION.selected}, wallet.name AS wallet_name,"
+    " idempotency.key AS idempotency_key"
     " FROM idempotency JOIN reservation ON reservation.id = idempotency.result_id"
     " JOIN wallet ON wallet.id = reservation.wallet_id"
     " WHERE idempotency.key IN (:given)"

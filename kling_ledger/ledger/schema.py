@@ -28,14 +28,19 @@ BOOLEAN: Final = "boolean"
 
 
 class Table:
-    """A table: its name, and the kind of each column in their order."""
+    """A table: its name, and the kind of each column in their order.
 
-    __slots__ = ("_pick", "columns", "kinds", "name")
+    `selected` is all columns as a SELECT names them.
+    """
+
+    __slots__ = ("_pick", "columns", "kinds", "name", "selected")
 
     def __init__(self, name: str, /, **kinds: Kind) -> None:
         self.name = name
         self.kinds: Mapping[str, Kind] = kinds
         self.columns = tuple(kinds)
+        # By name and never by a star: a statement that is prepared stands while a column is added.
+        self.selected = ", ".join(f"{name}.{column}" for column in kinds)
         self._pick = itemgetter(*kinds)
 
     def in_order(self, row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from kling_ledger.ledger import budgets, standing
 from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.schema import BUDGET_WINDOW
 from kling_ledger.ledger.states import OPEN_STATES
 from kling_ledger.ledger.verify.findings import Finding
 
@@ -49,7 +50,9 @@ def window_findings(transaction: Transaction) -> Iterator[Finding]:
     law = "a budget's window counts the reservations that it admitted"
     for budget in budgets.every(transaction):
         rows = transaction.rows(
-            "SELECT * FROM budget_window WHERE budget_id = :id ORDER BY starts_at", id=budget.id
+            f"SELECT {BUDGET_WINDOW.selected} FROM budget_window"
+            " WHERE budget_id = :id ORDER BY starts_at",
+            id=budget.id,
         )
         for row in rows:
             stored = (row["held_micro"], row["spent_micro"])

@@ -7,6 +7,7 @@ from typing import Final
 
 from kling_ledger.ledger import periods
 from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.schema import PERIOD
 from kling_ledger.ledger.verify.findings import Finding
 from kling_ledger.ledger.verify.laws import CARRIED, STILL_HELD
 
@@ -16,7 +17,9 @@ _SEALED: Final = "a transfer of a sealed period is as it was sealed"
 def seal_findings(transaction: Transaction) -> Iterator[Finding]:
     """Seal every sealed month again, and name the transfers that break a seal."""
     previous: str | None = None
-    rows = transaction.rows("SELECT * FROM period WHERE state = 'hard' ORDER BY name")
+    rows = transaction.rows(
+        f"SELECT {PERIOD.selected} FROM period WHERE state = 'hard' ORDER BY name"
+    )
     for row in rows:
         name = row["name"]
         if row["previous_seal"] != previous:
