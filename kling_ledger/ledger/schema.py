@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -104,6 +104,12 @@ RESERVATION: Final = Table(
     updated_at=INTEGER,
     account=TEXT,
     provider_held_micro=INTEGER,
+)
+RESERVATION_LABEL: Final = Table(
+    "reservation_label",
+    label=TEXT,
+    created_at=INTEGER,
+    reservation_id=TEXT,
 )
 TRANSFER: Final = Table(
     "transfer",
