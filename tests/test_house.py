@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
@@ -41,6 +42,28 @@ def lengths() -> dict[str, int]:
         for path in modules()
         for function in functions(path)
     }
+
+
+STAR: Final = re.compile(r"SELECT \*|RETURNING \*|\b(?!done\b)[a-z_]+\.\*", re.IGNORECASE)
+"""All columns of a table, whatever they are by then. `done` is what a statement itself returns."""
+
+
+def texts(path: Path) -> Iterator[ast.Constant]:
+    """The texts of a module, those that are parts of another text too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node
+
+
+def test_columns_are_asked_for_by_their_names():
+    # A statement that is prepared on PostgreSQL fails once a column is added to what a star means.
+    asked = {
+        f"{path.relative_to(ROOT)}:{text.lineno}"
+        for path in modules()
+        for text in texts(path)
+        if STAR.search(str(text.value))
+    }
+    assert asked == set()
 
 
 def test_no_function_is_longer_than_a_screen():

@@ -371,3 +371,38 @@ def test_an_upgrade_that_is_killed_leaves_the_older_ledger(old_url, place):
     assert upgraded(old_url) == "0001"
     with Ledger(old_url, create=False) as ledger:
         assert ledger.verify().findings == ()
+
+
+LISTS = (
+    *(
+        f"DROP INDEX reservation_by_{column}"
+        for column in ("state", "wallet", "project", "provider", "account", "model")
+    ),
+    "DROP INDEX transfer_by_period",
+    "DROP TABLE reservation_label",
+)
+"""What takes a ledger back to before its lists had indexes; its triggers go too."""
+
+
+def test_labels_from_before_they_had_rows_of_their_own_are_found(database_url):
+    url = address_of(database_url)
+    labelled = {"client": "north", "take": "a/1+2"}
+    with Ledger(url) as ledger:
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("1"))
+        made = ledger.reserve("team", usd("0.1"), labels=labelled).id
+        ledger.reserve("team", usd("0.1"))
+    before = schema(url)
+    with opened(url) as connection:
+        if url.startswith("sqlite"):
+            connection.execute(text("DROP TRIGGER reservation_labels"))
+        else:
+            connection.execute(text("DROP FUNCTION kling_ledger_label CASCADE"))
+        for statement in (*LISTS, f"UPDATE {VERSION_TABLE} SET version_num = '0003'"):
+            connection.execute(text(statement))
+    assert upgraded(url) == "0003"
+    assert schema(url) == before
+    with Ledger(url, create=False) as ledger:
+        for label in ("client=north", "take=a/1+2"):
+            assert [one.id for one in ledger.reservations.latest(label=label)] == [made]
+        assert ledger.reservations.latest(label="take=a/1") == []

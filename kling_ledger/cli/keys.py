@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
@@ -31,16 +31,17 @@ def keyed(given: str | None, *, until: datetime | None = None) -> Iterator[str]:
     except DatabaseError as error:
         if error.may_pass:
             say("it may have been done. The same command with its key does it once, and no more:")
-            say(f"  {_again(key, until)}")
+            again = {} if until is None else {"--until": until.isoformat()}
+            say(f"  {repeated({**again, '--key': key})}")
         raise
 
 
-def _again(key: str, until: datetime | None = None) -> str:
-    """Return the command that is being run, with its key and without a password."""
+def repeated(options: Mapping[str, str]) -> str:
+    """Return the command that is being run, with other options and without a password."""
     words = ["kling-ledger", *(_PASSWORD.sub(r"\1:...@", word) for word in sys.argv[1:])]
-    if until is not None:
-        words = [*_without(words, "--until"), "--until", until.isoformat()]
-    return shlex.join([*_without(words, "--key"), "--key", key])
+    for option, value in options.items():
+        words = [*_without(words, option), option, value]
+    return shlex.join(words)
 
 
 def _without(words: list[str], option: str) -> list[str]:

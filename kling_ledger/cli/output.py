@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from kling_ledger.errors import NoLedgerError
 
 Row = Mapping[str, Any]
+_SET_BY_RICH: Final = 1000
+"""How many rows a table for a person has at most: rich takes a second for two thousand."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -119,7 +121,18 @@ def print_json(thing: Any) -> None:
     click.echo(json.dumps(thing, indent=2, ensure_ascii=False))
 
 
-def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+def print_json_rows(rows: Iterable[Row]) -> None:
+    """Print a JSON array as `print_json` does, row by row as they come."""
+    is_first = True
+    for row in rows:
+        # A text has no line break of its own in JSON: only the lines of the object are indented.
+        written = json.dumps(row, indent=2, ensure_ascii=False).replace("\n", "\n  ")
+        click.echo(f"[\n  {written}" if is_first else f",\n  {written}", nl=False)
+        is_first = False
+    click.echo("[]" if is_first else "\n]")
+
+
+def print_csv(rows: Iterable[Row], columns: Sequence[str]) -> None:
     """Print CSV whose text cells no spreadsheet takes for a formula."""
     import csv
 
@@ -146,7 +159,8 @@ def _plain_lines(
     rows: Sequence[Row], columns: Sequence[str], title: str | None, *, figures: bool
 ) -> list[str] | None:
     """Return a table's lines for a file or a pipe; None where only rich can set it."""
-    if sys.stdout.isatty() or "utf" not in (sys.stdout.encoding or "").lower():
+    is_for_a_person = sys.stdout.isatty() and len(rows) <= _SET_BY_RICH
+    if is_for_a_person or "utf" not in (sys.stdout.encoding or "").lower():
         return None
     from kling_ledger.cli.plain_table import plain_table
 
@@ -213,7 +227,8 @@ def _that_fit(
     rows: Sequence[Row], columns: Sequence[str], optional: Sequence[str]
 ) -> Sequence[str]:
     kept = list(columns)
-    for name in optional:
+    # Where nothing is cut, nothing has to be measured.
+    for name in optional if sys.stdout.isatty() else ():
         if _natural_width(rows, kept) <= _width():
             break
         kept.remove(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import zip_longest
 from typing import Final
 
 WIDEST: Final = 10_000
@@ -22,13 +23,15 @@ def plain_table(
     """
     if not all(_is_simple(text) for row in (head, *rows) for text in row):
         return None
-    cells = [[text.split("\n") for text in row] for row in (head, *rows)]
-    widths = [max(len(line) for row in cells for line in row[place]) for place in range(len(head))]
+    widths = [
+        max(max(map(len, row[place].split("\n"))) for row in (head, *rows))
+        for place in range(len(head))
+    ]
     whole = sum(widths) + 2 * (len(widths) - 1)
     if whole >= WIDEST or (title is not None and not _fits(title, whole)):
         return None
-    body = [line for row in cells[1:] for line in _lines(row, widths, right)]
-    headed = [*_lines(cells[0], widths, right), " " + "─" * whole]
+    body = [line for row in rows for line in _lines(row, widths, right)]
+    headed = [*_lines(head, widths, right), " " + "─" * whole]
     return [*([] if title is None else [title]), "", *headed, *body, ""]
 
 
@@ -46,12 +49,9 @@ def _is_simple(text: str) -> bool:
     )
 
 
-def _lines(
-    row: Sequence[Sequence[str]], widths: Sequence[int], right: Collection[int]
-) -> Iterator[str]:
+def _lines(row: Sequence[str], widths: Sequence[int], right: Collection[int]) -> Iterator[str]:
     """Yield the lines of one row, which is as high as its highest cell."""
-    for number in range(max(map(len, row))):
-        parts = [cell[number] if number < len(cell) else "" for cell in row]
+    for parts in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
         placed = (
             part.rjust(width) if place in right else part.ljust(width)
             for place, (part, width) in enumerate(zip(parts, widths, strict=True))

@@ -10,41 +10,21 @@ from kling_ledger.cli.inputs import key_option
 from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import (
     database_option,
-    empty_where_there_is_no_ledger,
     format_option,
     print_many,
     print_one,
     say,
 )
 from kling_ledger.cli.reservation_create import create
+from kling_ledger.cli.reservation_list import list_reservations
 from kling_ledger.cli.reservation_resolve import resolve
-from kling_ledger.cli.reservation_rows import reservation_dict
+from kling_ledger.cli.reservation_rows import COLUMNS, reservation_dict
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Reservation, SettledBy
 
-_COLUMNS = (
-    "id",
-    "state",
-    "wallet",
-    "project",
-    "model",
-    "quoted",
-    "committed",
-    "unit",
-    "created_at",
-)
 _OPTIONAL = ("created_at", "wallet", "model", "project", "unit")
-_STATES = (
-    "reserved",
-    "submitting",
-    "submitted",
-    "in_doubt",
-    "committed",
-    "rolled_back",
-    "expired",
-)
 _NO_REASON = "rolled back by hand"
 
 
@@ -62,34 +42,8 @@ def reservation() -> None:
 
 
 reservation.add_command(create)
+reservation.add_command(list_reservations)
 reservation.add_command(resolve)
-
-
-@reservation.command("list")
-@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
-@click.option("--wallet", help="Only those of this wallet.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, 1_000_000),
-    default=50,
-    show_default=True,
-    help="How many at most.",
-)
-@database_option
-@format_option
-def list_reservations(
-    state: str | None, wallet: str | None, limit: int, db: str | None, form: str
-) -> None:
-    """List the latest reservations, newest first."""
-    from kling_ledger.ledger import Ledger, State
-
-    rows = []
-    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
-        chosen = State(state) if state else None
-        owner = None if wallet is None else ledger.wallets.get(wallet).id
-        found = ledger.reservations.latest(state=chosen, wallet=owner, limit=limit)
-        rows = [reservation_dict(entry) for entry in found]
-    print_many(rows, _COLUMNS, form, empty="no reservations", optional=_OPTIONAL)
 
 
 @reservation.command()
@@ -250,7 +204,7 @@ def expire(db: str | None, form: str) -> None:
 
     with Ledger(db, create=False) as ledger:
         rows = [reservation_dict(entry) for entry in ledger.expire()]
-    print_many(rows, _COLUMNS, form, empty="nothing has expired", optional=_OPTIONAL)
+    print_many(rows, COLUMNS, form, empty="nothing has expired", optional=_OPTIONAL)
 
 
 def _is_committed(found: Reservation) -> bool:

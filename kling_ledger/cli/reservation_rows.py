@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kling_ledger.cli.output import instant, say
 from kling_pricing.money import plain, plain_or_none
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import BudgetWarning, Reservation
+
+COLUMNS: Final = (
+    "id",
+    "state",
+    "wallet",
+    "project",
+    "model",
+    "quoted",
+    "committed",
+    "unit",
+    "created_at",
+)
+"""What a listing in CSV has of each."""
 
 
 def reservation_dict(found: Reservation) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def _take_over(transaction: Transaction, provider: str, name: str, before: str) 
     are_theirs = "account = :before" if before else "account IS NULL AND address IS NOT NULL"
     both = transaction.row(
         "SELECT ours.task_id, ours.id AS known, theirs.id FROM reservation AS ours"
-        f" JOIN (SELECT * FROM reservation WHERE provider = :provider AND {are_theirs}) AS theirs"
+        " JOIN (SELECT id, task_id, address FROM reservation"
+        f" WHERE provider = :provider AND {are_theirs}) AS theirs"
         " ON theirs.task_id = ours.task_id AND theirs.address = ours.address"
         " WHERE ours.provider = :provider AND ours.account = :name",
         **theirs,

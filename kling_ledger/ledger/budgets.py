@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import scopes
 from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.schema import BUDGET, BUDGET_RAISE
 from kling_ledger.ledger.scopes import Scope, Subject
 from kling_ledger.ledger.windows import window_at
 from kling_pricing.money import Money
@@ -78,10 +79,10 @@ class Budget:
 def every(transaction: Transaction) -> tuple[Budget, ...]:
     """Return every budget that was not removed, by id: the order in which they are locked."""
     raises: dict[str, list[Raise]] = {}
-    for row in transaction.rows("SELECT * FROM budget_raise ORDER BY id"):
+    for row in transaction.rows(f"SELECT {BUDGET_RAISE.selected} FROM budget_raise ORDER BY id"):
         raises.setdefault(row["budget_id"], []).append(Raise(row["amount_micro"], row["until_at"]))
     rows = transaction.rows(
-        "SELECT budget.*, wallet.name AS wallet_name FROM budget"
+        f"SELECT {BUDGET.selected}, wallet.name AS wallet_name FROM budget"
         " LEFT JOIN wallet ON wallet.id = budget.wallet_id"
         " WHERE removed_at IS NULL ORDER BY budget.id"
     )

@@ -118,7 +118,9 @@ def undo(transaction: Transaction, rules: Rules, plan_id: str, *, stamp: Stamp) 
     where that was done before, and LedgerMovedError where a reservation moved on since.
     """
     transaction.be_alone()
-    row = transaction.row("SELECT * FROM correction_plan WHERE id = :id", id=plan_id)
+    row = transaction.row(
+        f"SELECT {CORRECTION_PLAN.selected} FROM correction_plan WHERE id = :id", id=plan_id
+    )
     if row is None:
         raise NotFoundError("plan", plan_id)
     if row["undone_at"] is not None:
@@ -146,7 +148,8 @@ def undo(transaction: Transaction, rules: Rules, plan_id: str, *, stamp: Stamp) 
 def entries(transaction: Transaction, provider: str, account: str) -> list[BillEntry]:
     """Return every row of an account's bills that was taken into account, by task."""
     rows = transaction.rows(
-        "SELECT * FROM bill_entry WHERE provider = :provider AND account = :account"
+        f"SELECT {BILL_ENTRY.selected} FROM bill_entry"
+        " WHERE provider = :provider AND account = :account"
         " ORDER BY task_id, digest",
         provider=provider,
         account=account,

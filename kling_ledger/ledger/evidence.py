@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
-from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.ids import first_id, from_us
 from kling_ledger.ledger.schema import PROVIDER_BALANCE, PROVIDER_RECORD
 from kling_pricing.money import Money
 
@@ -121,7 +121,8 @@ def last_balance(
 ) -> ProviderBalance | None:
     """Return what an account held when it was last asked, None if it never was."""
     row = transaction.row(
-        "SELECT * FROM provider_balance WHERE provider = :provider AND address = :address"
+        f"SELECT {PROVIDER_BALANCE.selected} FROM provider_balance"
+        " WHERE provider = :provider AND address = :address"
         " AND account = :account ORDER BY checked_at DESC LIMIT 1",
         provider=provider,
         address=address,
@@ -138,9 +139,12 @@ def moved_since(transaction: Transaction, known: ProviderBalance, at_us: int) ->
     row = transaction.row(
         "SELECT COALESCE(SUM(CASE WHEN credit_account LIKE 'provider/%' THEN amount_micro"
         " WHEN debit_account LIKE 'provider/%' THEN -amount_micro ELSE 0 END), 0) AS moved"
-        " FROM transfer JOIN reservation ON reservation.id = transfer.reservation_id"
-        " WHERE transfer.created_at > :at AND provider = :provider AND address = :address"
-        " AND account = :account",
+        # An id begins with its instant, so what came since is the end of the journal; a cross join
+        # is begun at its first table.
+        " FROM transfer CROSS JOIN reservation WHERE transfer.id >= :first"
+        " AND transfer.created_at > :at AND reservation.id = transfer.reservation_id"
+        " AND provider = :provider AND address = :address AND account = :account",
+        first=first_id("txf", at_us),
         at=at_us,
         provider=known.provider,
         address=known.address,

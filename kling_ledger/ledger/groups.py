@@ -18,6 +18,7 @@ from kling_ledger.ledger import (
     closing,
     ids,
     limits,
+    lists,
     periods,
     raises,
     reservations,
@@ -29,6 +30,7 @@ from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.budget_history import BudgetEvent, Matched
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.limits import Setting
+from kling_ledger.ledger.lists import Wanted
 from kling_ledger.ledger.periods import Period
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.scopes import Scope
@@ -238,11 +240,41 @@ class Reservations:
             return reservations.find_by_keys(transaction, keys)
 
     def latest(
-        self, *, state: State | None = None, wallet: str | None = None, limit: int = 50
+        self,
+        *,
+        state: State | None = None,
+        wallet: str | None = None,
+        project: str | None = None,
+        provider: str | None = None,
+        account: str | None = None,
+        model: str | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Reservation]:
-        """Return the latest reservations, newest first."""
+        """Return the latest reservations of those that are asked for, newest first.
+
+        A `project` that ends in a slash is all that is below it, and itself; a `label` is
+        `name=value`; those made at `since` or later, and before `until`. The page begins after the
+        reservation `after`: give the last of one page to get the next.
+
+        Raises NotFoundError where `after` is no reservation, ConfigError for what is no label.
+        """
+        wanted = Wanted(
+            state,
+            wallet,
+            project,
+            provider,
+            account,
+            model,
+            label,
+            None if since is None else ids.to_us(since),
+            None if until is None else ids.to_us(until),
+        )
         with self._access.read() as transaction:
-            return reservations.latest(transaction, state=state, wallet=wallet, limit=limit)
+            return lists.latest(transaction, wanted, after=after, limit=limit)
 
     def open(self) -> list[Reservation]:
         """Return every reservation that still holds credits, oldest first."""

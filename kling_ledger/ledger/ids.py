@@ -34,6 +34,11 @@ def new_id(prefix: Prefix, number: int) -> str:
     return f"{prefix}_{head}{pairs[(number >> 10) & 1023]}{pairs[number & 1023]}"
 
 
+def first_id(prefix: Prefix, at_us: int) -> str:
+    """Return the least id that something made at an instant, in microseconds, can have."""
+    return new_id(prefix, max(at_us, 0) << 64)
+
+
 @lru_cache(maxsize=64)
 def _head(number: int) -> str:
     """Write all digits but the last four: what one operation makes has them in common."""

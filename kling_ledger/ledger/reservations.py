@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import from_us
+from kling_ledger.ledger.schema import RESERVATION
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_ledger.ledger.thresholds import BudgetWarning
 from kling_ledger.ledger.windows import FOREVER_US
@@ -141,7 +142,7 @@ def find(transaction: Transaction, reservation_id: str) -> Reservation:
 
 def find_rows(transaction: Transaction, ids: Sequence[str]) -> dict[str, Row]:
     """Return the rows of reservations by id, each with its `wallet_name`; all of them are there."""
-    asked = [_plain(given) for given in ids]
+    asked = [plain(given) for given in ids]
     found = {str(row["id"]): row for row in transaction.rows_for(_SELECT_IDS, asked)}
     for given in ids:
         if given not in found:
@@ -154,37 +155,15 @@ def find_by_task(transaction: Transaction, provider: str, task_id: str) -> list[
     rows = transaction.rows(
         f"{_SELECT} WHERE provider = :provider AND task_id = :task_id ORDER BY reservation.id",
         provider=provider,
-        task_id=_plain(task_id),
+        task_id=plain(task_id),
     )
     return [from_row(row) for row in rows]
 
 
 def find_by_keys(transaction: Transaction, keys: Sequence[str]) -> dict[str, Reservation]:
     """Return reservations by the callers' own keys that they were made or changed under."""
-    rows = transaction.rows_for(_SELECT_KEYS, [_plain(key) for key in keys])
+    rows = transaction.rows_for(_SELECT_KEYS, [plain(key) for key in keys])
     return {row["idempotency_key"]: from_row(row) for row in rows}
-
-
-def latest(
-    transaction: Transaction,
-    *,
-    state: State | None = None,
-    wallet: str | None = None,
-    limit: int,
-) -> list[Reservation]:
-    """Return the latest reservations, newest first, of one state or wallet where one is named."""
-    conditions = ["1 = 1"]
-    values: dict[str, Any] = {"limit": max(limit, 0)}
-    if state is not None:
-        conditions.append("state = :state")
-        values["state"] = state
-    if wallet is not None:
-        conditions.append(":wallet IN (wallet.name, wallet.id)")
-        values["wallet"] = _plain(wallet)
-    where = " AND ".join(conditions)
-    order = "reservation.created_at DESC, reservation.id DESC"
-    rows = transaction.rows(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT :limit", **values)
-    return [from_row(row) for row in rows]
 
 
 def at_provider(
@@ -238,15 +217,18 @@ def from_row(row: Row, *, warnings: tuple[BudgetWarning, ...] = ()) -> Reservati
     )
 
 
-_SELECT: Final = (
-    "SELECT reservation.*, wallet.name AS wallet_name"
-    " FROM reservation JOIN wallet ON wallet.id = reservation.wallet_id"
+SELECT: Final = (
+    f"SELECT {RESERVATION.selected},"
+    # Not a join: each reservation is found by an index of its own, and then its wallet.
+    " (SELECT name FROM wallet WHERE wallet.id = reservation.wallet_id) AS wallet_name"
 )
+"""What is read of reservations: every column, and the name of the wallet."""
+
+_SELECT: Final = f"{SELECT} FROM reservation"
 _SELECT_IDS: Final = f"{_SELECT} WHERE reservation.id IN (:given)"
 _SELECT_KEYS: Final = (
-    "SELECT reservation.*, wallet.name AS wallet_name, idempotency.key AS idempotency_key"
+    f"{SELECT}, idempotency.key AS idempotency_key"
     " FROM idempotency JOIN reservation ON reservation.id = idempotency.result_id"
-    " JOIN wallet ON wallet.id = reservation.wallet_id"
     " WHERE idempotency.key IN (:given)"
 )
 
@@ -283,6 +265,6 @@ def _money_or_none(micro: int | None, unit: str) -> Money | None:
     return None if micro is None else _money(micro, unit)
 
 
-def _plain(given: str) -> str:
+def plain(given: str) -> str:
     """Return a name that a database can be asked for: PostgreSQL takes no zero byte in a text."""
     return given.replace("\0", "")

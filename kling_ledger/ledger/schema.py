@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0005"
+SCHEMA_VERSION: Final = "0006"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -28,14 +28,19 @@ BOOLEAN: Final = "boolean"
 
 
 class Table:
-    """A table: its name, and the kind of each column in their order."""
+    """A table: its name, and the kind of each column in their order.
 
-    __slots__ = ("_pick", "columns", "kinds", "name")
+    `selected` is all columns as a SELECT names them.
+    """
+
+    __slots__ = ("_pick", "columns", "kinds", "name", "selected")
 
     def __init__(self, name: str, /, **kinds: Kind) -> None:
         self.name = name
         self.kinds: Mapping[str, Kind] = kinds
         self.columns = tuple(kinds)
+        # By name and never by a star: a statement that is prepared stands while a column is added.
+        self.selected = ", ".join(f"{name}.{column}" for column in kinds)
         self._pick = itemgetter(*kinds)
 
     def in_order(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -100,6 +105,12 @@ RESERVATION: Final = Table(
     updated_at=INTEGER,
     account=TEXT,
     provider_held_micro=INTEGER,
+)
+RESERVATION_LABEL: Final = Table(
+    "reservation_label",
+    label=TEXT,
+    created_at=INTEGER,
+    reservation_id=TEXT,
 )
 TRANSFER: Final = Table(
     "transfer",

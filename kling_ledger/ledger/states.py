@@ -30,3 +30,6 @@ ENDED_STATES: Final = (State.COMMITTED, State.ROLLED_BACK, State.EXPIRED)
 
 OPEN_STATES: Final = (State.RESERVED, State.SUBMITTING, State.SUBMITTED, State.IN_DOUBT)
 """The states in which credits are set aside."""
+
+RESTING_STATES: Final = (State.IN_DOUBT, *ENDED_STATES)
+"""The states in which a reservation stays until somebody or some evidence says otherwise."""

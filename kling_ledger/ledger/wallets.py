@@ -18,6 +18,10 @@ from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+_SELECT: Final = (
+    "SELECT id, name, unit, funded_micro, adjusted_micro, posted_micro, reserved_micro, created_at"
+    f" FROM {WALLETS}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
     transaction.be_alone()
-    row = transaction.row(f"SELECT * FROM {WALLETS} WHERE name = :name", name=name)
+    row = transaction.row(f"{_SELECT} WHERE name = :name", name=name)
     if row is None:
         wallet_id = Journal(stamp, "").new_id("wal")
         new = {
@@ -154,7 +158,7 @@ def adjust(
 def find(transaction: Transaction, name: str) -> Wallet:
     """Return a wallet by its name or id; NotFoundError if there is none."""
     known = name if name.isascii() and "\0" not in name else ""
-    row = transaction.row(f"SELECT * FROM {WALLETS} WHERE name = :name OR id = :name", name=known)
+    row = transaction.row(f"{_SELECT} WHERE name = :name OR id = :name", name=known)
     if row is None:
         raise NotFoundError("wallet", name, hint="create it first")
     return _wallet(row)
@@ -162,7 +166,7 @@ def find(transaction: Transaction, name: str) -> Wallet:
 
 def every(transaction: Transaction) -> list[Wallet]:
     """Return all wallets by name."""
-    return [_wallet(row) for row in transaction.rows(f"SELECT * FROM {WALLETS} ORDER BY name")]
+    return [_wallet(row) for row in transaction.rows(f"{_SELECT} ORDER BY name")]
 
 
 def _add(transaction: Transaction, wallet: Wallet, column: str, amount_micro: int) -> None:

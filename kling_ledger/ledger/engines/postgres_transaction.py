@@ -256,7 +256,11 @@ def _insert_few(table: Table, rows: int) -> str:
 @cache
 def _insert_many(table: Table) -> str:
     arrays = _arrays(table, table.columns)
-    return f"INSERT INTO {table.name} ({', '.join(table.columns)}) SELECT * FROM unnest({arrays})"
+    columns = ", ".join(table.columns)
+    return (
+        f"INSERT INTO {table.name} ({columns})"
+        f" SELECT {columns} FROM unnest({arrays}) AS given({columns})"
+    )
 
 
 def _update(table: Table, updates: Sequence[Update]) -> Statement:

@@ -20,6 +20,7 @@ from kling_ledger.ledger.tables.guards import guards
 from kling_ledger.ledger.tables.money import (
     IdempotencyRow,
     JobEventRow,
+    ReservationLabelRow,
     ReservationRow,
     TransferRow,
     WalletRow,
@@ -52,6 +53,7 @@ __all__ = [
     "PeriodRow",
     "ProviderBalanceRow",
     "ProviderRecordRow",
+    "ReservationLabelRow",
     "ReservationRow",
     "RulesRow",
     "SealedPartRow",

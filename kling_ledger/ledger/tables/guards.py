@@ -26,6 +26,27 @@ _REFUSE_FUNCTION: Final = """
 CREATE FUNCTION kling_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0], ERRCODE = 'restrict_violation'; END $$
 """
+_LABEL_FUNCTION: Final = """
+CREATE FUNCTION kling_ledger_label() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO reservation_label (label, created_at, reservation_id)
+    SELECT label, NEW.created_at, NEW.id
+    FROM unnest(string_to_array(trim(both ',' FROM NEW.labels), ',')) AS label;
+    RETURN NULL;
+END $$
+"""
+_LABEL_TRIGGER: Final = (
+    "CREATE TRIGGER reservation_labels AFTER INSERT ON reservation FOR EACH ROW "
+    "WHEN (NEW.labels IS NOT NULL) EXECUTE FUNCTION kling_ledger_label()"
+)
+_LABEL_TRIGGER_OF_A_FILE: Final = (
+    "CREATE TRIGGER reservation_labels AFTER INSERT ON reservation WHEN (NEW.labels IS NOT NULL) "
+    "BEGIN INSERT INTO reservation_label (label, created_at, reservation_id) "
+    "SELECT value, NEW.created_at, NEW.id "
+    """FROM json_each('["' || replace(trim(NEW.labels, ','), ',', '","') || '"]'); END"""
+)
+"""What keeps each label of a reservation as a row: they are words without quotes or commas."""
+
 _EXPECT_FUNCTION: Final = f"""
 CREATE FUNCTION kling_ledger_expect(changed bigint, expected bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -42,13 +63,17 @@ END $$
 def guards(dialect: str) -> tuple[str, ...]:
     """Return the statements that make the database refuse changes of what is history.
 
-    On PostgreSQL also the function by which a statement refuses its own transaction.
+    Also what keeps the labels of reservations, and on PostgreSQL the function by which a statement
+    refuses its own transaction.
     """
     if dialect == "sqlite":
-        return tuple(
-            f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table} {condition} "
-            f"BEGIN SELECT RAISE(ABORT, '{_refusal(table, verb)}'); END"
-            for table, verb, condition in _FORBIDDEN
+        return (
+            *(
+                f"CREATE TRIGGER {table}_never_{verb.lower()} BEFORE {verb} ON {table} {condition} "
+                f"BEGIN SELECT RAISE(ABORT, '{_refusal(table, verb)}'); END"
+                for table, verb, condition in _FORBIDDEN
+            ),
+            _LABEL_TRIGGER_OF_A_FILE,
         )
     return (
         _REFUSE_FUNCTION,
@@ -63,6 +88,8 @@ def guards(dialect: str) -> tuple[str, ...]:
             for table in (*_APPEND_ONLY, *_KEPT, "period")
         ),
         _EXPECT_FUNCTION,
+        _LABEL_FUNCTION,
+        _LABEL_TRIGGER,
     )
 
 

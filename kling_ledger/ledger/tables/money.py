@@ -8,12 +8,22 @@ from sqlalchemy import CheckConstraint, Index
 from sqlalchemy import text as sql
 from sqlmodel import SQLModel
 
-from kling_ledger.ledger.states import OPEN_STATES, State
+from kling_ledger.ledger.states import OPEN_STATES, RESTING_STATES, State
 from kling_ledger.ledger.tables.columns import BY_KEY, integer, integer_or_none, text, text_or_none
 from kling_pricing.money import MAX_MICRO
 
 _STATES: Final = ", ".join(f"'{state}'" for state in State)
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
+_RESTING: Final = ", ".join(f"'{state}'" for state in RESTING_STATES)
+
+
+def _listed_by(column: str, *, among: str) -> Index:
+    """Return an index by which the latest reservations of one kind are found, among those few.
+
+    The instant beside it orders them as a list does; what is not there costs nothing.
+    """
+    name = f"reservation_by_{column}"
+    return Index(name, column, "created_at", sqlite_where=sql(among), postgresql_where=sql(among))
 
 
 class WalletRow(SQLModel, table=True):
@@ -97,6 +107,13 @@ class ReservationRow(SQLModel, table=True):
             sqlite_where=sql("state = 'reserved' AND expires_at IS NOT NULL"),
             postgresql_where=sql("state = 'reserved' AND expires_at IS NOT NULL"),
         ),
+        # A job that goes on from state to state does not touch this one until it ends.
+        _listed_by("state", among=f"state IN ({_RESTING})"),
+        Index("reservation_by_wallet", "wallet_id", "created_at"),
+        *(
+            _listed_by(column, among=f"{column} IS NOT NULL")
+            for column in ("project", "provider", "account", "model")
+        ),
     )
 
     id: str = text(primary_key=True)
@@ -137,6 +154,17 @@ class ReservationRow(SQLModel, table=True):
     provider_held_micro: int | None = integer_or_none()
 
 
+class ReservationLabelRow(SQLModel, table=True):
+    """One label of one reservation, as `name=value`; a trigger writes it with the reservation."""
+
+    __tablename__: ClassVar[str] = "reservation_label"
+    __table_args__ = (BY_KEY,)
+
+    label: str = text(primary_key=True)
+    created_at: int = integer(primary_key=True)
+    reservation_id: str = text(primary_key=True)
+
+
 class TransferRow(SQLModel, table=True):
     """One immutable movement of one amount from a debit account to a credit account.
 
@@ -153,6 +181,7 @@ class TransferRow(SQLModel, table=True):
             sqlite_where=sql("reservation_id IS NOT NULL"),
             postgresql_where=sql("reservation_id IS NOT NULL"),
         ),
+        Index("transfer_by_period", "period", "id"),
         BY_KEY,
     )
 

@@ -50,7 +50,9 @@ def window_findings(transaction: Transaction) -> Iterator[Finding]:
     law = "a budget's window counts the reservations that it admitted"
     for budget in budgets.every(transaction):
         rows = transaction.rows(
-            f"SELECT * FROM {WINDOWS} WHERE budget_id = :id ORDER BY starts_at", id=budget.id
+            "SELECT budget_id, starts_at, ends_at, held_micro, spent_micro"
+            f" FROM {WINDOWS} WHERE budget_id = :id ORDER BY starts_at",
+            id=budget.id,
         )
         for row in rows:
             stored = (row["held_micro"], row["spent_micro"])
