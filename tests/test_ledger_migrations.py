@@ -398,9 +398,9 @@ def test_labels_from_before_they_had_rows_of_their_own_are_found(database_url):
             connection.execute(text("DROP TRIGGER reservation_labels"))
         else:
             connection.execute(text("DROP FUNCTION kling_ledger_label CASCADE"))
-        for statement in (*LISTS, f"UPDATE {VERSION_TABLE} SET version_num = '0003'"):
+        for statement in (*LISTS, f"UPDATE {VERSION_TABLE} SET version_num = '0005'"):
             connection.execute(text(statement))
-    assert upgraded(url) == "0003"
+    assert upgraded(url) == "0005"
     assert schema(url) == before
     with Ledger(url, create=False) as ledger:
         for label in ("client=north", "take=a/1+2"):

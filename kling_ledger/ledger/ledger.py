@@ -19,6 +19,7 @@ from kling_ledger.ledger import (
     slots,
 )
 from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.accounts_group import Accounts
 from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.blocks import Blocks
@@ -27,7 +28,7 @@ from kling_ledger.ledger.clocks import ClockWatch
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
-from kling_ledger.ledger.groups import Accounts, Budgets, Periods, Reservations, Wallets
+from kling_ledger.ledger.groups import Budgets, Periods, Reservations, Wallets
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.states import State
 from kling_pricing.money import Money

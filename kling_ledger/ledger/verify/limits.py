@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from kling_ledger.ledger.engines.transaction import Row, Transaction
 from kling_ledger.ledger.ids import to_us
+from kling_ledger.ledger.schema import BUDGET
 from kling_ledger.ledger.verify.findings import Finding
 from kling_pricing.money import Money
 
 _LAW: Final = "a budget is as its events say"
 _BUDGETS: Final = (
-    "SELECT budget.*, wallet.name AS wallet FROM budget"
+    f"SELECT {BUDGET.selected}, wallet.name AS wallet FROM budget"
     " LEFT JOIN wallet ON wallet.id = budget.wallet_id ORDER BY budget.id"
 )
 _SAME: Final = {
