@@ -580,9 +580,9 @@ class Model:
         require(self.books.months[name].state != "hard", "PeriodError")
         self.books.months[name] = Month("open", None, {})
 
-    def period(self) -> str:
+    def period(self, at: datetime | None = None) -> str:
         """The month of now, or the first after it and after every seal that is not closed."""
-        month = max(f"{self.now:%Y-%m}", *self._sealed(), "")
+        month = max(f"{at or self.now:%Y-%m}", *self._sealed(), "")
         while self._is_closed(month):
             year, number = int(month[:4]), int(month[5:])
             month = f"{year}-{number + 1:02}" if number < 12 else f"{year + 1}-01"
@@ -640,9 +640,11 @@ class Model:
     ) -> None:
         if amount:
             of = None if one is None else one.id
+            # What a reservation moves never counts before what it moved already.
+            at = self.now if one is None else max(self.now, one.changed)
             named = (self._new_id("txf"), kind, amount, wallet, of)
             self.books.transfers.append(
-                Transfer(*named, period or self.period(), corrects, self.now)
+                Transfer(*named, period or self.period(at), corrects, self.now)
             )
 
     def _earlier(self, key: str | None, content: Content) -> str | None:

@@ -106,7 +106,8 @@ def settle(
             now[change.reservation_id] = {
                 **moved.before,
                 **moved.after,
-                "updated_at": stamp.at_us,
+                # Never back: under a clock that was ahead it may stand in a later month.
+                "updated_at": max(stamp.at_us, moved.before["updated_at"]),
             }
             moves[place] = moved
     if moves:
@@ -134,10 +135,11 @@ def record_task(
     check_task_is_free(transaction, task_id, before)
     if before["task_id"] is not None:
         return
-    after = {"task_id": task_id, "step": before["step"] + 1, "updated_at": stamp.at_us}
+    latest_us = max(stamp.at_us, before["updated_at"])
+    after = {"task_id": task_id, "step": before["step"] + 1, "updated_at": latest_us}
     known = {"id": reservation_id, "step": before["step"]}
     transaction.update(RESERVATION, [Update(known, after)], refused=overtaken)
-    journal = Journal(stamp, rules.period(max(stamp.at_us, before["updated_at"])))
+    journal = Journal(stamp, rules.period(latest_us))
     journal.event(
         reservation_id,
         after["step"],
@@ -188,7 +190,6 @@ def _move(
     transaction.update(RESERVATION, updates, refused=overtaken)
     journal = Journal(stamp, rules.period(stamp.at_us))
     for moved in moves:
-        # Under a clock that was ahead it may stand in a later month: nothing goes before that.
         latest_us = max(stamp.at_us, moved.before["updated_at"])
         _write_down(journal, moved, rules.period(latest_us))
     journal.write(transaction)
