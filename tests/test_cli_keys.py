@@ -105,11 +105,11 @@ def test_what_may_have_been_done_names_the_command_that_does_it_once(
 def test_a_password_is_not_printed_with_the_command(monkeypatch: pytest.MonkeyPatch):
     import sys
 
-    from kling_ledger.cli.keys import _again
+    from kling_ledger.cli.keys import repeated
 
     url = "postgresql://app:p@ss@host/ledger"
     monkeypatch.setattr(sys, "argv", ["kling-ledger", "wallet", "fund", "a", "1", "--db", url])
-    told = _again("k")
+    told = repeated({"--key": "k"})
     assert "p@ss" not in told
     assert told.endswith("--db postgresql://app:...@host/ledger --key k")
 

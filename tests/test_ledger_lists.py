@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from kling_ledger.errors import ConfigError, NotFoundError
-from kling_ledger.ledger import Asked, Change, Job, Ledger, Reservation, Scope, State, periods
+from kling_ledger.ledger import Asked, Change, Job, Ledger, Reservation, Scope, State
 from kling_ledger.ledger.engines.postgres_transaction import PostgresTransaction
 from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
 from kling_ledger.ledger.engines.transaction import Transaction
@@ -193,12 +193,6 @@ def test_what_was_charged_since_is_read_from_the_end_of_the_journal(many: Ledger
     check(plans(), key_of(many, "transfer"))
     assert len(journal.transfers(many.database, kinds=["commit"], span=Span(last, None))) == 100
     assert key_of(many, "transfer") in plans()
-
-
-def test_the_transfers_of_a_month_go_by_its_name(many: Ledger, plans: Plans):
-    with many.database.read() as transaction:
-        assert list(periods.lines(transaction, "2026-02")) == []
-    check(plans(), "transfer_by_period")
 
 
 def test_a_budget_counts_by_an_index(many: Ledger, plans: Plans):
