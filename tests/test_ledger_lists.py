@@ -291,7 +291,10 @@ def test_a_stretch_of_time_begins_with_its_start_and_ends_before_its_end(empty_u
     clock = Clock(NOON)
     with Ledger(empty_url, clock=clock) as ledger:
         make(ledger, clock)
-        span = {"since": NOON + timedelta(seconds=2), "until": NOON + timedelta(seconds=4)}
+        span: dict[str, Any] = {
+            "since": NOON + timedelta(seconds=2),
+            "until": NOON + timedelta(seconds=4),
+        }
         assert len(ledger.reservations.latest(**span)) == 7 + 2
         assert len(ledger.reservations.latest(**span, label="client=rare")) == 3 + 1
 
