@@ -533,7 +533,7 @@ class Model:
 
     def _move(self, one: Held, to: str) -> None:
         self.books.events.append((one.id, one.state, to, self.now))
-        one.state, one.changed = to, self.now
+        one.state, one.changed = to, max(one.changed, self.now)
         if to not in OPEN and one.ended is None:
             one.ended = self.now
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
 from kling_ledger.errors import ConfigError, NotFoundError
-from kling_ledger.ledger import Asked, Change, Job, Ledger, Reservation, Scope, State, seals
+from kling_ledger.ledger import Asked, Change, Job, Ledger, Reservation, Scope, State
 from kling_ledger.ledger.engines.postgres_transaction import PostgresTransaction
 from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
 from kling_ledger.ledger.engines.transaction import Transaction
@@ -196,12 +195,6 @@ def test_what_was_charged_since_is_read_from_the_end_of_the_journal(many: Ledger
     assert key_of(many, "transfer") in plans()
 
 
-def test_the_transfers_of_a_month_go_by_its_name(many: Ledger, plans: Plans):
-    with many.database.read() as transaction:
-        seals.sums_of(transaction, first="2026-02", last="2026-02")
-    check(plans(), "transfer_by_period")
-
-
 def test_a_budget_counts_by_an_index(many: Ledger, plans: Plans):
     many.budgets.set("pilots", usd("1"), scope=Scope(project="pilot/"), window="month")
     counting = [line for line in plans().splitlines() if "reservation" in line]
@@ -298,10 +291,12 @@ def test_a_stretch_of_time_begins_with_its_start_and_ends_before_its_end(empty_u
     clock = Clock(NOON)
     with Ledger(empty_url, clock=clock) as ledger:
         make(ledger, clock)
-        since, until = NOON + timedelta(seconds=2), NOON + timedelta(seconds=4)
-        latest = partial(ledger.reservations.latest, since=since, until=until)
-        assert len(latest()) == 7 + 2
-        assert len(latest(label="client=rare")) == 3 + 1
+        span: dict[str, Any] = {
+            "since": NOON + timedelta(seconds=2),
+            "until": NOON + timedelta(seconds=4),
+        }
+        assert len(ledger.reservations.latest(**span)) == 7 + 2
+        assert len(ledger.reservations.latest(**span, label="client=rare")) == 3 + 1
 
 
 def test_a_page_after_nothing_known_or_of_no_label_is_an_error(empty_url: str):

@@ -378,7 +378,6 @@ LISTS = (
         f"DROP INDEX reservation_by_{column}"
         for column in ("state", "wallet", "project", "provider", "account", "model")
     ),
-    "DROP INDEX transfer_by_period",
     "DROP TABLE reservation_label",
 )
 """What takes a ledger back to before its lists had indexes; its triggers go too."""

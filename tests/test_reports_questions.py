@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.ledger import Ledger, Scope
+from kling_ledger.ledger import Asked, Ledger, Scope
 from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.evidence import ProviderRecord, record
 from kling_ledger.ledger.ids import to_us
@@ -178,6 +178,33 @@ def test_open_credits_are_what_the_journal_holds(url: str):
     said = rows(answered.table("jobs"), "state", "to_do", "id")
     assert [state for state, _, _ in said] == ["reserved", "in_doubt"]
     assert all("kling-ledger" in to_do and one in to_do for _, to_do, one in said)
+
+
+def test_of_very_many_open_jobs_all_are_counted_and_the_oldest_listed(tmp_path: Path):
+    now = [START]
+    with Ledger(str(tmp_path / "ledger.sqlite"), clock=lambda: now[0]) as ledger:
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("1000"))
+        old = [
+            one.id
+            for _ in range(3)
+            for one in ledger.reserve_many([Asked("team", usd("0.01"), project="old")] * 3000)
+        ]
+        now[0] += timedelta(hours=2)
+        ledger.reserve_many([Asked("team", usd("0.02"), project="new")] * 1500)
+        now[0] += timedelta(minutes=30)
+        both = open_credits.report(ledger.database, query(now=now[0]))
+        new = query(now=now[0], where=["project=new"])
+        few = open_credits.report(ledger.database, new)
+    assert [row for row in rows(both.main, "age", "jobs", "reserved") if row[1]] == [
+        ("0-1 h", 1500, Decimal(30)),
+        ("1-24 h", 9000, Decimal(90)),
+    ]
+    listed = [name for (name,) in rows(both.table("jobs"), "id")]
+    assert (len(listed), set(listed) > set(old)) == (10_000, True)
+    assert totals(both.table("jobs"), "unit", "reserved") == [("USD", Decimal(110))]
+    assert any("10500 jobs are open. The oldest 10000 are listed" in note for note in both.notes)
+    assert (len(rows(few.table("jobs"), "id")), len(few.notes)) == (1500, 1)
 
 
 # --- failures ---------------------------------------------------------------------------------

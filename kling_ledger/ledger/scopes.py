@@ -97,11 +97,11 @@ def within_project(scope: str) -> tuple[str, dict[str, Any]]:
     if not scope.endswith("/"):
         return "project = :project", {"project": scope}
     name = scope.rstrip("/")
-    # An index is asked for all names between; a few of them, such as film-2, are of no such folder.
-    between = "project >= :project AND project < :beyond"
-    exactly = f"(project = :project OR substr(project, 1, {len(scope)}) = :below)"
-    values = {"project": name, "beyond": f"{name}{_AFTER_SLASH}", "below": scope}
-    return f"{between} AND {exactly}", values
+    # All names between are a range of an index; some of them, such as film-2, are not below film/.
+    return (
+        "project >= :project AND project < :beyond AND (project = :project OR project >= :below)",
+        {"project": name, "below": f"{name}/", "beyond": f"{name}{_AFTER_SLASH}"},
+    )
 
 
 def is_within(project: str | None, scope: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, Final
 
 import pandas as pd
@@ -11,7 +14,17 @@ from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports import groups
 from kling_reports.doors import reservations
 from kling_reports.query import Query
-from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed, typed_totals
+from kling_reports.report import (
+    OF_A_JOB,
+    UNIT,
+    Column,
+    Picture,
+    Report,
+    Span,
+    Table,
+    typed,
+    typed_totals,
+)
 
 AGES: Final = (
     ("0-1 h", 3_600),
@@ -21,6 +34,9 @@ AGES: Final = (
 )
 """The ages that open credits are sorted into, and the seconds at which each ends; none includes
 its end."""
+
+LISTED: Final = 10_000
+"""How many open jobs are listed one by one."""
 
 _TO_DO: Final = {
     State.RESERVED: "nothing was sent: run it, or kling-ledger reservation rollback ID",
@@ -48,37 +64,47 @@ _JOBS: Final = (
     Column("problem", "why", "text", "what is in doubt about it"),
     Column("to_do", "what to do", "text"),
 )
+_COUNTED: Final = ("created_at", "state", UNIT, "held_micro", "usd_held_micro")
 _READ: Final = (*reservations.read_for(_JOBS), "held_micro", "usd_held_micro")
 _GIVES_WAY: Final = ("age_seconds", "expires_at", "task_id", "model", "actor", "wallet", "project")
 
 
 def report(database: Database, query: Query) -> Report:
     """Answer what is still reserved, by age."""
-    wanted = (*_READ, *groups.sources((), query.filters))
-    found = reservations.listed(database, columns=wanted, span=query.span, states=OPEN_STATES)
-    jobs = still_open(query.filtered(found), query)
+    notes = ["An age counts from the reservation to the time of this report."]
+    counted = _read(database, query, _COUNTED, query.span)
+    if len(counted) <= LISTED:
+        jobs = still_open(_read(database, query, _READ, query.span), query)
+        ages = by_age(jobs.frame)
+    else:
+        # Of so many, one by one, nobody reads more than the oldest: all are counted, few are read.
+        last = counted["created_at"].iloc[LISTED - 1] + timedelta(microseconds=1)
+        oldest = _read(database, query, _READ, replace(query.span, ends_at=last.to_pydatetime()))
+        jobs = still_open(oldest.head(LISTED), query)
+        ages = by_age(_aged(counted, query))
+        notes.append(
+            f"{len(counted)} jobs are open. The oldest {LISTED} are listed:"
+            " kling-ledger reservation list --state STATE has all."
+        )
     return query.answer(
         "open",
         "Open credits",
         question="Which credits are still set aside, for how long, and what is to be done?",
-        tables=[by_age(jobs.frame), jobs],
-        notes=["An age counts from the reservation to the time of this report."],
+        tables=[ages, jobs],
+        notes=notes,
     )
+
+
+def _read(database: Database, query: Query, columns: Sequence[str], span: Span) -> pd.DataFrame:
+    """Return what is open, oldest first, of what the filters keep."""
+    wanted = (*columns, *groups.sources((), query.filters))
+    found = reservations.listed(database, columns=wanted, span=span, states=OPEN_STATES)
+    return query.filtered(found)
 
 
 def still_open(found: pd.DataFrame, query: Query) -> Table:
     """List open reservations, oldest first, each with its age and what to do about it."""
-    age = (query.now - found["created_at"]).dt.total_seconds() // 1
-    listed = found.assign(
-        age_seconds=age.astype("Int64"),
-        age=_named(age),
-        reserved_micro=found["held_micro"],
-        to_do=_to_do(found),
-    )
-    if query.currency is not None:
-        known = listed["usd_held_micro"].notna()
-        listed["reserved_micro"] = listed["usd_held_micro"].fillna(listed["held_micro"])
-        listed[UNIT] = listed[UNIT].mask(known, query.currency)
+    listed = _aged(found, query).assign(to_do=_to_do(found))
     totals = listed.groupby(UNIT, sort=True, as_index=False)[["reserved_micro"]].sum()
     return Table(
         "jobs",
@@ -89,6 +115,19 @@ def still_open(found: pd.DataFrame, query: Query) -> Table:
         empty="no credits are set aside",
         gives_way=_GIVES_WAY,
     )
+
+
+def _aged(found: pd.DataFrame, query: Query) -> pd.DataFrame:
+    """Add to what is open its age, and what is set aside for it in the currency asked for."""
+    age = (query.now - found["created_at"]).dt.total_seconds() // 1
+    listed = found.assign(
+        age_seconds=age.astype("Int64"), age=_named(age), reserved_micro=found["held_micro"]
+    )
+    if query.currency is not None:
+        known = listed["usd_held_micro"].notna()
+        listed["reserved_micro"] = listed["usd_held_micro"].fillna(listed["held_micro"])
+        listed[UNIT] = listed[UNIT].mask(known, query.currency)
+    return listed
 
 
 def by_age(jobs: pd.DataFrame) -> Table:

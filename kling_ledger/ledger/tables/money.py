@@ -181,7 +181,6 @@ class TransferRow(SQLModel, table=True):
             sqlite_where=sql("reservation_id IS NOT NULL"),
             postgresql_where=sql("reservation_id IS NOT NULL"),
         ),
-        Index("transfer_by_period", "period", "id"),
         BY_KEY,
     )
 

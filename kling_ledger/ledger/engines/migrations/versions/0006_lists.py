@@ -20,7 +20,6 @@ CREATE INDEX reservation_by_provider ON reservation (provider, created_at)
     WHERE provider IS NOT NULL;
 CREATE INDEX reservation_by_account ON reservation (account, created_at) WHERE account IS NOT NULL;
 CREATE INDEX reservation_by_model ON reservation (model, created_at) WHERE model IS NOT NULL;
-CREATE INDEX transfer_by_period ON transfer (period, id);
 CREATE TABLE reservation_label (
     label TEXT NOT NULL, created_at BIGINT NOT NULL, reservation_id TEXT NOT NULL,
     PRIMARY KEY (label, created_at, reservation_id)
