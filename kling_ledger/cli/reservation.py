@@ -10,7 +10,6 @@ from kling_ledger.cli.inputs import key_option
 from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import (
     database_option,
-    empty_where_there_is_no_ledger,
     format_option,
     print_many,
     print_one,
@@ -83,8 +82,7 @@ def list_reservations(
     """List the latest reservations, newest first."""
     from kling_ledger.ledger import Ledger, State
 
-    rows = []
-    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False) as ledger:
         chosen = State(state) if state else None
         owner = None if wallet is None else ledger.wallets.get(wallet).id
         found = ledger.reservations.latest(state=chosen, wallet=owner, limit=limit)
