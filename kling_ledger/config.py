@@ -33,8 +33,15 @@ _POSTGRES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Return the database address: the one given, the variable's, or a file in the data folder.
 
-    A bare path stands for an SQLite file; `postgresql://` for the driver that we use.
+    A bare path stands for an SQLite file; `postgresql://` for the driver that we use. An address
+    of no letters is a ConfigError: most likely a variable that is not set, and then the default
+    would be another ledger than the one that was meant.
     """
+    if given is not None and not given.strip():
+        raise ConfigError(
+            "the database's address is empty",
+            hint="is the variable set that names it? leave the address out for the default",
+        )
     written = given or environ.get(DATABASE_VARIABLE)
     if not written:
         return f"sqlite:///{_default_file()}"

@@ -237,3 +237,39 @@ def test_what_is_still_open_is_not_corrected(cli: Cli) -> None:
     made = create(cli, "--amount", "0.675 USD")
     said = refused(cli, "correct", made["id"], "--amount", "1", "--reason", "x")
     assert said.code == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ((("rollback",),), "is rolled_back: nothing is set aside for it"),
+        ((("commit",),), "is committed: nothing is set aside for it"),
+        ((("submitting",),), "is submitting: it was sent before"),
+    ],
+)
+def test_a_key_of_what_must_not_be_sent_again_is_3_with_its_state(
+    cli: Cli, changes: tuple[tuple[str, ...], ...], said: str
+) -> None:
+    words = ("create", "--wallet", "team", "--amount", "1", "--key", "job-7")
+    made = cli.json("reservation", *words)
+    for change in changes:
+        do(cli, change[0], made["id"], *change[1:])
+    again = cli("reservation", *words, "--format", "json")
+    assert (again.code, again.json["id"]) == (3, made["id"])
+    assert f"{made['id']}, which {said}" in again.err
+
+
+def test_a_key_of_what_is_past_its_time_is_3(cli: Cli) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with Ledger(str(cli.database), clock=lambda: yesterday) as earlier:
+        earlier.reserve(
+            "team", Money.parse("1 USD"), key="job-7", expires_at=yesterday + timedelta(hours=1)
+        )
+    words = ("create", "--wallet", "team", "--amount", "1", "--key", "job-7", "--expires-in", "1h")
+    said = cli("reservation", *words)
+    assert said.code == 3
+    assert "which is past its expiry" in said.err
+    cli("reservation", "expire")
+    said = cli("reservation", *words)
+    assert said.code == 3
+    assert "which is expired" in said.err

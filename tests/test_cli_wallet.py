@@ -114,11 +114,19 @@ def test_list_and_show_agree_in_every_format(team: Cli) -> None:
 def test_listings_of_an_empty_ledger_are_empty_and_no_error(
     cli: Cli, words: tuple[str, str]
 ) -> None:
+    Ledger(str(cli.database)).close()
     assert cli.json(*words) == []
     assert len(cli(*words, "--format", "csv").out.splitlines()) == 1
     table = cli(*words)
     assert (table.code, table.out) == (0, "")
-    assert "there is no ledger at" in table.err
+
+
+@pytest.mark.parametrize("words", [*LISTINGS, ("verify",), ("wallet", "create", "team")])
+def test_an_empty_address_is_refused_and_not_the_default(cli: Cli, words: tuple[str, ...]) -> None:
+    said = cli(*words, "--db", "")
+    assert (said.code, said.out) == (2, "")
+    assert "the database's address is empty" in said.err
+    assert not cli.database.exists()
 
 
 def test_an_empty_ledger_verifies(cli: Cli) -> None:
@@ -126,7 +134,9 @@ def test_an_empty_ledger_verifies(cli: Cli) -> None:
     assert cli.json("verify")["findings"] == []
 
 
-@pytest.mark.parametrize("words", [("verify",), ("wallet", "show", "team"), ("resume", "res_1")])
+@pytest.mark.parametrize(
+    "words", [*LISTINGS, ("verify",), ("wallet", "show", "team"), ("resume", "res_1")]
+)
 def test_a_ledger_that_is_not_there_is_not_made_by_reading_it(
     cli: Cli, words: tuple[str, ...]
 ) -> None:
@@ -162,7 +172,9 @@ def test_the_database_of_another_program_is_refused(cli: Cli) -> None:
 def test_db_names_the_database_before_the_environment_does(cli: Cli) -> None:
     other = f"sqlite:///{cli.folder / 'other.sqlite'}"
     assert cli("wallet", "create", "team", "--db", other).code == 0
-    assert cli.json("wallet", "list") == []
+    assert cli("wallet", "list").code == 2
+    assert not cli.database.exists()
+    assert [row["name"] for row in cli.json("wallet", "list", "--db", other)] == ["team"]
 
 
 def test_an_engine_that_is_not_supported_is_a_usage_error(cli: Cli) -> None:

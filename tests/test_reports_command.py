@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,13 +61,21 @@ def test_every_question_is_answered_in_every_form_of_a_terminal(
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_is_answered_where_nobody_made_a_ledger(tmp_path: Path, question: str):
-    database = tmp_path / "ledger.sqlite"
-    said = run(database, question, "--format", "json")
-    assert said.code == 0
+def test_no_question_is_answered_where_nobody_made_a_ledger(tmp_path: Path, question: str):
+    cli = Cli(tmp_path)
+    said = cli("report", question)
+    assert (said.code, said.out) == (2, "")
     assert "there is no ledger at" in said.err
-    assert json.loads(said.out) is not None
-    assert not database.exists()
+    assert not cli.database.exists()
+
+
+def test_a_condition_that_no_job_meets_is_told_with_those_that_some_do(ask: Callable[..., Said]):
+    said = ask("spend", "--where", "provider=RunAPI", "--where", "provider=runapi")
+    assert said.code == 0
+    (note,) = said.err.splitlines()
+    assert note.startswith("note: no job has provider=RunAPI: there are provider=")
+    assert "provider=runapi" in note
+    assert ask("spend", "--where", "provider=runapi").err == ""
 
 
 def test_the_command_itself_says_the_same(tmp_path: Path):

@@ -36,6 +36,7 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (pricing_errors.PricingError, EXIT_USAGE),
     (errors.ConfigError, EXIT_USAGE),
     (errors.NoLedgerError, EXIT_USAGE),
+    (errors.NotEmptyError, EXIT_USAGE),
     (errors.TaskNotWrittenError, EXIT_IN_DOUBT),
     (errors.NotFoundError, EXIT_USAGE),
     (errors.ConflictError, EXIT_USAGE),
@@ -71,7 +72,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "report": "what was spent, on what",
     "close": "close a month, seal it, and list what is closed",
     "verify": "work every balance out again from the journal",
-    "db": "show the database's version and bring it up to date",
+    "db": "back the database up, restore it, and bring it up to date",
     "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
     "demo": "see the whole idea in a few seconds, with no key and no network",
 }

@@ -18,7 +18,6 @@ from kling_ledger.cli.known_words import (
 )
 from kling_ledger.cli.output import (
     database_option,
-    empty_where_there_is_no_ledger,
     format_option,
     instant,
     print_many,
@@ -153,8 +152,7 @@ def list_budgets(db: str | None, form: str) -> None:
     from kling_ledger.ledger import Ledger
 
     now = datetime.now(UTC)
-    rows = []
-    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False) as ledger:
         matched = ledger.budgets.matched()
         rows = [
             budget_dict(found, now) | _matched_dict(matched[found.budget.name])

@@ -8,7 +8,6 @@ import click
 
 from kling_ledger.cli.output import (
     database_option,
-    empty_where_there_is_no_ledger,
     format_option,
     instant,
     print_many,
@@ -57,8 +56,7 @@ def close(
     from kling_ledger.ledger import Ledger
 
     if month is None:
-        rows = []
-        with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+        with Ledger(db, create=False) as ledger:
             rows = [period_dict(found) for found in ledger.periods.all()]
         table = [{**row, "accruals": len(row["accruals"])} for row in rows]
         shown = table if form == "table" else rows

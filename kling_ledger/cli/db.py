@@ -1,23 +1,25 @@
-"""`kling-ledger db`: which version a ledger's database has, and how it gets to ours."""
+"""`kling-ledger db`: a ledger's database: its version, how it gets to ours, and copies of it."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kling_ledger.cli import EXIT_USAGE
+from kling_ledger.cli import EXIT_DIFFERENCES, EXIT_USAGE
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 
 if TYPE_CHECKING:
+    from kling_ledger.ledger.backup import Copied
     from kling_ledger.ledger.engines.database import Database
 
 
 @click.group()
 def db() -> None:
-    """Show the version of a ledger's database and bring it up to date."""
+    """Back a ledger's database up, restore it, show its version and bring it up to date."""
 
 
 @db.command()
@@ -48,7 +50,7 @@ def status(db: str | None, form: str) -> int:
 def upgrade(db: str | None, form: str) -> None:
     """Bring the database up to date: all of it, or nothing where it is interrupted.
 
-    Stop the programs that use it, and keep a copy: there is no way back.
+    Stop the programs that use it, and keep a copy (`db backup`): there is no way back.
     """
     from kling_ledger.ledger.engines.database import Database
 
@@ -75,6 +77,78 @@ def slots(count: int, db: str | None, form: str) -> None:
     with Ledger(_address(db), create=False) as ledger:
         ledger.use_slots(count)
         print_one({"database": ledger.database.name, "slots": ledger.slots}, form)
+
+
+@db.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@database_option
+@format_option
+def backup(file: Path, *, force: bool, db: str | None, form: str) -> int:
+    """Copy the ledger, as it is at one instant, into FILE. Whoever uses it goes on.
+
+    \b
+    kling-ledger db backup ledger-2026-11-26.sqlite
+    kling-ledger db backup ledger.sqlite --db postgresql://app@host/ledger
+
+    FILE is an SQLite file on either engine. It is a ledger by itself: any command reads it with
+    --db FILE. The copy is verified and compared with the ledger; exits with 6 if something does
+    not agree.
+
+    FILE is as confidential as the ledger: it holds what every job cost, and the secret by which
+    API keys are recognised (not the keys). Only you can read it.
+    """
+    from kling_ledger.ledger.backup import backup as copy
+
+    return _print_copy(copy(_address(db), file, replace=force), str(file), form)
+
+
+@db.command()
+@click.argument(
+    "file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
+@database_option
+@format_option
+def restore(file: Path, db: str | None, form: str) -> int:
+    """Put the copy in FILE into an empty database on either engine: all of it, or nothing.
+
+    \b
+    kling-ledger db restore ledger-2026-11-26.sqlite --db new.sqlite
+    kling-ledger db restore ledger-2026-11-26.sqlite --db postgresql://app@host/new_ledger
+
+    Refused where the database holds anything. What is restored is verified and compared with FILE;
+    exits with 6 if something does not agree. Before anything is reserved again, run `resume` and
+    `reconcile`: providers know of jobs that are younger than the copy.
+    """
+    from kling_ledger.ledger.backup import restore as put_back
+
+    address = _address(db)
+    return _print_copy(put_back(file, address), _shown(address), form)
+
+
+def _print_copy(copied: Copied, place: str, form: str) -> int:
+    """Print what a copy holds and whether it is good; return the exit code."""
+    rows = copied.facts.rows
+    findings = [f"{one.subject}: {one.law}; {one.problem}" for one in copied.findings]
+    told = {
+        "copy": place,
+        "verdict": "differences found" if findings else "clean",
+        "wallets": rows["wallet"],
+        "reservations": rows["reservation"],
+        "transfers": rows["transfer"],
+        "last_transfer": copied.facts.last_transfer,
+        "digest": copied.facts.digest,
+        "findings": findings,
+    }
+    print_one({**told, "rows": dict(rows)} if form == "json" else told, form)
+    return EXIT_DIFFERENCES if findings else 0
+
+
+def _shown(address: str) -> str:
+    """Return an address without its password."""
+    from kling_ledger.ledger.engines.database import engine_of
+
+    return engine_of(address).name
 
 
 def status_dict(database: Database) -> dict[str, Any]:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import click
-
-from kling_ledger.errors import NoLedgerError
 
 Row = Mapping[str, Any]
 _SET_BY_RICH: Final = 1000
@@ -62,15 +59,6 @@ def listening_options(*, port: int) -> Callable[[Command], Command]:
         return host_option(port_option(command))
 
     return add
-
-
-@contextmanager
-def empty_where_there_is_no_ledger() -> Iterator[None]:
-    """Let a listing of a ledger that nobody has made yet be an empty one, and say so."""
-    try:
-        yield
-    except NoLedgerError as error:
-        say(f"note: {error}")
 
 
 def print_one(thing: Row, form: str, *, table: Callable[[], None] | None = None) -> None:

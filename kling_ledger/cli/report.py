@@ -5,9 +5,6 @@ Each question is a module of kling_reports with `report(database, query) -> Repo
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +15,10 @@ from kling_ledger.cli.output import say
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
 from kling_ledger.cli.report_options import by, options, period, query_of
-from kling_ledger.errors import NoLedgerError
 
 if TYPE_CHECKING:
     from kling_ledger.ledger.engines.database import Database
+    from kling_reports.query import Query
     from kling_reports.report import Report
 
 
@@ -101,22 +98,22 @@ def _answer(
     known = form_of(form, out)
     query = query_of(**given)
     module = import_module(f"kling_reports.{question}")
-    with _database(db) as database:
-        answered: Report = module.report(database, query)
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        answered: Report = module.report(ledger.database, query)
+        _say_what_no_job_has(ledger.database, query)
     write(answered, known, out)
 
 
-@contextmanager
-def _database(url: str | None) -> Iterator[Database]:
-    """Open the ledger's database; where nobody has made one yet, an empty one, and say so."""
-    from kling_ledger.ledger import Ledger
-
-    try:
-        ledger = Ledger(url, create=False)
-    except NoLedgerError as error:
-        say(f"note: {error}")
-        with tempfile.TemporaryDirectory() as folder, Ledger(f"{folder}/empty") as nothing:
-            yield nothing.database
+def _say_what_no_job_has(database: Database, query: Query) -> None:
+    """Say of each value of --where that no job has, which values there are: it may be misspelt."""
+    if not query.filters:
         return
-    with ledger:
-        yield ledger.database
+    from kling_reports.doors import reservations
+    from kling_reports.groups import sources, unknown
+
+    jobs = reservations.alike(database, columns=sources((), query.filters))
+    for written, known in unknown(query.filters, jobs):
+        there = f"there are {', '.join(known)}" if known else "no job has any"
+        say(f"note: no job has {written}: {there}")

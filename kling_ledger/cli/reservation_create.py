@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from kling_ledger.cli import EXIT_REFUSED
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.inputs import Span, key_option, label_option, read_labels, read_text
-from kling_ledger.cli.output import database_option, format_option, instant, print_one
+from kling_ledger.cli.output import database_option, format_option, instant, print_one, say
 from kling_ledger.cli.reservation_rows import reservation_dict, say_warnings
 from kling_pricing.clip import ACTIONS
 from kling_pricing.money import USD, Money
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import Job
+    from kling_ledger.ledger import Job, Reservation
     from kling_pricing.library import Library
 
 
@@ -65,8 +66,12 @@ def create(
     db: str | None,
     form: str,
     **job: Any,
-) -> None:
+) -> int:
     """Set credits aside for one job, if its wallet and every budget that covers it admit it.
+
+    Exits with 0 only where they are set aside and nothing was sent yet. A --key that was used
+    before stands for its reservation as that is now: exits with 3 where it has ended, has expired
+    or was sent, so that `create && send` sends nothing twice and nothing unreserved.
 
     \b
     kling-ledger reservation create --wallet team --amount "0.675 USD" --project film/teaser
@@ -92,6 +97,19 @@ def create(
         )
     print_one(reservation_dict(made), form)
     say_warnings(made)
+    return _told_whether_to_send(made, now)
+
+
+def _told_whether_to_send(made: Reservation, now: datetime) -> int:
+    """Say why a reservation that stands under a key must not be sent; return the exit code."""
+    is_past = made.expires_at is not None and made.expires_at <= now
+    if made.state == "reserved" and not is_past:
+        return 0
+    state = "past its expiry" if made.state == "reserved" else made.state
+    why = "it was sent before" if made.is_open and not is_past else "nothing is set aside for it"
+    say(f"refused: this key stands for {made.id}, which is {state}: {why}")
+    say("hint: use another --key for another job")
+    return EXIT_REFUSED
 
 
 def _check_source(amount: str | None, job: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.known_words import known_unit, unknown_option
 from kling_ledger.cli.output import (
     database_option,
-    empty_where_there_is_no_ledger,
     format_option,
     instant,
     print_many,
@@ -113,8 +112,7 @@ def list_wallets(db: str | None, form: str) -> None:
     """List all wallets."""
     from kling_ledger.ledger import Ledger
 
-    rows = []
-    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False) as ledger:
         rows = [wallet_dict(found) for found in ledger.wallets.all()]
     empty = "no wallets yet: kling-ledger wallet create NAME"
     print_many(rows, _COLUMNS, form, empty=empty, optional=("posted", "funded"))

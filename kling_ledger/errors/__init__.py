@@ -17,6 +17,7 @@ KlingError (kling_pricing.errors)
 │   ├── DatabaseError        the database cannot be opened, read or written
 │   │   ├── OutcomeUnknownError   it was lost while it wrote: nobody knows whether it did
 │   │   ├── NoLedgerError    there is none yet
+│   │   ├── NotEmptyError    something is there already, where a copy was to go
 │   │   ├── ForeignDatabaseError  it is a database of something else
 │   │   ├── OlderSchemaError it has to be upgraded first
 │   │   ├── NewerSchemaError it was written by a later version of this program
@@ -68,6 +69,7 @@ from kling_ledger.errors.ledger import (
     LedgerMovedError,
     NewerSchemaError,
     NoLedgerError,
+    NotEmptyError,
     NotFoundError,
     OlderSchemaError,
     OutcomeUnknownError,
@@ -134,6 +136,7 @@ __all__ = [
     "NoAnswerError",
     "NoKeyError",
     "NoLedgerError",
+    "NotEmptyError",
     "NotFoundError",
     "OlderSchemaError",
     "OtherAccountError",

@@ -71,6 +71,16 @@ class NoLedgerError(DatabaseError):
         self.path = path
 
 
+class NotEmptyError(DatabaseError):
+    """Something is there already, where a copy or a restored ledger was to go: nothing was done."""
+
+    code = "not_empty"
+
+    def __init__(self, place: object, *, hint: str) -> None:
+        super().__init__(f"{place} is there already, and nothing was changed in it", hint=hint)
+        self.place = place
+
+
 class ForeignDatabaseError(DatabaseError):
     """The database holds tables, and none of them is a ledger's: nothing was changed in it."""
 

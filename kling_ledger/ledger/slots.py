@@ -60,6 +60,22 @@ SELECT budget_id, starts_at, ends_at,
 FROM budget_window) AS budget_window"""
 """Every window of a budget as it stands: its own row and its slots together."""
 
+GATHERED: Final[Mapping[str, Mapping[str, str]]] = {
+    "wallet": {
+        "posted_micro": f"posted_micro - {_of_slots('spent_micro', 'wallet.id', '0')}",
+        "reserved_micro": f"reserved_micro - {_of_slots(_UNHELD, 'wallet.id', '0')}",
+        "shared_micro": "CAST(NULL AS BIGINT)",
+    },
+    "budget_window": {
+        "held_micro": "held_micro - "
+        + _of_slots(_UNHELD, "budget_window.budget_id", "budget_window.starts_at"),
+        "spent_micro": "spent_micro + "
+        + _of_slots("spent_micro", "budget_window.budget_id", "budget_window.starts_at"),
+        "shared_to_micro": "CAST(NULL AS BIGINT)",
+    },
+}
+"""The columns of a table as they stand once its slots are gathered: what a copy of it holds."""
+
 _MOVE: Final = """
 UPDATE slot SET share_micro = share_micro - :used, held_micro = held_micro + :held,
     spent_micro = spent_micro + :spent

@@ -146,6 +146,22 @@ def filtered(frame: pd.DataFrame, filters: Iterable[Filter]) -> pd.DataFrame:
     return frame
 
 
+def unknown(
+    filters: Iterable[Filter], frame: pd.DataFrame, *, most: int = 20
+) -> list[tuple[str, list[str]]]:
+    """Return each condition that no row of a frame meets, with values that it could name."""
+    found: list[tuple[str, list[str]]] = []
+    for one in filters:
+        known = sorted(map(_written, one.group.values(frame).dropna().unique()))
+        shown = [f"{one.group.word}={value}" for value in known[:most]]
+        more = [f"and {len(known) - most} more"] if len(known) > most else []
+        for value in one.values:
+            alone = Filter(one.group, (value,))
+            if not alone.keeps(frame).any():
+                found.append((str(alone), [*shown, *more]))
+    return found
+
+
 def sources(groups: Sequence[Group], filters: Sequence[Filter]) -> tuple[str, ...]:
     """Return the columns that groups and filters look at, each once; without time."""
     asked = (*groups, *(one.group for one in filters))
@@ -163,6 +179,11 @@ def finest(groups: Sequence[Group]) -> str | None:
 def words() -> str:
     """Return every word, for a person."""
     return f"{', '.join(_PLAIN)}, project:LEVEL or label:NAME"
+
+
+def _written(value: object) -> str:
+    """Write a value as a condition names it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _mapped(values: pd.Series[Any], make: Callable[[str], str | None]) -> pd.Series[Any]:

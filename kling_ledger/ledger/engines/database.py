@@ -35,7 +35,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, create: bool = True, any_version: bool = False) -> None:
-        self._engine = _engine_of(url, create=create)
+        self._engine = engine_of(url, create=create)
         self._process = os.getpid()
         self._is_closed = False
         # Ctrl-C and a refusal are no errors of the database: without a handler of somebody's own,
@@ -152,22 +152,28 @@ class Database:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Turn what a driver raises into our own error: the one seam where this happens."""
-        try:
+        with translated(self.name):
             yield
-        except sqlite3.Error as error:
-            raise _translation(self.name, error) from error
-        except OSError as error:
-            raise DatabaseError(f"{self.name}: {error.strerror or error}") from error
-        except UnicodeEncodeError as error:
-            raise ConfigError(
-                f"{error.object!a} holds what is no character", hint="write it in UTF-8"
-            ) from None
-        except Exception as error:
-            # By their names: SQLAlchemy and psycopg are loaded only where they are used.
-            if type(error).__module__.partition(".")[0] not in {"sqlalchemy", "psycopg"}:
-                raise
-            raise _translation(self.name, getattr(error, "orig", None) or error) from error
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn what a driver raises into our own error: the one seam where this happens."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _translation(name, error) from error
+    except OSError as error:
+        raise DatabaseError(f"{name}: {error.strerror or error}") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{error.object!a} holds what is no character", hint="write it in UTF-8"
+        ) from None
+    except Exception as error:
+        # By their names: SQLAlchemy and psycopg are loaded only where they are used.
+        if type(error).__module__.partition(".")[0] not in {"sqlalchemy", "psycopg"}:
+            raise
+        raise _translation(name, getattr(error, "orig", None) or error) from error
 
 
 def check_version(version: str, name: str) -> None:
@@ -178,7 +184,8 @@ def check_version(version: str, name: str) -> None:
         raise NewerSchemaError(name, version=version, needed=SCHEMA_VERSION)
 
 
-def _engine_of(url: str, *, create: bool) -> SqliteFile | PostgresServer:
+def engine_of(url: str, *, create: bool = True) -> SqliteFile | PostgresServer:
+    """Return what reaches a database; nothing is looked at yet."""
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if not create and not path.exists():

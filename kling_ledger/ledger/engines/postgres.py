@@ -12,9 +12,9 @@ Whoever is interrupted gives up the connection, and the server undoes what it ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors as pg_errors
@@ -97,6 +97,13 @@ class PostgresServer:
                 yield Alone(pipeline)
             finally:
                 pipeline.roll_back()
+
+    @contextmanager
+    def whole(self) -> Iterator[psycopg.Connection[Any]]:
+        """Open a connection of its own that sees one state of everything: for a copy of it all."""
+        with closing(self._address.connect(autocommit=True)) as connection:
+            connection.execute(_READ[0])
+            yield connection
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -69,6 +69,18 @@ class SqliteFile:
                 yield SqliteTransaction(connection)
             finally:
                 connection.rollback()
+
+    @contextmanager
+    def whole(self) -> Iterator[sqlite3.Connection]:
+        """Open a connection of its own that sees one state of everything: for a copy of it all."""
+        with closing(self._connect()) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return self._path
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
