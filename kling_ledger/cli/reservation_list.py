@@ -15,7 +15,6 @@ from kling_ledger.cli.inputs import gathered
 from kling_ledger.cli.keys import repeated
 from kling_ledger.cli.output import (
     database_option,
-    empty_where_there_is_no_ledger,
     format_option,
     print_csv,
     print_json_rows,
@@ -86,14 +85,12 @@ def list_reservations(
     """List the latest reservations, newest first."""
     from kling_ledger.ledger import Ledger
 
-    with empty_where_there_is_no_ledger(), Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False) as ledger:
         # One more than is shown: whether there is one says whether to go on.
         found = _paged(ledger, choice, after, limit + 1)
         last = _print(islice(found, limit), form)
         if last is not None and next(found, None) is not None:
             say(f"note: there are more. The next are listed by\n  {repeated({'--after': last})}")
-        return
-    _print([], form)
 
 
 def _paged(ledger: Ledger, choice: Choice, after: str | None, limit: int) -> Iterator[Reservation]:
