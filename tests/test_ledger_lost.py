@@ -278,7 +278,7 @@ def test_a_silent_server_does_not_keep_anybody_waiting():
 
 
 def test_whoever_holds_a_lock_is_named_and_waited_for(url, caplog):
-    caplog.set_level(logging.WARNING, "kling_ledger.ledger")
+    caplog.set_level(logging.WARNING, "kling_ledger.database")
     with (
         psycopg.connect(plain_url(url), application_name="somebody's shell") as other,
         Ledger(url) as ledger,
@@ -295,7 +295,7 @@ def test_whoever_holds_a_lock_is_named_and_waited_for(url, caplog):
 
 
 STOPS = """
-import os, signal, sys
+import os, signal, sys, time
 from kling_ledger import Ledger
 with Ledger(sys.argv[1]) as ledger:
     def stop(transaction):
@@ -303,6 +303,7 @@ with Ledger(sys.argv[1]) as ledger:
         transaction.rows("SELECT 1 AS one")
         print("alone", flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(60)  # the other threads stop first
     ledger.database.write(stop)
 """
 

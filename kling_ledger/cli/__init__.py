@@ -5,6 +5,7 @@ Exit codes live here and nowhere else in the program.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -111,6 +112,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
+    _let_waiting_be_told()
     try:
         outcome = cli.main(standalone_mode=False)
         sys.exit(outcome if isinstance(outcome, int) else 0)
@@ -140,6 +142,13 @@ def main() -> NoReturn:
             sys.stdout.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_OURS)
+
+
+def _let_waiting_be_told() -> None:
+    """Let a person know why nothing happens: a database is away, or another process has it."""
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("note: %(message)s"))
+    logging.getLogger("kling_ledger.database").addHandler(told)
 
 
 def exit_code(error: KlingError) -> int:

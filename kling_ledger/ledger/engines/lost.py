@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 PATIENCE_S: Final = 30.0
 """How long an operation is tried while the server is away or somebody holds what it needs."""
 
-log: Final = logging.getLogger("kling_ledger.ledger")
+log: Final = logging.getLogger("kling_ledger.database")
 
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _GONE_S: Final = 5.0

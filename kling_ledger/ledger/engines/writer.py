@@ -37,7 +37,7 @@ SAID_AFTER_S: Final = 3.0
 GIVEN_UP_AFTER_S: Final = 30.0
 """After so long a caller gives up, however many wait before it."""
 
-log: Final = logging.getLogger("kling_ledger.ledger")
+log: Final = logging.getLogger("kling_ledger.database")
 
 _UNWRITTEN: Final = object()
 
