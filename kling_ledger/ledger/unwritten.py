@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from threading import Lock, Timer
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from kling_ledger import config
 from kling_ledger.errors import (
@@ -37,6 +38,12 @@ log: Final = logging.getLogger("kling_ledger.ledger")
 
 PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 """How long to wait before each further try to write a task down."""
+
+LONGEST_S: Final = 25.0
+"""After so long it is not tried again: a database may take its time to say that it is away."""
+
+NOTED_AFTER_S: Final = 1.0
+"""After so long the task is in a file too."""
 
 _SUFFIX: Final = ".task"
 _SQLITE: Final = "sqlite:///"
@@ -69,33 +76,31 @@ def keep_task(
     ConflictError for a task that another reservation has, and StateError where the job has another.
     """
     taken = write or (lambda: ledger.mark_submitted(reservation_id, task_id))
-    note: Note | None = None
-    for pause_s in (*PAUSES_S, None):
-        try:
-            kept = _kept(ledger, reservation_id, task_id, taken)
-        except DatabaseError as error:
-            note = note or leave_note(ledger.database.url, reservation_id, task_id)
-            log.warning("job %s is task %s, and that is not written", reservation_id, task_id)
-            if pause_s is None:
-                raise TaskNotWrittenError(
-                    error.message,
-                    reservation_id=reservation_id,
-                    task_id=task_id,
-                    kept_in=None if note is None else note.path,
-                    retryable=error.may_pass,
-                ) from error
-        except KlingError:
-            raise
-        except BaseException:
-            # Ctrl-C while the database takes its time: nobody knows whether it has the task.
-            if note is None:
-                leave_note(ledger.database.url, reservation_id, task_id)
-            raise
-        else:
-            if note is not None:
-                note.remove()
-            return kept
-        time.sleep(pause_s)
+    with _SlowWriting(ledger.database.url, reservation_id, task_id) as writing:
+        for pause_s in (*PAUSES_S, None):
+            try:
+                kept = _kept(ledger, reservation_id, task_id, taken)
+            except DatabaseError as error:
+                writing.leave_note()
+                log.warning("job %s is task %s, and that is not written", reservation_id, task_id)
+                if pause_s is None or writing.has_lasted:
+                    raise TaskNotWrittenError(
+                        error.message,
+                        reservation_id=reservation_id,
+                        task_id=task_id,
+                        kept_in=None if writing.note is None else writing.note.path,
+                        retryable=error.retryable,
+                    ) from error
+            except KlingError:
+                raise
+            except BaseException:
+                # Ctrl-C while the database takes its time: nobody knows whether it has the task.
+                writing.leave_note()
+                raise
+            else:
+                writing.remove_note()
+                return kept
+            time.sleep(pause_s)
     raise AssertionError("the last try returns or raises")
 
 
@@ -104,14 +109,54 @@ def lasting(call: Callable[[], Result]) -> Result:
 
     It is one that changes nothing when it is made twice. Raises the last DatabaseError.
     """
+    give_up_at = time.monotonic() + LONGEST_S
     for pause_s in PAUSES_S:
         try:
             return call()
         except DatabaseError as error:
-            if not error.may_pass:
+            if not error.may_pass or time.monotonic() >= give_up_at:
                 raise
         time.sleep(pause_s)
     return call()
+
+
+class _SlowWriting:
+    """A task that is being written down: a note is left once that takes longer than a moment.
+
+    Whoever is killed while a database takes its time could not leave one any more.
+    """
+
+    def __init__(self, url: str, reservation_id: str, task_id: str) -> None:
+        self.note: Note | None = None
+        self._of = url, reservation_id, task_id
+        self._lock = Lock()
+        self._give_up_at = time.monotonic() + LONGEST_S
+        self._timer = Timer(NOTED_AFTER_S, self.leave_note)
+        self._timer.daemon = True
+
+    @property
+    def has_lasted(self) -> bool:
+        """Whether it was tried for long enough."""
+        return time.monotonic() >= self._give_up_at
+
+    def leave_note(self) -> None:
+        """Write the task into a file, unless that was done."""
+        with self._lock:
+            self.note = self.note or leave_note(*self._of)
+
+    def remove_note(self) -> None:
+        """Take the file away: the ledger has what it says."""
+        self._timer.cancel()
+        with self._lock:
+            if self.note is not None:
+                self.note.remove()
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
 
 
 def _kept(
