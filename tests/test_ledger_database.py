@@ -106,7 +106,7 @@ def test_a_database_of_something_else_is_refused_with_the_remedy(tmp_path):
     [
         ("0000", OlderSchemaError, "upgrade it"),
         ("0001", OlderSchemaError, "upgrade it"),
-        ("0004", NewerSchemaError, "the version of kling-ledger that wrote it"),
+        ("0999", NewerSchemaError, "the version of kling-ledger that wrote it"),
     ],
 )
 def test_another_schema_version_is_refused_with_the_remedy(empty_url, version, error, remedy):
