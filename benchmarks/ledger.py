@@ -459,6 +459,19 @@ def growth() -> list[bool]:
             "reserve and commit": (1.2, 300, pair),
             "open and wallet show": (1.2, 100, lambda ledger: opening(ledger.database.url)),
             "wallet show": (1.2, 300, lambda ledger: ledger.wallets.get("team")),
+            # The few that are found in a large ledger lie in more pages than in a small one.
+            "list of all": (2, 100, lambda ledger: ledger.reservations.latest()),
+            "list of a wallet": (2, 100, lambda ledger: ledger.reservations.latest(wallet="team")),
+            "list of a state that none has": (
+                2,
+                300,
+                lambda ledger: ledger.reservations.latest(state=State.EXPIRED),
+            ),
+            "list of a model that none has": (
+                2,
+                300,
+                lambda ledger: ledger.reservations.latest(model="kling-3.0"),
+            ),
         }
         fine = [each <= 2000]
         for name, (most, times, call) in calls.items():

@@ -182,6 +182,8 @@ def test_other_questions_go_by_indexes_too(many: Ledger, plans: Plans):
     check(plans(), "reservation_open")
     assert many.reservations.of_task("crun", "task-2") is not None
     check(plans(), "reservation_by_task")
+    assert many.reservations.tasks_at("crun") == {"task-2"}
+    check(plans(), "reservation_by_task")
     assert len(many.reservations.at_provider("crun")) == 4
     check(plans(), "reservation_by_provider")
 
@@ -210,6 +212,15 @@ def before(at: datetime) -> datetime:
 def key_of(ledger: Ledger, table: str) -> str:
     is_file = ledger.database.engine.dialect == "sqlite"
     return f"{table} USING PRIMARY KEY" if is_file else f"{table}_pkey"
+
+
+def test_jobs_at_a_provider_are_read_in_parts_oldest_first(many: Ledger):
+    seen = many.reservations.at_provider("runapi")
+    keys = [(one.created_at, one.id) for one in seen]
+    assert (len(keys), keys) == (MANY, sorted(set(keys)))
+    since, until = keys[1050][0], keys[2210][0]
+    some = many.reservations.at_provider("runapi", since=since, until=until)
+    assert [one.id for one in some] == [id_ for at, id_ in keys if since <= at < until]
 
 
 # --- pages ------------------------------------------------------------------------------------

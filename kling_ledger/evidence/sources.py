@@ -62,11 +62,10 @@ def read(ledger: Ledger, provider: str, file: BillFile) -> Bill:
     Raises ConfigError for what cannot be read, and BillQuestionError where only a person can say
     how it is to be read.
     """
-    ours = ledger.reservations.at_provider(provider)
     return read_bill(
         file.path,
         unit=provider_facts(provider).unit,
-        known_tasks={one.task_id for one in ours if one.task_id is not None},
+        known_tasks=ledger.reservations.tasks_at(provider),
         answers=file.answers,
     )
 

@@ -290,12 +290,18 @@ class Reservations:
     ) -> list[Reservation]:
         """Return all reservations at a provider made since (inclusive) and until (exclusive)."""
         with self._access.read() as transaction:
-            return reservations.at_provider(
+            found = reservations.at_provider(
                 transaction,
                 provider,
                 since_us=None if since is None else ids.to_us(since),
                 until_us=None if until is None else ids.to_us(until),
             )
+            return list(found)
+
+    def tasks_at(self, provider: str) -> set[str]:
+        """Return the names of all tasks at a provider that are ours."""
+        with self._access.read() as transaction:
+            return reservations.tasks_at(transaction, provider)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -40,6 +40,8 @@ MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
 """The life of a reservation. An ended one may be committed: the provider charged after all. One
 that is only reserved may be too: by a script that has a client of its own."""
 
+
+_AT_ONCE: Final = 1000
 
 STATES: Final[Mapping[str, State]] = {str(state): state for state in State}
 """States by the words that the database has for them."""
@@ -168,16 +170,37 @@ def find_by_keys(transaction: Transaction, keys: Sequence[str]) -> dict[str, Res
 
 def at_provider(
     transaction: Transaction, provider: str, *, since_us: int | None, until_us: int | None
-) -> list[Reservation]:
-    """Return all reservations at a provider that were made in a stretch of time, oldest first."""
+) -> Iterator[Reservation]:
+    """Yield all reservations at a provider that were made in a stretch of time, oldest first.
+
+    They are read some at a time: as rows they take several times as much memory.
+    """
+    last_at, last_id = -FOREVER_US if since_us is None else since_us, ""
+    while True:
+        rows = transaction.rows(
+            f"{_SELECT} WHERE provider = :provider AND reservation.created_at >= :last_at"
+            " AND (reservation.created_at > :last_at OR reservation.id > :last_id)"
+            " AND reservation.created_at < :until"
+            f" ORDER BY reservation.created_at, reservation.id LIMIT {_AT_ONCE}",
+            provider=provider,
+            last_at=last_at,
+            last_id=last_id,
+            until=FOREVER_US if until_us is None else until_us,
+        )
+        yield from map(from_row, rows)
+        if len(rows) < _AT_ONCE:
+            return
+        last_at, last_id = rows[-1]["created_at"], rows[-1]["id"]
+
+
+def tasks_at(transaction: Transaction, provider: str) -> set[str]:
+    """Return every task at a provider that a reservation knows: an index has them all."""
     rows = transaction.rows(
-        f"{_SELECT} WHERE provider = :provider AND reservation.created_at >= :since"
-        " AND reservation.created_at < :until ORDER BY reservation.created_at, reservation.id",
+        "SELECT DISTINCT task_id FROM reservation"
+        " WHERE provider = :provider AND task_id IS NOT NULL",
         provider=provider,
-        since=-FOREVER_US if since_us is None else since_us,
-        until=FOREVER_US if until_us is None else until_us,
     )
-    return [from_row(row) for row in rows]
+    return {row["task_id"] for row in rows}
 
 
 def open_ones(transaction: Transaction) -> list[Reservation]:
