@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.group import write_group
+from kling_ledger.ledger.engines.read_only import can_be_written, reading_only
 from kling_ledger.ledger.engines.spares import Spares
 from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
 from kling_ledger.ledger.engines.transaction import (
@@ -45,6 +46,7 @@ class SqliteFile:
         self.name = f"sqlite:///{path}"
         self._path = path
         _make_folder(path)
+        self.is_read_only = path.exists() and not can_be_written(path)
         self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
         self._writing: sqlite3.Connection | None = None
@@ -63,6 +65,10 @@ class SqliteFile:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
+        if self.is_read_only:
+            with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
+                yield SqliteTransaction(connection)
+            return
         with self._readers.lent() as connection:
             try:
                 connection.execute("BEGIN")
@@ -73,6 +79,10 @@ class SqliteFile:
     @contextmanager
     def whole(self) -> Iterator[sqlite3.Connection]:
         """Open a connection of its own that sees one state of everything: for a copy of it all."""
+        if self.is_read_only:
+            with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
+                yield connection
+            return
         with closing(self._connect()) as connection:
             connection.execute("BEGIN")
             yield connection
@@ -84,6 +94,7 @@ class SqliteFile:
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
+        self._check_writable()
         result: Result = self._writer.run(operation)
         return result
 
@@ -91,12 +102,14 @@ class SqliteFile:
         self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
     ) -> list[Result]:
         """Run an operation on items, perhaps merged with others of its kind."""
+        self._check_writable()
         result_of: Callable[[int], Result] = self._writer.run(Batch(decide, items, stamp))
         return [result_of(place) for place in range(len(items))]
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:
         """Open a transaction for the tables themselves; nobody else writes while it lasts."""
+        self._check_writable()
         from sqlalchemy import create_engine, event
         from sqlalchemy.pool import NullPool
 
@@ -117,6 +130,13 @@ class SqliteFile:
                     if time.monotonic() >= give_up_at:
                         raise
                     time.sleep(0.01)
+
+    def _check_writable(self) -> None:
+        if self.is_read_only:
+            raise DatabaseError(
+                f"{self.name} can only be read: this user may not write to it, or to its folder",
+                hint="name a ledger that can be written to",
+            )
 
     def _write_group(self, entries: Sequence[Entry]) -> None:
         if self._writing is None:
