@@ -50,7 +50,8 @@ def status(db: str | None, form: str) -> int:
 def upgrade(db: str | None, form: str) -> None:
     """Bring the database up to date: all of it, or nothing where it is interrupted.
 
-    Stop the programs that use it, and keep a copy (`db backup`): there is no way back.
+    Stop the programs that use it, and keep a copy: there is no way back. `db backup` of this
+    version copies a ledger of this version only.
     """
     from kling_ledger.ledger.engines.database import Database
 
