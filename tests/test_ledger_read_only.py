@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -112,6 +113,45 @@ def test_a_log_that_cannot_be_read_is_never_left_out(folder: Path) -> None:
     done = run(folder, "wallet", "list")
     assert done.returncode == 1
     assert "what was written last is in ledger.sqlite-wal" in done.stderr
+
+
+_LONG_READ: Final = """
+import sys
+from pathlib import Path
+from kling_ledger.errors import DatabaseError
+from kling_ledger.ledger.engines.read_only import reading_only
+try:
+    with reading_only(Path(sys.argv[1]), timeout_s=5) as connection:
+        connection.execute("SELECT 1 FROM wallet").fetchall()
+        print("reading", flush=True)
+        sys.stdin.readline()
+except DatabaseError as error:
+    print(error.retryable, error)
+else:
+    print("read")
+"""
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_whoever_was_overtaken_while_reading_is_told_so(folder: Path, *, is_written: bool) -> None:
+    file = folder / "ledger.sqlite"
+    folder.chmod(0o555)
+    with subprocess.Popen(
+        [sys.executable, "-c", _LONG_READ, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_bound_by_modes,
+    ) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "reading\n"
+        folder.chmod(0o755)
+        if is_written:
+            with Ledger(str(file)) as ledger:
+                ledger.wallets.fund("team", Money.parse("1 USD"))
+        told, _ = reader.communicate("\n", timeout=60)
+    expected = f"True {file} was written to while it was read" if is_written else "read"
+    assert told.strip() == expected
 
 
 def test_a_backup_is_taken_from_where_nothing_can_be_written(folder: Path) -> None:
