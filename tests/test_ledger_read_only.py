@@ -141,7 +141,7 @@ def test_whoever_was_overtaken_while_reading_is_told_so(folder: Path, *, is_writ
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=_bound_by_modes,
+        preexec_fn=_bound_by_modes,  # noqa: PLW1509 - no thread runs here
     ) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "reading\n"
