@@ -102,6 +102,12 @@ def test_whoever_may_only_read_is_told_so_when_they_write(folder: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_a_ledger_cannot_be_made_where_nothing_can_be_written(folder: Path) -> None:
+    done = run(folder, "wallet", "create", "team", "--db", str(folder / "new.sqlite"))
+    assert done.returncode == 1
+    assert "this user may not write to its folder" in done.stderr
+
+
 def test_a_log_that_cannot_be_read_is_never_left_out(folder: Path) -> None:
     file = folder / "ledger.sqlite"
     with Ledger(str(file)) as ledger:

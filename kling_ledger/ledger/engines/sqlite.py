@@ -6,6 +6,7 @@ the write lock when it begins, so that nothing is read and then overtaken.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -164,6 +165,11 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"cannot make the folder of {path}: {error.strerror}") from None
+    if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DatabaseError(
+            f"a ledger cannot be made at {path}: this user may not write to its folder",
+            hint="name a folder that can be written to",
+        )
 
 
 def _begin(connection: Any) -> None:
