@@ -113,6 +113,8 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
     _let_waiting_be_told()
+    _open_what_is_closed()
+    stdout = sys.stdout
     try:
         outcome = cli.main(standalone_mode=False)
         sys.exit(outcome if isinstance(outcome, int) else 0)
@@ -131,9 +133,12 @@ def main() -> NoReturn:
         click.echo("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read our output, such as `head`, has seen enough: the code says that we know.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_PIPE)
+        _end_of_pipe()
+    except SystemExit:
+        # click catches a broken pipe by itself, and puts something else in place of the stream.
+        if sys.stdout is not stdout:
+            _end_of_pipe()
+        raise
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         facts = {"code": "os", "message": str(error), "hint": None}
@@ -149,6 +154,28 @@ def _let_waiting_be_told() -> None:
     told = logging.StreamHandler()
     told.setFormatter(logging.Formatter("note: %(message)s"))
     logging.getLogger("kling_ledger.database").addHandler(told)
+
+
+def _open_what_is_closed() -> None:
+    """Let a standard stream that is closed be nowhere.
+
+    The next file that is opened, such as the ledger's, would else get its number, and whatever is
+    printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+
+
+def _end_of_pipe() -> NoReturn:
+    """Whoever read our output, such as `head`, has seen enough: the code says that we know."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_PIPE)
 
 
 def exit_code(error: KlingError) -> int:

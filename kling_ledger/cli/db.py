@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from kling_ledger.cli import EXIT_DIFFERENCES, EXIT_USAGE
 from kling_ledger.cli.hints import hint_for
-from kling_ledger.cli.output import database_option, format_option, print_one, say
+from kling_ledger.cli.output import (
+    database_option,
+    format_option,
+    instant,
+    print_many,
+    print_one,
+    say,
+)
 
 if TYPE_CHECKING:
     from kling_ledger.ledger.backup import Copied
     from kling_ledger.ledger.engines.database import Database
+
+
+_TENANT: Final = ("tenant", "version", "wallets", "open", "last_activity")
 
 
 @click.group()
@@ -50,7 +60,8 @@ def status(db: str | None, form: str) -> int:
 def upgrade(db: str | None, form: str) -> None:
     """Bring the database up to date: all of it, or nothing where it is interrupted.
 
-    Stop the programs that use it, and keep a copy (`db backup`): there is no way back.
+    Stop the programs that use it, and keep a copy: there is no way back. `db backup` of this
+    version copies a ledger of this version only.
     """
     from kling_ledger.ledger.engines.database import Database
 
@@ -124,6 +135,31 @@ def restore(file: Path, db: str | None, form: str) -> int:
 
     address = _address(db)
     return _print_copy(put_back(file, address), _shown(address), form)
+
+
+@db.command()
+@database_option
+@format_option
+def tenants(db: str | None, form: str) -> None:
+    """List the schemas of a PostgreSQL database that hold a ledger which this role may read.
+
+    \b
+    kling-ledger db tenants --db postgresql://app@host/ledgers
+    kling-ledger report spend --tenants team_a,team_b --db postgresql://app@host/ledgers
+    """
+    from kling_ledger.ledger.tenants import tenants as listed
+
+    rows = [
+        {
+            "tenant": one.name,
+            "version": one.version,
+            "wallets": one.wallets,
+            "open": one.open_reservations,
+            "last_activity": one.last_activity_at and instant(one.last_activity_at),
+        }
+        for one in listed(_address(db))
+    ]
+    print_many(rows, _TENANT, form, empty="no schema here holds a ledger")
 
 
 def _print_copy(copied: Copied, place: str, form: str) -> int:

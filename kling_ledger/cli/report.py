@@ -5,6 +5,8 @@ Each question is a module of kling_reports with `report(database, query) -> Repo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,13 @@ import click
 from kling_ledger.cli.output import say
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
-from kling_ledger.cli.report_options import by, options, period, query_of
+from kling_ledger.cli.report_options import by, options, period, query_of, tenants
+from kling_ledger.config import database_url
+from kling_ledger.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from kling_ledger.ledger.engines.database import Database
     from kling_reports.query import Query
     from kling_reports.report import Report
@@ -37,6 +43,7 @@ def overview(**given: Any) -> None:
 
 @report.command()
 @by("project", "provider", "model")
+@tenants
 @options()
 def spend(**given: Any) -> None:
     """Clips, failures, seconds and cost, by project, provider and model or as asked."""
@@ -44,6 +51,7 @@ def spend(**given: Any) -> None:
 
 
 @report.command()
+@tenants
 @options("starts_at", "ends_at", "where", "currency")
 def budgets(**given: Any) -> None:
     """Each budget: what is spent, reserved and left, how fast it goes, and when it runs out."""
@@ -59,6 +67,7 @@ def variance(**given: Any) -> None:
 
 
 @report.command("open")
+@tenants
 @options()
 def open_(**given: Any) -> None:
     """Credits that are still set aside, by age, and what to do about them."""
@@ -92,28 +101,70 @@ register(report)
 
 
 def _answer(
-    question: str, *, db: str | None, out: Path | None, form: str | None, **given: Any
+    question: str,
+    *,
+    db: str | None,
+    out: Path | None,
+    form: str | None,
+    tenants: str | None = None,
+    **given: Any,
 ) -> None:
     # What is wrong with the options is said before the ledger is opened.
     known = form_of(form, out)
     query = query_of(**given)
     module = import_module(f"kling_reports.{question}")
+    ledgers = {"": db} if tenants is None else _tenants(db, tenants)
+    answers: dict[str, Report] = {}
+    jobs: list[DataFrame] = []
+    for name, address in ledgers.items():
+        with _opened(address) as database:
+            answers[name] = module.report(database, query)
+            jobs.extend(_filtered_by(database, query))
+    _say_what_no_job_has(jobs, query)
+    if tenants is None:
+        write(answers[""], known, out)
+    else:
+        from kling_reports.tenants import joined
+
+        write(joined(answers), known, out)
+
+
+def _tenants(db: str | None, written: str) -> dict[str, str]:
+    """Return the addresses of the ledgers that are asked, by tenant."""
+    from kling_ledger.ledger.tenants import addresses
+
+    names = tuple(name.strip() for name in written.split(",") if name.strip())
+    found = addresses(database_url(db), names)
+    if not found:
+        raise NotFoundError("tenant", "anything", hint="kling-ledger db tenants lists them")
+    return found
+
+
+@contextmanager
+def _opened(address: str | None) -> Iterator[Database]:
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
-        answered: Report = module.report(ledger.database, query)
-        _say_what_no_job_has(ledger.database, query)
-    write(answered, known, out)
+    with Ledger(address, create=False) as ledger:
+        yield ledger.database
 
 
-def _say_what_no_job_has(database: Database, query: Query) -> None:
+def _filtered_by(database: Database, query: Query) -> Iterator[DataFrame]:
+    """Give what jobs have in the columns of --where, if there is any."""
+    if query.filters:
+        from kling_reports.doors import reservations
+        from kling_reports.groups import sources
+
+        yield reservations.alike(database, columns=sources((), query.filters))
+
+
+def _say_what_no_job_has(jobs: list[DataFrame], query: Query) -> None:
     """Say of each value of --where that no job has, which values there are: it may be misspelt."""
-    if not query.filters:
+    if not jobs:
         return
-    from kling_reports.doors import reservations
-    from kling_reports.groups import sources, unknown
+    from pandas import concat
 
-    jobs = reservations.alike(database, columns=sources((), query.filters))
-    for written, known in unknown(query.filters, jobs):
+    from kling_reports.groups import unknown
+
+    for written, known in unknown(query.filters, concat(jobs, ignore_index=True)):
         there = f"there are {', '.join(known)}" if known else "no job has any"
         say(f"note: no job has {written}: {there}")

@@ -110,6 +110,15 @@ def by(*default: str) -> Callable[[Command], Command]:
     )
 
 
+tenants: Final = click.option(
+    "--tenants",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME,...]",
+    help="Ask every ledger of a PostgreSQL database, or of the schemas named: see db tenants.",
+)
+"""The option `--tenants`, for the questions that are asked of several ledgers at a time."""
+
 period: Final = click.option(
     "--period",
     metavar="MONTH",

@@ -16,6 +16,10 @@ SCHEMA_VERSION: Final = "0006"
 VERSION_TABLE: Final = "kling_ledger_version"
 """Where the database says which migration it has reached."""
 
+FIRST_VERSION: Final = "0001"
+FIRST_TABLE: Final = "ledger_schema"
+"""What a database of the first schema has in place of VERSION_TABLE."""
+
 EXPECTATION_FAILED: Final = "KL001"
 """The SQLSTATE of a statement that changed another number of rows than it had to."""
 

@@ -16,12 +16,8 @@ from kling_ledger.errors import (
     NewerSchemaError,
     NoLedgerError,
 )
-from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.schema import FIRST_TABLE, FIRST_VERSION, SCHEMA_VERSION, VERSION_TABLE
 from kling_ledger.ledger.tables import guards
-
-_FIRST: Final = "0001"
-_FIRST_TABLE: Final = "ledger_schema"
-"""What a database of the first schema has in place of VERSION_TABLE."""
 
 _VERSION: Final = f"""
 CREATE TABLE {VERSION_TABLE} (
@@ -40,8 +36,8 @@ def schema_version(connection: Connection, name: str) -> str | None:
     if VERSION_TABLE in tables:
         found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
         return str(found)
-    if _FIRST_TABLE in tables:
-        return _FIRST
+    if FIRST_TABLE in tables:
+        return FIRST_VERSION
     if tables:
         raise ForeignDatabaseError(name)
     return None

@@ -5,27 +5,35 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kling_ledger.errors import (
     ConfigError,
     DatabaseError,
+    ForeignDatabaseError,
     NewerSchemaError,
     NoLedgerError,
     OlderSchemaError,
 )
 from kling_ledger.ledger.engines.sqlite import SqliteFile
 from kling_ledger.ledger.engines.transaction import Decide, Stamp, Transaction
-from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.schema import FIRST_TABLE, FIRST_VERSION, SCHEMA_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
     from kling_ledger.ledger.engines.postgres import PostgresServer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_TABLES: Final[Mapping[str, str]] = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%'"
+    " ESCAPE '~'",
+    "postgresql": "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()",
+}
+"""How each engine says which tables there are."""
 
 
 class Database:
@@ -102,10 +110,8 @@ class Database:
 
     def version(self) -> str | None:
         """Return the migration that the database has reached, None if it is empty."""
-        from kling_ledger.ledger.engines.creation import schema_version
-
-        with self._translated(), self.engine.schema() as connection:
-            return schema_version(connection, self.name)
+        with self._translated():
+            return self._version_at_rest()
 
     def upgrade(self) -> str:
         """Bring the tables to what this program needs; return the version that they had before.
@@ -129,26 +135,31 @@ class Database:
             raise NoLedgerError(self.name)
         if not any_version:
             check_version(version, self.name)
-        if isinstance(self.engine, SqliteFile):
-            self.engine.use_write_ahead_log()
-        elif not any_version:
+        if any_version:
+            return
+        if not isinstance(self.engine, SqliteFile):
             self.engine.check()
+        elif not self.engine.is_read_only:
+            self.engine.use_write_ahead_log()
 
     def _version_at_rest(self) -> str | None:
-        """Return the version without a lock: the common case, and the quick one."""
-        with self.engine.read() as transaction:
-            try:
+        """Return the version without a lock, None where nothing is there: who makes it locks."""
+        try:
+            with self.engine.read() as transaction:
                 found = transaction.row(f"SELECT version_num FROM {VERSION_TABLE}")
-            except Exception as error:
-                if not _is_missing_table(error):
-                    raise
-                found = None
+        except Exception as error:
+            if not _is_missing_table(error):
+                raise
+            found = None
         if found is not None:
             return str(found["version_num"])
-        from kling_ledger.ledger.engines.creation import schema_version
-
-        with self.engine.schema() as connection:
-            return schema_version(connection, self.name)
+        with self.engine.read() as transaction:
+            tables = {row["name"] for row in transaction.rows(_TABLES[self.engine.dialect])}
+        if FIRST_TABLE in tables:
+            return FIRST_VERSION
+        if tables:
+            raise ForeignDatabaseError(self.name)
+        return None
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

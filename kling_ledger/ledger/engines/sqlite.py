@@ -6,6 +6,7 @@ the write lock when it begins, so that nothing is read and then overtaken.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.group import write_group
+from kling_ledger.ledger.engines.read_only import can_be_written, reading_only
 from kling_ledger.ledger.engines.spares import Spares
 from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
 from kling_ledger.ledger.engines.transaction import (
@@ -45,6 +47,7 @@ class SqliteFile:
         self.name = f"sqlite:///{path}"
         self._path = path
         _make_folder(path)
+        self.is_read_only = path.exists() and not can_be_written(path)
         self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
         self._writing: sqlite3.Connection | None = None
@@ -63,6 +66,10 @@ class SqliteFile:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
+        if self.is_read_only:
+            with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
+                yield SqliteTransaction(connection)
+            return
         with self._readers.lent() as connection:
             try:
                 connection.execute("BEGIN")
@@ -73,6 +80,10 @@ class SqliteFile:
     @contextmanager
     def whole(self) -> Iterator[sqlite3.Connection]:
         """Open a connection of its own that sees one state of everything: for a copy of it all."""
+        if self.is_read_only:
+            with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
+                yield connection
+            return
         with closing(self._connect()) as connection:
             connection.execute("BEGIN")
             yield connection
@@ -84,6 +95,7 @@ class SqliteFile:
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
+        self._check_writable()
         result: Result = self._writer.run(operation)
         return result
 
@@ -91,12 +103,14 @@ class SqliteFile:
         self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
     ) -> list[Result]:
         """Run an operation on items, perhaps merged with others of its kind."""
+        self._check_writable()
         result_of: Callable[[int], Result] = self._writer.run(Batch(decide, items, stamp))
         return [result_of(place) for place in range(len(items))]
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:
         """Open a transaction for the tables themselves; nobody else writes while it lasts."""
+        self._check_writable()
         from sqlalchemy import create_engine, event
         from sqlalchemy.pool import NullPool
 
@@ -117,6 +131,13 @@ class SqliteFile:
                     if time.monotonic() >= give_up_at:
                         raise
                     time.sleep(0.01)
+
+    def _check_writable(self) -> None:
+        if self.is_read_only:
+            raise DatabaseError(
+                f"{self.name} can only be read: this user may not write to it, or to its folder",
+                hint="name a ledger that can be written to",
+            )
 
     def _write_group(self, entries: Sequence[Entry]) -> None:
         if self._writing is None:
@@ -144,6 +165,11 @@ def _make_folder(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"cannot make the folder of {path}: {error.strerror}") from None
+    if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DatabaseError(
+            f"a ledger cannot be made at {path}: this user may not write to its folder",
+            hint="name a folder that can be written to",
+        )
 
 
 def _begin(connection: Any) -> None:

@@ -1,0 +1,57 @@
+"""One question asked of several ledgers: their answers in one, with whose each row is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import pandas as pd
+
+from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
+
+TENANT: Final = Column("tenant", "tenant", "text", "whose ledger the row is of")
+
+
+def joined(answers: Mapping[str, Report]) -> Report:
+    """Join the answers of ledgers, by tenant. Totals are by unit: those of one unit add up."""
+    reports = list(answers.values())
+    tables = [
+        _joined({name: report.tables[place] for name, report in answers.items()})
+        for place in range(len(reports[0].tables))
+    ]
+    notes = dict.fromkeys(note for report in reports for note in report.notes)
+    return replace(reports[0], tables=tuple(tables), notes=tuple(notes))
+
+
+def _joined(tables: Mapping[str, Table]) -> Table:
+    first = next(iter(tables.values()))
+    columns = (TENANT, *first.columns)
+    frames = [
+        table.frame.assign(tenant=pd.Series(name, table.frame.index, "string"))
+        for name, table in tables.items()
+    ]
+    return replace(
+        first,
+        columns=columns,
+        frame=typed(pd.concat(frames, ignore_index=True), columns),
+        totals=_totals(tables, columns),
+        # Bars of several tenants under one name would be read as one.
+        picture=None,
+    )
+
+
+def _totals(tables: Mapping[str, Table], columns: tuple[Column, ...]) -> pd.DataFrame | None:
+    """Add totals up by unit. What is worked out from them, such as a cost per clip, is missing."""
+    known = [table.totals for table in tables.values() if table.totals is not None]
+    added = [column.name for column in columns if column.adds_up]
+    if len(known) < len(tables) or UNIT not in known[0] or not added:
+        return None
+    whole = pd.concat(known, ignore_index=True)
+    sums = whole.groupby(UNIT, sort=True)[added].agg(_sum)
+    return typed_totals(sums.reset_index(), columns)
+
+
+def _sum(values: pd.Series[Any]) -> Any:
+    """Add values up: one that is not known leaves the sum unknown."""
+    return values.sum(skipna=False)
