@@ -112,8 +112,8 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
-    _let_waiting_be_told()
     _open_what_is_closed()
+    _let_waiting_be_told()
     stdout = sys.stdout
     try:
         outcome = cli.main(standalone_mode=False)
