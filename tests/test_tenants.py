@@ -63,6 +63,14 @@ def test_a_report_over_some_is_of_those(cli: Cli) -> None:
     assert "no tenant is called team_z" in said.err
 
 
+def test_a_database_without_ledgers_is_told(tmp_path: Path, postgres: PostgresServer) -> None:
+    cli = Cli(tmp_path, {"KLING_LEDGER_DB": postgres.new_database()})
+    assert cli.json("db", "tenants") == []
+    said = cli("report", "spend", "--tenants")
+    assert said.code == 2
+    assert "no schema of this database holds a ledger" in said.err
+
+
 def test_a_file_has_no_tenants(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     cli.fund("1 USD")

@@ -18,7 +18,7 @@ from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
 from kling_ledger.cli.report_options import by, options, period, query_of, tenants
 from kling_ledger.config import database_url
-from kling_ledger.errors import NotFoundError
+from kling_ledger.errors import ConfigError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -136,7 +136,7 @@ def _tenants(db: str | None, written: str) -> dict[str, str]:
     names = tuple(name.strip() for name in written.split(",") if name.strip())
     found = addresses(database_url(db), names)
     if not found:
-        raise NotFoundError("tenant", "anything", hint="kling-ledger db tenants lists them")
+        raise ConfigError("no schema of this database holds a ledger that this role may read")
     return found
 
 
