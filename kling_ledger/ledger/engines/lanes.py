@@ -87,7 +87,10 @@ class _Lane:
     def __init__(self, write_group: Callable[[Sequence[Entry]], None]) -> None:
         self.alone = _thread.allocate_lock()
         self.writer = Writer(
-            self._write, turn=nullcontext(), close=lambda: None, held_by=lambda: "the server is slow"
+            self._write,
+            turn=nullcontext(),
+            close=lambda: None,
+            held_by=lambda: "the server is slow",
         )
         self._write_group = write_group
         self._is_writing = False

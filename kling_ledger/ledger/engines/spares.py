@@ -8,13 +8,19 @@ interpreter, which an interrupt comes before or after.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
+
+from kling_ledger.errors import DatabaseError
 
 MOST: Final = 32
 """How many connections are lent at a time; who asks for another waits."""
+
+LONGEST_WAIT_S: Final = 30.0
+"""How long that is waited for."""
 
 
 class Closable(Protocol):
@@ -46,13 +52,21 @@ class Spares(Generic[Lent]):
         self._is_alive = is_alive
         self._spare: list[Lent] = []
         self._places: SimpleQueue[None] = SimpleQueue()
+        self._withdrawn = 0
         for _ in range(MOST):
             self._places.put(None)
 
     @contextmanager
     def lent(self) -> Iterator[Lent]:
-        """Lend a connection for a block of code."""
-        self._places.get()
+        """Lend a connection for a block of code; DatabaseError where all are lent for long."""
+        try:
+            self._places.get(timeout=LONGEST_WAIT_S)
+        except Empty:
+            raise DatabaseError(
+                f"{MOST} connections are in use, and none came back within {LONGEST_WAIT_S:.0f} s",
+                hint="end what reads in this process, such as a journal that is read halfway",
+                retryable=True,
+            ) from None
         try:
             with self._one() as connection:
                 yield connection
@@ -63,6 +77,25 @@ class Spares(Generic[Lent]):
         """Close every connection that is not lent."""
         while self._spare:
             self._spare.pop().close()
+
+    def withdraw(self, *, within_s: float) -> bool:
+        """Lend no more, and close what came back; False where not all came back in time."""
+        give_up_at = time.monotonic() + within_s
+        try:
+            while self._withdrawn < MOST:
+                self._places.get(timeout=max(give_up_at - time.monotonic(), 0.001))
+                self._withdrawn += 1
+        except Empty:
+            return False
+        finally:
+            self.close()
+        return True
+
+    def lend_again(self) -> None:
+        """Lend as before."""
+        while self._withdrawn:
+            self._withdrawn -= 1
+            self._places.put(None)
 
     def _kept(self) -> Lent | None:
         """Take one that is still alive; those that are not have nothing to give back."""

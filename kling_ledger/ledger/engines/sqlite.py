@@ -7,14 +7,17 @@ the write lock when it begins, so that nothing is read and then overtaken.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kling_ledger.errors import DatabaseError
+from kling_ledger.ledger.engines import forks
 from kling_ledger.ledger.engines.group import write_group
 from kling_ledger.ledger.engines.read_only import can_be_written, reading_only
 from kling_ledger.ledger.engines.spares import Spares
@@ -47,6 +50,7 @@ class SqliteFile:
         self.name = f"sqlite:///{path}"
         self._path = path
         _make_folder(path)
+        self._file = _only_name(path)
         self.is_read_only = path.exists() and not can_be_written(path)
         self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
@@ -57,6 +61,21 @@ class SqliteFile:
             close=self._stop_writing,
             held_by=lambda: f"{self.name}: {self._turn.held_by()}",
         )
+        self._between_groups = Lock()
+        forks.watch(self)
+
+    def pause(self, *, within_s: float) -> bool:
+        """Close every connection and let nobody open one; False where somebody still reads."""
+        self._between_groups.acquire()
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = None
+        return self._readers.withdraw(within_s=within_s)
+
+    def resume(self) -> None:
+        """Let connections be opened again."""
+        self._readers.lend_again()
+        self._between_groups.release()
 
     def close(self) -> None:
         """Give back every connection."""
@@ -70,6 +89,7 @@ class SqliteFile:
             with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
                 yield SqliteTransaction(connection)
             return
+        self._check_is_there()
         with self._readers.lent() as connection:
             try:
                 connection.execute("BEGIN")
@@ -140,9 +160,25 @@ class SqliteFile:
             )
 
     def _write_group(self, entries: Sequence[Entry]) -> None:
-        if self._writing is None:
-            self._writing = self._connect()
-        write_group(self._writing, entries)
+        with self._between_groups:
+            self._check_is_there()
+            if self._writing is None:
+                self._writing = self._connect()
+            write_group(self._writing, entries)
+
+    def _check_is_there(self) -> None:
+        """Refuse a file that is no longer the one that was opened: what goes there is lost."""
+        try:
+            now = os.stat(self._path)  # noqa: PTH116 - at every write
+        except FileNotFoundError:
+            now = None
+        if self._file is None:
+            self._file = None if now is None else (now.st_dev, now.st_ino)
+        elif now is None or self._file != (now.st_dev, now.st_ino):
+            raise DatabaseError(
+                f"{self.name} was {'removed' if now is None else 'replaced'} while it was open",
+                hint="end every program that uses it, and start them again",
+            )
 
     def _stop_writing(self) -> None:
         if self._writing is not None:
@@ -158,6 +194,45 @@ class SqliteFile:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
+
+
+def _only_name(path: Path) -> tuple[int, int] | None:
+    """Return which file a path leads to, None for none yet.
+
+    Raises DatabaseError where the file may have another name: each name would have a log of its
+    own, and two ledgers would write to one file.
+    """
+    if forks.was_open(path):
+        raise DatabaseError(
+            f"{path} was being read while the process forked",
+            hint="start processes with multiprocessing's 'spawn', or fork while nobody reads",
+        )
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    if found.st_nlink > 1:
+        raise DatabaseError(
+            f"{path} has {found.st_nlink} names, and each would be a ledger of its own",
+            hint="remove the other hard links",
+        )
+    if _is_mounted(path):
+        raise DatabaseError(
+            f"{path} is mounted by itself, without the files beside it",
+            hint="mount the folder, never the file",
+        )
+    return found.st_dev, found.st_ino
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether a file is a mount point, as in a container that was given a single file."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    # Spaces and the like are written as octal there.
+    place = re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", str(path.resolve()))
+    return any(line.split(" ")[4] == place for line in mounts.splitlines())
 
 
 def _make_folder(path: Path) -> None:

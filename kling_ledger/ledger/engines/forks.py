@@ -1,0 +1,66 @@
+"""Forks: no connection to a file is open while the process forks.
+
+What breaks without it: SQLite keeps in the process which locks it holds, and the child inherits
+that with locks that it does not have, or will never get back. A ledger that the child opens anew by
+the same path would wait for ever, or lose what it writes. So the parent closes every connection
+before it forks, and opens them again as they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final, Protocol
+from weakref import WeakSet
+
+_WAIT_S: Final = 5.0
+"""How long a fork waits for readers to come to their end."""
+
+
+class Pausing(Protocol):
+    """A file that is open in this process."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    def pause(self, *, within_s: float) -> bool:
+        """Close every connection and let nobody open one; False where somebody still reads."""
+
+    def resume(self) -> None:
+        """Let connections be opened again."""
+
+
+# A fork is of the whole process, so what it has to know of is the process's too.
+_open: Final[WeakSet[Pausing]] = WeakSet()
+_busy: Final[set[Path]] = set()
+
+
+def watch(file: Pausing) -> None:
+    """Have a file's connections closed whenever the process forks."""
+    _open.add(file)
+
+
+def was_open(path: Path) -> bool:
+    """Whether somebody was reading a file, before the fork that made this process."""
+    return bool(_busy) and path.resolve() in _busy
+
+
+def _before() -> None:
+    for file in list(_open):
+        if not file.pause(within_s=_WAIT_S):
+            _busy.add(file.path.resolve())
+
+
+def _in_parent() -> None:
+    _busy.clear()
+    for file in list(_open):
+        file.resume()
+
+
+def _in_child() -> None:
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
