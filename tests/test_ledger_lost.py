@@ -211,6 +211,8 @@ class ledger_taking_all:  # noqa: N801 - reads as the sentence it is
 def test_what_nobody_can_know_is_said_with_what_to_ask_for(cut, url, monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE_S", 0.5)
     proxy, ledger = cut
+    end_all(url)
+    ledger.wallets.get("team")  # over a connection that is now the only one
     proxy.arm(Cut.ANSWER)
     monkeypatch.setattr(Address, "pipeline", unreachable)
 

@@ -19,7 +19,7 @@ from kling_pricing.money import from_micro
 from kling_reports.doors import journal
 from kling_reports.exports import beancount
 from kling_reports.exports.postings import component
-from tests.export_ledger import EVENTFUL, NASTY, UNITS, Step, held, ledger_of, steps
+from tests.export_ledger import EVENTFUL, NASTY, UNITS, Step, held, ledger_of, spelled, steps
 from tests.ledgers import found, make_empty
 
 WALLETS = {"team": "Team", "Team": "Team-u", "team-a/b.c": "Team--a-x2f-b-x2e-c"}
@@ -110,7 +110,7 @@ def test_text_of_users_comes_back_as_it_was(tmp_path: Path, text: str):
     with ledger_of(str(tmp_path / "ledger"), [Step("refund", text=text)]) as (ledger, _):
         entries = loaded(exported(ledger))
     last = entries[-len([entry for entry in entries if isinstance(entry, Balance)]) - 1]
-    assert (last.meta["project"], last.meta["reason"]) == (text, text)
+    assert (last.meta["project"], last.meta["reason"]) == (spelled(text), text)
     assert last.links == {last.meta["reservation"]}
 
 

@@ -180,7 +180,7 @@ def test_units_have_codes_of_three_letters_that_differ_and_are_no_currency():
 
 
 def test_the_text_of_a_user_is_no_formula_and_is_whole_in_the_tags(tmp_path: Path):
-    project = '=HYPERLINK("http://x")'
+    project = '=HYPERLINK("x")'
     with ledger_of(str(tmp_path / "ledger"), [Step("commit", text=project)]) as (ledger, _):
         row = exported(ledger)[-1]
     assert row["SubAccountName"] == f"'{project}"
