@@ -339,10 +339,9 @@ class Ledger(Blocks):
         `kept` are seals that were kept outside the ledger: each has to be found in it. Changes
         nothing and raises nothing for what it finds: see `Verification.findings`.
         """
-        from kling_ledger.ledger.verify import verify
+        from kling_ledger.ledger.verify.running import run
 
-        with self.database.read() as transaction:
-            verification = verify(transaction, dialect=self.database.engine.dialect, kept=kept)
+        verification = run(self.database, kept)
         notices.tell_findings(verification.findings)
         return verification
 

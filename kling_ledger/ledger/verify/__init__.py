@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from kling_ledger.ledger.verify.laws import law_findings
 from kling_ledger.ledger.verify.limits import limit_findings
 from kling_ledger.ledger.verify.seals import accrual_findings, seal_findings
 
-__all__ = ["Finding", "KeptSeal", "Verification", "verify"]
+__all__ = ["Finding", "KeptSeal", "Verification", "file_findings", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,16 @@ _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 
 
 def verify(
-    transaction: Transaction, *, dialect: str, kept: Sequence[KeptSeal] = ()
+    transaction: Transaction,
+    *,
+    dialect: str,
+    kept: Sequence[KeptSeal] = (),
+    of_file: Callable[[], Sequence[Finding]] | None = None,
 ) -> Verification:
-    """Check every law of the ledger on one consistent state of the database, and kept seals."""
+    """Check every law of the ledger on one consistent state of the database, and kept seals.
+
+    `of_file` gives what was found of the file itself, where somebody looks at it meanwhile.
+    """
     return Verification(
         wallets=_count(transaction, "wallet"),
         reservations=_count(transaction, "reservation"),
@@ -51,13 +58,23 @@ def verify(
         open_reservations=_count(transaction, f"reservation WHERE state IN ({_OPEN})"),
         windows=_count(transaction, "budget_window"),
         sealed_periods=_count(transaction, "period WHERE state = 'hard'"),
-        findings=(*_findings(transaction, dialect), *kept_findings(transaction, kept)),
+        findings=_all_findings(transaction, dialect, kept, of_file),
     )
 
 
-def _findings(transaction: Transaction, dialect: str) -> Iterator[Finding]:
-    if dialect == "sqlite":
-        yield from _file_findings(transaction)
+def _all_findings(
+    transaction: Transaction,
+    dialect: str,
+    kept: Sequence[KeptSeal],
+    of_file: Callable[[], Sequence[Finding]] | None,
+) -> tuple[Finding, ...]:
+    found = [*_findings(transaction), *kept_findings(transaction, kept)]
+    if of_file is not None:
+        return (*of_file(), *found)
+    return (*(file_findings(transaction) if dialect == "sqlite" else ()), *found)
+
+
+def _findings(transaction: Transaction) -> Iterator[Finding]:
     yield from balance_findings(transaction)
     yield from law_findings(transaction)
     yield from window_findings(transaction)
@@ -67,7 +84,8 @@ def _findings(transaction: Transaction, dialect: str) -> Iterator[Finding]:
     yield from seal_findings(transaction)
 
 
-def _file_findings(transaction: Transaction) -> Iterator[Finding]:
+def file_findings(transaction: Transaction) -> Iterator[Finding]:
+    """Have SQLite look at its file: every page, and what each row belongs to."""
     for row in transaction.rows("PRAGMA integrity_check"):
         if row["integrity_check"] != "ok":
             yield Finding("the file is sound", "database", row["integrity_check"])
