@@ -11,7 +11,7 @@ from typing import Any
 from kling_ledger.ledger.budgets import Budget, every, find_budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
-from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.scopes import Subject, subject_of
 from kling_pricing.money import USD, Money
 
 
@@ -36,7 +36,7 @@ class BudgetEvent:
 def matched(transaction: Transaction) -> dict[str, Matched]:
     """Return by name what every budget has matched, from the reservations themselves."""
     # One look for all budgets: jobs that no budget could tell apart come as one row.
-    groups = [(_subject(row), row) for row in transaction.rows(_GROUPS)]
+    groups = [(subject_of(row), row) for row in transaction.rows(_GROUPS)]
     return {budget.name: _of(budget, groups) for budget in every(transaction)}
 
 
@@ -61,17 +61,6 @@ _GROUPS = (
     " SUM(held_micro + COALESCE(committed_micro, 0) - refunded_micro) AS own"
     " FROM reservation GROUP BY wallet_id, unit, project, provider, model, labels"
 )
-
-
-def _subject(row: Any) -> Subject:
-    return Subject(
-        row["wallet_id"],
-        row["unit"],
-        row["project"],
-        row["provider"],
-        row["model"],
-        row["labels"],
-    )
 
 
 def _of(budget: Budget, groups: list[tuple[Subject, Any]]) -> Matched:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,6 +38,18 @@ class Subject:
     provider: str | None
     model: str | None
     labels: str | None
+
+
+def subject_of(row: Mapping[str, Any]) -> Subject:
+    """Return what a budget looks at in a reservation's row."""
+    return Subject(
+        row["wallet_id"],
+        row["unit"],
+        row["project"],
+        row["provider"],
+        row["model"],
+        row["labels"],
+    )
 
 
 def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) -> bool:

@@ -31,7 +31,7 @@ from kling_ledger.ledger.moves import Move, decide, spent_of
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
-from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.scopes import subject_of
 from kling_ledger.ledger.slots import Owner
 from kling_ledger.ledger.windows import LONGEST_US, MINUTE_US
 from kling_pricing.errors import AmountError
@@ -244,7 +244,7 @@ def _in_windows(
     sums: dict[tuple[str, int], tuple[int, int]] = {}
     for one in changed if rules.budgets else ():
         old, new = before[one], now[one]
-        for budget in rules.covering(_subject(old)):
+        for budget in rules.covering(subject_of(old)):
             minute = budget.id, old["created_at"] // MINUTE_US
             is_usd = budget.unit == USD
             if is_usd and old["usd_micro"] is None:
@@ -306,17 +306,6 @@ def _move_figures(
                 expect=1,
                 refused=partial(_beyond, spent),
             )
-
-
-def _subject(row: Row) -> Subject:
-    return Subject(
-        row["wallet_id"],
-        row["unit"],
-        row["project"],
-        row["provider"],
-        row["model"],
-        row["labels"],
-    )
 
 
 def _beyond(spent: int) -> Exception:
