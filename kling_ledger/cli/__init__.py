@@ -117,6 +117,8 @@ def main() -> NoReturn:
     stdout = sys.stdout
     try:
         outcome = cli.main(standalone_mode=False)
+        # Here, where it can be told, and not at the end of the interpreter, where it cannot.
+        sys.stdout.flush()
         sys.exit(outcome if isinstance(outcome, int) else 0)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

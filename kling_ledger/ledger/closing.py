@@ -39,7 +39,7 @@ def close_softly(database: Database, name: str, *, stamp: Stamp) -> Period:
 
 def close_hard(database: Database, name: str, *, stamp: Stamp) -> Period:
     """Seal a month for good. Months are sealed in their order: what is earlier comes first."""
-    if _is_sealed(database, name):
+    if _is_sealed(database, name, stamp):
         return _found(database, name)
     for _ in range(_TRIES):
         read = database.write(partial(periods.begin_sealing, name=name, stamp=stamp))
@@ -55,12 +55,13 @@ def close_hard(database: Database, name: str, *, stamp: Stamp) -> Period:
     )
 
 
-def _is_sealed(database: Database, name: str) -> bool:
+def _is_sealed(database: Database, name: str, stamp: Stamp) -> bool:
     """Whether a month is sealed; refuses one that cannot be, before anything is written."""
     with database.read() as transaction:
         known = periods.known_row(transaction, name)
         is_sealed = known is not None and known["state"] == "hard"
         if not is_sealed:
+            periods.check_over(name, stamp)
             periods.check_order(transaction, name)
         return is_sealed
 

@@ -66,7 +66,7 @@ def close_softly(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
     known = known_row(transaction, name)
     if known is not None and known["state"] != "open" and not _is_being_sealed(known):
         return
-    _check_over(name, stamp)
+    check_over(name, stamp)
     said = _said(name, "soft", stamp) if known is None or known["state"] == "open" else known
     _write(transaction, known, {**said, **_NOT_SEALED})
 
@@ -77,7 +77,7 @@ def begin_sealing(transaction: Transaction, name: str, *, stamp: Stamp) -> Row:
     known = known_row(transaction, name)
     if known is not None and (known["state"] == "hard" or _is_being_sealed(known)):
         return known
-    _check_over(name, stamp)
+    check_over(name, stamp)
     said = _said(name, "soft", stamp) if known is None or known["state"] == "open" else known
     return _write(transaction, known, {**said, **_NOT_SEALED, "format": seals.FORMAT})
 
@@ -226,7 +226,8 @@ def _check_name(name: str) -> None:
         raise PeriodError(f"{name!r} is no month", hint="write it as in 2026-10")
 
 
-def _check_over(name: str, stamp: Stamp) -> None:
+def check_over(name: str, stamp: Stamp) -> None:
+    """Refuse to close a month that is not over. Raises PeriodError."""
     _check_name(name)
     ends = rules.month_after(name)
     if stamp.at_us < to_us(datetime.fromisoformat(f"{ends}-01").replace(tzinfo=UTC)):
