@@ -131,6 +131,53 @@ with Ledger(sys.argv[1]) as ledger, ledger.database.read() as transaction:
         assert [one.name for one in ledger.wallets.all()] == ["team"]
 
 
+OPENED_MEANWHILE = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore")
+from kling_ledger import Ledger
+from kling_pricing import Money
+
+older = [Ledger(f"{sys.argv[1]}-{number}") for number in range(4)]
+for ledger in older:
+    ledger.wallets.create("team", "USD")
+newer = []
+
+def read():
+    with older[0].database.read() as transaction:
+        transaction.rows("SELECT 1 AS one")
+        time.sleep(1)
+
+def open_others():
+    for number in range(20):
+        newer.append(Ledger(f"{sys.argv[1]}-newer-{number}"))
+
+threads = [threading.Thread(target=read), threading.Thread(target=open_others)]
+for thread in threads:
+    thread.start()
+time.sleep(0.2)
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+for thread in threads:
+    thread.join()
+for ledger in older:
+    ledger.wallets.fund("team", Money.parse("1 USD"))
+    print(ledger.wallets.get("team").posted)
+"""
+
+
+def test_ledgers_go_on_though_others_were_opened_while_a_fork_waited(tmp_path: Path):
+    ran = subprocess.run(
+        [sys.executable, "-c", OPENED_MEANWHILE, str(tmp_path / "ledger")],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == ("1 USD\n" * 4, "")
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     made = tmp_path / "ledger.sqlite"

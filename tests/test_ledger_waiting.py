@@ -182,6 +182,19 @@ def test_whoever_has_waited_for_long_gives_up_and_nothing_of_it_is_written_later
     assert reserved(path) == 2_000_000
 
 
+def test_a_ledger_that_gave_up_can_be_closed_while_the_holder_is_still_there(path, monkeypatch):
+    monkeypatch.setattr(writer, "GIVEN_UP_AFTER_S", 1.0)
+    with process(WRITES_AND_STOPS, path) as stopped:
+        begun = time.monotonic()
+        with (
+            pytest.raises(DatabaseError, match=f"process {stopped.pid} has been writing"),
+            Ledger(str(path)) as ledger,
+        ):
+            ledger.reserve("team", usd("1"))
+        assert time.monotonic() - begun < GONE_ON_WITHIN_S
+    assert reserved(path) == 0
+
+
 def test_the_command_line_says_for_whom_it_waits(path):
     with process(WRITES_AND_STOPS, path) as stopped:
         command = "from kling_ledger.cli import main; main()"

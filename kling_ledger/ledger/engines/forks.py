@@ -28,7 +28,7 @@ class Pausing(Protocol):
         """Close every connection and let nobody open one; False where somebody still reads."""
 
     def resume(self) -> None:
-        """Let connections be opened again."""
+        """Let connections be opened again, where they were not to be."""
 
 
 # A fork is of the whole process, so what it has to know of is the process's too.
@@ -47,9 +47,13 @@ def was_open(path: Path) -> bool:
 
 
 def _before() -> None:
-    for file in list(_open):
-        if not file.pause(within_s=_WAIT_S):
-            _busy.add(file.path.resolve())
+    asked: set[int] = set()
+    # Another thread may open one while a first is waited for.
+    while fresh := [file for file in list(_open) if id(file) not in asked]:
+        for file in fresh:
+            asked.add(id(file))
+            if not file.pause(within_s=_WAIT_S):
+                _busy.add(file.path.resolve())
 
 
 def _in_parent() -> None:

@@ -62,20 +62,27 @@ class SqliteFile:
             held_by=lambda: f"{self.name}: {self._turn.held_by()}",
         )
         self._between_groups = Lock()
+        self._is_paused = False
+        # Connections of their own, which a fork cannot close.
+        self._aside: list[None] = []
         forks.watch(self)
 
     def pause(self, *, within_s: float) -> bool:
         """Close every connection and let nobody open one; False where somebody still reads."""
-        self._between_groups.acquire()
+        if not self._between_groups.acquire(timeout=within_s):
+            return False
+        self._is_paused = True
         if self._writing is not None:
             self._writing.close()
             self._writing = None
-        return self._readers.withdraw(within_s=within_s)
+        return self._readers.withdraw(within_s=within_s) and not self._aside
 
     def resume(self) -> None:
-        """Let connections be opened again."""
-        self._readers.lend_again()
-        self._between_groups.release()
+        """Let connections be opened again, where they were not to be."""
+        if self._is_paused:
+            self._is_paused = False
+            self._readers.lend_again()
+            self._between_groups.release()
 
     def close(self) -> None:
         """Give back every connection."""
@@ -104,7 +111,7 @@ class SqliteFile:
             with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
                 yield connection
             return
-        with closing(self._connect()) as connection:
+        with self._one_aside(), closing(self._connect()) as connection:
             connection.execute("BEGIN")
             yield connection
 
@@ -136,8 +143,16 @@ class SqliteFile:
 
         engine = create_engine("sqlite://", creator=self._connect, poolclass=NullPool)
         event.listen(engine, "begin", _begin)
-        with engine.begin() as connection:
+        with self._one_aside(), engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _one_aside(self) -> Iterator[None]:
+        self._aside.append(None)
+        try:
+            yield
+        finally:
+            self._aside.pop()
 
     def use_write_ahead_log(self) -> None:
         """Switch a database that is ours to WAL, for good; every later opening finds it done."""

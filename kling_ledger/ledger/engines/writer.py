@@ -28,6 +28,9 @@ MOST_TOGETHER: Final = 256
 _GATHERING_S: Final = 0.001
 """How long the writer waits for another operation, as long as they do come."""
 
+_LOOK_S: Final = 0.2
+"""How often whoever closes looks whether there is anything to wait for."""
+
 _PATIENCE_S: Final = 1.0
 """How often a caller looks whether there still is a writer, and how long it has waited."""
 
@@ -61,6 +64,11 @@ class Entry:
     def claim(self) -> bool:
         """Take it, to write it or to give it up: only the first who asks may."""
         return self._claim.acquire(blocking=False)
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether it is being written, or was given up."""
+        return self._claim.locked()
 
     def outcome(self) -> Any:
         """Return what the operation returned, or raise what it raised."""
@@ -97,6 +105,8 @@ class Writer:
         # have started, finds it taken and ends.
         self._role = _thread.allocate_lock()
         self._together = 1
+        self._group: list[Entry] = []
+        self._is_writing = False
 
     def run(self, operation: Callable[[Any], Any] | Batch[Any, Any]) -> Any:
         """Have an operation written, perhaps with others, and return what it returns.
@@ -134,9 +144,19 @@ class Writer:
         """Let what waits be written, then end the thread; whoever comes later is refused."""
         self._is_closed = True
         self._queue.put(None)
-        # The writer gives its role back at its end; if there is none, there is nothing to end.
-        with self._role:
-            pass
+        # The writer gives its role back at its end; if there is none, there is nothing to end. One
+        # that waits for a turn of which all have despaired may wait for ever: it is left to it.
+        looks = 0
+        while not self._role.acquire(timeout=_LOOK_S):
+            looks = 0 if self._has_work() else looks + 1
+            if looks > 1:
+                return
+        self._role.release()
+
+    def _has_work(self) -> bool:
+        """Whether anybody still waits for what the writer does."""
+        is_waited_for = any(not entry.is_claimed for entry in self._group)
+        return self._is_writing or is_waited_for or self._queue.qsize() > 1
 
     def _see_to_a_writer(self) -> None:
         """Start a writer if there is none: at the first write, or after one has died."""
@@ -161,9 +181,11 @@ class Writer:
 
     def _write_with(self, first: Entry) -> None:
         """Write an operation, and all that wait with it, and tell their callers."""
-        group = self._gathered(first)
+        self._group = group = [first]
+        self._gather(group)
         try:
             with self._turn:
+                self._is_writing = True
                 # Not before the turn has come: until then a caller may still give up.
                 group = [entry for entry in self._all_waiting(group) if entry.claim()]
                 self._together = len(group)
@@ -175,13 +197,12 @@ class Writer:
         finally:
             for entry in group:
                 entry.answered.release()
+            self._group, self._is_writing = [], False
 
-    def _gathered(self, first: Entry) -> list[Entry]:
+    def _gather(self, group: list[Entry]) -> None:
         """Let those come along who were written together last: they have just been answered."""
-        group = [first]
         while len(group) < self._together and self._take(group, timeout=_GATHERING_S):
             pass
-        return group
 
     def _all_waiting(self, group: list[Entry]) -> list[Entry]:
         while len(group) < MOST_TOGETHER and self._take(group, timeout=0):
