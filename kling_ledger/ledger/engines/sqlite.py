@@ -226,7 +226,7 @@ def _only_name(path: Path) -> tuple[int, int] | None:
         found = path.stat()
     except FileNotFoundError:
         return None
-    if found.st_nlink > 1:
+    if found.st_nlink > 1 and path.is_file():
         raise DatabaseError(
             f"{path} has {found.st_nlink} names, and each would be a ledger of its own",
             hint="remove the other hard links",
