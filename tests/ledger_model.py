@@ -366,6 +366,8 @@ class Model:
     def _check_ceilings(self, one: Held) -> None:
         for name, budget in self._covering([one]):
             cost = one.worth(budget.limit.unit, one.held)
+            if budget.mode == "warn":
+                continue
             if cost is None:
                 raise ExpectedError("UnknownWorthError", budget=name)
             if budget.ceiling is not None and cost > budget.ceiling.micro:
@@ -377,12 +379,19 @@ class Model:
         before = {name: self.used(budget) for name, budget in self._covering([one])}
         self.books.reservations[one.id] = one
         self.books.events.append((one.id, None, "reserved", self.now))
-        return [
-            (name, percent, self.used(budget), self.limit(budget))
-            for name, budget in self._covering([one])
-            for percent in sorted(set(budget.thresholds))
-            if before[name] * 100 < percent * self.limit(budget) <= self.used(budget) * 100
-        ]
+        warnings: list[Warned] = []
+        for name, budget in self._covering([one]):
+            limit, used = self.limit(budget), self.used(budget)
+            warnings += [
+                (name, percent, used, limit)
+                for percent in sorted(set(budget.thresholds))
+                if before[name] * 100 < percent * limit <= used * 100
+            ]
+            cost = one.worth(budget.limit.unit, one.held)
+            is_dear = cost is None or (budget.ceiling is not None and cost > budget.ceiling.micro)
+            if budget.mode == "warn" and is_dear:
+                warnings.append((name, 100, cost or 0, limit))
+        return warnings
 
     def _check_limits(self, fresh: Sequence[Held]) -> None:
         """Refuse if a hard budget or a wallet is beyond what it has, with them all let in."""
@@ -424,10 +433,11 @@ class Model:
         one = fresh[0]
         bounds = [self.available(one.asked.wallet) + one.held]
         for _, budget in self._covering(fresh):
+            if budget.mode == "warn":
+                continue
             cost = one.worth(budget.limit.unit, one.held) or 0
             lefts = [] if budget.ceiling is None else [budget.ceiling.micro]
-            if budget.mode == "hard":
-                lefts.append(self.limit(budget) - self.used(budget) + cost)
+            lefts.append(self.limit(budget) - self.used(budget) + cost)
             bounds += [floor(Fraction(left * one.held, cost)) for left in lefts if cost]
             bounds += [0 for left in lefts if not cost and left < 0]
         return {"fits": Money.from_micro(max(min(bounds), 0), one.unit)}
@@ -437,6 +447,8 @@ class Model:
     def settle(self, changes: Sequence[Change]) -> list[Outcome]:
         self._begin()
         known = self.books.reservations
+        self._written = list(self.books.transfers)
+        self._ended_now: dict[str, int] = {}
         require(all(change.reservation_id in known for change in changes), "NotFoundError")
         for change in changes:
             self._change(change, known[change.reservation_id])
@@ -497,6 +509,7 @@ class Model:
             one.task = change.task_id or one.task
             if to == "committed":
                 self._charge(one, micro)
+                self._ended_now[one.id] = micro
             if to not in OPEN:
                 self._free(one, {"rolled_back": "roll_back", "expired": "expire"}.get(to, "return"))
             self._move(one, str(to))
@@ -538,10 +551,29 @@ class Model:
             one.ended = self.now
 
     def _check_nothing_new(self, change: Change, one: Held) -> None:
-        if change.amount is not None:
+        if change.amount is not None and change.amount.micro != self._charged_last(one):
             check_same({"settled cost": one.committed}, {"settled cost": change.amount.micro})
         if change.task_id is not None:
             check_same({"task": one.task}, {"task": change.task_id})
+
+    def _charged_last(self, one: Held) -> int:
+        """What ended it charged, without parts before: in this call, or all of an earlier one."""
+        if one.id in self._ended_now:
+            return self._ended_now[one.id]
+        ended = [
+            at
+            for of, before, after, at in self.books.events
+            if of == one.id and after == "committed" != before
+        ]
+        charges = [
+            transfer
+            for transfer in self._written
+            if transfer.reservation == one.id
+            and transfer.kind in {"commit", "overrun", "late_commit"}
+            and transfer.at == max(ended, default=None)
+        ]
+        calls = sorted({transfer.id[:-4] for transfer in charges})
+        return sum(each.amount for each in charges if each.id[:-4] == calls[-1]) if calls else 0
 
     def _check_task(self, change: Change, one: Held) -> None:
         """A reservation has one task, and a provider's task one reservation."""
@@ -598,6 +630,7 @@ class Model:
         """The month of a correction: the one that it is for, as long as no seal is over it."""
         if corrects is not None:
             check_month(corrects)
+            require(corrects <= max(f"{self.now:%Y-%m}", self.period()), "PeriodError")
             if self._is_closed(corrects) and corrects > max(self._sealed(), default=""):
                 return corrects
         return self.period()

@@ -414,6 +414,12 @@ def test_each_that_fits_is_admitted_and_another_gives_its_refusal(ledger):
     assert ledger.wallets.get("film").available == usd("0")
 
 
+def test_what_is_no_money_is_refused_as_such_also_where_another_does_not_fit(ledger):
+    asked = [Asked("film", usd("11")), Asked("film", 1.5)]  # type: ignore[arg-type]
+    with unchanged(ledger), pytest.raises(AmountError):
+        ledger.reserve_each(asked)
+
+
 def test_each_that_a_budget_refuses_leaves_no_trace_in_the_others(ledger):
     ledger.budgets.set("all", usd("9"))
     ledger.budgets.set("teaser", usd("1"), scope=Scope(project="teaser"))

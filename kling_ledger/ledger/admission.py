@@ -37,7 +37,7 @@ from kling_ledger.ledger.standing import open_window
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.thresholds import Warnings
 from kling_ledger.ledger.wallets import Wallet
-from kling_pricing.money import USD
+from kling_pricing.money import USD, Money
 
 _TAKE_FROM_WALLET: Final = """
 UPDATE wallet SET reserved_micro = reserved_micro + :amount
@@ -161,11 +161,14 @@ def _owners(
 ) -> Iterator[tuple[Owner, int]]:
     """Return the wallet and the windows that a job would count in, and what it would take there."""
     wallet, job = wallets[one.wallet], one.job
-    yield Owner(wallet.id), one.amount.micro
+    amount: object = one.amount
+    if not isinstance(amount, Money):
+        return  # it is refused when its turn comes
+    yield Owner(wallet.id), amount.micro
     labels = label_words.to_text(one.labels)
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     for budget in rules.covering(subject):
-        yield Owner(budget.id, budget.window_at(at_us)[0]), one.amount.micro
+        yield Owner(budget.id, budget.window_at(at_us)[0]), amount.micro
 
 
 def _outcome(

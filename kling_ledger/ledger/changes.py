@@ -116,9 +116,14 @@ def check_same(transaction: Transaction, change: Change, before: Row) -> None:
 
 
 def _charged_last(transaction: Transaction, change: Change, before: Row) -> int | None:
-    """Return what the commit that ended a job charged: parts before it make the whole more."""
+    """Return what the commit that ended a job charged: parts before it make the whole more.
+
+    A commit of this very call has left it in the row; of an earlier call, the journal has it.
+    """
     if change.amount is None or change.amount.micro == before["committed_micro"]:
         return None
+    if "ended_at_micro" in before:
+        return int(before["ended_at_micro"])
     rows = transaction.rows(_LAST_CHARGE, id=before["id"])
     # What one operation transfers has all but the last digits of its ids in common.
     last = [row for row in rows if row["id"][:-4] == rows[0]["id"][:-4]]

@@ -105,7 +105,7 @@ def _committed(change: Change, before: Row) -> Move:
         ("overrun", max(charged - held, 0)),
         ("return", max(held - charged, 0)),
     )
-    after = _after(change, before, held_micro=0, committed_micro=total)
+    after = _after(change, before, held_micro=0, committed_micro=total, ended_at_micro=charged)
     return Move(change, before, after, transfers)
 
 
@@ -116,7 +116,7 @@ def _committed_late(transaction: Transaction, rules: Rules, change: Change, befo
     """
     charged = charge_of(change)
     total = (before["committed_micro"] or 0) + charged
-    after = _after(change, before, held_micro=0, committed_micro=total)
+    after = _after(change, before, held_micro=0, committed_micro=total, ended_at_micro=charged)
     corrects = _corrected(transaction, rules, before)
     return Move(change, before, after, (("late_commit", charged),), corrects)
 
