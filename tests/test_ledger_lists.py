@@ -316,3 +316,40 @@ def test_a_page_after_nothing_known_or_of_no_label_is_an_error(empty_url: str):
             ledger.reservations.latest(after="res_none")
         with pytest.raises(ConfigError):
             ledger.reservations.latest(label="client")
+
+
+# --- what was left open -----------------------------------------------------------------------
+
+
+def test_each_of_many_open_jobs_has_its_turn_and_nobody_elses(ledger: Ledger) -> None:
+    for name in ("team", "others"):
+        ledger.wallets.create(name, "USD")
+        ledger.wallets.fund(name, usd("1000"))
+    here = [asked(USUAL)] * 5000
+    elsewhere = [asked(USUAL, wallet="others"), asked(RARE), asked({**USUAL, "account": "north"})]
+    made = ledger.reserve_many([*here, *elsewhere])
+    ended = ledger.settle([Change(one.id, State.ROLLED_BACK) for one in made[60:4950]])
+    doubtful = [one.id for one in made[4950:5000]]
+    ledger.settle([Change(one, State.SUBMITTING) for one in doubtful])
+    ledger.settle([Change(one, State.IN_DOUBT) for one in doubtful])
+    place = {"provider": "runapi", "address": "https://gateway.example", "account": "studio"}
+    draws = [ledger.reservations.some_open(wallet="team", limit=50, **place) for _ in range(60)]
+    assert all(len(draw) == 50 for draw in draws)
+    # One of sixty is missed by sixty draws of fifty once in 10 ** 46.
+    assert {one.id for draw in draws for one in draw} == {one.id for one in made[:60]}
+    every = ledger.reservations.some_open(wallet="team", limit=500, **place)
+    assert {one.id for one in every[60:]} == set(doubtful)
+    assert len(every) == 110
+    assert len(ended) == 4890
+
+
+def test_what_is_open_is_drawn_on_both_engines(many: Ledger) -> None:
+    drawn = many.reservations.some_open(
+        wallet="other", provider="crun", address="https://gateway.example", account="north", limit=9
+    )
+    assert [one.state for one in drawn if one.state is State.IN_DOUBT] == [drawn[-1].state]
+    assert {one.state for one in drawn} == {State.RESERVED, State.SUBMITTED, State.IN_DOUBT}
+    nameless = many.reservations.some_open(
+        wallet="other", provider="crun", address="https://gateway.example", account=None, limit=9
+    )
+    assert nameless == []

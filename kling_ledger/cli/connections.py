@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kling_pricing.money import Money
 
 _LOOKED_AT: Final = 50
-"""How many open reservations every start looks at, the oldest first."""
+"""How many open reservations every start looks at."""
 
 _TOLD_WHOLE: Final = 3
 """Of how many jobs that need a person a start says all: `resume` says it of each."""
@@ -233,10 +233,16 @@ def take_down_tasks(ledger: Ledger) -> None:
 def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:
     """Return what to look at: others' wallets are for their own runs to look at."""
     place = meter.place
-    payer = ledger.wallets.get(meter.wallet).name
-    found = [one for one in ledger.reservations.open() if place.has(one) and one.wallet == payer]
-    # Those in doubt come last: many of them for long must not keep the others from their turn.
-    return sorted(found, key=lambda one: one.state == "in_doubt")[:_LOOKED_AT]
+    found = ledger.reservations.some_open(
+        wallet=meter.wallet,
+        provider=place.provider,
+        address=place.address,
+        account=place.account,
+        limit=_LOOKED_AT + 1,
+    )
+    if len(found) > _LOOKED_AT:
+        say(f"left open: more than {_LOOKED_AT} jobs; to look at all of them: kling-ledger resume")
+    return sorted(found[:_LOOKED_AT], key=lambda one: (one.created_at, one.id))
 
 
 def _quiet(meter: Meter) -> Meter:

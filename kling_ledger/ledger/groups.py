@@ -281,6 +281,23 @@ class Reservations:
         with self._access.read() as transaction:
             return reservations.open_ones(transaction)
 
+    def some_open(
+        self, *, wallet: str, provider: str, address: str | None, account: str | None, limit: int
+    ) -> list[Reservation]:
+        """Return at most `limit` of a wallet's open reservations at one place, drawn by chance.
+
+        Chance gives each its turn, however many there are; those in doubt come last.
+        """
+        with self._access.read() as transaction:
+            return reservations.some_open(
+                transaction,
+                wallet=wallet,
+                provider=provider,
+                address=address,
+                account=account,
+                limit=limit,
+            )
+
     def at_provider(
         self,
         provider: str,

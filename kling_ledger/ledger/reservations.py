@@ -211,6 +211,34 @@ def open_ones(transaction: Transaction) -> list[Reservation]:
     return [from_row(row) for row in rows]
 
 
+def some_open(
+    transaction: Transaction,
+    *,
+    wallet: str,
+    provider: str,
+    address: str | None,
+    account: str | None,
+    limit: int,
+) -> list[Reservation]:
+    """Return some of a wallet's open reservations at one place, drawn anew each time.
+
+    Those in doubt only come where others leave room: they may stand for long.
+    """
+    states = ", ".join(f"'{state}'" for state in OPEN_STATES)
+    place = {"provider": provider, "address": address, "account": account}
+    conditions = [
+        f"{name} IS NULL" if value is None else f"{name} = :{name}" for name, value in place.items()
+    ]
+    query = (
+        f"{_SELECT} WHERE wallet_id = (SELECT id FROM wallet WHERE name = :wallet OR id = :wallet)"
+        f" AND state IN ({states}) AND {' AND '.join(conditions)}"
+        f" ORDER BY CASE state WHEN '{State.IN_DOUBT}' THEN 1 ELSE 0 END, RANDOM() LIMIT :limit"
+    )
+    given = {name: plain(value) for name, value in place.items() if value is not None}
+    rows = transaction.rows(query, wallet=plain(wallet), limit=limit, **given)
+    return [from_row(row) for row in rows]
+
+
 def from_row(row: Row, *, warnings: tuple[BudgetWarning, ...] = ()) -> Reservation:
     """Return the reservation that a row, with its `wallet_name`, stands for."""
     unit = row["unit"]
