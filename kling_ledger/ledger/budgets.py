@@ -6,12 +6,13 @@ budget itself was set: a window's figures follow from the reservations alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import scopes
-from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.engines.transaction import Row, Transaction, plain
 from kling_ledger.ledger.schema import BUDGET, BUDGET_RAISE
 from kling_ledger.ledger.scopes import Scope, Subject
 from kling_ledger.ledger.windows import window_at
@@ -21,6 +22,11 @@ Mode = Literal["hard", "warn"]
 """A hard budget refuses what goes beyond its limit; the other only tells of it."""
 
 MODES: Final[tuple[str, ...]] = get_args(Mode)
+_SELECT: Final = (
+    f"SELECT {BUDGET.selected}, wallet.name AS wallet_name FROM budget"
+    " LEFT JOIN wallet ON wallet.id = budget.wallet_id WHERE removed_at IS NULL"
+)
+_SELECT_RAISES: Final = f"SELECT {BUDGET_RAISE.selected} FROM budget_raise"
 DEFAULT_THRESHOLDS: Final = (80, 100)
 """At which percentages of its limit a budget tells, unless others are given."""
 
@@ -78,21 +84,22 @@ class Budget:
 
 def every(transaction: Transaction) -> tuple[Budget, ...]:
     """Return every budget that was not removed, by id: the order in which they are locked."""
-    raises: dict[str, list[Raise]] = {}
-    for row in transaction.rows(f"SELECT {BUDGET_RAISE.selected} FROM budget_raise ORDER BY id"):
-        raises.setdefault(row["budget_id"], []).append(Raise(row["amount_micro"], row["until_at"]))
-    rows = transaction.rows(
-        f"SELECT {BUDGET.selected}, wallet.name AS wallet_name FROM budget"
-        " LEFT JOIN wallet ON wallet.id = budget.wallet_id"
-        " WHERE removed_at IS NULL ORDER BY budget.id"
-    )
-    return tuple(_budget(row, tuple(raises.get(row["id"], ()))) for row in rows)
+    rows = transaction.rows(f"{_SELECT} ORDER BY budget.id")
+    raises = transaction.rows(f"{_SELECT_RAISES} ORDER BY id")
+    return tuple(_with_raises(rows, raises))
 
 
 def by_name(transaction: Transaction, name: str) -> Budget | None:
     """Return a budget by its name, None if there is none."""
-    found = [budget for budget in every(transaction) if budget.name == name]
-    return found[0] if found else None
+    rows = transaction.rows(f"{_SELECT} AND budget.name = :name", name=plain(name))
+    raises = [
+        one
+        for row in rows
+        for one in transaction.rows(
+            f"{_SELECT_RAISES} WHERE budget_id = :id ORDER BY id", id=row["id"]
+        )
+    ]
+    return next(_with_raises(rows, raises), None)
 
 
 def find_budget(transaction: Transaction, name: str) -> Budget:
@@ -101,6 +108,14 @@ def find_budget(transaction: Transaction, name: str) -> Budget:
     if found is None:
         raise NotFoundError("budget", name)
     return found
+
+
+def _with_raises(rows: Iterable[Row], raises: Iterable[Row]) -> Iterator[Budget]:
+    own: dict[str, list[Raise]] = {}
+    for row in raises:
+        own.setdefault(row["budget_id"], []).append(Raise(row["amount_micro"], row["until_at"]))
+    for row in rows:
+        yield _budget(row, tuple(own.get(row["id"], ())))
 
 
 def _budget(row: Row, raises: tuple[Raise, ...]) -> Budget:

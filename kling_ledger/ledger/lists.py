@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import labels as label_words
-from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.reservations import SELECT, Reservation, from_row, plain
+from kling_ledger.ledger.engines.transaction import Transaction, plain
+from kling_ledger.ledger.reservations import SELECT, Reservation, from_row
 from kling_ledger.ledger.scopes import within_project
 from kling_ledger.ledger.states import OPEN_STATES, RESTING_STATES, State
 

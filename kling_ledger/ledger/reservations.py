@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import labels as label_words
-from kling_ledger.ledger.engines.transaction import Row, Transaction
+from kling_ledger.ledger.engines.transaction import Row, Transaction, plain
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.schema import RESERVATION
 from kling_ledger.ledger.states import OPEN_STATES, State
@@ -314,8 +314,3 @@ def _instant(us: int | None) -> datetime | None:
 
 def _money_or_none(micro: int | None, unit: str) -> Money | None:
     return None if micro is None else _money(micro, unit)
-
-
-def plain(given: str) -> str:
-    """Return a name that a database can be asked for: PostgreSQL takes no zero byte in a text."""
-    return given.replace("\0", "")

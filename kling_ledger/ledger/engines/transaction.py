@@ -155,6 +155,11 @@ def readable(text: str | None) -> str | None:
     return None if text is None else text.replace("\0", "").encode(errors="replace").decode()
 
 
+def plain(given: str) -> str:
+    """Return a name that a database can be asked for: PostgreSQL takes no zero byte in a text."""
+    return given.replace("\0", "")
+
+
 @cache
 def _spread(statement: str, count: int) -> str:
     marks = ", ".join(f":given{number}" for number in range(count))
