@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from kling_ledger.cli import EXIT_USAGE, exit_code
 from kling_ledger.cli.output import say
+from kling_pricing.errors import MOST_TOLD
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
     from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
-
-_MOST_TOLD: Final = 20
-"""Of how many bad rows is told one by one."""
 
 
 def read_rows(
@@ -40,8 +39,9 @@ def read_rows(
         project=project,
         labels=labels,
         library=library,
+        note=lambda text: say(f"note: {text}"),
     )
-    _refuse((row.place, row.error) for row in bad)
+    _refuse(((row.place, row.error) for row in bad), {row.place: row.where for row in bad})
     return jobs
 
 
@@ -139,15 +139,23 @@ def _rows(many: int) -> str:
     return "1 row was" if many == 1 else f"{many} rows were"
 
 
-def _refuse(bad: Iterable[tuple[int, KlingError]]) -> None:
+def _refuse(
+    bad: Iterable[tuple[int, KlingError]], where: Mapping[int, str] = MappingProxyType({})
+) -> None:
     """Tell what is wrong with each bad row and stop, before anything was started."""
     found = sorted(bad, key=lambda one: one[0])
     if not found:
         return
-    for place, error in found[:_MOST_TOLD]:
-        say(f"error: row {place}: {error}")
-    if len(found) > _MOST_TOLD:
-        say(f"error: and {len(found) - _MOST_TOLD} rows more")
+    for place, error in found[:MOST_TOLD]:
+        say(f"error: {_row(place, where.get(place))}: {error}")
+    if len(found) > MOST_TOLD:
+        say(f"error: and {len(found) - MOST_TOLD} rows more")
     rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
     say(f"nothing was started: {rows} cannot be run")
     raise SystemExit(max(exit_code(error) for _, error in found))
+
+
+def _row(place: int, where: str | None) -> str:
+    """Name a row, and where it stands in its file, if that is another number."""
+    is_same = where is None or where.split()[-1:] == [str(place)]
+    return f"row {place}" if is_same else f"row {place} ({where})"

@@ -14,8 +14,9 @@ import click
 from kling_ledger.cli.output import print_table, say
 from kling_ledger.errors import ConfigError
 from kling_ledger.manifests.pricing import Tally, misspelt_columns, price_chunk, replaced_columns
-from kling_ledger.manifests.reading import open_manifest
+from kling_ledger.manifests.reading import Manifest, open_manifest
 from kling_ledger.manifests.units import in_units
+from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.files import STDIN, kind_by_name
 from kling_ledger.tabular.frames import rows_of
 from kling_ledger.tabular.writing import WriteFrame, frame_file, frame_writer
@@ -47,7 +48,7 @@ def quote_manifest(
     library = library or Library()
     tally = Tally()
     with open_manifest(name) as manifest, _progress(name, out) as advance:
-        _warn_about(manifest.columns)
+        _warn_about(manifest)
         with _sink(out, form, name) as write:
             for chunk in manifest.chunks:
                 priced = price_chunk(chunk, at, library)
@@ -80,7 +81,11 @@ def _tell(tally: Tally) -> None:
         say(f"{failed} have no price ({because}): their error column says why")
 
 
-def _warn_about(columns: Sequence[str]) -> None:
+def _warn_about(manifest: Manifest) -> None:
+    guessed = encoding_note(manifest.encoding)
+    if guessed is not None:
+        say(f"note: {guessed}")
+    columns = manifest.columns
     replaced = replaced_columns(columns)
     if replaced:
         say(f"warning: columns replaced by fresh answers: {', '.join(replaced)}")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any, Final
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.tabular import table
 from kling_ledger.tabular.files import Kind
-from kling_ledger.tabular.table import Row, checked_columns, size_of, whole
+from kling_ledger.tabular.table import Block, Row, checked_columns, in_chunks, size_of
+from kling_pricing.spellings import trimmed
 
-if TYPE_CHECKING:
-    import pandas as pd
+_LONGEST_LINE: Final = 1 << 20
+"""How many characters the header may have, so that a file without lines is not read as one."""
+
+Line = tuple[int, Sequence[str]]
+"""The cells of one row, and the number of the line that it ends on."""
 
 
 def delimiter_of(header: str) -> str:
@@ -24,61 +26,93 @@ def delimiter_of(header: str) -> str:
 
 
 class CsvTable:
-    """A file of CSV in UTF-8, with a byte order mark or without. Lines without a cell are no rows.
+    """A file of CSV in UTF-8, as a spreadsheet exports it. Rows without a cell are no rows.
 
-    The names of columns are stripped of blanks around them; cells are kept as they are written.
+    A first line such as `sep=;` says what parts cells. The names of columns are stripped of blanks
+    around them, columns without a name are numbered, and cells are kept as they are written.
     """
 
     kind: Kind = "csv"
+    encoding = "utf-8"
+    is_json = False
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.name = name
         self._file = file
         self._size = size_of(file)
-        with self._reader() as reader:
-            header = next(filter(None, reader))
-        self.columns = checked_columns([cell.strip() for cell in header], name)
+        _, header = next(self._lines(), (0, ()))
+        names = [trimmed(cell) for cell in header]
+        self.columns = checked_columns(
+            [cell or f"column {number}" for number, cell in enumerate(names, 1)], name
+        )
 
     def rows(self) -> Iterator[Row]:
-        """Read row by row; a quote that is never closed, or no UTF-8, ends the file."""
-        width = len(self.columns)
-        with self._reader() as reader:
-            for cells in islice(filter(None, reader), 1, None):
-                place = f"line {reader.line_num}"
-                if len(cells) == width:
-                    yield Row(place, dict(zip(self.columns, cells, strict=True)))
-                else:
-                    yield Row(place, {}, f"{len(cells)} cells under a header of {width}")
+        """Read row by row; a quote that is never closed ends the file."""
+        for number, cells in self._rows():
+            problem = self._problem(cells)
+            said = {} if problem else dict(zip(self.columns, cells, strict=False))
+            yield Row(f"line {number}", said, problem)
 
-    def frames(self) -> Iterator[pd.DataFrame]:
-        """Read many rows at a time, all of one width."""
+    def blocks(self) -> Iterator[Block]:
+        """Read many rows at a time; one of another width is cut or filled up, and told."""
         import pandas as pd
 
         width = len(self.columns)
-        with self._reader() as reader:
-            rows = islice(filter(None, reader), 1, None)
-            while some := list(islice(rows, table.CHUNK_ROWS)):
-                if set(map(len, some)) != {width}:
-                    self._refuse_first_misfit()
-                yield pd.DataFrame(some, columns=list(self.columns), dtype=object)
+        for some in in_chunks(self._rows(), self.read_bytes):
+            problems = {
+                place: f"line {number}: {self._problem(cells)}"
+                for place, (number, cells) in enumerate(some)
+                if len(cells) != width
+            }
+            for place in problems:
+                number, cells = some[place]
+                some[place] = number, [*cells, *[""] * width][:width]
+            columns = zip(*(cells for _, cells in some), strict=True)
+            named = zip(self.columns, columns, strict=True)
+            yield Block(
+                pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in named}),
+                problems,
+            )
 
     def share(self) -> float:
         """How far the file is read."""
-        return self._file.tell() / self._size
+        return self.read_bytes() / self._size
 
-    def _refuse_first_misfit(self) -> None:
-        """Read again from the start, row by row: in a chunk nobody knows the lines any more."""
-        for _ in whole(self):
-            pass
+    def read_bytes(self) -> int:
+        """How much of the file is read."""
+        return self._file.tell()
+
+    def _problem(self, cells: Sequence[str]) -> str | None:
+        width = len(self.columns)
+        return None if len(cells) == width else f"{len(cells)} cells under a header of {width}"
+
+    def _rows(self) -> Iterator[Line]:
+        """Read the rows below the header, without blank cells beyond its end."""
+        lines = self._lines()
+        next(lines, None)
+        width = len(self.columns)
+        for number, cells in lines:
+            if len(cells) <= width or any(map(trimmed, cells[width:])):
+                yield number, cells
+            else:
+                yield number, cells[:width]
+
+    def _lines(self) -> Iterator[Line]:
+        """Read every row that has something in it, the header first."""
+        with self._reader() as (reader, above):
+            for cells in reader:
+                # Nearly every row begins with a cell: the others are looked at in full.
+                if cells and (cells[0].strip() or any(map(trimmed, cells))):
+                    yield reader.line_num + above, cells
 
     @contextmanager
-    def _reader(self) -> Iterator[Any]:
+    def _reader(self) -> Iterator[tuple[Any, int]]:
+        """Give a reader of the cells, and how many lines stand above them."""
         self._file.seek(0)
         text = io.TextIOWrapper(self._file, "utf-8-sig", newline="")
         try:
-            delimiter = delimiter_of(text.readline())
-            text.seek(0)
-            yield csv.reader(text, delimiter=delimiter, strict=True)
+            delimiter, above = self._parting(text)
+            yield csv.reader(text, delimiter=delimiter, strict=True), above
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.name}: this is no CSV in UTF-8: {error}") from None
         finally:
@@ -86,3 +120,29 @@ class CsvTable:
             # given up half way may end after its file.
             if not self._file.closed:
                 text.detach()
+
+    def _parting(self, text: io.TextIOWrapper) -> tuple[str, int]:
+        """Return what parts cells, and how many lines are read; the next one is the header."""
+        said = _parted_by(self._first_line(text))
+        if said is not None:
+            return said, 1
+        text.seek(0)
+        header = ""
+        while not trimmed(header):
+            header = self._first_line(text)
+        text.seek(0)
+        return delimiter_of(header), 0
+
+    def _first_line(self, text: io.TextIOWrapper) -> str:
+        line = text.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise ConfigError(f"{self.name}: its first line never ends: this is no CSV")
+        return line
+
+
+def _parted_by(line: str) -> str | None:
+    """Return what a line such as `sep=;` says that parts cells; None for another line."""
+    said = line.strip("\r\n").strip('"')
+    if said[:4].lower() != "sep=" or len(said) != len("sep=;"):
+        return None
+    return said[4:]
