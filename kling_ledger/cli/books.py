@@ -10,7 +10,7 @@ import click
 
 from kling_ledger.cli.output import say
 from kling_ledger.config import books_folder
-from kling_pricing.book_reader import BookText, provider_of
+from kling_pricing.book_reader import LARGEST, BookText, provider_of
 from kling_pricing.errors import BookError
 from kling_pricing.library import Library, library_of
 
@@ -65,7 +65,9 @@ def own_books() -> list[BookText]:
 
 def _read(path: Path) -> BookText:
     try:
-        return BookText(str(path), path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as file:
+            # One more than a book may have, so that its reader tells what is too long.
+            return BookText(str(path), file.read(LARGEST + 1))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BookError(str(path), "", f"cannot be read: {reason}") from None

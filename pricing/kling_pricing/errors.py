@@ -122,7 +122,7 @@ class NoPriceError(PricingError):
 
     def __init__(self, subject: str, *, known: Sequence[str] = (), hint: str | None = None) -> None:
         listed = f"; known: {', '.join(known)}" if known else ""
-        super().__init__(f"no price known for {_cut(subject, _LONGEST)}{listed}", hint=hint)
+        super().__init__(f"no price known for {cut(subject, _LONGEST)}{listed}", hint=hint)
         self.subject = subject
         self.known = tuple(known)
 
@@ -153,8 +153,9 @@ def _shown(value: object) -> str:
         return str(value)
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
     text = text.encode("utf-8", "backslashreplace").decode()
-    return _cut(text, 60)
+    return cut(text, 60)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters, which says where it was cut."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
