@@ -19,7 +19,7 @@ from kling_ledger.manifests.columns import INPUTS, LABEL, OF_A_JOB, columns_of, 
 from kling_ledger.manifests.rows import Said, clip_fields, own_body, said_by
 from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.reading import open_table
-from kling_pricing.clip import CLIP_FIELDS, Clip
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED, Clip
 from kling_pricing.errors import MISSING, AmountError, ClipError, KlingError, PricingError
 from kling_pricing.gateways import Request, write_request
 from kling_pricing.library import Library
@@ -139,7 +139,7 @@ def _native(said: Said) -> Request:
 
 def _from_clip(said: Said, common: _Common) -> Request:
     _refuse_others(said, _OF_A_CLIP)
-    clip = Clip(**{"provider": "", "model": "", **clip_fields(said, common.library)})
+    clip = Clip(**dict.fromkeys(REQUIRED, MISSING) | clip_fields(said, common.library))
     _refuse_unsaid(clip, common)
     inputs = {name: said[name] for name in INPUTS if name in said}
     if isinstance(inputs.get("cfg_scale"), str):

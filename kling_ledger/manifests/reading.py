@@ -21,10 +21,9 @@ from kling_ledger.tabular.files import kind_by_name
 from kling_ledger.tabular.frames import frame_of
 from kling_ledger.tabular.reading import open_table
 from kling_ledger.tabular.table import Row, Table, TableOfColumns, in_chunks
-from kling_pricing.clip import CLIP_FIELDS
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED
 from kling_pricing.errors import KlingError, PricingError
 
-_REQUIRED: Final = ("provider", "model")
 _SHOWN: Final = 20
 """How many columns an error names."""
 
@@ -64,7 +63,7 @@ def open_manifest(name: str) -> Iterator[Manifest]:
 def _by_blocks(table: TableOfColumns) -> Manifest:
     """Read many rows at once: none of them has a `request` in place of a clip."""
     columns = columns_of(table.columns, table.name)
-    for column in _REQUIRED:
+    for column in REQUIRED:
         if column not in columns:
             raise _no_column(column, columns, table.name)
     return Manifest(columns, table.encoding, _blocks(table, columns))
@@ -88,7 +87,7 @@ def _by_rows(table: Table) -> Manifest:
     if not table.is_json:
         columns_of(table.columns, table.name)
     found = _columns(table.rows())
-    columns = [*(field for field in _REQUIRED if field not in found), *found]
+    columns = [*(field for field in REQUIRED if field not in found), *found]
     chunks = in_chunks(table.rows(), table.read_bytes)
     return Manifest(columns, table.encoding, (_chunk(table, some, columns) for some in chunks))
 

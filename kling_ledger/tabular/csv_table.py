@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
+from operator import itemgetter
 from typing import IO, Any, Final
 
 from kling_ledger.errors import ConfigError
+from kling_ledger.tabular import table
 from kling_ledger.tabular.files import Kind
-from kling_ledger.tabular.table import Block, Row, checked_columns, in_chunks, size_of
+from kling_ledger.tabular.table import Block, Row, checked_columns, size_of
 from kling_pricing.spellings import trimmed
 
 _LONGEST_LINE: Final = 1 << 20
 """How many characters the header may have, so that a file without lines is not read as one."""
+
+_BREAK: Final = re.compile("\r\n|\r|\n")
 
 Line = tuple[int, Sequence[str]]
 """The cells of one row, and the number of the line that it ends on."""
@@ -40,7 +46,7 @@ class CsvTable:
         self.name = name
         self._file = file
         self._size = size_of(file)
-        _, header = next(self._lines(), (0, ()))
+        header = next((cells for _, cells in self._lines() if _has_cells(cells)), ())
         names = [trimmed(cell) for cell in header]
         self.columns = checked_columns(
             [cell or f"column {number}" for number, cell in enumerate(names, 1)], name
@@ -48,31 +54,55 @@ class CsvTable:
 
     def rows(self) -> Iterator[Row]:
         """Read row by row; a quote that is never closed ends the file."""
-        for number, cells in self._rows():
+        for number, cells in islice(self._rows(self._lines()), 1, None):
             problem = self._problem(cells)
             said = {} if problem else dict(zip(self.columns, cells, strict=False))
             yield Row(f"line {number}", said, problem)
 
     def blocks(self) -> Iterator[Block]:
         """Read many rows at a time; one of another width is cut or filled up, and told."""
-        import pandas as pd
+        with self._reader() as (reader, above):
+            next(filter(_has_cells, reader), None)
+            begun = reader.line_num
+            while rows := self._some(reader):
+                is_a_line_each = reader.line_num - begun == len(rows)
+                block = self._block(rows, begun + above, is_a_line_each=is_a_line_each)
+                begun = reader.line_num
+                if len(block.frame):
+                    yield block
 
-        width = len(self.columns)
-        for some in in_chunks(self._rows(), self.read_bytes):
-            problems = {
-                place: f"line {number}: {self._problem(cells)}"
-                for place, (number, cells) in enumerate(some)
-                if len(cells) != width
-            }
-            for place in problems:
-                number, cells = some[place]
-                some[place] = number, [*cells, *[""] * width][:width]
-            columns = zip(*(cells for _, cells in some), strict=True)
-            named = zip(self.columns, columns, strict=True)
-            yield Block(
-                pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in named}),
-                problems,
-            )
+    def _some(self, reader: Iterator[Sequence[str]]) -> list[Sequence[str]]:
+        """Read a block of rows, such as they are; few of them where they are long."""
+        rows: list[Sequence[str]] = []
+        begun = self.read_bytes()
+        while some := list(islice(reader, min(table.LOOKS_EVERY, table.CHUNK_ROWS - len(rows)))):
+            rows += some
+            if self.read_bytes() - begun > table.CHUNK_BYTES:
+                break
+        return rows
+
+    def _block(self, rows: list[Sequence[str]], above: int, *, is_a_line_each: bool) -> Block:
+        problems: dict[int, str] = {}
+        if not self._are_plain(rows):
+            rows, problems = self._mended(_numbered(rows, above, is_a_line_each=is_a_line_each))
+        from kling_ledger.tabular.frames import frame_of_texts
+
+        return Block(frame_of_texts(self.columns, rows), problems)
+
+    def _are_plain(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Whether every row has as many cells as the header, and something in the first of them."""
+        is_even = set(map(len, rows)) == {len(self.columns)}
+        return is_even and all(map(str.strip, map(itemgetter(0), rows)))
+
+    def _mended(self, lines: Iterable[Line]) -> tuple[list[Sequence[str]], dict[int, str]]:
+        """Return the rows that have something in them, each as wide as the header."""
+        rows: list[Sequence[str]] = []
+        problems: dict[int, str] = {}
+        for number, cells in self._rows(lines):
+            if (problem := self._problem(cells)) is not None:
+                problems[len(rows)] = f"line {number}: {problem}"
+            rows.append([*cells, *[""] * len(self.columns)][: len(self.columns)])
+        return rows, problems
 
     def share(self) -> float:
         """How far the file is read."""
@@ -86,24 +116,19 @@ class CsvTable:
         width = len(self.columns)
         return None if len(cells) == width else f"{len(cells)} cells under a header of {width}"
 
-    def _rows(self) -> Iterator[Line]:
-        """Read the rows below the header, without blank cells beyond its end."""
-        lines = self._lines()
-        next(lines, None)
+    def _rows(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Leave out what has nothing in it: rows without a cell, and cells beyond the header."""
         width = len(self.columns)
         for number, cells in lines:
-            if len(cells) <= width or any(map(trimmed, cells[width:])):
-                yield number, cells
-            else:
-                yield number, cells[:width]
+            if _has_cells(cells):
+                is_whole = len(cells) <= width or _has_cells(cells[width:])
+                yield number, cells if is_whole else cells[:width]
 
     def _lines(self) -> Iterator[Line]:
-        """Read every row that has something in it, the header first."""
+        """Read every row, the header and those above it too."""
         with self._reader() as (reader, above):
             for cells in reader:
-                # Nearly every row begins with a cell: the others are looked at in full.
-                if cells and (cells[0].strip() or any(map(trimmed, cells))):
-                    yield reader.line_num + above, cells
+                yield reader.line_num + above, cells
 
     @contextmanager
     def _reader(self) -> Iterator[tuple[Any, int]]:
@@ -138,6 +163,18 @@ class CsvTable:
         if len(line) == _LONGEST_LINE:
             raise ConfigError(f"{self.name}: its first line never ends: this is no CSV")
         return line
+
+
+def _has_cells(cells: Sequence[str]) -> bool:
+    return any(map(trimmed, cells))
+
+
+def _numbered(rows: Sequence[Sequence[str]], above: int, *, is_a_line_each: bool) -> Iterator[Line]:
+    """Return rows with the number of the line that each ends on, the first below so many."""
+    number = above
+    for cells in rows:
+        number += 1 if is_a_line_each else 1 + sum(len(_BREAK.findall(cell)) for cell in cells)
+        yield number, cells
 
 
 def _parted_by(line: str) -> str | None:

@@ -18,7 +18,8 @@ CHUNK_ROWS: Final = 50_000
 CHUNK_BYTES: Final = 1 << 23
 """How much of a file is held in memory at once, about; one row may be as long."""
 
-_LOOKS_EVERY: Final = 16
+LOOKS_EVERY: Final = 16
+"""After how many rows it is looked at how long they are."""
 
 One = TypeVar("One")
 
@@ -92,7 +93,7 @@ def in_chunks(rows: Iterable[One], read: Callable[[], int]) -> Iterator[list[One
     begun = read()
     for row in rows:
         some.append(row)
-        is_long = len(some) % _LOOKS_EVERY == 0 and read() - begun > CHUNK_BYTES
+        is_long = len(some) % LOOKS_EVERY == 0 and read() - begun > CHUNK_BYTES
         if is_long or len(some) == CHUNK_ROWS:
             yield some
             some, begun = [], read()

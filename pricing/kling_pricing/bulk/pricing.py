@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from kling_pricing.bulk.rows import REQUIRED, check_columns, clips_of, distinct, read_column
-from kling_pricing.clip import CLIP_FIELDS, Clip
+from kling_pricing.bulk.rows import check_columns, clips_of, distinct, read_column
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED, Clip
 from kling_pricing.errors import MISSING, AmountError, ClipError, NoPriceError
 from kling_pricing.library import Library
 from kling_pricing.money import Money, plain

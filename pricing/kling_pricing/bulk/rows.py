@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kling_pricing.clip import CLIP_FIELDS
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED
 from kling_pricing.errors import MISSING, ClipError, Problem
 from kling_pricing.spellings import read_cell
 
 Codes = npt.NDArray[Any]
 """A whole number per row: where its value stands in a list of values."""
 
-REQUIRED: Final = ("provider", "model")
 _ALIKE: Final = frozenset({"string", "boolean", "integer", "empty"})
 _NARROW: Final = 4096
 _LARGEST_CODE: Final = 2**62
@@ -111,7 +110,11 @@ def _codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
             return (wide - wide.min()).astype(np.int64, copy=False), range(low, high + 1)
     if values is not None and values.dtype.kind == "O" and not _is_alike(column):
         return _mixed_codes(column)
-    codes, found = pd.factorize(column)
+    try:
+        codes, found = pd.factorize(column)
+    except (NotImplementedError, TypeError):
+        # Nobody numbers lists and tables, such as a Parquet file may hold.
+        return _mixed_codes(column)
     return codes + 1, [None, *found.tolist()]
 
 
