@@ -7,9 +7,10 @@ import io
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from kling_pricing.book_reader import BookText
 from kling_pricing.gateways import read_request
 from kling_pricing.library import bundled_text, library_of
 from tests.cli import Cli, Said
+from tests.hostile import MOST_MB, measured
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 HEADER = "id,provider,model,seconds,resolution,sound\n"
@@ -447,3 +449,75 @@ def test_a_table_in_an_old_encoding_says_how_it_was_read(tmp_path: Path) -> None
     ran = run("--manifest", str(file), "--format", "json")
     assert json.loads(ran.out)[0]["id"] == "Größe"
     assert "note: this is no UTF-8: it was read as cp1252" in ran.err
+
+
+def test_of_many_bad_rows_the_table_shows_twenty_and_how_many_there_are(tmp_path: Path) -> None:
+    ran = run("--manifest", written(tmp_path, HEADER + BAD * 3_000 + GOOD))
+    assert ran.out.count('seconds: got "five"') == 20
+    assert "0.675" in ran.out
+    told = "21 of 3001 rows; the first 20 of 3,000 without a price; --out FILE"
+    assert told in ran.err
+    assert "seconds: got" not in ran.err
+    assert "3000 of 3001 rows have no price (clip 3000)" in ran.err
+
+
+def test_of_many_bad_rows_in_a_file_twenty_are_told_and_all_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "CHUNK_ROWS", 7)
+    out = tmp_path / "priced.csv"
+    rows = HEADER + (GOOD + BAD) * 100
+    ran = run("--manifest", written(tmp_path, rows), "--out", str(out))
+    told = [line for line in ran.lines if line.startswith("row ")]
+    assert [line.split(":")[0] for line in told] == [f"row {n}" for n in range(2, 42, 2)]
+    assert told[0].startswith('row 2: seconds: got "five"')
+    assert "and 80 rows more" in ran.lines
+    kept = [row["error"] for row in read_csv(out.read_text(encoding="utf-8"))]
+    assert sum(error.startswith("seconds") for error in kept) == 100
+
+
+# --- hostile tables -----------------------------------------------------------------------------
+
+_DEEP = '{"provider": "runapi", "request": ' + "[" * 100_000
+_ROW = json.dumps(CLIP | {"sound": True})
+TABLES: dict[str, tuple[str, Callable[[IO[bytes]], object], int]] = {
+    "no lines": ("a.csv", lambda file: file.truncate(1 << 30), 2),
+    "one long line": ("a.csv", lambda file: file.write(b"a" * (64 << 20)), 2),
+    "one long line of json": ("a.jsonl", lambda file: file.write(b"[" * (64 << 20)), 2),
+    "one long entry": ("a.json", lambda file: file.write(b"[" + b'{"a":"' + b"x" * (64 << 20)), 2),
+    "many columns": ("a.csv", lambda file: file.write(b",a" * 400_000 + b"\n1"), 2),
+    "columns without a name": ("a.csv", lambda file: file.write(b"," * 100_000 + b"\n1"), 2),
+    "an open quote": ("a.csv", lambda file: file.write(HEADER.encode() + b'"' + b"x\n" * 10**7), 2),
+    "a deep line": ("a.jsonl", lambda file: file.write(f"{_DEEP}\n{_ROW}".encode()), 2),
+    "a deep entry": ("a.json", lambda file: file.write(f"[{_DEEP}".encode()), 2),
+    "5,000 digits": ("a.jsonl", lambda file: file.write(b'{"seconds": ' + b"9" * 5_000 + b"}"), 2),
+    "digits in a cell": (
+        "a.csv",
+        lambda file: file.write(HEADER.encode() + b"1,runapi,kling-3.0," + b"9" * 50_000 + b",,\n"),
+        2,
+    ),
+    "empty objects": ("a.json", lambda file: file.write(b"[" + b"{}," * 200_000 + b"{}]"), 2),
+    "long rows": (
+        "a.jsonl",
+        lambda file: file.write((_ROW[:-1] + ', "x": "' + "y" * 100_000 + '"}\n').encode() * 600),
+        0,
+    ),
+    "bytes": ("a.csv", lambda file: file.write(bytes(range(256)) * 1_000), 2),
+    "half of utf-16": ("a.csv", lambda file: file.write(b"\xff\xfe" + b"a\0" * 1_000 + b"a"), 2),
+    "a cut parquet": ("a.parquet", lambda file: file.write(b"PAR1" + b"\0" * 1_000), 2),
+    "many bad rows": ("a.csv", lambda file: file.write((HEADER + BAD * 300_000).encode()), 2),
+}
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_a_hostile_table_is_told_in_few_words_and_takes_little_memory(
+    what: str, tmp_path: Path
+) -> None:
+    name, write, code = TABLES[what]
+    with (tmp_path / name).open("wb") as file:
+        write(file)
+    ran = measured(tmp_path, "quote", "--manifest", name, "--at", "2026-11-20", "--out", "o.csv")
+    assert ran.code == code, ran.err
+    assert "Traceback" not in ran.err
+    assert len(ran.err) < 20_000
+    assert ran.megabytes < MOST_MB

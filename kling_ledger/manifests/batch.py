@@ -87,7 +87,8 @@ def read_jobs(
             try:
                 found.append(_read(place, said_by(row, table), common))
             except (PricingError, ConfigError) as error:
-                bad.append(BadRow(place, error, row.place))
+                # Without where it was raised: that holds all that was known of the row.
+                bad.append(BadRow(place, error.with_traceback(None), row.place))
     keys = content_keys(name, [(one.request, one.project, one.key) for one in found])
     jobs = [
         BatchJob(

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, Final
 
 from kling_ledger.tabular.table import checked_columns
@@ -26,7 +27,8 @@ OF_A_JOB: Final = ("request", "project", "key", "labels")
 LABEL: Final = "label:"
 """What the name of a column of labels begins with."""
 
-_KNOWN: Final = frozenset({*CLIP_FIELDS, *INPUTS, *OF_A_JOB})
+_OF_A_PLAN: Final = ("takes", "failure_rate")
+_KNOWN: Final = frozenset({*CLIP_FIELDS, *INPUTS, *OF_A_JOB, *_OF_A_PLAN})
 _MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("duration", "duration_s", "duration_seconds", "length", "length_s", "secs"), "seconds"
@@ -39,6 +41,7 @@ _MEANT: Final[Mapping[str, str]] = {
 """What gateways and other tools call what a column of ours holds."""
 
 
+@lru_cache(maxsize=1024)
 def column_of(written: str) -> str:
     """Return our name for a column, if it is one in any case and spacing; else it as written."""
     name = trimmed(written)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kling_ledger.manifests.columns import meant_by
@@ -21,7 +22,7 @@ from kling_pricing.bulk import (
     totals,
 )
 from kling_pricing.bulk.rows import clips_of, distinct, read_column
-from kling_pricing.errors import KlingError
+from kling_pricing.errors import MOST_TOLD, KlingError
 from kling_pricing.library import Library
 from kling_pricing.own_rates import set_by
 from kling_pricing.spellings import read_cell
@@ -31,15 +32,24 @@ class Tally:
     """What the chunks came to so far.
 
     `sums` are the totals per provider and unit, None before the first chunk; `codes` counts the
-    rows without a price by the code of their error.
+    rows without a price by the code of their error, and `first` has the first of them with the
+    number of its row.
     """
 
     def __init__(self) -> None:
         self.sums: pd.DataFrame | None = None
         self.codes: Counter[str] = Counter()
+        self.first: list[tuple[int, str]] = []
 
     def add(self, priced: pd.DataFrame) -> None:
         """Add the rows of one more chunk."""
+        if len(self.first) < MOST_TOLD:
+            errors = priced["error"].dropna().head(MOST_TOLD - len(self.first))
+            places = np.flatnonzero(priced["error"].notna())
+            self.first += [
+                (self.rows + 1 + int(place), str(error))
+                for place, error in zip(places, errors, strict=False)
+            ]
         sums = totals(priced)
         self.sums = sums if self.sums is None else combine_totals([self.sums, sums])
         self.codes.update(priced["error_code"].dropna().astype(str).tolist())

@@ -12,7 +12,7 @@ from kling_ledger.tabular.files import Kind
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK_ROWS: Final = 50_000
+CHUNK_ROWS: Final = 25_000
 """How many rows are held in memory at once."""
 
 CHUNK_BYTES: Final = 1 << 23
