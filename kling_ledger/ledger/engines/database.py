@@ -53,7 +53,7 @@ class Database:
         self.url = url
         self.name = self._engine.name
         try:
-            with self._translated():
+            with translated(self.name):
                 self._prepare(create=create, any_version=any_version)
         except BaseException:
             self.close()
@@ -85,7 +85,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
-        with self._translated(), self.engine.read() as transaction:
+        with translated(self.name), self.engine.read() as transaction:
             yield transaction
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
@@ -94,7 +94,7 @@ class Database:
         An operation may be run more than once before it takes effect once: it changes nothing but
         the database.
         """
-        with self._translated():
+        with translated(self.name):
             return self.engine.write(operation)
 
     def write_many(
@@ -105,12 +105,12 @@ class Database:
         Where many threads write at a time, the items of those with the same `decide` may be written
         as one, under the stamp of the first.
         """
-        with self._translated():
+        with translated(self.name):
             return self.engine.write_many(decide, items, stamp)
 
     def version(self) -> str | None:
         """Return the migration that the database has reached, None if it is empty."""
-        with self._translated():
+        with translated(self.name):
             return self._version_at_rest()
 
     def upgrade(self) -> str:
@@ -120,7 +120,7 @@ class Database:
         """
         from kling_ledger.ledger.engines.creation import upgrade_schema
 
-        with self._translated(), self.engine.schema() as connection:
+        with translated(self.name), self.engine.schema() as connection:
             return upgrade_schema(connection, self.name)
 
     def _prepare(self, *, create: bool, any_version: bool) -> None:
@@ -160,11 +160,6 @@ class Database:
         if tables:
             raise ForeignDatabaseError(self.name)
         return None
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        with translated(self.name):
-            yield
 
 
 @contextmanager
