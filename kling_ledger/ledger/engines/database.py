@@ -34,6 +34,7 @@ _TABLES: Final[Mapping[str, str]] = {
     "postgresql": "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()",
 }
 """How each engine says which tables there are."""
+_VERSION: Final = f"SELECT version_num FROM {VERSION_TABLE}"
 
 
 class Database:
@@ -146,7 +147,7 @@ class Database:
         """Return the version without a lock, None where nothing is there: who makes it locks."""
         try:
             with self.engine.read() as transaction:
-                found = transaction.row(f"SELECT version_num FROM {VERSION_TABLE}")
+                found = transaction.row(_VERSION)
         except Exception as error:
             if not _is_missing_table(error):
                 raise
@@ -155,6 +156,10 @@ class Database:
             return str(found["version_num"])
         with self.engine.read() as transaction:
             tables = {row["name"] for row in transaction.rows(_TABLES[self.engine.dialect])}
+            # Another process may have made them since: then the version is there now.
+            found = transaction.row(_VERSION) if VERSION_TABLE in tables else None
+        if found is not None:
+            return str(found["version_num"])
         if FIRST_TABLE in tables:
             return FIRST_VERSION
         if tables:
