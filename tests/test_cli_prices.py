@@ -111,8 +111,9 @@ def _handler(of: Callable[[], Tagged]) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture(autouse=True)
 def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of own books that does not exist yet, and no key."""
+    """A folder of own books that has none yet, and no key."""
     folder = tmp_path / "books"
+    folder.mkdir()
     monkeypatch.setenv("KLING_LEDGER_BOOKS", str(folder))
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     return folder
@@ -358,13 +359,21 @@ def test_a_schedule_of_a_day_to_come_is_refused(days: int, code: int, books: Pat
     with answering((200, schedule(10.5, f"{day}T00:00:00Z"))) as server:
         result = run("prices", "pull", "runapi", "--base-url", server.url)
     assert result.exit_code == code
-    assert books.exists() == (code == 0)
+    assert bool([*books.iterdir()]) == (code == 0)
     if code:
         assert f"the schedule is of {day}, and today is" in str(result.exception)
 
 
+def test_pull_makes_the_folder_that_is_named_and_not_there(
+    books: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLING_LEDGER_BOOKS", str(books / "new"))
+    with tagged(schedule(14, "2026-08-01T00:00:00Z")) as served:
+        assert run("prices", "pull", "--base-url", served.url).exit_code == 0
+    assert (books / "new" / "runapi.toml").exists()
+
+
 def test_pull_never_replaces_a_file_of_the_users(books: Path, tmp_path: Path) -> None:
-    books.mkdir()
     own = books / "runapi.toml"
     own.write_text('provider = "runapi"\n')
     with tagged(schedule(10.5)) as server:
@@ -396,7 +405,7 @@ def test_what_is_no_schedule_is_one_clear_error(answer: Any, books: Path) -> Non
         result = run("prices", "pull", "runapi", "--base-url", server.url)
     assert isinstance(result.exception, LivePricesError)
     assert result.exit_code == 1
-    assert not books.exists()
+    assert not [*books.iterdir()]
 
 
 def test_nobody_there_is_one_clear_error() -> None:

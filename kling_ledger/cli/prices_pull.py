@@ -8,9 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kling_ledger.cli.books import own_books
 from kling_ledger.cli.output import say
-from kling_ledger.config import books_folder
 from kling_ledger.errors import ConfigError, LivePricesError
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
 from kling_ledger.providers.runapi.live_prices import fetch_schedule
@@ -18,6 +16,7 @@ from kling_pricing.book_reader import BookText, provider_of, read_book
 from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
 from kling_pricing.gateways.runapi.schedule_book import schedule_book
 from kling_pricing.library import bundled_text
+from kling_pricing.own_books import books_folder, books_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,7 +48,8 @@ def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: dat
 
 def _earlier(path: Path, provider: str) -> BookText | None:
     """Return the book that an earlier pull wrote there; ConfigError for anybody else's file."""
-    for book in own_books() if path.parent == Path(books_folder()) else ():
+    folder = Path(books_folder())
+    for book in books_in(folder) if path.parent == folder and folder.is_dir() else ():
         if Path(book.name) != path and provider_of(book.text, name=book.name) == provider:
             hint = "move it out of the folder, or give --out"
             raise ConfigError(f"{book.name} has prices of {provider} too", hint=hint)

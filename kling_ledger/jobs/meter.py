@@ -25,7 +25,7 @@ from kling_ledger.jobs.watch import Patience, Watch, followed
 from kling_ledger.ledger import Asked, Ledger, Reservation, State
 from kling_ledger.providers.base import Provider, Submission, TaskStatus
 from kling_pricing.gateways import Request, read_request
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
@@ -51,7 +51,7 @@ class Meter:
     labels: Mapping[str, str] = field(default_factory=dict)
     ceiling: Money | None = None
     asks_estimate: bool = True
-    library: Library = field(default_factory=Library)
+    library: Library = field(default_factory=at_hand)
     patience: Patience = field(default_factory=Patience)
     on_change: Callable[[Reservation], None] = _silent
     on_trouble: Callable[[ProviderError], None] = _silent

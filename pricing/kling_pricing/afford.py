@@ -12,7 +12,7 @@ from typing import Any, Final
 from kling_pricing.book import Offer, PriceBook, Rate
 from kling_pricing.clip import Clip
 from kling_pricing.errors import AmountError, NoPriceError, PricingError
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import USD, Money
 from kling_pricing.offers import Unable, books_of, offered_by, quoted_of, unknown_family
 from kling_pricing.quote import Quote
@@ -52,17 +52,19 @@ def afford(
     *,
     family: str,
     at: datetime,
-    library: Library,
+    library: Library | None = None,
     provider: str | None = None,
 ) -> Affordability:
     """Say what a budget buys at every provider of a family, or at one.
 
-    The budget is in US dollars or in the provider's own unit. Nothing is rounded on the way: a
+    The budget is in US dollars or in the provider's own unit. The books are those at hand unless a
+    library is given. Nothing is rounded on the way: a
     budget fits a clip that costs just as much. Raises AmountError for a budget that is not above
     zero and NoPriceError where no provider has such a rate.
     """
     if budget.amount <= 0:
         raise AmountError("budget", got=str(budget), allowed="an amount above 0")
+    library = library or at_hand()
     options: list[Affordable] = []
     unable: list[Unable] = []
     for book in books_of(library, provider):

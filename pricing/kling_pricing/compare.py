@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from kling_pricing.clip import Clip
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.offers import (
     Unable,
     books_of,
@@ -32,12 +32,16 @@ class Comparison:
     unable: tuple[Unable, ...]
 
 
-def compare(wanted: Clip, *, family: str, at: datetime, library: Library) -> Comparison:
+def compare(
+    wanted: Clip, *, family: str, at: datetime, library: Library | None = None
+) -> Comparison:
     """Price one clip at every provider that has a rate of a family for its action at an instant.
 
-    The clip's own provider and model do not matter. Every model id whose fixed options fit is
+    The books are those at hand unless a library is given. The clip's own provider and model do not
+    matter. Every model id whose fixed options fit is
     quoted. Raises NoPriceError where no provider has such a rate at all.
     """
+    library = library or at_hand()
     offers: list[Quote] = []
     unable: list[Unable] = []
     for book in books_of(library, None):

@@ -23,7 +23,7 @@ from kling_pricing.book import Cell, PriceBook, Rate
 from kling_pricing.book_values import Evidence
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, Problem
-from kling_pricing.library import bundled_book
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import USD, Money, plain, plain_or_none
 from kling_pricing.unpriced import unheard_of, unlisted
 from kling_pricing.vocabulary import OptionValue, Seconds
@@ -173,18 +173,20 @@ class Quote(NamedTuple):
         return None if usd is None else Money(usd, USD)
 
 
-def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
-    """Price one clip at an instant (aware), from a book or from the provider's bundled one.
+def quote(
+    clip: Clip, *, at: datetime, book: PriceBook | None = None, library: Library | None = None
+) -> Quote:
+    """Price one clip at an instant (aware), from a book, a library, or the library at hand.
 
     A length below the provider's billing minimum is billed as the minimum; one that no request may
     ask for is refused. Raises ClipError for what is missing or cannot be, and NoPriceError where no
     rate is known: never zero, never the nearest rate.
     """
-    book = book or bundled_book(clip.provider)
+    book = book or (library or at_hand()).book(clip.provider)
     if book.provider != clip.provider:
         raise ClipError([Problem("provider", clip.provider, f"{book.provider}, whose book it is")])
-    if at.tzinfo is None:
-        raise ClipError([Problem("at", at.isoformat(), "an instant with its time zone")])
+    if getattr(at, "tzinfo", None) is None:
+        raise ClipError([Problem("at", str(at), "an instant: a datetime with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
     # Before anything is filled in: what the provider forces was not asked for.
