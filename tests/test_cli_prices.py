@@ -173,13 +173,13 @@ def test_each_price_says_whether_it_is_the_users_own(tmp_path: Path) -> None:
     }
     line = f"rates.kling-3.0.prices.1080p.on is set by {own}"
     assert shown["1080p with sound"] == ("user", [line])
-    assert shown["1080p without sound"] == ("published", [])
+    assert shown["1080p without sound"] == ("disputed", [])
     table = run("prices", "show", "runapi", "kling-3.0", "--book", str(own))
     assert table.stderr.count(line) == 1
     told = listed("list", "--provider", "runapi", "--book", str(own))
     evidence = {(one["model"], one["action"]): one["evidence"] for one in told}
-    assert evidence["kling-3.0", "text_to_video"] == "published, user"
-    assert evidence["kling-3.0", "motion_control"] == "published"
+    assert evidence["kling-3.0", "text_to_video"] == "disputed, user"
+    assert evidence["kling-3.0", "motion_control"] == "disputed"
 
 
 def test_show_of_a_model_or_provider_without_prices_has_exit_code_7() -> None:

@@ -17,6 +17,7 @@ from kling_pricing.book import PriceBook, Rate
 from kling_pricing.errors import NoPriceError
 from kling_pricing.library import Library
 from kling_pricing.own_rates import set_by
+from kling_pricing.quote import STALE_AFTER_DAYS
 
 if TYPE_CHECKING:
     from kling_pricing.agreement import Difference
@@ -84,7 +85,7 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
 @click.option(
     "--max-age",
     type=click.IntRange(min=0),
-    default=90,
+    default=STALE_AFTER_DAYS,
     show_default=True,
     metavar="DAYS",
     help="How many days ago a source may have been checked.",

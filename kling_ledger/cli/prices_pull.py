@@ -13,8 +13,9 @@ from kling_ledger.errors import ConfigError, LivePricesError
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
 from kling_ledger.providers.runapi.live_prices import fetch_schedule
 from kling_pricing.book_reader import BookText, provider_of, read_book
+from kling_pricing.book_values import day_or_instant
 from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
-from kling_pricing.gateways.runapi.schedule_book import schedule_book
+from kling_pricing.gateways.runapi.schedule_book import TOLD, schedule_book
 from kling_pricing.library import bundled_text
 from kling_pricing.own_books import books_folder, books_in
 
@@ -40,9 +41,9 @@ def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: dat
     text = _WRITTEN_BY + _book_of(fetched, earlier, path)
     _write(path, text)
     _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
-    say(f"written: {path}, prices of {fetched.as_of}")
+    say(f"written: {path}, prices of {day_or_instant(fetched.as_of)}")
     for line in text.splitlines():
-        if line.startswith("# Not read:"):
+        if line.startswith(TOLD):
             say(f"note: {line.removeprefix('# ')}")
 
 
@@ -68,8 +69,8 @@ def _earlier(path: Path, provider: str) -> BookText | None:
 def _refuse_future(fetched: LiveSchedule, now: datetime) -> None:
     """Refuse prices of a day to come: they would close those that hold today."""
     # Somewhere on earth it may be tomorrow already.
-    if fetched.as_of > (now + timedelta(days=1)).date():
-        problem = f"the schedule is of {fetched.as_of}, and today is {now.date()}"
+    if fetched.as_of.date() > (now + timedelta(days=1)).date():
+        problem = f"the schedule is of {fetched.as_of.date()}, and today is {now.date()}"
         raise LivePricesError("runapi", problem)
 
 

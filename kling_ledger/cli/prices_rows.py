@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from kling_pricing.book_values import day_or_instant
 from kling_pricing.cells import cells_of
 from kling_pricing.money import plain
 from kling_pricing.own_rates import set_by
@@ -45,7 +46,7 @@ def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:
         "low": plain(min(sold)) if sold else None,
         "high": plain(max(sold)) if sold else None,
         "unit": rate.unit,
-        "evidence": ", ".join(dict.fromkeys(_evidence(rate, cell) for cell in cells))
+        "evidence": ", ".join(dict.fromkeys(rate.evidence(cell) for cell in cells))
         or rate.source.evidence,
         "checked": rate.source.checked.isoformat(),
     }
@@ -60,19 +61,15 @@ def _cell_row(rate: Rate, cell: Cell, library: Library, now: datetime) -> dict[s
         "price": f"{plain(price)} {rate.unit}",
         "per": _per(rate),
         "usd": None if usd is None else plain(usd),
-        "from": rate.valid_from.date().isoformat(),
-        "until": None if until is None else until.date().isoformat(),
+        "from": day_or_instant(rate.valid_from),
+        "until": None if until is None else day_or_instant(until),
         "rate": rate.id,
-        "evidence": _evidence(rate, cell),
+        "evidence": rate.evidence(cell),
         "checked": rate.source.checked.isoformat(),
         "source": rate.source.url,
         "note": rate.note or rate.source.note,
         "set_by": list(set_by(rate, library, [cell])),
     }
-
-
-def _evidence(rate: Rate, cell: Cell) -> str:
-    return "user" if cell in rate.user_cells else rate.source.evidence
 
 
 def _per(rate: Rate) -> str:

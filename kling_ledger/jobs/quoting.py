@@ -18,8 +18,9 @@ def held_for(quoted: Quote, estimate: Money | None) -> Money:
     """Return what is set aside: by the book or by the provider's estimate, whichever is higher.
 
     The book alone may be out of date, and an estimate alone may leave out what is billed later.
+    Where the seller has two figures the higher is held, unless its estimate says which it charges.
     """
-    return quoted.amount if estimate is None else max(quoted.amount, estimate)
+    return quoted.hold if estimate is None else max(quoted.amount, estimate)
 
 
 def job_of(

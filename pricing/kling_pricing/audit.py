@@ -10,14 +10,15 @@ from typing import Literal
 
 from kling_pricing.book import PriceBook, Rate
 from kling_pricing.book_entries import Source
+from kling_pricing.book_values import day_or_instant
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a book that somebody should know; `assumed` and `third_party` only inform."""
+    """One thing about a book that somebody should know; how a price is known only informs."""
 
     provider: str
-    kind: Literal["stale", "future", "closed", "assumed", "third_party"]
+    kind: Literal["stale", "future", "closed", "assumed", "third_party", "disputed"]
     subject: str
     problem: str
 
@@ -52,7 +53,11 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
     yield from _closed(book, at)
     for rate in lasting:
         evidence, untouched = rate.source.evidence, _untouched(rate)
-        if untouched and (evidence == "assumed" or evidence == "third_party"):
+        if untouched and rate.disputed is not None:
+            other = book.sources[rate.disputed.source_name].url
+            problem = f"{rate.disputed.times} times as much by {other}: {rate.disputed.because}"
+            yield Finding(book.provider, "disputed", untouched, problem)
+        elif untouched and (evidence == "assumed" or evidence == "third_party"):
             yield Finding(book.provider, evidence, untouched, rate.note or rate.source.note)
 
 
@@ -92,5 +97,5 @@ def _closed(book: PriceBook, at: datetime) -> Iterator[Finding]:
     for (model, action), offers in sorted(book.offers.items()):
         if not any(_lasts(offer.rate, at) for offer in offers):
             last = max(offer.rate.valid_until or at for offer in offers)
-            problem = f"its last price ended on {last.date()} and none follows"
+            problem = f"its last price ended on {day_or_instant(last)} and none follows"
             yield Finding(book.provider, "closed", f"{model} {action}", problem)

@@ -63,6 +63,15 @@ class Rate(RateEntry):
         """Where the rate was read."""
         return self.book.sources[self.source_name]
 
+    def evidence(self, cell: Cell) -> str:
+        """How the price of a cell is known: `user` where a user's own file has set it.
+
+        `disputed` where the seller has two figures for it, otherwise as its source is.
+        """
+        if cell in self.user_cells:
+            return "user"
+        return "disputed" if self.disputed is not None else self.source.evidence
+
     @property
     def conversions(self) -> tuple[Conversion, ...]:
         """What the unit is worth, dated."""

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
-from kling_pricing.book_entries import BookEntry, Dated, RateEntry
+from kling_pricing.book_entries import BookEntry, Dated, Disputed, RateEntry
 from kling_pricing.book_values import DIMENSIONS, Options, written_decimal
 from kling_pricing.clip import LONGEST_S, Clip
 from kling_pricing.entry import Entry
@@ -44,7 +44,10 @@ class Builder(NamedTuple):
         """Return the book; BookError where its sources, tables or dates do not fit."""
         conversions = {f"conversions.{at}": one for at, one in enumerate(self.entry.conversions)}
         rates = {f"rates.{rate_id}": rate for rate_id, rate in self.entry.rates.items()}
-        self._refuse_unsourced({**conversions, **rates})
+        disputes = {
+            f"{key}.disputed": rate.disputed for key, rate in rates.items() if rate.disputed
+        }
+        self._refuse_unsourced({**conversions, **rates, **disputes})
         self._refuse_overlaps_and_gaps("conversions", self.entry.conversions)
         offers: defaultdict[tuple[str, str], list[Offer]] = defaultdict(list)
         for rate_id, entry in self.entry.rates.items():
@@ -138,8 +141,8 @@ class Builder(NamedTuple):
     def _set_by(self, path: str) -> str:
         return f"{path} is set by {self.name}"
 
-    def _refuse_unsourced(self, dated: Mapping[str, Dated]) -> None:
-        for key, entry in dated.items():
+    def _refuse_unsourced(self, sourced: Mapping[str, Dated | Disputed]) -> None:
+        for key, entry in sourced.items():
             if entry.source_name not in self.entry.sources:
                 problem = f"no source is called {entry.source_name!r}"
                 raise BookError(self.name, f"{key}.source", problem)
@@ -147,8 +150,10 @@ class Builder(NamedTuple):
     def _refuse_amounts_that_cannot_be_held(self, rate: Rate, key: str) -> None:
         """Check that every clip comes to whole millionths, to something, and to no giant sum."""
         extras = [fee.amount for fee in rate.fees if fee.amount is not None]
+        disputed = rate.disputed
+        others = [price * disputed.times for price in rate.prices.values()] if disputed else []
         # Fees may or may not apply to a clip, so every product of their factors is tried.
-        for price in (*rate.prices.values(), *extras):
+        for price in (*rate.prices.values(), *others, *extras):
             for factor in _products([fee.multiply for fee in rate.fees if fee.multiply]):
                 self._refuse_price(rate, price * factor, key)
         for price in rate.prices.values():

@@ -16,15 +16,16 @@ from kling_pricing.book_values import (
     Address,
     ClipOptions,
     Count,
-    Day,
     Evidence,
     Flag,
+    Instant,
     Length,
     Number,
     Per,
     PriceTable,
     SomeOptions,
     Word,
+    day_or_instant,
 )
 from kling_pricing.entry import Entry, Limits, Written
 from kling_pricing.money import RoundingMode, round_to
@@ -43,10 +44,13 @@ class Source(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dated(Entry):
-    """Something sourced that holds from a day (00:00 UTC) until, not including, another."""
+    """Something sourced that holds from an instant until, not including, another.
 
-    valid_from: Day
-    valid_until: Day | None = None
+    A day stands for its 00:00 UTC.
+    """
+
+    valid_from: Instant
+    valid_until: Instant | None = None
     source_name: str
     note: str = ""
 
@@ -62,8 +66,8 @@ class Dated(Entry):
     @property
     def dates(self) -> str:
         """Say in words when it holds."""
-        until = f" until {self.valid_until.date()}" if self.valid_until else ""
-        return f"from {self.valid_from.date()}{until}"
+        until = f" until {day_or_instant(self.valid_until)}" if self.valid_until else ""
+        return f"from {day_or_instant(self.valid_from)}{until}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +183,18 @@ class Fee(Entry):
             yield "per goes with amount"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disputed(Entry):
+    """Another figure of the same seller for the same clips: so many times the prices of the rate.
+
+    Nobody but the seller can say which of the two it charges.
+    """
+
+    source_name: str
+    times: Number
+    because: Word
+
+
 @dataclass(frozen=True, slots=True)
 class Rounding(Entry):
     """How a provider rounds the whole clip: to a multiple of the quantum."""
@@ -254,6 +270,7 @@ class RateEntry(Dated):
     fees: tuple[Fee, ...] = ()
     rounding: Rounding | None = None
     total: Total | None = None
+    disputed: Disputed | None = None
 
     def problems(self) -> Iterator[str]:
         """Tell what does not go together: dates, tables, dimensions, what is counted."""
