@@ -258,7 +258,8 @@ def test_what_is_refused_for_good_stops_nothing_else(rich: Ledger, sandbox: Sand
 
 
 def test_a_budget_that_refuses_in_the_middle_stops_nothing_else(rich: Ledger, sandbox: Sandbox):
-    rich.budgets.set("two-clips", usd("1.35"))
+    # What the second may come to has room beside what the first has cost; the third's has none.
+    rich.budgets.set("two-clips", usd("2.025"))
     ended = run(rich, sandbox, jobs_of(*"abcd"), concurrency=1)
     refused = [one for one in ended.values() if one.reservation is None]
     assert [str(one.error.code) for one in refused if one.error] == ["budget"] * 2
