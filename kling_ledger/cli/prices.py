@@ -31,7 +31,7 @@ _LISTED = (
 _GIVE_WAY = ("checked", "family", "evidence", "per", "unit")
 _SHOWN = (
     *("model", "action", "clip", "price", "per", "usd", "from", "until", "rate", "evidence"),
-    *("checked", "source", "note", "set_by"),
+    *("checked", "source", "note", "set_by", "parts"),
 )
 _CHECKED = ("kind", "provider", "subject", "ours", "theirs", "problem")
 

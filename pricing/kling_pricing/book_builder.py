@@ -25,6 +25,9 @@ ANY: Final = "any"
 _MAKES_A_DIFFERENCE: Final = ("resolution", "sound", "voice", "video_input")
 _FROM_NO_VIDEO: Final = frozenset({"text_to_video", "image_to_video"})
 
+_RULES: Final = frozenset({"billing", "block_s", "fees", "forced", "per", "rounding", "total"})
+"""The keys of a rate that a price goes through."""
+
 _Written = Mapping[Cell, tuple[Decimal, str]]
 """The price of each cell, and the key that it is written under."""
 
@@ -80,6 +83,7 @@ class Builder(NamedTuple):
             plain_lengths=_plain_lengths(entry),
             overrides=tuple(self._set_by(path) for path in overrides if path not in of_cells),
             user_cells=self._user_cells(table, overrides, key),
+            has_user_rules=any(_is_rule(path, key) for path in overrides),
         )
         self._refuse_amounts_that_cannot_be_held(rate, key)
         return rate
@@ -181,6 +185,11 @@ class Builder(NamedTuple):
                 raise BookError(self.name, key, f"{earlier.dates} overlaps {later.dates}")
             if earlier.valid_until < later.valid_from:
                 raise BookError(self.name, key, f"a gap between {earlier.dates} and {later.dates}")
+
+
+def _is_rule(path: str, key: str) -> bool:
+    """Whether a key of a rate, that a user's file sets, changes what its prices come to."""
+    return path.removeprefix(f"{key}.").partition(".")[0] in _RULES
 
 
 def _fields_of(entry: Entry) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from kling_pricing.adjusting import adjusted
 from kling_pricing.billing import (
     Billed,
     Line,
+    all_in,
     amount_of,
     billed_seconds,
     lines_of,
@@ -86,7 +87,7 @@ class Quote(NamedTuple):
     def disputed(self) -> Money | None:
         """What another figure of the same seller comes to; None where it has but one."""
         other = self.rate.disputed
-        if other is None or self._cell in self.rate.user_cells:
+        if other is None or self.evidence == "user":
             return None
         return self._amount_at(self.price * other.times, self.billed.high)
 
@@ -102,9 +103,14 @@ class Quote(NamedTuple):
         return self.in_usd(self.amount.amount)
 
     @property
+    def unit_price(self) -> Decimal:
+        """What one `per` more costs, with every fee, before a clip is rounded."""
+        return all_in(self.rate, self.priced, self.price)
+
+    @property
     def usd_price(self) -> Money | None:
-        """What one `per` costs in US dollars; None where no conversion is known."""
-        return self.in_usd(self.price)
+        """What one `per` more costs in US dollars; None where no conversion is known."""
+        return self.in_usd(self.unit_price)
 
     @property
     def billed_seconds(self) -> Seconds | None:
@@ -152,7 +158,7 @@ class Quote(NamedTuple):
             **{name: _json(getattr(clip, name)) for name in _FURTHER_OPTIONS},
             "unit": self.unit,
             "per": rate.per,
-            "rate": plain(self.price),
+            "rate": plain(self.unit_price),
             "rate_usd": plain_or_none(self.usd_price),
             "amount": plain(self.amount.amount),
             "low": plain(self.low.amount),
