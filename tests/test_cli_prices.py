@@ -321,7 +321,11 @@ def test_crun_needs_a_key_and_a_refused_one_is_said() -> None:
 def test_pull_writes_the_live_schedule_as_a_book_that_quotes_use(books: Path) -> None:
     with tagged(schedule(10.5)) as server:
         assert run("prices", "pull", "runapi", "--base-url", server.url).exit_code == 0
-    assert sorted(path.name for path in books.iterdir()) == ["runapi.toml", "runapi.toml.etag"]
+    assert sorted(path.name for path in books.iterdir()) == [
+        "runapi.toml",
+        "runapi.toml.etag",
+        "superseded",
+    ]
     asked = ["quote", "--provider", "runapi", "--model", "kling-3.0", "--seconds", "5"]
     asked += ["--resolution", "720p", "--sound", "--format", "json"]
     before, after = (

@@ -6,16 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from kling_ledger.cli.books import book_option
-from kling_ledger.cli.output import format_option, print_json, print_many, say
+from kling_ledger.cli.output import (
+    format_option,
+    print_json,
+    print_many,
+    print_one,
+    print_table,
+    say,
+)
 from kling_ledger.cli.prices_rows import listed_rows, shown_rows
 from kling_pricing.book import PriceBook, Rate
-from kling_pricing.errors import NoPriceError
+from kling_pricing.errors import ClipError, NoPriceError, Problem
 from kling_pricing.library import Library
+from kling_pricing.money import plain
 from kling_pricing.own_rates import set_by
 from kling_pricing.quote import STALE_AFTER_DAYS
 
@@ -168,6 +176,52 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     from kling_ledger.cli.prices_pull import pull_book
 
     pull_book(provider, out, base_url=base_url, now=datetime.now(UTC))
+
+
+@prices.command("verify-quote")
+@click.argument("file", type=click.File("rb"))
+@book_option
+@format_option
+def verify_quote(file: BinaryIO, library: Library, form: str) -> int | None:
+    """Work a stored quote out again, at its own instant and from the book that it was made from.
+
+    FILE is what `quote --format json` has printed, or what a reservation keeps of its quote; - is
+    standard input. Exit codes: 0 it stands, 6 its book gives another price, 7 its book is not at
+    hand.
+    """
+    from kling_ledger.cli.inputs import read_text
+    from kling_pricing.gateways import parse_body
+    from kling_pricing.stored import verify
+
+    told = parse_body(read_text(file))
+    if not isinstance(told, dict):
+        raise ClipError([Problem("$", told, "a quote, as `quote --format json` prints it")])
+    verified = verify(told, library=library)
+    quoted = verified.quoted
+    rows = [
+        {"field": name, "stored": said, "by_its_book": found}
+        for name, (said, found) in verified.differences.items()
+    ]
+    answer = {
+        "stands": not rows,
+        "provider": quoted.clip.provider,
+        "model": quoted.clip.model,
+        "amount": plain(quoted.amount.amount),
+        "unit": quoted.unit,
+        "at": quoted.at.isoformat(),
+        "book": quoted.rate.book_digest,
+        "differences": rows,
+    }
+    print_one(answer, form, table=lambda: _print_verified(answer))
+    return _DIFFERENCES_EXIT if rows else None
+
+
+def _print_verified(answer: dict[str, Any]) -> None:
+    if answer["differences"]:
+        print_table(answer["differences"], ["field", "stored", "by_its_book"])
+    else:
+        amount = f"{answer['amount']} {answer['unit']}"
+        click.echo(f"{amount}: {answer['provider']} {answer['model']}, as quoted {answer['at']}")
 
 
 @prices.command()

@@ -18,6 +18,7 @@ from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
 from kling_pricing.gateways.runapi.schedule_book import TOLD, schedule_book
 from kling_pricing.library import bundled_text
 from kling_pricing.own_books import books_folder, books_in
+from kling_pricing.stored import keep
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,6 +40,10 @@ def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: dat
         return
     _refuse_future(fetched, now)
     text = _WRITTEN_BY + _book_of(fetched, earlier, path)
+    # Both, before the earlier one is replaced: quotes are made from either.
+    for book in (earlier, BookText(str(path), text)):
+        if book is not None:
+            _keep(book, path.parent)
     _write(path, text)
     _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
     say(f"written: {path}, prices of {day_or_instant(fetched.as_of)}")
@@ -87,6 +92,13 @@ def _book_of(fetched: LiveSchedule, earlier: BookText | None, path: Path) -> str
     )
     read_book(text, name=str(path), over=bundled)
     return text
+
+
+def _keep(book: BookText, folder: Path) -> None:
+    try:
+        keep(book, folder)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def _tag_file(path: Path) -> Path:

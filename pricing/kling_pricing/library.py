@@ -11,12 +11,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kling_pricing.book import PriceBook
 from kling_pricing.book_reader import BookText, provider_of, read_book, read_bundled
 from kling_pricing.errors import BookError, NoPriceError
 from kling_pricing.own_books import books_in, folder_at_hand, others_in, read_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Beside this file: importlib.resources would cost a cold quote a seventh of its time, and pathlib
 # loads the parsing of URLs.
@@ -27,13 +30,14 @@ _BOOKS: Final = os.path.join(os.path.dirname(__file__), "books")  # noqa: PTH118
 class Library:
     """Price books by provider. Each is read when it is first asked for, and kept.
 
-    `given` are the providers whose books were given by hand, and `notes` say which files lie there
-    and are not read.
+    `given` are the providers whose books were given by hand, `notes` say which files lie in the
+    user's `folder` and are not read.
     """
 
     user_books: Mapping[str, BookText] = field(default_factory=dict)
     given: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
     _read: dict[str, PriceBook] = field(default_factory=dict, compare=False, repr=False)
     _asked: set[str] = field(default_factory=set, compare=False, repr=False)
 
@@ -93,7 +97,7 @@ def open_library(
         return Library()
     from pathlib import Path
 
-    found = [] if folder is None else books_in(folder)
+    found: list[BookText] = [] if folder is None else books_in(folder)
     given = _by_provider(read_file(Path(path)) for path in files)
     kept = [one for one in found if provider_of(one.text, name=one.name) not in given]
     notes = [
@@ -105,7 +109,7 @@ def open_library(
         f"{name} is not read: a price book ends in .toml"
         for name in (() if folder is None else others_in(folder))
     ]
-    return Library({**_by_provider(kept), **given}, tuple(given), tuple(notes))
+    return Library({**_by_provider(kept), **given}, tuple(given), tuple(notes), folder)
 
 
 def library_of(user_books: Iterable[BookText]) -> Library:

@@ -6,7 +6,7 @@ request, so making one is cheap and two quotes of one clip at one instant are eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -143,6 +143,17 @@ class Quote(NamedTuple):
             *self._dispute(),
             *self._set_by_a_user(),
         )
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any], *, library: Library | None = None) -> Quote:
+        """Return the quote that `as_dict` has written, worked out again from the same book.
+
+        Raises NoPriceError where that book is not at hand, and ClipError where the quote says
+        otherwise than it.
+        """
+        from kling_pricing.stored import from_dict
+
+        return from_dict(told, library=library)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the quote for JSON: amounts as strings in plain decimal notation."""
