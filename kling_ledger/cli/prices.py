@@ -112,8 +112,9 @@ def check(
 ) -> int | None:
     """Audit the books, and compare them with a provider's live prices: exit code 6 if they differ.
 
-    Prices that are assumed or come from a third party are listed for information. Asking costs
-    nothing: RunAPI's schedule is public, and Crun estimates a sample of each price.
+    Prices that are assumed or come from a third party, and models that were retired, are listed
+    for information. Asking costs nothing: RunAPI's schedule is public, and Crun estimates a sample
+    of each price.
     """
     from kling_pricing.audit import stale
 

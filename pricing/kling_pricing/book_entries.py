@@ -287,3 +287,6 @@ class BookEntry(Entry):
     sources: dict[str, Source]
     conversions: tuple[Conversion, ...] = ()
     rates: Annotated[dict[str, RateEntry], Limits(min_length=1)]
+    retired: str = ""
+        if self.retired and self.valid_until is None:
+            yield "retired goes with until: why no price follows"
