@@ -183,7 +183,8 @@ def test_every_rate_has_an_address_a_date_and_an_honest_evidence(rate: Rate) -> 
 def test_every_source_of_a_book_is_used(provider: str) -> None:
     content = tomllib.loads(bundled_text(provider).text)
     dated = [*content["rates"].values(), *content.get("conversions", [])]
-    assert set(content["sources"]) == {entry["source"] for entry in dated}
+    charges = content.get("charges", {}).values()
+    assert set(content["sources"]) == {entry["source"] for entry in [*dated, *charges]}
 
 
 @pytest.mark.parametrize("provider", bundled_providers())

@@ -28,8 +28,11 @@ def shown_rows(
     model: str, action: str, offer: Offer, library: Library, now: datetime
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each price of an offer, with its source and its dates."""
+    charges = library.book(offer.rate.provider).charges.by_kind
+    charged = {f"charged_on_{kind}": charge.charged for kind, charge in charges.items()}
     for cell in cells_of(offer, is_collapsed=True):
-        yield {"model": model, "action": action, **_cell_row(offer.rate, cell, library, now)}
+        row = _cell_row(offer.rate, cell, library, now)
+        yield {"model": model, "action": action, **row, **charged}
 
 
 def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:
