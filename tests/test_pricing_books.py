@@ -1,7 +1,7 @@
 """The bundled price books: every published cell, every threshold, every source.
 
 goldens/prices.csv is worked by hand from the published tables, never from the books: `working`
-says how each amount comes about.
+says how each amount comes about, and `at` on which day, where that is not the day of these tests.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from kling_pricing.errors import ClipError, NoPriceError
 from kling_pricing.library import bundled_book, bundled_providers, bundled_text, library_of
 from kling_pricing.quote import Quote, quote
 
-AT = datetime(2026, 11, 21, tzinfo=UTC)
+AT = datetime(2026, 11, 27, tzinfo=UTC)
 GATEWAYS = {"runapi", "crun", "evolink", "uniall"}
 RATES = {
     (provider, offer.rate.id): offer.rate
@@ -41,7 +41,7 @@ Row = dict[str, str]
 def golden_rows() -> list[Row]:
     path = Path(__file__).parent / "goldens" / "prices.csv"
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(file, restval=""))
 
 
 GOLDENS = golden_rows()
@@ -97,7 +97,8 @@ def test_the_lines_of_a_quote_add_up_to_it(row: Row) -> None:
 
 
 def priced_row(row: Row) -> Quote:
-    return quote(clip_of(row), at=AT)
+    at = datetime.fromisoformat(row["at"]).replace(tzinfo=UTC) if row["at"] else AT
+    return quote(clip_of(row), at=at)
 
 
 WrittenCell = tuple[str, ...]
@@ -266,7 +267,7 @@ def test_where_a_minimum_is_documented_less_is_billed_as_the_minimum(
         ("runapi", "kling-v2.5-turbo-text-to-video-pro", {}),
         ("runapi", "kling-v2.1-master-text-to-video", {}),
         ("kling", "kling-v2-6", {"resolution": "1080p", "sound": True}),
-        ("kling-cn", "kling-v2-1-master", {}),
+        ("kling-cn", "kling-v2-5-turbo", {"resolution": "720p"}),
         ("piapi", "kling-o1", {"resolution": "720p"}),
     ],
 )
@@ -301,6 +302,23 @@ def test_a_flat_clip_is_not_priced_until_its_length_is_said(
     provider: str, model: str, options: Mapping[str, Any]
 ) -> None:
     assert "seconds: got nothing" in refusal_of(provider, model, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "action", "options"),
+    [
+        ("kling-v2-1", "image_to_video", {"resolution": "720p"}),
+        ("kling-v2-1-master", "text_to_video", {}),
+    ],
+)
+def test_what_kling_retired_has_a_price_until_that_day_and_none_from_it(
+    model: str, action: str, options: Mapping[str, Any]
+) -> None:
+    clip = Clip("kling-cn", model, action, seconds=5, **options)
+    end = datetime(2026, 9, 15, tzinfo=UTC)
+    assert quote(clip, at=end - timedelta(seconds=1)).amount.amount > 0
+    with pytest.raises(NoPriceError, match="2026-09-15"):
+        quote(clip, at=end)
 
 
 # ---- which seconds are billed ------------------------------------------------------------------
