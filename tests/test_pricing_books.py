@@ -233,6 +233,8 @@ RANGES = [
     ("venice", "kling-v4-text-to-video", 3, 30, {"resolution": "720p"}),
     ("piapi", "kling-4.0", 3, 30, {"resolution": "720p"}),
     ("muapi", "kling-4.0-flash-text-to-video", 3, 20, {}),
+    ("comfy", "kling/kling-v3", 3, 15, {"resolution": "720p", "sound": False}),
+    ("comfy", "kling/kling-3.0-turbo", 3, 15, {"resolution": "1080p"}),
 ]
 
 
@@ -302,6 +304,23 @@ def test_a_flat_clip_is_not_priced_until_its_length_is_said(
     provider: str, model: str, options: Mapping[str, Any]
 ) -> None:
     assert "seconds: got nothing" in refusal_of(provider, model, **options)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "action", "options"),
+    [
+        ("comfy", "kling/kling-3.0-turbo", "text_to_video", {"seconds": 5, "resolution": "4k"}),
+        ("comfy", "kling/kling-v3", "motion_control", {"input_seconds": 5, "resolution": "4k"}),
+        ("comfy", "kling/kling-v2-6", "text_to_video", {"seconds": 5, "resolution": "720p"}),
+        ("comfy", "kling/kling-video-o1", "text_to_video", {"seconds": 7, "resolution": "720p"}),
+        ("comfy", "kling/kling-v2-1-master", "text_to_video", {"seconds": 5}),
+    ],
+)
+def test_what_a_seller_does_not_sell_has_no_price(
+    provider: str, model: str, action: str, options: Mapping[str, Any]
+) -> None:
+    with pytest.raises((ClipError, NoPriceError)):
+        priced(provider, model, action, **options)
 
 
 @pytest.mark.parametrize(
