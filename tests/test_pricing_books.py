@@ -29,8 +29,8 @@ AT = datetime(2026, 11, 27, tzinfo=UTC)
 GATEWAYS = {"runapi", "crun", "evolink", "uniall"}
 # Providers, or families of one, whose prices were read in somebody else's copy.
 THIRD_PARTY = {
-    *("crun", "kling-cn"),
-    ("kling", "kling-3.0-turbo"),
+    *("apimart", "crun", "kling-cn", "replicate", "vercel"),
+    *(("openrouter", "kling-3.0"), ("kling", "kling-3.0-turbo")),
 }
 RATES = {
     (provider, offer.rate.id): offer.rate
@@ -39,6 +39,7 @@ RATES = {
     for offer in offers
 }
 IN_1080P_WITH_SOUND: dict[str, Any] = {"seconds": 5, "resolution": "1080p", "sound": True}
+IN_4K = {**IN_1080P_WITH_SOUND, "resolution": "4k"}
 FLAGS = {"on": True, "off": False, "": None}
 
 Row = dict[str, str]
@@ -176,7 +177,7 @@ def test_kling_3_at_4k_and_kling_4_are_carried() -> None:
 def test_every_rate_has_an_address_a_date_and_an_honest_evidence(rate: Rate) -> None:
     source = rate.source
     assert source.url.startswith("https://")
-    assert source.checked >= date(2026, 8, 12)
+    assert source.checked >= date(2026, 8, 5)
     assert rate.valid_from.date() <= source.checked
     if rate.provider == "uniall" or rate.note.startswith("Half of"):
         assert source.evidence == "assumed"
@@ -242,6 +243,10 @@ RANGES = [
     ("comfy", "kling/kling-v3", 3, 15, {"resolution": "720p", "sound": False}),
     ("comfy", "kling/kling-3.0-turbo", 3, 15, {"resolution": "1080p"}),
     ("kling", "kling-3.0-turbo", 3, 15, {"resolution": "720p"}),
+    ("openrouter", "kwaivgi/kling-v3.0-pro", 3, 15, {"sound": True}),
+    ("vercel", "klingai/kling-v3.0-t2v", 3, 15, {"resolution": "720p", "sound": False}),
+    ("replicate", "kwaivgi/kling-v3-video", 3, 15, {"resolution": "1080p", "sound": True}),
+    ("apimart", "kling-v3", 3, 15, {"resolution": "720p", "sound": False}),
     ("venice", "kling-v4-flash-text-to-video", 3, 20, {}),
 ]
 
@@ -323,6 +328,13 @@ def test_a_flat_clip_is_not_priced_until_its_length_is_said(
         ("comfy", "kling/kling-video-o1", "text_to_video", {"seconds": 7, "resolution": "720p"}),
         ("comfy", "kling/kling-v2-1-master", "text_to_video", {"seconds": 5}),
         ("kling", "kling-3.0-turbo", "text_to_video", {"seconds": 5, "resolution": "4k"}),
+        ("openrouter", "kwaivgi/kling-v3.0-std", "text_to_video", {"seconds": 5, "sound": False}),
+        ("openrouter", "kwaivgi/kling-video-o1", "text_to_video", {"seconds": 6}),
+        ("vercel", "klingai/kling-v3.0-i2v", "image_to_video", IN_1080P_WITH_SOUND),
+        ("vercel", "klingai/kling-v3.0-t2v", "text_to_video", IN_4K),
+        ("replicate", "kwaivgi/kling-v3-video", "text_to_video", IN_4K),
+        ("apimart", "kling-v3", "text_to_video", IN_4K),
+        ("apimart", "kling-v3", "motion_control", {"input_seconds": 5, "resolution": "720p"}),
         ("venice", "kling-v4-flash-text-to-video", "text_to_video", IN_1080P_WITH_SOUND),
     ],
 )

@@ -110,6 +110,7 @@ def test_the_schema_names_the_kinds_and_the_words() -> None:
 
 # What the bundled books say, written down again by hand: failure, refusal, invalid input.
 SAID = {
+    "apimart": ("no", "unknown", "unknown"),
     "comfy": ("unknown", "unknown", "no"),
     "evolink": ("no", "unknown", "unknown"),
     "fal": ("no", "unknown", "unknown"),
