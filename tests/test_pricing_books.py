@@ -508,6 +508,7 @@ def test_kling_4_always_makes_sound_and_silence_is_no_cheaper(
         ("muvi", "kling/kling-3-0-standard-text-to-video", False),
         ("muvi", "kling-plus/kling-3-0-standard-text-to-video", True),
         ("apiin-one", "kling-3", True),
+        ("openrouter", "kwaivgi/kling-v3.0-pro", True),
     ],
 )
 def test_a_default_for_sound_is_applied_and_said(
