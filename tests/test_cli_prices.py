@@ -182,6 +182,23 @@ def test_each_price_says_whether_it_is_the_users_own(tmp_path: Path) -> None:
     assert evidence["kling-3.0", "motion_control"] == "disputed"
 
 
+def test_show_tells_what_a_job_that_came_to_nothing_costs(tmp_path: Path) -> None:
+    rows = listed("show", "runapi")
+    assert {one["charged_on_failure"] for one in rows} == {"no"}
+    assert {one["charged_on_refusal"] for one in rows} == {"unknown"}
+    assert {one["charged_on_invalid_input"] for one in rows} == {"unknown"}
+    told = run("prices", "show", "runapi").stderr
+    source = "published, https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20"
+    assert f"charged on failure: no ({source})" in told
+    assert "charged on invalid input: unknown\n" in told
+    own = tmp_path / "own.toml"
+    own.write_text('provider = "runapi"\ncharges.failure.charged = "yes"\n')
+    told = run("prices", "show", "runapi", "--book", str(own)).stderr
+    assert f"charges.failure is set by {own}" in told
+    header = run("prices", "show", "runapi", "--format", "csv").stdout.splitlines()[0]
+    assert header.endswith("charged_on_failure,charged_on_refusal,charged_on_invalid_input")
+
+
 def test_show_of_a_model_or_provider_without_prices_has_exit_code_7() -> None:
     assert run("prices", "show", "evolink", "kling-99").exit_code == 7
     assert run("prices", "show", "nobody").exit_code == 7

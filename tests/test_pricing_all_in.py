@@ -21,7 +21,7 @@ from kling_pricing.cells import cells_of, clip_in
 from kling_pricing.errors import ClipError
 from kling_pricing.library import Library
 
-AT = datetime(2026, 11, 26, tzinfo=UTC)
+AT = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 def holding(book: PriceBook) -> Iterator[tuple[str, str, Offer]]:
@@ -102,7 +102,7 @@ def told(*words: str) -> Any:
 
 
 def test_a_mark_up_stands_in_every_form_of_a_price() -> None:
-    [shown, *_] = [row for row in told("prices", "show", "venice") if row["clip"] == "720p"]
+    [shown, *_] = [row for row in told("prices", "show", "venice") if row["rate"] == "kling-v4"]
     # 0.157 a second, and a quarter on top
     assert shown["price"] == "0.19625 USD"
     assert shown["usd"] == "0.19625"
@@ -110,10 +110,10 @@ def test_a_mark_up_stands_in_every_form_of_a_price() -> None:
         "0.157 USD per second",
         "times 1.25: Venice's mark-up on fal's price",
     ]
-    [listed, *_] = [row for row in told("prices", "list") if row["provider"] == "venice"]
+    [listed, *_] = [row for row in told("prices", "list") if row["model"] == shown["model"]]
     assert listed["low"] == "0.19625"
     words = ("--provider", "venice", "--model", shown["model"], "--action", shown["action"])
-    quoted = told("quote", *words, "--seconds", "4", "--resolution", "720p", "--at", "2026-11-26")
+    quoted = told("quote", *words, "--seconds", "4", "--resolution", "720p", "--at", "2026-11-27")
     assert (quoted["rate"], quoted["rate_usd"]) == ("0.19625", "0.19625")
     assert quoted["amount"] == "0.79"
 
@@ -128,8 +128,8 @@ def test_a_discount_of_the_users_own_is_evidence_of_its_own(tmp_path: Path) -> N
     rate = book.offer_for("kling/v3", "text_to_video", AT).rate
     own.write_text(own.read_text().replace("rates.v3", f'rates."{rate.id}"'), encoding="utf-8")
     words = ("--provider", "crun", "--model", "kling/v3", "--seconds", "5", "--resolution", "720p")
-    quoted = told("quote", *words, "--sound", "--at", "2026-11-26", "--book", str(own))
-    plain = told("quote", *words, "--sound", "--at", "2026-11-26")
+    quoted = told("quote", *words, "--sound", "--at", "2026-11-27", "--book", str(own))
+    plain = told("quote", *words, "--sound", "--at", "2026-11-27")
     assert (quoted["evidence"], plain["evidence"]) == ("user", "third_party")
     assert Decimal(quoted["amount"]) == Decimal(plain["amount"]) * Decimal("0.9")
     assert any("fees is set by" in line for line in quoted["assumptions"])

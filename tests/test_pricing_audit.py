@@ -105,6 +105,15 @@ def test_the_source_of_a_price_that_ended_need_not_be_looked_at_again() -> None:
     assert "2026-04-01" in found[0].problem
 
 
+def test_a_model_that_was_retired_is_information() -> None:
+    end = 'from = 2026-01-01\nuntil = 2026-04-01\nretired = "the maker took it away"'
+    text = TEXT.replace("from = 2026-01-01", end)
+    found = stale([book(text)], today=date(2026, 6, 1), max_age_days=1)
+    assert {(one.kind, one.is_difference) for one in found} == {("retired", False)}
+    told = "its last price ended on 2026-04-01 and none follows: the maker took it away"
+    assert found[0].problem == told
+
+
 @pytest.mark.parametrize("evidence", ["assumed", "third_party"])
 def test_what_the_provider_does_not_vouch_for_is_information(evidence: str) -> None:
     text = TEXT.replace('"published"', f'"{evidence}"')

@@ -20,7 +20,7 @@ from kling_pricing.library import Library, bundled_providers, bundled_text
 from kling_pricing.stored import keep, verify
 from tests.cli import Cli
 
-AT = datetime(2026, 11, 26, 9, tzinfo=UTC)
+AT = datetime(2026, 11, 27, 9, tzinfo=UTC)
 CLIP = Clip("runapi", "kling-3.0", seconds=5, resolution="720p", sound=True)
 
 

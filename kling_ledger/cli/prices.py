@@ -24,7 +24,7 @@ from kling_pricing.book import PriceBook, Rate
 from kling_pricing.errors import ClipError, NoPriceError, Problem
 from kling_pricing.library import Library
 from kling_pricing.money import plain
-from kling_pricing.own_rates import set_by
+from kling_pricing.own_rates import charges_set_by, set_by
 from kling_pricing.quote import STALE_AFTER_DAYS
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _GIVE_WAY = ("checked", "family", "evidence", "per", "unit")
 _SHOWN = (
     *("model", "action", "clip", "price", "per", "usd", "from", "until", "rate", "evidence"),
     *("checked", "source", "note", "set_by", "parts"),
+    *("charged_on_failure", "charged_on_refusal", "charged_on_invalid_input"),
 )
 _CHECKED = ("kind", "provider", "subject", "ours", "theirs", "problem")
 
@@ -69,7 +70,8 @@ def list_(provider: str | None, library: Library, form: str) -> None:
 def show(provider: str, model: str | None, library: Library, form: str) -> None:
     """Show every price of PROVIDER, or of one MODEL of it, with its source.
 
-    Prices that ended or have yet to begin are shown too, each with its dates.
+    Prices that ended or have yet to begin are shown too, each with its dates; and whether a job
+    that came to nothing is charged.
     """
     book = library.book(provider)
     if model is not None and model not in book.models:
@@ -87,6 +89,7 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     if form == "table":
         for rate in dict.fromkeys(offer.rate for _, _, offer in offers):
             _say_rate(rate, library)
+        _say_charges(book, library)
 
 
 @prices.command()
@@ -121,8 +124,9 @@ def check(
 ) -> int | None:
     """Audit the books, and compare them with a provider's live prices: exit code 6 if they differ.
 
-    Prices that are assumed or come from a third party are listed for information. Asking costs
-    nothing: RunAPI's schedule is public, and Crun estimates a sample of each price.
+    Prices that are assumed or come from a third party, and models that were retired, are listed
+    for information. Asking costs nothing: RunAPI's schedule is public, and Crun estimates a sample
+    of each price.
     """
     from kling_pricing.audit import stale
 
@@ -240,6 +244,17 @@ def _say_rate(rate: Rate, library: Library) -> None:
         if note:
             say(f"  {note}")
     for line in set_by(rate, library, rate.prices):
+        say(f"  {line}")
+
+
+def _say_charges(book: PriceBook, library: Library) -> None:
+    for kind, charge in book.charges.by_kind.items():
+        source = book.sources[charge.source_name] if charge.source_name else None
+        known = f" ({source.evidence}, {source.url}, checked {source.checked})" if source else ""
+        say(f"charged on {kind.replace('_', ' ')}: {charge.charged}{known}")
+        if charge.note:
+            say(f"  {charge.note}")
+    for line in charges_set_by(book.provider, library):
         say(f"  {line}")
 
 

@@ -34,9 +34,12 @@ def shown_rows(
 
     A price is what one more second, clip or block costs, with every fee; its parts stand beside it.
     """
+    charges = library.book(offer.rate.provider).charges.by_kind
+    charged = {f"charged_on_{kind}": charge.charged for kind, charge in charges.items()}
     for cell in cells_of(offer, is_collapsed=True):
         clip = clip_in(offer, model, action, cell)
-        yield {"model": model, "action": action, **_cell_row(offer.rate, cell, clip, library, now)}
+        row = _cell_row(offer.rate, cell, clip, library, now)
+        yield {"model": model, "action": action, **row, **charged}
 
 
 def _listed_row(model: str, action: str, offer: Offer) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
-from kling_pricing.book_entries import BookEntry, Dated, Disputed, RateEntry
+from kling_pricing.book_entries import BookEntry, Charge, Dated, Disputed, RateEntry
 from kling_pricing.book_values import DIMENSIONS, Options, written_decimal
 from kling_pricing.clip import LONGEST_S, Clip
 from kling_pricing.entry import Entry
@@ -50,7 +50,8 @@ class Builder(NamedTuple):
         disputes = {
             f"{key}.disputed": rate.disputed for key, rate in rates.items() if rate.disputed
         }
-        self._refuse_unsourced({**conversions, **rates, **disputes})
+        charges = {f"charges.{kind}": one for kind, one in self.entry.charges.by_kind.items()}
+        self._refuse_unsourced({**conversions, **rates, **disputes, **charges})
         self._refuse_overlaps_and_gaps("conversions", self.entry.conversions)
         offers: defaultdict[tuple[str, str], list[Offer]] = defaultdict(list)
         for rate_id, entry in self.entry.rates.items():
@@ -145,9 +146,9 @@ class Builder(NamedTuple):
     def _set_by(self, path: str) -> str:
         return f"{path} is set by {self.name}"
 
-    def _refuse_unsourced(self, sourced: Mapping[str, Dated | Disputed]) -> None:
+    def _refuse_unsourced(self, sourced: Mapping[str, Dated | Disputed | Charge]) -> None:
         for key, entry in sourced.items():
-            if entry.source_name not in self.entry.sources:
+            if entry.source_name is not None and entry.source_name not in self.entry.sources:
                 problem = f"no source is called {entry.source_name!r}"
                 raise BookError(self.name, f"{key}.source", problem)
 

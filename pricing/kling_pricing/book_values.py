@@ -14,6 +14,9 @@ from kling_pricing.vocabulary import FRAMES, ORIENTATIONS, RESOLUTIONS, OptionVa
 Evidence = Literal["published", "live", "third_party", "assumed", "user"]
 """How a rate is known, from the provider's own page down to a guess that says so."""
 
+Charged = Literal["yes", "no", "unknown"]
+"""Whether a job that came to nothing is charged; `unknown` is to be treated as if it may be."""
+
 Per = Literal["second", "clip", "request", "block"]
 """What one price pays for: a second, a whole clip, a request of any size, a started block."""
 
