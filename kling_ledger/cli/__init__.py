@@ -60,6 +60,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "quote": "price a clip, before anything is spent",
     "compare": "one clip at every provider that can make it, cheapest first",
     "afford": "how many clips a budget buys, the longest and the best",
+    "plan": "what a storyboard will come to, takes and failures counted, and what a change adds",
     "prices": "list, show, check and pull the prices that quotes rest on",
     "wallet": "create, fund, adjust and show wallets",
     "account": "show and name the accounts whose API keys jobs run on",
