@@ -36,6 +36,7 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (pricing_errors.NoPriceError, EXIT_NO_PRICE),
     (pricing_errors.PricingError, EXIT_USAGE),
     (errors.ConfigError, EXIT_USAGE),
+    (errors.InputChangedError, EXIT_USAGE),
     (errors.NoLedgerError, EXIT_USAGE),
     (errors.NotEmptyError, EXIT_USAGE),
     (errors.TaskNotWrittenError, EXIT_IN_DOUBT),
