@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.cli import Cli, Said
+from tests.cli import COMMAND, Cli, Said
 from tests.test_cli_compare import BOOK
 
 HEADER = "id,provider,model,seconds,resolution,sound,takes\n"
@@ -283,6 +291,47 @@ def test_a_change_of_the_unit_shows_both_units(kl: Cli) -> None:
         ("USD", "-2.025"),
     ]
     assert found["usd"]["high"] == "0"
+
+
+def test_a_difference_of_ranges_is_told_part_by_part(kl: Cli) -> None:
+    crun = HEADER + "a,crun,kling/v3,5,1080p,yes,3\n"
+    before, after = write(kl, HEADER + FIRST, "a.csv"), write(kl, crun, "b.csv")
+    # 405 or 450 credits are 2.025 or 2.25 dollars; RunAPI frees failures.
+    found = kl.json("plan", "diff", before, after, "--failure-rate", "10%", *AT)
+    summary = "this change adds low 0.00 USD, expected 0.00 USD, high 0.225 USD"
+    assert found["summary"] == summary
+
+
+def test_a_terminal_of_eighty_columns_shows_the_unit(kl: Cli) -> None:
+    model = "fal-ai/kling-video/v3/pro/text-to-video"
+    crun = "f,crun,kling/v3,5,1080p,yes,3\n"
+    clips = write(kl, HEADER + f"shot-01,fal,{model},5,1080p,yes,3\n" + crun)
+    lines = on_a_terminal(kl, "plan", clips, "--failure-rate", "10%", "--sellers", *AT)
+    assert max(map(len, lines)) <= 80
+    assert next(line for line in lines if " row " in line).endswith("unit")
+
+
+def on_a_terminal(cli: Cli, *words: str) -> list[str]:
+    """Run a command on a terminal of eighty columns; return its lines without their colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    environ = {**os.environ, "KLING_LEDGER_BOOKS": "no-such-folder-of-books"}
+    subprocess.run(
+        [COMMAND, *words],
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        cwd=cli.folder,
+        env=environ,
+        check=True,
+    )
+    os.close(theirs)
+    written = b""
+    with suppress(OSError):
+        while block := os.read(ours, 65_536):
+            written += block
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", written.decode())
+    return [line.rstrip() for line in text.splitlines()]
 
 
 def test_a_difference_needs_two_sides_and_ids_that_name_one_row(kl: Cli) -> None:

@@ -230,7 +230,8 @@ def _print_clips(priced: Sequence[dict[str, Any]]) -> None:
         columns.remove("id")
     if all(row["failure_rate"] == "0" for row in rows):
         columns.remove("failures")
-    optional = ("each", "failures", "unit")
+    # Never the unit: amounts of two units stand under each other. The row's number names it too.
+    optional = ("each", "failures", "id")
     print_many(rows, columns, "table", empty="no row has a price", optional=optional)
     if len(priced) > SHOWN_ROWS:
         click.echo(f"the first {SHOWN_ROWS} of {len(priced)} rows; --format csv has all", err=True)
@@ -256,8 +257,12 @@ def _print_sellers(sellers: Sellers) -> None:
     names = ("usd_low", "usd_expected", "usd_high")
     rows, figures = for_people([seller_row(one) for one in sellers.offers], names)
     if figures == ["cost"]:
-        rows, figures = [{**row, "usd": row["cost"] or UNKNOWN} for row in rows], ["usd"]
-    shown = [{**row, "amount": row["high"]} for row in rows]
+        rows, figures = [{**row, "usd": row["cost"]} for row in rows], ["usd"]
+    unsaid = dict.fromkeys(figures, UNKNOWN)
+    shown = [
+        {**row, **(unsaid if row["usd_high"] is None else {}), "amount": row["high"]}
+        for row in rows
+    ]
     columns = ["provider", "models", *figures, "amount", "unit"]
     empty = "no provider can make every clip"
     print_many(shown, columns, "table", empty=empty, optional=("unit", "amount"))

@@ -11,7 +11,7 @@ import click
 
 from kling_ledger.cli.books import book_option, open_library
 from kling_ledger.cli.clip_options import Instant
-from kling_ledger.cli.output import print_csv, print_json, print_table
+from kling_ledger.cli.output import print_csv, print_json, print_many
 from kling_ledger.cli.plan_options import (
     named,
     notes_of,
@@ -157,10 +157,10 @@ def headline(found: Difference) -> str:
 def _said(cost: Cost) -> str:
     likely = cost.expected
     if likely is None or likely != cost.high or likely != cost.low:
-        words = UNKNOWN if likely is None else _signed(likely)
-        return (
-            f"adds {_signed(cost.high)} at most, {_signed(cost.low)} at least, {words} as expected"
-        )
+        # No bounds: the difference of two highest figures may be less than that of two lowest.
+        named_parts = zip(PARTS, cost.parts, strict=True)
+        words = [f"{name} {UNKNOWN if one is None else _signed(one)}" for name, one in named_parts]
+        return f"adds {', '.join(words)}"
     verb = "adds" if likely.amount > 0 else "saves"
     return f"{verb} {_as_money(Money(abs(likely.amount), likely.unit))}"
 
@@ -232,7 +232,8 @@ def _print_tables(found: Difference) -> None:
     if all(row["id"] is None for row in rows):
         columns.remove("id")
     if rows:
-        print_table(renamed, columns)
+        optional = ("before", "after", "low", "expected")
+        print_many(renamed, columns, "table", empty="", optional=optional)
     click.echo(_counted(found))
     click.echo(headline(found))
     _say_notes(found.before, found.after)
