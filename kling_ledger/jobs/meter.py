@@ -100,7 +100,10 @@ class Meter:
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
     ) -> Reservation:
         """Set aside what a request will cost: by the book or by a live estimate, if higher."""
-        asked = self.asked(body, action=action, key=key)
+        return self.reserve_asked(self.asked(body, action=action, key=key))
+
+    def reserve_asked(self, asked: Asked) -> Reservation:
+        """Set aside what was asked for."""
         return self._listeners.tell_change(self.ledger.reserve_many([asked])[0])
 
     def asked(
