@@ -81,7 +81,7 @@ def test_takes_are_paid_for(takes: tuple[int | str, ...], total: str) -> None:
 
 
 def test_a_provider_that_frees_failures_charges_for_finished_takes_alone() -> None:
-    assert charges_failures("runapi") is False
+    assert charges_failures(runapi(3, 2, 4).clips[0].quote) is False
     assert runapi(3, 2, 4, rate="0.5").costs["USD"].parts == (usd("8.025"),) * 3
 
 
@@ -349,6 +349,7 @@ def _planned(rows: Any) -> Plan:
             for place, (model, clip, takes, rate) in enumerate(rows, 1)
         ],
         at=NOW,
+        charges=lambda quoted: False if quoted.clip.provider == "runapi" else None,
     )
 
 
@@ -359,7 +360,7 @@ def _millionths(row: Any, *, at_most: bool, in_usd: bool = False) -> int:
     price = quoted.usd if in_usd else quoted.amount
     assert price is not None
     one = Fraction(price.amount)
-    # RunAPI frees failures; of EvoLink nobody knows it.
+    # As told to the plan: RunAPI frees failures; of EvoLink nobody knows it.
     count: Fraction = takes / (1 - rate) if at_most and provider == "evolink" else takes
     return ceil(one * count * MILLION)
 

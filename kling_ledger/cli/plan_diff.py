@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from kling_ledger.cli.books import book_option, open_library
+from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.output import print_csv, print_json, print_many
 from kling_ledger.cli.plan_options import (
@@ -24,7 +24,7 @@ from kling_ledger.cli.plan_options import (
 )
 from kling_ledger.cli.plan_rows import PARTS, UNKNOWN, for_people, parts
 from kling_pricing.errors import on_one_line
-from kling_pricing.library import Library
+from kling_pricing.library import Library, open_library
 from kling_pricing.money import USD, Money, plain
 from kling_pricing.plans import Change, Cost, Difference, Plan, PlannedClip, difference
 from kling_pricing.plans import plan as planned_of
@@ -101,7 +101,7 @@ def diff(
     for board in [before] if b is None else [before, after]:
         say_misspelt(board)
     instant = at or datetime.now(UTC)
-    theirs = open_library(books_b) if books_b else library
+    theirs = open_library(*books_b) if books_b else library
     found = difference(
         planned_of(before.rows, at=instant, library=library),
         planned_of(after.rows, at=at_b or instant, library=theirs),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from kling_pricing.clip import CLIP_FIELDS, Clip
 from kling_pricing.errors import PricingError
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 from kling_pricing.plans.cost import Cost, times
 from kling_pricing.plans.failures import charges_failures
@@ -23,8 +23,8 @@ from kling_pricing.quote import Quote, quote
 ONE: Final = Fraction(1)
 NEVER: Final = Fraction(0)
 
-Charges = Callable[[str], bool | None]
-"""Whether a provider charges for failures, by its name; None where nobody knows."""
+Charges = Callable[[Quote], bool | None]
+"""Whether the provider of a quote charges for failures; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def plan(
 
     A clip that names no action is taken to be asked for its model's own first one.
     """
-    desk = _Desk(at, library or Library(), charges)
+    desk = _Desk(at, library or at_hand(), charges)
     return Plan(tuple(desk.row(one) for one in wanted), at)
 
 
@@ -171,7 +171,7 @@ class _Desk:
         answer = wanted.error or self._answer(wanted.fields)
         if isinstance(answer, PricingError):
             return Unpriced(wanted, answer)
-        return PlannedClip(wanted, answer, self.charges(answer.clip.provider))
+        return PlannedClip(wanted, answer, self.charges(answer))
 
     def _answer(self, fields: Mapping[str, Any]) -> Quote | PricingError:
         # By its writing, because 1 == 1.0 == True and a Clip tells them apart.

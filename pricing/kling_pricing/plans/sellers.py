@@ -128,9 +128,8 @@ def _seller(
     if missing:
         first, reason = missing[0]
         return CannotMakeAll(provider, len(missing), first, reason)
-    charged = charges(provider)
     clips = tuple(
-        PlannedClip(row.wanted, one.cheapest[provider], charged)
+        PlannedClip(row.wanted, one.cheapest[provider], charges(one.cheapest[provider]))
         for row, one in zip(plan.clips, places, strict=True)
     )
     (cost,) = Cost.by_unit(row.cost for row in clips).values()
