@@ -75,6 +75,13 @@ ASKED: dict[str, Asked] = {
     "crun text": crun(),
     "crun pro": crun(mode="pro"),
     "crun first and last frame": crun(img_urls=[URL, URL]),
+    "crun v2.6 motion": Asked(
+        "crun",
+        {
+            "model": "kling/v2-6-motion-control",
+            "input": {"img_urls": [URL], "video_urls": [URL], "mode": "pro", **PROMPT},
+        },
+    ),
     "evolink v3 text": evolink("kling-v3-text-to-video", **LIKE),
     "evolink v3 image": evolink("kling-v3-image-to-video", image_start=URL, **LIKE),
     "evolink v3 motion": evolink("kling-v3-motion-control", **MOTION),
@@ -249,8 +256,7 @@ def test_every_model_and_action_with_a_price_is_among_the_requests():
         clip = read_request(asked.provider, asked.body, action=asked.action).clip
         said.add((asked.provider, clip.model, clip.action))
     priced = {(name, *offer) for name in PROVIDERS for offer in bundled_book(name).offers}
-    # Crun documents no body for its motion control.
-    assert priced - said == {("crun", "kling/v2-6-motion-control", "motion_control")}
+    assert priced == said
 
 
 def test_the_published_request_that_says_a_key_twice_is_refused():
