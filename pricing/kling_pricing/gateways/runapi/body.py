@@ -37,7 +37,6 @@ from kling_pricing.gateways.checks import (
 )
 from kling_pricing.gateways.defaults import Reading, documented, left_out, undocumented
 from kling_pricing.gateways.runapi.contract import (
-    FRAME_REASON,
     actions_of,
     frame_hint,
     known,
@@ -174,8 +173,8 @@ def _notes(body: Body, length: Body, clip: Clip, named: str | None) -> Iterator[
     """Say what was understood otherwise than RunAPI's contract has it."""
     for seconds in length.values():
         yield f"duration {json.dumps(body['duration'])} is sent as duration_seconds {seconds} too"
-    if clip.model == "kling-3.0" and clip.frames != "none" and named is None:
-        yield f"read as text_to_video: {FRAME_REASON}"
+    if clip.action == "text_to_video" and clip.frames != "none" and named is None:
+        yield f"read as text_to_video: {frame_hint(clip.model)}"
     if clip.multi_shot and body.get("enable_sound") is False:
         yield "RunAPI says both that several shots always have sound and that it is optional"
 

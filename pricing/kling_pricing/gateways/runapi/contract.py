@@ -262,14 +262,12 @@ def left_open(action: str, model: str) -> LeftOpen:
     return _ACTIONS[action][model].left_open
 
 
-FRAME_REASON: Final = (
-    "RunAPI's contract has no image_to_video of kling-3.0: text_to_video takes the first frame"
-)
-
-
 def frame_hint(model: str) -> str | None:
     """Return how a model starts from an image that is not documented for image_to_video."""
     text = table_of("text_to_video", model)
     if text is None or "first_frame_image_url" not in text.fields:
         return None
-    return f"{FRAME_REASON}, as first_frame_image_url"
+    return (
+        f"RunAPI's contract has no image_to_video of {model}:"
+        " text_to_video takes the first frame, as first_frame_image_url"
+    )
