@@ -108,6 +108,7 @@ def run(
             labels=read_labels(labels),
             ceiling=ceiling_of(ledger, wallet, max_cost),
             library=library,
+            on_note=lambda note: say(f"note: {note}"),
         )
         refusals = Refusals()
         patience = replace(meter.patience, sender_s=grace)
