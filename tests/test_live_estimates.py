@@ -17,7 +17,7 @@ import pytest
 from runapi.kling import KlingClient
 
 from kling_ledger import Ledger, metered
-from kling_ledger.errors import CeilingError, InsufficientCreditsError
+from kling_ledger.errors import CeilingError, ConflictError, InsufficientCreditsError
 from kling_ledger.jobs.batch import Batch
 from kling_ledger.jobs.batch_jobs import BatchJob, attempts_to_do
 from kling_ledger.jobs.meter import Meter
@@ -82,7 +82,7 @@ def test_what_only_the_book_cannot_price_is_held_at_the_live_estimate(meter: Met
     assert ended.job.usd == Money.parse(f"{WORTH[name]} USD")
     [note] = told
     assert LEFT_TO_AN_ESTIMATE[name] in note
-    assert f"{HELD[name]} crun-credit is held, as crun itself estimates" in note
+    assert note.endswith(f"crun itself estimates {HELD[name]} crun-credit")
 
 
 def test_the_reservation_keeps_how_its_amount_is_known(meter: Meter):
@@ -114,6 +114,17 @@ def test_without_an_estimate_the_missing_price_stands_and_nothing_is_sent(
 def test_who_does_not_ask_for_estimates_has_no_price(meter: Meter):
     with pytest.raises(NoPriceError, match="720p without sound"):
         replace(meter, asks_estimate=False).reserve(body_of("crun_frames"))
+
+
+def test_what_is_set_aside_under_a_key_goes_on_without_another_estimate(meter: Meter):
+    held = meter.reserve(body_of("crun_frames"), key="mine")
+    told: list[str] = []
+    blind = replace(meter, asks_estimate=False, on_note=told.append)
+    ended = blind.run(body_of("crun_frames"), key="mine")
+    assert (ended.id, ended.state, ended.amount) == (held.id, State.COMMITTED, credits_("160"))
+    assert told == []
+    with pytest.raises(ConflictError):
+        blind.reserve(body_of("crun_motion"), key="mine")
 
 
 def test_a_body_that_is_wrong_is_refused_whatever_would_be_estimated(meter: Meter):
@@ -172,7 +183,7 @@ def test_a_metered_client_holds_what_runapi_quotes_where_its_book_has_no_price(
     RunApi(plain).close()
     [held] = ledger.reservations.latest()
     assert (str(held.amount), str(held.job.usd), str(held.spent)) == ("0.675 USD",) * 3
-    assert "0.675 USD is held, as runapi itself estimates" in caplog.text
+    assert "runapi itself estimates 0.675 USD" in caplog.text
     assert "a quiet lake" not in caplog.text
 
 
@@ -202,7 +213,7 @@ def test_run_says_that_it_holds_the_live_estimate(cli: Cli, process: SandboxProc
     words = ["run", "--provider", "crun", "--request", "-", "--poll-every", "0.1", *at(process)]
     said = cli(*words, stdin=json.dumps(body_of("crun_frames")))
     assert (said.code, said.json["quoted"], said.json["committed"]) == (0, "160", "160"), said.err
-    assert "note: no price known for crun kling/v3 720p without sound: 160 crun-credit" in said.err
+    assert "note: no price known for crun kling/v3 720p without sound: crun itself" in said.err
 
 
 def test_quote_says_that_run_can_ask(cli: Cli):
@@ -223,7 +234,7 @@ def test_batch_adds_live_estimates_to_its_cost_and_says_so(cli: Cli, process: Sa
     words = ["batch", "clips.jsonl", "--poll-every", "0.1", *at(process)]
     said = cli(*words)
     assert said.code == 0, said.err
-    assert "note: row 2: no price known for crun kling/v3 720p without sound: 160" in said.err
+    assert "note: row 2: no price known for crun kling/v3 720p without sound: crun" in said.err
     # 5 x 27 by the book, and 160
     assert "2 jobs, 295 crun-credit; 2 to do, 295 crun-credit to reserve" in said.err
     assert cli.wallet("credits")["spent"] == "295"

@@ -32,6 +32,7 @@ from kling_ledger.jobs.submitting import Submitter, action_of
 from kling_ledger.jobs.watch import Patience, Watch, followed
 from kling_ledger.ledger import Asked, Job, Ledger, Reservation, State
 from kling_ledger.providers.base import Provider, Submission, TaskStatus
+from kling_pricing.errors import NoPriceError
 from kling_pricing.gateways import Request, read_request
 from kling_pricing.library import Library
 from kling_pricing.money import Money
@@ -121,8 +122,10 @@ class Meter:
         self.provider.check(body)
         at = self.clock()
         quoted = quoted_by(self.library.book(self.provider.name), request, at)
-        unit = quoted.unit if isinstance(quoted, Quote) else None
-        estimate = self.estimate(request, unit=unit)
+        if isinstance(quoted, Quote):
+            estimate = self.estimate(request, unit=quoted.unit)
+        else:
+            estimate = self._unpriced(request, quoted, key)
         return Asked(
             self.wallet,
             held_for(quoted, estimate),
@@ -196,15 +199,24 @@ class Meter:
         return Listeners(self.on_change, self.on_trouble)
 
     def _job(self, request: Request, quoted: Quoted, estimate: Money | None, at: datetime) -> Job:
-        """Return what the reservation keeps, and tell where an estimate is all that is known."""
         if isinstance(quoted, Quote):
             return job_of(request, quoted, place=self.place, estimate=estimate)
-        held = held_for(quoted, estimate)
-        note = live_note(request, quoted, held)
+        book, held = self.library.book(self.provider.name), held_for(quoted, estimate)
+        return live_job_of(request, quoted, held, book=book, at=at, place=self.place)
+
+    def _unpriced(self, request: Request, error: NoPriceError, key: str | None) -> Money:
+        """Return what a request costs that no book prices, and tell that its provider said so.
+
+        What is set aside under the same key already is not asked for again: the job goes on.
+        """
+        before = None if key is None else self.ledger.reservations.of_keys([key]).get(key)
+        if before is not None:
+            return before.amount
+        estimate = held_for(error, self.estimate(request))
+        note = live_note(request, error, estimate)
         log.info("%s", note)
         self.on_note(note)
-        book = self.library.book(self.provider.name)
-        return live_job_of(request, quoted, held, book=book, at=at, place=self.place)
+        return estimate
 
     def _wait_for_the_sender(self, reservation_id: str) -> None:
         """Wait while another caller sends the job, for as long as one call may take."""

@@ -47,11 +47,9 @@ def held_for(quoted: Quoted, estimate: Money | None) -> Money:
 
 
 def live_note(request: Request, error: NoPriceError, estimate: Money) -> str:
-    """Say that a provider's own estimate is held, because no book has a price."""
-    return (
-        f"no price known for {error.subject}: {estimate} is held,"
-        f" as {request.clip.provider} itself estimates"
-    )
+    """Say that a provider's own estimate stands for a price that no book has."""
+    provider = request.clip.provider
+    return f"no price known for {error.subject}: {provider} itself estimates {estimate}"
 
 
 def job_of(
