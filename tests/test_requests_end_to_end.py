@@ -27,6 +27,7 @@ from kling_pricing import Money
 from kling_pricing.errors import NoPriceError, RequestError
 from kling_pricing.gateways import parse_body, read_request
 from kling_pricing.library import bundled_book
+from tests import test_pricing_bodies as public_bodies
 from tests.sandbox_rig import plain_client
 from tests.test_pricing_requests_runapi import LEAST
 
@@ -222,6 +223,17 @@ def test_a_request_is_quoted_made_and_charged(rig: Rig, name: str):
     truth = rig.truth(ended)
     assert Money.parse(f"{truth['charged']} {truth['unit']}") == ended.committed
     assert (truth["model"], truth["action"]) == (ended.job.model, ended.job.action)
+
+
+@pytest.mark.parametrize("name", public_bodies.PRICED)
+def test_a_body_of_a_public_client_is_taken_as_it_is_sent_and_costs_no_more_than_quoted(
+    rig: Rig, name: str
+):
+    ended = rig.meters[name.partition("_")[0]].run(public_bodies.body_of(name))
+    assert (ended.state, str(ended.amount)) == (State.COMMITTED, public_bodies.PRICED[name])
+    truth = rig.truth(ended)
+    assert ended.committed is not None
+    assert Money.parse(f"{truth['charged']} {truth['unit']}") <= ended.committed <= ended.amount
 
 
 @pytest.mark.parametrize("name", PRICED)
