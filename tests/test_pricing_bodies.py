@@ -218,6 +218,13 @@ def test_generate_audio_is_sent_as_sound(audio: bool, sound: str, amount: str):
     assert any("generate_audio" in one for one in request.assumptions)
 
 
+def test_no_sound_is_written_beside_a_video_whatever_generate_audio_asks_for():
+    said = {"model": "kling-o3-reference-to-video", "prompt": "a", "video_url": URL}
+    request = read_request("evolink", {**said, "generate_audio": True})
+    assert "sound" not in request.sent
+    assert request.quote(at=AT) == read_request("evolink", said).quote(at=AT)
+
+
 def test_generate_audio_may_not_contradict_the_sound():
     said = {**body_of("evolink_capitals"), "generate_audio": True}
     assert paths("evolink", said) == ["generate_audio"]

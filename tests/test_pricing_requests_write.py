@@ -413,6 +413,13 @@ def test_everything_without_a_field_is_named_at_once():
     assert list(problems) == ["negative_prompt", "cfg_scale", "audio_url"]
 
 
+def test_a_picture_to_refer_to_is_not_written_as_a_first_frame():
+    clip = with_action(clip_at("evolink", frames="first"))
+    assert problems_of(clip, reference_image_urls=[FIRST]) == {
+        "reference_image_urls": "nothing: kling-v3-image-to-video documents no field for it"
+    }
+
+
 def test_4k_is_written_to_crun_as_public_clients_write_it():
     request = write_request(clip_at("crun", resolution="4k"), prompt="A lake.")
     assert request.body["input"]["mode"] == "4K"

@@ -96,7 +96,9 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
     audio = _sound_by_its_other_name(model, said)
     defaults = left_out({**said, **audio}, model.defaults)
     full = {**said, **audio, **defaults}
-    refuse_if_any([*model.table.problems("", said), *_between_fields(model, full)])
+    refuse_if_any(
+        [*model.table.problems("", said), *_between_fields(model, full), *_sound_problems(said)]
+    )
     heard = {key: value for key, value in defaults.items() if _is_heard(model, key)}
     assumed = (
         *spelling_notes(body, spelled),
@@ -111,6 +113,11 @@ def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
     model = _documented(clip.model)
     if clip.action != model.action:
         raise RequestError([Problem("action", clip.action, model.action)])
+    pictures = inputs.reference_image_urls
+    if clip.model == V3_IMAGE and pictures is not None:
+        # It is taken there as the first frame.
+        allowed = f"nothing: {clip.model} documents no field for it"
+        raise RequestError([Problem("reference_image_urls", pictures, allowed)])
     body = write(clip, inputs, _PLACES, model.table, by_id)
     if clip.multi_shot:
         shot_type = "intelligence" if inputs.shots is None else "customize"
@@ -132,7 +139,8 @@ def _spellings_of(model: Model) -> Spellings:
 def _sound_by_its_other_name(model: Model, body: Body) -> dict[str, Any]:
     """Return the sound that `generate_audio` asks for where `sound` says nothing."""
     audio = body.get("generate_audio")
-    is_needed = "sound" in model.fields and body.get("sound") is None
+    has_sound = "sound" in model.fields and _is_heard(model, "sound")
+    is_needed = has_sound and body.get("sound") is None
     return {"sound": _ON_OFF[audio]} if is_needed and isinstance(audio, bool) else {}
 
 
@@ -190,8 +198,6 @@ def _between_fields(model: Model, body: Body) -> Iterator[Problem]:
         yield from _index_problems(params)
     if "image_end" in model.fields:
         yield from _frame_problems(body)
-    if "sound" in model.fields:
-        yield from _sound_problems(body)
     if "video_url" in model.fields:
         yield from _reference_problems(body, params)
 
