@@ -119,7 +119,7 @@ def test_a_key_of_ones_own_is_left_as_it_is():
 
 def test_totals_are_by_unit():
     jobs = [*jobs_of("a", "b"), *jobs_of("c", provider="crun")]
-    sums = Money.by_unit(one.quote.amount for one in jobs)
+    sums = Money.by_unit(one.cost for one in jobs)
     assert {unit: str(amount) for unit, amount in sums.items()} == {
         "USD": "1.35 USD",
         "crun-credit": "135 crun-credit",

@@ -12,7 +12,7 @@ from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
 from kling_ledger.cli.output import format_option, print_one, print_table, say
 from kling_pricing.clip import ACTIONS, Clip
-from kling_pricing.errors import ClipError, Problem
+from kling_pricing.errors import ClipError, NoPriceError, Problem
 from kling_pricing.library import Library, bundled_providers
 from kling_pricing.own_rates import set_by
 from kling_pricing.quote import quote as price
@@ -127,13 +127,26 @@ def _quote_request(
     from kling_pricing.gateways import read_request
 
     request = read_request(provider, body, action=action)
-    quoted: Quote = request.quote(at=at, book=library.book(provider))
+    try:
+        quoted: Quote = request.quote(at=at, book=library.book(provider))
+    except NoPriceError as error:
+        raise _with_a_way(error, provider) from None
     told = _answer(quoted, library)
     return {
         **told,
         "assumptions": list(dict.fromkeys([*request.assumptions, *told["assumptions"]])),
         "payload_hash": request.payload_hash,
     }
+
+
+def _with_a_way(error: NoPriceError, provider: str) -> NoPriceError:
+    """Return the error with the way to a price, where the provider itself estimates one."""
+    from kling_ledger.providers.registry import FACTS
+
+    if error.hint or not FACTS[provider].estimates:
+        return error
+    hint = f"kling-ledger run asks {provider} itself, which costs nothing, and holds what it says"
+    return NoPriceError(error.subject, known=error.known, hint=hint)
 
 
 def _clip(provider: str, model: str, options: dict[str, Any], library: Library) -> Clip:

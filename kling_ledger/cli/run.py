@@ -121,6 +121,7 @@ def run(
             labels=read_labels(labels),
             ceiling=lower_of(ceiling_of(ledger, wallet, max_cost), saved),
             library=library,
+            on_note=lambda note: say(f"note: {note}"),
         )
         refusals = Refusals()
         patience = replace(meter.patience, sender_s=grace)

@@ -46,8 +46,9 @@ def metered(
 
     `account` is what you call the account of the client's key.
 
-    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off. `library` has the
-    price books, those at hand unless it is given. Raises at once what the first job would:
+    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off: what no book has a
+    price for is held at that, and the log `kling_ledger.jobs` says so. `library` has the price
+    books, those at hand unless it is given. Raises at once what the first job would:
     ConfigError for another client, NotFoundError for the wallet, AmountError for the ceiling.
     """
     _check_is_plain(client)

@@ -16,15 +16,16 @@ from typing import Any, Final
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.jobs.batch_jobs import BatchJob, content_keys
+from kling_ledger.jobs.quoting import Quoted, quoted_by
 from kling_ledger.manifests.rows import exact, own_body, said_by
+from kling_ledger.providers.registry import provider_facts
 from kling_ledger.tabular.reading import open_table
 from kling_ledger.tabular.table import Row, Table
 from kling_pricing.clip import CLIP_FIELDS, Clip
-from kling_pricing.errors import KlingError, PricingError
+from kling_pricing.errors import KlingError, NoPriceError, PricingError
 from kling_pricing.gateways import Request, write_request
 from kling_pricing.gateways.writing import Inputs
 from kling_pricing.library import Library
-from kling_pricing.quote import Quote
 
 INPUTS: Final = tuple(
     field.name
@@ -60,7 +61,7 @@ class _Common:
 class _Read:
     place: int
     request: Request
-    quote: Quote
+    quote: Quoted
     project: str | None
     key: str | None
     labels: Mapping[str, str]
@@ -77,7 +78,8 @@ def read_jobs(
 ) -> tuple[list[BatchJob], list[BadRow]]:
     """Read and price every row of a manifest; `project` and `labels` are for rows without.
 
-    `name` is the batch's: rows without a key get one of it and of their content.
+    `name` is the batch's: rows without a key get one of it and of their content. A row that only
+    its provider can price is a job whose `quote` is the error of the book.
     Raises ConfigError for a file that cannot be read.
     """
     common = _Common(at, project, labels, library)
@@ -122,10 +124,15 @@ def _said(row: Row, table: Table) -> Said:
 
 def _read(place: int, said: Said, common: _Common) -> _Read:
     request = _native(said) if "request" in said else _from_clip(said)
+    provider = request.clip.provider
+    quoted = quoted_by(common.library.book(provider), request, common.at)
+    # What its provider estimates for nothing is asked for later; else it is wrong as it stands.
+    if isinstance(quoted, NoPriceError) and not provider_facts(provider).estimates:
+        raise quoted
     return _Read(
         place,
         request,
-        request.quote(at=common.at, book=common.library.book(request.clip.provider)),
+        quoted,
         _name(said, "project") or common.project,
         _name(said, "key"),
         {**common.labels, **_labels(said)},

@@ -173,5 +173,9 @@ class PriceBook(BookEntry):
             return NoPriceError(f"{self.provider} {model} on {at.date()}", known=known)
         actions = self.actions_of(model)
         if actions:
-            return NoPriceError(f"{self.provider} {model} {action}", known=actions)
+            # Only where a price is missing: what a gateway's bodies can say is no part of a book.
+            from kling_pricing.unpriced import action_hint
+
+            hint = action_hint(self.provider, model, action)
+            return NoPriceError(f"{self.provider} {model} {action}", known=actions, hint=hint)
         return NoPriceError(f"{self.provider} {model}", known=self.models)

@@ -66,7 +66,7 @@ class Request:
     """A body that its provider would take, what it asks for, and what had to be assumed.
 
     `body` is the caller's own. `written_out` are the priced options that it leaves to its provider,
-    with the defaults that are documented.
+    with the defaults that are documented, and those that it spells in a way that is not.
     """
 
     clip: Clip
