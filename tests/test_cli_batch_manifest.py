@@ -152,12 +152,16 @@ def test_empty_lines_are_no_rows(tmp_path: Path):
         ("[1]", "line 1"),
         ('{"provider": "runapi", "provider": "crun"}', "line 1"),
         ({"provider": "runapi", "request": {}}, "model"),
-        ({"provider": "runapi", "request": "no object"}, "object"),
+        ({"provider": "runapi", "request": "no object"}, "valid JSON"),
+        ({"provider": "runapi", "request": "[]"}, "a JSON object"),
         ({"provider": "runapi", "request": body("runapi", duration_seconds=2)}, "duration_seconds"),
         (
-            {"provider": "runapi", "request": body("runapi"), "seconds": 5},
-            "seconds: no such column",
+            {"provider": "runapi", "request": body("runapi"), "seconds": 6},
+            "seconds: got 6, allowed: 5, as its request says",
         ),
+        ({"provider": "runapi", "request": body("runapi"), "prompt": "x"}, "prompt: no such"),
+        ({**CLIP, "duration": 5}, "duration: no such column: meant seconds?"),
+        ({**CLIP, "Audio ": True}, "Audio: no such column: meant sound?"),
         ({**CLIP, "colour": "blue"}, "colour: no such column"),
         ({**CLIP, "seconds": "five"}, "seconds"),
         ({**CLIP, "sound": "perhaps"}, "sound"),
@@ -192,6 +196,28 @@ def test_bad_cells_of_csv_are_told_row_by_row(tmp_path: Path):
     assert [row.place for row in bad] == [2, 4]
     path = table(tmp_path, {"provider": "runapi", "request": "{"}, CLIP)
     assert [row.place for row in read(path)[1]] == [1]
+
+
+def test_a_bad_row_says_where_it_stands_though_rows_above_it_are_empty(tmp_path: Path):
+    path = tmp_path / "clips.csv"
+    path.write_text("sep=,\nProvider , MODEL\n,\nrunapi,\n,\n,,x\n")
+    _, bad = read(path)
+    assert [(row.place, row.where) for row in bad] == [(1, "line 4"), (2, "line 6")]
+
+
+@pytest.mark.parametrize("sound", [None, "", " "])
+def test_a_row_that_leaves_out_what_its_price_depends_on_is_told(tmp_path: Path, sound: Any):
+    told = problem(read(jsonl(tmp_path, {**CLIP, "sound": sound})))
+    assert told == "sound: got nothing, allowed: without sound, with sound"
+
+
+def test_how_an_old_encoding_was_read_is_told(tmp_path: Path):
+    path, notes = table(tmp_path, {**CLIP, "prompt": "Größe"}), list[str]()
+    path.write_bytes(path.read_text(encoding="utf-8-sig").encode("cp1252"))
+    assert only(read(path, note=notes.append)).request.body["prompt"] == "Größe"
+    assert notes == [
+        "this is no UTF-8: it was read as cp1252; save it as UTF-8 if letters are wrong"
+    ]
 
 
 def test_two_rows_cannot_share_a_key_of_their_own(tmp_path: Path):

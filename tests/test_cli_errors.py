@@ -125,3 +125,28 @@ def test_without_json_standard_output_stays_empty(cli: Cli):
     for form in ((), ("--format", "csv"), ("--format", "json", "--format", "table")):
         said = cli("wallet", "show", "nobody", *form)
         assert (said.code, said.out) == (2, "")
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_of_many_problems_the_first_twenty_are_told_and_how_many_there_are_more(
+    tmp_path: Path, form: str
+):
+    shots = [{"duration": index} for index in range(30_000)]
+    request = body(multi_shots=True, multi_prompt=shots)
+    words = ("quote", "--provider", "runapi", "--request", "-", "--format", form)
+    said = Cli(tmp_path)(*words, stdin=request)
+    assert said.code == 2
+    assert len(said.lines) <= 22
+    more = next(line for line in said.lines if line.endswith(" more"))
+    assert int(more.removeprefix("error: and ").removesuffix(" more").replace(",", "")) > 29_000
+    assert len(said.out) < 20_000
+
+
+def test_a_name_of_any_length_without_a_price_is_told_in_short(tmp_path: Path):
+    for words in (
+        ("--provider", "x" * 50_000, "--model", "y"),
+        ("--provider", "runapi", "--model", "x" * 50_000),
+    ):
+        said = Cli(tmp_path)("quote", *words)
+        assert said.code == 7
+        assert len(said.err) < 2_000

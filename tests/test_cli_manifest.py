@@ -7,9 +7,10 @@ import io
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from kling_pricing.book_reader import BookText
 from kling_pricing.gateways import read_request
 from kling_pricing.library import bundled_text, library_of
 from tests.cli import Cli, Said
+from tests.hostile import MOST_MB, measured
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 HEADER = "id,provider,model,seconds,resolution,sound\n"
@@ -94,7 +96,7 @@ def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
         {"scene": 1, **CLIP, "sound": True},
         {"scene": 2, "provider": "runapi", "request": BODY},
         {"scene": 3, "provider": "runapi", "request": {**BODY, "model": 7}},
-        {"scene": 4, "provider": "runapi", "request": BODY, "seconds": 5},
+        {"scene": 4, "provider": "runapi", "request": BODY, "seconds": 6},
         {"scene": 5, "request": BODY},
     )
     out = tmp_path / "priced.jsonl"
@@ -105,7 +107,7 @@ def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
     assert priced[1]["model"] == "kling-3.0"
     assert priced[1]["request"] == BODY
     assert "model" in priced[2]["error"]
-    assert priced[3]["error"].startswith("seconds: got 5, allowed: nothing")
+    assert priced[3]["error"].startswith("seconds: got 6, allowed: 5, as its request says")
     assert priced[4]["error"] == "provider: got nothing, allowed: a name"
 
 
@@ -211,10 +213,10 @@ def test_notes_say_that_a_rate_is_the_users_own(
 
 
 def test_a_row_that_is_refused_has_no_price_beside_its_error(tmp_path: Path) -> None:
-    row = CLIP | {"sound": True, "request": BODY}
+    row = CLIP | {"sound": False, "request": BODY}
     ran = run("--manifest", written(tmp_path, lines(row), "a.jsonl"), "--format", "json")
     [told] = json.loads(ran.out)
-    assert told["error"].startswith("model: got")
+    assert told["error"].startswith("sound: got false, allowed: true, as its request says")
     assert (told["amount"], told["unit"], told["notes"]) == (None, None, None)
     assert "1 of 1 rows have no price" in ran.err
 
@@ -254,17 +256,10 @@ def test_semicolons_part_cells_too(tmp_path: Path) -> None:
         ("clips.csv", "", "the file is empty"),
         ("clips.csv", HEADER, "there are no clips in it"),
         ("clips.csv", "provider,seconds\nrunapi,5\n", "there is no column model"),
-        ("clips.csv", HEADER + GOOD + "runapi\n", "line 3: 1 cells under a header of 6"),
         ("clips.csv", HEADER + '1,"runapi', "this is no CSV"),
         ("clips.csv", "model,provider,model\na,b,c\n", "the column model is there twice"),
+        ("clips.csv", "model,provider,Model \na,b,c\n", "the column model is there twice"),
         ("clips.jsonl", "", "the file is empty"),
-        ("clips.jsonl", lines(CLIP) + "{", "line 2: "),
-        (
-            "clips.jsonl",
-            '{"provider": "a", "provider": "b"}',
-            "line 1: this is no JSON: the key",
-        ),
-        ("clips.jsonl", "[1]", "line 1: "),
         ("clips.parquet", "PAR1", "this is no Parquet file"),
         ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl, .json or .parquet"),
     ],
@@ -365,3 +360,164 @@ def test_a_csv_of_bodies_needs_no_column_of_models(
     assert manifest.quote_manifest(clips, at=AT, form="json") == 0
     [row] = json.loads(capsys.readouterr().out)
     assert (row["model"], row["amount"]) == ("kling-3.0", "0.675")
+
+
+# --- rows that are none -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", HEADER + GOOD + ",,,,,\nrunapi\n" + GOOD, "line 4: 1 cells under a header of 6"),
+        (
+            "a.jsonl",
+            lines(CLIP | {"sound": True}) + "{\n" + lines(CLIP | {"sound": True}),
+            "line 2: ",
+        ),
+        (
+            "a.jsonl",
+            lines(CLIP | {"sound": True})
+            + '{"provider": "a", "provider": "b"}\n'
+            + lines(CLIP | {"sound": True}),
+            "line 2: this is no JSON: the key provider is written twice",
+        ),
+        (
+            "a.jsonl",
+            lines(CLIP | {"sound": True})
+            + '{"provider": "a", "Provider": "b"}\n'
+            + lines(CLIP | {"sound": True}),
+            "line 2: the column provider is there twice",
+        ),
+        (
+            "a.json",
+            json.dumps([CLIP | {"sound": True}, 5, CLIP | {"sound": True}]),
+            "entry 2: this is no JSON object",
+        ),
+    ],
+)
+def test_a_row_that_is_none_does_not_keep_the_others_from_their_prices(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    ran = run("--manifest", written(tmp_path, text, name), "--format", "json")
+    first, bad, last = json.loads(ran.out)
+    assert (first["amount"], bad["amount"], last["amount"]) == ("0.675", None, "0.675")
+    assert bad["error"].startswith(told)
+    assert (bad["error_code"], ran.code) == ("config", 2)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "json", "parquet"])
+def test_a_priced_manifest_of_bodies_can_be_priced_again(tmp_path: Path, suffix: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"provider": "RunAPI", "request": BODY},
+        {**CLIP, "sound": "on"},
+    ]
+    first, second = tmp_path / f"one.{suffix}", tmp_path / f"two.{suffix}"
+    assert (
+        run("--manifest", written(tmp_path, lines(*rows), "a.jsonl"), "--out", str(first)).code == 0
+    )
+    again = run("--manifest", str(first), "--out", str(second))
+    assert again.code == 0, again.err
+    if suffix == "parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(first), pd.read_parquet(second))
+    else:
+        assert second.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("missing", ["provider", "model"])
+def test_a_parquet_file_without_a_column_says_which(tmp_path: Path, missing: str) -> None:
+    clip = {name: value for name, value in CLIP.items() if name != missing}
+    pd.DataFrame([{**clip, "vendor": "runapi", "model_name": "kling-3.0"}]).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    ran = run("--manifest", str(tmp_path / "a.parquet"))
+    assert ran.code == 2
+    assert f"there is no column {missing}, only " in ran.err
+    assert f"rename {'vendor' if missing == 'provider' else 'model_name'} to {missing}" in ran.err
+
+
+def test_columns_of_other_tools_are_told_what_ours_are_called(tmp_path: Path) -> None:
+    text = "provider,model,Duration,audio,resolution\nrunapi,kling-3.0,5,true,1080p\n"
+    ran = run("--manifest", written(tmp_path, text))
+    assert "warning: the column Duration is not used for the price; meant seconds?" in ran.err
+    assert "warning: the column audio is not used for the price; meant sound?" in ran.err
+    assert ran.code == 2
+
+
+def test_a_table_in_an_old_encoding_says_how_it_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "clips.csv"
+    file.write_bytes((HEADER + GOOD.replace("001", "Größe")).encode("cp1252"))
+    ran = run("--manifest", str(file), "--format", "json")
+    assert json.loads(ran.out)[0]["id"] == "Größe"
+    assert "note: this is no UTF-8: it was read as cp1252" in ran.err
+
+
+def test_of_many_bad_rows_the_table_shows_twenty_and_how_many_there_are(tmp_path: Path) -> None:
+    ran = run("--manifest", written(tmp_path, HEADER + BAD * 3_000 + GOOD))
+    assert ran.out.count('seconds: got "five"') == 20
+    assert "0.675" in ran.out
+    told = "21 of 3001 rows; the first 20 of 3,000 without a price; --out FILE"
+    assert told in ran.err
+    assert "seconds: got" not in ran.err
+    assert "3000 of 3001 rows have no price (clip 3000)" in ran.err
+
+
+def test_of_many_bad_rows_in_a_file_twenty_are_told_and_all_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "CHUNK_ROWS", 7)
+    out = tmp_path / "priced.csv"
+    rows = HEADER + (GOOD + BAD) * 100
+    ran = run("--manifest", written(tmp_path, rows), "--out", str(out))
+    told = [line for line in ran.lines if line.startswith("row ")]
+    assert [line.split(":")[0] for line in told] == [f"row {n}" for n in range(2, 42, 2)]
+    assert told[0].startswith('row 2: seconds: got "five"')
+    assert "and 80 rows more" in ran.lines
+    kept = [row["error"] for row in read_csv(out.read_text(encoding="utf-8"))]
+    assert sum(error.startswith("seconds") for error in kept) == 100
+
+
+# --- hostile tables -----------------------------------------------------------------------------
+
+_DEEP = '{"provider": "runapi", "request": ' + "[" * 100_000
+_ROW = json.dumps(CLIP | {"sound": True})
+TABLES: dict[str, tuple[str, Callable[[IO[bytes]], object], int]] = {
+    "no lines": ("a.csv", lambda file: file.truncate(1 << 30), 2),
+    "one long line": ("a.csv", lambda file: file.write(b"a" * (64 << 20)), 2),
+    "one long line of json": ("a.jsonl", lambda file: file.write(b"[" * (64 << 20)), 2),
+    "one long entry": ("a.json", lambda file: file.write(b"[" + b'{"a":"' + b"x" * (64 << 20)), 2),
+    "many columns": ("a.csv", lambda file: file.write(b",a" * 400_000 + b"\n1"), 2),
+    "columns without a name": ("a.csv", lambda file: file.write(b"," * 100_000 + b"\n1"), 2),
+    "an open quote": ("a.csv", lambda file: file.write(HEADER.encode() + b'"' + b"x\n" * 10**7), 2),
+    "a deep line": ("a.jsonl", lambda file: file.write(f"{_DEEP}\n{_ROW}".encode()), 2),
+    "a deep entry": ("a.json", lambda file: file.write(f"[{_DEEP}".encode()), 2),
+    "5,000 digits": ("a.jsonl", lambda file: file.write(b'{"seconds": ' + b"9" * 5_000 + b"}"), 2),
+    "digits in a cell": (
+        "a.csv",
+        lambda file: file.write(HEADER.encode() + b"1,runapi,kling-3.0," + b"9" * 50_000 + b",,\n"),
+        2,
+    ),
+    "empty objects": ("a.json", lambda file: file.write(b"[" + b"{}," * 200_000 + b"{}]"), 2),
+    "long rows": (
+        "a.jsonl",
+        lambda file: file.write((_ROW[:-1] + ', "x": "' + "y" * 100_000 + '"}\n').encode() * 600),
+        0,
+    ),
+    "bytes": ("a.csv", lambda file: file.write(bytes(range(256)) * 1_000), 2),
+    "half of utf-16": ("a.csv", lambda file: file.write(b"\xff\xfe" + b"a\0" * 1_000 + b"a"), 2),
+    "a cut parquet": ("a.parquet", lambda file: file.write(b"PAR1" + b"\0" * 1_000), 2),
+    "many bad rows": ("a.csv", lambda file: file.write((HEADER + BAD * 300_000).encode()), 2),
+}
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_a_hostile_table_is_told_in_few_words_and_takes_little_memory(
+    what: str, tmp_path: Path
+) -> None:
+    name, write, code = TABLES[what]
+    with (tmp_path / name).open("wb") as file:
+        write(file)
+    ran = measured(tmp_path, "quote", "--manifest", name, "--at", "2026-11-20", "--out", "o.csv")
+    assert ran.code == code, ran.err
+    assert "Traceback" not in ran.err
+    assert len(ran.err) < 20_000
+    assert ran.megabytes < MOST_MB

@@ -140,6 +140,19 @@ def test_a_blank_means_that_nobody_said(blank: Any) -> None:
         ("off", False),
         ("no", False),
         (np.True_, True),
+        ("1", True),
+        ("WAHR", True),
+        ("是", True),
+        ("\u00a0ja ", True),
+        ("vrai", True),
+        ("0", False),
+        ("Falsch", False),
+        ("nein", False),
+        ("FAUX", False),
+        ("否", False),
+        (1, True),
+        (0, False),
+        (1.0, True),
     ],
 )
 def test_flags_may_be_said_in_words(word: Any, sound: bool) -> None:
@@ -149,7 +162,7 @@ def test_flags_may_be_said_in_words(word: Any, sound: bool) -> None:
     ]
 
 
-@pytest.mark.parametrize("word", ["1", "maybe", "ja", 1, 0, 1.0])
+@pytest.mark.parametrize("word", ["2", "maybe", "10", 2, -1, 0.5, "t"])
 def test_a_flag_that_is_no_flag_is_never_guessed(word: Any) -> None:
     priced = quote_table(table({"seconds": 5, "sound": word}), at=AT)
     assert priced["error"].tolist()[0].startswith("sound: got ")
@@ -166,7 +179,23 @@ def test_a_whole_length_may_be_written_in_many_ways(seconds: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "seconds", [0, -5, 5.5, float("inf"), "five", "1e1", "5_0", "٥", "NaN", True, [5], "9" * 400]
+    "seconds",
+    [
+        0,
+        -5,
+        float("inf"),
+        "5,125",
+        "1,000",
+        "5,",
+        "five",
+        "1e1",
+        "5_0",
+        "٥",
+        "NaN",
+        True,
+        [5],
+        "9" * 400,
+    ],
 )
 def test_a_length_that_is_none_is_an_error_beside_the_row(seconds: Any) -> None:
     frame = table({"seconds": 5}, {"seconds": 5})
@@ -179,9 +208,24 @@ def test_a_length_that_is_none_is_an_error_beside_the_row(seconds: Any) -> None:
 
 def test_values_that_python_calls_equal_are_told_apart() -> None:
     frame = table({}, {}, {}, {})
-    frame["seconds"] = pd.Series([5, 5.0, Decimal(5), True], dtype=object)
-    frame["sound"] = pd.Series([True, 1, 1.0, True], dtype=object)
-    assert quote_table(frame, at=AT)["error"].isna().tolist() == [True, False, False, False]
+    frame["seconds"] = pd.Series([1, 1.0, Decimal(1), True], dtype=object)
+    frame["input_seconds"] = pd.Series([False, None, None, None], dtype=object)
+    assert quote_table(frame, at=AT)["error"].isna().tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("said", ["5.5", "5,5", "5,50", 5.5, Decimal("5.50"), np.float64(5.5)])
+def test_part_of_a_second_may_be_written_in_many_ways(said: Any) -> None:
+    frame = table({"provider": "evolink", "model": "kling-v3-motion-control", "seconds": 5})
+    frame["seconds"] = pd.Series([said], dtype=object)
+    whole = frame.assign(seconds=pd.Series([Decimal("5.5")], dtype=object))
+    assert answers(quote_table(frame, at=AT)) == answers(quote_table(whole, at=AT))
+
+
+def test_providers_and_words_of_ours_may_be_written_in_capitals() -> None:
+    shouted = {"provider": "RunAPI", "resolution": "1080P", "action": "Text_to_Video"}
+    priced = quote_table(table(shouted | {"seconds": 5}), at=AT)
+    assert priced["amount_micro"].tolist() == [FIVE_SECONDS_MICRO]
+    assert totals(priced)["provider"].tolist() == ["runapi"]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64", "Int64", "float64", "str"])

@@ -10,25 +10,31 @@ import pandas as pd
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.tabular import table
+from kling_ledger.tabular import json_table, table
 from kling_ledger.tabular.reading import open_table
-from kling_ledger.tabular.table import Row, whole
+from kling_ledger.tabular.table import Block, Row, TableOfColumns, whole
 
 
-def rows(folder: Path, text: str | bytes, name: str = "rows", **options: Any) -> list[Row]:
+def rows(folder: Path, text: str | bytes, name: str = "rows") -> list[Row]:
     path = folder / name
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    with open_table(path, **options) as opened:
+    with open_table(path) as opened:
         return list(opened.rows())
 
 
-def cells(folder: Path, text: str | bytes, name: str = "rows", **options: Any) -> list[Any]:
-    return [dict(row.cells) for row in rows(folder, text, name, **options)]
+def cells(folder: Path, text: str | bytes, name: str = "rows") -> list[Any]:
+    return [dict(row.cells) for row in rows(folder, text, name)]
 
 
-def refusal(folder: Path, text: str | bytes, name: str = "rows", **options: Any) -> str:
+def blocks(path: Path) -> list[Block]:
+    with open_table(path) as opened:
+        assert isinstance(opened, TableOfColumns)
+        return list(opened.blocks())
+
+
+def refusal(folder: Path, text: str | bytes, name: str = "rows") -> str:
     with pytest.raises(ConfigError) as refused:
-        rows(folder, text, name, **options)
+        rows(folder, text, name)
     return str(refused.value)
 
 
@@ -77,11 +83,21 @@ def test_a_row_that_is_none_does_not_end_the_others(tmp_path: Path):
 
 def test_whoever_wants_whole_rows_is_told_the_first_that_is_none(tmp_path: Path):
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n1\n")
-    with open_table(tmp_path / "rows.csv") as opened:
-        with pytest.raises(ConfigError, match="line 3: 1 cells under a header of 2"):
-            list(whole(opened))
-        with pytest.raises(ConfigError, match="line 3"):
-            list(opened.frames())
+    with (
+        open_table(tmp_path / "rows.csv") as opened,
+        pytest.raises(ConfigError, match="line 3: 1 cells under a header of 2"),
+    ):
+        list(whole(opened))
+
+
+def test_a_block_has_every_row_and_says_which_are_none(tmp_path: Path):
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n,\n1\n1,2,3\n1,2,,\n")
+    [block] = blocks(tmp_path / "rows.csv")
+    assert block.frame.to_numpy().tolist() == [["1", "2"], ["1", ""], ["1", "2"], ["1", "2"]]
+    assert block.problems == {
+        1: "line 4: 1 cells under a header of 2",
+        2: "line 5: 3 cells under a header of 2",
+    }
 
 
 @pytest.mark.parametrize(
@@ -99,7 +115,7 @@ def test_what_json_leaves_open_is_refused(tmp_path: Path, text: str, said: str):
     assert said in (row.problem or "")
 
 
-@pytest.mark.parametrize("text", ["a,a\n1,2\n", "a, a \n1,2\n", "a,,\n1,,\n"])
+@pytest.mark.parametrize("text", ["a,a\n1,2\n", "a, a \n1,2\n", "a,column 3,\n1,,\n"])
 def test_a_column_is_there_once(tmp_path: Path, text: str):
     assert "is there twice" in refusal(tmp_path, text)
 
@@ -110,44 +126,127 @@ def test_a_file_with_nothing_in_it_is_no_table_without_rows(tmp_path: Path, text
     assert "the file is empty" in refusal(tmp_path, text, "rows.jsonl")
 
 
-@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
-def test_what_is_no_utf_8_is_refused_as_a_whole(tmp_path: Path, name: str):
-    assert "utf-8" in refusal(tmp_path, b"a,b\n\xff,1\n", name)
+def test_a_line_of_json_that_is_no_utf_8_does_not_end_the_others(tmp_path: Path):
+    found = rows(tmp_path, b'{"a": 1}\n{"a": "\xff"}\n{"a": 2}', "rows.jsonl")
+    assert [row.problem is None for row in found] == [True, False, True]
+    assert "this is no UTF-8" in (found[1].problem or "")
 
 
 def test_a_quote_that_never_ends_is_refused(tmp_path: Path):
     assert "this is no CSV" in refusal(tmp_path, 'a,b\n1,"x')
 
 
-def test_numbers_keep_every_digit_where_it_is_asked_for(tmp_path: Path):
-    text = '[{"a": 9007199254.7409930, "b": 5}]'
-    assert cells(tmp_path, text, number=str) == [{"a": "9007199254.7409930", "b": 5}]
-
-
-def test_only_who_asks_for_it_gets_the_list_in_an_envelope(tmp_path: Path):
-    text = '{"total": 1, "lines": [{"a": 1}]}'
-    assert cells(tmp_path, text, envelope=True) == [{"a": 1}]
-    assert cells(tmp_path, text) == [{"total": 1, "lines": [{"a": 1}]}]
-    two = '{"x": [], "lines": [{"a": 1}]}'
-    assert cells(tmp_path, two, envelope=True) == [json.loads(two)]
-
-
-def test_lines_that_are_named_so_are_read_as_lines_unless_the_name_says_nothing(tmp_path: Path):
+def test_lines_that_are_named_so_are_read_as_lines(tmp_path: Path):
     [row] = rows(tmp_path, '[{"a": 1}]', "rows.jsonl")
     assert (row.place, row.problem) == ("line 1", "this is no JSON object")
-    assert cells(tmp_path, '[{"a": 1}]', "rows.jsonl", trusts_name=False) == [{"a": 1}]
 
 
-@pytest.mark.parametrize("text", ["a,b\n1,x\n2,y\n3,z\n", '{"a": 1}\n{"b": 2}\n{"a": 3}'])
-def test_frames_have_the_rows_in_their_order_however_many_at_a_time(
-    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+def test_blocks_have_the_rows_in_their_order_however_many_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    (tmp_path / "rows").write_text(text)
-    with open_table(tmp_path / "rows") as opened:
-        [at_once] = opened.frames()
+    (tmp_path / "rows").write_text("a,b\n1,x\n2,y\n3,z\n")
+    [at_once] = blocks(tmp_path / "rows")
     monkeypatch.setattr(table, "CHUNK_ROWS", 2)
-    with open_table(tmp_path / "rows") as opened:
-        parts = list(opened.frames())
-        assert opened.share() == 1
-    assert list(map(len, parts)) == [2, 1]
-    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), at_once)
+    parts = blocks(tmp_path / "rows")
+    assert [len(part.frame) for part in parts] == [2, 1]
+    pd.testing.assert_frame_equal(
+        pd.concat([part.frame for part in parts], ignore_index=True), at_once.frame
+    )
+
+
+def test_long_rows_make_smaller_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(table, "CHUNK_BYTES", 50_000)
+    (tmp_path / "rows").write_text("a,b\n" + f"{'1' * 10_000},x\n" * 100)
+    assert [len(part.frame) for part in blocks(tmp_path / "rows")] == [16] * 6 + [4]
+
+
+# --- what spreadsheets export -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("utf-8", "a;b\n1;für 5 €\n"),
+        ("utf-8-sig", "a;b\n1;лес 是\n"),
+        ("utf-16", "a\tb\n1\tлес 是\n"),
+        ("utf-16-le", "a\tb\n1\tplain\n"),
+        ("utf-16-be", "a\tb\n1\tplain\n"),
+        ("utf-32", "a\tb\n1\tлес\n"),
+        ("cp1252", "a;b\n1;für 5 €, Größe, déjà vu\n"),
+        ("gb18030", "a,b\n1,湖上的日出，镜头缓慢推进。\n"),
+        ("utf-16", '{"a": "1", "b": "лес"}\n'),
+        ("utf-16", '[{"a": "1", "b": "лес"}]'),
+    ],
+)
+def test_text_is_read_in_the_encoding_that_it_is_written_in(
+    tmp_path: Path, encoding: str, text: str
+):
+    assert cells(tmp_path, text.encode(encoding)) == cells(tmp_path, text)
+
+
+def test_what_is_no_text_at_all_is_one_sentence(tmp_path: Path):
+    assert "this is no text in cp1252" in refusal(tmp_path, b"a,b\n1,\x81\x8d\xff\n")
+    assert "this is no text in utf-16" in refusal(tmp_path, b"\xff\xfea")
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", "SEP=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+def test_a_first_line_may_say_what_parts_cells(tmp_path: Path, first: str):
+    [row] = rows(tmp_path, first + "a;b,c\n1;x,y\n")
+    assert row == Row("line 3", {"a": "1", "b,c": "x,y"})
+
+
+@pytest.mark.parametrize("blank", [",", " ,\t", "\u3000,\u00a0", '"",""', ""])
+def test_rows_without_a_cell_are_none_and_lines_keep_their_numbers(tmp_path: Path, blank: str):
+    found = rows(tmp_path, f"{blank}\na,b\n{blank}\n1,x\n{blank}\n2,y\n{blank}\n")
+    assert [row.place for row in found] == ["line 4", "line 6"]
+
+
+def test_columns_without_a_name_are_numbered(tmp_path: Path):
+    assert cells(tmp_path, "a,,\n1,,x\n") == [{"a": "1", "column 2": "", "column 3": "x"}]
+
+
+# --- files that are longer than what is held of them --------------------------------------------
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1 << 16])
+def test_a_list_of_json_is_read_entry_by_entry(
+    tmp_path: Path, block: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(json_table, "_BLOCK", block)
+    entries = [{"a": 'лес ] } \\"'}, {"b": [{"c": [1.5, None]}, []]}, {}, {"a": -12}]
+    for indent in (None, 2):
+        text = json.dumps(entries, indent=indent, ensure_ascii=False)
+        assert cells(tmp_path, text + " \n") == entries
+    assert cells(tmp_path, " [ \n ] ") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"a": 1},\n{"a": ]', "line 2: this is no JSON: Expecting value"),
+        ('[{"a": 1},\n', "line 2: this is no JSON: Expecting value"),
+        ('[{"a": 1}\n{"a": 2}]', "line 2: this is no JSON: expected , or ], got {"),
+        ('[{"a": 1}] x', "line 1: this is no JSON: there is more after the end of the list"),
+        ('[{"a": 1, "a": 2}]', "the key a is written twice"),
+        ('[{"a": 1}, {"a": ' + "[" * 100 + "]" * 100 + "}]", "nested too deep"),
+        ("[" * 100_000, "nested too deep"),
+    ],
+)
+def test_a_list_of_json_that_breaks_off_is_refused_with_its_line(
+    tmp_path: Path, text: str, said: str
+):
+    assert said in refusal(tmp_path, text)
+
+
+def test_an_entry_that_is_no_object_does_not_end_the_others(tmp_path: Path):
+    found = rows(tmp_path, '[{"a": 1}, 5, [], null, {"a": 2}]')
+    assert [row.problem is None for row in found] == [True, False, False, False, True]
+
+
+def test_a_line_that_is_longer_than_any_row_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(json_table, "LONGEST", 100)
+    found = rows(tmp_path, '{"a": 1}\n{"a": "' + "x" * 1_000 + '"}\n{"a": 2}', "rows.jsonl")
+    assert [row.problem is None for row in found] == [True, False, True]
+    assert (found[1].place, found[2].place) == ("line 2", "line 3")

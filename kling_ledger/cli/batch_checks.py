@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from kling_ledger.cli import EXIT_USAGE, exit_code
 from kling_ledger.cli.output import say
+from kling_pricing.errors import MOST_TOLD
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
     from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
-
-_MOST_TOLD: Final = 20
-"""Of how many rows is told one by one."""
 
 _ASKED_AT_ONCE: Final = 8
 """For how many rows a provider is asked at a time what they would cost."""
@@ -44,8 +43,9 @@ def read_rows(
         project=project,
         labels=labels,
         library=library,
+        note=lambda text: say(f"note: {text}"),
     )
-    _refuse((row.place, row.error) for row in bad)
+    _refuse(((row.place, row.error) for row in bad), {row.place: row.where for row in bad})
     return jobs
 
 
@@ -177,20 +177,32 @@ def _rows(many: int) -> str:
     return "1 row was" if many == 1 else f"{many} rows were"
 
 
-def _say_rows(kind: str, told: Sequence[tuple[int, object]]) -> None:
+def _say_rows(
+    kind: str,
+    told: Sequence[tuple[int, object]],
+    where: Mapping[int, str] = MappingProxyType({}),
+) -> None:
     """Tell of rows one by one, and of the rest how many there are."""
-    for place, what in told[:_MOST_TOLD]:
-        say(f"{kind}: row {place}: {what}")
-    if len(told) > _MOST_TOLD:
-        say(f"{kind}: and {len(told) - _MOST_TOLD} rows more")
+    for place, what in told[:MOST_TOLD]:
+        say(f"{kind}: {_row(place, where.get(place))}: {what}")
+    if len(told) > MOST_TOLD:
+        say(f"{kind}: and {len(told) - MOST_TOLD} rows more")
 
 
-def _refuse(bad: Iterable[tuple[int, KlingError]]) -> None:
+def _refuse(
+    bad: Iterable[tuple[int, KlingError]], where: Mapping[int, str] = MappingProxyType({})
+) -> None:
     """Tell what is wrong with each bad row and stop, before anything was started."""
     found = sorted(bad, key=lambda one: one[0])
     if not found:
         return
-    _say_rows("error", found)
+    _say_rows("error", found, where)
     rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
     say(f"nothing was started: {rows} cannot be run")
     raise SystemExit(max(exit_code(error) for _, error in found))
+
+
+def _row(place: int, where: str | None) -> str:
+    """Name a row, and where it stands in its file, if that is another number."""
+    is_same = where is None or where.split()[-1:] == [str(place)]
+    return f"row {place}" if is_same else f"row {place} ({where})"

@@ -14,12 +14,13 @@ import click
 from kling_ledger.cli.output import print_table, say
 from kling_ledger.errors import ConfigError
 from kling_ledger.manifests.pricing import Tally, misspelt_columns, price_chunk, replaced_columns
-from kling_ledger.manifests.reading import open_manifest
+from kling_ledger.manifests.reading import Manifest, open_manifest
 from kling_ledger.manifests.units import in_units
+from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.files import STDIN, kind_by_name
 from kling_ledger.tabular.frames import rows_of
 from kling_ledger.tabular.writing import WriteFrame, frame_file, frame_writer
-from kling_pricing.errors import NoPriceError
+from kling_pricing.errors import MOST_TOLD, NoPriceError
 from kling_pricing.library import Library, at_hand
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def quote_manifest(
     library = library or at_hand()
     tally = Tally()
     with open_manifest(name) as manifest, _progress(name, out) as advance:
-        _warn_about(manifest.columns)
+        _warn_about(manifest)
         with _sink(out, form, name) as write:
             for chunk in manifest.chunks:
                 priced = price_chunk(chunk, at, library)
@@ -56,7 +57,7 @@ def quote_manifest(
                 advance(chunk.share)
             if not tally.rows:
                 raise ConfigError(f"{name}: there are no clips in it")
-    _tell(tally)
+    _tell(tally, is_shown=out is None and form == "table")
     return _exit_code(tally)
 
 
@@ -67,20 +68,29 @@ def _exit_code(tally: Tally) -> int:
     return EXIT_NO_PRICE if set(tally.codes) == {NoPriceError.code} else EXIT_BAD_INPUT
 
 
-def _tell(tally: Tally) -> None:
-    """Say on stderr what the rows come to, and how many have no price."""
+def _tell(tally: Tally, *, is_shown: bool) -> None:
+    """Say on stderr what the rows come to, and which have no price, unless the table shows them."""
     if tally.sums is None:
         return
     rows = rows_of(in_units(tally.sums))
     with redirect_stdout(sys.stderr):
         print_table(rows, list(rows[0]), title="totals")
-    if tally.codes:
-        because = ", ".join(f"{code} {count}" for code, count in sorted(tally.codes.items()))
-        failed = f"{tally.codes.total()} of {tally.rows} rows"
-        say(f"{failed} have no price ({because}): their error column says why")
+    if not tally.codes:
+        return
+    for place, error in () if is_shown else tally.first:
+        say(f"row {place}: {error}")
+    if not is_shown and tally.codes.total() > len(tally.first):
+        say(f"and {tally.codes.total() - len(tally.first):,} rows more")
+    because = ", ".join(f"{code} {count}" for code, count in sorted(tally.codes.items()))
+    failed = f"{tally.codes.total()} of {tally.rows} rows"
+    say(f"{failed} have no price ({because}): their error column says why")
 
 
-def _warn_about(columns: Sequence[str]) -> None:
+def _warn_about(manifest: Manifest) -> None:
+    guessed = encoding_note(manifest.encoding)
+    if guessed is not None:
+        say(f"note: {guessed}")
+    columns = manifest.columns
     replaced = replaced_columns(columns)
     if replaced:
         say(f"warning: columns replaced by fresh answers: {', '.join(replaced)}")
@@ -110,18 +120,22 @@ def _in_units(writer: AbstractContextManager[WriteFrame]) -> Iterator[WriteFrame
 @contextmanager
 def _table_printer() -> Iterator[WriteFrame]:
     shown: list[dict[str, Any]] = []
-    rows = 0
+    rows = bad = 0
 
     def write(frame: pd.DataFrame) -> None:
-        nonlocal rows
-        rows += len(frame)
-        shown.extend(rows_of(in_units(frame.head(TABLE_ROWS - len(shown)))))
+        nonlocal rows, bad
+        is_bad = frame["error"].notna()
+        is_one_of_first = is_bad.cumsum() + bad <= MOST_TOLD
+        rows, bad = rows + len(frame), bad + int(is_bad.sum())
+        some = frame[~is_bad | is_one_of_first].head(TABLE_ROWS - len(shown))
+        shown.extend(rows_of(in_units(some)))
 
     yield write
     if shown:
         print_table(shown, _worth_showing(shown))
     if rows > len(shown):
-        say(f"the first {len(shown)} of {rows} rows; --out FILE or --format csv has them all")
+        first = f"the first {MOST_TOLD} of {bad:,} without a price; " if bad > MOST_TOLD else ""
+        say(f"{len(shown)} of {rows} rows; {first}--out FILE or --format csv has them all")
 
 
 def _worth_showing(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 
 from kling_ledger.cli.hints import hint_for
-from kling_pricing.errors import KlingError
+from kling_pricing.errors import MOST_TOLD, KlingError
 from kling_pricing.money import Money, plain
 
 
@@ -18,7 +19,7 @@ def tell_error(error: KlingError, code: int) -> None:
     """Tell a person of an error and what may help; with --format json, tell programs too."""
     hint = hint_for(error)
     problems = getattr(error, "problems", None)
-    for line in problems or (error.message,):
+    for line in told(problems or (error.message,)):
         click.echo(f"error: {line}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)
@@ -33,6 +34,13 @@ def tell_error(error: KlingError, code: int) -> None:
             "exit_code": code,
         }
     )
+
+
+def told(lines: Sequence[object]) -> list[str]:
+    """Return the first of many lines, and how many there are more: nobody reads them all."""
+    shown = [str(line) for line in lines[:MOST_TOLD]]
+    more = len(lines) - len(shown)
+    return [*shown, f"and {more:,} more"] if more else shown
 
 
 def tell_programs(facts: dict[str, Any]) -> None:
@@ -57,7 +65,7 @@ def _fact(value: object) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, (list, tuple)):
-        return [_fact(one) for one in value]
+        return [*map(_fact, value[:MOST_TOLD]), *told(value)[MOST_TOLD:]]
     if value is None or isinstance(value, (bool, int)):
         return value
     return str(value)

@@ -7,44 +7,45 @@ what it is made from, such as `prompt` and `image_url`. It may have a `project`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.jobs.batch_jobs import BatchJob, content_keys
 from kling_ledger.jobs.quoting import Quoted, quoted_by
-from kling_ledger.manifests.rows import exact, own_body, said_by
+from kling_ledger.manifests.columns import INPUTS, LABEL, OF_A_JOB, columns_of, meant_by
+from kling_ledger.manifests.rows import Said, clip_fields, own_body, said_by
 from kling_ledger.providers.registry import provider_facts
+from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.reading import open_table
-from kling_ledger.tabular.table import Row, Table
-from kling_pricing.clip import CLIP_FIELDS, Clip
-from kling_pricing.errors import KlingError, NoPriceError, PricingError
-from kling_pricing.gateways import Request, write_request
-from kling_pricing.gateways.writing import Inputs
-from kling_pricing.library import Library
-
-INPUTS: Final = tuple(
-    field.name
-    for field in fields(Inputs)
-    if field.name not in {"shots", "elements", "reference_image_urls"}
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED, Clip
+from kling_pricing.errors import (
+    MISSING,
+    AmountError,
+    ClipError,
+    KlingError,
+    NoPriceError,
+    PricingError,
 )
-"""What a row may say of what its clip is made from; the rest takes a `request`."""
+from kling_pricing.gateways import Request, write_request
+from kling_pricing.library import Library
+from kling_pricing.money import read_decimal
+from kling_pricing.quote import quote
 
-_OWN: Final = ("provider", "request", "action", "project", "key", "labels")
-
-Said = Mapping[str, Any]
+_OF_A_BODY: Final = (*CLIP_FIELDS, *OF_A_JOB)
+_OF_A_CLIP: Final = (*CLIP_FIELDS, *INPUTS, *OF_A_JOB)
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is no job, and why."""
+    """A row that is no job, and why; `where` is where it stands in its file, such as `line 4`."""
 
     place: int
     error: KlingError
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +76,29 @@ def read_jobs(
     project: str | None,
     labels: Mapping[str, str],
     library: Library,
+    note: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[BatchJob], list[BadRow]]:
     """Read and price every row of a manifest; `project` and `labels` are for rows without.
 
     `name` is the batch's: rows without a key get one of it and of their content. A row that only
-    its provider can price is a job whose `quote` is the error of the book.
+    its provider can price is a job whose `quote` is the error of the book. `note` is told what a
+    person should know of how the file was read.
     Raises ConfigError for a file that cannot be read.
     """
     common = _Common(at, project, labels, library)
     found: list[_Read] = []
     bad: list[BadRow] = []
     with open_table(path) as table:
+        if not table.is_json:
+            columns_of(table.columns, table.name)
+        if (guessed := encoding_note(table.encoding)) is not None:
+            note(guessed)
         for place, row in enumerate(table.rows(), 1):
             try:
-                found.append(_read(place, _said(row, table), common))
+                found.append(_read(place, said_by(row, table), common))
             except (PricingError, ConfigError) as error:
-                bad.append(BadRow(place, error))
+                # Without where it was raised: that holds all that was known of the row.
+                bad.append(BadRow(place, error.with_traceback(None), row.place))
     keys = content_keys(name, [(one.request, one.project, one.key) for one in found])
     jobs = [
         BatchJob(
@@ -116,14 +124,8 @@ def _repeated(jobs: list[BatchJob]) -> Iterator[BadRow]:
             yield BadRow(job.place, ConfigError(f"its key {job.key!r} is row {first}'s too"))
 
 
-def _said(row: Row, table: Table) -> Said:
-    if row.problem is not None:
-        raise ConfigError(f"{row.place}: {row.problem}")
-    return said_by(row, table)
-
-
 def _read(place: int, said: Said, common: _Common) -> _Read:
-    request = _native(said) if "request" in said else _from_clip(said)
+    request = _native(said) if "request" in said else _from_clip(said, common)
     provider = request.clip.provider
     quoted = quoted_by(common.library.book(provider), request, common.at)
     # What its provider estimates for nothing is asked for later; else it is wrong as it stands.
@@ -147,34 +149,52 @@ def _name(said: Said, column: str) -> str | None:
 
 
 def _native(said: Said) -> Request:
-    _refuse_others(said, _OWN)
+    _refuse_others(said, _OF_A_BODY)
     return own_body(said)
 
 
-def _from_clip(said: Said) -> Request:
-    _refuse_others(said, (*_OWN, *CLIP_FIELDS, *INPUTS))
-    clip: dict[str, Any] = {
-        name: exact(said[name]) for name in CLIP_FIELDS if said.get(name) is not None
-    }
-    for name in ("provider", "model"):
-        clip.setdefault(name, "")
-    inputs = {name: said[name] for name in INPUTS if said.get(name) is not None}
-    if isinstance(inputs.get("cfg_scale"), Decimal):
-        # It steers the picture and is no money; the bodies have it as a JSON number.
-        inputs["cfg_scale"] = float(inputs["cfg_scale"])
-    return write_request(Clip(**clip), **inputs)
+def _from_clip(said: Said, common: _Common) -> Request:
+    _refuse_others(said, _OF_A_CLIP)
+    clip = Clip(**dict.fromkeys(REQUIRED, MISSING) | clip_fields(said, common.library))
+    _refuse_unsaid(clip, common)
+    inputs = {name: said[name] for name in INPUTS if name in said}
+    if isinstance(inputs.get("cfg_scale"), str):
+        inputs["cfg_scale"] = _number(inputs["cfg_scale"])
+    return write_request(clip, **inputs)
+
+
+def _refuse_unsaid(clip: Clip, common: _Common) -> None:
+    """Refuse a clip that leaves out what its price depends on, as a quote of the same row does."""
+    try:
+        quote(clip, at=common.at, book=common.library.book(clip.provider))
+    except ClipError as error:
+        if any(problem.got is MISSING for problem in error.problems):
+            raise
+    except PricingError:
+        # What its inputs make of the clip may have a price all the same.
+        return
+
+
+def _number(cell: str) -> float | str:
+    """Read what steers the picture and is no money: the bodies have it as a JSON number."""
+    try:
+        return int(cell) if cell.isdecimal() else float(read_decimal(cell))
+    except AmountError:
+        return cell
 
 
 def _refuse_others(said: Said, known: tuple[str, ...]) -> None:
     """Refuse a column that nothing reads: a misspelt one would quietly change the clip."""
     for name in said:
-        if name not in known and not name.startswith("label:"):
-            raise ConfigError(f"{name}: no such column", hint=f"there are {', '.join(known)}")
+        if name not in known and not name.startswith(LABEL):
+            meant = meant_by(name)
+            instead = f"meant {meant}?" if meant else f"there are {', '.join(known)}"
+            raise ConfigError(f"{name}: no such column: {instead}")
 
 
 def _labels(said: Said) -> dict[str, str]:
     given = said.get("labels") or {}
     if not isinstance(given, Mapping):
         raise ConfigError("labels: allowed: an object of names and values")
-    columns = {name[6:]: value for name, value in said.items() if name.startswith("label:")}
+    columns = {name[len(LABEL) :]: value for name, value in said.items() if name.startswith(LABEL)}
     return {str(name): str(value) for name, value in {**given, **columns}.items()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from kling_ledger.manifests.columns import meant_by
 from kling_ledger.manifests.reading import Chunk
+from kling_ledger.manifests.rows import first_action
 from kling_ledger.manifests.units import IN_UNITS
 from kling_pricing.bulk import (
     ANSWER_COLUMNS,
@@ -19,25 +21,35 @@ from kling_pricing.bulk import (
     quote_table,
     totals,
 )
-from kling_pricing.clip import CLIP_FIELDS
-from kling_pricing.errors import NoPriceError, PricingError
+from kling_pricing.bulk.rows import clips_of, distinct, read_column
+from kling_pricing.errors import MOST_TOLD, KlingError
 from kling_pricing.library import Library
 from kling_pricing.own_rates import set_by
+from kling_pricing.spellings import read_cell
 
 
 class Tally:
     """What the chunks came to so far.
 
     `sums` are the totals per provider and unit, None before the first chunk; `codes` counts the
-    rows without a price by the code of their error.
+    rows without a price by the code of their error, and `first` has the first of them with the
+    number of its row.
     """
 
     def __init__(self) -> None:
         self.sums: pd.DataFrame | None = None
         self.codes: Counter[str] = Counter()
+        self.first: list[tuple[int, str]] = []
 
     def add(self, priced: pd.DataFrame) -> None:
         """Add the rows of one more chunk."""
+        if len(self.first) < MOST_TOLD:
+            errors = priced["error"].dropna().head(MOST_TOLD - len(self.first))
+            places = np.flatnonzero(priced["error"].notna())
+            self.first += [
+                (self.rows + 1 + int(place), str(error))
+                for place, error in zip(places, errors, strict=False)
+            ]
         sums = totals(priced)
         self.sums = sums if self.sums is None else combine_totals([self.sums, sums])
         self.codes.update(priced["error_code"].dropna().astype(str).tolist())
@@ -55,14 +67,9 @@ def replaced_columns(columns: Sequence[str]) -> list[str]:
 
 def misspelt_columns(columns: Sequence[str]) -> dict[str, str]:
     """Return the columns that are no field of a clip but look like one, with that field."""
-    meant = {}
-    for column in columns:
-        if column in CLIP_FIELDS or column in replaced_columns([column]):
-            continue
-        alike = difflib.get_close_matches(column.lower(), CLIP_FIELDS, n=1, cutoff=0.81)
-        if alike:
-            meant[column] = alike[0]
-    return meant
+    answers = replaced_columns(columns)
+    meant = {column: meant_by(column) for column in columns if column not in answers}
+    return {column: field for column, field in meant.items() if field is not None}
 
 
 def price_chunk(chunk: Chunk, at: datetime, library: Library) -> pd.DataFrame:
@@ -75,7 +82,7 @@ def price_chunk(chunk: Chunk, at: datetime, library: Library) -> pd.DataFrame:
     return priced
 
 
-def _refuse(priced: pd.DataFrame, errors: Mapping[int, PricingError]) -> None:
+def _refuse(priced: pd.DataFrame, errors: Mapping[int, KlingError]) -> None:
     """Leave nothing beside a row that was refused before it was priced but why."""
     if not errors:
         return
@@ -109,7 +116,7 @@ def _set_by_the_user(priced: pd.DataFrame, library: Library) -> dict[int, tuple[
     """Say of each row, as `quote` does of one clip, that its whole rate is the user's own."""
     if not library.user_books:
         return {}
-    providers = [str(provider).strip() for provider in priced["provider"].tolist()]
+    providers = [str(read_cell("provider", one)) for one in priced["provider"].tolist()]
     told = {
         (provider, offer.rate.id): set_by(offer.rate, library)
         for provider in library.user_books.keys() & set(providers)
@@ -122,35 +129,17 @@ def _set_by_the_user(priced: pd.DataFrame, library: Library) -> dict[int, tuple[
 
 def _with_actions(frame: pd.DataFrame, library: Library) -> pd.DataFrame:
     """Say the model's own first action where nobody said one, as `quote` does for one clip."""
-    said = frame["action"].tolist() if "action" in frame.columns else [None] * len(frame)
-    known: dict[tuple[str, str], str | None] = {}
+    names = [name for name in ("provider", "model", "action") if name in frame.columns]
+    columns = [read_column(name, frame[name]) for name in names]
+    which, examples = distinct(columns, rows=len(frame))
     actions = [
-        _first_action(known, provider, model, library) if _is_blank(action) else action
-        for provider, model, action in zip(frame["provider"], frame["model"], said, strict=True)
+        said["action"] if "action" in said else first_action(**_model(said), library=library)
+        for said in clips_of(columns, examples)
     ]
-    return frame.assign(action=pd.Series(actions, dtype=object, index=frame.index))
+    spread = pd.Series([*actions, None], dtype=object).iloc[which].set_axis(frame.index)
+    is_text = all(isinstance(action, str | None) for action in actions)
+    return frame.assign(action=spread.astype("category") if is_text else spread)
 
 
-def _is_blank(value: Any) -> bool:
-    if value is None or isinstance(value, str):
-        return not (value and value.strip())
-    return pd.api.types.is_scalar(value) and bool(pd.isna(value))
-
-
-def _first_action(
-    known: dict[tuple[str, str], str | None], provider: object, model: object, library: Library
-) -> str | None:
-    if not (isinstance(provider, str) and isinstance(model, str)):
-        return None
-    key = provider.strip(), model.strip()
-    if key not in known:
-        known[key] = _looked_up(*key, library)
-    return known[key]
-
-
-def _looked_up(provider: str, model: str, library: Library) -> str | None:
-    try:
-        actions = library.book(provider).actions_of(model)
-    except NoPriceError:
-        return None
-    return actions[0] if actions else None
+def _model(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: said.get(name) for name in ("provider", "model")}

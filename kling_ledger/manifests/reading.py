@@ -15,16 +15,17 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.manifests.rows import exact, own_body, said_by
+from kling_ledger.manifests.columns import column_of, columns_of, meant_by
+from kling_ledger.manifests.rows import own_body, said_by
 from kling_ledger.tabular.files import kind_by_name
 from kling_ledger.tabular.frames import frame_of
 from kling_ledger.tabular.reading import open_table
-from kling_ledger.tabular.table import Row, Table, in_chunks, whole
-from kling_pricing.clip import CLIP_FIELDS
-from kling_pricing.errors import PricingError
+from kling_ledger.tabular.table import Row, Table, TableOfColumns, in_chunks
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED
+from kling_pricing.errors import KlingError, PricingError
 
-_REQUIRED: Final = ("provider", "model")
-_SECONDS: Final = ("seconds", "input_seconds")
+_SHOWN: Final = 20
+"""How many columns an error names."""
 
 
 class Chunk(NamedTuple):
@@ -34,15 +35,16 @@ class Chunk(NamedTuple):
     """
 
     frame: pd.DataFrame
-    errors: Mapping[int, PricingError]
+    errors: Mapping[int, KlingError]
     share: float
     assumptions: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 
 class Manifest(NamedTuple):
-    """The columns of a manifest, and its rows."""
+    """The columns of a manifest under our names, the encoding of its text, and its rows."""
 
     columns: Sequence[str]
+    encoding: str
     chunks: Iterator[Chunk]
 
 
@@ -52,68 +54,76 @@ def open_manifest(name: str) -> Iterator[Manifest]:
     if Path(name).suffix:
         kind_by_name(name)
     with open_table(name) as table:
-        yield _by_rows(table) if _may_have_bodies(table) else _by_frames(table)
+        if isinstance(table, TableOfColumns) and "request" not in map(column_of, table.columns):
+            yield _by_blocks(table)
+        else:
+            yield _by_rows(table)
 
 
-def _may_have_bodies(table: Table) -> bool:
-    """Whether rows may have a `request` in place of a clip.
-
-    Lines of JSON may. Other tables do where no column can name a model: beside one, `request` is
-    a column like any other, such as the one that an earlier answer has kept.
-    """
-    if table.kind in {"json", "jsonl"}:
-        return True
-    return "request" in table.columns and "model" not in table.columns
+def _by_blocks(table: TableOfColumns) -> Manifest:
+    """Read many rows at once: none of them has a `request` in place of a clip."""
+    columns = columns_of(table.columns, table.name)
+    for column in REQUIRED:
+        if column not in columns:
+            raise _no_column(column, columns, table.name)
+    return Manifest(columns, table.encoding, _blocks(table, columns))
 
 
-def _by_frames(table: Table) -> Manifest:
-    for column in _REQUIRED:
-        if column not in table.columns:
-            known = ", ".join(table.columns)
-            raise ConfigError(f"{table.name}: there is no column {column}, only {known}")
-    return Manifest(table.columns, (Chunk(frame, {}, table.share()) for frame in table.frames()))
+def _blocks(table: TableOfColumns, columns: Sequence[str]) -> Iterator[Chunk]:
+    for frame, problems in table.blocks():
+        errors = {place: ConfigError(problem) for place, problem in problems.items()}
+        yield Chunk(frame.set_axis(list(columns), axis="columns"), errors, table.share())
+
+
+def _no_column(column: str, columns: Sequence[str], name: str) -> ConfigError:
+    alike = [other for other in columns if meant_by(other) == column]
+    hint = f"rename {alike[0]} to {column}" if alike else f"add a column {column}"
+    known = ", ".join(columns[:_SHOWN]) + (", ..." if len(columns) > _SHOWN else "")
+    return ConfigError(f"{name}: there is no column {column}, only {known}", hint=hint)
 
 
 def _by_rows(table: Table) -> Manifest:
-    """Read twice: first to see that every row is whole and what columns there are."""
-    found = _columns(whole(table))
-    columns = [*(field for field in _REQUIRED if field not in found), *found]
-    return Manifest(
-        columns,
-        (_chunk(table, some, columns) for some in in_chunks(whole(table))),
-    )
+    """Read twice: first to see what columns there are."""
+    if not table.is_json:
+        columns_of(table.columns, table.name)
+    found = _columns(table.rows())
+    columns = [*(field for field in REQUIRED if field not in found), *found]
+    chunks = in_chunks(table.rows(), table.read_bytes)
+    return Manifest(columns, table.encoding, (_chunk(table, some, columns) for some in chunks))
 
 
 def _columns(rows: Iterable[Row]) -> Sequence[str]:
     """Return every column that a row has, or that reading its body will give it."""
     found: dict[str, None] = {}
     for row in rows:
-        found.update(dict.fromkeys(row.cells))
-        if "request" in row.cells:
-            found.update(dict.fromkeys(CLIP_FIELDS))
+        found.update(dict.fromkeys(map(column_of, row.cells)))
+    if "request" in found:
+        found.update(dict.fromkeys(CLIP_FIELDS))
     return list(found)
 
 
 def _chunk(table: Table, rows: Sequence[Row], columns: Sequence[str]) -> Chunk:
-    errors: dict[int, PricingError] = {}
+    errors: dict[int, KlingError] = {}
     assumptions: dict[int, tuple[str, ...]] = {}
     clips: list[Mapping[str, Any]] = []
     for position, row in enumerate(rows):
+        clip = {column_of(name): cell for name, cell in row.cells.items()}
         try:
-            clip, assumed = _clip(said_by(row, table))
-        except PricingError as error:
+            body, assumed = _body(row, table)
+        except (PricingError, ConfigError) as error:
             errors[position] = error
-            clip, assumed = row.cells, ()
+        else:
+            clip.update(body)
+            if assumed:
+                assumptions[position] = assumed
         clips.append(clip)
-        if assumed:
-            assumptions[position] = assumed
     return Chunk(frame_of(columns, clips), errors, table.share(), assumptions)
 
 
-def _clip(said: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return a row with the fields of its clip, and what reading its body had to assume."""
+def _body(row: Row, table: Table) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Return the clip that a row's `request` asks for, and what reading it had to assume."""
+    said = said_by(row, table)
     if "request" not in said:
-        return {**said, **{name: exact(said[name]) for name in _SECONDS if name in said}}, ()
+        return {}, ()
     request = own_body(said)
-    fields = {name: getattr(request.clip, name) for name in CLIP_FIELDS}
-    return {**said, **fields}, request.assumptions
+    return {name: getattr(request.clip, name) for name in CLIP_FIELDS}, request.assumptions

@@ -6,73 +6,101 @@ A row has a provider and either the fields of a clip or `request`, the provider'
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
+from kling_ledger.errors import ConfigError
+from kling_ledger.manifests.columns import named
 from kling_ledger.tabular.table import Row, Table
 from kling_pricing.clip import ACTIONS, CLIP_FIELDS
-from kling_pricing.errors import MISSING, ClipError, Problem
+from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
 from kling_pricing.gateways import Request, parse_body, read_request
-from kling_pricing.money import read_decimal
+from kling_pricing.library import Library
+from kling_pricing.spellings import read_cell
 
-_FLAGS: Final = ("sound", "multi_shot", "voice", "video_input", "elements")
-_NUMBERS: Final = ("seconds", "input_seconds", "cfg_scale")
-_WORDS: Final = {
-    **dict.fromkeys(("true", "on", "yes", "1"), True),
-    **dict.fromkeys(("false", "off", "no", "0"), False),
-}
-_BODY_SAYS: Final = "nothing: the request body says it already"
+Said = Mapping[str, Any]
 
 
-def said_by(row: Row, table: Table) -> Mapping[str, Any]:
-    """Return what a row says, by column. Where cells are text, each is read as its column asks.
+def said_by(row: Row, table: Table) -> Said:
+    """Return what a row says, by the names of our columns.
 
-    A blank cell says nothing. Raises RequestError for a `request` that is no JSON object.
+    What is null says nothing, and where cells are text neither does a blank one. A `request` that
+    is text is read as JSON. Raises ConfigError for what is no row, and RequestError for a
+    `request` that is no JSON object.
     """
-    if table.kind in {"json", "jsonl"}:
-        return row.cells
-    cells = {name: one.strip() if isinstance(one, str) else one for name, one in row.cells.items()}
-    return {name: _typed(name, cell) for name, cell in cells.items() if cell != ""}
-
-
-def _typed(name: str, cell: Any) -> Any:
-    """Read a cell of text as what its column holds; what it cannot be is left to be refused."""
-    if not isinstance(cell, str):
-        return cell
-    if name == "request":
-        return parse_body(cell)
-    if name in _FLAGS:
-        return _WORDS.get(cell.lower(), cell)
-    return _number(cell) if name in _NUMBERS else cell
-
-
-def _number(cell: str) -> object:
+    if row.problem is not None:
+        raise ConfigError(f"{row.place}: {row.problem}")
     try:
-        return int(cell) if cell.isdigit() else Decimal(cell)
-    except ArithmeticError:
-        return cell
+        cells = named(row.cells)
+    except ValueError as error:
+        raise ConfigError(f"{row.place}: {error}") from None
+    if not table.is_json:
+        cells = {name: _stripped(cell) for name, cell in cells.items()}
+    said = {name: cell for name, cell in cells.items() if cell is not None}
+    if isinstance(said.get("request"), str):
+        said["request"] = parse_body(said["request"])
+    return said
 
 
-def exact(value: object) -> object:
-    """Read a JSON float by its writing: 5.0 is 5, and 5.5 is exactly 5.5."""
-    if not isinstance(value, float):
-        return value
-    return int(value) if value.is_integer() else read_decimal(value)
+def _stripped(cell: object) -> object:
+    return (cell.strip() or None) if isinstance(cell, str) else cell
 
 
-def own_body(said: Mapping[str, Any]) -> Request:
+def clip_fields(said: Said, library: Library) -> dict[str, Any]:
+    """Return the fields of the clip that a row says, each read as its column asks.
+
+    Where no action is said it is the first of the model's own, as for a single quote.
+    """
+    read = {name: read_cell(name, said[name]) for name in CLIP_FIELDS if name in said}
+    found = {name: value for name, value in read.items() if value is not None}
+    if "action" not in found:
+        action = first_action(found.get("provider"), found.get("model"), library)
+        found |= {} if action is None else {"action": action}
+    return found
+
+
+def first_action(provider: object, model: object, library: Library) -> str | None:
+    """Return the first action of a model, None where nobody knows the model."""
+    if not (isinstance(provider, str) and isinstance(model, str)):
+        return None
+    try:
+        actions = library.book(provider).actions_of(model)
+    except NoPriceError:
+        return None
+    return actions[0] if actions else None
+
+
+def own_body(said: Said) -> Request:
     """Read a row's `request` as the body that its provider would take.
 
-    Raises ClipError where the row says beside it what the body says, or names no provider;
-    RequestError and NoPriceError for a body that the provider would not take.
+    The row may repeat what the body says. Raises ClipError where it says otherwise, or names no
+    provider; RequestError and NoPriceError for a body that the provider would not take.
     """
-    twice = [name for name in CLIP_FIELDS if name in said and name not in {"provider", "action"}]
-    problems = [Problem(name, said[name], _BODY_SAYS) for name in twice]
-    provider, action = said.get("provider"), said.get("action")
+    provider = read_cell("provider", said.get("provider"))
+    action = read_cell("action", said.get("action"))
     if not isinstance(provider, str):
-        problems.append(Problem("provider", said.get("provider", MISSING), "a name"))
+        raise ClipError([Problem("provider", said.get("provider", MISSING), "a name")])
     if not isinstance(action, str | None):
-        problems.append(Problem("action", action, ", ".join(ACTIONS)))
+        raise ClipError([Problem("action", action, ", ".join(ACTIONS))])
+    request = read_request(provider, said["request"], action=action)
+    _refuse_contradictions(said, request)
+    return request
+
+
+def _refuse_contradictions(said: Said, request: Request) -> None:
+    problems = [
+        Problem(name, said[name], f"{_words(getattr(request.clip, name))}, as its request says")
+        for name in CLIP_FIELDS
+        if not _agree(read_cell(name, said.get(name)), getattr(request.clip, name))
+    ]
     if problems:
         raise ClipError(problems)
-    return read_request(str(provider), said["request"], action=action)
+
+
+def _agree(said: object, body: object) -> bool:
+    # True equals 1: a flag and a number never agree.
+    is_alike = isinstance(said, bool) == isinstance(body, bool)
+    return said is None or (is_alike and said == body)
+
+
+def _words(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value or "nothing")

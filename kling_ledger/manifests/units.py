@@ -19,15 +19,13 @@ IN_UNITS: Final = {
 
 def in_units(frame: pd.DataFrame) -> pd.DataFrame:
     """Replace millionths by amounts in plain decimal text."""
-    texts = {
-        name: pd.Series(_as_text(frame[name]), dtype=object, index=frame.index)
-        for name in IN_UNITS
-        if name in frame.columns
-    }
+    texts = {name: _as_text(frame[name]) for name in IN_UNITS if name in frame.columns}
     return frame.assign(**texts).rename(columns=IN_UNITS)
 
 
-def _as_text(amounts: pd.Series[Any]) -> list[str | None]:
-    # A manifest has few distinct amounts: each is written once.
-    text_of = {micro: plain(from_micro(int(micro))) for micro in amounts.dropna().unique().tolist()}
-    return [text_of.get(micro) for micro in amounts.tolist()]
+def _as_text(amounts: pd.Series[Any]) -> pd.Series[Any]:
+    """Write each amount once: a manifest has few that differ."""
+    codes, found = pd.factorize(amounts)
+    texts = [plain(from_micro(int(micro))) for micro in found.tolist()]
+    written = pd.Categorical.from_codes(codes, pd.Index(texts, dtype=object))
+    return pd.Series(written, index=amounts.index)

@@ -32,6 +32,13 @@ def is_number(text: str) -> bool:
     return text.removeprefix("-").replace(".", "", 1).isdigit()
 
 
+def csv_cell(value: object) -> object:
+    """Return a value as a cell of CSV; nearly every cell is a text that no spreadsheet takes."""
+    if type(value) is str and value[:1] not in _FORMULA_MARKS:
+        return value
+    return guarded(cell_text(value))
+
+
 def cell_text(value: object) -> object:
     """Write a value as one cell: `true`, compact JSON, a plain decimal; all else stays as it is."""
     if isinstance(value, bool):

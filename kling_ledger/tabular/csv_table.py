@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import IO, Any, Final
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular import table
 from kling_ledger.tabular.files import Kind
-from kling_ledger.tabular.table import Row, checked_columns, size_of, whole
+from kling_ledger.tabular.table import Block, Row, checked_columns, size_of
+from kling_pricing.spellings import trimmed
 
-if TYPE_CHECKING:
-    import pandas as pd
+_LONGEST_LINE: Final = 1 << 20
+"""How many characters the header may have, so that a file without lines is not read as one."""
+
+_BREAK: Final = re.compile("\r\n|\r|\n")
+
+Line = tuple[int, Sequence[str]]
+"""The cells of one row, and the number of the line that it ends on."""
 
 
 def delimiter_of(header: str) -> str:
@@ -24,61 +32,112 @@ def delimiter_of(header: str) -> str:
 
 
 class CsvTable:
-    """A file of CSV in UTF-8, with a byte order mark or without. Lines without a cell are no rows.
+    """A file of CSV in UTF-8, as a spreadsheet exports it. Rows without a cell are no rows.
 
-    The names of columns are stripped of blanks around them; cells are kept as they are written.
+    A first line such as `sep=;` says what parts cells. The names of columns are stripped of blanks
+    around them, columns without a name are numbered, and cells are kept as they are written.
     """
 
     kind: Kind = "csv"
+    encoding = "utf-8"
+    is_json = False
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.name = name
         self._file = file
         self._size = size_of(file)
-        with self._reader() as reader:
-            header = next(filter(None, reader))
-        self.columns = checked_columns([cell.strip() for cell in header], name)
+        header = next((cells for _, cells in self._lines() if _has_cells(cells)), ())
+        names = [trimmed(cell) for cell in header]
+        self.columns = checked_columns(
+            [cell or f"column {number}" for number, cell in enumerate(names, 1)], name
+        )
 
     def rows(self) -> Iterator[Row]:
-        """Read row by row; a quote that is never closed, or no UTF-8, ends the file."""
-        width = len(self.columns)
-        with self._reader() as reader:
-            for cells in islice(filter(None, reader), 1, None):
-                place = f"line {reader.line_num}"
-                if len(cells) == width:
-                    yield Row(place, dict(zip(self.columns, cells, strict=True)))
-                else:
-                    yield Row(place, {}, f"{len(cells)} cells under a header of {width}")
+        """Read row by row; a quote that is never closed ends the file."""
+        for number, cells in islice(self._rows(self._lines()), 1, None):
+            problem = self._problem(cells)
+            said = {} if problem else dict(zip(self.columns, cells, strict=False))
+            yield Row(f"line {number}", said, problem)
 
-    def frames(self) -> Iterator[pd.DataFrame]:
-        """Read many rows at a time, all of one width."""
-        import pandas as pd
+    def blocks(self) -> Iterator[Block]:
+        """Read many rows at a time; one of another width is cut or filled up, and told."""
+        with self._reader() as (reader, above):
+            next(filter(_has_cells, reader), None)
+            begun = reader.line_num
+            while rows := self._some(reader):
+                is_a_line_each = reader.line_num - begun == len(rows)
+                block = self._block(rows, begun + above, is_a_line_each=is_a_line_each)
+                begun = reader.line_num
+                if len(block.frame):
+                    yield block
 
-        width = len(self.columns)
-        with self._reader() as reader:
-            rows = islice(filter(None, reader), 1, None)
-            while some := list(islice(rows, table.CHUNK_ROWS)):
-                if set(map(len, some)) != {width}:
-                    self._refuse_first_misfit()
-                yield pd.DataFrame(some, columns=list(self.columns), dtype=object)
+    def _some(self, reader: Iterator[Sequence[str]]) -> list[Sequence[str]]:
+        """Read a block of rows, such as they are; few of them where they are long."""
+        rows: list[Sequence[str]] = []
+        begun = self.read_bytes()
+        while some := list(islice(reader, min(table.LOOKS_EVERY, table.CHUNK_ROWS - len(rows)))):
+            rows += some
+            if self.read_bytes() - begun > table.CHUNK_BYTES:
+                break
+        return rows
+
+    def _block(self, rows: list[Sequence[str]], above: int, *, is_a_line_each: bool) -> Block:
+        problems: dict[int, str] = {}
+        if not self._are_plain(rows):
+            rows, problems = self._mended(_numbered(rows, above, is_a_line_each=is_a_line_each))
+        from kling_ledger.tabular.frames import frame_of_texts
+
+        return Block(frame_of_texts(self.columns, rows), problems)
+
+    def _are_plain(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Whether every row has as many cells as the header, and something in the first of them."""
+        is_even = set(map(len, rows)) == {len(self.columns)}
+        return is_even and all(map(str.strip, map(itemgetter(0), rows)))
+
+    def _mended(self, lines: Iterable[Line]) -> tuple[list[Sequence[str]], dict[int, str]]:
+        """Return the rows that have something in them, each as wide as the header."""
+        rows: list[Sequence[str]] = []
+        problems: dict[int, str] = {}
+        for number, cells in self._rows(lines):
+            if (problem := self._problem(cells)) is not None:
+                problems[len(rows)] = f"line {number}: {problem}"
+            rows.append([*cells, *[""] * len(self.columns)][: len(self.columns)])
+        return rows, problems
 
     def share(self) -> float:
         """How far the file is read."""
-        return self._file.tell() / self._size
+        return self.read_bytes() / self._size
 
-    def _refuse_first_misfit(self) -> None:
-        """Read again from the start, row by row: in a chunk nobody knows the lines any more."""
-        for _ in whole(self):
-            pass
+    def read_bytes(self) -> int:
+        """How much of the file is read."""
+        return self._file.tell()
+
+    def _problem(self, cells: Sequence[str]) -> str | None:
+        width = len(self.columns)
+        return None if len(cells) == width else f"{len(cells)} cells under a header of {width}"
+
+    def _rows(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """Leave out what has nothing in it: rows without a cell, and cells beyond the header."""
+        width = len(self.columns)
+        for number, cells in lines:
+            if _has_cells(cells):
+                is_whole = len(cells) <= width or _has_cells(cells[width:])
+                yield number, cells if is_whole else cells[:width]
+
+    def _lines(self) -> Iterator[Line]:
+        """Read every row, the header and those above it too."""
+        with self._reader() as (reader, above):
+            for cells in reader:
+                yield reader.line_num + above, cells
 
     @contextmanager
-    def _reader(self) -> Iterator[Any]:
+    def _reader(self) -> Iterator[tuple[Any, int]]:
+        """Give a reader of the cells, and how many lines stand above them."""
         self._file.seek(0)
         text = io.TextIOWrapper(self._file, "utf-8-sig", newline="")
         try:
-            delimiter = delimiter_of(text.readline())
-            text.seek(0)
-            yield csv.reader(text, delimiter=delimiter, strict=True)
+            delimiter, above = self._parting(text)
+            yield csv.reader(text, delimiter=delimiter, strict=True), above
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.name}: this is no CSV in UTF-8: {error}") from None
         finally:
@@ -86,3 +145,41 @@ class CsvTable:
             # given up half way may end after its file.
             if not self._file.closed:
                 text.detach()
+
+    def _parting(self, text: io.TextIOWrapper) -> tuple[str, int]:
+        """Return what parts cells, and how many lines are read; the next one is the header."""
+        said = _parted_by(self._first_line(text))
+        if said is not None:
+            return said, 1
+        text.seek(0)
+        header = ""
+        while not trimmed(header):
+            header = self._first_line(text)
+        text.seek(0)
+        return delimiter_of(header), 0
+
+    def _first_line(self, text: io.TextIOWrapper) -> str:
+        line = text.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise ConfigError(f"{self.name}: its first line never ends: this is no CSV")
+        return line
+
+
+def _has_cells(cells: Sequence[str]) -> bool:
+    return any(map(trimmed, cells))
+
+
+def _numbered(rows: Sequence[Sequence[str]], above: int, *, is_a_line_each: bool) -> Iterator[Line]:
+    """Return rows with the number of the line that each ends on, the first below so many."""
+    number = above
+    for cells in rows:
+        number += 1 if is_a_line_each else 1 + sum(len(_BREAK.findall(cell)) for cell in cells)
+        yield number, cells
+
+
+def _parted_by(line: str) -> str | None:
+    """Return what a line such as `sep=;` says that parts cells; None for another line."""
+    said = line.strip("\r\n").strip('"')
+    if said[:4].lower() != "sep=" or len(said) != len("sep=;"):
+        return None
+    return said[4:]

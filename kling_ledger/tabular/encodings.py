@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
-from typing import Final, NamedTuple
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import IO, Final, NamedTuple
 
 from kling_ledger.errors import ConfigError
 
@@ -18,6 +22,14 @@ _MARKS: Final = (
 # The mark of UTF-32 begins with that of UTF-16, and so goes before it.
 CHINESE: Final = "gb18030"
 """GB18030 has every character of GBK and GB2312, and writes them in the same bytes."""
+
+
+WESTERN: Final = "cp1252"
+"""What a spreadsheet in western Europe or America writes where it is not told UTF-8."""
+
+_BLOCK: Final = 1 << 20
+# Both bytes of a common Chinese character, and of Chinese punctuation, are beyond ASCII.
+_PAIRS: Final = re.compile(rb"([\xa1-\xa3\xb0-\xd7][\xa1-\xfe])|[\x80-\xff]{1,2}")
 
 
 class Text(NamedTuple):
@@ -72,3 +84,68 @@ def _tried(data: bytes, encoding: str) -> str | None:
         return data.decode(encoding)
     except UnicodeError:
         return None
+
+
+@contextmanager
+def in_utf8(file: IO[bytes], name: str, encoding: str) -> Iterator[IO[bytes]]:
+    """Give an open file as UTF-8: itself, or a copy of one in another encoding."""
+    if encoding == "utf-8":
+        yield file
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    file.seek(0)
+    with tempfile.TemporaryFile() as copy:
+        try:
+            while block := file.read(_BLOCK):
+                copy.write(decoder.decode(block).encode("utf-8"))
+            copy.write(decoder.decode(b"", final=True).encode("utf-8"))
+        except UnicodeError:
+            raise ConfigError(
+                f"{name}: this is no text in {encoding}", hint="save it as UTF-8"
+            ) from None
+        copy.seek(0)
+        yield copy
+
+
+def encoding_of(file: IO[bytes], *, guesses: bool) -> str:
+    """Return the encoding of an open file of text, UTF-8 where nothing speaks for another.
+
+    A byte order mark says it, and so do the zeros of UTF-16. With `guesses`, bytes that are no
+    UTF-8 are Chinese where nearly all of them are common characters in GB18030, and else western.
+    """
+    file.seek(0)
+    start = file.read(_BLOCK)
+    found = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), None)
+    if found is None and b"\0" in start:
+        found = _without_mark(start[: len(start) // 4 * 4])
+    if found is None and guesses and not _is_utf8(file):
+        found = _of_a_country(file)
+    file.seek(0)
+    return "utf-8" if found in {None, "utf-8-sig"} else str(found)
+
+
+def encoding_note(encoding: str) -> str | None:
+    """Say that an encoding was only guessed, None where the file itself says it."""
+    if encoding not in {CHINESE, WESTERN}:
+        return None
+    return f"this is no UTF-8: it was read as {encoding}; save it as UTF-8 if letters are wrong"
+
+
+def _is_utf8(file: IO[bytes]) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    file.seek(0)
+    with suppress(UnicodeDecodeError):
+        while block := file.read(_BLOCK):
+            if not block.isascii() or decoder.getstate()[0]:
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+        return True
+    return False
+
+
+def _of_a_country(file: IO[bytes]) -> str:
+    """Tell by the first part of a file that is more than ASCII."""
+    file.seek(0)
+    blocks = iter(partial(file.read, _BLOCK), b"")
+    pairs = _PAIRS.findall(next(block for block in blocks if not block.isascii()))
+    return CHINESE if 10 * sum(map(bool, pairs)) >= 9 * len(pairs) else WESTERN

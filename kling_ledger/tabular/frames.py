@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,22 @@ def frame_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.Da
     return pd.DataFrame(cells)
 
 
+def frame_of_texts(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Return rows of texts, which are all as wide as there are columns, as a table."""
+    cells = zip(*rows, strict=True) if rows else [()] * len(columns)
+    named = zip(columns, cells, strict=True)
+    return pd.DataFrame({name: _column_of_texts(texts) for name, texts in named})
+
+
+def _column_of_texts(texts: Sequence[str]) -> pd.Series[Any]:
+    """Return a column of texts, each of them once where many are the same."""
+    column = pd.Series(texts, dtype=object)
+    codes, found = pd.factorize(column)
+    if len(found) > len(texts) // 2:
+        return column
+    return pd.Series(pd.Categorical.from_codes(codes, pd.Index(found, dtype=object)))
+
+
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table with Python values; None for a blank."""
     columns = columns_of(frame)
@@ -26,18 +42,40 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return the columns of a table as Python values; None for a blank."""
-    return {str(name): _values(frame[name]) for name in frame.columns}
+def columns_of(
+    frame: pd.DataFrame, written: Callable[[Any], Any] | None = None
+) -> dict[str, list[Any]]:
+    """Return the columns of a table as Python values; None for a blank.
+
+    `written` says what stands for a value; it is asked once for values that are known to be alike.
+    """
+    return {str(name): _values(frame[name], written) for name in frame.columns}
 
 
-def _values(column: pd.Series[Any]) -> list[Any]:
-    loose = column.astype(object)
-    values = loose.where(column.notna(), None).tolist()
+def _values(column: pd.Series[Any], written: Callable[[Any], Any] | None = None) -> list[Any]:
+    distinct = _distinct(column)
+    if distinct is None:
+        loose = column.astype(object)
+        values = loose.where(column.notna(), None).tolist()
+        return values if written is None else list(map(written, values))
+    codes, found = distinct
     if column.dtype == "Float64":
         # Seconds: 5 of them are 5, not 5.0.
-        return [int(one) if one is not None and one == int(one) else one for one in values]
-    return values
+        found = [int(one) if one == int(one) else one for one in found]
+    # Last, where the code -1 of a blank leads to.
+    texts = [*found, None] if written is None else [*map(written, found), written(None)]
+    return pd.Series(texts, dtype=object).to_numpy()[codes].tolist()  # type: ignore[no-any-return]
+
+
+def _distinct(column: pd.Series[Any]) -> tuple[Any, list[Any]] | None:
+    """Return a column as numbers and what they stand for; None where values may only seem alike."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), column.cat.categories.tolist()
+    # Python calls 1, 1.0 and True the same: only where all are of one type are they.
+    if isinstance(column.dtype, (pd.Int64Dtype, pd.Float64Dtype)):
+        codes, found = pd.factorize(column)
+        return codes, found.tolist()
+    return None
 
 
 def storable(frame: pd.DataFrame) -> pd.DataFrame:

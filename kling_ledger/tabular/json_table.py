@@ -5,20 +5,27 @@ A key that is written twice is refused: a reader that took either of the two wou
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import Kind
-from kling_ledger.tabular.table import Row, in_chunks, size_of, whole
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kling_ledger.tabular.table import Row, size_of
 
 _DEEPEST: Final = 64
 """How deep a row may be nested: what is written again must not exhaust the stack."""
+
+_TOO_DEEP: Final = "it is nested too deep"
+
+LONGEST: Final = 1 << 23
+"""How many bytes one row may have: what is read of them may take twenty times as many."""
+
+_BLOCK: Final = 1 << 16
+_BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 ReadNumber = Callable[[str], object]
 """How a number with a point is read from its writing: `float`, or `str` to keep all of it."""
@@ -34,11 +41,15 @@ def parse_json(text: str, number: ReadNumber = float) -> Any:
             parse_constant=_refuse_constant,
         )
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
-    # Hardly any text has that many brackets, so hardly any has to be measured.
-    if text.count("{") + text.count("[") > _DEEPEST and _depth(read) > _DEEPEST:
-        raise ValueError("it is nested too deep")
+        raise ValueError(_TOO_DEEP) from None
+    if _is_too_deep(read, text):
+        raise ValueError(_TOO_DEEP)
     return read
+
+
+def _is_too_deep(read: object, text: str) -> bool:
+    # Hardly any text has that many brackets, so hardly any has to be measured.
+    return text.count("{") + text.count("[") > _DEEPEST and _depth(read) > _DEEPEST
 
 
 def _depth(value: object) -> int:
@@ -72,6 +83,8 @@ class JsonLines:
     """A file with one JSON object on each line. Blank lines are no rows."""
 
     kind: Kind = "jsonl"
+    encoding = "utf-8"
+    is_json = True
 
     def __init__(self, file: IO[bytes], name: str, *, number: ReadNumber = float) -> None:
         self.name = name
@@ -82,107 +95,147 @@ class JsonLines:
     @cached_property
     def columns(self) -> Sequence[str]:
         """Every key, found by reading the whole file once: a later line may have more of them."""
-        return _keys(whole(self))
+        return _keys(self.rows())
 
     def rows(self) -> Iterator[Row]:
-        """Read line by line; a file that is no UTF-8 is refused as a whole."""
+        """Read line by line."""
         self._file.seek(0)
         # Only a line feed ends a line: a text may hold what Python takes for other ends of lines.
-        for number, line in enumerate(self._file, 1):
-            if line.strip():
+        lines = iter(partial(self._file.readline, LONGEST + 1), b"")
+        for number, line in enumerate(lines, 1):
+            if len(line) > LONGEST:
+                self._skip_line(line)
+                yield Row(f"line {number}", {}, f"it is longer than {LONGEST:,} bytes")
+            elif line.strip():
                 yield self._row(f"line {number}", line)
+
+    def _skip_line(self, line: bytes) -> None:
+        while line and not line.endswith(b"\n"):
+            line = self._file.readline(LONGEST)
 
     def _row(self, place: str, line: bytes) -> Row:
         try:
             cells = self._parse(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{self.name}: {place}: {error}") from None
+            return Row(place, {}, f"this is no UTF-8: {error.reason} at byte {error.start}")
         except ValueError as error:
             return Row(place, {}, f"this is no JSON: {error}")
-        if not isinstance(cells, dict):
-            return Row(place, {}, "this is no JSON object")
-        return Row(place, cells)
-
-    def frames(self) -> Iterator[pd.DataFrame]:
-        """Read many rows at a time."""
-        return _frames(self.columns, whole(self))
+        return _object(place, cells)
 
     def share(self) -> float:
         """How far the file is read."""
-        return self._file.tell() / self._size
+        return self.read_bytes() / self._size
+
+    def read_bytes(self) -> int:
+        """How much of the file is read."""
+        return self._file.tell()
 
 
 class JsonDocument:
-    """A list of JSON objects, which is read as a whole."""
+    """A list of JSON objects, which is read entry by entry, however long it is."""
 
     kind: Kind = "json"
+    encoding = "utf-8"
+    is_json = True
 
-    def __init__(self, entries: Sequence[dict[str, Any]], name: str) -> None:
+    def __init__(self, file: IO[bytes], name: str) -> None:
         self.name = name
-        self._entries = entries
-        self._read = 0
+        self._file = file
+        self._size = size_of(file)
 
     @cached_property
     def columns(self) -> Sequence[str]:
-        """Every key of every entry."""
+        """Every key, found by reading the whole file once."""
         return _keys(self.rows())
 
     def rows(self) -> Iterator[Row]:
-        """Read entry by entry."""
-        for number, cells in enumerate(self._entries, 1):
-            self._read = number
-            yield Row(f"entry {number}", cells)
-
-    def frames(self) -> Iterator[pd.DataFrame]:
-        """Read many entries at a time."""
-        return _frames(self.columns, self.rows())
+        """Read entry by entry; ConfigError, with the line, from where it is no JSON."""
+        self._file.seek(0)
+        for number, entry in enumerate(_Entries(self._file, self.name), 1):
+            yield _object(f"entry {number}", entry)
 
     def share(self) -> float:
-        """How many of the entries are read."""
-        return self._read / max(len(self._entries), 1)
+        """How far the file is read."""
+        return self.read_bytes() / self._size
+
+    def read_bytes(self) -> int:
+        """How much of the file is read."""
+        return self._file.tell()
 
 
-def read_document(file: IO[bytes], name: str, *, number: ReadNumber = float) -> JsonDocument:
-    """Read a list of objects. ConfigError, with the line, for anything else."""
-    try:
-        read = _parsed(file, name, number)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{name}: line {error.lineno}: this is no JSON: {error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{name}: this is no JSON: {error}") from None
-    return _document(read, name)
+class _Entries:
+    """The entries of a JSON list in an open file of UTF-8."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file, self._name = file, name
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._text, self._at, self._lines = "", 0, 1
+
+    def __iter__(self) -> Iterator[Any]:
+        self._take("[")
+        mark = self._take("]") if self._next() == "]" else ","
+        while mark == ",":
+            yield self._entry()
+            mark = self._take(",]")
+        if self._next():
+            raise self._refusal("there is more after the end of the list")
+
+    def _entry(self) -> Any:
+        self._next()
+        while True:
+            try:
+                entry, end = _DECODER.raw_decode(self._text, self._at)
+            except (ValueError, RecursionError) as error:
+                # What is cut off is no JSON either, until the rest of it is read.
+                is_cut = isinstance(error, json.JSONDecodeError)
+                is_long = len(self._text) - self._at > LONGEST
+                if not is_cut or is_long or not self._more():
+                    raise self._refusal(_reason(error)) from None
+                continue
+            if _is_too_deep(entry, self._text[self._at : end]):
+                raise self._refusal(_TOO_DEEP)
+            self._at = end
+            return entry
+
+    def _next(self) -> str:
+        """Return the next character that is no blank, which is left; none at the end."""
+        while True:
+            self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]
+            if self._at < len(self._text) or not self._more():
+                return self._text[self._at : self._at + 1]
+
+    def _take(self, allowed: str) -> str:
+        found = self._next()
+        if not found or found not in allowed:
+            raise self._refusal(f"expected {' or '.join(allowed)}, got {found or 'its end'}")
+        self._at += 1
+        return found
+
+    def _more(self) -> bool:
+        """Read on; twice as much each time, so that a long entry is not read too often."""
+        self._lines += self._text.count("\n", 0, self._at)
+        self._text, self._at = self._text[self._at :], 0
+        block = self._file.read(max(_BLOCK, len(self._text)))
+        try:
+            self._text += self._decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            raise self._refusal(f"it is no UTF-8: {error.reason}") from None
+        return bool(block)
+
+    def _refusal(self, reason: str) -> ConfigError:
+        line = self._lines + self._text.count("\n", 0, self._at)
+        return ConfigError(f"{self._name}: line {line}: this is no JSON: {reason}")
 
 
-def read_envelope(
-    file: IO[bytes], name: str, *, number: ReadNumber = float
-) -> JsonDocument | JsonLines:
-    """Read one object as the envelope of the only list in it, or as the only row; else its lines.
-
-    An envelope is, for example, {"lines": [...]} or {"provider": ..., "data": [...]}.
-    """
-    try:
-        read = _parsed(file, name, number)
-    except json.JSONDecodeError:
-        return JsonLines(file, name, number=number)
-    except ValueError as error:
-        raise ConfigError(f"{name}: this is no JSON: {error}") from None
-    lists = [value for value in read.values() if isinstance(value, list)]
-    return _document(lists[0] if len(lists) == 1 else [read], name)
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return _TOO_DEEP
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
 
 
-def _parsed(file: IO[bytes], name: str, number: ReadNumber) -> Any:
-    file.seek(0)
-    try:
-        text = file.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: {error}") from None
-    return parse_json(text, number)
-
-
-def _document(read: Any, name: str) -> JsonDocument:
-    if not isinstance(read, list) or not all(isinstance(cells, dict) for cells in read):
-        raise ConfigError(f"{name}: this is no list of JSON objects")
-    return JsonDocument(read, name)
+def _object(place: str, cells: Any) -> Row:
+    is_object = isinstance(cells, dict)
+    return Row(place, cells) if is_object else Row(place, {}, "this is no JSON object")
 
 
 def _keys(rows: Iterator[Row]) -> Sequence[str]:
@@ -192,8 +245,6 @@ def _keys(rows: Iterator[Row]) -> Sequence[str]:
     return list(found)
 
 
-def _frames(columns: Sequence[str], rows: Iterator[Row]) -> Iterator[pd.DataFrame]:
-    from kling_ledger.tabular.frames import frame_of
-
-    for some in in_chunks(row.cells for row in rows):
-        yield frame_of(columns, some)
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_without_repetition, parse_constant=_refuse_constant
+)

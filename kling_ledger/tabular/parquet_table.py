@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular import table
 from kling_ledger.tabular.files import Kind
-from kling_ledger.tabular.table import Row, checked_columns
-
-if TYPE_CHECKING:
-    import pandas as pd
+from kling_ledger.tabular.table import Block, Row, checked_columns
 
 
 def pyarrow_or_refuse() -> Any:
@@ -31,6 +28,8 @@ class ParquetTable:
     """A Parquet file."""
 
     kind: Kind = "parquet"
+    encoding = "utf-8"
+    is_json = False
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self.name = name
@@ -49,7 +48,7 @@ class ParquetTable:
             said = {name: value for name, value in cells.items() if value is not None}
             yield Row(f"row {number}", said)
 
-    def frames(self) -> Iterator[pd.DataFrame]:
+    def blocks(self) -> Iterator[Block]:
         """Read many rows at a time."""
         import pandas as pd
 
@@ -57,12 +56,16 @@ class ParquetTable:
             # Arrow's own types: a whole number beside a blank stays a whole number.
             frame = batch.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
             if len(frame):
-                yield frame
+                yield Block(frame, {})
 
     def share(self) -> float:
         """How many of the rows are read."""
         rows: int = self._parquet.metadata.num_rows
         return self._read / max(rows, 1)
+
+    def read_bytes(self) -> int:
+        """How much is read, about: what is compressed in the file is not known row by row."""
+        return 0
 
     def _batches(self) -> Iterator[Any]:
         try:

@@ -1,62 +1,57 @@
 """Reading: the one door to a file of rows, be it CSV, JSON, lines of JSON or Parquet.
 
-The same rules hold whatever the rows are about: UTF-8, with a byte order mark or without; columns
-and keys at most once; every row of CSV as wide as its header; no row is ever skipped.
+The same rules hold whatever the rows are about: columns and keys at most once; every row of CSV as
+wide as its header; no row that says anything is ever skipped. Text is UTF-8, UTF-16 or UTF-32; CSV
+may be what spreadsheets of the west and of China write too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.csv_table import CsvTable
-from kling_ledger.tabular.files import BYTE_ORDER_MARK, kind_by_content, opened
-from kling_ledger.tabular.json_table import JsonLines, ReadNumber, read_document, read_envelope
+from kling_ledger.tabular.encodings import encoding_of, in_utf8
+from kling_ledger.tabular.files import BYTE_ORDER_MARK, Kind, kind_by_content, opened
+from kling_ledger.tabular.json_table import JsonDocument, JsonLines
 from kling_ledger.tabular.parquet_table import ParquetTable
 from kling_ledger.tabular.table import Table
 
 
 @contextmanager
-def open_table(
-    name: str | Path,
-    *,
-    number: ReadNumber = float,
-    envelope: bool = False,
-    trusts_name: bool = True,
-) -> Iterator[Table]:
+def open_table(name: str | Path) -> Iterator[Table]:
     """Open a file of rows, or standard input for `-`.
 
-    `number` reads a JSON number with a point: `str` keeps every digit of an amount, `float` is what
-    goes on as JSON. With `envelope` the rows may be the only list within an object. Without
-    `trusts_name` only the content says what kind of file it is, and not its extension.
     Raises ConfigError for a file that cannot be opened, is empty or is no file of rows.
     """
+    suffix = Path(name).suffix
     with opened(str(name)) as file:
-        _refuse_empty(file, str(name))
-        suffix = Path(name).suffix if trusts_name else ""
-        yield _table(file, str(name), suffix=suffix, number=number, envelope=envelope)
+        kind = kind_by_content(file, suffix=suffix)
+        if kind == "parquet":
+            yield ParquetTable(file, str(name))
+            return
+        # JSON is UTF-8 by its own rules: of a line that is not, its row is told.
+        encoding = encoding_of(file, guesses=kind == "csv")
+        with in_utf8(file, str(name), encoding) as text:
+            _refuse_empty(text, str(name))
+            table = _table(text, str(name), kind_by_content(text, suffix=suffix))
+            table.encoding = encoding
+            yield table
 
 
-def _table(file: IO[bytes], name: str, *, suffix: str, number: ReadNumber, envelope: bool) -> Table:
-    kind = kind_by_content(file, suffix=suffix)
+def _table(file: IO[bytes], name: str, kind: Kind) -> Table:
     if kind == "csv":
         return CsvTable(file, name)
-    if kind == "parquet":
-        return ParquetTable(file, name)
-    if kind == "json":
-        return read_document(file, name, number=number)
-    if envelope:
-        return read_envelope(file, name, number=number)
-    return JsonLines(file, name, number=number)
+    return JsonDocument(file, name) if kind == "json" else JsonLines(file, name)
 
 
 def _refuse_empty(file: IO[bytes], name: str) -> None:
     """Refuse a file with nothing in it: what was cut off must not pass for a table of no rows."""
-    for line in file:
-        if line.removeprefix(BYTE_ORDER_MARK).strip():
-            file.seek(0)
-            return
-    raise ConfigError(f"{name}: the file is empty", hint="a table has at least its columns")
+    blocks = iter(partial(file.read, 1 << 20), b"")
+    if not any(block.removeprefix(BYTE_ORDER_MARK).strip() for block in blocks):
+        raise ConfigError(f"{name}: the file is empty", hint="a table has at least its columns")
+    file.seek(0)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import Kind
@@ -12,8 +12,14 @@ from kling_ledger.tabular.files import Kind
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK_ROWS: Final = 50_000
+CHUNK_ROWS: Final = 25_000
 """How many rows are held in memory at once."""
+
+CHUNK_BYTES: Final = 1 << 23
+"""How much of a file is held in memory at once, about; one row may be as long."""
+
+LOOKS_EVERY: Final = 16
+"""After how many rows it is looked at how long they are."""
 
 One = TypeVar("One")
 
@@ -31,10 +37,15 @@ class Row:
 
 
 class Table(Protocol):
-    """An open file of rows."""
+    """An open file of rows; `encoding` is what its text was written in.
+
+    Where it `is_json`, cells are what JSON has, and a row may have columns that no other has.
+    """
 
     name: str
     kind: Kind
+    encoding: str
+    is_json: bool
 
     @property
     def columns(self) -> Sequence[str]:
@@ -43,11 +54,26 @@ class Table(Protocol):
     def rows(self) -> Iterator[Row]:
         """Read row by row; what is wrong with one row does not end the others."""
 
-    def frames(self) -> Iterator[pd.DataFrame]:
-        """Read `CHUNK_ROWS` rows at a time; ConfigError for the first that is no row."""
-
     def share(self) -> float:
         """How far it is read, from 0 to 1."""
+
+    def read_bytes(self) -> int:
+        """How many bytes of it are read."""
+
+
+class Block(NamedTuple):
+    """Some rows, `CHUNK_ROWS` at most, and by position what is wrong with those that are none."""
+
+    frame: pd.DataFrame
+    problems: Mapping[int, str]
+
+
+@runtime_checkable
+class TableOfColumns(Table, Protocol):
+    """An open file of rows that all have the same columns, so that many are read at once."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Read many rows at a time; none of the blocks is empty."""
 
 
 def whole(table: Table) -> Iterator[Row]:
@@ -58,23 +84,30 @@ def whole(table: Table) -> Iterator[Row]:
         yield row
 
 
-def in_chunks(rows: Iterable[One]) -> Iterator[list[One]]:
-    """Group rows by `CHUNK_ROWS`; the last group may be smaller, and none is empty."""
+def in_chunks(rows: Iterable[One], read: Callable[[], int]) -> Iterator[list[One]]:
+    """Group rows by `CHUNK_ROWS`, and by fewer where they are long; no group is empty.
+
+    `read` says how many bytes of the file are read so far.
+    """
     some: list[One] = []
+    begun = read()
     for row in rows:
         some.append(row)
-        if len(some) == CHUNK_ROWS:
+        is_long = len(some) % LOOKS_EVERY == 0 and read() - begun > CHUNK_BYTES
+        if is_long or len(some) == CHUNK_ROWS:
             yield some
-            some = []
+            some, begun = [], read()
     if some:
         yield some
 
 
 def checked_columns(columns: Sequence[str], name: str) -> Sequence[str]:
     """Return the columns; ConfigError where one is there twice: its two cells may differ."""
-    twice = [column for column in columns if columns.count(column) > 1]
-    if twice:
-        raise ConfigError(f"{name}: the column {twice[0]} is there twice")
+    seen: set[str] = set()
+    for column in columns:
+        if column in seen:
+            raise ConfigError(f"{name}: the column {column} is there twice")
+        seen.add(column)
     return columns
 
 

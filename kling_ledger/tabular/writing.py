@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from kling_ledger.tabular.cells import cell_text, guarded, json_text
+from kling_ledger.tabular.cells import csv_cell, guarded, json_text
 from kling_ledger.tabular.files import Kind, whole_file
 from kling_ledger.tabular.parquet_table import pyarrow_or_refuse
 
@@ -45,6 +45,10 @@ def frame_writer(file: IO[str], kind: Kind) -> Iterator[WriteFrame]:
     """Write frames as text of a kind to an open file."""
     from kling_ledger.tabular.frames import columns_of
 
+    if kind == "csv":
+        with _csv_lines(file) as write_cells:
+            yield lambda frame: write_cells(columns_of(frame, written=csv_cell))
+        return
     with _TEXTS[kind](file) as write:
         yield lambda frame: write(columns_of(frame))
 
@@ -52,6 +56,15 @@ def frame_writer(file: IO[str], kind: Kind) -> Iterator[WriteFrame]:
 @contextmanager
 def csv_writer(file: IO[str]) -> Iterator[WriteColumns]:
     """Write CSV with a header, in which no text is taken for a formula."""
+    with _csv_lines(file) as write:
+        yield lambda columns: write(
+            {name: list(map(csv_cell, values)) for name, values in columns.items()}
+        )
+
+
+@contextmanager
+def _csv_lines(file: IO[str]) -> Iterator[WriteColumns]:
+    """Write CSV of cells that are what they are to be already."""
     writer = csv.writer(file, lineterminator="\n")
     is_begun = False
 
@@ -60,8 +73,7 @@ def csv_writer(file: IO[str]) -> Iterator[WriteColumns]:
         if not is_begun:
             writer.writerow([guarded(name) for name in columns])
             is_begun = True
-        cells = [[guarded(cell_text(value)) for value in values] for values in columns.values()]
-        writer.writerows(zip(*cells, strict=True))
+        writer.writerows(zip(*columns.values(), strict=True))
 
     yield write
 

@@ -7,9 +7,10 @@ says so.
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from kling_pricing.book import PriceBook
 from kling_pricing.book_builder import Builder
@@ -19,6 +20,20 @@ from kling_pricing.errors import BookError
 
 Path = tuple[str, ...]
 """The keys that lead to a value of a TOML document."""
+
+
+LARGEST: Final = 1 << 18
+"""How many characters a book may have: thirty times as many as the longest that is known."""
+
+DEEPEST: Final = 16
+"""How many tables and lists may stand inside each other, and how many parts a key may have."""
+
+_TOO_DEEP: Final = f"it is nested deeper than {DEEPEST} levels"
+
+# What reads TOML takes memory and time by the square of a key's parts, so such a key is found
+# before. A search begins where a word does, and gives nothing back: it goes over the text once.
+_PART: Final = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
+_CHAIN: Final = re.compile(rf"(?<![A-Za-z0-9_-])(?>{_PART}[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
 
 
 class BookText(NamedTuple):
@@ -65,10 +80,39 @@ def provider_of(text: str, *, name: str) -> str:
 
 
 def _parse(text: str, name: str) -> Content:
+    text = text.removeprefix("\ufeff")
+    if len(text) > LARGEST:
+        raise BookError(
+            name, "", f"it is longer than {LARGEST:,} characters: this is no price book"
+        )
+    if (chain := _CHAIN.search(text)) is not None:
+        line = text.count("\n", 0, chain.start()) + 1
+        raise BookError(name, "", f"line {line}: a key of more than {DEEPEST} parts")
     try:
-        return tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BookError(name, "", str(error)) from None
+    except RecursionError:
+        raise BookError(name, "", _TOO_DEEP) from None
+    except ValueError:
+        # Python reads no whole number of thousands of digits, and TOML's reader lets it say so.
+        raise BookError(name, "", "it has a number of too many digits to be a price") from None
+    if _is_too_deep(content):
+        raise BookError(name, "", _TOO_DEEP)
+    return content
+
+
+def _is_too_deep(content: Content) -> bool:
+    level: list[object] = [content]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _parts(outer)]
+    return any(isinstance(inner, (dict, list)) for inner in level)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _digest(content: Content) -> str:

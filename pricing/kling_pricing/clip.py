@@ -26,6 +26,7 @@ __all__ = [
     "LENGTH_WORDS",
     "LONGEST_S",
     "ORIENTATIONS",
+    "REQUIRED",
     "RESOLUTIONS",
     "Clip",
     "option_in_words",
@@ -110,6 +111,8 @@ _RULES: Final[Mapping[str, _Rule]] = {
 }
 CLIP_FIELDS: Final = tuple(field.name for field in fields(Clip))
 """The names of a clip's fields, in their order."""
+REQUIRED: Final = ("provider", "model")
+"""Those that every clip has to say."""
 
 
 def _is_possible(clip: Clip) -> bool:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
 
-from kling_pricing.errors import BookError
+from kling_pricing.errors import MOST_TOLD, BookError, cut
 
 Content = dict[str, Any]
 """A TOML document, or a table of it, as tomllib gives it."""
+
+_LONGEST: Final = 200
+"""How many characters of a key are told."""
 
 # `from` and `set` are Python's own words; `source` and `prices` mean something else on a Rate.
 _KEYS: Final = {
@@ -123,9 +126,11 @@ def checked_entry(kind: type[AnyEntry], content: Content, *, name: str) -> AnyEn
         found = error.errors(include_url=False)
     # A key that nobody knows is usually why another one is missing: it is named first.
     found.sort(key=lambda problem: problem["type"] != "unexpected_keyword_argument")
-    first, *further = [(_path(problem), _sentence(problem)) for problem in found]
-    more = "".join(f"; {key}: {sentence}" for key, sentence in further)
-    raise BookError(name, first[0], first[1] + more)
+    first, *further = [(_path(problem), _sentence(problem)) for problem in found[:MOST_TOLD]]
+    told = [first[1], *(f"{key}: {sentence}" for key, sentence in further)]
+    if len(found) > MOST_TOLD:
+        told.append(f"and {len(found) - MOST_TOLD:,} more")
+    raise BookError(name, first[0], "; ".join(told))
 
 
 def entry_schema(kind: type[Entry]) -> Content:
@@ -136,7 +141,7 @@ def entry_schema(kind: type[Entry]) -> Content:
 
 
 def _path(problem: Any) -> str:
-    return ".".join(str(part) for part in problem["loc"])
+    return cut(".".join(str(part) for part in problem["loc"]), _LONGEST)
 
 
 def _sentence(problem: Any) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class KlingError(Exception):
@@ -34,6 +34,10 @@ class KlingError(Exception):
         super().__init__(on_one_line(message))
         self.message = on_one_line(message)
         self.hint = hint
+
+
+MOST_TOLD: Final = 20
+"""How many problems are told one by one, of however many there are."""
 
 
 class PricingError(KlingError):
@@ -88,12 +92,14 @@ MISSING = Missing()
 
 
 class _InputError(PricingError):
-    """Bad input with all its problems at once, one per place."""
+    """Bad input with all its problems at once, one per place; the message has the first twenty."""
 
     subject: ClassVar[str]
 
     def __init__(self, problems: Sequence[Problem], *, hint: str | None = None) -> None:
-        super().__init__("; ".join(str(problem) for problem in problems), hint=hint)
+        told = [str(problem) for problem in problems[:MOST_TOLD]]
+        more = len(problems) - len(told)
+        super().__init__("; ".join([*told, f"and {more:,} more"] if more else told), hint=hint)
         self.problems = tuple(problems)
 
 
@@ -116,9 +122,13 @@ class NoPriceError(PricingError):
 
     def __init__(self, subject: str, *, known: Sequence[str] = (), hint: str | None = None) -> None:
         listed = f"; known: {', '.join(known)}" if known else ""
-        super().__init__(f"no price known for {subject}{listed}", hint=hint)
+        super().__init__(f"no price known for {cut(subject, _LONGEST)}{listed}", hint=hint)
         self.subject = subject
         self.known = tuple(known)
+
+
+_LONGEST: Final = 300
+"""How many characters of what has no price are told: its name may be anything."""
 
 
 def on_one_line(text: str) -> str:
@@ -143,4 +153,9 @@ def _shown(value: object) -> str:
         return str(value)
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
     text = text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return cut(text, 60)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters, which says where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -77,10 +77,12 @@ def others_in(folder: Path) -> Iterator[str]:
 
 def read_file(path: Path) -> BookText:
     """Return a file as a book's text, with or without a byte order mark; else BookError."""
-    from kling_pricing.book_reader import BookText
+    from kling_pricing.book_reader import LARGEST, BookText
 
     try:
-        return BookText(str(path), path.read_text(encoding="utf-8-sig"))
+        with path.open(encoding="utf-8-sig") as file:
+            # One more than a book may have, so that its reader tells what is too long.
+            return BookText(str(path), file.read(LARGEST + 1))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise BookError(str(path), "", f"cannot be read: {reason}") from None

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from kling_pricing.bulk.rows import REQUIRED, check_columns, clips_of, distinct, read_column
-from kling_pricing.clip import CLIP_FIELDS, Clip
+from kling_pricing.bulk.rows import check_columns, clips_of, distinct, read_column
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED, Clip
 from kling_pricing.errors import MISSING, AmountError, ClipError, NoPriceError
 from kling_pricing.library import Library
 from kling_pricing.money import Money, plain
@@ -57,9 +57,9 @@ def quote_table(
     """Price a table of clips at an instant, exactly as quote() prices each of them.
 
     Columns are named like the fields of a Clip; `provider` and `model` must be there. A blank or
-    missing value means that nobody said. Seconds are whole numbers, or decimals as text or
-    Decimal; flags are booleans or true/false, on/off, yes/no. Other columns are kept as they are,
-    except those that are named like an answer: fresh answers replace them.
+    missing value means that nobody said, and all others are read by `spellings.read_cell`. Other
+    columns are kept as they are, except those that are named like an answer: fresh answers replace
+    them.
 
     Returns the same rows in the same order under the same index, with `unit`, `amount_micro` and
     `usd_micro` (millionths; at most, where the run decides), `low_micro` (at least),

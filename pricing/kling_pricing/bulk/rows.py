@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kling_pricing.clip import CLIP_FIELDS
+from kling_pricing.clip import CLIP_FIELDS, REQUIRED
 from kling_pricing.errors import MISSING, ClipError, Problem
+from kling_pricing.spellings import read_cell
 
 Codes = npt.NDArray[Any]
 """A whole number per row: where its value stands in a list of values."""
 
-REQUIRED: Final = ("provider", "model")
-_SECONDS: Final = frozenset({"seconds", "input_seconds"})
-_FLAGS: Final = frozenset({"sound", "multi_shot", "voice", "video_input", "elements"})
-_WORDS: Final = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]{1,15}(?:\.[0-9]{0,15})?|\.[0-9]{1,15})")
 _ALIKE: Final = frozenset({"string", "boolean", "integer", "empty"})
 _NARROW: Final = 4096
 _LARGEST_CODE: Final = 2**62
@@ -53,8 +47,7 @@ def check_columns(frame: pd.DataFrame) -> None:
 def read_column(name: str, column: pd.Series[Any]) -> Column:
     """Read each distinct value of a column once, as the field of a Clip that it is named like."""
     codes, found = _codes(column)
-    read = _READERS.get(name, _text)
-    return Column(name, codes, [read(_native(value)) for value in found])
+    return Column(name, codes, [read_cell(name, _native(value)) for value in found])
 
 
 def distinct(columns: Sequence[Column], *, rows: int) -> tuple[Codes, Codes]:
@@ -117,7 +110,11 @@ def _codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
             return (wide - wide.min()).astype(np.int64, copy=False), range(low, high + 1)
     if values is not None and values.dtype.kind == "O" and not _is_alike(column):
         return _mixed_codes(column)
-    codes, found = pd.factorize(column)
+    try:
+        codes, found = pd.factorize(column)
+    except (NotImplementedError, TypeError):
+        # Nobody numbers lists and tables, such as a Parquet file may hold.
+        return _mixed_codes(column)
     return codes + 1, [None, *found.tolist()]
 
 
@@ -140,30 +137,3 @@ def _mixed_codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
             found.append(value)
         codes[position] = numbers[key]
     return codes, found
-
-
-def _text(value: object) -> object:
-    """Read text; blank is None. What is no text is left for Clip to refuse."""
-    return (value.strip() or None) if isinstance(value, str) else value
-
-
-def _flag(value: object) -> object:
-    said = _text(value)
-    return _WORDS.get(said.lower(), said) if isinstance(said, str) else said
-
-
-def _seconds(value: object) -> object:
-    """Read a length: text as it is written, a float only where it is a whole number."""
-    said = _text(value)
-    if isinstance(said, float) and said.is_integer():
-        return int(said)
-    if not isinstance(said, str) or not _NUMBER.fullmatch(said):
-        return said
-    number = Decimal(said)
-    return int(number) if number == int(number) else number
-
-
-_READERS: Final[Mapping[str, Callable[[object], object]]] = {
-    **dict.fromkeys(_FLAGS, _flag),
-    **dict.fromkeys(_SECONDS, _seconds),
-}

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from kling_pricing.clip import CLIP_FIELDS, Clip
-from kling_pricing.errors import PricingError
+from kling_pricing.errors import KlingError
 from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 from kling_pricing.plans.cost import Cost, times
@@ -41,7 +41,7 @@ class Wanted:
     id: str | None = None
     takes: Fraction = ONE
     failure_rate: Fraction = NEVER
-    error: PricingError | None = None
+    error: KlingError | None = None
     assumptions: tuple[str, ...] = ()
 
     @property
@@ -112,7 +112,7 @@ class Unpriced:
     """A clip of a plan that nobody can price, and why."""
 
     wanted: Wanted
-    error: PricingError
+    error: KlingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,28 +165,28 @@ class _Desk:
     at: datetime
     library: Library
     charges: Charges
-    known: dict[tuple[str, ...], Quote | PricingError] = field(default_factory=dict)
+    known: dict[tuple[str, ...], Quote | KlingError] = field(default_factory=dict)
 
     def row(self, wanted: Wanted) -> PlannedClip | Unpriced:
         answer = wanted.error or self._answer(wanted.fields)
-        if isinstance(answer, PricingError):
+        if isinstance(answer, KlingError):
             return Unpriced(wanted, answer)
         return PlannedClip(wanted, answer, self.charges(answer))
 
-    def _answer(self, fields: Mapping[str, Any]) -> Quote | PricingError:
+    def _answer(self, fields: Mapping[str, Any]) -> Quote | KlingError:
         # By its writing, because 1 == 1.0 == True and a Clip tells them apart.
         key = tuple(repr(fields.get(name)) for name in CLIP_FIELDS)
         if key not in self.known:
             self.known[key] = self._quoted(fields)
         return self.known[key]
 
-    def _quoted(self, fields: Mapping[str, Any]) -> Quote | PricingError:
+    def _quoted(self, fields: Mapping[str, Any]) -> Quote | KlingError:
         try:
             clip = self._clip({name: value for name, value in fields.items() if value is not None})
             quoted = quote(clip, at=self.at, book=self.library.book(clip.provider))
             # Working the amounts out can be refused too, where a rule needs more than was said.
             _ = quoted.amount, quoted.low, quoted.expected
-        except PricingError as error:
+        except KlingError as error:
             return error
         return quoted
 

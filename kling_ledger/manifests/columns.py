@@ -1,0 +1,78 @@
+"""Columns: what the header of a manifest names, and which of our names a foreign one means."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any, Final
+
+from kling_ledger.tabular.table import checked_columns
+from kling_pricing.clip import CLIP_FIELDS
+from kling_pricing.gateways.writing import Inputs
+from kling_pricing.spellings import trimmed
+
+INPUTS: Final = tuple(
+    field.name
+    for field in fields(Inputs)
+    if field.name not in {"shots", "elements", "reference_image_urls"}
+)
+"""What a row may say of what its clip is made from; the rest takes a `request`."""
+
+OF_A_JOB: Final = ("request", "project", "key", "labels")
+"""What a row may say beside its clip."""
+
+LABEL: Final = "label:"
+"""What the name of a column of labels begins with."""
+
+_OF_A_PLAN: Final = ("takes", "failure_rate")
+_KNOWN: Final = frozenset({*CLIP_FIELDS, *INPUTS, *OF_A_JOB, *_OF_A_PLAN})
+_MEANT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("duration", "duration_s", "duration_seconds", "length", "length_s", "secs"), "seconds"
+    ),
+    **dict.fromkeys(("audio", "with_audio", "enable_sound", "generate_audio"), "sound"),
+    **dict.fromkeys(("output_resolution", "quality", "size"), "resolution"),
+    **dict.fromkeys(("model_name", "model_id"), "model"),
+    "vendor": "provider",
+}
+"""What gateways and other tools call what a column of ours holds."""
+
+
+@lru_cache(maxsize=1024)
+def column_of(written: str) -> str:
+    """Return our name for a column, if it is one in any case and spacing; else it as written."""
+    name = trimmed(written)
+    said = re.sub(r"[\s-]+", "_", name).lower()
+    if said in _KNOWN:
+        return said
+    if said.startswith(LABEL):
+        return LABEL + name[len(LABEL) :].strip()
+    return name
+
+
+def columns_of(written: Iterable[str], name: str) -> Sequence[str]:
+    """Return the names of a table's columns; ConfigError where two of them are one."""
+    return checked_columns([column_of(column) for column in written], name)
+
+
+def meant_by(column: str) -> str | None:
+    """Return the field of a clip that a column seems to mean, None where it means another thing."""
+    said = column_of(column).lower()
+    if said in _KNOWN:
+        return None
+    if (meant := _MEANT.get(re.sub(r"[\s-]+", "_", said))) is not None:
+        return meant
+    return next(iter(difflib.get_close_matches(said, CLIP_FIELDS, n=1, cutoff=0.81)), None)
+
+
+def named(cells: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the cells of one row under our names; ValueError where two keys are one column."""
+    found = {column_of(column): cell for column, cell in cells.items()}
+    if len(found) < len(cells):
+        names = [column_of(column) for column in cells]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the column {twice} is there twice")
+    return found
