@@ -51,14 +51,18 @@ if TYPE_CHECKING:
     from kling_ledger.ledger.areserving import AsyncReserving
     from kling_ledger.ledger.verify import Verification
     from kling_ledger.providers.registry import connect
+    from kling_pricing.afford import Affordability, Affordable, afford
     from kling_pricing.clip import Clip
+    from kling_pricing.compare import Comparison, compare
     from kling_pricing.errors import KlingError, NoPriceError, PricingError, RequestError
     from kling_pricing.gateways import Request, read_request, write_request
-    from kling_pricing.library import Library, library_of
+    from kling_pricing.library import Library, library_of, open_library
     from kling_pricing.money import Money
     from kling_pricing.quote import Quote, quote
 
 __all__ = [
+    "Affordability",
+    "Affordable",
     "Asked",
     "AsyncReserving",
     "Budget",
@@ -67,6 +71,7 @@ __all__ = [
     "CeilingError",
     "Change",
     "Clip",
+    "Comparison",
     "ConfigError",
     "ConflictError",
     "DatabaseError",
@@ -100,9 +105,12 @@ __all__ = [
     "Verification",
     "Wallet",
     "__version__",
+    "afford",
+    "compare",
     "connect",
     "library_of",
     "metered",
+    "open_library",
     "quote",
     "read_request",
     "write_request",
@@ -124,10 +132,12 @@ _HOMES: Final = {
     "kling_ledger.ledger.areserving": "AsyncReserving",
     "kling_ledger.ledger.verify": "Verification",
     "kling_ledger.providers.registry": "connect",
+    "kling_pricing.afford": "Affordability Affordable afford",
     "kling_pricing.clip": "Clip",
+    "kling_pricing.compare": "Comparison compare",
     "kling_pricing.errors": "KlingError NoPriceError PricingError RequestError",
     "kling_pricing.gateways": "Request read_request write_request",
-    "kling_pricing.library": "Library library_of",
+    "kling_pricing.library": "Library library_of open_library",
     "kling_pricing.money": "Money",
     "kling_pricing.quote": "Quote quote",
 }

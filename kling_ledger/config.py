@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
 CLOCK_VARIABLE: Final = "KLING_LEDGER_TRUST_CLOCK"
-BOOKS_VARIABLE: Final = "KLING_LEDGER_BOOKS"
 SENDING_S: Final = 120.0
 """How long a job that somebody is just sending is left to them: longer than one call may take."""
 
@@ -80,24 +78,6 @@ def actor(environ: Mapping[str, str] = os.environ) -> str:
 def trusts_clock(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether somebody says that this clock is right, whatever the ledger says."""
     return environ.get(CLOCK_VARIABLE, "").strip().lower() in {"1", "yes", "true", "on"}
-
-
-def books_folder(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the folder of the user's own price books: the variable's, or `books` in the settings.
-
-    It need not exist.
-    """
-    named = environ.get(BOOKS_VARIABLE)
-    if named:
-        return os.path.expanduser(named)  # noqa: PTH111
-    if sys.platform == "linux":
-        # The same answer as below, without the import: every quote looks here first. So it is a
-        # text too: pathlib loads the parsing of URLs.
-        settings = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
-        return os.path.join(os.path.expanduser(settings), "kling-ledger", "books")  # noqa: PTH111, PTH118
-    from platformdirs import user_config_path
-
-    return str(user_config_path("kling-ledger", appauthor=False) / "books")
 
 
 def set_variables(names: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -133,9 +133,10 @@ class _Server(uvicorn.Server):
         except Exception as error:  # noqa: BLE001 - it is raised again where somebody waits
             self.broken_by = error
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+    async def main_loop(self) -> None:
+        # Not when it has started: who is told to stop before its loop begins lets go of nothing.
         self.listening.set()
+        await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._stopping()

@@ -53,8 +53,8 @@ class ChargingServer:
             except OSError:
                 return
             thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def finish(self) -> set[str]:
         """Wait until everything that arrived is dealt with; return what was charged."""

@@ -27,7 +27,7 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, no_books: str) -> None:
     for name in (
         "KLING_LEDGER_DB",
         "KLING_LEDGER_ACTOR",
@@ -38,7 +38,13 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
         "KLING_LEDGER_WEBHOOK_SECRET",
     ):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("KLING_LEDGER_BOOKS", "no-such-folder-of-books")
+    monkeypatch.setenv("KLING_LEDGER_BOOKS", no_books)
+
+
+@pytest.fixture(scope="session")
+def no_books(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a folder without price books."""
+    return str(tmp_path_factory.mktemp("no-books"))
 
 
 @pytest.fixture

@@ -40,6 +40,9 @@ WORDS = {
 PRICES = {"runapi": "0.675", "crun": "135", "evolink": "54", "uniall": "0.84"}
 """What five seconds of 1080p with sound cost, by our books and by the sandbox's tariffs alike."""
 
+HOLDS = {**PRICES, "runapi": "1.35"}
+"""What is held for them without a live estimate: the higher of RunAPI's two figures."""
+
 UNITS = {"runapi": "USD", "crun": "crun-credit", "evolink": "evolink-credit", "uniall": "USD"}
 
 

@@ -119,7 +119,7 @@ def test_a_key_of_ones_own_is_left_as_it_is():
 
 def test_totals_are_by_unit():
     jobs = [*jobs_of("a", "b"), *jobs_of("c", provider="crun")]
-    sums = Money.by_unit(one.quote.amount for one in jobs)
+    sums = Money.by_unit(one.cost for one in jobs)
     assert {unit: str(amount) for unit, amount in sums.items()} == {
         "USD": "1.35 USD",
         "crun-credit": "135 crun-credit",
@@ -258,7 +258,8 @@ def test_what_is_refused_for_good_stops_nothing_else(rich: Ledger, sandbox: Sand
 
 
 def test_a_budget_that_refuses_in_the_middle_stops_nothing_else(rich: Ledger, sandbox: Sandbox):
-    rich.budgets.set("two-clips", usd("1.35"))
+    # What the second may come to has room beside what the first has cost; the third's has none.
+    rich.budgets.set("two-clips", usd("2.025"))
     ended = run(rich, sandbox, jobs_of(*"abcd"), concurrency=1)
     refused = [one for one in ended.values() if one.reservation is None]
     assert [str(one.error.code) for one in refused if one.error] == ["budget"] * 2

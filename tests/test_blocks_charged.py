@@ -73,6 +73,7 @@ ON_THE_WAY = (
     "http11.response_closed.started",
     "http11.response_closed.complete",
 )
+_AT_ONCE = 16
 PLACES = (*IN_THE_BLOCK, *ON_THE_WAY)
 
 
@@ -244,7 +245,10 @@ def test_no_credit_comes_back_for_many_blocks_of_one_event_loop(scene: Scene):
     every = [case for case in cases(2) if case.kind not in {KeyboardInterrupt, SystemExit}]
 
     async def together() -> None:
-        await asyncio.gather(*map(scene.job, every), return_exceptions=True)
+        # So many at a time that a busy machine still answers most of them before they time out.
+        for start in range(0, len(every), _AT_ONCE):
+            some = every[start : start + _AT_ONCE]
+            await asyncio.gather(*map(scene.job, some), return_exceptions=True)
 
     asyncio.run(together())
     check_law(scene, every)

@@ -75,7 +75,7 @@ def test_a_row_may_be_any_providers_own_body(tmp_path: Path, provider: str):
     row = {"provider": provider, "request": body(provider)}
     job = only(read(jsonl(tmp_path, row)))
     assert (job.provider, job.request.body) == (provider, body(provider))
-    assert job.quote.amount.amount == Decimal(PRICES[provider])
+    assert job.cost.amount == Decimal(PRICES[provider])
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -96,7 +96,7 @@ def test_one_manifest_may_hold_all_providers(tmp_path: Path):
 def test_a_row_may_be_a_clip_and_its_prompt(tmp_path: Path):
     job = only(read(jsonl(tmp_path, CLIP)))
     assert job.request.body == body("runapi")
-    assert job.quote.amount.amount == Decimal("0.675")
+    assert job.cost.amount == Decimal("0.675")
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])

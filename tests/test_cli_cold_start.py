@@ -36,7 +36,8 @@ finally:
 
 def loaded(*arguments: str, folder: Path) -> set[str]:
     """Run a command in a process of its own; return the names of the modules it has loaded."""
-    environ = {**os.environ, "KLING_LEDGER_BOOKS": str(folder / "books")}
+    # As for most people: nobody names a folder of price books, and none is there.
+    environ = {**os.environ, "KLING_LEDGER_BOOKS": "", "XDG_CONFIG_HOME": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *arguments],
         capture_output=True,

@@ -135,7 +135,7 @@ def test_a_price_of_the_users_own_is_evidence_of_its_own(tmp_path: Path) -> None
     own = tmp_path / "own.toml"
     own.write_text('provider = "runapi"\n[rates."kling-3.0".prices]\n1080p = { on = "0.2" }\n')
     wanted = ["compare", "--model", "kling-3.0", "--seconds", "5", "--resolution", "1080p"]
-    for sound, evidence, count in (("--sound", "user", 1), ("--no-sound", "published", 0)):
+    for sound, evidence, count in (("--sound", "user", 1), ("--no-sound", "disputed", 0)):
         found = rows(*wanted, sound, "--book", str(own))
         [told] = [one for one in found if one["provider"] == "runapi"]
         assert told["evidence"] == evidence

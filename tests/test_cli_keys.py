@@ -15,7 +15,8 @@ import pytest
 
 from kling_ledger import Ledger
 from kling_ledger.errors import ConflictError, KeyUsedError
-from tests.cli import Cli, finish
+from kling_ledger.ledger.engines import postgres
+from tests.cli import Cli
 from tests.ledgers import found, plain_url, usd
 from tests.postgres import PostgresServer
 
@@ -76,13 +77,15 @@ def committed(cli: Cli) -> str:
     ids=lambda words: "-".join(words[:2]) if words else None,
 )
 def test_what_may_have_been_done_names_the_command_that_does_it_once(
-    cli: Cli, words: list[str], own_key: str | None
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: list[str], own_key: str | None
 ):
+    # How long it is insisted by itself is seen where a server is away, in test_ledger_lost.
+    monkeypatch.setattr(postgres, "PATIENCE_S", 1.0)
     job = committed(cli)
     asked = [job if word == "ID" else word for word in words]
     asked += [] if own_key is None else ["--key", own_key]
     with connections_die(cli):
-        said = finish(cli.start(*asked))
+        said = cli(*asked)
     assert said.code == 1
     again = re.search(r"^  (kling-ledger .*)$", said.err, re.MULTILINE)
     assert again is not None, said.err

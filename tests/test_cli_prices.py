@@ -111,8 +111,9 @@ def _handler(of: Callable[[], Tagged]) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture(autouse=True)
 def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of own books that does not exist yet, and no key."""
+    """A folder of own books that has none yet, and no key."""
     folder = tmp_path / "books"
+    folder.mkdir()
     monkeypatch.setenv("KLING_LEDGER_BOOKS", str(folder))
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     return folder
@@ -172,13 +173,30 @@ def test_each_price_says_whether_it_is_the_users_own(tmp_path: Path) -> None:
     }
     line = f"rates.kling-3.0.prices.1080p.on is set by {own}"
     assert shown["1080p with sound"] == ("user", [line])
-    assert shown["1080p without sound"] == ("published", [])
+    assert shown["1080p without sound"] == ("disputed", [])
     table = run("prices", "show", "runapi", "kling-3.0", "--book", str(own))
     assert table.stderr.count(line) == 1
     told = listed("list", "--provider", "runapi", "--book", str(own))
     evidence = {(one["model"], one["action"]): one["evidence"] for one in told}
-    assert evidence["kling-3.0", "text_to_video"] == "published, user"
-    assert evidence["kling-3.0", "motion_control"] == "published"
+    assert evidence["kling-3.0", "text_to_video"] == "disputed, user"
+    assert evidence["kling-3.0", "motion_control"] == "disputed"
+
+
+def test_show_tells_what_a_job_that_came_to_nothing_costs(tmp_path: Path) -> None:
+    rows = listed("show", "runapi")
+    assert {one["charged_on_failure"] for one in rows} == {"no"}
+    assert {one["charged_on_refusal"] for one in rows} == {"unknown"}
+    assert {one["charged_on_invalid_input"] for one in rows} == {"unknown"}
+    told = run("prices", "show", "runapi").stderr
+    source = "published, https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20"
+    assert f"charged on failure: no ({source})" in told
+    assert "charged on invalid input: unknown\n" in told
+    own = tmp_path / "own.toml"
+    own.write_text('provider = "runapi"\ncharges.failure.charged = "yes"\n')
+    told = run("prices", "show", "runapi", "--book", str(own)).stderr
+    assert f"charges.failure is set by {own}" in told
+    header = run("prices", "show", "runapi", "--format", "csv").stdout.splitlines()[0]
+    assert header.endswith("charged_on_failure,charged_on_refusal,charged_on_invalid_input")
 
 
 def test_show_of_a_model_or_provider_without_prices_has_exit_code_7() -> None:
@@ -320,7 +338,11 @@ def test_crun_needs_a_key_and_a_refused_one_is_said() -> None:
 def test_pull_writes_the_live_schedule_as_a_book_that_quotes_use(books: Path) -> None:
     with tagged(schedule(10.5)) as server:
         assert run("prices", "pull", "runapi", "--base-url", server.url).exit_code == 0
-    assert sorted(path.name for path in books.iterdir()) == ["runapi.toml", "runapi.toml.etag"]
+    assert sorted(path.name for path in books.iterdir()) == [
+        "runapi.toml",
+        "runapi.toml.etag",
+        "superseded",
+    ]
     asked = ["quote", "--provider", "runapi", "--model", "kling-3.0", "--seconds", "5"]
     asked += ["--resolution", "720p", "--sound", "--format", "json"]
     before, after = (
@@ -358,13 +380,21 @@ def test_a_schedule_of_a_day_to_come_is_refused(days: int, code: int, books: Pat
     with answering((200, schedule(10.5, f"{day}T00:00:00Z"))) as server:
         result = run("prices", "pull", "runapi", "--base-url", server.url)
     assert result.exit_code == code
-    assert books.exists() == (code == 0)
+    assert bool([*books.iterdir()]) == (code == 0)
     if code:
         assert f"the schedule is of {day}, and today is" in str(result.exception)
 
 
+def test_pull_makes_the_folder_that_is_named_and_not_there(
+    books: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLING_LEDGER_BOOKS", str(books / "new"))
+    with tagged(schedule(14, "2026-08-01T00:00:00Z")) as served:
+        assert run("prices", "pull", "--base-url", served.url).exit_code == 0
+    assert (books / "new" / "runapi.toml").exists()
+
+
 def test_pull_never_replaces_a_file_of_the_users(books: Path, tmp_path: Path) -> None:
-    books.mkdir()
     own = books / "runapi.toml"
     own.write_text('provider = "runapi"\n')
     with tagged(schedule(10.5)) as server:
@@ -396,7 +426,7 @@ def test_what_is_no_schedule_is_one_clear_error(answer: Any, books: Path) -> Non
         result = run("prices", "pull", "runapi", "--base-url", server.url)
     assert isinstance(result.exception, LivePricesError)
     assert result.exit_code == 1
-    assert not books.exists()
+    assert not [*books.iterdir()]
 
 
 def test_nobody_there_is_one_clear_error() -> None:

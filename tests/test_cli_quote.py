@@ -128,7 +128,7 @@ def test_evolink_charges_credits_and_says_what_they_are_in_dollars(cli: Cli) -> 
         ("duration_seconds", 2, "2", "3 to 15"),
         ("duration_seconds", 16, "16", "3 to 15"),
         ("duration_seconds", 5.5, "5.5", "3 to 15"),
-        ("duration_seconds", "5", '"5"', "3 to 15"),
+        ("duration_seconds", "5s", '"5s"', "3 to 15"),
         ("duration_seconds", True, "true", "3 to 15"),
         ("output_resolution", "8k", '"8k"', "720p, 1080p, 4k"),
         ("enable_sound", "yes", '"yes"', "true or false"),

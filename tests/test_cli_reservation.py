@@ -56,7 +56,7 @@ def test_the_whole_life_of_a_job_in_five_calls(cli: Cli) -> None:
 def test_a_request_body_is_priced_and_kept(cli: Cli) -> None:
     words = ("--provider", "runapi", "--request", "-", "--label", "team=a", "--label", "shot=7")
     made = create(cli, *words, stdin=body())
-    assert (made["quoted"], made["provider"], made["model"]) == ("0.675", "runapi", "kling-3.0")
+    assert (made["quoted"], made["provider"], made["model"]) == ("1.35", "runapi", "kling-3.0")
     assert (made["seconds"], made["resolution"], made["sound"]) == ("5", "1080p", True)
     assert made["labels"] == {"shot": "7", "team": "a"}
 

@@ -26,6 +26,7 @@ from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.recovery import Recovery
 from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Reservation, State, unwritten
+from kling_ledger.ledger.engines import postgres
 from kling_ledger.providers.registry import connect
 from kling_pricing import Library, Money
 from kling_pricing.gateways import read_request
@@ -229,6 +230,8 @@ def test_a_database_that_stays_away_leaves_the_task_in_a_file_and_in_the_error(
     scenes: Scenes, postgres_url: str, monkeypatch: pytest.MonkeyPatch, name: str, way: str
 ):
     monkeypatch.setattr(unwritten, "PAUSES_S", (0.05,))
+    # How long it is insisted by itself is seen where a server is away, in test_ledger_lost.
+    monkeypatch.setattr(postgres, "PATIENCE_S", 1.0)
     scene = scenes(name, postgres_url)
     scene.front.does = lambda: cut(postgres_url)
     with Ledger(postgres_url) as ledger:

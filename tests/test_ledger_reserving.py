@@ -81,10 +81,10 @@ def test_a_quote_is_reserved_with_all_that_it_says(ledger: Ledger, team: str):
     with ledger.reserving(QUOTE, wallet=team, project="film/teaser", labels=labels) as reserved:
         pass
     kept = ledger.reservations.get(reserved.id)
-    assert (kept.amount, kept.committed) == (usd("0.675"), usd("0.675"))
+    assert (kept.amount, kept.committed) == (usd("1.35"), usd("1.35"))
     assert (kept.project, kept.labels) == ("film/teaser", labels)
     assert (kept.job.provider, kept.job.model, kept.job.seconds) == ("runapi", "kling-3.0", "5")
-    assert kept.job.usd == usd("0.675")
+    assert kept.job.usd == usd("1.35")
 
 
 def test_nothing_is_reserved_before_the_block_begins(ledger: Ledger, team: str):
@@ -226,6 +226,7 @@ def test_an_exception_after_the_end_changes_nothing_of_it(ledger: Ledger, team: 
 def test_a_job_that_was_taken_is_in_doubt_where_its_task_could_not_be_written(
     ledger: Ledger, team: str
 ):
+    ledger.wallets.fund(team, usd("1"))
     with ledger.reserving(QUOTE, wallet=team) as first:
         first.submitted("task-1")
     with (
@@ -234,7 +235,7 @@ def test_a_job_that_was_taken_is_in_doubt_where_its_task_could_not_be_written(
     ):
         second.submitted("task-1")
     kept = ledger.reservations.get(second.id)
-    assert (kept.state, kept.held) == (State.IN_DOUBT, usd("0.675"))
+    assert (kept.state, kept.held) == (State.IN_DOUBT, usd("1.35"))
 
 
 @pytest.mark.parametrize("cost", [money("3 CNY"), usd("-1")])
@@ -402,7 +403,7 @@ def test_a_function_is_charged_by_a_quote_too(ledger: Ledger, team: str):
 
     make(5)
     [made] = ledger.reservations.latest()
-    assert (made.amount, made.committed, made.task_id) == (usd("0.675"), usd("0.6"), "task-1")
+    assert (made.amount, made.committed, made.task_id) == (usd("1.35"), usd("0.6"), "task-1")
 
 
 def test_a_function_that_raises_what_is_not_sent_gives_everything_back(ledger: Ledger, team: str):

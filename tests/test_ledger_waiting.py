@@ -140,7 +140,7 @@ def test_a_lock_of_a_stranger_is_told_as_such(path, caplog):
         Ledger(str(path)) as ledger,
         ThreadPoolExecutor(1) as pool,
     ):
-        os.pwrite(turn.fileno(), b"1073741824 2026-11-26 12:00:00 UTC".ljust(48), 0)
+        os.pwrite(turn.fileno(), b"1073741824 1795694400 ".ljust(48), 0)
         fcntl.flock(turn, fcntl.LOCK_EX)
         waiting = pool.submit(ledger.reserve, "team", usd("1"))
         assert said(caplog, "another program holds the file", SAID_WITHIN_S)

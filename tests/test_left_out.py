@@ -178,7 +178,7 @@ def test_several_shots_at_runapi_are_held_with_sound_and_settled_as_made(
     job = found.run(Script(), body, meter=silently(found))
     check_agrees(found, job)
     assert found.account.bodies == [body]
-    assert (job.amount.micro, job.spent.micro) == (675_000, 675_000 if has_sound else 450_000)
+    assert (job.amount.micro, job.spent.micro) == (1_350_000, 675_000 if has_sound else 450_000)
 
 
 def test_a_single_shot_at_crun_is_held_with_sound(opened: Opens):

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from kling_ledger.manifests.batch import read_jobs
 from kling_ledger.manifests.pricing import price_chunk
 from kling_ledger.manifests.reading import open_manifest
-from kling_pricing import Clip, PricingError, quote
+from kling_pricing import Clip, PricingError, Quote, quote
 from kling_pricing.bulk.rows import clips_of, read_column
 from kling_pricing.clip import CLIP_FIELDS
 from kling_pricing.library import Library
@@ -166,7 +166,12 @@ def clip_or_none(said: Mapping[str, Any]) -> Clip | None:
 def batched(path: Path) -> list[tuple[Clip, int] | None]:
     """Return the clip of each row and its millionths, as a batch of the manifest reads it."""
     jobs, bad = read_jobs(path, name="x", at=AT, project=None, labels={}, library=LIBRARY)
-    found = {job.place: (job.request.clip, job.quote.amount.micro) for job in jobs}
+    # What only its provider can price is a job, and no quote.
+    found = {
+        job.place: (job.request.clip, job.quote.amount.micro)
+        for job in jobs
+        if isinstance(job.quote, Quote)
+    }
     return [found.get(place) for place in range(1, len(jobs) + len(bad) + 1)]
 
 

@@ -104,7 +104,7 @@ def test_a_refused_job_gives_everything_back(
 
 def test_a_wallet_with_too_little_sends_nothing(ledger: Ledger, team: str):
     with answering((200, {"id": "t1"})) as server:
-        with pytest.raises(InsufficientCreditsError, match=r"needed 5.025 USD, available 2 USD"):
+        with pytest.raises(InsufficientCreditsError, match=r"needed 10.05 USD, available 2 USD"):
             meter(ledger, server.url).run(body(duration_seconds=15, output_resolution="4k"))
         assert server.seen == []
     assert_untouched(ledger)
@@ -113,9 +113,9 @@ def test_a_wallet_with_too_little_sends_nothing(ledger: Ledger, team: str):
 def test_a_ceiling_admits_its_own_amount_and_refuses_a_millionth_less(
     ledger: Ledger, team: str, sandbox: Sandbox
 ):
-    assert meter(ledger, sandbox.url, ceiling=usd("0.675")).run(body()).state is State.COMMITTED
+    assert meter(ledger, sandbox.url, ceiling=usd("1.35")).run(body()).state is State.COMMITTED
     with pytest.raises(CeilingError):
-        meter(ledger, sandbox.url, ceiling=usd("0.674999")).run(body())
+        meter(ledger, sandbox.url, ceiling=usd("1.349999")).run(body())
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_lost_reply_leaves_the_credits_reserved(ledger: Ledger, team: str):
     with answering(HANG_UP) as server:
         ended = meter(ledger, server.url).run(body())
     assert ended.state is State.IN_DOUBT
-    assert ledger.wallets.get(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("1.35")
 
 
 def test_a_job_in_doubt_is_asked_for_again_under_its_own_key(ledger: Ledger, team: str):
@@ -167,14 +167,14 @@ def test_a_refusal_of_a_repeated_submission_gives_nothing_back(ledger: Ledger, t
         spender = meter(ledger, server.url)
         ended = spender.carry_on(spender.run(body()), body())
     assert ended.state is State.IN_DOUBT
-    assert ledger.wallets.get(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("1.35")
 
 
 def test_a_provider_that_stops_answering_keeps_the_job_submitted(ledger: Ledger, team: str):
     with answering((200, {"id": "t1"}), (503, {})) as server:
         ended = meter(ledger, server.url).run(body())
     assert ended.state is State.SUBMITTED
-    assert ledger.wallets.get(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("1.35")
 
 
 def test_a_job_without_a_verdict_in_its_longest_life_is_in_doubt(
@@ -197,14 +197,14 @@ def test_a_completed_job_that_names_no_cost_is_committed_at_the_quote(ledger: Le
     done = {"id": "t1", "status": "completed", "videos": [{"url": "https://f.example/a.mp4"}]}
     with answering((200, {"id": "t1"}), (200, done)) as server:
         ended = meter(ledger, server.url).run(body())
-    assert (ended.committed, ended.settled_by) == (usd("0.675"), "quote")
+    assert (ended.committed, ended.settled_by) == (usd("1.35"), "quote")
 
 
 def test_a_completed_job_that_names_neither_cost_nor_clip_is_in_doubt(ledger: Ledger, team: str):
     done = {"id": "t1", "status": "completed", "videos": []}
     with answering((200, {"id": "t1"}), (200, done)) as server:
         ended = meter(ledger, server.url).run(body())
-    assert (ended.state, ended.held) == (State.IN_DOUBT, usd("0.675"))
+    assert (ended.state, ended.held) == (State.IN_DOUBT, usd("1.35"))
     assert ended.problem == "it is completed and names no clip"
 
 
@@ -243,7 +243,7 @@ def test_the_quote_and_the_request_are_kept_with_the_reservation(
     job = meter(ledger, sandbox.url).run(body()).job
     assert '"rate": "0.135"' in (job.quote or "")
     assert '"prompt": "a lake"' in (job.request or "")
-    assert job.usd == usd("0.675")
+    assert job.usd == usd("1.35")
     assert (job.payload_hash or "").startswith("sha256:")
 
 
@@ -276,7 +276,7 @@ def test_a_refusal_of_one_sender_gives_nothing_back_while_another_has_sent(
             first.submit(first.reserve(body()), body())
     left = ledger.reservations.latest()[0]
     assert (left.state, left.task_id) == (State.SUBMITTED, "t1")
-    assert ledger.wallets.get(team).reserved == usd("0.675")
+    assert ledger.wallets.get(team).reserved == usd("1.35")
 
 
 def test_an_ended_reservation_is_never_sent_again(ledger: Ledger, team: str):
@@ -337,9 +337,9 @@ def test_a_listener_that_fails_does_not_stop_the_job_and_is_logged(
     ("prompt", "level", "word"),
     [
         ("a secret lake", "INFO", "committed 0.675 USD"),
-        ("a secret lake [fail]", "INFO", "rolled_back 0.675 USD"),
+        ("a secret lake [fail]", "INFO", "rolled_back 1.35 USD"),
         ("a secret lake [refuse 422]", "WARNING", "job_refused"),
-        ("a secret lake [state archived]", "WARNING", "in_doubt 0.675 USD"),
+        ("a secret lake [state archived]", "WARNING", "in_doubt 1.35 USD"),
         ("a secret lake [poll 500 3]", "WARNING", "without answer"),
     ],
 )

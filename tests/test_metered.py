@@ -417,6 +417,7 @@ def test_a_metered_client_is_a_client_at_run_time_too(ledger: Ledger, team: str,
 
 
 def test_a_client_that_tries_once_tries_once(ledger: Ledger, team: str):
+    ledger.wallets.fund(team, usd("1"))
     with answering((503, {"error": "no"})) as server:
         plain = KlingClient(api_key="k", base_url=server.url, max_retries=0)
         OPENED.append(plain)

@@ -43,6 +43,35 @@ def test_a_name_of_this_machine_or_network_is_not(address: str):
 
 
 @pytest.mark.parametrize(
+    "number", ["１０.0.0.1", "10。0。0。1", "①⓪.0.0.1", "1️0.0.0.1", "¹²⁷.0.0.1"]
+)
+def test_a_private_address_in_other_digits_and_dots_is_none(number: str):
+    # This is what whoever looks it up makes of it.
+    assert not HTTPS.allows(f"https://{number}/")
+
+
+@pytest.mark.parametrize(
+    "name", ["ｌｏｃａｌｈｏｓｔ", "db。internal", "printer．local", "ⓛocalhost。"]
+)
+def test_a_local_name_in_other_letters_and_dots_is_none(name: str):
+    assert not HTTPS.allows(f"https://{name}/")
+
+
+@pytest.mark.parametrize(
+    "host", ["٥.0.0.1", "example.1", "example.0x7f", "a" * 64 + ".com", "a..com"]
+)
+def test_a_host_that_nobody_can_look_up_is_not_reachable(host: str):
+    assert not web_address("https").allows(f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    "host", ["bücher.example", "例え.example", "９３.184.216.34", "xn--bcher-kva.de"]
+)
+def test_a_public_host_in_other_letters_is_reachable(host: str):
+    assert HTTPS.allows(f"https://{host}/x")
+
+
+@pytest.mark.parametrize(
     "address",
     [
         "https://127.0.0.1/",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,9 +12,10 @@ from kling_pricing.agreement import Difference, beside_estimate
 from kling_pricing.audit import stale
 from kling_pricing.book import PriceBook
 from kling_pricing.book_reader import BookText, read_book
+from kling_pricing.book_values import instant_of
 from kling_pricing.cells import priced_cells, sample_clip
 from kling_pricing.clip import Clip
-from kling_pricing.errors import BookError
+from kling_pricing.errors import BookError, NoPriceError
 from kling_pricing.gateways.runapi.agreement import differences
 from kling_pricing.gateways.runapi.schedule_book import schedule_book
 from kling_pricing.library import bundled_text
@@ -102,6 +103,15 @@ def test_the_source_of_a_price_that_ended_need_not_be_looked_at_again() -> None:
     assert {one.kind for one in found} == {"closed"}
     assert [one.subject for one in found] == ["v3 image_to_video", "v3 text_to_video"]
     assert "2026-04-01" in found[0].problem
+
+
+def test_a_model_that_was_retired_is_information() -> None:
+    end = 'from = 2026-01-01\nuntil = 2026-04-01\nretired = "the maker took it away"'
+    text = TEXT.replace("from = 2026-01-01", end)
+    found = stale([book(text)], today=date(2026, 6, 1), max_age_days=1)
+    assert {(one.kind, one.is_difference) for one in found} == {("retired", False)}
+    told = "its last price ended on 2026-04-01 and none follows: the maker took it away"
+    assert found[0].problem == told
 
 
 @pytest.mark.parametrize("evidence", ["assumed", "third_party"])
@@ -236,7 +246,7 @@ DEARER = row(billing_config=matrix({"720p": 14}, {"720p": 20, "4k": 67}))
 
 
 def live_book(rows: list[Any], *over: BookText, as_of: date = date(2026, 6, 1)) -> str:
-    return schedule_book(rows, as_of=as_of, over=over)
+    return schedule_book(rows, as_of=instant_of(as_of), over=over)
 
 
 def test_a_live_book_prices_from_its_day_and_leaves_the_days_before() -> None:
@@ -256,11 +266,48 @@ def test_a_live_book_prices_from_its_day_and_leaves_the_days_before() -> None:
     ]
 
 
-def test_what_the_schedule_does_not_list_keeps_its_price() -> None:
+def test_what_the_schedule_does_not_list_keeps_its_price_as_an_assumption() -> None:
     bundled = BookText("bundled", TEXT)
-    over = read_book(live_book([DEARER], bundled), name="own.toml", over=bundled)
+    text = live_book([DEARER], bundled)
+    over = read_book(text, name="own.toml", over=bundled)
     quoted = quote(Clip("runapi", "v3", "image_to_video", **FIVE), at=AT, book=over)
-    assert (str(quoted.amount), quoted.rate.source.evidence) == ("0.5 USD", "published")
+    assert (str(quoted.amount), quoted.rate.source.evidence) == ("0.5 USD", "assumed")
+    told = "RunAPI's live schedule of 2026-06-01 lists no price of v3 image_to_video"
+    assert any(told in one for one in quoted.assumptions)
+    assert "# No live price: v3 image_to_video" in text.splitlines()
+
+
+def test_what_the_schedule_says_is_sold_no_more_has_no_price_any_more() -> None:
+    bundled = BookText("bundled", TEXT)
+    gone = row(action="image_to_video", pricing_status="unavailable")
+    text = live_book([DEARER, gone], bundled)
+    over = read_book(text, name="own.toml", over=bundled)
+    clip = Clip("runapi", "v3", "image_to_video", **FIVE)
+    day_before = datetime(2026, 5, 31, 23, 59, tzinfo=UTC)
+    assert str(quote(clip, at=day_before, book=over).amount) == "0.5 USD"
+    with pytest.raises(NoPriceError, match="known: from 2026-01-01 until 2026-06-01"):
+        quote(clip, at=AT, book=over)
+    assert "# Withdrawn: v3 image_to_video" in text.splitlines()
+
+
+def test_what_the_schedule_says_in_unknown_words_is_an_assumption_too() -> None:
+    bundled = BookText("bundled", TEXT)
+    odd = row(action="image_to_video", billing_unit="per_fortnight")
+    over = read_book(live_book([DEARER, odd], bundled), name="own.toml", over=bundled)
+    quoted = quote(Clip("runapi", "v3", "image_to_video", **FIVE), at=AT, book=over)
+    assert quoted.rate.source.evidence == "assumed"
+
+
+def test_a_quote_of_the_same_day_before_the_pull_is_still_worked_out() -> None:
+    bundled = BookText("bundled", TEXT)
+    pulled_at = datetime(2026, 6, 1, 14, 3, 12, tzinfo=UTC)
+    text = schedule_book([DEARER], as_of=pulled_at, over=[bundled])
+    over = read_book(text, name="own.toml", over=bundled)
+    clip = Clip("runapi", "v3", **FIVE)
+    amounts = [
+        str(quote(clip, at=pulled_at - timedelta(seconds=ago), book=over).amount) for ago in (1, 0)
+    ]
+    assert amounts == ["0.5 USD", "1 USD"]
 
 
 def test_a_live_book_stands_alone_too() -> None:
@@ -289,9 +336,12 @@ def test_pulling_the_same_prices_again_changes_only_when_they_were_checked() -> 
     first = live_book([DEARER], bundled)
     again = live_book([DEARER], bundled, BookText("own", first), as_of=date(2026, 7, 1))
     changed = set(again.splitlines()) - set(first.splitlines())
+    unlisted = "RunAPI's live schedule of 2026-07-01 lists no price"
     assert changed == {
         "# RunAPI's live price schedule of 2026-07-01.",
         "checked = 2026-07-01",
+        f'note = "{unlisted} of v3 image_to_video: it may have ended."',
+        f'note = "{unlisted} for this: it may have ended."',
     }
 
 

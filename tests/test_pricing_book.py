@@ -412,10 +412,22 @@ def test_a_word_or_type_that_the_format_does_not_know_is_refused(old: str, new: 
     assert refused(changed(old, new)).key == key
 
 
-@pytest.mark.parametrize("day", ["2026-01-01T00:00:00Z", "2026-01-01T12:00:00", '"2026-01-01"'])
-def test_a_validity_starts_on_a_day_and_never_at_an_hour(day: str):
-    text = HEAD + RATE.replace("from = 2026-01-01", f"from = {day}") + PRICES
+@pytest.mark.parametrize("at", ["2026-01-01T12:00:00", '"2026-01-01"', "12:00:00", "1"])
+def test_a_validity_starts_on_a_day_or_at_an_instant_with_its_offset(at: str):
+    text = HEAD + RATE.replace("from = 2026-01-01", f"from = {at}") + PRICES
     assert refused(text).key == "rates.one.from"
+
+
+def test_a_price_may_change_within_a_day():
+    at_one = "2026-11-26T03:00:00+02:00"
+    later = dated(at_one).replace(f"rates.from-{at_one}", "rates.later")
+    book = read(HEAD + dated("2026-01-01", at_one) + later)
+    before, after = (
+        rate_at(book, datetime(2026, 11, 26, hour, minute, tzinfo=UTC))
+        for hour, minute in ((0, 59), (1, 0))
+    )
+    assert before.dates == "from 2026-01-01 until 2026-11-26T01:00:00Z"
+    assert after.dates == "from 2026-11-26T01:00:00Z"
 
 
 @pytest.mark.parametrize("until", ["2026-01-01", "2025-12-31"])
@@ -607,7 +619,8 @@ def test_the_schema_takes_a_model_as_a_list_of_actions_or_as_a_table():
 def test_the_schema_wants_numbers_in_quotes_and_days_as_days():
     defs = book_schema()["$defs"]
     assert defs["Conversion"]["properties"]["units_per_usd"]["type"] == "string"
-    assert defs["Conversion"]["properties"]["from"]["format"] == "date"
+    formats = [one["format"] for one in defs["Conversion"]["properties"]["from"]["anyOf"]]
+    assert formats == ["date", "date-time"]
 
 
 # --- a user's book over another -------------------------------------------------------------

@@ -75,7 +75,7 @@ def one_by_one(said: dict[str, Any]) -> tuple[Any, ...]:
         None if expected is None else to_micro(expected.amount),
         None if usd is None else to_micro(usd.amount),
         None if seconds is None else float(seconds),
-        plain(quoted.price),
+        plain(quoted.unit_price),
         quoted.evidence,
         quoted.rate.id,
         "; ".join([*quoted.warnings, *quoted.assumptions]) or None,

@@ -8,7 +8,7 @@ import pytest
 
 from kling_pricing.afford import Affordable, afford
 from kling_pricing.book_reader import BookText
-from kling_pricing.clip import Clip
+from kling_pricing.clip import ACTIONS, Clip
 from kling_pricing.compare import compare, wanted_clip
 from kling_pricing.errors import AmountError, NoPriceError
 from kling_pricing.library import Library, library_of
@@ -128,11 +128,66 @@ def test_only_models_of_the_action_and_the_family_at_that_instant_are_asked(
 ) -> None:
     found = compare(silent(action="image_to_video"), family=FAMILY, at=AT, library=library)
     assert [one.clip.model for one in found.offers] == ["gamma-i2v"]
-    assert found.unable == ()
     with pytest.raises(NoPriceError, match="test-2"):
         compare(silent(), family="test-2", at=AT, library=library)
-    with pytest.raises(NoPriceError, match="2025-12-31"):
-        compare(silent(), family=FAMILY, at=datetime(2025, 12, 31, tzinfo=UTC), library=library)
+
+
+def test_a_provider_that_has_the_family_but_not_the_action_is_among_those_that_cannot(
+    library: Library,
+) -> None:
+    found = compare(silent(action="image_to_video"), family=FAMILY, at=AT, library=library)
+    assert [(one.provider, one.model, one.reason) for one in found.unable] == [
+        (
+            "alpha",
+            "alpha-1",
+            "no price known for alpha alpha-1 image_to_video; known: text_to_video",
+        ),
+        *(
+            ("beta", model, f"no price known for beta {model} image_to_video; known: text_to_video")
+            for model in ("beta-silent", "beta-sound")
+        ),
+    ]
+
+
+def test_a_provider_whose_rates_have_not_begun_is_among_those_that_cannot(library: Library) -> None:
+    day = datetime(2025, 12, 31, tzinfo=UTC)
+    found = compare(silent(), family=FAMILY, at=day, library=library)
+    assert found.offers == ()
+    assert {one.provider for one in found.unable} == {"alpha", "beta", "gamma"}
+    assert all("on 2025-12-31" in one.reason for one in found.unable if one.model != "gamma-i2v")
+
+
+def test_nobody_who_has_a_family_is_left_out_of_a_comparison() -> None:
+    library, at = Library(), datetime(2026, 11, 26, tzinfo=UTC)
+    books = [library.book(name) for name in library.providers]
+    rates = [(book.provider, one.rate) for book in books for o in book.offers.values() for one in o]
+    for family in {rate.family for _, rate in rates}:
+        having = {provider for provider, rate in rates if rate.family == family}
+        for action in ACTIONS:
+            found = compare(silent(action=action), family=family, at=at, library=library)
+            told = {one.clip.provider for one in found.offers}
+            assert told | {one.provider for one in found.unable} == having, (family, action)
+
+
+def test_what_makes_no_clip_from_an_image_says_where_the_first_frame_goes() -> None:
+    found = compare(
+        silent(action="image_to_video"),
+        family="kling-3.0",
+        at=datetime(2026, 11, 26, tzinfo=UTC),
+        library=Library(),
+    )
+    [reason] = [one.reason for one in found.unable if one.provider == "runapi"]
+    assert reason.startswith("no price known for runapi kling-3.0 image_to_video; known: text_to")
+    assert "text_to_video takes the first frame" in reason
+
+
+def test_a_budget_says_of_everybody_who_has_the_family_why_it_buys_nothing(
+    library: Library,
+) -> None:
+    wanted = silent(action="image_to_video")
+    found = afford(Money.parse("5 CNY"), wanted, family=FAMILY, at=AT, library=library)
+    assert [one.provider for one in found.options] == ["gamma"]
+    assert {one.provider for one in found.unable} == {"alpha", "beta"}
 
 
 def test_a_length_that_no_request_may_ask_for_is_no_offer(library: Library) -> None:

@@ -425,3 +425,13 @@ def test_a_number_from_outside_is_finite(value: object):
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_json_float_is_read_without_loss(value: float):
     assert float(read_decimal(value)) == value
+
+
+@pytest.mark.parametrize("written", ["1 usd", "1Usd", "1 USD"])
+def test_a_currency_is_read_in_any_case(written: str) -> None:
+    assert Money.parse(written) == usd("1")
+
+
+def test_another_unit_is_taken_as_it_is_written() -> None:
+    assert Money.parse("1 crun-credit").unit == "crun-credit"
+    assert Money.parse("1 Credits").unit == "Credits"

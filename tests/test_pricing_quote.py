@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -24,9 +24,11 @@ from kling_pricing import (
     PriceBook,
     Quote,
     bundled_book,
+    library_of,
     quote,
     read_book,
 )
+from kling_pricing.book_reader import BookText
 from tests.ledgers import usd
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -191,7 +193,7 @@ def test_whole_seconds_may_be_written_with_a_point():
 
 
 def test_a_range_and_a_billing_minimum_of_their_own_are_kept_apart():
-    answer = quote(tiny(3), at=AT, book=read_book(TINY, name="tiny"))
+    answer = quote(tiny(3), at=AT - timedelta(days=250), book=read_book(TINY, name="tiny"))
     assert answer.billed_seconds == 4
     assert answer.warnings == ("3 s is billed as 4 s: Tiny bills at least 4 s",)
 
@@ -318,6 +320,48 @@ def test_dollars_that_nobody_knows_are_null_and_not_zero():
     assert (answer.as_dict()["usd"], answer.as_dict()["rate_usd"]) == (None, None)
 
 
+# --- two figures of one seller ---------------------------------------------------------------
+
+
+def test_where_the_seller_has_two_figures_the_higher_is_held():
+    answer = priced(runapi(5))
+    # 5 s at 0.135, and at twice that
+    assert (str(answer.amount), str(answer.disputed), str(answer.hold)) == (
+        "0.675 USD",
+        "1.35 USD",
+        "1.35 USD",
+    )
+    assert answer.evidence == "disputed"
+    assert priced(evolink()).hold == priced(evolink()).amount
+
+
+def test_a_price_of_the_users_own_is_not_disputed():
+    own = 'provider = "runapi"\n[rates."kling-3.0".prices.1080p]\non = "0.2"\n'
+    library = library_of([BookText("own.toml", own)])
+    answer = quote(runapi(5), at=AT, library=library)
+    assert (str(answer.hold), answer.disputed, answer.evidence) == ("1 USD", None, "user")
+
+
+def test_a_figure_that_nobody_sourced_disputes_nothing():
+    bad = TINY.replace("per =", 'disputed = { source = "x", times = "2", because = "y" }\nper =', 1)
+    with pytest.raises(BookError, match="no source is called 'x'"):
+        read_book(bad, name="tiny")
+
+
+# --- how old a price is ------------------------------------------------------------------------
+
+
+def test_a_quote_says_when_nobody_has_looked_at_its_price_for_long():
+    checked = priced(runapi()).rate.source.checked
+    on_the_day, later = (
+        quote(runapi(5), at=datetime.combine(checked, time(12), tzinfo=UTC) + timedelta(days=days))
+        for days in (90, 91)
+    )
+    assert on_the_day.warnings == ()
+    assert later.warnings == ("nobody has looked at this price since 2026-11-20, 91 days before",)
+    assert "91 days before" in later.as_dict()["warnings"][0]
+
+
 # --- the answer as a value ------------------------------------------------------------------
 
 
@@ -346,7 +390,15 @@ def test_a_quote_is_written_in_full():
         "expected": "0.405",
         "high": "0.405",
         "usd": "0.405",
-        "evidence": "published",
+        "hold": "0.81",
+        "disputed": {
+            "amount": "0.81",
+            "source": "https://github.com/runapi-ai/mcp/blob/b42e31f/data/pricing.json",
+            "checked": "2026-11-20",
+            "because": "its repository lists twice the figures that its guide fits and its older "
+            "table has; the live schedule decides",
+        },
+        "evidence": "disputed",
         "source": priced(runapi()).rate.source.url,
         "checked": "2026-11-20",
         "note": priced(runapi()).rate.note,
@@ -374,7 +426,15 @@ def test_a_quote_is_written_in_full():
             "2 s is billed as 3 s: RunAPI bills at least 3 s",
             "a request for 2 s would be refused: RunAPI takes whole seconds, 3 to 15",
         ],
-        "assumptions": [],
+        "assumptions": [
+            (
+                "two figures of RunAPI disagree: 0.405 USD by https://github.com/runapi-ai/mcp/blob/"
+                "cdc4e95c4861e9c8d123177d0166285fd9f1d347/data/pricing.json, 0.81 USD by "
+                "https://github.com/runapi-ai/mcp/blob/b42e31f/data/pricing.json: its repository "
+                "lists twice the figures that its guide fits and its older table has; the live "
+                "schedule decides; 0.81 USD is held"
+            )
+        ],
     }
 
 

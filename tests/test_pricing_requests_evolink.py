@@ -118,11 +118,11 @@ def test_three_to_fifteen_seconds_are_taken(seconds: int):
     [
         ("duration", 2),
         ("duration", 16),
-        ("duration", "5"),
+        ("duration", "16"),
         ("duration", 5.0),
         ("quality", "4k"),
         ("quality", 720),
-        ("sound", True),
+        ("sound", 1),
         ("sound", "yes"),
         ("aspect_ratio", "4:3"),
         ("prompt", ""),

@@ -85,7 +85,9 @@ def takeable(draw: st.DrawFn) -> tuple[Clip, dict[str, Any]]:
     """A clip of text, frames, shots and elements that its provider has words for."""
     provider = draw(st.sampled_from(sorted(WORKS)))
     is_multi_shot = provider != "uniall" and draw(st.booleans())
-    frames = draw(st.sampled_from(FRAMES)) if not is_multi_shot else "first"
+    # At RunAPI the first frame is for a single shot, at Crun several shots need one.
+    of_several = "none" if provider == "runapi" else "first"
+    frames = of_several if is_multi_shot else draw(st.sampled_from(FRAMES))
     inputs = draw_frames(draw, frames) | draw_shots(draw, is_multi_shot)
     inputs |= {"aspect_ratio": draw(st.sampled_from([None, "16:9", "9:16", "1:1"]))}
     if provider in {"runapi", "crun"} and draw(st.booleans()):
@@ -295,10 +297,10 @@ def test_the_clip_of_a_real_request_written_again_costs_the_same(name: str):
 
 
 def test_a_runapi_body_has_its_fields_and_its_action():
-    clip = clip_at("runapi", multi_shot=True, elements=True, frames="first", seconds=10)
+    clip = clip_at("runapi", multi_shot=True, elements=True, seconds=10)
     shots = [Shot("A hill.", 4), Shot("A lake.", 6)]
     request = write_request(
-        clip, shots=shots, elements=[HERO], image_url=FIRST, callback_url="https://example.com/done"
+        clip, shots=shots, elements=[HERO], callback_url="https://example.com/done"
     )
     assert request.clip.action == "text_to_video"
     assert request.body == {
@@ -307,7 +309,6 @@ def test_a_runapi_body_has_its_fields_and_its_action():
         "output_resolution": "1080p",
         "enable_sound": True,
         "multi_shots": True,
-        "first_frame_image_url": FIRST,
         "multi_prompt": [
             {"prompt": "A hill.", "duration_seconds": 4},
             {"prompt": "A lake.", "duration_seconds": 6},
@@ -412,8 +413,30 @@ def test_everything_without_a_field_is_named_at_once():
     assert list(problems) == ["negative_prompt", "cfg_scale", "audio_url"]
 
 
-def test_a_resolution_that_crun_has_no_mode_for_is_refused_with_those_that_it_has():
-    assert problems_of(clip_at("crun", resolution="4k")) == {"resolution": "720p, 1080p"}
+def test_a_picture_to_refer_to_is_not_written_as_a_first_frame():
+    clip = with_action(clip_at("evolink", frames="first"))
+    assert problems_of(clip, reference_image_urls=[FIRST]) == {
+        "reference_image_urls": "nothing: kling-v3-image-to-video documents no field for it"
+    }
+
+
+def test_4k_is_written_to_crun_as_public_clients_write_it():
+    request = write_request(clip_at("crun", resolution="4k"), prompt="A lake.")
+    assert request.body["input"]["mode"] == "4K"
+
+
+def test_motion_control_of_crun_is_written_with_its_image_and_video():
+    clip = Clip(
+        "crun", "kling/v3-motion-control", "motion_control",
+        resolution="1080p", orientation="image", video_input=True,
+    )  # fmt: skip
+    request = write_request(clip, image_url=FIRST, video_url="https://example.com/a.mp4")
+    assert request.body["input"] == {
+        "mode": "pro",
+        "character_orientation": "image",
+        "img_urls": [FIRST],
+        "video_urls": ["https://example.com/a.mp4"],
+    }
 
 
 def test_a_resolution_that_the_model_does_not_make_is_refused():

@@ -13,6 +13,8 @@ import pytest
 import kling_ledger
 
 PINNED = [
+    "Affordability",
+    "Affordable",
     "Asked",
     "AsyncReserving",
     "Budget",
@@ -21,6 +23,7 @@ PINNED = [
     "CeilingError",
     "Change",
     "Clip",
+    "Comparison",
     "ConfigError",
     "ConflictError",
     "DatabaseError",
@@ -54,9 +57,12 @@ PINNED = [
     "Verification",
     "Wallet",
     "__version__",
+    "afford",
+    "compare",
     "connect",
     "library_of",
     "metered",
+    "open_library",
     "quote",
     "read_request",
     "write_request",

@@ -30,7 +30,7 @@ from kling_pricing.gateways import read_request
 from tests.callbacks import KEY, SECRET, receiving, signed, task, until
 from tests.ledgers import Clock, money, transfers, unchanged, usd
 from tests.sandbox_rig import AT as NOW
-from tests.sandbox_rig import PRICES, PROVIDERS, UNITS, WORDS, body
+from tests.sandbox_rig import HOLDS, PRICES, PROVIDERS, UNITS, WORDS, body
 from tests.sandbox_rig import Clock as SandboxClock
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
@@ -293,7 +293,7 @@ def test_an_end_that_the_provider_does_not_confirm_moves_nothing(
         reply = rig.post(provider, told)
         assert (reply.status_code, "Retry-After" in reply.headers) == (503, True)
     now = ledger.reservations.get(made.id)
-    assert (now.state, now.held) == (State.SUBMITTED, price(provider))
+    assert (now.state, now.held) == (State.SUBMITTED, money(f"{HOLDS[provider]} {UNITS[provider]}"))
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

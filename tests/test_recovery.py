@@ -23,7 +23,7 @@ from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Job, Reservation, State
 from tests.ledgers import usd
 from tests.metering import House, house
-from tests.sandbox_rig import PRICES, PROVIDERS, body
+from tests.sandbox_rig import HOLDS, PRICES, PROVIDERS, body
 
 KNOW_NO_REPEATS = ("crun", "evolink", "uniall")
 DAY = timedelta(days=1)
@@ -155,7 +155,7 @@ def test_a_repeated_submission_that_is_refused_gives_nothing_back_and_names_the_
     assert recovered.reservation.state is State.IN_DOUBT
     assert "402" in (recovered.problem or "")
     assert "reservation rollback" in (to_do(recovered) or "")
-    assert here.standing("runapi") == ("0", PRICES["runapi"])
+    assert here.standing("runapi") == ("0", HOLDS["runapi"])
 
 
 # --- what the provider took -----------------------------------------------------------------

@@ -27,6 +27,7 @@ from kling_pricing import Money
 from kling_pricing.errors import NoPriceError, RequestError
 from kling_pricing.gateways import parse_body, read_request
 from kling_pricing.library import bundled_book
+from tests import test_pricing_bodies as public_bodies
 from tests.sandbox_rig import plain_client
 from tests.test_pricing_requests_runapi import LEAST
 
@@ -75,6 +76,13 @@ ASKED: dict[str, Asked] = {
     "crun text": crun(),
     "crun pro": crun(mode="pro"),
     "crun first and last frame": crun(img_urls=[URL, URL]),
+    "crun v2.6 motion": Asked(
+        "crun",
+        {
+            "model": "kling/v2-6-motion-control",
+            "input": {"img_urls": [URL], "video_urls": [URL], "mode": "pro", **PROMPT},
+        },
+    ),
     "evolink v3 text": evolink("kling-v3-text-to-video", **LIKE),
     "evolink v3 image": evolink("kling-v3-image-to-video", image_start=URL, **LIKE),
     "evolink v3 motion": evolink("kling-v3-motion-control", **MOTION),
@@ -217,6 +225,17 @@ def test_a_request_is_quoted_made_and_charged(rig: Rig, name: str):
     assert (truth["model"], truth["action"]) == (ended.job.model, ended.job.action)
 
 
+@pytest.mark.parametrize("name", public_bodies.PRICED)
+def test_a_body_of_a_public_client_is_taken_as_it_is_sent_and_costs_no_more_than_quoted(
+    rig: Rig, name: str
+):
+    ended = rig.meters[name.partition("_")[0]].run(public_bodies.body_of(name))
+    assert (ended.state, str(ended.amount)) == (State.COMMITTED, public_bodies.PRICED[name])
+    truth = rig.truth(ended)
+    assert ended.committed is not None
+    assert Money.parse(f"{truth['charged']} {truth['unit']}") <= ended.committed <= ended.amount
+
+
 @pytest.mark.parametrize("name", PRICED)
 def test_a_request_that_fails_costs_nothing(rig: Rig, name: str):
     asked = ASKED[name]
@@ -249,8 +268,7 @@ def test_every_model_and_action_with_a_price_is_among_the_requests():
         clip = read_request(asked.provider, asked.body, action=asked.action).clip
         said.add((asked.provider, clip.model, clip.action))
     priced = {(name, *offer) for name in PROVIDERS for offer in bundled_book(name).offers}
-    # Crun documents no body for its motion control.
-    assert priced - said == {("crun", "kling/v2-6-motion-control", "motion_control")}
+    assert priced == said
 
 
 def test_the_published_request_that_says_a_key_twice_is_refused():

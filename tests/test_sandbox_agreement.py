@@ -67,7 +67,7 @@ def ours(case: Case) -> Verdict:
     return Verdict(quoted.amount.unit, quoted.amount.amount)
 
 
-def theirs(case: Case) -> Verdict:
+def theirs_of(case: Case) -> Verdict:
     """What the sandbox's contract and tariff say."""
     gateway = GATEWAYS[case.provider]
     try:
@@ -113,7 +113,7 @@ def _takes(body: dict[str, Any], option: str) -> bool:
 
 def crun_grid() -> Iterator[Case]:
     for chosen in combined(
-        mode=("std", "pro", "4k"),
+        mode=("std", "pro", "4K", "4k"),
         duration=(2, 3, 10, 15, 16),
         audio=(True, False),
         img_urls=(None, [URL], [URL] * 2, [URL] * 3),
@@ -249,9 +249,18 @@ def is_held_longest(case: Case, ours: Verdict, theirs: Verdict) -> bool:
     return is_open and times > 1 and times == int(times)
 
 
-def is_silent_at_crun(case: Case, ours: Verdict, theirs: Verdict) -> bool:
-    is_silent = case.provider == "crun" and case.inner.get("audio") is False
-    return is_silent and ours.outcome == NO_PRICE and theirs.amount is not None
+def is_unlisted_at_crun(case: Case, ours: Verdict, theirs: Verdict) -> bool:
+    is_unlisted = case.inner.get("audio") is False or case.inner.get("mode") == "4K"
+    is_it = case.provider == "crun" and is_unlisted
+    return is_it and ours.outcome == NO_PRICE and theirs.amount is not None
+
+
+def is_respelled(case: Case, ours: Verdict, theirs: Verdict) -> bool:
+    """Whether we read what the sandbox refuses, and send it as the sandbox takes it."""
+    if ours.outcome == REFUSED or theirs.outcome != REFUSED:
+        return False
+    sent = read_request(case.provider, case.body, action=case.action).sent
+    return theirs_of(replace(case, body=sent)).outcome != REFUSED
 
 
 def is_held_dearest(case: Case, ours: Verdict, theirs: Verdict) -> bool:
@@ -287,10 +296,15 @@ KNOWN = {
         "https://docs.evolink.ai/en/api-manual/video-series/kling/kling-v3-motion-control",
         is_held_longest,
     ),
-    "silent crun": Known(
-        "nobody publishes the price of a silent clip: we name none, the sandbox has to charge one",
-        "third-party transcriptions of https://crun.ai/pricing, silent on sound",
-        is_silent_at_crun,
+    "unlisted crun": Known(
+        "nobody publishes the price of a silent clip, nor of 4K: we name none, the sandbox has to",
+        "third-party transcriptions of https://crun.ai/pricing, silent on both",
+        is_unlisted_at_crun,
+    ),
+    "spelling": Known(
+        'we take "5" for 5, `4k` for `4K` and true for `on`, and send the documented spelling',
+        "https://runapi.ai writes the length as a text; EvoLinkAI/evolink-media-mcp sends true",
+        is_respelled,
     ),
     "no default": Known(
         "RunAPI's contract leaves options open without a default, above all of kling-3.0: we hold "
@@ -319,7 +333,7 @@ KNOWN = {
 
 def reason(case: Case) -> str | None:
     """Return which known disagreement a case is, None where both agree; AssertionError for new."""
-    quoted, charged = ours(case), theirs(case)
+    quoted, charged = ours(case), theirs_of(case)
     if quoted == charged:
         return None
     found = [name for name, known in KNOWN.items() if known.is_it(case, quoted, charged)]
@@ -338,10 +352,10 @@ def test_every_body_is_read_and_priced_alike_but_for_the_known_disagreements():
 def test_what_is_written_out_costs_at_the_sandbox_what_the_body_alone_does():
     written = 0
     for case in CASES:
-        if ours(case).amount is None or theirs(case).amount is None:
+        if ours(case).amount is None or theirs_of(case).amount is None:
             continue
         request = read_request(case.provider, case.body, action=case.action)
-        assert theirs(replace(case, body=request.sent)) == theirs(case), case.name
+        assert theirs_of(replace(case, body=request.sent)) == theirs_of(case), case.name
         written += request.sent != request.body
     assert written > 50
 
@@ -362,7 +376,7 @@ def test_every_published_body_is_read_and_priced_alike(file: Path):
     action = "text_to_video" if provider == "runapi" else None
     case = Case(file.stem, provider, parse_body(text), action)
     assert read_object(text) == case.body
-    assert ours(case) == theirs(case)
+    assert ours(case) == theirs_of(case)
     assert ours(case).amount is not None
 
 
@@ -380,7 +394,7 @@ def test_our_prices_of_runapi_are_half_of_its_list_of_july():
     runapi = GATEWAYS["runapi"]
     compared = 0
     for case in CASES:
-        if case.provider != "runapi" or ours(case) != theirs(case) or ours(case).amount is None:
+        if case.provider != "runapi" or ours(case) != theirs_of(case) or ours(case).amount is None:
             continue
         dearer = JULY.charge(runapi.read(case.body, case.action or "")).amount
         assert dearer == 2 * (ours(case).amount or 0), case.name

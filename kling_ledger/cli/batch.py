@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from kling_ledger.cli import EXIT_IN_DOUBT, EXIT_NOT_DOWNLOADED, EXIT_OURS
-from kling_ledger.cli.batch_checks import check_bodies, check_cost, check_earlier, read_rows
+from kling_ledger.cli.batch_checks import (
+    check_bodies,
+    check_cost,
+    check_earlier,
+    estimated,
+    read_rows,
+)
 from kling_ledger.cli.batch_progress import Display, Progress, shown
 from kling_ledger.cli.batch_results import ended, journal, say_reasons, tell, write_results
 from kling_ledger.cli.batch_telling import changes, pauses, telling
@@ -146,6 +152,7 @@ def batch(
             meters = session.connected(open_things)
         except NoKeyError:
             # What is wrong with the rows comes first, and a dry run needs no key.
+            session.price({})
             session.check()
             if not dry_run:
                 raise
@@ -175,6 +182,11 @@ class _Session:
 
         self.known = known_outcomes(self.ledger, self.jobs)
         self.todo = attempts_to_do(self.jobs, self.known, retries_failed=self.options.retry_failed)
+
+    def price(self, meters: Mapping[str, Meter]) -> None:
+        """Know what every job costs: by its provider where no book says, else it is refused."""
+        self.jobs = estimated(self.jobs, self.known, meters)
+        self.look()
 
     def check(self) -> None:
         """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
@@ -208,6 +220,7 @@ class _Session:
         payer = self.ledger.wallets.get(self.options.wallet).name
         self.jobs = placed(self.ledger, self.jobs, places, payer)
         self.look()
+        self.price(meters)
         self.check()
         may_begin = not refuses or self.options.again
         check_earlier(self.ledger, self.jobs, self.known, places, may_begin=may_begin)
@@ -329,7 +342,7 @@ def _meters(open_things: ExitStack, meters: Iterable[Meter]) -> dict[str, Meter]
 
 
 def _planned(job: BatchJob) -> dict[str, Any]:
-    clip, amount = job.request.clip, job.quote.amount
+    clip, amount = job.request.clip, job.cost
     return {
         "row": job.place,
         "provider": clip.provider,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_ledger.cli import EXIT_USAGE, exit_code
 from kling_ledger.cli.output import say
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
     from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
+
+_ASKED_AT_ONCE: Final = 8
+"""For how many rows a provider is asked at a time what they would cost."""
 
 
 def read_rows(
@@ -45,6 +49,40 @@ def read_rows(
     return jobs
 
 
+def estimated(
+    jobs: Sequence[BatchJob], known: Mapping[int, Outcome], meters: Mapping[str, Meter]
+) -> list[BatchJob]:
+    """Ask providers for what no book has a price for, and say so; refuse what nobody has one for.
+
+    What was reserved before has the amount of then. Without a meter nobody is asked.
+    """
+    from dataclasses import replace
+
+    from kling_ledger.jobs.quoting import live_note
+    from kling_pricing.errors import NoPriceError
+
+    def priced(job: BatchJob) -> BatchJob:
+        before, meter = known.get(job.place), meters.get(job.provider)
+        if not isinstance(job.quote, NoPriceError):
+            return job
+        if before is not None and before.reservation is not None:
+            return replace(job, estimate=before.reservation.amount)
+        return job if meter is None else replace(job, estimate=meter.estimate(job.request))
+
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="estimate") as pool:
+        found = list(pool.map(priced, jobs))
+    notes, bad = [], []
+    for job in found:
+        if isinstance(job.quote, NoPriceError):
+            try:
+                notes.append((job.place, live_note(job.request, job.quote, job.cost)))
+            except NoPriceError as error:
+                bad.append((job.place, error))
+    _refuse(bad)
+    _say_rows("note", notes)
+    return found
+
+
 def check_cost(
     ledger: Ledger,
     wallet: str,
@@ -61,7 +99,7 @@ def check_cost(
 
     payer = ledger.wallets.get(wallet)
     nothing = Money.zero(payer.unit)
-    sums = Money.by_unit(job.quote.amount for job in jobs)
+    sums = Money.by_unit(job.cost for job in jobs)
     for unit in sums:
         if unit != payer.unit:
             raise AmountError("unit of the wallet", got=payer.unit, allowed=unit)
@@ -70,7 +108,7 @@ def check_cost(
         raise TotalError(cost=cost, most=most)
     new = [one.job for one in todo if not _is_reserved(known.get(one.job.place))]
     _check_each(new, ceiling)
-    needed = Money.total((job.quote.amount for job in new), unit=payer.unit)
+    needed = Money.total((job.cost for job in new), unit=payer.unit)
     say(f"{len(jobs)} jobs, {cost}; {len(todo)} to do, {needed} to reserve")
     if needed > payer.available:
         raise InsufficientCreditsError(payer.name, needed=needed, available=payer.available)
@@ -88,9 +126,9 @@ def _check_each(jobs: Iterable[BatchJob], ceiling: Money | None) -> None:
     if ceiling is None:
         return
     _refuse(
-        (job.place, CeilingError(cost=job.quote.amount, ceiling=ceiling))
+        (job.place, CeilingError(cost=job.cost, ceiling=ceiling))
         for job in jobs
-        if job.quote.amount > ceiling
+        if job.cost > ceiling
     )
 
 
@@ -139,6 +177,18 @@ def _rows(many: int) -> str:
     return "1 row was" if many == 1 else f"{many} rows were"
 
 
+def _say_rows(
+    kind: str,
+    told: Sequence[tuple[int, object]],
+    where: Mapping[int, str] = MappingProxyType({}),
+) -> None:
+    """Tell of rows one by one, and of the rest how many there are."""
+    for place, what in told[:MOST_TOLD]:
+        say(f"{kind}: {_row(place, where.get(place))}: {what}")
+    if len(told) > MOST_TOLD:
+        say(f"{kind}: and {len(told) - MOST_TOLD} rows more")
+
+
 def _refuse(
     bad: Iterable[tuple[int, KlingError]], where: Mapping[int, str] = MappingProxyType({})
 ) -> None:
@@ -146,10 +196,7 @@ def _refuse(
     found = sorted(bad, key=lambda one: one[0])
     if not found:
         return
-    for place, error in found[:MOST_TOLD]:
-        say(f"error: {_row(place, where.get(place))}: {error}")
-    if len(found) > MOST_TOLD:
-        say(f"error: and {len(found) - MOST_TOLD} rows more")
+    _say_rows("error", found, where)
     rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
     say(f"nothing was started: {rows} cannot be run")
     raise SystemExit(max(exit_code(error) for _, error in found))

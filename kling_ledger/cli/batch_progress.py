@@ -87,7 +87,7 @@ class Progress:
 
 
 def _of_waiting(job: BatchJob) -> dict[tuple[str, str], int]:
-    amount: Any = job.quote.amount
+    amount: Any = job.cost
     return {("waiting", ""): 1, ("left", amount.unit): amount.micro}
 
 

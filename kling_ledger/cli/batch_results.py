@@ -92,9 +92,9 @@ def result_of(outcome: Outcome) -> dict[str, Any]:
         "reservation": None if found is None else found.id,
         "state": "not_started" if found is None else str(found.state),
         "task": None if found is None else found.task_id,
-        "quoted": plain_or_none(job.quote.amount),
+        "quoted": plain_or_none(job.cost),
         "committed": None if found is None else plain_or_none(found.committed),
-        "unit": job.quote.amount.unit,
+        "unit": job.cost.unit,
         "videos": [] if found is None else list(found.videos),
         "problem": str(outcome.error) if outcome.error else found and found.problem,
     }

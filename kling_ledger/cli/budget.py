@@ -299,9 +299,9 @@ def _in_known_words(
 
     What a budget has already is not asked about again.
     """
-    from kling_ledger.cli.books import open_library
+    from kling_pricing.library import open_library
 
-    library = open_library(())
+    library = open_library()
     stored = known.scope if known else None
     if known is None or most.unit != known.unit:
         most = in_known_unit(most, ledger, library)

@@ -29,7 +29,7 @@ def known_unit(written: str, ledger: Ledger, library: Library) -> str:
     quick = {USD, *(wallet.unit for wallet in ledger.wallets.all())}
     if written in quick:
         return written
-    return known("unit", written, quick | _units(library))
+    return known("unit", written, quick | library.units())
 
 
 def in_known_unit(money: Money, ledger: Ledger, library: Library) -> Money:
@@ -71,7 +71,3 @@ def _alike(written: str, words: Iterable[str]) -> list[str]:
     close = difflib.get_close_matches(low, by_word, n=_SHOWN, cutoff=0.6)
     within = sorted(word for word in by_word if low.rstrip("s") in word or word in low)
     return [by_word[word] for word in dict.fromkeys([*close, *within])][:_SHOWN]
-
-
-def _units(library: Library) -> set[str]:
-    return {library.book(provider).unit for provider in library.providers}

@@ -21,7 +21,7 @@ from kling_ledger.tabular.files import STDIN, kind_by_name
 from kling_ledger.tabular.frames import rows_of
 from kling_ledger.tabular.writing import WriteFrame, frame_file, frame_writer
 from kling_pricing.errors import MOST_TOLD, NoPriceError
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def quote_manifest(
     answers replace them, and stderr names them.
     Raises ConfigError for a file that cannot be read or written.
     """
-    library = library or Library()
+    library = library or at_hand()
     tally = Tally()
     known: Known = {}
     with open_manifest(name) as manifest, _progress(name, out) as advance:

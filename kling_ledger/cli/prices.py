@@ -6,17 +6,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from kling_ledger.cli.books import book_option
-from kling_ledger.cli.output import format_option, print_json, print_many, say
+from kling_ledger.cli.output import (
+    format_option,
+    print_json,
+    print_many,
+    print_one,
+    print_table,
+    say,
+)
 from kling_ledger.cli.prices_rows import listed_rows, shown_rows
 from kling_pricing.book import PriceBook, Rate
-from kling_pricing.errors import NoPriceError
+from kling_pricing.errors import ClipError, NoPriceError, Problem
 from kling_pricing.library import Library
-from kling_pricing.own_rates import set_by
+from kling_pricing.money import plain
+from kling_pricing.own_rates import charges_set_by, set_by
+from kling_pricing.quote import STALE_AFTER_DAYS
 
 if TYPE_CHECKING:
     from kling_pricing.agreement import Difference
@@ -30,7 +39,8 @@ _LISTED = (
 _GIVE_WAY = ("checked", "family", "evidence", "per", "unit")
 _SHOWN = (
     *("model", "action", "clip", "price", "per", "usd", "from", "until", "rate", "evidence"),
-    *("checked", "source", "note", "set_by"),
+    *("checked", "source", "note", "set_by", "parts"),
+    *("charged_on_failure", "charged_on_refusal", "charged_on_invalid_input"),
 )
 _CHECKED = ("kind", "provider", "subject", "ours", "theirs", "problem")
 
@@ -60,7 +70,8 @@ def list_(provider: str | None, library: Library, form: str) -> None:
 def show(provider: str, model: str | None, library: Library, form: str) -> None:
     """Show every price of PROVIDER, or of one MODEL of it, with its source.
 
-    Prices that ended or have yet to begin are shown too, each with its dates.
+    Prices that ended or have yet to begin are shown too, each with its dates; and whether a job
+    that came to nothing is charged.
     """
     book = library.book(provider)
     if model is not None and model not in book.models:
@@ -78,13 +89,14 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     if form == "table":
         for rate in dict.fromkeys(offer.rate for _, _, offer in offers):
             _say_rate(rate, library)
+        _say_charges(book, library)
 
 
 @prices.command()
 @click.option(
     "--max-age",
     type=click.IntRange(min=0),
-    default=90,
+    default=STALE_AFTER_DAYS,
     show_default=True,
     metavar="DAYS",
     help="How many days ago a source may have been checked.",
@@ -112,8 +124,9 @@ def check(
 ) -> int | None:
     """Audit the books, and compare them with a provider's live prices: exit code 6 if they differ.
 
-    Prices that are assumed or come from a third party are listed for information. Asking costs
-    nothing: RunAPI's schedule is public, and Crun estimates a sample of each price.
+    Prices that are assumed or come from a third party, and models that were retired, are listed
+    for information. Asking costs nothing: RunAPI's schedule is public, and Crun estimates a sample
+    of each price.
     """
     from kling_pricing.audit import stale
 
@@ -169,6 +182,52 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     pull_book(provider, out, base_url=base_url, now=datetime.now(UTC))
 
 
+@prices.command("verify-quote")
+@click.argument("file", type=click.File("rb"))
+@book_option
+@format_option
+def verify_quote(file: BinaryIO, library: Library, form: str) -> int | None:
+    """Work a stored quote out again, at its own instant and from the book that it was made from.
+
+    FILE is what `quote --format json` has printed, or what a reservation keeps of its quote; - is
+    standard input. Exit codes: 0 it stands, 6 its book gives another price, 7 its book is not at
+    hand.
+    """
+    from kling_ledger.cli.inputs import read_text
+    from kling_pricing.gateways import parse_body
+    from kling_pricing.stored import verify
+
+    told = parse_body(read_text(file))
+    if not isinstance(told, dict):
+        raise ClipError([Problem("$", told, "a quote, as `quote --format json` prints it")])
+    verified = verify(told, library=library)
+    quoted = verified.quoted
+    rows = [
+        {"field": name, "stored": said, "by_its_book": found}
+        for name, (said, found) in verified.differences.items()
+    ]
+    answer = {
+        "stands": not rows,
+        "provider": quoted.clip.provider,
+        "model": quoted.clip.model,
+        "amount": plain(quoted.amount.amount),
+        "unit": quoted.unit,
+        "at": quoted.at.isoformat(),
+        "book": quoted.rate.book_digest,
+        "differences": rows,
+    }
+    print_one(answer, form, table=lambda: _print_verified(answer))
+    return _DIFFERENCES_EXIT if rows else None
+
+
+def _print_verified(answer: dict[str, Any]) -> None:
+    if answer["differences"]:
+        print_table(answer["differences"], ["field", "stored", "by_its_book"])
+    else:
+        amount = f"{answer['amount']} {answer['unit']}"
+        click.echo(f"{amount}: {answer['provider']} {answer['model']}, as quoted {answer['at']}")
+
+
 @prices.command()
 def schema() -> None:
     """Print the JSON Schema of a price book, for an editor that helps while it is written."""
@@ -185,6 +244,17 @@ def _say_rate(rate: Rate, library: Library) -> None:
         if note:
             say(f"  {note}")
     for line in set_by(rate, library, rate.prices):
+        say(f"  {line}")
+
+
+def _say_charges(book: PriceBook, library: Library) -> None:
+    for kind, charge in book.charges.by_kind.items():
+        source = book.sources[charge.source_name] if charge.source_name else None
+        known = f" ({source.evidence}, {source.url}, checked {source.checked})" if source else ""
+        say(f"charged on {kind.replace('_', ' ')}: {charge.charged}{known}")
+        if charge.note:
+            say(f"  {charge.note}")
+    for line in charges_set_by(book.provider, library):
         say(f"  {line}")
 
 

@@ -8,16 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kling_ledger.cli.books import own_books
 from kling_ledger.cli.output import say
-from kling_ledger.config import books_folder
 from kling_ledger.errors import ConfigError, LivePricesError
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
 from kling_ledger.providers.runapi.live_prices import fetch_schedule
 from kling_pricing.book_reader import BookText, provider_of, read_book
+from kling_pricing.book_values import day_or_instant
 from kling_pricing.gateways.runapi.schedule import CANONICAL_URL
-from kling_pricing.gateways.runapi.schedule_book import schedule_book
+from kling_pricing.gateways.runapi.schedule_book import TOLD, schedule_book
 from kling_pricing.library import bundled_text
+from kling_pricing.own_books import books_folder, books_in
+from kling_pricing.stored import keep
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,17 +40,22 @@ def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: dat
         return
     _refuse_future(fetched, now)
     text = _WRITTEN_BY + _book_of(fetched, earlier, path)
+    # Both, before the earlier one is replaced: quotes are made from either.
+    for book in (earlier, BookText(str(path), text)):
+        if book is not None:
+            _keep(book, path.parent)
     _write(path, text)
     _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
-    say(f"written: {path}, prices of {fetched.as_of}")
+    say(f"written: {path}, prices of {day_or_instant(fetched.as_of)}")
     for line in text.splitlines():
-        if line.startswith("# Not read:"):
+        if line.startswith(TOLD):
             say(f"note: {line.removeprefix('# ')}")
 
 
 def _earlier(path: Path, provider: str) -> BookText | None:
     """Return the book that an earlier pull wrote there; ConfigError for anybody else's file."""
-    for book in own_books() if path.parent == Path(books_folder()) else ():
+    folder = Path(books_folder())
+    for book in books_in(folder) if path.parent == folder and folder.is_dir() else ():
         if Path(book.name) != path and provider_of(book.text, name=book.name) == provider:
             hint = "move it out of the folder, or give --out"
             raise ConfigError(f"{book.name} has prices of {provider} too", hint=hint)
@@ -68,8 +74,8 @@ def _earlier(path: Path, provider: str) -> BookText | None:
 def _refuse_future(fetched: LiveSchedule, now: datetime) -> None:
     """Refuse prices of a day to come: they would close those that hold today."""
     # Somewhere on earth it may be tomorrow already.
-    if fetched.as_of > (now + timedelta(days=1)).date():
-        problem = f"the schedule is of {fetched.as_of}, and today is {now.date()}"
+    if fetched.as_of.date() > (now + timedelta(days=1)).date():
+        problem = f"the schedule is of {fetched.as_of.date()}, and today is {now.date()}"
         raise LivePricesError("runapi", problem)
 
 
@@ -86,6 +92,13 @@ def _book_of(fetched: LiveSchedule, earlier: BookText | None, path: Path) -> str
     )
     read_book(text, name=str(path), over=bundled)
     return text
+
+
+def _keep(book: BookText, folder: Path) -> None:
+    try:
+        keep(book, folder)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
 
 
 def _tag_file(path: Path) -> Path:

@@ -12,7 +12,7 @@ from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
 from kling_ledger.cli.output import format_option, print_one, print_table, say
 from kling_pricing.clip import ACTIONS, Clip
-from kling_pricing.errors import ClipError, Problem
+from kling_pricing.errors import ClipError, NoPriceError, Problem
 from kling_pricing.library import Library, bundled_providers
 from kling_pricing.own_rates import set_by
 from kling_pricing.quote import quote as price
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     help="Price a table of clips: .csv, .jsonl or .parquet; - for CSV or JSONL on stdin.",
 )
 @click.option("--out", metavar="FILE", help="Write the priced table there, by its extension.")
+@click.option("--save", is_flag=True, help="Keep the quote and print its id, for `run --quote`.")
 @book_option
 @format_option
 def quote(
@@ -48,6 +49,8 @@ def quote(
     manifest: str | None,
     out: str | None,
     library: Library,
+    *,
+    save: bool,
     **options: Any,
 ) -> int | None:
     """Price a clip, from flags or from a provider's own request body; or a table of clips.
@@ -56,6 +59,7 @@ def quote(
     kling-ledger quote --provider runapi --model kling-3.0 --seconds 5 --resolution 1080p --sound
     kling-ledger quote --provider runapi --request body.json --format json
     kling-ledger quote --manifest clips.csv --out priced.csv
+    kling-ledger quote --provider runapi --request body.json --save
 
     \b
     A manifest has a column for each option: provider, model, action, seconds, resolution, sound,
@@ -66,6 +70,8 @@ def quote(
     """
     instant = at or datetime.now(UTC)
     if manifest is not None:
+        if save:
+            raise click.UsageError("--save keeps the quote of one clip: leave out --manifest")
         others = {"--provider": provider, "--model": model, "--action": options["action"]}
         _refuse_flags({**others, "--request": request_file, **_flags(options)}, "--manifest")
         from kling_ledger.cli.manifest import quote_manifest
@@ -75,9 +81,11 @@ def quote(
         raise click.UsageError("--out goes with --manifest")
     if provider is None:
         raise click.UsageError("give --provider, or --manifest FILE")
+    body: dict[str, Any] | None = None
     if request_file is not None:
         _refuse_flags({"--model": model, **_flags(options)}, "the body of --request")
-        answer = _quote_request(provider, request_file, options["action"], instant, library)
+        body = _read_body(request_file)
+        answer = _quote_request(provider, body, options["action"], instant, library)
     elif model is None:
         raise click.UsageError("give --model and its options, or --request FILE")
     else:
@@ -86,8 +94,24 @@ def quote(
             answer = _answer(price(clip, at=instant, book=library.book(provider)), library)
         except ClipError as error:
             raise ClipError([_as_flag(problem) for problem in error.problems]) from None
+    if save:
+        answer = _saved(answer, body)
     print_one(answer, form, table=lambda: _print_table(answer))
     return None
+
+
+def _saved(answer: dict[str, Any], body: dict[str, Any] | None) -> dict[str, Any]:
+    """Keep an answer and return it with its id."""
+    from kling_ledger.jobs.saved_quotes import save_quote
+
+    return {"id": save_quote(answer, body=body), **answer}
+
+
+def _read_body(file: BinaryIO) -> dict[str, Any]:
+    from kling_ledger.cli.inputs import read_text
+    from kling_pricing.gateways import parse_body
+
+    return parse_body(read_text(file))
 
 
 def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
@@ -98,19 +122,31 @@ def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
 
 
 def _quote_request(
-    provider: str, file: BinaryIO, action: str | None, at: datetime, library: Library
+    provider: str, body: dict[str, Any], action: str | None, at: datetime, library: Library
 ) -> dict[str, Any]:
-    from kling_ledger.cli.inputs import read_text
-    from kling_pricing.gateways import parse_body, read_request
+    from kling_pricing.gateways import read_request
 
-    request = read_request(provider, parse_body(read_text(file)), action=action)
-    quoted: Quote = request.quote(at=at, book=library.book(provider))
+    request = read_request(provider, body, action=action)
+    try:
+        quoted: Quote = request.quote(at=at, book=library.book(provider))
+    except NoPriceError as error:
+        raise _with_a_way(error, provider) from None
     told = _answer(quoted, library)
     return {
         **told,
         "assumptions": list(dict.fromkeys([*request.assumptions, *told["assumptions"]])),
         "payload_hash": request.payload_hash,
     }
+
+
+def _with_a_way(error: NoPriceError, provider: str) -> NoPriceError:
+    """Return the error with the way to a price, where the provider itself estimates one."""
+    from kling_ledger.providers.registry import FACTS
+
+    if error.hint or not FACTS[provider].estimates:
+        return error
+    hint = f"kling-ledger run asks {provider} itself, which costs nothing, and holds what it says"
+    return NoPriceError(error.subject, known=error.known, hint=hint)
 
 
 def _clip(provider: str, model: str, options: dict[str, Any], library: Library) -> Clip:
@@ -155,6 +191,8 @@ def _print_table(answer: dict[str, Any]) -> None:
     if answer["usd"] is not None and unit != "USD":
         click.echo(f"in US dollars: {answer['usd']}")
     click.echo(f"{answer['evidence']}, {answer['source']}, checked {answer['checked']}")
+    if "id" in answer:
+        click.echo(f"saved as {answer['id']}, until {answer['expires_at']}")
     for note in (*answer["warnings"], *answer["assumptions"], answer["note"]):
         if note:
             say(f"note: {note}")

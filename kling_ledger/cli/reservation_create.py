@@ -149,7 +149,7 @@ def _priced(
 
     request = read_request(provider, parse_body(read_text(request_file)), action=action)
     quoted = request.quote(at=at, book=library.book(provider))
-    return quoted.amount, job_of(request, quoted)
+    return quoted.hold, job_of(request, quoted)
 
 
 def _named(

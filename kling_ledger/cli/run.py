@@ -29,6 +29,8 @@ from kling_ledger.cli.connections import (
 from kling_ledger.cli.inputs import label_option, read_labels, read_text
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.reservation_rows import reservation_dict
+from kling_ledger.cli.run_quoted import lower_of
+from kling_ledger.cli.run_quoted import reserve as reserve_quoted
 from kling_ledger.cli.telling import tell_error
 from kling_pricing.clip import RESOLUTIONS
 from kling_pricing.gateways import GATEWAYS
@@ -36,6 +38,7 @@ from kling_pricing.gateways import GATEWAYS
 if TYPE_CHECKING:
     from kling_ledger.errors import JobRefusedError, ProviderError
     from kling_ledger.jobs.meter import Meter
+    from kling_ledger.jobs.saved_quotes import SavedQuote
     from kling_ledger.ledger import Reservation
     from kling_pricing.library import Library
 
@@ -47,6 +50,13 @@ if TYPE_CHECKING:
     "request_file",
     type=click.File("rb"),
     help="The provider's own JSON body; - for stdin.",
+)
+@click.option(
+    "--quote",
+    "quote_id",
+    metavar="ID",
+    help="A quote that `quote --save` kept: only what it is of runs, at its price or lower. Where "
+    "no request is given, its own is run.",
 )
 @click.option("--action", help="What the request asks for, where the body does not say.")
 @click.option("--model", help="Instead of --request: the model that makes the clip.")
@@ -75,6 +85,7 @@ if TYPE_CHECKING:
 def run(
     provider: str,
     request_file: BinaryIO | None,
+    quote_id: str | None,
     action: str | None,
     wallet: str,
     project: str | None,
@@ -95,10 +106,12 @@ def run(
     kling-ledger run --provider runapi --request body.json --wallet team --project film/teaser
     kling-ledger run --provider crun --model kling/v3 --prompt "a lake" --seconds 5 \\
         --resolution 720p --no-sound --wallet credits --out clips
+    kling-ledger run --provider runapi --quote quo_... --wallet team
     """
     from kling_ledger.ledger import Ledger
 
-    body, action = _body(provider, request_file, action, clip)
+    saved = _saved(quote_id)
+    body, action = _body(provider, request_file, action, clip, saved)
     with Ledger(db, create=False) as ledger:
         meter = connection.meter(
             ledger,
@@ -106,15 +119,17 @@ def run(
             wallet,
             project=project,
             labels=read_labels(labels),
-            ceiling=ceiling_of(ledger, wallet, max_cost),
+            ceiling=lower_of(ceiling_of(ledger, wallet, max_cost), saved),
             library=library,
+            on_note=lambda note: say(f"note: {note}"),
         )
         refusals = Refusals()
         patience = replace(meter.patience, sender_s=grace)
         meter = replace(meter, patience=patience, on_trouble=refusals.tell)
         try:
             recover_first(ledger, meter)
-            ended = _carried_on(meter, meter.reserve(body, action=action, key=key), body)
+            begun = _reserved(meter, body, action=action, key=key, saved=saved)
+            ended = _carried_on(meter, begun, body)
         finally:
             meter.provider.close()
     if ended is None:
@@ -160,10 +175,35 @@ def _carried_on(meter: Meter, begun: Reservation, body: dict[str, Any]) -> Reser
         return None
 
 
+def _saved(quote_id: str | None) -> SavedQuote | None:
+    if quote_id is None:
+        return None
+    from kling_ledger.jobs.saved_quotes import load_quote
+
+    return load_quote(quote_id)
+
+
+def _reserved(
+    meter: Meter,
+    body: dict[str, Any],
+    *,
+    action: str | None,
+    key: str | None,
+    saved: SavedQuote | None,
+) -> Reservation:
+    if saved is None:
+        return meter.reserve(body, action=action, key=key)
+    return reserve_quoted(meter, body, action=action, key=key, saved=saved)
+
+
 def _body(
-    provider: str, request_file: BinaryIO | None, action: str | None, clip: dict[str, Any]
+    provider: str,
+    request_file: BinaryIO | None,
+    action: str | None,
+    clip: dict[str, Any],
+    saved: SavedQuote | None = None,
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the provider's own body, as it is given or as a clip is written."""
+    """Return the provider's own body, as it is given, was quoted, or as a clip is written."""
     from kling_pricing.clip import Clip
     from kling_pricing.gateways import parse_body, write_request
 
@@ -174,6 +214,8 @@ def _body(
                 f"the body of --request says it already: leave out {_first(given)}"
             )
         return parse_body(read_text(request_file)), action
+    if saved is not None and saved.body is not None and not given:
+        return dict(saved.body), action or saved.told["action"]
     for needed in ("model", "prompt"):
         if needed not in given:
             raise click.UsageError(f"give a --request, or a --{needed} among others for a clip")

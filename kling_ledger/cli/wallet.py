@@ -40,11 +40,11 @@ def wallet() -> None:
 @format_option
 def create(name: str, unit: str, db: str | None, form: str, *, takes_unknown: bool) -> None:
     """Create an empty wallet. Creating it twice is harmless."""
-    from kling_ledger.cli.books import open_library
     from kling_ledger.ledger import Ledger
+    from kling_pricing.library import open_library
 
     with Ledger(db) as ledger:
-        named = unit if takes_unknown else known_unit(unit, ledger, open_library(()))
+        named = unit if takes_unknown else known_unit(unit, ledger, open_library())
         print_one(wallet_dict(ledger.wallets.create(name, named)), form)
 
 

@@ -9,6 +9,7 @@ KlingError (kling_pricing.errors)
 │   ├── OtherAccountError    a job is asked for with the key of another account
 │   ├── AccountError         an API key and a named account do not belong together
 │   └── BillQuestionError    a bill that can be read in more than one way
+├── InputChangedError        a saved quote is of another request than the one that is to run
 ├── SignatureError           a callback that its sender did not sign, or not lately
 ├── DownloadError            a clip could not be fetched; what came of it is kept
 │   ├── LinkExpiredError     its link leads nowhere any more
@@ -36,7 +37,9 @@ KlingError (kling_pricing.errors)
 │       ├── BudgetError                a budget has less left than the job needs
 │       ├── TotalError           a batch costs more than it may in all
 │       ├── UnknownWorthError    a budget counts in another unit and no rate is known
-│       └── CeilingError               the job costs more than a single job may
+│       ├── CeilingError               the job costs more than a single job may
+│       ├── PriceChangedError    it costs more than its saved quote says
+│       └── QuoteExpiredError    its saved quote may not be relied on any more
 └── ProviderError
     ├── JobRefusedError      the provider did not take the job, for certain
     ├── JobInDoubtError      nobody knows whether the provider took the job
@@ -90,6 +93,11 @@ from kling_ledger.errors.providers import (
     QuestionError,
     SignatureError,
 )
+from kling_ledger.errors.quotes import (
+    InputChangedError,
+    PriceChangedError,
+    QuoteExpiredError,
+)
 from kling_ledger.errors.refusals import (
     BudgetError,
     CeilingError,
@@ -123,6 +131,7 @@ __all__ = [
     "DownloadError",
     "FolderError",
     "ForeignDatabaseError",
+    "InputChangedError",
     "InsufficientCreditsError",
     "JobInDoubtError",
     "JobRefusedError",
@@ -147,8 +156,10 @@ __all__ = [
     "PlanUndoneError",
     "PollError",
     "PortError",
+    "PriceChangedError",
     "ProviderError",
     "QuestionError",
+    "QuoteExpiredError",
     "RefusedError",
     "SignatureError",
     "StateError",

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kling_ledger.jobs import endings
+from kling_ledger.jobs.quoting import Quoted, held_for
 from kling_ledger.ledger import Ledger, Reservation, State
 from kling_pricing.errors import KlingError
 from kling_pricing.gateways import Request
+from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
 
@@ -23,16 +25,28 @@ class BatchJob:
     """One row of a batch: what is asked of which provider, under which key.
 
     `place` is its row, from 1; `key` is the caller's own or follows from the content, and of a
-    batch that is about to run from where it runs too.
+    batch that is about to run from where it runs too. Where no book has a price, `quote` is the
+    error that says so, and `estimate` what the provider itself says, once it was asked.
     """
 
     place: int
     request: Request
-    quote: Quote
+    quote: Quoted
     key: str
     project: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     has_own_key: bool = False
+    estimate: Money | None = None
+
+    @property
+    def cost(self) -> Money:
+        """What it will cost by the book, else by its provider; NoPriceError where neither says.
+
+        Where a seller has two figures more may be held: its estimate decides when a job is sent.
+        """
+        if isinstance(self.quote, Quote):
+            return self.quote.amount
+        return held_for(self.quote, self.estimate)
 
     @property
     def provider(self) -> str:

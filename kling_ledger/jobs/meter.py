@@ -16,16 +16,25 @@ from typing import Any
 
 from kling_ledger.config import utc_now
 from kling_ledger.errors import NoAnswerError, ProviderError, StateError
-from kling_ledger.jobs.listeners import Listeners
+from kling_ledger.jobs.listeners import Listeners, log
 from kling_ledger.jobs.places import Place, place_of
-from kling_ledger.jobs.quoting import body_of, held_for, job_of
+from kling_ledger.jobs.quoting import (
+    Quoted,
+    body_of,
+    held_for,
+    job_of,
+    live_job_of,
+    live_note,
+    quoted_by,
+)
 from kling_ledger.jobs.settling import Settler
 from kling_ledger.jobs.submitting import Submitter, action_of
 from kling_ledger.jobs.watch import Patience, Watch, followed
-from kling_ledger.ledger import Asked, Ledger, Reservation, State
+from kling_ledger.ledger import Asked, Job, Ledger, Reservation, State
 from kling_ledger.providers.base import Provider, Submission, TaskStatus
+from kling_pricing.errors import NoPriceError
 from kling_pricing.gateways import Request, read_request
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote
 
@@ -39,7 +48,8 @@ class Meter:
     """Runs jobs at one provider against one wallet. Safe to share between threads.
 
     Where a provider tells beforehand, for nothing, what a job will cost, it is asked unless
-    `asks_estimate` is off. `on_change` is told of each new state of a reservation, `on_trouble` of
+    `asks_estimate` is off. What no book has a price for is held at that estimate, and `on_note` is
+    told so. `on_change` is told of each new state of a reservation, `on_trouble` of
     each call that the provider refused or did not answer. What they raise is not the job's concern
     and is logged. Once `stop` is set nothing is waited for any more: jobs stay as they are.
     """
@@ -51,10 +61,11 @@ class Meter:
     labels: Mapping[str, str] = field(default_factory=dict)
     ceiling: Money | None = None
     asks_estimate: bool = True
-    library: Library = field(default_factory=Library)
+    library: Library = field(default_factory=at_hand)
     patience: Patience = field(default_factory=Patience)
     on_change: Callable[[Reservation], None] = _silent
     on_trouble: Callable[[ProviderError], None] = _silent
+    on_note: Callable[[str], None] = _silent
     clock: Callable[[], datetime] = utc_now
     stop: Event = field(default_factory=Event)
     account: str | None = None
@@ -100,7 +111,10 @@ class Meter:
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
     ) -> Reservation:
         """Set aside what a request will cost: by the book or by a live estimate, if higher."""
-        asked = self.asked(body, action=action, key=key)
+        return self.reserve_asked(self.asked(body, action=action, key=key))
+
+    def reserve_asked(self, asked: Asked) -> Reservation:
+        """Set aside what was asked for."""
         return self._listeners.tell_change(self.ledger.reserve_many([asked])[0])
 
     def asked(
@@ -109,17 +123,36 @@ class Meter:
         """Quote a request; return the reservation that is to be asked for."""
         request = read_request(self.provider.name, body, action=action)
         self.provider.check(body)
-        quoted = request.quote(at=self.clock(), book=self.library.book(self.provider.name))
-        estimate = self._estimate(request, quoted) if self.asks_estimate else None
+        at = self.clock()
+        quoted = quoted_by(self.library.book(self.provider.name), request, at)
+        if isinstance(quoted, Quote):
+            estimate = self.estimate(request, unit=quoted.unit)
+        else:
+            estimate = self._unpriced(request, quoted, key)
         return Asked(
             self.wallet,
             held_for(quoted, estimate),
-            job=job_of(request, quoted, place=self.place, estimate=estimate),
+            job=self._job(request, quoted, estimate, at),
             project=self.project,
             labels=self.labels,
             key=key,
             ceiling=self.ceiling,
         )
+
+    def estimate(self, request: Request, *, unit: str | None = None) -> Money | None:
+        """Ask the provider what a request would cost; None where it does not say, or is not asked.
+
+        Without an answer, or with one in another unit than the provider's own, or `unit`, the book
+        alone decides.
+        """
+        if not (self.asks_estimate and self.provider.facts.estimates):
+            return None
+        try:
+            estimate = self.provider.estimate(request.clip.action, request.sent).amount
+        except NoAnswerError as error:
+            self.tell_trouble(error)
+            return None
+        return estimate if estimate.unit == (unit or self.provider.facts.unit) else None
 
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation, which is `submitting` on disk before the call.
@@ -168,16 +201,25 @@ class Meter:
     def _listeners(self) -> Listeners:
         return Listeners(self.on_change, self.on_trouble)
 
-    def _estimate(self, request: Request, quoted: Quote) -> Money | None:
-        """Ask the provider what a request would cost; without an answer the book alone decides."""
-        if not self.provider.facts.estimates:
-            return None
-        try:
-            estimate = self.provider.estimate(request.clip.action, request.sent).amount
-        except NoAnswerError as error:
-            self.tell_trouble(error)
-            return None
-        return estimate if estimate.unit == quoted.amount.unit else None
+    def _job(self, request: Request, quoted: Quoted, estimate: Money | None, at: datetime) -> Job:
+        if isinstance(quoted, Quote):
+            return job_of(request, quoted, place=self.place, estimate=estimate)
+        book, held = self.library.book(self.provider.name), held_for(quoted, estimate)
+        return live_job_of(request, quoted, held, book=book, at=at, place=self.place)
+
+    def _unpriced(self, request: Request, error: NoPriceError, key: str | None) -> Money:
+        """Return what a request costs that no book prices, and tell that its provider said so.
+
+        What is set aside under the same key already is not asked for again: the job goes on.
+        """
+        before = None if key is None else self.ledger.reservations.of_keys([key]).get(key)
+        if before is not None:
+            return before.amount
+        estimate = held_for(error, self.estimate(request))
+        note = live_note(request, error, estimate)
+        log.info("%s", note)
+        self.on_note(note)
+        return estimate
 
     def _wait_for_the_sender(self, reservation_id: str) -> None:
         """Wait while another caller sends the job, for as long as one call may take."""

@@ -26,7 +26,7 @@ from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.ledger.reserving import check_payer
 from kling_ledger.providers.base import TaskState
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 
 
@@ -46,8 +46,9 @@ def metered(
 
     `account` is what you call the account of the client's key.
 
-    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off. `library` has the
-    price books, the bundled ones unless it is given. Raises at once what the first job would:
+    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off: what no book has a
+    price for is held at that, and the log `kling_ledger.jobs` says so. `library` has the price
+    books, those at hand unless it is given. Raises at once what the first job would:
     ConfigError for another client, NotFoundError for the wallet, AmountError for the ceiling.
     """
     _check_is_plain(client)
@@ -61,7 +62,7 @@ def metered(
         labels=labels or {},
         ceiling=ceiling,
         asks_estimate=asks_estimate,
-        library=library or Library(),
+        library=library or at_hand(),
         account=account,
     )
     return MeteredKlingClient(client, meter)

@@ -1,25 +1,57 @@
-"""Quoting: what a reservation keeps of a request, its quote and the provider's own estimate."""
+"""Quoting: what a reservation keeps of a request, its quote and the provider's own estimate.
+
+Where no book has a price, the estimate alone is held; without either, nothing is.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from kling_ledger.jobs.places import Place
 from kling_ledger.ledger import Job, Reservation
 from kling_ledger.ledger.reservations import quoted_job
+from kling_pricing.book import PriceBook
+from kling_pricing.errors import NoPriceError
 from kling_pricing.gateways import Request
-from kling_pricing.money import Money
+from kling_pricing.money import USD, Money, plain
 from kling_pricing.quote import Quote
 
+Quoted = Quote | NoPriceError
+"""What a book says of a request: its price, or that it has none and why."""
 
-def held_for(quoted: Quote, estimate: Money | None) -> Money:
+
+def quoted_by(book: PriceBook, request: Request, at: datetime) -> Quoted:
+    """Return what a book says of a request. Raises ClipError where the request says too little."""
+    try:
+        return request.quote(at=at, book=book)
+    except NoPriceError as error:
+        return error
+
+
+def held_for(quoted: Quoted, estimate: Money | None) -> Money:
     """Return what is set aside: by the book or by the provider's estimate, whichever is higher.
 
     The book alone may be out of date, and an estimate alone may leave out what is billed later.
+    Where the seller has two figures the higher is held, unless its estimate says which it charges.
+    Without a price in the book it is the estimate, and without that NoPriceError is raised. An
+    estimate of nothing is none: what is unknown costs something.
     """
-    return quoted.amount if estimate is None else max(quoted.amount, estimate)
+    known = estimate if estimate is not None and estimate.micro else None
+    if isinstance(quoted, Quote):
+        return quoted.hold if known is None else max(quoted.amount, known)
+    if known is None:
+        raise quoted
+    return known
+
+
+def live_note(request: Request, error: NoPriceError, estimate: Money) -> str:
+    """Say that a provider's own estimate stands for a price that no book has."""
+    provider = request.clip.provider
+    return f"no price known for {error.subject}: {provider} itself estimates {estimate}"
 
 
 def job_of(
@@ -33,9 +65,46 @@ def job_of(
     told = {**quoted.as_dict(), "assumptions": list(request.assumptions)}
     if estimate is not None:
         told["live_estimate"] = str(estimate)
+    worth = _worth(quoted, held_for(quoted, estimate))
+    return _kept(replace(quoted_job(quoted), usd=worth), told, request, place)
+
+
+def live_job_of(
+    request: Request,
+    error: NoPriceError,
+    estimate: Money,
+    *,
+    book: PriceBook,
+    at: datetime,
+    place: Place | None = None,
+) -> Job:
+    """Return what a reservation keeps of a request that only its provider can price."""
+    clip = request.clip
+    note = live_note(request, error, estimate)
+    told = {
+        **{field.name: _json(getattr(clip, field.name)) for field in fields(clip)},
+        "unit": estimate.unit,
+        "amount": plain(estimate.amount),
+        "evidence": "live",
+        "at": at.isoformat(),
+        "assumptions": [note, *request.assumptions],
+        "live_estimate": str(estimate),
+    }
+    job = Job(
+        provider=clip.provider,
+        model=clip.model,
+        action=clip.action,
+        seconds=None if clip.seconds is None else str(clip.seconds),
+        resolution=clip.resolution,
+        sound=clip.sound,
+        usd=_in_usd(estimate, book, at),
+    )
+    return _kept(job, told, request, place)
+
+
+def _kept(job: Job, told: dict[str, Any], request: Request, place: Place | None) -> Job:
     return replace(
-        quoted_job(quoted),
-        usd=_worth(quoted, held_for(quoted, estimate)),
+        job,
         quote=json.dumps(told),
         request=json.dumps(request.sent, ensure_ascii=False),
         payload_hash=request.payload_hash,
@@ -52,6 +121,20 @@ def body_of(reservation: Reservation, given: dict[str, Any]) -> dict[str, Any]:
     kept = reservation.job.request
     body: dict[str, Any] = given if kept is None else json.loads(kept)
     return body
+
+
+def _json(value: object) -> object:
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def _in_usd(estimate: Money, book: PriceBook, at: datetime) -> Money | None:
+    """Return an estimate in US dollars at the book's rate of that day; None if none is known."""
+    if estimate.unit == USD:
+        return estimate
+    for conversion in book.conversions:
+        if conversion.is_valid_at(at):
+            return Money(conversion.to_usd(estimate.amount), USD)
+    return None
 
 
 def _worth(quoted: Quote, held: Money) -> Money | None:

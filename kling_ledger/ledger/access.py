@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -55,8 +55,10 @@ class Access:
 
         `key` is what the caller can ask again with, where nobody knows whether it happened.
         """
-        with asked_under(key):
+        try:
             return self.database.write(operation)
+        except OutcomeUnknownError as unknown:
+            raise under(unknown, key) from unknown
 
     def change_rules(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation that changes what is admitted; every process reads the rules anew."""
@@ -69,12 +71,6 @@ class Access:
         return self.database.write(change)
 
 
-@contextmanager
-def asked_under(key: str | None) -> Iterator[None]:
-    """Let an outcome that nobody knows be told with the key to ask again with."""
-    try:
-        yield
-    except OutcomeUnknownError as unknown:
-        if key is None:
-            raise
-        raise unknown.under(key) from unknown
+def under(unknown: OutcomeUnknownError, key: str | None) -> OutcomeUnknownError:
+    """Return an outcome that nobody knows with the key to ask again with, where there is one."""
+    return unknown if key is None else unknown.under(key)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from kling_ledger.errors import RefusedError
+from kling_ledger.errors import OutcomeUnknownError, RefusedError
 from kling_ledger.ledger import admission, expiry, notices, wallets
-from kling_ledger.ledger.access import Access, asked_under
+from kling_ledger.ledger.access import Access, under
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.reservations import Reservation
@@ -56,8 +56,9 @@ class Admissions:
 
     def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         try:
-            with asked_under(asked[0].key if len(asked) == 1 else None):
-                return self._access.database.write_many(self._reserve, asked, stamp=stamp)
+            return self._access.database.write_many(self._reserve, asked, stamp=stamp)
+        except OutcomeUnknownError as unknown:
+            raise under(unknown, asked[0].key if len(asked) == 1 else None) from unknown
         except RefusedError:
             if not self._is_any_due():
                 raise

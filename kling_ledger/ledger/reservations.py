@@ -71,7 +71,7 @@ class Job:
 
 
 def quoted_job(quoted: Quote) -> Job:
-    """Return what a reservation keeps of a quote."""
+    """Return what a reservation keeps of a quote; its worth is that of what is held."""
     clip = quoted.clip
     return Job(
         provider=clip.provider,
@@ -81,7 +81,7 @@ def quoted_job(quoted: Quote) -> Job:
         billed_seconds=None if quoted.billed_seconds is None else int(quoted.billed_seconds),
         resolution=clip.resolution,
         sound=clip.sound,
-        usd=quoted.usd,
+        usd=quoted.in_usd(quoted.hold.amount),
         quote=json.dumps(quoted.as_dict()),
     )
 

@@ -171,7 +171,7 @@ def asked_for(
     """Return what a block asks for. Raises ConfigError and AmountError for what cannot be asked."""
     check_payer(wallet, ceiling)
     job = quoted_job(cost) if isinstance(cost, Quote) else Job()
-    amount = cost.amount if isinstance(cost, Quote) else cost
+    amount = cost.hold if isinstance(cost, Quote) else cost
     return Asked(wallet, amount, job, project, labels or {}, key, ceiling)
 
 

@@ -16,9 +16,9 @@ limit or passes a threshold of a budget.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.ledger.budgets import Budget
@@ -33,6 +33,7 @@ _MOVES: Final = 8
 """For how many moves a slot should be good: whoever finds it empty has to be alone."""
 
 _GATHERED: Final = "owners whose slots are gathered"
+_NOTHING_TO_GATHER: Final[AbstractContextManager[None]] = nullcontext()
 
 
 def _of_slots(figure: str, owner: str, starts: str) -> str:
@@ -129,8 +130,7 @@ WHERE budget_id = :owner AND starts_at = :starts
 """
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Owner:
+class Owner(NamedTuple):
     """A wallet by its id, or a window by its budget and its start in microseconds."""
 
     id: str
@@ -179,10 +179,9 @@ def move(
     )
 
 
-@contextmanager
 def gathered(
     transaction: Transaction, rules: Rules, owners: Mapping[Owner, int], at_us: int
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Gather the slots of owners for the length of a block, and share them out anew after it.
 
     Each owner comes with what is moved of it: fewer slots than the ledger has are made where each
@@ -191,8 +190,17 @@ def gathered(
     Only in a transaction that is alone, in a ledger that has slots. A block that raises leaves them
     gathered: what is undone with it brings them back.
     """
+    if not rules.slots or not transaction.is_exclusive:
+        return _NOTHING_TO_GATHER
+    return _gathered(transaction, rules, owners, at_us)
+
+
+@contextmanager
+def _gathered(
+    transaction: Transaction, rules: Rules, owners: Mapping[Owner, int], at_us: int
+) -> Iterator[None]:
     known: set[Owner] = transaction.known.setdefault(_GATHERED, set())
-    own = sorted(set(owners) - known) if rules.slots and transaction.is_exclusive else []
+    own = sorted(set(owners) - known)
     for owner in own:
         _gather(transaction, owner)
     known.update(own)

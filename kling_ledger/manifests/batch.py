@@ -15,16 +15,25 @@ from typing import Final
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.jobs.batch_jobs import BatchJob, content_keys
+from kling_ledger.jobs.quoting import Quoted, quoted_by
 from kling_ledger.manifests.columns import INPUTS, LABEL, OF_A_JOB, columns_of, meant_by
 from kling_ledger.manifests.rows import Said, clip_fields, own_body, said_by
+from kling_ledger.providers.registry import provider_facts
 from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.reading import open_table
 from kling_pricing.clip import CLIP_FIELDS, REQUIRED, Clip
-from kling_pricing.errors import MISSING, AmountError, ClipError, KlingError, PricingError
+from kling_pricing.errors import (
+    MISSING,
+    AmountError,
+    ClipError,
+    KlingError,
+    NoPriceError,
+    PricingError,
+)
 from kling_pricing.gateways import Request, write_request
 from kling_pricing.library import Library
 from kling_pricing.money import read_decimal
-from kling_pricing.quote import Quote, quote
+from kling_pricing.quote import quote
 
 _OF_A_BODY: Final = (*CLIP_FIELDS, *OF_A_JOB)
 _OF_A_CLIP: Final = (*CLIP_FIELDS, *INPUTS, *OF_A_JOB)
@@ -53,7 +62,7 @@ class _Common:
 class _Read:
     place: int
     request: Request
-    quote: Quote
+    quote: Quoted
     project: str | None
     key: str | None
     labels: Mapping[str, str]
@@ -71,8 +80,9 @@ def read_jobs(
 ) -> tuple[list[BatchJob], list[BadRow]]:
     """Read and price every row of a manifest; `project` and `labels` are for rows without.
 
-    `name` is the batch's: rows without a key get one of it and of their content. `note` is told
-    what a person should know of how the file was read.
+    `name` is the batch's: rows without a key get one of it and of their content. A row that only
+    its provider can price is a job whose `quote` is the error of the book. `note` is told what a
+    person should know of how the file was read.
     Raises ConfigError for a file that cannot be read.
     """
     common = _Common(at, project, labels, library)
@@ -116,10 +126,15 @@ def _repeated(jobs: list[BatchJob]) -> Iterator[BadRow]:
 
 def _read(place: int, said: Said, common: _Common) -> _Read:
     request = _native(said) if "request" in said else _from_clip(said, common)
+    provider = request.clip.provider
+    quoted = quoted_by(common.library.book(provider), request, common.at)
+    # What its provider estimates for nothing is asked for later; else it is wrong as it stands.
+    if isinstance(quoted, NoPriceError) and not provider_facts(provider).estimates:
+        raise quoted
     return _Read(
         place,
         request,
-        request.quote(at=common.at, book=common.library.book(request.clip.provider)),
+        quoted,
         _name(said, "project") or common.project,
         _name(said, "key"),
         {**common.labels, **_labels(said)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 from typing import Final
+from unicodedata import normalize
 from urllib.parse import urlsplit, urlunsplit
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -30,11 +31,13 @@ def is_public(address: object, *schemes: str) -> bool:
         return False
     if parts.scheme not in schemes or not parts.hostname:
         return False
+    # In full width, a number or a name is the same to whoever looks it up.
+    host = normalize("NFKC", parts.hostname).replace("\u3002", ".")
     try:
-        return ip_address(parts.hostname).is_global
+        return ip_address(host).is_global
     except ValueError:
         # A name: where it leads is found out when it is called, which the sandbox never does.
-        return parts.hostname != "localhost"
+        return host != "localhost"
 
 
 def redirected(address: str, to: str) -> str:

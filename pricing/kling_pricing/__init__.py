@@ -14,7 +14,13 @@ from kling_pricing.errors import (
     Problem,
     RequestError,
 )
-from kling_pricing.library import Library, bundled_book, bundled_providers, library_of
+from kling_pricing.library import (
+    Library,
+    bundled_book,
+    bundled_providers,
+    library_of,
+    open_library,
+)
 from kling_pricing.money import Money
 from kling_pricing.quote import Quote, quote
 
@@ -37,6 +43,7 @@ __all__ = [
     "bundled_book",
     "bundled_providers",
     "library_of",
+    "open_library",
     "quote",
     "read_book",
 ]

@@ -12,9 +12,16 @@ from typing import Any, Final
 from kling_pricing.book import Offer, PriceBook, Rate
 from kling_pricing.clip import Clip
 from kling_pricing.errors import AmountError, NoPriceError, PricingError
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import USD, Money
-from kling_pricing.offers import Unable, books_of, offered_by, quoted_of, unknown_family
+from kling_pricing.offers import (
+    Unable,
+    books_of,
+    offered_by,
+    quoted_of,
+    unknown_family,
+    without_offer,
+)
 from kling_pricing.quote import Quote
 from kling_pricing.vocabulary import RESOLUTIONS
 
@@ -52,17 +59,19 @@ def afford(
     *,
     family: str,
     at: datetime,
-    library: Library,
+    library: Library | None = None,
     provider: str | None = None,
 ) -> Affordability:
     """Say what a budget buys at every provider of a family, or at one.
 
-    The budget is in US dollars or in the provider's own unit. Nothing is rounded on the way: a
+    The budget is in US dollars or in the provider's own unit. The books are those at hand unless a
+    library is given. Nothing is rounded on the way: a
     budget fits a clip that costs just as much. Raises AmountError for a budget that is not above
-    zero and NoPriceError where no provider has such a rate.
+    zero and NoPriceError where nobody has the family.
     """
     if budget.amount <= 0:
         raise AmountError("budget", got=str(budget), allowed="an amount above 0")
+    library = library or at_hand()
     options: list[Affordable] = []
     unable: list[Unable] = []
     for book in books_of(library, provider):
@@ -71,6 +80,8 @@ def afford(
             answer, refusals = _at_provider(_Purse(budget, at), book, wanted, offered)
             options.extend([answer] if answer else [])
             unable.extend(() if answer else refusals)
+        else:
+            unable.extend(without_offer(book, wanted.action, family, at))
     if not options and not unable:
         raise unknown_family(family, wanted.action, at, library)
     return Affordability(tuple(sorted(options, key=_by_clips)), tuple(unable))

@@ -10,14 +10,18 @@ from typing import Literal
 
 from kling_pricing.book import PriceBook, Rate
 from kling_pricing.book_entries import Source
+from kling_pricing.book_values import day_or_instant
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a book that somebody should know; `assumed` and `third_party` only inform."""
+    """One thing about a book that somebody should know.
+
+    How a price is known, and that a model was retired, only informs.
+    """
 
     provider: str
-    kind: Literal["stale", "future", "closed", "assumed", "third_party"]
+    kind: Literal["stale", "future", "closed", "retired", "assumed", "third_party", "disputed"]
     subject: str
     problem: str
 
@@ -31,8 +35,8 @@ def stale(books: Iterable[PriceBook], *, today: date, max_age_days: int) -> tupl
     """Audit books on a day: a source checked longer ago than the age is stale, at it is not.
 
     Sources of prices that ended do not count. Also found: sources checked on a day to come, models
-    that have no price today though they had one, and, for information, prices that the provider
-    does not vouch for, nor the user.
+    that have no price today though they had one, and, for information, models that were retired
+    and prices that the provider does not vouch for, nor the user.
     """
     at = datetime.combine(today, time.min, tzinfo=UTC)
     return tuple(chain.from_iterable(_findings(book, at, max_age_days) for book in books))
@@ -52,7 +56,11 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
     yield from _closed(book, at)
     for rate in lasting:
         evidence, untouched = rate.source.evidence, _untouched(rate)
-        if untouched and (evidence == "assumed" or evidence == "third_party"):
+        if untouched and rate.disputed is not None:
+            other = book.sources[rate.disputed.source_name].url
+            problem = f"{rate.disputed.times} times as much by {other}: {rate.disputed.because}"
+            yield Finding(book.provider, "disputed", untouched, problem)
+        elif untouched and (evidence == "assumed" or evidence == "third_party"):
             yield Finding(book.provider, evidence, untouched, rate.note or rate.source.note)
 
 
@@ -91,6 +99,10 @@ def _by_source(rates: Iterable[Rate], at: datetime) -> dict[Source, list[str]]:
 def _closed(book: PriceBook, at: datetime) -> Iterator[Finding]:
     for (model, action), offers in sorted(book.offers.items()):
         if not any(_lasts(offer.rate, at) for offer in offers):
-            last = max(offer.rate.valid_until or at for offer in offers)
-            problem = f"its last price ended on {last.date()} and none follows"
-            yield Finding(book.provider, "closed", f"{model} {action}", problem)
+            rate = max((offer.rate for offer in offers), key=lambda rate: rate.valid_until or at)
+            last = day_or_instant(rate.valid_until or at)
+            problem = f"its last price ended on {last} and none follows"
+            if rate.retired:
+                problem = f"{problem}: {rate.retired}"
+            kind: Literal["closed", "retired"] = "retired" if rate.retired else "closed"
+            yield Finding(book.provider, kind, f"{model} {action}", problem)

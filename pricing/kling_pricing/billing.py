@@ -178,6 +178,29 @@ def amount_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -
     return total if rate.total is None else rate.total.clamp(total)
 
 
+def all_in(rate: Rate, clip: Clip, price: Decimal) -> Decimal:
+    """Return what one more of what a price is per adds to a clip: with every fee, before rounding.
+
+    A fee that is charged once a clip is no part of what one more second costs.
+    """
+    total = price
+    for fee in rate.fees:
+        if not clip.meets(fee.when):
+            continue
+        if fee.multiply is not None:
+            total *= fee.multiply
+        elif fee.amount is not None:
+            total += fee.amount * _times_in_one(rate, fee)
+    return total
+
+
+def _times_in_one(rate: Rate, fee: Fee) -> int:
+    """Return how often a fee is charged in one of what the rate's price is per."""
+    if rate.per in {"clip", "request"}:
+        return 1 if fee.per != "second" else 0
+    return (rate.block_s or 1) if fee.per == "second" else 0
+
+
 def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> tuple[Line, ...]:
     """Return the line items of a clip that is billed for some seconds; they add up exactly."""
     lines = list(_base_lines(rate, clip, price, seconds))

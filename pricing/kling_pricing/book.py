@@ -28,7 +28,8 @@ Cell = tuple[OptionValue, ...]
 class Rate(RateEntry):
     """A rate in its book: what one `per` costs in the unit of the book, cell by cell.
 
-    `overrides` says which keys a user's file has set, `user_cells` which prices, in a sentence.
+    `overrides` says which keys a user's file has set, `user_cells` which prices, in a sentence;
+    `has_user_rules` that one of the keys changes what every price comes to.
     `plain_lengths` are those whose amount is simply price times length, no rule involved: the
     common case, and a quick one. `cell_of` reads a clip's place in the table.
     Two rates are equal if they are the same entry of the same book, by its digest.
@@ -42,6 +43,7 @@ class Rate(RateEntry):
     plain_lengths: frozenset[int]
     overrides: tuple[str, ...]
     user_cells: Mapping[Cell, str]
+    has_user_rules: bool = False
 
     @property
     def provider(self) -> str:
@@ -62,6 +64,15 @@ class Rate(RateEntry):
     def source(self) -> Source:
         """Where the rate was read."""
         return self.book.sources[self.source_name]
+
+    def evidence(self, cell: Cell) -> str:
+        """How the price of a cell is known: `user` where a user's own file has set it, or a rule.
+
+        `disputed` where the seller has two figures for it, otherwise as its source is.
+        """
+        if cell in self.user_cells or self.has_user_rules:
+            return "user"
+        return "disputed" if self.disputed is not None else self.source.evidence
 
     @property
     def conversions(self) -> tuple[Conversion, ...]:
@@ -162,5 +173,9 @@ class PriceBook(BookEntry):
             return NoPriceError(f"{self.provider} {model} on {at.date()}", known=known)
         actions = self.actions_of(model)
         if actions:
-            return NoPriceError(f"{self.provider} {model} {action}", known=actions)
+            # Only where a price is missing: what a gateway's bodies can say is no part of a book.
+            from kling_pricing.unpriced import action_hint
+
+            hint = action_hint(self.provider, model, action)
+            return NoPriceError(f"{self.provider} {model} {action}", known=actions, hint=hint)
         return NoPriceError(f"{self.provider} {model}", known=self.models)

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from kling_pricing.book import Cell, Offer, PriceBook, Rate
-from kling_pricing.book_entries import BookEntry, Dated, RateEntry
+from kling_pricing.book_entries import BookEntry, Charge, Dated, Disputed, RateEntry
 from kling_pricing.book_values import DIMENSIONS, Options, written_decimal
 from kling_pricing.clip import LONGEST_S, Clip
 from kling_pricing.entry import Entry
@@ -24,6 +24,9 @@ ANY: Final = "any"
 
 _MAKES_A_DIFFERENCE: Final = ("resolution", "sound", "voice", "video_input")
 _FROM_NO_VIDEO: Final = frozenset({"text_to_video", "image_to_video"})
+
+_RULES: Final = frozenset({"billing", "block_s", "fees", "forced", "per", "rounding", "total"})
+"""The keys of a rate that a price goes through."""
 
 _Written = Mapping[Cell, tuple[Decimal, str]]
 """The price of each cell, and the key that it is written under."""
@@ -44,7 +47,11 @@ class Builder(NamedTuple):
         """Return the book; BookError where its sources, tables or dates do not fit."""
         conversions = {f"conversions.{at}": one for at, one in enumerate(self.entry.conversions)}
         rates = {f"rates.{rate_id}": rate for rate_id, rate in self.entry.rates.items()}
-        self._refuse_unsourced({**conversions, **rates})
+        disputes = {
+            f"{key}.disputed": rate.disputed for key, rate in rates.items() if rate.disputed
+        }
+        charges = {f"charges.{kind}": one for kind, one in self.entry.charges.by_kind.items()}
+        self._refuse_unsourced({**conversions, **rates, **disputes, **charges})
         self._refuse_overlaps_and_gaps("conversions", self.entry.conversions)
         offers: defaultdict[tuple[str, str], list[Offer]] = defaultdict(list)
         for rate_id, entry in self.entry.rates.items():
@@ -77,6 +84,7 @@ class Builder(NamedTuple):
             plain_lengths=_plain_lengths(entry),
             overrides=tuple(self._set_by(path) for path in overrides if path not in of_cells),
             user_cells=self._user_cells(table, overrides, key),
+            has_user_rules=any(_is_rule(path, key) for path in overrides),
         )
         self._refuse_amounts_that_cannot_be_held(rate, key)
         return rate
@@ -138,17 +146,19 @@ class Builder(NamedTuple):
     def _set_by(self, path: str) -> str:
         return f"{path} is set by {self.name}"
 
-    def _refuse_unsourced(self, dated: Mapping[str, Dated]) -> None:
-        for key, entry in dated.items():
-            if entry.source_name not in self.entry.sources:
+    def _refuse_unsourced(self, sourced: Mapping[str, Dated | Disputed | Charge]) -> None:
+        for key, entry in sourced.items():
+            if entry.source_name is not None and entry.source_name not in self.entry.sources:
                 problem = f"no source is called {entry.source_name!r}"
                 raise BookError(self.name, f"{key}.source", problem)
 
     def _refuse_amounts_that_cannot_be_held(self, rate: Rate, key: str) -> None:
         """Check that every clip comes to whole millionths, to something, and to no giant sum."""
         extras = [fee.amount for fee in rate.fees if fee.amount is not None]
+        disputed = rate.disputed
+        others = [price * disputed.times for price in rate.prices.values()] if disputed else []
         # Fees may or may not apply to a clip, so every product of their factors is tried.
-        for price in (*rate.prices.values(), *extras):
+        for price in (*rate.prices.values(), *others, *extras):
             for factor in _products([fee.multiply for fee in rate.fees if fee.multiply]):
                 self._refuse_price(rate, price * factor, key)
         for price in rate.prices.values():
@@ -176,6 +186,11 @@ class Builder(NamedTuple):
                 raise BookError(self.name, key, f"{earlier.dates} overlaps {later.dates}")
             if earlier.valid_until < later.valid_from:
                 raise BookError(self.name, key, f"a gap between {earlier.dates} and {later.dates}")
+
+
+def _is_rule(path: str, key: str) -> bool:
+    """Whether a key of a rate, that a user's file sets, changes what its prices come to."""
+    return path.removeprefix(f"{key}.").partition(".")[0] in _RULES
 
 
 def _fields_of(entry: Entry) -> dict[str, Any]:

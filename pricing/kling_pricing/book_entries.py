@@ -6,7 +6,7 @@ value has one type. pricing/README.md teaches the format to somebody who never s
 
 # No postponed annotations: see entry.py.
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -14,17 +14,19 @@ from typing import Annotated, Literal
 from kling_pricing.book_values import (
     DIMENSIONS,
     Address,
+    Charged,
     ClipOptions,
     Count,
-    Day,
     Evidence,
     Flag,
+    Instant,
     Length,
     Number,
     Per,
     PriceTable,
     SomeOptions,
     Word,
+    day_or_instant,
 )
 from kling_pricing.entry import Entry, Limits, Written
 from kling_pricing.money import RoundingMode, round_to
@@ -43,10 +45,13 @@ class Source(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dated(Entry):
-    """Something sourced that holds from a day (00:00 UTC) until, not including, another."""
+    """Something sourced that holds from an instant until, not including, another.
 
-    valid_from: Day
-    valid_until: Day | None = None
+    A day stands for its 00:00 UTC.
+    """
+
+    valid_from: Instant
+    valid_until: Instant | None = None
     source_name: str
     note: str = ""
 
@@ -62,8 +67,40 @@ class Dated(Entry):
     @property
     def dates(self) -> str:
         """Say in words when it holds."""
-        until = f" until {self.valid_until.date()}" if self.valid_until else ""
-        return f"from {self.valid_from.date()}{until}"
+        until = f" until {day_or_instant(self.valid_until)}" if self.valid_until else ""
+        return f"from {day_or_instant(self.valid_from)}{until}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge(Entry):
+    """Whether one kind of job that came to nothing is charged all the same, and who says so."""
+
+    charged: Charged = "unknown"
+    source_name: str | None = None
+    note: str = ""
+
+    def problems(self) -> Iterator[str]:
+        """Tell where yes or no is said and nobody vouches for it."""
+        if self.charged != "unknown" and self.source_name is None:
+            yield "source is needed: who says so"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charges(Entry):
+    """What a provider charges for jobs that came to nothing; what no source says is unknown.
+
+    `failure` is a job that was taken and failed, `refusal` one that its policy stopped,
+    `invalid_input` a request that it could not take as it was.
+    """
+
+    failure: Charge = Charge()
+    refusal: Charge = Charge()
+    invalid_input: Charge = Charge()
+
+    @property
+    def by_kind(self) -> dict[str, Charge]:
+        """Each charge by the key that it stands under."""
+        return {kind.name: getattr(self, kind.name) for kind in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +216,18 @@ class Fee(Entry):
             yield "per goes with amount"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disputed(Entry):
+    """Another figure of the same seller for the same clips: so many times the prices of the rate.
+
+    Nobody but the seller can say which of the two it charges.
+    """
+
+    source_name: str
+    times: Number
+    because: Word
+
+
 @dataclass(frozen=True, slots=True)
 class Rounding(Entry):
     """How a provider rounds the whole clip: to a multiple of the quantum."""
@@ -254,10 +303,14 @@ class RateEntry(Dated):
     fees: tuple[Fee, ...] = ()
     rounding: Rounding | None = None
     total: Total | None = None
+    disputed: Disputed | None = None
+    retired: str = ""
 
     def problems(self) -> Iterator[str]:
         """Tell what does not go together: dates, tables, dimensions, what is counted."""
         yield from Dated.problems(self)
+        if self.retired and self.valid_until is None:
+            yield "retired goes with until: why no price follows"
         if (self.price_table is None) == (self.multipliers is None):
             yield "give either prices, or base and multipliers"
         if (self.multipliers is None) != (self.base is None):
@@ -278,12 +331,13 @@ class RateEntry(Dated):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BookEntry(Entry):
-    """A whole price book: one provider, one unit, its sources, conversions and rates."""
+    """A whole price book: one provider, one unit, its sources, charges, conversions and rates."""
 
     format: Annotated[int, Limits(strict=True, ge=1, le=1)]
     provider: Annotated[str, Limits(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     name: Word
     unit: Annotated[str, Limits(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
     sources: dict[str, Source]
+    charges: Charges = Charges()
     conversions: tuple[Conversion, ...] = ()
     rates: Annotated[dict[str, RateEntry], Limits(min_length=1)]

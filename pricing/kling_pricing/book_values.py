@@ -14,6 +14,9 @@ from kling_pricing.vocabulary import FRAMES, ORIENTATIONS, RESOLUTIONS, OptionVa
 Evidence = Literal["published", "live", "third_party", "assumed", "user"]
 """How a rate is known, from the provider's own page down to a guess that says so."""
 
+Charged = Literal["yes", "no", "unknown"]
+"""Whether a job that came to nothing is charged; `unknown` is to be treated as if it may be."""
+
 Per = Literal["second", "clip", "request", "block"]
 """What one price pays for: a second, a whole clip, a request of any size, a started block."""
 
@@ -54,11 +57,22 @@ def written_decimal(value: object) -> Decimal:
     return number
 
 
-def _midnight(day: object) -> datetime:
-    # An hour is refused: a datetime is a date too, and would move the change of a price.
-    if type(day) is not date:
-        raise ValueError("Input should be a valid date")
-    return datetime.combine(day, time.min, tzinfo=UTC)
+def instant_of(written: object) -> datetime:
+    """Return when something begins or ends: a date is 00:00 UTC; ValueError for what is neither."""
+    if type(written) is date:
+        return datetime.combine(written, time.min, tzinfo=UTC)
+    if not isinstance(written, datetime):
+        raise ValueError("Input should be a date, or an instant such as 2026-11-26T01:00:00Z")
+    if written.tzinfo is None:
+        raise ValueError("an instant needs its offset, such as 2026-11-26T01:00:00Z")
+    return written.astimezone(UTC)
+
+
+def day_or_instant(at: datetime) -> str:
+    """Write an instant in UTC as a book would: as a date where it is 00:00."""
+    if at.time() == time.min:
+        return at.date().isoformat()
+    return at.replace(tzinfo=None).isoformat() + "Z"
 
 
 def _https(url: object) -> object:
@@ -87,7 +101,18 @@ Number = Annotated[
     Decimal,
     Written(written_decimal, lambda _: {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+$"}),
 ]
-Day = Annotated[datetime, Written(_midnight, lambda _: {"type": "string", "format": "date"})]
+Instant = Annotated[
+    datetime,
+    Written(
+        instant_of,
+        lambda _: {
+            "anyOf": [
+                {"type": "string", "format": "date"},
+                {"type": "string", "format": "date-time"},
+            ]
+        },
+    ),
+]
 Address = Annotated[str, Written(_https)]
 Length = Annotated[int, Limits(strict=True, ge=1, le=LONGEST_S)]
 Flag = Annotated[bool, Limits(strict=True)]

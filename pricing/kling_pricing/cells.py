@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from kling_pricing.adjusting import adjusted
 from kling_pricing.book import Cell, Offer, PriceBook
 from kling_pricing.book_values import Options
 from kling_pricing.clip import Clip
@@ -51,6 +52,14 @@ def cells_of(offer: Offer, *, is_collapsed: bool = False) -> tuple[Cell, ...]:
     if is_collapsed:
         return tuple(cell for cell in kept if not offer.rate.is_any(cell))
     return tuple(kept)
+
+
+def clip_in(offer: Offer, model: str, action: str, cell: Cell) -> Clip:
+    """Return a clip that has the price of a cell, as its provider makes it; of no length."""
+    named = zip(offer.rate.dimensions, cell, strict=True)
+    given: dict[str, Any] = {name: value for name, value in named if value is not None}
+    clip = Clip(offer.rate.provider, model, action, **{**given, **offer.fixed})
+    return adjusted(clip, offer)[0]
 
 
 def _is_open(offer: Offer, cell: Cell) -> bool:

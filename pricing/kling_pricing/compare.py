@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from kling_pricing.clip import Clip
-from kling_pricing.library import Library
+from kling_pricing.library import Library, at_hand
 from kling_pricing.offers import (
     Unable,
     books_of,
@@ -15,6 +15,7 @@ from kling_pricing.offers import (
     quoted_of,
     unknown_family,
     wanted_clip,
+    without_offer,
 )
 from kling_pricing.quote import Quote
 
@@ -32,18 +33,25 @@ class Comparison:
     unable: tuple[Unable, ...]
 
 
-def compare(wanted: Clip, *, family: str, at: datetime, library: Library) -> Comparison:
-    """Price one clip at every provider that has a rate of a family for its action at an instant.
+def compare(
+    wanted: Clip, *, family: str, at: datetime, library: Library | None = None
+) -> Comparison:
+    """Price one clip at every provider that has a family, by the rates of an instant.
 
-    The clip's own provider and model do not matter. Every model id whose fixed options fit is
-    quoted. Raises NoPriceError where no provider has such a rate at all.
+    The books are those at hand unless a library is given. The clip's own provider and model do not
+    matter. Every model id whose fixed options fit is quoted; who has the family and not the action
+    is among those that cannot. Raises NoPriceError where nobody has the family at all.
     """
+    library = library or at_hand()
     offers: list[Quote] = []
     unable: list[Unable] = []
     for book in books_of(library, None):
-        for model, _ in offered_by(book, wanted.action, family, at):
+        offered = [model for model, _ in offered_by(book, wanted.action, family, at)]
+        for model in offered:
             answer = quoted_of(book, model, wanted, at)
             (offers if isinstance(answer, Quote) else unable).append(answer)  # type: ignore[arg-type]
+        if not offered:
+            unable.extend(without_offer(book, wanted.action, family, at))
     if not offers and not unable:
         raise unknown_family(family, wanted.action, at, library)
     return Comparison(tuple(sorted(offers, key=_by_usd)), tuple(unable))

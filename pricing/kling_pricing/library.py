@@ -1,16 +1,25 @@
-"""The price books at hand: those that come with the package, and a user's own over them."""
+"""The price books at hand: those that come with the package, and a user's own over them.
+
+This is the one door to prices. `open_library` finds the books as every command does: a user's
+folder lies over the bundled books, and files given by hand lie over both. `at_hand` is that library
+without files, looked up once in a process: what is used wherever nobody names another.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kling_pricing.book import PriceBook
 from kling_pricing.book_reader import BookText, provider_of, read_book, read_bundled
 from kling_pricing.errors import BookError, NoPriceError
+from kling_pricing.own_books import books_in, folder_at_hand, others_in, read_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Beside this file: importlib.resources would cost a cold quote a seventh of its time, and pathlib
 # loads the parsing of URLs.
@@ -19,10 +28,23 @@ _BOOKS: Final = os.path.join(os.path.dirname(__file__), "books")  # noqa: PTH118
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Price books by provider. Each is read when it is first asked for, and kept."""
+    """Price books by provider. Each is read when it is first asked for, and kept.
+
+    `given` are the providers whose books were given by hand, `notes` say which files lie in the
+    user's `folder` and are not read.
+    """
 
     user_books: Mapping[str, BookText] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    folder: Path | None = None
     _read: dict[str, PriceBook] = field(default_factory=dict, compare=False, repr=False)
+    _asked: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # A file that is given is checked at once, whether it is asked for or not.
+        for provider in self.given:
+            self._book(provider)
 
     @property
     def providers(self) -> tuple[str, ...]:
@@ -31,6 +53,21 @@ class Library:
 
     def book(self, provider: str) -> PriceBook:
         """Return a provider's book; NoPriceError for a provider without one."""
+        self._asked.add(provider)
+        return self._book(provider)
+
+    def units(self) -> set[str]:
+        """Return every unit that a provider charges in."""
+        return {self._book(provider).unit for provider in self.providers}
+
+    def unanswered(self) -> Iterator[str]:
+        """Tell of each book that was given by hand and that nobody has asked for a price."""
+        for provider in self.given:
+            if provider not in self._asked:
+                own = self.user_books[provider].name
+                yield f"{own} was not used: it has prices of {provider}{_meant(provider)}"
+
+    def _book(self, provider: str) -> PriceBook:
         found = self._read.get(provider)
         if found is None:
             found = self._read[provider] = self._open(provider)
@@ -45,16 +82,52 @@ class Library:
         return read_book(own.text, name=own.name, over=over)
 
 
+def open_library(
+    *files: str | os.PathLike[str], environ: Mapping[str, str] = os.environ
+) -> Library:
+    """Return the bundled books under those of the user's folder under the files given.
+
+    The folder is KLING_LEDGER_BOOKS, by default `books` in the user's settings. A file takes the
+    place of one in the folder that is of the same provider. Raises BookError, naming the file, for
+    one that cannot be read or is no price book, for two of one provider, and for a folder that is
+    named and not there.
+    """
+    folder = folder_at_hand(environ)
+    if folder is None and not files:
+        return Library()
+    from pathlib import Path
+
+    found: list[BookText] = [] if folder is None else books_in(folder)
+    given = _by_provider(read_file(Path(path)) for path in files)
+    kept = [one for one in found if provider_of(one.text, name=one.name) not in given]
+    notes = [
+        f"{one.name} is left out: another book of its provider was given"
+        for one in found
+        if one not in kept
+    ]
+    notes += [
+        f"{name} is not read: a price book ends in .toml"
+        for name in (() if folder is None else others_in(folder))
+    ]
+    return Library({**_by_provider(kept), **given}, tuple(given), tuple(notes), folder)
+
+
 def library_of(user_books: Iterable[BookText]) -> Library:
-    """Return a library in which a user's books override the bundled ones, key by key."""
-    by_provider: dict[str, BookText] = {}
-    for book in user_books:
-        provider = provider_of(book.text, name=book.name)
-        if provider in by_provider:
-            problem = f"{by_provider[provider].name} has prices of {provider} too"
-            raise BookError(book.name, "provider", problem)
-        by_provider[provider] = book
-    return Library(by_provider)
+    """Return a library in which these books override the bundled ones, key by key.
+
+    Nothing else is looked for: no folder, no settings.
+    """
+    return Library(_by_provider(user_books))
+
+
+@cache
+def at_hand() -> Library:
+    """Return the library of this process: the bundled books under those of the user's folder.
+
+    It is looked up when it is first needed and then kept, however the folder changes: give
+    `open_library()` wherever new prices have to be seen.
+    """
+    return open_library()
 
 
 @cache
@@ -77,3 +150,25 @@ def bundled_text(provider: str) -> BookText:
     name = f"{provider}.toml"
     with open(os.path.join(_BOOKS, name), encoding="utf-8") as book:  # noqa: PTH118, PTH123
         return BookText(name, book.read())
+
+
+def _by_provider(books: Iterable[BookText]) -> dict[str, BookText]:
+    by_provider: dict[str, BookText] = {}
+    for book in books:
+        provider = provider_of(book.text, name=book.name)
+        if provider in by_provider:
+            problem = f"{by_provider[provider].name} has prices of {provider} too"
+            raise BookError(book.name, "provider", problem)
+        by_provider[provider] = book
+    return by_provider
+
+
+def _meant(provider: str) -> str:
+    """Ask whether a provider that nobody knows is meant to be one that is known."""
+    if provider in bundled_providers():
+        return ""
+    from difflib import get_close_matches
+
+    plain = provider.replace("-", "")
+    alike = get_close_matches(plain, bundled_providers(), n=1, cutoff=0.75)
+    return f", and nobody else has: did you mean {alike[0]}?" if alike else ""

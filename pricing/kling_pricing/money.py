@@ -29,6 +29,7 @@ MAX_MICRO: Final = 2**53 - 1
 """The largest amount in millionths: beyond it JSON readers that use doubles lose digits."""
 
 USD: Final = "USD"
+_CURRENCIES: Final = frozenset({USD, "CNY", "EUR", "GBP", "JPY"})
 
 RoundingMode = Literal["half_up", "half_even", "up", "down"]
 
@@ -70,12 +71,13 @@ class Money:
 
     @classmethod
     def parse(cls, text: str, *, default_unit: str | None = None) -> Money:
-        """Read `"10 USD"`, `"10USD"`, or `"10"` where the caller knows the unit."""
+        """Read `"10 USD"`, `"10usd"`, or `"10"` where the caller knows the unit."""
         match = re.fullmatch(_WRITTEN, text)
         unit = (match[2] or default_unit) if match else None
         if match is None or unit is None:
             raise AmountError("amount", got=text, allowed='an amount and its unit, as in "10 USD"')
-        return cls(Decimal(match[1]), unit)
+        # Nobody means another unit than the currency by `1 usd`.
+        return cls(Decimal(match[1]), unit.upper() if unit.upper() in _CURRENCIES else unit)
 
     @classmethod
     def from_micro(cls, micro: int, unit: str) -> Money:

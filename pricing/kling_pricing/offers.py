@@ -12,6 +12,7 @@ from kling_pricing.clip import Clip
 from kling_pricing.errors import NoPriceError, PricingError
 from kling_pricing.library import Library
 from kling_pricing.quote import Quote, quote
+from kling_pricing.vocabulary import ACTIONS
 
 _ANY: Final = "any"
 
@@ -38,8 +39,9 @@ class Unable:
 
     @property
     def reason(self) -> str:
-        """The error's own sentence."""
-        return self.error.message
+        """The error's own sentence, and what it advises."""
+        hint = self.error.hint
+        return f"{self.error.message}; {hint}" if hint else self.error.message
 
 
 def wanted_clip(**options: Any) -> Clip:
@@ -61,6 +63,18 @@ def offered_by(
         for offer in offers:
             if does == action and offer.rate.family == family and offer.rate.is_valid_at(at):
                 yield model, offer
+
+
+def without_offer(book: PriceBook, action: str, family: str, at: datetime) -> Iterator[Unable]:
+    """Yield the model ids of a family that a provider has no rate of for an action, and why."""
+    for model in book.models:
+        dated = [offer for does in ACTIONS for offer in book.offers.get((model, does), ())]
+        if all(offer.rate.family != family for offer in dated):
+            continue
+        try:
+            book.offer_for(model, action, at)
+        except NoPriceError as error:
+            yield Unable(book.provider, model, error)
 
 
 def quoted_of(book: PriceBook, model: str, wanted: Clip, at: datetime) -> Quote | Unable:

@@ -1,10 +1,11 @@
-"""Own rates: which prices of a rate come from a user's book, and from which file."""
+"""Own rates: which prices and charges come from a user's book, and from which file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from kling_pricing.book import Cell, Rate
+from kling_pricing.book_entries import Charges
 from kling_pricing.library import Library, bundled_book, bundled_providers
 
 
@@ -20,6 +21,18 @@ def set_by(rate: Rate, library: Library, cells: Iterable[Cell] = ()) -> tuple[st
         return (f"rates.{rate.id} is set by {own.name}",)
     prices = (rate.user_cells[cell] for cell in cells if cell in rate.user_cells)
     return tuple(dict.fromkeys([*prices, *rate.overrides]))
+
+
+def charges_set_by(provider: str, library: Library) -> tuple[str, ...]:
+    """Return which of a provider's charges are set by which file of the user's."""
+    own = library.user_books.get(provider)
+    if own is None:
+        return ()
+    is_bundled = provider in bundled_providers()
+    bundled = bundled_book(provider).charges if is_bundled else Charges()
+    said = library.book(provider).charges
+    changed = (kind for kind, charge in said.by_kind.items() if charge != bundled.by_kind[kind])
+    return tuple(f"charges.{kind} is set by {own.name}" for kind in changed)
 
 
 def _bundled_rates(provider: str) -> set[str]:

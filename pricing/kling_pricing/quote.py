@@ -6,7 +6,7 @@ request, so making one is cheap and two quotes of one clip at one instant are eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -15,15 +15,15 @@ from kling_pricing.adjusting import adjusted
 from kling_pricing.billing import (
     Billed,
     Line,
+    all_in,
     amount_of,
     billed_seconds,
     lines_of,
 )
 from kling_pricing.book import Cell, PriceBook, Rate
-from kling_pricing.book_values import Evidence
 from kling_pricing.clip import Clip
 from kling_pricing.errors import ClipError, Problem
-from kling_pricing.library import bundled_book
+from kling_pricing.library import Library, at_hand
 from kling_pricing.money import USD, Money, plain, plain_or_none
 from kling_pricing.unpriced import unheard_of, unlisted
 from kling_pricing.vocabulary import OptionValue, Seconds
@@ -32,6 +32,9 @@ _END_OF_TIME: Final = datetime.max.replace(tzinfo=UTC)
 _FURTHER_OPTIONS: Final = (
     *("multi_shot", "voice", "video_input", "elements", "frames", "orientation", "input_seconds"),
 )
+
+STALE_AFTER_DAYS: Final = 90
+"""After how many days without a look a price is told to be old."""
 
 QUOTE_LIFE: Final = timedelta(hours=24)
 """How long a quote may be relied on, unless its rate ends earlier."""
@@ -76,10 +79,23 @@ class Quote(NamedTuple):
         return self._amount(self.billed.expected) if is_known else None
 
     @property
-    def evidence(self) -> Evidence:
-        """How the price is known: `user` where a user's own file has set it."""
-        is_own = self._cell in self.rate.user_cells
-        return "user" if is_own else self.rate.source.evidence
+    def evidence(self) -> str:
+        """How the price is known: as its source is, `user`, or `disputed`."""
+        return self.rate.evidence(self._cell)
+
+    @property
+    def disputed(self) -> Money | None:
+        """What another figure of the same seller comes to; None where it has but one."""
+        other = self.rate.disputed
+        if other is None or self.evidence == "user":
+            return None
+        return self._amount_at(self.price * other.times, self.billed.high)
+
+    @property
+    def hold(self) -> Money:
+        """What a reservation takes: the amount, or the seller's other figure where it is higher."""
+        other = self.disputed
+        return self.amount if other is None else max(self.amount, other)
 
     @property
     def usd(self) -> Money | None:
@@ -87,9 +103,14 @@ class Quote(NamedTuple):
         return self.in_usd(self.amount.amount)
 
     @property
+    def unit_price(self) -> Decimal:
+        """What one `per` more costs, with every fee, before a clip is rounded."""
+        return all_in(self.rate, self.priced, self.price)
+
+    @property
     def usd_price(self) -> Money | None:
-        """What one `per` costs in US dollars; None where no conversion is known."""
-        return self.in_usd(self.price)
+        """What one `per` more costs in US dollars; None where no conversion is known."""
+        return self.in_usd(self.unit_price)
 
     @property
     def billed_seconds(self) -> Seconds | None:
@@ -111,12 +132,28 @@ class Quote(NamedTuple):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What somebody who only looks at the amount would want to be told."""
-        return tuple(_warnings(self.priced, self.rate, self.billed))
+        return (*_warnings(self.priced, self.rate, self.billed), *_ageing(self.rate, self.at))
 
     @property
     def assumptions(self) -> tuple[str, ...]:
         """What the price rests on that the provider does not vouch for, and what was changed."""
-        return (*self.notes, *_caveats(self.rate, self.evidence), *self._set_by_a_user())
+        return (
+            *self.notes,
+            *self._caveats(),
+            *self._dispute(),
+            *self._set_by_a_user(),
+        )
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any], *, library: Library | None = None) -> Quote:
+        """Return the quote that `as_dict` has written, worked out again from the same book.
+
+        Raises NoPriceError where that book is not at hand, and ClipError where the quote says
+        otherwise than it.
+        """
+        from kling_pricing.stored import from_dict
+
+        return from_dict(told, library=library)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the quote for JSON: amounts as strings in plain decimal notation."""
@@ -132,13 +169,15 @@ class Quote(NamedTuple):
             **{name: _json(getattr(clip, name)) for name in _FURTHER_OPTIONS},
             "unit": self.unit,
             "per": rate.per,
-            "rate": plain(self.price),
+            "rate": plain(self.unit_price),
             "rate_usd": plain_or_none(self.usd_price),
             "amount": plain(self.amount.amount),
             "low": plain(self.low.amount),
             "expected": plain_or_none(self.expected),
             "high": plain(self.amount.amount),
             "usd": plain_or_none(self.usd),
+            "hold": plain(self.hold.amount),
+            "disputed": self._disputed_dict(),
             "evidence": self.evidence,
             "source": rate.source.url,
             "checked": rate.source.checked.isoformat(),
@@ -156,6 +195,37 @@ class Quote(NamedTuple):
     def _cell(self) -> Cell:
         return self.rate.cell_of(self.priced)
 
+    def _caveats(self) -> Iterator[str]:
+        if self.evidence == "user":
+            return
+        rate = self.rate
+        if rate.source.evidence == "assumed":
+            yield f"this price is assumed, not published: {rate.note or rate.source.note}"
+        if rate.source.evidence == "third_party":
+            yield "this price was read from a third party, not from the provider"
+
+    def _disputed_dict(self) -> dict[str, str] | None:
+        other, amount = self.rate.disputed, self.disputed
+        if other is None or amount is None:
+            return None
+        source = self.rate.book.sources[other.source_name]
+        return {
+            "amount": plain(amount.amount),
+            "source": source.url,
+            "checked": source.checked.isoformat(),
+            "because": other.because,
+        }
+
+    def _dispute(self) -> Iterator[str]:
+        other, amount = self.rate.disputed, self.disputed
+        if other is not None and amount is not None:
+            source = self.rate.book.sources[other.source_name]
+            yield (
+                f"two figures of {self.rate.provider_name} disagree: {self.amount} by"
+                f" {self.rate.source.url}, {amount} by {source.url}: {other.because};"
+                f" {self.hold} is held"
+            )
+
     def _set_by_a_user(self) -> tuple[str, ...]:
         cell = self.rate.user_cells.get(self._cell)
         return self.rate.overrides if cell is None else (cell, *self.rate.overrides)
@@ -164,8 +234,10 @@ class Quote(NamedTuple):
         # Checked when the book was read: this product is exact and fits, and most clips end here.
         if seconds in self.rate.plain_lengths:
             return Money.exact(self.price * (seconds or 0), self.rate.unit)
-        amount = amount_of(self.rate, self.priced, self.price, seconds)
-        return Money(amount, self.rate.unit)
+        return self._amount_at(self.price, seconds)
+
+    def _amount_at(self, price: Decimal, seconds: Seconds | None) -> Money:
+        return Money(amount_of(self.rate, self.priced, price, seconds), self.rate.unit)
 
     def in_usd(self, amount: Decimal) -> Money | None:
         """Return an amount in US dollars at the quote's dated rate; None where none is known."""
@@ -173,18 +245,20 @@ class Quote(NamedTuple):
         return None if usd is None else Money(usd, USD)
 
 
-def quote(clip: Clip, *, at: datetime, book: PriceBook | None = None) -> Quote:
-    """Price one clip at an instant (aware), from a book or from the provider's bundled one.
+def quote(
+    clip: Clip, *, at: datetime, book: PriceBook | None = None, library: Library | None = None
+) -> Quote:
+    """Price one clip at an instant (aware), from a book, a library, or the library at hand.
 
     A length below the provider's billing minimum is billed as the minimum; one that no request may
     ask for is refused. Raises ClipError for what is missing or cannot be, and NoPriceError where no
     rate is known: never zero, never the nearest rate.
     """
-    book = book or bundled_book(clip.provider)
+    book = book or (library or at_hand()).book(clip.provider)
     if book.provider != clip.provider:
         raise ClipError([Problem("provider", clip.provider, f"{book.provider}, whose book it is")])
-    if at.tzinfo is None:
-        raise ClipError([Problem("at", at.isoformat(), "an instant with its time zone")])
+    if getattr(at, "tzinfo", None) is None:
+        raise ClipError([Problem("at", str(at), "an instant: a datetime with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
     # Before anything is filled in: what the provider forces was not asked for.
@@ -216,11 +290,11 @@ def _warnings(clip: Clip, rate: Rate, billed: Billed) -> Iterator[str]:
         yield f"a request for {seconds} s would be refused: {name} takes {rate.request}"
 
 
-def _caveats(rate: Rate, evidence: Evidence) -> Iterator[str]:
-    if evidence == "assumed":
-        yield f"this price is assumed, not published: {rate.note or rate.source.note}"
-    if evidence == "third_party":
-        yield "this price was read from a third party, not from the provider"
+def _ageing(rate: Rate, at: datetime) -> Iterator[str]:
+    checked = rate.source.checked
+    days = (at.date() - checked).days
+    if days > STALE_AFTER_DAYS:
+        yield f"nobody has looked at this price since {checked}, {days} days before"
 
 
 def _json(value: OptionValue | Decimal) -> OptionValue | float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Final
 
+from kling_pricing.book_values import day_or_instant
 from kling_pricing.entry import Content
 
 _HEADED: Final = ("sources", "rates")
@@ -30,6 +32,8 @@ def _value(value: object) -> str:
         return f"[{', '.join(_value(one) for one in value)}]"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, datetime):
+        return day_or_instant(value)
     return _text(value) if isinstance(value, str) else str(value)
 
 

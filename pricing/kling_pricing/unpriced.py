@@ -9,6 +9,15 @@ from kling_pricing.errors import MISSING, ClipError, NoPriceError, Problem
 from kling_pricing.vocabulary import option_in_words
 
 
+def action_hint(provider: str, model: str, action: str) -> str | None:
+    """Return how a model does what it has no action for, None where it does not."""
+    if (provider, action) != ("runapi", "image_to_video"):
+        return None
+    from kling_pricing.gateways.runapi.contract import frame_hint
+
+    return frame_hint(model)
+
+
 def unheard_of(clip: Clip, name: str, rate: Rate) -> NoPriceError:
     """Return the error for an option that the rate does not speak of."""
     wanted = option_in_words(name, getattr(clip, name))

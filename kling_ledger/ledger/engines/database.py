@@ -34,6 +34,7 @@ _TABLES: Final[Mapping[str, str]] = {
     "postgresql": "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()",
 }
 """How each engine says which tables there are."""
+_VERSION: Final = f"SELECT version_num FROM {VERSION_TABLE}"
 
 
 class Database:
@@ -53,7 +54,7 @@ class Database:
         self.url = url
         self.name = self._engine.name
         try:
-            with self._translated():
+            with translated(self.name):
                 self._prepare(create=create, any_version=any_version)
         except BaseException:
             self.close()
@@ -85,7 +86,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """Open a transaction that sees one consistent state and writes nothing."""
-        with self._translated(), self.engine.read() as transaction:
+        with translated(self.name), self.engine.read() as transaction:
             yield transaction
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
@@ -94,7 +95,7 @@ class Database:
         An operation may be run more than once before it takes effect once: it changes nothing but
         the database.
         """
-        with self._translated():
+        with translated(self.name):
             return self.engine.write(operation)
 
     def write_many(
@@ -105,12 +106,12 @@ class Database:
         Where many threads write at a time, the items of those with the same `decide` may be written
         as one, under the stamp of the first.
         """
-        with self._translated():
+        with translated(self.name):
             return self.engine.write_many(decide, items, stamp)
 
     def version(self) -> str | None:
         """Return the migration that the database has reached, None if it is empty."""
-        with self._translated():
+        with translated(self.name):
             return self._version_at_rest()
 
     def upgrade(self) -> str:
@@ -120,7 +121,7 @@ class Database:
         """
         from kling_ledger.ledger.engines.creation import upgrade_schema
 
-        with self._translated(), self.engine.schema() as connection:
+        with translated(self.name), self.engine.schema() as connection:
             return upgrade_schema(connection, self.name)
 
     def _prepare(self, *, create: bool, any_version: bool) -> None:
@@ -146,7 +147,7 @@ class Database:
         """Return the version without a lock, None where nothing is there: who makes it locks."""
         try:
             with self.engine.read() as transaction:
-                found = transaction.row(f"SELECT version_num FROM {VERSION_TABLE}")
+                found = transaction.row(_VERSION)
         except Exception as error:
             if not _is_missing_table(error):
                 raise
@@ -155,16 +156,15 @@ class Database:
             return str(found["version_num"])
         with self.engine.read() as transaction:
             tables = {row["name"] for row in transaction.rows(_TABLES[self.engine.dialect])}
+            # Another process may have made them since: then the version is there now.
+            found = transaction.row(_VERSION) if VERSION_TABLE in tables else None
+        if found is not None:
+            return str(found["version_num"])
         if FIRST_TABLE in tables:
             return FIRST_VERSION
         if tables:
             raise ForeignDatabaseError(self.name)
         return None
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        with translated(self.name):
-            yield
 
 
 @contextmanager

@@ -52,6 +52,7 @@ class SqliteFile:
         _make_folder(path)
         self._file = _only_name(path)
         self.is_read_only = path.exists() and not can_be_written(path)
+        self._place = str(path)
         self._readers = Spares(self._connect, is_idle=lambda reader: not reader.in_transaction)
         self._turn = FileTurn(path)
         self._writing: sqlite3.Connection | None = None
@@ -184,7 +185,7 @@ class SqliteFile:
     def _check_is_there(self) -> None:
         """Refuse a file that is no longer the one that was opened: what goes there is lost."""
         try:
-            now = os.stat(self._path)  # noqa: PTH116 - at every write
+            now = os.stat(self._place)  # noqa: PTH116 - at every write
         except FileNotFoundError:
             now = None
         if self._file is None:

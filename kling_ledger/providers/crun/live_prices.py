@@ -28,7 +28,7 @@ _SUCCESS: Final = 200
 _SHOWN: Final = 120
 _IMAGE: Final = "https://example.com/image.jpg"
 _VIDEO: Final = "https://example.com/video.mp4"
-_MODES: Final[Mapping[str | None, str]] = {"720p": "std", "1080p": "pro", "4k": "4k"}
+_MODES: Final[Mapping[str | None, str]] = {"720p": "std", "1080p": "pro", "4k": "4K"}
 
 
 class CrunEstimates:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
@@ -23,10 +23,10 @@ _SCHEDULES: Final = "/api/v1/price_schedules"
 
 @dataclass(frozen=True, slots=True)
 class LiveSchedule:
-    """RunAPI's schedule as it was sent: its rows, its own date, its ETag, and where it was read."""
+    """RunAPI's schedule as it was sent: its rows, when and where it was read, and its ETag."""
 
     rows: tuple[object, ...]
-    as_of: date
+    as_of: datetime
     etag: str | None
     url: str
 
@@ -56,8 +56,9 @@ def fetch_schedule(
     return LiveSchedule(tuple(rows), _as_of(body), reply.headers.get("ETag"), url)
 
 
-def _as_of(body: Mapping[str, Any]) -> date:
+def _as_of(body: Mapping[str, Any]) -> datetime:
     try:
-        return datetime.fromisoformat(str(body.get("as_of"))).date()
-    except ValueError:
+        said = datetime.fromisoformat(str(body.get("as_of")))
+        return said.replace(tzinfo=UTC) if said.tzinfo is None else said.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise LivePricesError("runapi", "the schedule does not say its date, as_of") from None

@@ -1,9 +1,11 @@
-"""Crun's contract for kling/v3, the one Kling model whose body it documents in full.
+"""Crun's contract for kling/v3, whose body it documents in full, and for motion control.
 
-Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20. What the page leaves open is
-decided here: `mode` and `duration` are needed, for the price hangs on them and no default is told;
-a field that the page does not show is refused, so that a typing error comes out in a rehearsal;
-any aspect ratio is taken. The page speaks of 4K but shows no mode for it: it is refused.
+Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20, and
+https://docs.crun.ai/models/kling/v3-motion-control, checked 2026-11-27. What the pages leave open
+is decided here: `mode` and `duration` are needed, for the price hangs on them and no default is
+told; a field that the page does not show is refused, so that a typing error comes out in a
+rehearsal; any aspect ratio is taken. The page speaks of 4K but shows no mode for it: `4K` is taken,
+as clients send it. A motion has the length of its video, which is measured.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from kling_ledger.sandbox.bodies import Asked, Body
+from kling_ledger.sandbox.bodies import MEASURED_S, Asked, Body
 from kling_ledger.sandbox.fields import (
     Fields,
     flag,
@@ -26,9 +28,10 @@ from kling_ledger.sandbox.fields import (
 from kling_ledger.sandbox.replies import ApiError
 
 _MODEL: Final = "kling/v3"
+_MOTIONS: Final = ("kling/v3-motion-control", "kling/v2-6-motion-control")
 _TOP: Final[Fields] = {"model": text(), "callback_url": text(), "input": nested}
 _INPUT: Final[Fields] = {
-    "mode": one_of("std", "pro"),
+    "mode": one_of("std", "pro", "4K"),
     "multi_shots": flag,
     "shot_type": text(),
     "prompt": text(),
@@ -38,6 +41,16 @@ _INPUT: Final[Fields] = {
     "duration": whole(3, 15),
     "aspect_ratio": text(),
     "audio": flag,
+    "input_compliance": text(),
+    "output_compliance": text(),
+}
+_MOTION: Final[Fields] = {
+    "img_urls": listed(text(shortest=1), least=1, most=1),
+    "video_urls": listed(text(shortest=1), least=1, most=1),
+    "character_orientation": one_of("image", "video"),
+    "prompt": text(),
+    "mode": one_of("std", "pro"),
+    "keep_original_sound": flag,
     "input_compliance": text(),
     "output_compliance": text(),
 }
@@ -51,10 +64,21 @@ _ELEMENT: Final[Fields] = {
 
 def read(body: Body, _: str) -> Asked:
     """Understand a body; 422 for one that the page does not take."""
-    if isinstance(body.get("model"), str) and body["model"] != _MODEL:
+    if isinstance(body.get("model"), str) and body["model"] not in {_MODEL, *_MOTIONS}:
         model = ascii(body["model"])[:60]
         raise ApiError(422, f"there is no body for model {model}", code="model_not_available")
     refuse(problems(body, _TOP, needs=frozenset({"model", "input"})))
+    return _read_motion(body) if body["model"] in _MOTIONS else _read_clip(body)
+
+
+def _read_motion(body: Body) -> Asked:
+    needs = frozenset({"img_urls", "video_urls", "mode"})
+    refuse(problems(body["input"], _MOTION, needs=needs, where="input."))
+    words = {"mode": body["input"]["mode"]}
+    return Asked("motion_control", body["model"], MEASURED_S, words)
+
+
+def _read_clip(body: Body) -> Asked:
     given = {name: value for name, value in body["input"].items() if value is not None}
     needs = frozenset({"mode", "multi_shots", "duration"})
     refuse(problems(given, _INPUT, needs=needs, where="input."))

@@ -97,7 +97,8 @@ _V3_TEXT: Final = "kling-v3-text-to-video"
 _MODELS: Final[Mapping[str, Model]] = {
     # A prompt is needed too, but not beside the shots of a storyboard; see below.
     _V3_TEXT: Model("text_to_video"),
-    "kling-v3-image-to-video": Model("image_to_video", ("image_start",)),
+    # Its page asks for `image_start`; EvoLink's own client sends `image_urls`.
+    "kling-v3-image-to-video": Model("image_to_video"),
     # Output seconds are rounded to whole ones, and follow the reference video.
     "kling-v3-motion-control": Model("motion_control", ("image_urls", "video_urls"), _measured),
     "kling-o3-text-to-video": Model("text_to_video", ("prompt",)),
@@ -123,6 +124,10 @@ def read(body: Body, _: str) -> Asked:
     fields = _TEXT if name == _V3_TEXT else _open_to_more(_COMMON, body)
     refuse(problems(body, fields, needs=frozenset(model.needs)))
     refuse([*_shot_problems(body)] if name == _V3_TEXT else [])
+    if name == "kling-v3-image-to-video" and not (
+        body.get("image_start") or body.get("image_urls")
+    ):
+        raise ApiError(422, "image_start: it is missing")
     said = {**_USUAL, **{key: value for key, value in body.items() if value is not None}}
     words = {key: said[key] for key in ("quality", "sound")}
     if model.action in {"edit_video", "reference_to_video"} and _has_video(said):

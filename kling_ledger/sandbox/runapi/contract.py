@@ -130,6 +130,8 @@ _TEXT: Final[Mapping[str, Model]] = {
         duration_seconds=_WHOLE,
         aspect_ratio=_SHAPE,
         output_resolution=_UHD,
+        # So the home page has it, https://runapi.ai: what counts is `duration_seconds`.
+        duration=anything,
         multi_shots=flag,
         shot_type=text(),
         multi_prompt=listed(anything),

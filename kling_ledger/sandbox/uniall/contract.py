@@ -2,7 +2,8 @@
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20. What the page leaves open is
 decided here: a duration is needed, for the price hangs on it and no default is told; a field that
-the page does not list is refused, so that a typing error comes out in a rehearsal.
+the page does not list is refused, so that a typing error comes out in a rehearsal; but `size` and
+`seconds`, which clients of the OpenAI style send, are taken and change nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ _TOP: Final[Fields] = {
     "aspect_ratio": one_of("16:9", "9:16", "1:1"),
     "duration": whole(3, 15),
     "extra_body": nested,
+    "size": text(),
+    "seconds": anything,
 }
 _EXTRA: Final[Fields] = {
     "negative_prompt": text(),

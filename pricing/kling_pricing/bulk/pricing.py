@@ -75,9 +75,9 @@ def quote_table(
     Returns the same rows in the same order under the same index, with `unit`, `amount_micro` and
     `usd_micro` (millionths; at most, where the run decides), `low_micro` (at least),
     `expected_micro` (blank where nobody can tell before the run), `billed_seconds`, `rate` (the
-    unit price, as text), `evidence`, `rate_id` and `notes` (the quote's warnings, then its
-    assumptions). A row that cannot be priced is kept: there these are blank, and `error` and
-    `error_code` say why. Whoever prices a table in parts gives the same `known`, a dict that is
+    unit price with every fee, as text), `evidence`, `rate_id` and `notes` (the quote's warnings,
+    then its assumptions). A row that cannot be priced is kept: there these are blank, and `error`
+    and `error_code` say why. Whoever prices a table in parts gives the same `known`, a dict that is
     empty at first, with each of them, and the same instant and library: it keeps what was answered.
     Raises ClipError for a table without a required column, or with the same one twice.
     """
@@ -120,7 +120,7 @@ def _priced(clip: Clip, at: datetime, library: Library | None) -> _Answer:
         expected_micro=_micro(quoted.expected),
         usd_micro=_micro(quoted.usd),
         billed_seconds=None if seconds is None else float(seconds),
-        rate=plain(quoted.price),
+        rate=plain(quoted.unit_price),
         evidence=quoted.evidence,
         rate_id=quoted.rate.id,
         notes=NOTES_BETWEEN.join((*quoted.warnings, *quoted.assumptions)) or None,

@@ -29,7 +29,7 @@ from kling_pricing.gateways.bodies import (
 from kling_pricing.gateways.checks import refuse_if_any
 from kling_pricing.gateways.defaults import Reading
 from kling_pricing.gateways.writing import Element, Inputs, Shot
-from kling_pricing.library import bundled_book
+from kling_pricing.library import Library, at_hand
 from kling_pricing.quote import Quote, quote
 from kling_pricing.vocabulary import option_in_words
 
@@ -66,7 +66,7 @@ class Request:
     """A body that its provider would take, what it asks for, and what had to be assumed.
 
     `body` is the caller's own. `written_out` are the priced options that it leaves to its provider,
-    with the defaults that are documented.
+    with the defaults that are documented, and those that it spells in a way that is not.
     """
 
     clip: Clip
@@ -84,9 +84,11 @@ class Request:
         """The SHA-256 of the caller's own content; the order of its keys does not matter."""
         return payload_hash(self.body)
 
-    def quote(self, *, at: datetime, book: PriceBook | None = None) -> Quote:
+    def quote(
+        self, *, at: datetime, book: PriceBook | None = None, library: Library | None = None
+    ) -> Quote:
         """Price the request at an instant; see kling_pricing.quote.quote."""
-        return quote(self.clip, at=at, book=book)
+        return quote(self.clip, at=at, book=book, library=library)
 
 
 def read_request(provider: str, body: object, *, action: str | None = None) -> Request:
@@ -125,7 +127,7 @@ def write_request(
 
     The request is the one that `read_request` gives back for its `body` and `clip.action`, its clip
     filled with what the provider takes where nobody said. `book` is asked what a model's id alone
-    decides; without it the bundled one is. `input_seconds` is kept though no body says it: the
+    decides; without it the one at hand is. `input_seconds` is kept though no body says it: the
     video itself does. RequestError names everything that the provider has no words for.
     """
     inputs = Inputs(
@@ -144,7 +146,7 @@ def write_request(
         callback_url=callback_url,
     )
     dialect = _dialect(clip.provider)
-    by_id = _decided_by_id(clip, book or bundled_book(clip.provider))
+    by_id = _decided_by_id(clip, book or at_hand().book(clip.provider))
     body = dialect.write_body(clip, inputs, by_id)
     # Read back by the same rules that a body of anybody else's is read by: we accept what we write.
     request = read_request(clip.provider, body, action=clip.action)

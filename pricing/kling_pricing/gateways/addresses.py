@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from kling_pricing.gateways.checks import Value
 
-_NUMBER_HOST = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+)){0,3}", re.IGNORECASE)
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_LONGEST_LABEL = 63
 _LOCAL_NAMES = ("localhost", "local", "internal")
 
 
@@ -35,7 +36,17 @@ def _is_reachable(address: str, schemes: tuple[str, ...]) -> bool:
         parts.port  # noqa: B018 - reading it refuses a port that is none
     except ValueError:
         return False
-    return parts.scheme in schemes and host is not None and _is_public(host.rstrip("."))
+    return parts.scheme in schemes and host is not None and _is_public(_looked_up(host))
+
+
+def _looked_up(host: str) -> str:
+    """Return a host as whoever looks it up reads it; an empty one where nobody could."""
+    try:
+        # Other digits, letters and dots become plain ones: １０.0.0.1 is 10.0.0.1.
+        plain = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return ""
+    return plain.lower().rstrip(".")
 
 
 def _is_public(host: str) -> bool:
@@ -44,6 +55,8 @@ def _is_public(host: str) -> bool:
     except ValueError:
         pass
     # Names are not looked up: prices know no network. Those that can only be local are refused.
-    is_local = host == "" or host.rsplit(".", 1)[-1] in _LOCAL_NAMES
-    # Browsers and libc read 2130706433 and 0x7f.1 as 127.0.0.1, though ipaddress does not.
-    return not is_local and _NUMBER_HOST.fullmatch(host) is None
+    labels = host.split(".")
+    is_name = all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+    # Browsers and libc read 2130706433 and 0x7f.1 as 127.0.0.1, though ipaddress does not. A name
+    # that ends in a number is an address to them, or nothing.
+    return is_name and labels[-1] not in _LOCAL_NAMES and _NUMBER.fullmatch(labels[-1]) is None

@@ -1,7 +1,8 @@
 """What a documented body may say, as data: one check per field, every problem found at once.
 
-A check is asked with a JSON path and a value and tells the problems. `null` in a field that is
-not required counts as not given; no other type is ever taken for another.
+A check is asked with a JSON path and a value and tells the problems. `null` says nothing: in a
+field that is not required it counts as not given, also in one that is not known at all, because
+clients write out every field that they have. No other type is ever taken for another.
 """
 
 from __future__ import annotations
@@ -94,13 +95,16 @@ class Table:
         elif self.forbidden and name in self.forbidden:
             if value is not None:
                 yield Problem(path, value, self.forbidden[name])
-        else:
+        elif value is not None:
             yield Problem(path, value, f"no such field; documented: {', '.join(self.fields)}")
 
 
 def at(path: str, name: str) -> str:
     """Return the JSON path of a field."""
     return f"{path}.{name}" if path else str(name)
+
+
+_OFFICIAL: Final = "model_name is a field of Kling's own API, whose bodies no gateway here takes"
 
 
 def refuse_if_any(problems: Iterable[Problem]) -> None:
@@ -116,7 +120,9 @@ def known_model(body: Body, example: str) -> str:
     """Return the body's model, or raise RequestError where it is no name."""
     model = body.get("model", MISSING)
     if not isinstance(model, str):
-        raise RequestError([Problem("model", model, f"the id of a model, such as {example}")])
+        is_official = model is MISSING and "model_name" in body
+        problem = Problem("model", model, f"the id of a model, such as {example}")
+        raise RequestError([problem], hint=_OFFICIAL if is_official else None)
     return model
 
 

@@ -19,7 +19,10 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a body asks for, what had to be assumed, and which options are written out for it."""
+    """What a body asks for, what had to be assumed, and what is written out for it.
+
+    `written_out` are whole fields of the body, which replace or join those that it has.
+    """
 
     clip: Clip
     assumptions: tuple[str, ...] = ()

@@ -1,18 +1,23 @@
-"""Crun's request bodies: `POST /api/v1/client/job/CreateTask` for `kling/v3`.
+"""Crun's request bodies: `POST /api/v1/client/job/CreateTask` for `kling/v3` and motion control.
 
 A multi-shot clip is always made with sound; the clip keeps what was asked and the price book
 applies the rule, so that the quote says why. Where Crun is silent: `mode` and `duration` have no
 documented default and are required, because the price depends on them; a single shot that leaves
 out `audio` is priced with sound, the dearer way; it needs a prompt and takes no `multi_prompt`; the
 aspect ratios are Kling's three; std is 720p and pro 1080p; the compliance switches are enabled or
-disabled.
+disabled. The page speaks of 4K and names no mode for it: public clients send `4K`. For a single
+shot Crun itself sets `shot_type` to null, whatever was sent.
 
-Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20.
+Motion control is documented by an example with every field; it needs the image, the video and the
+mode. The older one, v2-6, is taken to have the same fields, as public clients send them.
+
+Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20, and
+https://docs.crun.ai/models/kling/v3-motion-control, checked 2026-11-27.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kling_pricing.book_values import Options
@@ -41,6 +46,12 @@ from kling_pricing.gateways.checks import (
     whole,
 )
 from kling_pricing.gateways.defaults import Reading, left_out, undocumented
+from kling_pricing.gateways.spellings import (
+    Spellings,
+    as_number,
+    respelled,
+    spelling_notes,
+)
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -55,8 +66,13 @@ from kling_pricing.gateways.writing import (
 
 _MODEL: Final = "kling/v3"
 _NO_DEFAULT: Final = " (no default is documented)"
-_RESOLUTIONS: Final = {"std": "720p", "pro": "1080p"}
+_RESOLUTIONS: Final = {"std": "720p", "pro": "1080p", "4K": "4k"}
 _MODES: Final = {resolution: mode for mode, resolution in _RESOLUTIONS.items()}
+_MODE_WORDS: Final = {mode.lower(): mode for mode in _RESOLUTIONS}
+_SPELLINGS: Final[Spellings] = {
+    "duration": as_number,
+    "mode": lambda said: _MODE_WORDS.get(said.lower(), said) if isinstance(said, str) else said,
+}
 _SWITCH: Final = one_of("enabled", "disabled")
 
 _SHOT: Final = Table({"prompt": TEXT, "duration": whole(1, 15)}, frozenset({"prompt", "duration"}))
@@ -66,7 +82,7 @@ _ELEMENT: Final = Table(
 )
 _INPUT: Final = Table(
     {
-        "mode": one_of("std", "pro", note=_NO_DEFAULT),
+        "mode": one_of("std", "pro", "4K", note=_NO_DEFAULT),
         "multi_shots": FLAG,
         "shot_type": one_of("customize", "intelligence"),
         "prompt": ANY_TEXT,
@@ -81,10 +97,33 @@ _INPUT: Final = Table(
     },
     frozenset({"mode", "multi_shots", "duration"}),
 )
-_TASK: Final = Table(
-    {"model": TEXT, "input": _INPUT, "callback_url": web_address("https", "http")},
-    frozenset({"model", "input"}),
+_MOTION: Final = Table(
+    {
+        "img_urls": addresses(1, 1),
+        "video_urls": addresses(1, 1),
+        "character_orientation": one_of("image", "video"),
+        "prompt": ANY_TEXT,
+        "mode": one_of("std", "pro", note=_NO_DEFAULT),
+        "keep_original_sound": FLAG,
+        "input_compliance": _SWITCH,
+        "output_compliance": _SWITCH,
+    },
+    frozenset({"img_urls", "video_urls", "mode"}),
 )
+
+
+def _task(asked: Table) -> Table:
+    return Table(
+        {"model": TEXT, "input": asked, "callback_url": web_address("https", "http")},
+        frozenset({"model", "input"}),
+    )
+
+
+_MODELS: Final[Mapping[str, Table]] = {
+    _MODEL: _INPUT,
+    "kling/v3-motion-control": _MOTION,
+    "kling/v2-6-motion-control": _MOTION,
+}
 
 _PLACES: Final[Places] = {
     **as_it_is("callback_url"),
@@ -93,6 +132,8 @@ _PLACES: Final[Places] = {
     "resolution": (Place("input.mode", words=_MODES),),
     "sound": (Place("input.audio"),),
     "multi_shot": (Place("input.multi_shots"),),
+    "orientation": (Place("input.character_orientation"),),
+    "video_url": (Place("input.video_urls", shape=listed),),
     "image_url": (Place("input.img_urls", shape=listed, joins=True),),
     "last_image_url": (Place("input.img_urls", shape=listed, joins=True),),
     "shots": (Place("input.multi_prompt", shape=shots_as("duration")),),
@@ -101,27 +142,54 @@ _PLACES: Final[Places] = {
 
 
 def read(body: dict[str, Any], action: str | None) -> Reading:
-    """Read the body of a task; images make it an image_to_video clip."""
+    """Read the body of a task; images make one of kling/v3 an image_to_video clip."""
     model = known_model(body, _MODEL)
-    if model != _MODEL:
-        raise NoPriceError(f"crun {model}", known=[_MODEL])
-    refuse_if_any([*_TASK.problems("", body), *_between_fields(part(body, "input"))])
-    asked = body["input"]
+    fields = _documented(model)
+    given = part(body, "input")
+    spelled = respelled(given, fields, _spellings_of(fields))
+    asked = {**given, **spelled}
+    said = {**body, "input": asked} if spelled else body
+    problems = _between_fields(asked) if fields is _INPUT else ()
+    refuse_if_any([*_task(fields).problems("", said), *problems])
+    notes = [*spelling_notes(given, spelled, "input."), *_notes(asked)]
+    written = {"input": asked} if spelled else {}
+    if fields is _MOTION:
+        return Reading(reread(_motion_clip(model, asked), action), tuple(notes), written)
     # Several shots always have sound, and the price book says so.
     dearest = {} if asked["multi_shots"] else left_out(asked, {"audio": True})
     clip = reread(_clip({**asked, **dearest}), action)
-    return Reading(clip, tuple(undocumented(dearest, "Crun")))
+    return Reading(clip, (*notes, *undocumented(dearest, "Crun")), written)
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
     """Write the body of a task; without shots of its own, Crun chooses them."""
+    fields = _documented(clip.model)
+    if fields is _MOTION:
+        return write(clip, inputs, _PLACES, _task(fields), by_id)
     refuse_if_any(action_problems(clip, inputs))
-    body = write(clip, inputs, _PLACES, _TASK, by_id)
+    body = write(clip, inputs, _PLACES, _task(fields), by_id)
     asked = body.setdefault("input", {})
     asked["multi_shots"] = clip.multi_shot
     if clip.multi_shot:
         asked["shot_type"] = "intelligence" if inputs.shots is None else "customize"
     return body
+
+
+def _documented(model: str) -> Table:
+    if model not in _MODELS:
+        raise NoPriceError(f"crun {model}", known=list(_MODELS))
+    return _MODELS[model]
+
+
+def _spellings_of(fields: Table) -> Spellings:
+    return {name: read for name, read in _SPELLINGS.items() if name in fields.fields}
+
+
+def _notes(asked: Body) -> Iterator[str]:
+    if asked["mode"] == "4K":
+        yield "input.mode 4K is not documented: Crun speaks of 4K and names no mode for it"
+    if asked.get("multi_shots") is False and asked.get("shot_type") is not None:
+        yield "input.shot_type has no effect: Crun sets it to null where multi_shots is false"
 
 
 def _clip(asked: Body) -> Clip:
@@ -139,6 +207,17 @@ def _clip(asked: Body) -> Clip:
     )
 
 
+def _motion_clip(model: str, asked: Body) -> Clip:
+    return Clip(
+        provider="crun",
+        model=model,
+        action="motion_control",
+        resolution=_RESOLUTIONS[asked["mode"]],
+        video_input=True,
+        orientation=asked.get("character_orientation"),
+    )
+
+
 def _between_fields(asked: Body) -> Iterator[Problem]:
     if asked.get("multi_shots") is True:
         yield from _multi_shot_problems(asked)
@@ -148,9 +227,9 @@ def _between_fields(asked: Body) -> Iterator[Problem]:
 
 def _single_shot_problems(asked: Body) -> Iterator[Problem]:
     yield from needed(asked, "prompt", "input.prompt", "a text, required for a single shot")
-    for name in ("shot_type", "multi_prompt"):
-        if asked.get(name) is not None:
-            yield Problem(f"input.{name}", asked[name], "null unless multi_shots is true")
+    shots = asked.get("multi_prompt")
+    if shots is not None:
+        yield Problem("input.multi_prompt", shots, "null unless multi_shots is true")
 
 
 def _multi_shot_problems(asked: Body) -> Iterator[Problem]:

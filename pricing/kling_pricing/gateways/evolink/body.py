@@ -8,45 +8,44 @@ Where EvoLink is silent: the shots' lengths, which "should match" the duration, 
 `multi_shot`, `shot_type` and `multi_prompt` have no effect; motion control and video editing have
 no length of their own, because the video that is given decides.
 
+EvoLink's own client sends the first image as `image_urls` and sound as true, which its pages do not
+show. A first frame in `image_urls` is taken; sound, said so or as `generate_audio`, is sent as `on`
+or `off`. Other clients call `keep_original_sound` of motion control `keep_sound`: no price hangs on
+it.
+
 Source: https://evolink.ai/zh/kling-3 and https://docs.evolink.ai/en/api-manual/video-series/kling/
-(one page per model), checked 2026-11-20.
+(one page per model), checked 2026-11-20; https://github.com/EvoLinkAI/evolink-media-mcp
+packages/core/src/tools/generate-video.ts at 1e3496e, checked 2026-11-27.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from kling_pricing.book_values import Options
 from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, NoPriceError, Problem, RequestError
-from kling_pricing.gateways.addresses import web_address
 from kling_pricing.gateways.checks import (
-    ADDRESS,
-    FLAG,
-    RATIO,
-    TEXT,
     Body,
-    Check,
-    ListOf,
-    Table,
-    Value,
-    addresses,
     is_said,
-    is_whole,
     items,
     known_model,
     needed,
-    one_of,
     part,
     refuse_if_any,
     reread,
     sum_problems,
-    text,
-    whole,
 )
 from kling_pricing.gateways.defaults import Reading, documented, left_out
+from kling_pricing.gateways.evolink.contract import MODELS, V3_IMAGE, Model, seconds_of
+from kling_pricing.gateways.spellings import (
+    Spellings,
+    as_lower,
+    as_number,
+    respelled,
+    spelling_notes,
+)
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -57,130 +56,12 @@ from kling_pricing.gateways.writing import (
     write,
 )
 
-_DEFAULTS: Final[Mapping[str, object]] = {"duration": 5, "quality": "720p", "sound": "off"}
 _WHOSE: Final = {"kling-o3": "EvoLink's Kling 3.0"}
-
-_SHOT_SECONDS: Final = Value(
-    'a text of whole seconds, at least "1"',
-    lambda value: isinstance(value, str) and _seconds(value) is not None,
-)
-_SHOT: Final = Table(
-    {
-        "index": Value("a whole number from 1", lambda value: is_whole(value) and value >= 1),
-        "prompt": TEXT,
-        "duration": _SHOT_SECONDS,
-    },
-    frozenset({"index", "prompt", "duration"}),
-)
-_SHOTS: Final[dict[str, Check]] = {
-    "multi_shot": FLAG,
-    "shot_type": one_of("customize", "intelligence"),
-    "multi_prompt": ListOf(_SHOT, "a list of 1 to 6 shots", 1, 6),
-    "watermark_info": Table({"enabled": FLAG}),
-}
-_ELEMENTS: Final[dict[str, Check]] = {
-    "element_list": ListOf(Value("an object", lambda value: isinstance(value, dict)), "a list")
-}
-_COMMON: Final[dict[str, Check]] = {
-    "model": TEXT,
-    "callback_url": web_address("https", most=2048),
-}
-_PROMPTED: Final[dict[str, Check]] = {**_COMMON, "prompt": text(2500)}
-_QUALITY: Final[dict[str, Check]] = {"quality": one_of("720p", "1080p")}
-_MADE: Final[dict[str, Check]] = {
-    **_PROMPTED,
-    **_QUALITY,
-    "duration": whole(3, 15),
-    "sound": one_of("on", "off"),
-    "aspect_ratio": RATIO,
-}
-_MADE_V3: Final[dict[str, Check]] = {**_MADE, "negative_prompt": text(2500)}
-_WITH_ELEMENTS: Final[dict[str, Check]] = {"model_params": Table({**_SHOTS, **_ELEMENTS})}
-_FRAMES: Final[dict[str, Check]] = {"image_start": ADDRESS, "image_end": ADDRESS}
-_VIDEO: Final[dict[str, Check]] = {"video_url": ADDRESS, "keep_original_sound": FLAG}
-_MOTION: Final = Table(
-    {"character_orientation": one_of("image", "video", note=" (no default is documented)")},
-    frozenset({"character_orientation"}),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    action: str
-    fields: dict[str, Check]
-    required: tuple[str, ...] = field(default=())
-
-    @property
-    def table(self) -> Table:
-        return Table(self.fields, frozenset({"model", *self.required}))
-
-    @property
-    def defaults(self) -> Mapping[str, object]:
-        return {name: value for name, value in _DEFAULTS.items() if name in self.fields}
-
-
-_MODELS: Final[Mapping[str, _Model]] = {
-    "kling-v3-text-to-video": _Model("text_to_video", {**_MADE_V3, "model_params": Table(_SHOTS)}),
-    "kling-v3-image-to-video": _Model(
-        "image_to_video",
-        {**_MADE_V3, **_WITH_ELEMENTS, **_FRAMES, "quality": one_of("720p", "1080p", "4k")},
-        ("image_start",),
-    ),
-    "kling-v3-motion-control": _Model(
-        "motion_control",
-        {
-            **_PROMPTED,
-            **_QUALITY,
-            "image_urls": addresses(1, 1),
-            "video_urls": addresses(1, 1),
-            "keep_original_sound": FLAG,
-            "model_params": _MOTION,
-        },
-        ("image_urls", "video_urls", "model_params"),
-    ),
-    "kling-o3-text-to-video": _Model("text_to_video", {**_MADE, **_WITH_ELEMENTS}),
-    "kling-o3-image-to-video": _Model(
-        "image_to_video",
-        {**_MADE, **_WITH_ELEMENTS, **_FRAMES, "image_urls": addresses(1, 7)},
-    ),
-    "kling-o3-reference-to-video": _Model(
-        "reference_to_video",
-        {
-            **_MADE,
-            **_WITH_ELEMENTS,
-            **_VIDEO,
-            "duration": whole(3, 10),
-            "image_urls": addresses(1, 4),
-        },
-        ("video_url",),
-    ),
-    "kling-o3-video-edit": _Model(
-        "edit_video",
-        {**_PROMPTED, **_QUALITY, **_WITH_ELEMENTS, **_VIDEO, "image_urls": addresses(1, 4)},
-        ("video_url",),
-    ),
-    "kling-custom-element": _Model(
-        "custom_element",
-        {
-            **_COMMON,
-            "model_params": Value(
-                "an object", lambda value: isinstance(value, dict) and value != {}
-            ),
-        },
-        ("model_params",),
-    ),
-    **{
-        model: _Model(
-            "edit_video",
-            {
-                **_PROMPTED,
-                "video_urls": addresses(1, 1),
-                "image_urls": ListOf(ADDRESS, "a list of addresses", 1),
-            },
-            ("prompt", "video_urls"),
-        )
-        for model in ("kling-o1-video-edit", "kling-o1-video-edit-fast")
-    },
+_ON_OFF: Final = {True: "on", False: "off"}
+_SPELLINGS: Final[Spellings] = {
+    "duration": as_number,
+    "quality": as_lower,
+    "sound": lambda said: _ON_OFF[said] if isinstance(said, bool) else as_lower(said),
 }
 
 
@@ -210,12 +91,21 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
     """Read the body of a generation; the model's id says the action."""
     name = known_model(body, "kling-v3-text-to-video")
     model = _documented(name)
-    defaults = left_out(body, model.defaults)
-    full = {**body, **defaults}
-    refuse_if_any([*model.table.problems("", body), *_between_fields(model, full)])
-    written = {key: value for key, value in defaults.items() if _is_heard(model, key)}
-    assumed = tuple(documented(defaults, _WHOSE.get(name[:8], "EvoLink")))
-    return Reading(reread(_clip(name, model, full), action), assumed, written)
+    spelled = respelled(body, model.table, _spellings_of(model))
+    said = {**body, **spelled}
+    audio = _sound_by_its_other_name(model, said)
+    defaults = left_out({**said, **audio}, model.defaults)
+    full = {**said, **audio, **defaults}
+    refuse_if_any(
+        [*model.table.problems("", said), *_between_fields(model, full), *_sound_problems(said)]
+    )
+    heard = {key: value for key, value in defaults.items() if _is_heard(model, key)}
+    assumed = (
+        *spelling_notes(body, spelled),
+        *_notes(body, audio),
+        *documented(defaults, _WHOSE.get(name[:8], "EvoLink")),
+    )
+    return Reading(reread(_clip(name, model, full), action), assumed, {**spelled, **audio, **heard})
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
@@ -223,6 +113,11 @@ def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
     model = _documented(clip.model)
     if clip.action != model.action:
         raise RequestError([Problem("action", clip.action, model.action)])
+    pictures = inputs.reference_image_urls
+    if clip.model == V3_IMAGE and pictures is not None:
+        # It is taken there as the first frame.
+        allowed = f"nothing: {clip.model} documents no field for it"
+        raise RequestError([Problem("reference_image_urls", pictures, allowed)])
     body = write(clip, inputs, _PLACES, model.table, by_id)
     if clip.multi_shot:
         shot_type = "intelligence" if inputs.shots is None else "customize"
@@ -230,19 +125,43 @@ def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
     return body
 
 
-def _documented(name: str) -> _Model:
-    model = _MODELS.get(name)
+def _documented(name: str) -> Model:
+    model = MODELS.get(name)
     if model is None:
-        raise NoPriceError(f"evolink {name}", known=list(_MODELS))
+        raise NoPriceError(f"evolink {name}", known=list(MODELS))
     return model
 
 
-def _is_heard(model: _Model, option: str) -> bool:
+def _spellings_of(model: Model) -> Spellings:
+    return {name: read for name, read in _SPELLINGS.items() if name in model.fields}
+
+
+def _sound_by_its_other_name(model: Model, body: Body) -> dict[str, Any]:
+    """Return the sound that `generate_audio` asks for where `sound` says nothing."""
+    audio = body.get("generate_audio")
+    has_sound = "sound" in model.fields and _is_heard(model, "sound")
+    is_needed = has_sound and body.get("sound") is None
+    return {"sound": _ON_OFF[audio]} if is_needed and isinstance(audio, bool) else {}
+
+
+def _notes(body: Body, audio: Body) -> Iterator[str]:
+    for sound in audio.values():
+        yield f"generate_audio is not documented by EvoLink: sound is sent as {sound}"
+    if body["model"] == V3_IMAGE and body.get("image_urls") is not None:
+        yield (
+            "image_urls is taken as the first frame, as EvoLink's own client sends it:"
+            " its page asks for image_start"
+        )
+    if part(body, "model_params").get("keep_sound") is not None:
+        yield "model_params.keep_sound is not documented by EvoLink: no price hangs on it"
+
+
+def _is_heard(model: Model, option: str) -> bool:
     """Whether an option makes a difference: sound makes none beside a video to refer to."""
     return option != "sound" or model.action != "reference_to_video"
 
 
-def _clip(name: str, model: _Model, body: Body) -> Clip:
+def _clip(name: str, model: Model, body: Body) -> Clip:
     params = part(body, "model_params")
     options = {option: body[option] for option in model.defaults}
     return Clip(
@@ -255,28 +174,30 @@ def _clip(name: str, model: _Model, body: Body) -> Clip:
         multi_shot=params.get("multi_shot") is True,
         video_input=any(is_said(body.get(field)) for field in ("video_url", "video_urls")),
         elements=bool(items(params, "element_list")),
-        frames=_frames(body),
+        frames=_frames(name, body),
         orientation=params.get("character_orientation"),
     )
 
 
-def _frames(body: Body) -> str:
+def _frames(name: str, body: Body) -> str:
     if not is_said(body.get("image_start")):
-        return "none"
+        # What O3 has there are pictures to refer to.
+        return "first" if name == V3_IMAGE and items(body, "image_urls") else "none"
     return "first_last" if is_said(body.get("image_end")) else "first"
 
 
 # --- what one field says about another --------------------------------------------------------
 
 
-def _between_fields(model: _Model, body: Body) -> Iterator[Problem]:
+def _between_fields(model: Model, body: Body) -> Iterator[Problem]:
     params = part(body, "model_params")
     if model.action in {"text_to_video", "image_to_video", "reference_to_video", "edit_video"}:
         yield from _prompt_problems(body, params)
     if "model_params" in model.fields and params.get("multi_shot") is True:
         yield from _multi_shot_problems(body.get("duration"), params)
+        yield from _index_problems(params)
     if "image_end" in model.fields:
-        yield from _frame_problems(model, body)
+        yield from _frame_problems(body)
     if "video_url" in model.fields:
         yield from _reference_problems(body, params)
 
@@ -303,18 +224,31 @@ def _multi_shot_problems(seconds: object, params: Body) -> Iterator[Problem]:
     yield from sum_problems(items(params, "multi_prompt"), seconds, path, _shot_seconds)
 
 
+def _index_problems(params: Body) -> Iterator[Problem]:
+    """Tell of shots that have the place of an earlier one: nobody says which is made."""
+    seen: set[int] = set()
+    for position, shot in enumerate(items(params, "multi_prompt")):
+        index = shot.get("index") if isinstance(shot, dict) else None
+        if not isinstance(index, int) or isinstance(index, bool):
+            continue
+        if index in seen:
+            path = f"model_params.multi_prompt[{position}].index"
+            yield Problem(path, index, "each index once")
+        seen.add(index)
+
+
 def _shot_seconds(shot: object) -> int | None:
-    return _seconds(shot.get("duration")) if isinstance(shot, dict) else None
+    return seconds_of(shot.get("duration")) if isinstance(shot, dict) else None
 
 
-def _seconds(said: object) -> int | None:
-    """Return the seconds that a text such as "5" says; None for any other text or value."""
-    if not isinstance(said, str) or not (said.isascii() and said.isdigit()) or len(said) > 3:
-        return None
-    return int(said) or None
+def _sound_problems(body: Body) -> Iterator[Problem]:
+    audio, sound = body.get("generate_audio"), body.get("sound")
+    if isinstance(audio, bool) and sound in _ON_OFF.values() and sound != _ON_OFF[audio]:
+        allowed = f"{str(not audio).lower()}, as sound {sound} says"
+        yield Problem("generate_audio", audio, allowed)
 
 
-def _frame_problems(model: _Model, body: Body) -> Iterator[Problem]:
+def _frame_problems(body: Body) -> Iterator[Problem]:
     start, end = is_said(body.get("image_start")), is_said(body.get("image_end"))
     images = items(body, "image_urls")
     if end and not start:
@@ -323,7 +257,9 @@ def _frame_problems(model: _Model, body: Body) -> Iterator[Problem]:
     if end and images and len(images) + start + end > 2:
         allowed = "nothing where there are more than 2 images in all"
         yield Problem("image_end", body["image_end"], allowed)
-    if not start and not end and "image_start" not in model.required and not images:
+    if body["model"] == V3_IMAGE and start and images:
+        yield Problem("image_urls", images, "nothing beside image_start")
+    if not start and not end and not images:
         got = body.get("image_start", MISSING)
         yield Problem("image_start", got, "an image: image_start or image_urls")
 

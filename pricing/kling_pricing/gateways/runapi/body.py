@@ -3,14 +3,21 @@
 Where RunAPI is silent: the shots of a multi-shot clip must add up to its duration, as Kling's own
 model demands; `mode` std is read as 720p and pro as 1080p. Sound is something that you turn on, so
 a body of kling-3.0 that does not name it is sent with none; of several shots RunAPI says both that
-they always have sound and that it is optional, so they are priced with.
+they always have sound and that it is optional, so they are priced with, unless the body asks for
+silence. The first frame is for a single shot. RunAPI's home page writes the length as
+`"duration": "5"`, which no contract lists: `duration_seconds` is sent beside it.
 
-Source: https://runapi.ai/zh-CN/openclaw-kling.md, the published client `runapi-kling` 0.5.1 and
-https://github.com/runapi-ai/kling-sdk js/src/types.ts at e7c5b53, checked 2026-11-26.
+RunAPI's pages send a first frame to image_to_video; its contract has no kling-3.0 there, and takes
+the frame in text_to_video.
+
+Source: https://runapi.ai and https://runapi.ai/zh-CN/openclaw-kling.md, the published client
+`runapi-kling` 0.5.1, and https://github.com/runapi-ai/kling-sdk js/src/types.ts at e7c5b53, checked
+2026-11-27.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -21,6 +28,7 @@ from kling_pricing.gateways.checks import (
     Body,
     Table,
     is_said,
+    is_whole,
     items,
     known_model,
     length_in,
@@ -28,7 +36,20 @@ from kling_pricing.gateways.checks import (
     sum_problems,
 )
 from kling_pricing.gateways.defaults import Reading, documented, left_out, undocumented
-from kling_pricing.gateways.runapi.contract import actions_of, known, left_open, table_of
+from kling_pricing.gateways.runapi.contract import (
+    actions_of,
+    frame_hint,
+    known,
+    left_open,
+    table_of,
+)
+from kling_pricing.gateways.spellings import (
+    Spellings,
+    as_lower,
+    as_number,
+    respelled,
+    spelling_notes,
+)
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -51,6 +72,13 @@ _TELLING: Final = {
     "image_to_video": ("first_frame_image_url",),
 }
 
+_SPELLINGS: Final[Spellings] = {
+    "duration_seconds": as_number,
+    "output_resolution": as_lower,
+    "mode": as_lower,
+}
+_FRAME: Final = "first_frame_image_url"
+
 _PLACES: Final[Places] = {
     **as_it_is("prompt", "negative_prompt", "aspect_ratio", "cfg_scale"),
     **as_it_is("source_task_id", "callback_url"),
@@ -72,14 +100,24 @@ _PLACES: Final[Places] = {
 def read(body: dict[str, Any], action: str | None) -> Reading:
     """Read a body for one of RunAPI's actions, the one that its fields tell unless it is named."""
     model = known_model(body, "kling-3.0")
-    action = action or _action_of(model, body)
+    named, action = action, action or _action_of(model, body)
     table = _documented(action, model)
-    defaults, dearest = _left_out(action, model, body)
-    sent = {**body, **defaults}
-    refuse_if_any([*table.problems("", body), *_between_fields(action, model, sent)])
+    spelled = respelled(body, table, _spellings_of(table))
+    length = _length_by_its_other_name(body, table)
+    said = {**_without_other_name(body, table), **spelled, **length}
+    defaults, dearest = _left_out(action, model, said)
+    sent = {**said, **defaults}
+    refuse_if_any(
+        [
+            *table.problems("", said),
+            *_other_name_problems(body, table),
+            *_between_fields(action, model, sent),
+        ]
+    )
     clip = _clip(action, model, {**sent, **dearest}, table)
-    assumed = (*documented(defaults, "RunAPI"), *undocumented(dearest, "RunAPI"))
-    return Reading(clip, assumed, defaults)
+    notes = (*spelling_notes(body, spelled), *_notes(body, length, clip, named))
+    assumed = (*notes, *documented(defaults, "RunAPI"), *undocumented(dearest, "RunAPI"))
+    return Reading(clip, assumed, {**spelled, **length, **defaults})
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
@@ -90,8 +128,55 @@ def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
 def _documented(action: str, model: str) -> Table:
     table = table_of(action, model)
     if table is None:
-        raise NoPriceError(f"runapi {model} {action}", known=known())
+        hint = frame_hint(model) if action == "image_to_video" else None
+        raise NoPriceError(f"runapi {model} {action}", known=known(), hint=hint)
     return table
+
+
+def _spellings_of(table: Table) -> Spellings:
+    return {name: read for name, read in _SPELLINGS.items() if name in table.fields}
+
+
+# --- the length as the home page writes it ----------------------------------------------------
+
+
+def _has_other_name(body: Body, table: Table) -> bool:
+    return "duration_seconds" in table.fields and body.get("duration") is not None
+
+
+def _without_other_name(body: Body, table: Table) -> Body:
+    if not _has_other_name(body, table):
+        return body
+    return {name: value for name, value in body.items() if name != "duration"}
+
+
+def _length_by_its_other_name(body: Body, table: Table) -> dict[str, Any]:
+    """Return the length that `duration` asks for where `duration_seconds` says nothing."""
+    if not _has_other_name(body, table) or body.get("duration_seconds") is not None:
+        return {}
+    seconds = as_number(body["duration"])
+    wrong = [*table.fields["duration_seconds"].problems("duration", seconds)]
+    return {} if wrong else {"duration_seconds": seconds}
+
+
+def _other_name_problems(body: Body, table: Table) -> Iterator[Problem]:
+    if not _has_other_name(body, table):
+        return
+    said, seconds = body["duration"], as_number(body.get("duration_seconds"))
+    if [*table.fields["duration_seconds"].problems("duration", as_number(said))]:
+        yield Problem("duration", said, table.fields["duration_seconds"].allowed)
+    elif is_whole(seconds) and as_number(said) != seconds:
+        yield Problem("duration", said, f"{seconds}, as duration_seconds says")
+
+
+def _notes(body: Body, length: Body, clip: Clip, named: str | None) -> Iterator[str]:
+    """Say what was understood otherwise than RunAPI's contract has it."""
+    for seconds in length.values():
+        yield f"duration {json.dumps(body['duration'])} is sent as duration_seconds {seconds} too"
+    if clip.action == "text_to_video" and clip.frames != "none" and named is None:
+        yield f"read as text_to_video: {frame_hint(clip.model)}"
+    if clip.multi_shot and body.get("enable_sound") is False:
+        yield "RunAPI says both that several shots always have sound and that it is optional"
 
 
 def _left_out(action: str, model: str, body: Body) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -106,7 +191,7 @@ def _left_out(action: str, model: str, body: Body) -> tuple[dict[str, Any], dict
 def _action_of(model: str, body: Body) -> str:
     actions = actions_of(model)
     for action, fields in _TELLING.items():
-        if action in actions and any(name in body for name in fields):
+        if action in actions and any(is_said(body.get(name)) for name in fields):
             return action
     return actions[0] if actions else "text_to_video"
 
@@ -162,6 +247,8 @@ def _multi_shot_problems(body: Body) -> Iterator[Problem]:
     if is_multi_shot and is_said(body.get("last_frame_image_url")):
         last = body["last_frame_image_url"]
         yield Problem("last_frame_image_url", last, "nothing: a multi-shot clip has no last frame")
+    if is_multi_shot and is_said(body.get(_FRAME)):
+        yield Problem(_FRAME, body[_FRAME], "nothing: the first frame is for a single shot")
     if is_multi_shot:
         shots, seconds = items(body, "multi_prompt"), body.get("duration_seconds")
         yield from sum_problems(shots, seconds, "multi_prompt", length_in("duration_seconds"))

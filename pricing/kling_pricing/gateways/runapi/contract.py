@@ -260,3 +260,14 @@ def table_of(action: str, model: str) -> Table | None:
 def left_open(action: str, model: str) -> LeftOpen:
     """Return what is taken for the priced options that a body leaves out, of a known model."""
     return _ACTIONS[action][model].left_open
+
+
+def frame_hint(model: str) -> str | None:
+    """Return how a model starts from an image that is not documented for image_to_video."""
+    text = table_of("text_to_video", model)
+    if text is None or "first_frame_image_url" not in text.fields:
+        return None
+    return (
+        f"RunAPI's contract has no image_to_video of {model}:"
+        " text_to_video takes the first frame, as first_frame_image_url"
+    )

@@ -56,7 +56,7 @@ class Scheduled:
     """One row: the prices of a model for an action, in US dollars per `per`.
 
     `prices` goes from options to a price. None are there where the row says that none is available,
-    or where `problem` says what of the row was not understood.
+    then it is withdrawn, or where `problem` says what of the row was not understood.
     """
 
     model: str
@@ -65,6 +65,7 @@ class Scheduled:
     prices: tuple[tuple[Options, Decimal], ...]
     is_produced: bool = False
     problem: str | None = None
+    is_withdrawn: bool = False
 
 
 class _UnknownShapeError(Exception):
@@ -89,7 +90,14 @@ def _scheduled(row: object) -> Scheduled:
     except _UnknownShapeError as error:
         return Scheduled(model, action, "?", (), problem=str(error))
     config = row.get("billing_config") or {}
-    return Scheduled(model, action, per, prices, is_produced="duration_source" in config)
+    return Scheduled(
+        model,
+        action,
+        per,
+        prices,
+        is_produced="duration_source" in config,
+        is_withdrawn=row.get("pricing_status", "available") != "available",
+    )
 
 
 def _read(row: Content) -> tuple[str, tuple[tuple[Options, Decimal], ...]]:

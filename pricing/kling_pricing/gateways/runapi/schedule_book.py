@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from datetime import date
+from datetime import datetime
 from typing import Final
 
 from kling_pricing.book_reader import BookText, merged
+from kling_pricing.book_values import day_or_instant, instant_of
 from kling_pricing.entry import Content
 from kling_pricing.errors import BookError
 from kling_pricing.gateways.runapi.schedule import CANONICAL_URL, Scheduled, read_schedules
@@ -18,12 +19,19 @@ from kling_pricing.vocabulary import OptionValue
 
 _LONGEST_UNSAID_S: Final = 60
 _LIVE: Final = "live-schedule"
+_UNLISTED: Final = "not-in-live-schedule"
+_NOT_READ: Final = "# Not read: "
+_WITHDRAWN: Final = "# Withdrawn: "
+_NOT_LISTED: Final = "# No live price: "
+
+TOLD: Final = (_NOT_READ, _WITHDRAWN, _NOT_LISTED)
+"""How the lines of a book begin that say what the schedule no longer prices, or how it is odd."""
 
 
 def schedule_book(
     schedules: Iterable[object],
     *,
-    as_of: date,
+    as_of: datetime,
     url: str = CANONICAL_URL,
     note: str = "",
     over: Sequence[BookText] = (),
@@ -31,33 +39,46 @@ def schedule_book(
     """Write the rows of a schedule as the TOML text of a user's book, with evidence `live`.
 
     The book is to lie over those of `over`: the bundled one, then the user's own, which it
-    replaces. Rates that hold on the day are closed and live ones begin, so that old quotes can be
-    worked out again; what the schedule does not price keeps its price. Raises BookError where no
-    row has a price.
+    replaces. Rates that hold at `as_of`, an instant, are closed and live ones begin, so that old
+    quotes can be worked out again. What the schedule says is no longer sold ends; what it does not
+    list, or lists in words that are not understood, keeps its price and is an assumption from then
+    on. Raises BookError where no row has a price.
     """
     rows = read_schedules(schedules)
-    writer = _BookWriter(as_of, over)
+    writer = _BookWriter(as_of, url, over)
     for row in rows:
         if row.prices:
             writer.add(row)
+        elif row.is_withdrawn:
+            writer.withdraw(row)
     if not writer.has_added:
         raise BookError("the live schedule", "price_schedules", "no row has a price to write")
-    source = {"url": url, "checked": as_of, "evidence": "live", "note": note}
-    content = writer.content(source)
-    unread = [f"{row.model} {row.action}: {row.problem}" for row in rows if row.problem]
-    head = [f"RunAPI's live price schedule of {as_of}.", *(f"Not read: {line}" for line in unread)]
-    return "".join(f"# {_one_line(line)}\n" for line in head) + "\n" + book_as_toml(content)
+    writer.mark_unlisted(rows)
+    source = {"url": url, "checked": as_of.date(), "evidence": "live", "note": note}
+    head = [f"# RunAPI's live price schedule of {day_or_instant(as_of)}."]
+    head += [f"{_NOT_READ}{one.model} {one.action}: {one.problem}" for one in rows if one.problem]
+    head += [_WITHDRAWN + one for one in writer.withdrawn]
+    head += [_NOT_LISTED + one for one in writer.unlisted]
+    return (
+        "".join(f"{_one_line(line)}\n" for line in head)
+        + "\n"
+        + book_as_toml(writer.content(source))
+    )
 
 
 class _BookWriter:
     """Puts live rates into the user's own book, over what holds already."""
 
-    def __init__(self, as_of: date, over: Sequence[BookText]) -> None:
+    def __init__(self, as_of: datetime, url: str, over: Sequence[BookText]) -> None:
         contents = [tomllib.loads(book.text) for book in over]
         self._as_of = as_of
+        self._url = url
+        self._day = day_or_instant(as_of)
         self._bundled = contents[0] if contents else {}
         self._own: Content = deepcopy(contents[1]) if len(contents) > 1 else {}
         self.has_added = False
+        self.withdrawn: list[str] = []
+        self.unlisted: list[str] = []
 
     def content(self, source: Content) -> Content:
         own = self._own
@@ -65,9 +86,16 @@ class _BookWriter:
         return {
             **head,
             **{key: value for key, value in own.items() if key not in {*head, "sources", "rates"}},
-            "sources": {**own.get("sources", {}), _LIVE: source},
+            "sources": {**own.get("sources", {}), _LIVE: source, **self._unlisted_source()},
             "rates": own["rates"],
         }
+
+    def _unlisted_source(self) -> Content:
+        if not self.unlisted:
+            return {}
+        note = f"RunAPI's live schedule of {self._day} lists no price for this: it may have ended."
+        source = {"url": self._url, "checked": self._as_of.date(), "evidence": "assumed"}
+        return {_UNLISTED: {**source, "note": note}}
 
     def add(self, row: Scheduled) -> None:
         """Let a row's prices begin, after whatever held for its model and action so far."""
@@ -80,7 +108,39 @@ class _BookWriter:
             if old.get("source") == _LIVE and _without_start(old) == _without_start(new):
                 return
             self._close(old_id, old, row)
-        self._rates()[f"{row.model} {row.action} {self._as_of}"] = new
+        self._rates()[f"{row.model} {row.action} {self._day}"] = new
+
+    def withdraw(self, row: Scheduled) -> None:
+        """End the price of what RunAPI says that it no longer sells."""
+        old_id = self._holding(row)
+        old = self._rate(old_id) if old_id is not None else None
+        if old_id is not None and old is not None:
+            self.withdrawn.append(f"{row.model} {row.action}")
+            self._close(old_id, old, row)
+
+    def mark_unlisted(self, rows: Sequence[Scheduled]) -> None:
+        """Make an assumption of each price that holds and that no row has."""
+        listed = {(row.model, row.action) for row in rows if row.prices}
+        for rate_id in [*self._bundled.get("rates", {}), *self._rates()]:
+            rate = self._rate(str(rate_id))
+            unlisted = [
+                f"{model} {action}"
+                for model, actions in rate.get("models", {}).items()
+                for action in _actions(actions)
+                if (model, action) not in listed
+            ]
+            if unlisted and self._lasts(rate):
+                self.unlisted += unlisted
+                own = self._rates().setdefault(str(rate_id), {})
+                own["source"] = _UNLISTED
+                own["note"] = (
+                    f"RunAPI's live schedule of {self._day} lists no price of"
+                    f" {', '.join(unlisted)}: it may have ended."
+                )
+
+    def _lasts(self, rate: Content) -> bool:
+        until = rate.get("until")
+        return until is None or instant_of(until) > self._as_of
 
     def _rates(self) -> Content:
         rates: Content = self._own.setdefault("rates", {})
@@ -95,38 +155,37 @@ class _BookWriter:
         """Return the id of the rate that holds for a row's model and action on the day."""
         for rate_id in [*self._bundled.get("rates", {}), *self._rates()]:
             rate = self._rate(str(rate_id))
-            until = rate.get("until")
-            holds = until is None or until > self._as_of
-            if holds and row.action in _actions(rate.get("models", {}).get(row.model)):
+            if self._lasts(rate) and row.action in _actions(rate.get("models", {}).get(row.model)):
                 return str(rate_id)
         return None
 
     def _close(self, rate_id: str, old: Content, row: Scheduled) -> None:
         """End a rate on the day, and let what else it prices go on under another id."""
         # A rate that would end on the day it began never held: it is replaced, not closed.
-        if old["from"] < self._as_of:
+        if instant_of(old["from"]) < self._as_of:
             self._rates().setdefault(rate_id, {})["until"] = self._as_of
         elif rate_id in self._bundled.get("rates", {}):
-            problem = f"it begins on {old['from']}: a schedule of {self._as_of} cannot follow it"
+            problem = f"it begins on {old['from']}: a schedule of {self._day} cannot follow it"
             raise BookError("the live schedule", f"rates.{rate_id}", problem)
         else:
             del self._rates()[rate_id]
         # A row is one model and action, a rate may be several: the others keep their price.
         rest = _models_without(old["models"], row)
         if rest:
-            self._rates()[_successor(rate_id, self._as_of)] = {
+            self._rates()[_successor(rate_id, self._day)] = {
                 **old,
                 "models": rest,
                 "from": self._as_of,
             }
 
 
-def _live_rate(row: Scheduled, old: Content | None, as_of: date) -> Content:
+def _live_rate(row: Scheduled, old: Content | None, as_of: datetime) -> Content:
     """Return the entry of a row's rate: all but models, prices and source as it was."""
     before = old if old is not None else _unsaid(row)
     listed = before.get("models", {}).get(row.model)
     dimensions = list(row.prices[0][0])
-    replaced = {"prices", "base", "multipliers"}
+    # The seller itself says what it charges: nothing is disputed any more.
+    replaced = {"prices", "base", "multipliers", "disputed"}
     return {
         **{key: value for key, value in before.items() if key not in replaced},
         "models": {row.model: _with_action(listed, row.action)},
@@ -194,8 +253,8 @@ def _models_without(models: Content, row: Scheduled) -> Content:
     return rest
 
 
-def _successor(rate_id: str, as_of: date) -> str:
-    return rate_id if rate_id.endswith(f" since {as_of}") else f"{rate_id} since {as_of}"
+def _successor(rate_id: str, day: str) -> str:
+    return rate_id if rate_id.endswith(f" since {day}") else f"{rate_id} since {day}"
 
 
 def _without_start(rate: Content) -> Content:

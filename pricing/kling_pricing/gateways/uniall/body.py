@@ -3,13 +3,15 @@
 The model's id says tier and sound: std is read as 720p, pro as 1080p. Where UniAll is silent:
 `duration` has no documented default and is required, because the price depends on it; a prompt is
 required unless `extra_body.multi_prompt` stands for it; shots are objects of any shape, because
-none is documented; `cfg_scale` has Kling's own range, 0 to 1.
+none is documented; `cfg_scale` has Kling's own range, 0 to 1. Clients of the OpenAI style send
+`size` and `seconds` too: they are taken where they say what the model's id and `duration` say.
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -26,6 +28,7 @@ from kling_pricing.gateways.checks import (
     Table,
     Value,
     is_said,
+    is_whole,
     items,
     known_model,
     number,
@@ -36,6 +39,7 @@ from kling_pricing.gateways.checks import (
     whole,
 )
 from kling_pricing.gateways.defaults import Reading
+from kling_pricing.gateways.spellings import as_number, respelled, spelling_notes
 from kling_pricing.gateways.writing import (
     Inputs,
     Place,
@@ -51,7 +55,13 @@ _MODELS: Final = {
     "kling-v3-pro-silent": ("1080p", False),
     "kling-v3-pro-audio": ("1080p", True),
 }
+_SIZE: Final = re.compile(r"([0-9]{3,5})x([0-9]{3,5})")
 _IMAGE: Final = web_address("https", "http")
+_LENGTH: Final = whole(3, 15, " (no default is documented)")
+_SECONDS: Final = Value(
+    "whole seconds, 3 to 15, as a number or a text",
+    lambda value: _LENGTH.allows(as_number(value)),
+)
 _OBJECT: Final = Value("an object", lambda value: isinstance(value, dict) and value != {})
 
 _EXTRA: Final = Table(
@@ -70,8 +80,10 @@ _GENERATION: Final = Table(
         "image": _IMAGE,
         "last_image": _IMAGE,
         "aspect_ratio": RATIO,
-        "duration": whole(3, 15, " (no default is documented)"),
+        "duration": _LENGTH,
         "extra_body": _EXTRA,
+        "size": ANY_TEXT,
+        "seconds": _SECONDS,
     },
     frozenset({"model", "duration"}),
 )
@@ -93,8 +105,15 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
     model = known_model(body, "kling-v3-std-silent")
     if model not in _MODELS:
         raise NoPriceError(f"uniall {model}", known=list(_MODELS))
-    refuse_if_any([*_GENERATION.problems("", body), *_between_fields(body)])
-    return Reading(reread(_clip(model, body), action))
+    written = respelled(body, _GENERATION, {"duration": as_number})
+    notes = [*spelling_notes(body, written), *_style_notes(body)]
+    if body.get("duration") is None and _SECONDS.allows(body.get("seconds")):
+        # Documented is the duration alone: what is sent has it.
+        written["duration"] = as_number(body["seconds"])
+    said = {**body, **written}
+    problems = [*_GENERATION.problems("", said), *_between_fields(said), *_style_problems(said)]
+    refuse_if_any(problems)
+    return Reading(reread(_clip(model, said), action), tuple(notes), written)
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
@@ -134,3 +153,29 @@ def _between_fields(body: Body) -> Iterator[Problem]:
         yield Problem("extra_body.multi_prompt", shots, "nothing without an image")
     elif shots is not None and has_prompt:
         yield Problem("extra_body.multi_prompt", shots, "nothing beside prompt, where image is")
+
+
+# --- the OpenAI style -------------------------------------------------------------------------
+
+
+def _style_problems(body: Body) -> Iterator[Problem]:
+    """Tell where `size` and `seconds` say something else than the fields that count."""
+    seconds, size = as_number(body.get("seconds")), body.get("size")
+    if is_whole(seconds) and is_whole(body.get("duration")) and seconds != body["duration"]:
+        allowed = f"{body['duration']}, as duration says"
+        yield Problem("seconds", body["seconds"], allowed)
+    resolution, _ = _MODELS[body["model"]]
+    if size is not None and _resolution_of(size) != resolution:
+        allowed = f"a size of {resolution}, such as 1920x1080 is of 1080p: the model's id decides"
+        yield Problem("size", size, allowed)
+
+
+def _resolution_of(size: object) -> str | None:
+    found = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    return f"{min(map(int, found.groups()))}p" if found else None
+
+
+def _style_notes(body: Body) -> Iterator[str]:
+    for name, counts in (("size", "the model's id"), ("seconds", "duration")):
+        if body.get(name) is not None:
+            yield f"{name} is not documented by UniAll: {counts} is taken to decide"

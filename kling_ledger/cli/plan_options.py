@@ -1,0 +1,132 @@
+"""What `plan` and `plan diff` both take: takes, failures, ids, and which rows have no price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kling_ledger.cli import EXIT_NO_PRICE, EXIT_USAGE
+from kling_ledger.cli.output import Command, say
+from kling_pricing.errors import ClipError, NoPriceError
+from kling_pricing.plans.takes import read_failure_rate, read_takes
+
+if TYPE_CHECKING:
+    from kling_ledger.manifests.planning import Storyboard, Usual
+    from kling_pricing.plans import Plan, Unpriced
+
+_MOST_TOLD: Final = 20
+"""Of how many rows, or notes, is told one by one."""
+
+
+class _Exact(click.ParamType[Fraction]):
+    """A number that is kept as it is written."""
+
+    def __init__(self, name: str, read: Callable[[object], Fraction]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fraction:
+        """Return the number; a usage error for anything else."""
+        if isinstance(value, Fraction):
+            return value
+        try:
+            return self._read(value)
+        except ClipError as error:
+            (problem,) = error.problems
+            self.fail(f"got {value}, allowed: {problem.allowed}", param, ctx)
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--takes",
+        type=_Exact("number", read_takes),
+        default="1",
+        show_default=True,
+        metavar="N",
+        help="How many finished takes make one usable clip, where a row has no `takes`.",
+    ),
+    click.option(
+        "--failure-rate",
+        type=_Exact("share", read_failure_rate),
+        default="0",
+        show_default=True,
+        metavar="SHARE",
+        help="Which share of submissions fails, such as 0.1, 10% or 1/10, where a row has no "
+        "`failure_rate`.",
+    ),
+    click.option(
+        "--id-column",
+        default="id",
+        show_default=True,
+        metavar="NAME",
+        help="The column that names a row.",
+    ),
+)
+
+
+def planning_options(command: Command) -> Command:
+    """Add --takes, --failure-rate and --id-column to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def usual(takes: Fraction, failure_rate: Fraction) -> Usual:
+    """Return what holds for rows that do not say otherwise."""
+    from kling_ledger.manifests.planning import Usual
+
+    return Usual(takes, failure_rate)
+
+
+def say_misspelt(board: Storyboard) -> None:
+    """Warn of columns that look like one that is read."""
+    for column, meant in board.misspelt.items():
+        say(f"warning: {board.name}: the column {column} is not used; meant {meant}?")
+
+
+def named(place: int, name: str | None) -> str:
+    """Return what a row is called: its number, and its own id if it has one."""
+    return f"row {place}" if name is None else f"row {place} ({name})"
+
+
+def say_unpriced(rows: Sequence[Unpriced], *, source: str | None = None) -> None:
+    """Tell which rows have no price, and why."""
+    where = "" if source is None else f"{source}: "
+    for row in rows[:_MOST_TOLD]:
+        name = named(row.wanted.place, row.wanted.id)
+        say(f"error: {where}{name}: {row.error.message}")
+    if len(rows) > _MOST_TOLD:
+        say(f"error: {where}and {len(rows) - _MOST_TOLD} rows more")
+
+
+def unpriced_code(rows: Iterable[Unpriced]) -> int:
+    """Return the exit code of rows without a price: bad input comes before a missing price."""
+    errors = [row.error for row in rows]
+    if not errors:
+        return 0
+    is_unknown = all(isinstance(error, NoPriceError) for error in errors)
+    return EXIT_NO_PRICE if is_unknown else EXIT_USAGE
+
+
+def notes_of(planned: Plan) -> list[str]:
+    """Return what the figures of a plan rest on, each note once and by provider."""
+    notes = (
+        f"{row.quote.clip.provider}: {note}"
+        for row in planned.clips
+        for note in (*row.assumptions, row.quote.rate.note)
+        if note
+    )
+    return list(dict.fromkeys(notes))
+
+
+def say_notes(notes: Sequence[str]) -> None:
+    """Tell what figures rest on, on stderr."""
+    for note in notes[:_MOST_TOLD]:
+        say(f"note: {note}")
+    if len(notes) > _MOST_TOLD:
+        say(f"note: and {len(notes) - _MOST_TOLD} notes more; --format json has all")

@@ -1,0 +1,140 @@
+"""Saved quotes: an answer that was given, kept in a private file whose name is its content's hash.
+
+The file is JSON for people and programs. A changed file no longer has its name and is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from kling_ledger.config import data_folder
+from kling_ledger.errors import (
+    ConfigError,
+    InputChangedError,
+    NotFoundError,
+    PriceChangedError,
+    QuoteExpiredError,
+)
+from kling_pricing.clip import CLIP_FIELDS
+from kling_pricing.gateways import Request
+from kling_pricing.money import Money
+from kling_pricing.quote import Quote
+
+_FORMAT: Final = 1
+_ID: Final = re.compile(r"quo_[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedQuote:
+    """A quote as it was told, and the request body that it is of; None where a clip was quoted."""
+
+    id: str
+    told: Mapping[str, Any]
+    body: Mapping[str, Any] | None
+
+    @property
+    def amount(self) -> Money:
+        """What the job may cost at most."""
+        return Money.parse(f"{self.told['amount']} {self.told['unit']}")
+
+    @property
+    def expires_at(self) -> datetime:
+        """Until when it may be relied on."""
+        return datetime.fromisoformat(self.told["expires_at"])
+
+    def check(self, request: Request, quoted: Quote, *, at: datetime | None) -> None:
+        """Refuse a request that is not the one that was quoted, or comes too late.
+
+        `quoted` is the request's own quote now, `at` is None where it cannot be too late. Where a
+        clip was quoted and no body, the clip has to be the same. Raises InputChangedError,
+        QuoteExpiredError.
+        """
+        now = quoted.as_dict()
+        for name in ("provider", "model", "action") if self.body is not None else CLIP_FIELDS:
+            self._check_same(name, self.told[name], now[name])
+        if self.body is not None:
+            self._check_same("payload", self.told["payload_hash"], request.payload_hash)
+        if at is not None and at >= self.expires_at:
+            raise QuoteExpiredError(self.id, expired_at=self.expires_at)
+
+    def check_price(self, cost: Money) -> None:
+        """Refuse a cost above the quote's, or in another unit. Raises PriceChangedError."""
+        if cost.unit != self.amount.unit or cost > self.amount:
+            raise PriceChangedError(self.id, quoted=self.amount, now=cost)
+
+    def _check_same(self, field: str, quoted: object, given: object) -> None:
+        if quoted != given:
+            raise InputChangedError(self.id, field=field, quoted=quoted, given=given)
+
+
+def save_quote(
+    told: Mapping[str, Any], *, body: Mapping[str, Any] | None, folder: Path | None = None
+) -> str:
+    """Keep a quote, as `Quote.as_dict` tells it, and return its id.
+
+    `body` is the request that it is of; then `told` has its `payload_hash`. The file is readable
+    for its owner alone: a body may hold what nobody else should see. Raises ConfigError where it
+    cannot be written.
+    """
+    text = _written({"format": _FORMAT, "quote": dict(told), "request": body})
+    quote_id = _id_of(text)
+    path = _path(quote_id, folder)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_privately(path, text)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    return quote_id
+
+
+def load_quote(quote_id: str, *, folder: Path | None = None) -> SavedQuote:
+    """Return a saved quote. NotFoundError for none of that id, ConfigError for a changed file."""
+    path = _path(quote_id, folder)
+    if not _ID.fullmatch(quote_id) or not path.is_file():
+        raise NotFoundError("saved quote", quote_id, hint=f"they are in {path.parent}")
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    if _id_of(text) != quote_id:
+        raise ConfigError(f"{path} was changed: it is not the quote that was saved")
+    said = json.loads(text)
+    if said["format"] != _FORMAT:
+        raise ConfigError(f"{path}: format {said['format']} is not known here, only {_FORMAT}")
+    return SavedQuote(quote_id, said["quote"], said["request"])
+
+
+def _written(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=True) + "\n").encode()
+
+
+def _id_of(text: bytes) -> str:
+    return f"quo_{hashlib.sha256(text).hexdigest()[:32]}"
+
+
+def _path(quote_id: str, folder: Path | None) -> Path:
+    return (folder or data_folder() / "quotes") / f"{quote_id}.json"
+
+
+def _write_privately(path: Path, text: bytes) -> None:
+    """Write a file that appears whole or not at all, and that its owner alone can read."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
