@@ -1,4 +1,4 @@
-"""One reader of tables of clips: a quote, a batch and a plan read the same, however it is written."""
+"""One reader of tables of clips: a quote, a batch and a plan read the same of any spelling."""
 
 from __future__ import annotations
 
