@@ -18,6 +18,7 @@ from kling_ledger.jobs.batch_jobs import BatchJob
 from kling_ledger.manifests.batch import BadRow, read_jobs
 from kling_pricing import NoPriceError
 from kling_pricing.library import Library
+from tests.hostile import MOST_MB, measured
 from tests.sandbox_rig import AT, PRICES, PROVIDERS, body
 
 BOOKS = Library()
@@ -279,3 +280,18 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path):
     path.write_text("provider,model,seconds,seconds\nrunapi,kling-3.0,5,6\n")
     with pytest.raises(ConfigError, match="the column seconds is there twice"):
         read(path)
+
+
+def test_many_bad_rows_are_counted_in_little_memory(tmp_path: Path):
+    row = "runapi,kling-3.0,five,1080p,yes,a lake\n"
+    header = "provider,model,seconds,resolution,sound,prompt\n"
+    (tmp_path / "clips.csv").write_text(header + row * 200_000)
+    ran = measured(tmp_path, "batch", "clips.csv", "--wallet", "team")
+    assert (ran.code, ran.out) == (2, "")
+    twentieth, *rest = ran.err.splitlines()[19:]
+    assert twentieth.startswith('error: row 20 (line 21): seconds: got "five", allowed: a number')
+    assert rest == [
+        "error: and 199980 rows more",
+        "nothing was started: 200000 rows cannot be run",
+    ]
+    assert ran.megabytes < MOST_MB

@@ -88,6 +88,7 @@ def read_jobs(
     common = _Common(at, project, labels, library)
     found: list[_Read] = []
     bad: list[BadRow] = []
+    errors: dict[tuple[type[KlingError], str], KlingError] = {}
     with open_table(path) as table:
         if not table.is_json:
             columns_of(table.columns, table.name)
@@ -97,8 +98,10 @@ def read_jobs(
             try:
                 found.append(_read(place, said_by(row, table), common))
             except (PricingError, ConfigError) as error:
-                # Without where it was raised: that holds all that was known of the row.
-                bad.append(BadRow(place, error.with_traceback(None), row.place))
+                # Each error once, and without where it was raised: that holds all that was known of
+                # the row, and what is wrong with one row is often wrong with all.
+                kept = errors.setdefault((type(error), str(error)), error.with_traceback(None))
+                bad.append(BadRow(place, kept, row.place))
     keys = content_keys(name, [(one.request, one.project, one.key) for one in found])
     jobs = [
         BatchJob(
