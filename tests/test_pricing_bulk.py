@@ -111,6 +111,20 @@ def test_a_table_of_100_000_clips_is_answered_as_each_of_them_is(*, categorical:
     assert totals(priced)["failed"].sum() == len(failed)
 
 
+def test_a_table_in_parts_is_answered_as_the_whole() -> None:
+    rows, known = clips(4_000, seed=9), dict[str, Any]()
+    frame = pd.DataFrame(
+        {name: pd.Series([row[name] for row in rows], dtype=object) for name in CLIP_FIELDS}
+    )
+    whole = quote_table(frame, at=AT)
+    parts = [
+        quote_table(frame.iloc[first : first + 500], at=AT, known=known)
+        for first in range(0, 4_000, 500)
+    ]
+    assert [row for part in parts for row in answers(part)] == answers(whole)
+    assert 0 < len(known) <= 4_000
+
+
 def test_rows_keep_their_order_their_index_and_their_other_columns() -> None:
     frame = table({"seconds": 5}, {"seconds": 4}, {"seconds": 5}, scene=["c", "a", "b"])
     frame.index = pd.Index(["z", "y", "z"], name="row")

@@ -26,6 +26,8 @@ from kling_pricing.library import Library, at_hand
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kling_pricing.bulk import Known
+
 EXIT_PRICED: Final = 0
 EXIT_BAD_INPUT: Final = 2
 EXIT_NO_PRICE: Final = 7
@@ -47,11 +49,12 @@ def quote_manifest(
     """
     library = library or at_hand()
     tally = Tally()
+    known: Known = {}
     with open_manifest(name) as manifest, _progress(name, out) as advance:
         _warn_about(manifest)
         with _sink(out, form, name) as write:
             for chunk in manifest.chunks:
-                priced = price_chunk(chunk, at, library)
+                priced = price_chunk(chunk, at, library, known)
                 write(priced)
                 tally.add(priced)
                 advance(chunk.share)

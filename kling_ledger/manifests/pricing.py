@@ -17,6 +17,7 @@ from kling_ledger.manifests.units import IN_UNITS
 from kling_pricing.bulk import (
     ANSWER_COLUMNS,
     NOTES_BETWEEN,
+    Known,
     combine_totals,
     quote_table,
     totals,
@@ -72,10 +73,17 @@ def misspelt_columns(columns: Sequence[str]) -> dict[str, str]:
     return {column: field for column, field in meant.items() if field is not None}
 
 
-def price_chunk(chunk: Chunk, at: datetime, library: Library) -> pd.DataFrame:
-    """Return the rows of a chunk with the columns of `quote_table()`, as one clip is priced."""
+def price_chunk(
+    chunk: Chunk, at: datetime, library: Library, known: Known | None = None
+) -> pd.DataFrame:
+    """Return the rows of a chunk with the columns of `quote_table()`, as one clip is priced.
+
+    `known` is a dict for all chunks of a manifest, in which each answer is kept.
+    """
     kept = [name for name in chunk.frame.columns if name not in IN_UNITS.values()]
-    priced = quote_table(_with_actions(chunk.frame[kept], library), at=at, library=library)
+    priced = quote_table(
+        _with_actions(chunk.frame[kept], library), at=at, library=library, known=known
+    )
     _refuse(priced, chunk.errors)
     _note(priced, chunk.assumptions)
     _note(priced, _set_by_the_user(priced, library))

@@ -5,7 +5,7 @@ and the answers are spread over the rows: the two cannot differ. This is the onl
 package that imports pandas, and nothing else in the package imports it.
 """
 
-from kling_pricing.bulk.pricing import ANSWER_COLUMNS, NOTES_BETWEEN, quote_table
+from kling_pricing.bulk.pricing import ANSWER_COLUMNS, NOTES_BETWEEN, Known, quote_table
 from kling_pricing.bulk.totals import combine_totals, totals
 
-__all__ = ["ANSWER_COLUMNS", "NOTES_BETWEEN", "combine_totals", "quote_table", "totals"]
+__all__ = ["ANSWER_COLUMNS", "NOTES_BETWEEN", "Known", "combine_totals", "quote_table", "totals"]

@@ -36,6 +36,9 @@ NOTES_BETWEEN: Final = "; "
 """What stands between two notes of one row."""
 
 
+_MOST_KNOWN: Final = 20_000
+
+
 class _Answer(NamedTuple):
     unit: str | None = None
     amount_micro: int | None = None
@@ -51,8 +54,16 @@ class _Answer(NamedTuple):
     error_code: str | None = None
 
 
+Known = dict[str, _Answer]
+"""Answers by the writing of their clips: 1, 1.0 and True are clips of their own."""
+
+
 def quote_table(
-    frame: pd.DataFrame, *, at: datetime, library: Library | None = None
+    frame: pd.DataFrame,
+    *,
+    at: datetime,
+    library: Library | None = None,
+    known: Known | None = None,
 ) -> pd.DataFrame:
     """Price a table of clips at an instant, exactly as quote() prices each of them.
 
@@ -66,16 +77,30 @@ def quote_table(
     `expected_micro` (blank where nobody can tell before the run), `billed_seconds`, `rate` (the
     unit price with every fee, as text), `evidence`, `rate_id` and `notes` (the quote's warnings,
     then its assumptions). A row that cannot be priced is kept: there these are blank, and `error`
-    and `error_code` say why.
+    and `error_code` say why. Whoever prices a table in parts gives the same `known`, a dict that is
+    empty at first, with each of them, and the same instant and library: it keeps what was answered.
     Raises ClipError for a table without a required column, or with the same one twice.
     """
     check_columns(frame)
     columns = [read_column(name, frame[name]) for name in CLIP_FIELDS if name in frame.columns]
     which, examples = distinct(columns, rows=len(frame))
-    answers = _table_of([_answer(clip, at, library) for clip in clips_of(columns, examples)])
+    known = {} if known is None else known
+    clips = clips_of(columns, examples)
+    answers = _table_of([_known_answer(clip, at, library, known) for clip in clips])
     spread = answers.take(which).set_axis(frame.index)
     kept = frame.drop(columns=[name for name in ANSWER_COLUMNS if name in frame.columns])
     return pd.concat([kept, spread], axis=1)
+
+
+def _known_answer(
+    said: dict[str, Any], at: datetime, library: Library | None, known: Known
+) -> _Answer:
+    written = repr(said)
+    if written not in known:
+        if len(known) == _MOST_KNOWN:
+            known.clear()
+        known[written] = _answer(said, at, library)
+    return known[written]
 
 
 def _answer(said: dict[str, Any], at: datetime, library: Library | None) -> _Answer:
