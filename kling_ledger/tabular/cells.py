@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 
 from kling_pricing.money import plain
@@ -14,6 +15,8 @@ class Written(str):
     __slots__ = ()
 
 
+_QUOTE = '"'
+_PARTS_CELLS = re.compile('[",\r\n]')
 _FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -32,11 +35,12 @@ def is_number(text: str) -> bool:
     return text.removeprefix("-").replace(".", "", 1).isdigit()
 
 
-def csv_cell(value: object) -> object:
-    """Return a value as a cell of CSV; nearly every cell is a text that no spreadsheet takes."""
-    if type(value) is str and value[:1] not in _FORMULA_MARKS:
-        return value
-    return guarded(cell_text(value))
+def csv_text(value: object) -> str:
+    """Return a value as it is written between the commas of CSV; None is written as nothing."""
+    # Nearly every cell is a text that no spreadsheet takes for a formula.
+    if type(value) is not str or value[:1] in _FORMULA_MARKS:
+        value = "" if value is None else str(guarded(cell_text(value)))
+    return f'"{value.replace(_QUOTE, 2 * _QUOTE)}"' if _PARTS_CELLS.search(value) else value
 
 
 def cell_text(value: object) -> object:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from kling_ledger.tabular.cells import csv_cell, guarded, json_text
+from kling_ledger.tabular.cells import csv_text, json_text
 from kling_ledger.tabular.files import Kind, whole_file
 from kling_ledger.tabular.parquet_table import pyarrow_or_refuse
 
@@ -46,36 +45,28 @@ def frame_writer(file: IO[str], kind: Kind) -> Iterator[WriteFrame]:
     from kling_ledger.tabular.frames import columns_of
 
     if kind == "csv":
-        with _csv_lines(file) as write_cells:
-            yield lambda frame: write_cells(columns_of(frame, written=csv_cell))
+        yield _csv_of_frames(file)
         return
-    with _TEXTS[kind](file) as write:
+    with _OBJECTS[kind](file) as write:
         yield lambda frame: write(columns_of(frame))
 
 
-@contextmanager
-def csv_writer(file: IO[str]) -> Iterator[WriteColumns]:
-    """Write CSV with a header, in which no text is taken for a formula."""
-    with _csv_lines(file) as write:
-        yield lambda columns: write(
-            {name: list(map(csv_cell, values)) for name, values in columns.items()}
-        )
+def _csv_of_frames(file: IO[str]) -> WriteFrame:
+    """Return what writes frames as CSV: each distinct cell is quoted once, however often it is."""
+    from kling_ledger.tabular.frames import columns_of
 
-
-@contextmanager
-def _csv_lines(file: IO[str]) -> Iterator[WriteColumns]:
-    """Write CSV of cells that are what they are to be already."""
-    writer = csv.writer(file, lineterminator="\n")
     is_begun = False
 
-    def write(columns: Columns) -> None:
+    def write(frame: pd.DataFrame) -> None:
         nonlocal is_begun
+        columns = columns_of(frame, written=csv_text)
         if not is_begun:
-            writer.writerow([guarded(name) for name in columns])
+            file.write(",".join(map(csv_text, columns)) + "\n")
             is_begun = True
-        writer.writerows(zip(*columns.values(), strict=True))
+        lines = map(",".join, zip(*columns.values(), strict=True))
+        file.writelines(f"{line}\n" for line in lines)
 
-    yield write
+    return write
 
 
 @contextmanager
@@ -131,4 +122,4 @@ def _parquet_writer(path: Path) -> Iterator[WriteFrame]:
             writer.close()
 
 
-_TEXTS: Final = {"csv": csv_writer, "jsonl": jsonl_writer, "json": json_writer}
+_OBJECTS: Final = {"jsonl": jsonl_writer, "json": json_writer}
