@@ -1,6 +1,7 @@
 """How long others wait while a month of many reservations is sealed, and while it is verified.
 
-    python benchmarks/closing.py [sqlite] [postgres]
+    pip install '.[test]'
+    python -m benchmarks.closing [sqlite] [postgres]
 
 A process of its own reserves one job after another and writes down its longest wait: first beside
 nobody, then while the month is sealed, then while the ledger is verified.
@@ -135,7 +136,7 @@ PARTS = {"sqlite": sqlite, "postgres": postgres}
 def main() -> int:
     chosen = sys.argv[1:] or list(PARTS)
     if not set(chosen) <= PARTS.keys():
-        print(f"usage: python benchmarks/closing.py [{'] ['.join(PARTS)}]", file=sys.stderr)
+        print(f"usage: python -m benchmarks.closing [{'] ['.join(PARTS)}]", file=sys.stderr)
         return 2
     return 0 if all(PARTS[name]() for name in chosen) else 1
 

@@ -1,5 +1,6 @@
 """How fairly processes take turns on one SQLite file, beside SQLite's own waiting.
 
+    pip install '.[test]'
     python -m benchmarks.fairness [--processes 2 8 32] [--seconds 5] [--runs 5]
 
 Every process makes pairs, one reservation and its commit, as fast as it can. A wait is what one

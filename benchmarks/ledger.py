@@ -1,6 +1,7 @@
 """How fast the ledger is, each figure as a ratio to plain statements that do the same work.
 
-    python benchmarks/ledger.py [sqlite] [postgres] [growth]
+    pip install '.[test]'
+    python -m benchmarks.ledger [sqlite] [postgres] [growth]
 
 A pair is one reservation, under a key, and its commit at 8 of 10 units: two transactions. The
 plain loops write the same rows into the same tables with the same durability (SQLite: WAL and
@@ -497,7 +498,7 @@ PARTS = {"sqlite": sqlite, "postgres": postgres, "growth": growth}
 def main() -> int:
     chosen = sys.argv[1:] or list(PARTS)
     if not set(chosen) <= PARTS.keys():
-        print(f"usage: python benchmarks/ledger.py [{'] ['.join(PARTS)}]", file=sys.stderr)
+        print(f"usage: python -m benchmarks.ledger [{'] ['.join(PARTS)}]", file=sys.stderr)
         return 2
     fine = [fine for name in chosen for fine in PARTS[name]()]
     return 0 if all(fine) else 1

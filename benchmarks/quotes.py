@@ -1,7 +1,8 @@
-"""How fast quotes are: one by one, a million at once, and from a cold process.
+"""How fast quotes are: one by one, a million at once, from a cold process and from a file.
 
-Run it as `python benchmarks/quotes.py`. Every figure is the median of several rounds in one run;
-what is compared takes turns, so that a busy machine slows both.
+After `pip install .` run it as `python benchmarks/quotes.py`. Every figure but that of a file is
+the median of several rounds in one run; what is compared takes turns, so that a busy machine slows
+both.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +36,14 @@ COLD_QUOTE = (
     *("--resolution", "1080p", "--sound", "--format", "json"),
 )
 COLD_IMPORT = (sys.executable, "-c", "import click, pydantic")
+MEASURED = """
+import resource, subprocess, sys, time
+began = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, capture_output=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - began, used.ru_utime, used.ru_maxrss)
+"""
+"""Run by a small process: a child counts the memory of the one that it was forked of."""
 
 Work = Callable[[], object]
 
@@ -63,6 +73,23 @@ def main() -> None:
     show("bulk, 1M rows, strings", f"{BULK / took['strings']:,.0f} rows/s", "")
     show("  bulk to single", f"{categories / single:.0f}", "")
     cold()
+    manifest(frame)
+
+
+def manifest(frame: pd.DataFrame) -> None:
+    """Price a million rows of CSV into another file, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        clips = Path(folder) / "clips.csv"
+        frame.assign(id=range(len(frame)), prompt="a lake at sunrise, slow").to_csv(clips)
+        words = ("quote", "--manifest", str(clips), "--out", str(Path(folder) / "priced.csv"))
+        command = (COLD_QUOTE[0], *words, "--at", f"{AT:%Y-%m-%d}")
+        ran = subprocess.run(
+            (sys.executable, "-c", MEASURED, *command), check=True, capture_output=True, text=True
+        )
+    took, used, memory = map(float, ran.stdout.split())
+    show("manifest, 1M rows, CSV to CSV", f"{took:.1f} s", "at most 12 s")
+    show("  of it in its own code", f"{used:.1f} s", "")
+    show("  memory", f"{memory / 1024:.0f} MB", "at most 250 MB")
 
 
 def cold() -> None:

@@ -496,6 +496,13 @@ TABLES: dict[str, tuple[str, Callable[[IO[bytes]], object], int]] = {
         lambda file: file.write(HEADER.encode() + b"1,runapi,kling-3.0," + b"9" * 50_000 + b",,\n"),
         2,
     ),
+    "many keys": (
+        "a.jsonl",
+        lambda file: file.write(
+            b"{" + b"".join(b'"k%d":0,' % key for key in range(300_000)) + b'"k299999":1}'
+        ),
+        2,
+    ),
     "empty objects": ("a.json", lambda file: file.write(b"[" + b"{}," * 200_000 + b"{}]"), 2),
     "long rows": (
         "a.jsonl",

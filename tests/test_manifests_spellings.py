@@ -1,4 +1,4 @@
-"""One reader of tables of clips: however a table is written, a quote and a batch read the same."""
+"""One reader of tables of clips: a quote, a batch and a plan read the same of any spelling."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_ledger.manifests.batch import read_jobs
+from kling_ledger.manifests.planning import Usual, read_storyboard
 from kling_ledger.manifests.pricing import price_chunk
 from kling_ledger.manifests.reading import open_manifest
 from kling_pricing import Clip, PricingError, Quote, quote
@@ -178,17 +180,26 @@ def batched(path: Path) -> list[tuple[Clip, int] | None]:
 @pytest.mark.parametrize("kind", WRITERS)
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(spelt_rows(), min_size=1, max_size=6), seed=st.integers(0, 2**16))
-def test_a_quote_and_a_batch_read_the_same_clips_from_the_same_table(
+def test_a_quote_a_batch_and_a_plan_read_the_same_clips_from_the_same_table(
     kind: str, rows: Table, seed: int
 ) -> None:
     pick = random.Random(seed)  # noqa: S311 - spellings to repeat, no secret
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"clips.{kind}"
         path.write_bytes(WRITERS[kind](rows, pick))
-        one, other = quoted(path), batched(path)
+        one, other, third = quoted(path), batched(path), planned(path)
     assert len(one) == len(rows)
     assert one == other
+    assert [pair and pair[0] for pair in one] == [
+        clip if pair else None for clip, pair in zip(third, one, strict=True)
+    ]
     assert one == [meant(row) for row in rows]
+
+
+def planned(path: Path) -> list[Clip | None]:
+    """Return the clip of each row, as a plan of the manifest reads it."""
+    rows = read_storyboard(str(path), Usual(Fraction(1), Fraction(0))).rows
+    return [clip_or_none(row.fields) for row in rows]
 
 
 def meant(row: Mapping[str, str]) -> tuple[Clip, int] | None:

@@ -106,6 +106,7 @@ def test_a_block_has_every_row_and_says_which_are_none(tmp_path: Path):
         ('{"a": 1, "a": 2}', "the key a is written twice"),
         ('{"a": {"b": 1, "b": 1}}', "the key b is written twice"),
         ('{"a": NaN}', "NaN is no number"),
+        ('{"a": ' + "9" * 5_000 + "}", "this is no JSON: a number has thousands of digits"),
         ('{"a": ' + "[" * 100 + "]" * 100 + "}", "nested too deep"),
         ('{"a": ' + "[" * 100_000, "nested too deep"),
     ],
@@ -230,6 +231,7 @@ def test_a_list_of_json_is_read_entry_by_entry(
         ('[{"a": 1, "a": 2}]', "the key a is written twice"),
         ('[{"a": 1}, {"a": ' + "[" * 100 + "]" * 100 + "}]", "nested too deep"),
         ("[" * 100_000, "nested too deep"),
+        ('[{"a": ' + "9" * 5_000 + "}]", "this is no JSON: a number has thousands of digits"),
     ],
 )
 def test_a_list_of_json_that_breaks_off_is_refused_with_its_line(

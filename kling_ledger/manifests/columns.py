@@ -9,7 +9,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, Final
 
-from kling_ledger.tabular.table import checked_columns
+from kling_ledger.tabular.table import checked_columns, first_repeated
 from kling_pricing.clip import CLIP_FIELDS
 from kling_pricing.gateways.writing import Inputs
 from kling_pricing.spellings import trimmed
@@ -72,7 +72,5 @@ def named(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the cells of one row under our names; ValueError where two keys are one column."""
     found = {column_of(column): cell for column, cell in cells.items()}
     if len(found) < len(cells):
-        names = [column_of(column) for column in cells]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the column {twice} is there twice")
+        raise ValueError(f"the column {first_repeated(map(column_of, cells))} is there twice")
     return found

@@ -14,7 +14,8 @@ from typing import IO, Any, Final
 
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import Kind
-from kling_ledger.tabular.table import Row, size_of
+from kling_ledger.tabular.table import Row, first_repeated, size_of
+from kling_pricing.errors import reason_of
 
 _DEEPEST: Final = 64
 """How deep a row may be nested: what is written again must not exhaust the stack."""
@@ -40,8 +41,10 @@ def parse_json(text: str, number: ReadNumber = float) -> Any:
             object_pairs_hook=_without_repetition,
             parse_constant=_refuse_constant,
         )
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ValueError(reason_of(error)) from None
     if _is_too_deep(read, text):
         raise ValueError(_TOO_DEEP)
     return read
@@ -69,9 +72,7 @@ def _parts(value: object) -> Iterable[object]:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice} is written twice")
+        raise ValueError(f"the key {first_repeated(name for name, _ in pairs)} is written twice")
     return found
 
 
@@ -228,9 +229,7 @@ class _Entries:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return _TOO_DEEP
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return error.msg if isinstance(error, json.JSONDecodeError) else reason_of(error)
 
 
 def _object(place: str, cells: Any) -> Row:

@@ -103,12 +103,19 @@ def in_chunks(rows: Iterable[One], read: Callable[[], int]) -> Iterator[list[One
 
 def checked_columns(columns: Sequence[str], name: str) -> Sequence[str]:
     """Return the columns; ConfigError where one is there twice: its two cells may differ."""
-    seen: set[str] = set()
-    for column in columns:
-        if column in seen:
-            raise ConfigError(f"{name}: the column {column} is there twice")
-        seen.add(column)
+    if (twice := first_repeated(columns)) is not None:
+        raise ConfigError(f"{name}: the column {twice} is there twice")
     return columns
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that was there before, None where all differ."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def size_of(file: IO[bytes]) -> int:

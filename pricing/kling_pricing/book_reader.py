@@ -16,7 +16,7 @@ from kling_pricing.book import PriceBook
 from kling_pricing.book_builder import Builder
 from kling_pricing.book_entries import BookEntry
 from kling_pricing.entry import Content, checked_entry, entry_of, entry_schema
-from kling_pricing.errors import BookError
+from kling_pricing.errors import BookError, reason_of
 
 Path = tuple[str, ...]
 """The keys that lead to a value of a TOML document."""
@@ -90,13 +90,8 @@ def _parse(text: str, name: str) -> Content:
         raise BookError(name, "", f"line {line}: a key of more than {DEEPEST} parts")
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BookError(name, "", str(error)) from None
-    except RecursionError:
-        raise BookError(name, "", _TOO_DEEP) from None
-    except ValueError:
-        # Python reads no whole number of thousands of digits, and TOML's reader lets it say so.
-        raise BookError(name, "", "it has a number of too many digits to be a price") from None
+    except (RecursionError, ValueError) as error:
+        raise BookError(name, "", reason_of(error)) from None
     if _is_too_deep(content):
         raise BookError(name, "", _TOO_DEEP)
     return content

@@ -156,6 +156,14 @@ def _shown(value: object) -> str:
     return cut(text, 60)
 
 
+def reason_of(error: Exception) -> str:
+    """Say why text could not be parsed, in words that are not about Python."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    # What Python says of it names a setting of the interpreter.
+    return "a number has thousands of digits" if "int_max_str_digits" in str(error) else str(error)
+
+
 def cut(text: str, most: int) -> str:
     """Return a text of at most so many characters, which says where it was cut."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

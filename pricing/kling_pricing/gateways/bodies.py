@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from kling_pricing.errors import Problem, RequestError
+from kling_pricing.errors import Problem, RequestError, reason_of
 
 Body = dict[str, Any]
 """A request body as JSON gives it."""
@@ -23,7 +23,7 @@ def parse_body(text: str) -> Body:
     except RequestError:
         raise
     except (ValueError, RecursionError) as error:
-        raise RequestError([Problem("$", str(error), "valid JSON")]) from None
+        raise RequestError([Problem("$", reason_of(error), "valid JSON")]) from None
     # Before anything walks the body: a walk of unbounded depth would end in a RecursionError.
     refuse_too_deep(body)
     if not isinstance(body, dict):
