@@ -132,6 +132,7 @@ def test_a_settled_cost_above_the_wallet_is_shown_and_admits_nothing_more(
 def test_a_failed_job_gives_everything_back(cli: Cli, sandbox: SandboxProcess) -> None:
     said = cli(*words(sandbox), stdin=body("a lake [fail]"))
     assert (said.code, said.json["state"], said.json["committed"]) == (4, "rolled_back", None)
+    assert "note: RunAPI does not charge for a job that failed (https://" in said.err
     assert_untouched(cli)
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from kling_pricing import BookError, PriceBook, bundled_book, bundled_providers, library_of
 from kling_pricing.book_reader import BookText, book_schema, read_book
+from kling_pricing.charges import on_failure
+from kling_pricing.library import Library
 from kling_pricing.own_rates import charges_set_by
 
 BOOK = """
@@ -121,3 +123,20 @@ SAID = {
 @pytest.mark.parametrize("provider", bundled_providers())
 def test_the_bundled_books_say_what_their_sources_say(provider: str) -> None:
     assert said(bundled_book(provider)) == SAID.get(provider, ("unknown",) * 3)
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"),
+    [
+        (
+            "runapi",
+            (
+                "RunAPI does not charge for a job that failed"
+                " (https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20)"
+            ),
+        ),
+        ("crun", "whether Crun charges for a job that failed is not known: its bill tells"),
+    ],
+)
+def test_what_a_failure_costs_is_said_with_its_source(provider: str, said: str) -> None:
+    assert on_failure(provider, Library()) == said

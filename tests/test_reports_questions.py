@@ -221,6 +221,8 @@ def test_failures_say_what_they_would_have_cost_and_what_came_back(url: str):
         (date(2026, 3, 21), "x", "USD", 1, *cost),
     ]
     assert rows(answered.table("jobs"), "problem") == [("the clip could not be made",)] * 2
+    guide = "https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20"
+    assert f"RunAPI does not charge for a job that failed ({guide})." in answered.notes
 
 
 def test_a_failure_that_was_charged_in_part_came_back_in_part(tmp_path: Path):

@@ -137,6 +137,10 @@ def run(
     code = report(ended, form)
     if code == EXIT_JOB_FAILED and refusals.were_of_the_key_or_network:
         code = EXIT_NOT_SENT
+    if code == EXIT_JOB_FAILED:
+        from kling_pricing.charges import on_failure
+
+        say(f"note: {on_failure(provider, library)}")
     is_saved = save_clips(ended, out)
     return code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
 

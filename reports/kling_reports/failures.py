@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.states import State
+from kling_pricing.charges import on_failure
+from kling_pricing.library import at_hand
 from kling_reports import groups, reconciliation
 from kling_reports.doors import reservations
 from kling_reports.frames import days_of
@@ -74,8 +76,17 @@ def report(database: Database, query: Query) -> Report:
             "A failed job belongs to the time at which its credits were reserved.",
             "would have cost = charged + came back.",
             "What was charged all the same counts as spent, and as a clip, in every other report.",
+            *_charged_there(failed),
         ],
     )
+
+
+def _charged_there(failed: pd.DataFrame) -> Iterator[str]:
+    """Tell of each provider where something failed whether it charges for that, by its book."""
+    library = at_hand()
+    for provider in sorted(failed["provider"].dropna().unique()):
+        if provider in library.providers:
+            yield f"{on_failure(str(provider), library)}."
 
 
 def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
