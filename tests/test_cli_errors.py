@@ -12,6 +12,7 @@ import pytest
 
 from kling_ledger.sandbox import Sandbox
 from tests.cli import API_KEY, Cli, Said, body
+from tests.hostile import MOST_MB, measured
 from tests.witness.account import Account, Create, Script
 from tests.witness.server import serve
 from tests.witness_ledger import GATEWAYS, KEYS
@@ -131,15 +132,36 @@ def test_without_json_standard_output_stays_empty(cli: Cli):
 def test_of_many_problems_the_first_twenty_are_told_and_how_many_there_are_more(
     tmp_path: Path, form: str
 ):
-    shots = [{"duration": index} for index in range(30_000)]
+    shots = [{"duration": index} for index in range(900)]
     request = body(multi_shots=True, multi_prompt=shots)
     words = ("quote", "--provider", "runapi", "--request", "-", "--format", form)
     said = Cli(tmp_path)(*words, stdin=request)
     assert said.code == 2
     assert len(said.lines) <= 22
     more = next(line for line in said.lines if line.endswith(" more"))
-    assert int(more.removeprefix("error: and ").removesuffix(" more").replace(",", "")) > 29_000
+    assert int(more.removeprefix("error: and ").removesuffix(" more").replace(",", "")) > 800
     assert len(said.out) < 20_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"multi_shots": True, "multi_prompt": [{"duration": 1}] * 300_000},
+        {f"field {number}": 1 for number in range(100_000)},
+    ],
+)
+def test_a_body_of_more_parts_than_any_has_is_told_in_one_sentence(
+    tmp_path: Path, fields: dict[str, Any]
+):
+    (tmp_path / "clips.jsonl").write_text(
+        json.dumps({"provider": "runapi", "request": json.loads(body(**fields))})
+    )
+    said = measured(tmp_path, "quote", "--manifest", "clips.jsonl")
+    assert said.code == 2
+    assert " of them" in said.out
+    assert "allowed: at most 1,000" in said.out
+    assert len(said.out) < 5_000
+    assert said.megabytes < MOST_MB
 
 
 def test_a_name_of_any_length_without_a_price_is_told_in_short(tmp_path: Path):

@@ -16,11 +16,12 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.manifests.pricing import Tally, misspelt_columns, price_chunk, replaced_columns
 from kling_ledger.manifests.reading import Manifest, open_manifest
 from kling_ledger.manifests.units import in_units
+from kling_ledger.tabular.cells import json_text
 from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.files import STDIN, kind_by_name
 from kling_ledger.tabular.frames import rows_of
 from kling_ledger.tabular.writing import WriteFrame, frame_file, frame_writer
-from kling_pricing.errors import MOST_TOLD, NoPriceError
+from kling_pricing.errors import MOST_TOLD, NoPriceError, cut
 from kling_pricing.library import Library, at_hand
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ EXIT_NO_PRICE: Final = 7
 
 TABLE_ROWS: Final = 1_000
 """How many rows a table for people shows; a file or another format has them all."""
+
+_LONGEST_CELL: Final = 500
+"""How many characters of a cell a table for people shows."""
 
 
 def quote_manifest(
@@ -131,7 +135,7 @@ def _table_printer() -> Iterator[WriteFrame]:
         is_one_of_first = is_bad.cumsum() + bad <= MOST_TOLD
         rows, bad = rows + len(frame), bad + int(is_bad.sum())
         some = frame[~is_bad | is_one_of_first].head(TABLE_ROWS - len(shown))
-        shown.extend(rows_of(in_units(some)))
+        shown.extend(map(_for_people, rows_of(in_units(some))))
 
     yield write
     if shown:
@@ -139,6 +143,17 @@ def _table_printer() -> Iterator[WriteFrame]:
     if rows > len(shown):
         first = f"the first {MOST_TOLD} of {bad:,} without a price; " if bad > MOST_TOLD else ""
         say(f"{len(shown)} of {rows} rows; {first}--out FILE or --format csv has them all")
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Cut what would fill a screen, such as a whole request; what is wrong stays whole."""
+    return {name: cell if name == "error" else _cut(cell) for name, cell in row.items()}
+
+
+def _cut(cell: Any) -> Any:
+    text = json_text(cell) if isinstance(cell, (dict, list)) else cell
+    is_long = isinstance(text, str) and len(text) > _LONGEST_CELL
+    return cut(text, _LONGEST_CELL) if is_long else cell
 
 
 def _worth_showing(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -19,6 +19,10 @@ Body = Mapping[str, Any]
 """A request body, or a table inside one, as JSON gives it."""
 
 
+MOST_PARTS: Final = 1_000
+"""How many parts a list or an object in a body may have; no documented one comes near."""
+
+
 class Check(Protocol):
     """What a value may be, and the sentence that says so."""
 
@@ -54,6 +58,9 @@ class ListOf:
 
     def problems(self, path: str, value: object) -> Iterator[Problem]:
         """Tell what is wrong with the list, then with each of its items."""
+        if (too_many := _too_many(path, value)) is not None:
+            yield too_many
+            return
         if not isinstance(value, list) or not self._holds(len(value)):
             yield Problem(path, value, self.allowed)
         if isinstance(value, list):
@@ -81,6 +88,9 @@ class Table:
         if not isinstance(value, dict):
             yield Problem(path, value, self.allowed)
             return
+        if (too_many := _too_many(path, value)) is not None:
+            yield too_many
+            return
         for name, inner in value.items():
             yield from self._field(at(path, name), name, inner)
         for name, check in self.fields.items():
@@ -97,6 +107,13 @@ class Table:
                 yield Problem(path, value, self.forbidden[name])
         elif value is not None:
             yield Problem(path, value, f"no such field; documented: {', '.join(self.fields)}")
+
+
+def _too_many(path: str, value: object) -> Problem | None:
+    """Tell of a list or an object of so many parts that none of them is looked at."""
+    if not isinstance(value, (list, dict)) or len(value) <= MOST_PARTS:
+        return None
+    return Problem(path or "$", f"{len(value):,} of them", f"at most {MOST_PARTS:,}")
 
 
 def at(path: str, name: str) -> str:
