@@ -135,14 +135,20 @@ def run(
     if ended is None:
         return EXIT_IN_DOUBT
     code = report(ended, form)
-    if code == EXIT_JOB_FAILED and refusals.were_of_the_key_or_network:
-        code = EXIT_NOT_SENT
     if code == EXIT_JOB_FAILED:
-        from kling_pricing.charges import on_failure
-
-        say(f"note: {on_failure(provider, library)}")
+        code = _failed_code(refusals, provider, library)
     is_saved = save_clips(ended, out)
     return code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
+
+
+def _failed_code(refusals: Refusals, provider: str, library: Library) -> int:
+    """Return the exit code of a job that came to nothing; say what one that failed costs there."""
+    from kling_pricing.charges import on_failure
+
+    if refusals.were_of_the_key_or_network:
+        return EXIT_NOT_SENT
+    say(f"note: {on_failure(provider, library)}")
+    return EXIT_JOB_FAILED
 
 
 class Refusals:
