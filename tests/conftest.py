@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -45,6 +46,13 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, no_books: str
 def no_books(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a folder without price books."""
     return str(tmp_path_factory.mktemp("no-books"))
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collect what a test has left at its own end: in another's, a socket left open is an error."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -28,9 +28,12 @@ from tests.charging_server import ANSWERS, ChargingServer, charging_server
 from tests.ledgers import usd
 
 # What is interrupted in the middle of its work leaves its sockets to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+    ),
+    pytest.mark.usefixtures("collected"),
+]
 
 COST = usd("0.5")
 TIME_OUT_S = 0.05

@@ -40,9 +40,12 @@ from tests.witness.server import serve
 from tests.witness_ledger import GATEWAYS, KEYS
 
 # RunAPI's own client leaves its sockets to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"
+    ),
+    pytest.mark.usefixtures("collected"),
+]
 
 BACK_IN_S = 1.2
 """Longer than the first tries take, shorter than all of them."""

@@ -35,6 +35,7 @@ def serving(**settings: Any) -> Iterator[Served]:
         bound.close()
 
 
+@pytest.mark.usefixtures("collected")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_who_waits_for_a_server_that_breaks_is_told_so():
     # The server calls this about once a second, in the midst of its own work.
