@@ -146,16 +146,16 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
         "a key stands for something that is there",
         """
         SELECT key AS subject, 'it stands for ' || result_id AS problem FROM idempotency
-        WHERE result_id NOT IN (SELECT id FROM reservation)
-          AND result_id NOT IN (SELECT id FROM wallet)
-          AND result_id NOT IN (SELECT id FROM budget_raise)
+        WHERE NOT EXISTS (SELECT 1 FROM reservation WHERE id = result_id)
+          AND NOT EXISTS (SELECT 1 FROM wallet WHERE id = result_id)
+          AND NOT EXISTS (SELECT 1 FROM budget_raise WHERE id = result_id)
         """,
     ),
     (
         "a slot is of a wallet or a window",
         """
         SELECT DISTINCT owner_id AS subject, 'its slots are of nothing' AS problem FROM slot
-        WHERE owner_id NOT IN (SELECT id FROM wallet) AND NOT EXISTS (
+        WHERE NOT EXISTS (SELECT 1 FROM wallet WHERE id = owner_id) AND NOT EXISTS (
             SELECT 1 FROM budget_window
             WHERE budget_id = slot.owner_id AND budget_window.starts_at = slot.starts_at)
         """,
@@ -206,7 +206,8 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
         "what was sealed stays sealed",
         """
         SELECT period AS subject, COUNT(*) || ' transfers were sealed in it' AS problem
-        FROM sealed_transfer WHERE period NOT IN (SELECT name FROM period WHERE state = 'hard')
+        FROM sealed_transfer WHERE NOT EXISTS (
+            SELECT 1 FROM period WHERE name = sealed_transfer.period AND state = 'hard')
         GROUP BY period
         """,
     ),
