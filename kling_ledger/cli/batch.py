@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
+from operator import is_not
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -185,8 +186,11 @@ class _Session:
 
     def price(self, meters: Mapping[str, Meter]) -> None:
         """Know what every job costs: by its provider where no book says, else it is refused."""
-        self.jobs = estimated(self.jobs, self.known, meters)
-        self.look()
+        priced = estimated(self.jobs, self.known, meters)
+        # What is known and to be done has the jobs themselves; most batches have none to ask for.
+        if any(map(is_not, priced, self.jobs)):
+            self.jobs = priced
+            self.look()
 
     def check(self) -> None:
         """Refuse a batch that is dearer than it may be, or than the wallet can pay."""

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from kling_ledger.cli import EXIT_USAGE, exit_code
-from kling_ledger.cli.output import say
-from kling_pricing.errors import MOST_TOLD
+from kling_ledger.cli.output import say, say_first
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
@@ -63,16 +62,15 @@ def estimated(
 
     def priced(job: BatchJob) -> BatchJob:
         before, meter = known.get(job.place), meters.get(job.provider)
-        if not isinstance(job.quote, NoPriceError):
-            return job
         if before is not None and before.reservation is not None:
             return replace(job, estimate=before.reservation.amount)
         return job if meter is None else replace(job, estimate=meter.estimate(job.request))
 
+    unpriced = [job for job in jobs if isinstance(job.quote, NoPriceError)]
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="estimate") as pool:
-        found = list(pool.map(priced, jobs))
+        asked = {job.place: job for job in pool.map(priced, unpriced)}
     notes, bad = [], []
-    for job in found:
+    for job in asked.values():
         if isinstance(job.quote, NoPriceError):
             try:
                 notes.append((job.place, live_note(job.request, job.quote, job.cost)))
@@ -80,7 +78,7 @@ def estimated(
                 bad.append((job.place, error))
     _refuse(bad)
     _say_rows("note", notes)
-    return found
+    return [asked.get(job.place, job) for job in jobs]
 
 
 def check_cost(
@@ -183,10 +181,11 @@ def _say_rows(
     where: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
     """Tell of rows one by one, and of the rest how many there are."""
-    for place, what in told[:MOST_TOLD]:
-        say(f"{kind}: {_row(place, where.get(place))}: {what}")
-    if len(told) > MOST_TOLD:
-        say(f"{kind}: and {len(told) - MOST_TOLD} rows more")
+    say_first(
+        told,
+        lambda row: f"{kind}: {_row(row[0], where.get(row[0]))}: {row[1]}",
+        lambda more: f"{kind}: and {more} rows more",
+    )
 
 
 def _refuse(

@@ -13,10 +13,23 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kling_pricing.errors import MOST_TOLD
+
 Row = Mapping[str, Any]
 _SET_BY_RICH: Final = 1000
 """How many rows a table for a person has at most: rich takes a second for two thousand."""
 Command = TypeVar("Command", bound=Callable[..., Any])
+Item = TypeVar("Item")
+
+
+def say_first(
+    many: Sequence[Item], line: Callable[[Item], str], rest: Callable[[int], str]
+) -> None:
+    """Say a line of each of the first, and in one more how many others there are."""
+    for one in many[:MOST_TOLD]:
+        say(line(one))
+    if len(many) > MOST_TOLD:
+        say(rest(len(many) - MOST_TOLD))
 
 
 def format_option(command: Command) -> Command:

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kling_ledger.cli import EXIT_NO_PRICE, EXIT_USAGE
-from kling_ledger.cli.output import Command, say
+from kling_ledger.cli.output import Command, say, say_first
 from kling_pricing.errors import ClipError, NoPriceError
 from kling_pricing.plans.takes import read_failure_rate, read_takes
 
 if TYPE_CHECKING:
     from kling_ledger.manifests.planning import Storyboard, Usual
     from kling_pricing.plans import Plan, Unpriced
-
-_MOST_TOLD: Final = 20
-"""Of how many rows, or notes, is told one by one."""
 
 
 class _Exact(click.ParamType[Fraction]):
@@ -97,11 +94,11 @@ def named(place: int, name: str | None) -> str:
 def say_unpriced(rows: Sequence[Unpriced], *, source: str | None = None) -> None:
     """Tell which rows have no price, and why."""
     where = "" if source is None else f"{source}: "
-    for row in rows[:_MOST_TOLD]:
-        name = named(row.wanted.place, row.wanted.id)
-        say(f"error: {where}{name}: {row.error.message}")
-    if len(rows) > _MOST_TOLD:
-        say(f"error: {where}and {len(rows) - _MOST_TOLD} rows more")
+    say_first(
+        rows,
+        lambda row: f"error: {where}{named(row.wanted.place, row.wanted.id)}: {row.error.message}",
+        lambda more: f"error: {where}and {more} rows more",
+    )
 
 
 def unpriced_code(rows: Iterable[Unpriced]) -> int:
@@ -126,7 +123,8 @@ def notes_of(planned: Plan) -> list[str]:
 
 def say_notes(notes: Sequence[str]) -> None:
     """Tell what figures rest on, on stderr."""
-    for note in notes[:_MOST_TOLD]:
-        say(f"note: {note}")
-    if len(notes) > _MOST_TOLD:
-        say(f"note: and {len(notes) - _MOST_TOLD} notes more; --format json has all")
+    say_first(
+        notes,
+        lambda note: f"note: {note}",
+        lambda more: f"note: and {more} notes more; --format json has all",
+    )

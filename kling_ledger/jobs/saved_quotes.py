@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from kling_ledger.errors import (
     PriceChangedError,
     QuoteExpiredError,
 )
+from kling_ledger.tabular.files import whole_file
 from kling_pricing.clip import CLIP_FIELDS
 from kling_pricing.gateways import Request
 from kling_pricing.money import Money
@@ -90,7 +90,10 @@ def save_quote(
     path = _path(quote_id, folder)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_privately(path, text)
+        with whole_file(path, is_private=True) as beside, beside.open("wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     return quote_id
@@ -123,18 +126,3 @@ def _id_of(text: bytes) -> str:
 
 def _path(quote_id: str, folder: Path | None) -> Path:
     return (folder or data_folder() / "quotes") / f"{quote_id}.json"
-
-
-def _write_privately(path: Path, text: bytes) -> None:
-    """Write a file that appears whole or not at all, and that its owner alone can read."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)

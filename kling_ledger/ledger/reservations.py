@@ -205,9 +205,8 @@ def tasks_at(transaction: Transaction, provider: str) -> set[str]:
 
 def open_ones(transaction: Transaction) -> list[Reservation]:
     """Return every reservation that still holds credits, oldest first."""
-    states = ", ".join(f"'{state}'" for state in OPEN_STATES)
     order = "reservation.created_at, reservation.id"
-    rows = transaction.rows(f"{_SELECT} WHERE state IN ({states}) ORDER BY {order}")
+    rows = transaction.rows(f"{_SELECT} WHERE {_IS_OPEN} ORDER BY {order}")
     return [from_row(row) for row in rows]
 
 
@@ -224,14 +223,13 @@ def some_open(
 
     Those in doubt only come where others leave room: they may stand for long.
     """
-    states = ", ".join(f"'{state}'" for state in OPEN_STATES)
     place = {"provider": provider, "address": address, "account": account}
     conditions = [
         f"{name} IS NULL" if value is None else f"{name} = :{name}" for name, value in place.items()
     ]
     query = (
         f"{_SELECT} WHERE wallet_id = (SELECT id FROM wallet WHERE name = :wallet OR id = :wallet)"
-        f" AND state IN ({states}) AND {' AND '.join(conditions)}"
+        f" AND {_IS_OPEN} AND {' AND '.join(conditions)}"
         f" ORDER BY CASE state WHEN '{State.IN_DOUBT}' THEN 1 ELSE 0 END, RANDOM() LIMIT :limit"
     )
     given = {name: plain(value) for name, value in place.items() if value is not None}
@@ -276,6 +274,7 @@ SELECT: Final = (
 """What is read of reservations: every column, and the name of the wallet."""
 
 _SELECT: Final = f"{SELECT} FROM reservation"
+_IS_OPEN: Final = f"state IN ({', '.join(repr(str(state)) for state in OPEN_STATES)})"
 _SELECT_IDS: Final = f"{_SELECT} WHERE reservation.id IN (:given)"
 _SELECT_KEYS: Final = (
     f"{SELECT}, idempotency.key AS idempotency_key"

@@ -85,11 +85,12 @@ def _bytes_of(name: str) -> AbstractContextManager[IO[bytes]]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
     """Give a file beside `path` to write; it takes the place of `path` once the block is done.
 
     A reader finds the old file or the whole new one, and where the block is left by an error,
-    the old one stays. Raises ConfigError where nothing can be written there.
+    the old one stays; a private one can be read by its owner alone. Raises ConfigError where
+    nothing can be written there.
     """
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -99,8 +100,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     beside = Path(name)
     try:
         yield beside
-        # A temporary file is for its owner alone; this one is to be as any other that is made.
-        beside.chmod(0o666 & ~_umask())
+        if not is_private:
+            # A temporary file is for its owner alone; this one is to be as any other that is made.
+            beside.chmod(0o666 & ~_umask())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

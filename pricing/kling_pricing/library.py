@@ -74,12 +74,8 @@ class Library:
         return found
 
     def _open(self, provider: str) -> PriceBook:
-        # A user may also bring a provider that we have no book of: it lies over nothing.
         own = self.user_books.get(provider)
-        if own is None:
-            return bundled_book(provider)
-        over = bundled_text(provider) if provider in bundled_providers() else None
-        return read_book(own.text, name=own.name, over=over)
+        return bundled_book(provider) if own is None else read_own(own)
 
 
 def open_library(
@@ -110,6 +106,16 @@ def open_library(
         for name in (() if folder is None else others_in(folder))
     ]
     return Library({**_by_provider(kept), **given}, tuple(given), tuple(notes), folder)
+
+
+def read_own(book: BookText) -> PriceBook:
+    """Read a user's book over the bundled one of its provider; BookError for what is none.
+
+    A user may also bring a provider that we have no book of: it lies over nothing.
+    """
+    provider = provider_of(book.text, name=book.name)
+    over = bundled_text(provider) if provider in bundled_providers() else None
+    return read_book(book.text, name=book.name, over=over)
 
 
 def library_of(user_books: Iterable[BookText]) -> Library:

@@ -217,13 +217,12 @@ class Quote(NamedTuple):
         }
 
     def _dispute(self) -> Iterator[str]:
-        other, amount = self.rate.disputed, self.disputed
-        if other is not None and amount is not None:
-            source = self.rate.book.sources[other.source_name]
+        other = self._disputed_dict()
+        if other is not None:
             yield (
                 f"two figures of {self.rate.provider_name} disagree: {self.amount} by"
-                f" {self.rate.source.url}, {amount} by {source.url}: {other.because};"
-                f" {self.hold} is held"
+                f" {self.rate.source.url}, {other['amount']} {self.unit} by {other['source']}:"
+                f" {other['because']}; {self.hold} is held"
             )
 
     def _set_by_a_user(self) -> tuple[str, ...]:

@@ -12,10 +12,17 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
-from kling_pricing.book_reader import BookText, provider_of, read_book
+from kling_pricing.book_reader import BookText, read_book
 from kling_pricing.clip import CLIP_FIELDS, Clip
 from kling_pricing.errors import ClipError, NoPriceError, Problem
-from kling_pricing.library import Library, at_hand, bundled_book, bundled_providers, bundled_text
+from kling_pricing.library import (
+    Library,
+    at_hand,
+    bundled_book,
+    bundled_providers,
+    bundled_text,
+    read_own,
+)
 from kling_pricing.own_books import read_file
 from kling_pricing.quote import Quote, quote
 
@@ -103,19 +110,13 @@ def keep(text: BookText, folder: Path) -> None:
 
     Raises OSError where it cannot be written.
     """
-    book = _read_over(text)
+    book = read_own(text)
     place = _place(folder, book.provider, book.digest)
     place.parent.mkdir(parents=True, exist_ok=True)
     if book.provider in bundled_providers():
         place.with_suffix(_BASE).write_text(bundled_text(book.provider).text, encoding="utf-8")
     # Last: where it is, all that belongs to it is.
     place.write_text(text.text, encoding="utf-8")
-
-
-def _read_over(text: BookText) -> PriceBook:
-    provider = provider_of(text.text, name=text.name)
-    over = bundled_text(provider) if provider in bundled_providers() else None
-    return read_book(text.text, name=text.name, over=over)
 
 
 def _kept(folder: Path, provider: str, digest: str) -> PriceBook | None:
