@@ -126,6 +126,11 @@ class Plain:
         }
         return tuple(given.get(column) for column in RESERVATION.columns)
 
+    def event(
+        self, one: str, step: int, before: str | None, after: str, by: str | None, at: int
+    ) -> tuple[object, ...]:
+        return one, step, before, after, "bench", None, at, "2026-11", None, by, 10
+
     def transfer(
         self, one: str, kind: str, debit: str, credit: str, amount: int, reservation: str, at: int
     ) -> tuple[object, ...]:
@@ -139,16 +144,16 @@ class Plain:
         txf = f"txf_{number:024}a0"
         content = '{"amount": "0.00001 USD", "operation": "reserve", "wallet": "team"}'
         yield self.inserts[RESERVATION], self.reservation(one, at)
-        yield self.inserts[JOB_EVENT], (one, 1, None, "reserved", "bench", None, at)
+        yield self.inserts[JOB_EVENT], self.event(one, 1, None, "reserved", None, at)
         yield (
             self.inserts[TRANSFER],
             self.transfer(txf, "reserve", self.available, self.reserved, 10, one, at),
         )
-        yield self.inserts[IDEMPOTENCY], (f"key-{number}", content, one, at)
+        yield self.inserts[IDEMPOTENCY], (f"key-{number}", content, one, at, None)
 
     def commit_rows(self, number: int, at: int):
         one = f"res_{number:026}"
-        yield self.inserts[JOB_EVENT], (one, 2, "reserved", "committed", "bench", None, at)
+        yield self.inserts[JOB_EVENT], self.event(one, 2, "reserved", "committed", "provider", at)
         spent = f"txf_{number:024}b0"
         back = f"txf_{number:024}b1"
         yield (
