@@ -18,7 +18,7 @@ from kling_ledger.errors import (
     PeriodError,
     PeriodOrderError,
 )
-from kling_ledger.ledger import Accrual, Job, Ledger, periods
+from kling_ledger.ledger import Accrual, Job, Ledger, periods, seals
 from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.rules import month_after, month_of
@@ -332,7 +332,23 @@ SEALED = {
         " ORDER BY reservation_id"
     ),
 }
-"""What the documentation says that a seal covers, in its order."""
+"""What a seal of format 2 covers, in its order."""
+
+SEALED_SINCE = {
+    **SEALED,
+    "reservation": SEALED["reservation"].replace(
+        "reservation.created_at",
+        "reservation.created_at, quoted_micro, low_micro, estimated_micro",
+    ),
+    "purchase_lot": (
+        "SELECT transfer_id, seller, cash_micro, currency, tax_micro, invoice, bought_on,"
+        " expires_on, actor, created_at, period FROM purchase_lot WHERE period = :m"
+        " ORDER BY transfer_id"
+    ),
+}
+"""What the documentation says that a seal covers today, in its order."""
+
+OWN = ("name", "actor", "reason", "closed_at", "previous_seal")
 
 
 def written(value: object) -> str | None:
@@ -341,9 +357,19 @@ def written(value: object) -> str | None:
 
 def seal_of(ledger: Ledger, month: str) -> str:
     """Work a seal out from the documented rule alone."""
+    return _seal_of(ledger, month, 3, (*OWN, "prepared_by", "prepared_at"), SEALED_SINCE)
+
+
+def seal_of_format_2(ledger: Ledger, month: str) -> str:
+    return _seal_of(ledger, month, 2, OWN, SEALED)
+
+
+def _seal_of(
+    ledger: Ledger, month: str, number: int, names: tuple[str, ...], sections: dict[str, str]
+) -> str:
     own = found(ledger, "SELECT * FROM period WHERE name = :m", m=month)[0]
-    said = [2, *(own[name] for name in ("name", "actor", "reason", "closed_at", "previous_seal"))]
-    for name, query in SEALED.items():
+    said = [number, *(own[name] for name in names)]
+    for name, query in sections.items():
         rows = found(ledger, query, m=month)
         lines = [
             json.dumps(
@@ -374,7 +400,7 @@ def test_a_seal_is_the_hash_of_the_seal_before_and_all_that_reports_rest_on(ledg
     assert (march.transfers, april.transfers) == (7, 1)
     assert (march.previous_seal, april.previous_seal) == (None, march.seal)
     assert (march.seal, april.seal) == (seal_of(ledger, "2026-03"), seal_of(ledger, "2026-04"))
-    assert (march.format, april.format) == (2, 2)
+    assert (march.format, april.format) == (3, 3)
 
 
 def test_a_month_in_which_nothing_happened_can_be_sealed(ledger, clock):
@@ -397,8 +423,25 @@ def test_a_seal_of_an_earlier_version_stays_valid_and_the_next_goes_on_from_it(l
     assert april.previous_seal == seal
     assert [(one.name, one.format) for one in ledger.periods.all()] == [
         ("2026-03", 1),
-        ("2026-04", 2),
+        ("2026-04", 3),
     ]
+
+
+def test_a_seal_of_format_2_stays_valid_and_the_next_goes_on_from_it(ledger, clock, monkeypatch):
+    clock.now = APRIL
+    with monkeypatch.context() as before:
+        before.setattr(seals, "FORMAT", 2)
+        march = ledger.periods.close("2026-03", hard=True)
+    ledger.commit(still_open(ledger), usd("3"))
+    clock.now = MAY
+    april = ledger.periods.close("2026-04", hard=True)
+    assert (march.format, march.seal) == (2, seal_of_format_2(ledger, "2026-03"))
+    assert (april.format, april.seal) == (3, seal_of(ledger, "2026-04"))
+    assert ledger.verify().findings == ()
+    write(ledger, "UPDATE reservation SET model = 'other'")
+    laws = {(one.law, one.subject) for one in ledger.verify().findings}
+    assert ("a sealed period is as it was sealed", "2026-03") in laws
+    write(ledger, "UPDATE reservation SET model = NULL")
 
 
 def test_a_month_is_sealed_after_every_earlier_one_that_has_transfers(ledger, clock):

@@ -66,6 +66,9 @@ _UNSETTLED: Final[Row] = {
     "videos_expire_at": None,
     "problem": None,
     "provider_held_micro": None,
+    "quoted_micro": None,
+    "low_micro": None,
+    "estimated_micro": None,
 }
 """What every new reservation says of how its job goes and ends."""
 

@@ -101,7 +101,9 @@ def _worked_out(database: Database, read: Row, *, stamp: Stamp) -> Row | None:
     except PeriodError:
         database.write(partial(periods.give_up_sealing, read=read))
         raise
-    sums = {section.name: _sum(database, section, read) for section in seals.SECTIONS}
+    sums = {
+        section.name: _sum(database, section, read) for section in seals.SECTIONS[read["format"]]
+    }
     sealed = periods.to_be_sealed(read, stamp=stamp, previous=previous)
     seal = seals.seal_of(sealed, sums)
     return {**sealed, "transfers": sums["transfer"].rows, "seal": seal}

@@ -27,13 +27,14 @@ _NOT_SEALED: Final = {
     "seal": None,
     "format": None,
 }
+_NOT_PREPARED: Final = {"prepared_by": None, "prepared_at": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
     """A month that was closed: `soft`, `hard` under its seal, or `open` again.
 
-    `format` says what its seal covers: 1 its transfers alone, 2 what its reports rest on.
+    `format` says what its seal covers: 1 its transfers alone, from 2 on what its reports rest on.
     """
 
     name: str
@@ -67,7 +68,7 @@ def close_softly(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
     if known is not None and known["state"] != "open" and not _is_being_sealed(known):
         return
     check_over(name, stamp)
-    said = _said(name, "soft", stamp) if known is None or known["state"] == "open" else known
+    said = _prepared(name, stamp) if known is None or known["state"] == "open" else known
     _write(transaction, known, {**said, **_NOT_SEALED})
 
 
@@ -78,7 +79,7 @@ def begin_sealing(transaction: Transaction, name: str, *, stamp: Stamp) -> Row:
     if known is not None and (known["state"] == "hard" or _is_being_sealed(known)):
         return known
     check_over(name, stamp)
-    said = _said(name, "soft", stamp) if known is None or known["state"] == "open" else known
+    said = _prepared(name, stamp) if known is None or known["state"] == "open" else known
     return _write(transaction, known, {**said, **_NOT_SEALED, "format": seals.FORMAT})
 
 
@@ -127,7 +128,7 @@ def reopen(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
         )
     if period.state == "open":
         return period
-    _write(transaction, known, {**_said(name, "open", stamp), **_NOT_SEALED})
+    _write(transaction, known, {**_said(name, "open", stamp), **_NOT_PREPARED, **_NOT_SEALED})
     transaction.run("DELETE FROM accrual WHERE period = :period", period=name)
     return find(transaction, name)
 
@@ -158,7 +159,9 @@ def sealed_again(transaction: Transaction, name: str) -> str:
         raise NotFoundError("closed period", name, hint="close it first")
     if row["format"] is None:
         return first_seals.worked_out(transaction, name, previous=row["previous_seal"])
-    return seals.seal_of(row, seals.sums_of(transaction, first=name, last=name)[name])
+    return seals.seal_of(
+        row, seals.sums_of(transaction, seal_format=row["format"], first=name, last=name)[name]
+    )
 
 
 def known_row(transaction: Transaction, name: str) -> Row | None:
@@ -191,6 +194,12 @@ def posting_period(
     if row is not None and row["state"] == "soft" and corrects > known.sealed_to:
         return corrects
     return known.period(at_us)
+
+
+def _prepared(name: str, stamp: Stamp) -> dict[str, Any]:
+    """Return what is said of a month when it is closed softly: by whom it is prepared."""
+    said = _said(name, "soft", stamp)
+    return {**said, "prepared_by": stamp.actor, "prepared_at": stamp.at_us}
 
 
 def _said(name: str, state: str, stamp: Stamp) -> dict[str, Any]:

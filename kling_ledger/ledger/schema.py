@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0006"
+SCHEMA_VERSION: Final = "0007"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -70,6 +70,7 @@ WALLET: Final = Table(
     actor=TEXT,
     created_at=INTEGER,
     shared_micro=INTEGER,
+    costing=TEXT,
 )
 RESERVATION: Final = Table(
     "reservation",
@@ -109,6 +110,9 @@ RESERVATION: Final = Table(
     updated_at=INTEGER,
     account=TEXT,
     provider_held_micro=INTEGER,
+    quoted_micro=INTEGER,
+    low_micro=INTEGER,
+    estimated_micro=INTEGER,
 )
 RESERVATION_LABEL: Final = Table(
     "reservation_label",
@@ -131,6 +135,20 @@ TRANSFER: Final = Table(
     actor=TEXT,
     reason=TEXT,
     created_at=INTEGER,
+)
+PURCHASE_LOT: Final = Table(
+    "purchase_lot",
+    transfer_id=TEXT,
+    seller=TEXT,
+    cash_micro=INTEGER,
+    currency=TEXT,
+    tax_micro=INTEGER,
+    invoice=TEXT,
+    bought_on=TEXT,
+    expires_on=TEXT,
+    actor=TEXT,
+    created_at=INTEGER,
+    period=TEXT,
 )
 JOB_EVENT: Final = Table(
     "job_event",
@@ -228,6 +246,8 @@ PERIOD: Final = Table(
     closed_at=INTEGER,
     format=INTEGER,
     version=INTEGER,
+    prepared_by=TEXT,
+    prepared_at=INTEGER,
 )
 ACCRUAL: Final = Table(
     "accrual",

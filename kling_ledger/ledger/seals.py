@@ -1,11 +1,12 @@
 """Seals: what the seal of a month covers, row by row, and the hash over all of it.
 
-A seal of format 2 covers what the reports of a month rest on: its transfers; of each reservation
-made in it what never changes; its job events, which say the task, the settlement and the worth as
-they were; the events of budgets; the keys of payments; what was carried out of it; who closed it,
-when and why; and the seal before. It is SHA-256 over a JSON array of the month's own row and of
-each section's name, number of rows and SHA-256. A section's is over its rows in the order of their
-keys, each a JSON array of texts and nulls without spaces, and a line feed after each.
+A seal covers what the reports of a month rest on: its transfers; what was paid for them; of each
+reservation made in it what never changes; its job events, which say the task, the settlement and
+the worth as they were; the events of budgets; the keys of payments; what was carried out of it; who
+prepared and closed it, when and why; and the seal before. It is SHA-256 over a JSON array of the
+month's own row and of each section's name, number of rows and SHA-256. A section's is over its rows
+in the order of their keys, each a JSON array of texts and nulls without spaces, and a line feed
+after each.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -23,8 +24,9 @@ from kling_ledger.ledger.engines.transaction import Row, Transaction
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-FORMAT: Final = 2
-"""What new seals cover; format 1 covered the transfers alone (see first_seals)."""
+FORMAT: Final = 3
+"""What new seals cover. Format 1 covered the transfers alone (see first_seals), format 2 neither
+purchases nor what a job was quoted, nor who prepared the close."""
 
 _AT_ONCE: Final = 2000
 """How many rows are read at a time: a month never stands in memory."""
@@ -44,7 +46,7 @@ class Section:
     columns: tuple[str, ...]
 
 
-SECTIONS: Final = (
+_SECTIONS: Final = (
     Section(
         "transfer",
         "transfer",
@@ -102,10 +104,39 @@ SECTIONS: Final = (
         ("period", "reservation_id", "amount_micro", "unit"),
     ),
 )
-"""What a seal covers beside the month's own row, in its order."""
+_QUOTED: Final = ("job.quoted_micro", "job.low_micro", "job.estimated_micro")
+_PURCHASES: Final = Section(
+    "purchase_lot",
+    "purchase_lot",
+    "period",
+    ("transfer_id",),
+    (
+        *("transfer_id", "seller", "cash_micro", "currency", "tax_micro", "invoice", "bought_on"),
+        *("expires_on", "actor", "created_at", "period"),
+    ),
+)
+
+SECTIONS: Final[Mapping[int, tuple[Section, ...]]] = {
+    2: _SECTIONS,
+    3: (
+        *(
+            replace(one, columns=(*one.columns, *_QUOTED)) if one.name == "reservation" else one
+            for one in _SECTIONS
+        ),
+        _PURCHASES,
+    ),
+}
+"""What a seal of each format covers beside the month's own row, in its order."""
+
+_OWN: Final = ("name", "actor", "reason", "closed_at", "previous_seal")
+_OWN_SINCE: Final[Mapping[int, tuple[str, ...]]] = {
+    2: _OWN,
+    3: (*_OWN, "prepared_by", "prepared_at"),
+}
 
 _NUMBERS: Final = {
     *("amount_micro", "usd_micro", "step", "created_at", "expires_at", "billed_seconds"),
+    *("quoted_micro", "low_micro", "estimated_micro", "cash_micro", "tax_micro"),
 }
 _FLAGS: Final = {"sound"}
 
@@ -134,25 +165,28 @@ Sums = Mapping[str, Sum]
 """The sums of a month by section."""
 
 
-def no_sums() -> dict[str, Sum]:
-    """Return the sums of a month that is still to be read."""
-    return {section.name: Sum() for section in SECTIONS}
-
-
 def seal_of(period: Row, sums: Sums) -> str:
-    """Return the seal of a month, from its own row and the sums of its sections."""
+    """Return the seal of a month in its own format, from its row and the sums of its sections."""
     import hashlib
 
-    own = [period[name] for name in ("name", "actor", "reason", "closed_at", "previous_seal")]
-    parts = [(section.name, sums[section.name]) for section in SECTIONS]
-    said = [FORMAT, *own, *([name, one.rows, one.value] for name, one in parts)]
+    own = [period[name] for name in _OWN_SINCE[period["format"]]]
+    parts = [(section.name, sums[section.name]) for section in SECTIONS[period["format"]]]
+    said = [period["format"], *own, *([name, one.rows, one.value] for name, one in parts)]
     return hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()
 
 
-def sums_of(transaction: Transaction, *, first: str, last: str) -> dict[str, dict[str, Sum]]:
-    """Add up what seals cover in the months from `first` to `last`: by month, then by section."""
-    months: dict[str, dict[str, Sum]] = defaultdict(no_sums)
-    for section in SECTIONS:
+def sums_of(
+    transaction: Transaction, *, seal_format: int, first: str, last: str
+) -> dict[str, dict[str, Sum]]:
+    """Add up what seals of a format cover in the months from `first` to `last`.
+
+    By month, then by section.
+    """
+    sections = SECTIONS[seal_format]
+    months: dict[str, dict[str, Sum]] = defaultdict(
+        lambda: {section.name: Sum() for section in sections}
+    )
+    for section in sections:
         for rows in chunks(transaction, section, first=first, last=last):
             for period, lines in by_month(rows):
                 months[period][section.name].add(lines)

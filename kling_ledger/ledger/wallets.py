@@ -72,6 +72,7 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
             "actor": stamp.actor,
             "created_at": stamp.at_us,
             "shared_micro": None,
+            "costing": None,
         }
         transaction.insert(WALLET, [new])
         return find(transaction, name)

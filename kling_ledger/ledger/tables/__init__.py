@@ -20,6 +20,7 @@ from kling_ledger.ledger.tables.guards import guards
 from kling_ledger.ledger.tables.money import (
     IdempotencyRow,
     JobEventRow,
+    PurchaseLotRow,
     ReservationLabelRow,
     ReservationRow,
     TransferRow,
@@ -53,6 +54,7 @@ __all__ = [
     "PeriodRow",
     "ProviderBalanceRow",
     "ProviderRecordRow",
+    "PurchaseLotRow",
     "ReservationLabelRow",
     "ReservationRow",
     "RulesRow",

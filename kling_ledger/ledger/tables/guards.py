@@ -8,6 +8,7 @@ from kling_ledger.ledger.schema import EXPECTATION_FAILED
 
 _APPEND_ONLY: Final = (
     "transfer",
+    "purchase_lot",
     "job_event",
     "budget_event",
     "budget_raise",

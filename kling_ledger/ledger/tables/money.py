@@ -30,6 +30,7 @@ class WalletRow(SQLModel, table=True):
     """An owner's account in one unit. `posted - reserved` is what may still be reserved.
 
     `shared_micro` is what its slots were given: it counts as reserved here. NULL without slots.
+    `costing` is how purchases are used up: NULL is first in, first out.
     """
 
     __tablename__: ClassVar[str] = "wallet"
@@ -54,6 +55,7 @@ class WalletRow(SQLModel, table=True):
             "shared_micro IS NULL OR posted_micro >= reserved_micro", name="wallet_covers_its_slots"
         )
     )
+    costing: str | None = text_or_none()
 
 
 class ReservationRow(SQLModel, table=True):
@@ -61,7 +63,9 @@ class ReservationRow(SQLModel, table=True):
 
     `held_micro` is what is still set aside; the columns in USD are the same amounts at the rate of
     the quote, NULL where nobody knows one. `step` counts the events of the reservation.
-    `provider_held_micro` is what the provider said that it set aside itself.
+    `provider_held_micro` is what the provider said that it set aside itself. `quoted_micro` and
+    `low_micro` are what the price book said that the job costs at most and at least, and
+    `estimated_micro` what the provider estimated before it: NULL where nobody said it.
     """
 
     __tablename__: ClassVar[str] = "reservation"
@@ -152,6 +156,9 @@ class ReservationRow(SQLModel, table=True):
     updated_at: int = integer()
     account: str | None = text_or_none()
     provider_held_micro: int | None = integer_or_none()
+    quoted_micro: int | None = integer_or_none()
+    low_micro: int | None = integer_or_none()
+    estimated_micro: int | None = integer_or_none()
 
 
 class ReservationLabelRow(SQLModel, table=True):
@@ -197,6 +204,32 @@ class TransferRow(SQLModel, table=True):
     actor: str = text()
     reason: str | None = text_or_none()
     created_at: int = integer()
+
+
+class PurchaseLotRow(SQLModel, table=True):
+    """What was paid for the credits of one funding; a funding without a row is an allowance.
+
+    `cash_micro` is what they cost without tax, in millionths of a `currency`; days are ISO dates.
+    """
+
+    __tablename__: ClassVar[str] = "purchase_lot"
+    __table_args__ = (
+        CheckConstraint("cash_micro >= 0", name="purchase_lot_costs_no_less_than_nothing"),
+        CheckConstraint("tax_micro >= 0", name="purchase_lot_tax_is_no_less_than_nothing"),
+        BY_KEY,
+    )
+
+    transfer_id: str = text(primary_key=True, foreign_key="transfer.id")
+    seller: str = text()
+    cash_micro: int = integer()
+    currency: str = text()
+    tax_micro: int | None = integer_or_none()
+    invoice: str | None = text_or_none()
+    bought_on: str = text()
+    expires_on: str | None = text_or_none()
+    actor: str = text()
+    created_at: int = integer()
+    period: str = text()
 
 
 class JobEventRow(SQLModel, table=True):

@@ -138,7 +138,8 @@ class PeriodRow(SQLModel, table=True):
     """A month that was closed: softly, or hard under a seal.
 
     `format` says what the seal covers, NULL for transfers alone; `version` counts what changed in
-    the month since it was first closed.
+    the month since it was first closed. `prepared_by` closed it softly, at `prepared_at`; `actor`
+    is who did the last of it.
     """
 
     __tablename__: ClassVar[str] = "period"
@@ -160,6 +161,8 @@ class PeriodRow(SQLModel, table=True):
     closed_at: int = integer()
     format: int | None = integer_or_none()
     version: int | None = integer_or_none()
+    prepared_by: str | None = text_or_none()
+    prepared_at: int | None = integer_or_none()
 
 
 class AccrualRow(SQLModel, table=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from kling_ledger.ledger import first_seals, periods, seals
@@ -19,6 +21,7 @@ _WORDS: Final = {
     "job_event": "a job event",
     "budget_event": "a budget event",
     "accrual": "an accrual",
+    "purchase_lot": "a purchase",
 }
 _UNSEALED: Final = (
     "SELECT DISTINCT period FROM sealed_part"
@@ -60,25 +63,35 @@ def _chain_findings(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _findings(rows: Sequence[Row], transaction: Transaction) -> Iterator[Finding]:
-    """Compare months with what was sealed; all of them are read in one go through the tables."""
-    if not rows:
-        return
-    months = seals.sums_of(transaction, first=rows[0]["name"], last=rows[-1]["name"])
+    """Compare months with what was sealed; those of a format are read in one go."""
+    for seal_format, some in groupby(rows, itemgetter("format")):
+        if seal_format in seals.SECTIONS:
+            yield from _findings_of(seal_format, list(some), transaction)
+        else:
+            for row in some:
+                yield Finding(_SEALED, row["name"], f"seals of format {seal_format} are unknown")
+
+
+def _findings_of(
+    seal_format: int, rows: Sequence[Row], transaction: Transaction
+) -> Iterator[Finding]:
+    months = seals.sums_of(
+        transaction, seal_format=seal_format, first=rows[0]["name"], last=rows[-1]["name"]
+    )
     for row in rows:
         sums = months[row["name"]]
-        if row["format"] != seals.FORMAT:
-            yield Finding(_SEALED, row["name"], f"seals of format {row['format']} are unknown")
-            continue
         now = (seals.seal_of(row, sums), sums["transfer"].rows)
         if now != (row["seal"], row["transfers"]):
-            yield from _named(transaction, row["name"])
+            yield from _named(transaction, row["name"], seals.SECTIONS[seal_format])
             problem = f"sealed as {row['seal'][:16]}, what is there gives {now[0][:16]}"
             yield Finding(_SEALED, row["name"], problem)
 
 
-def _named(transaction: Transaction, period: str) -> Iterator[Finding]:
+def _named(
+    transaction: Transaction, period: str, sections: Sequence[seals.Section]
+) -> Iterator[Finding]:
     """Name the rows of a month that are not as they were when it was sealed."""
-    for section in seals.SECTIONS:
+    for section in sections:
         known = _kept(transaction, period, section)
         what = _WORDS.get(section.name, f"a {section.name}")
         law = f"{what} of a sealed period is as it was sealed"
