@@ -1,4 +1,4 @@
-"""A close pack's bytes are tied to the format of its month's seal: what was sealed stays as it is."""
+"""A close pack is tied to the format of its month's seal: what was sealed keeps its bytes."""
 
 from __future__ import annotations
 
