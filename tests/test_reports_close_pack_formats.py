@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from kling_ledger.evidence.apply import plan_of, records_of
+from kling_ledger.evidence.reading import Answers
+from kling_ledger.evidence.sources import BillFile, compare_bill, read
 from kling_ledger.ledger import Job, Ledger, seals
 from kling_reports import close_pack
+from kling_reports.close_pack.sources import Sources
+from kling_reports.close_pack.tables import layout_of
+from kling_reports.doors import journal
 from tests.ledgers import Chance, Clock, make_empty, money
 
 MONTHS = ("2026-09", "2026-10")
@@ -111,3 +120,132 @@ def test_a_month_sealed_in_format_2_keeps_its_bytes(
             for month in MONTHS:
                 ledger.periods.close(month, hard=True)
         assert {month: sums(ledger, month) for month in MONTHS} == SECOND
+
+
+THIRD = Job(
+    provider="uniall",
+    model="kling-v3-std-audio",
+    account="studio",
+    address="https://api.uniall.ai",
+    quoted=money("0.84 USD"),
+    low=money("0.84 USD"),
+    usd=money("0.84 USD"),
+)
+BILL = """task_id,amount,unit
+task-f,1.26,USD
+task-g,0.84,USD
+"""
+"""One job cost half as much again, the other what it was charged."""
+
+
+@contextmanager
+def closed_in_format_3(url: str) -> Iterator[tuple[Ledger, Clock]]:
+    """Two months closed as they are today; in October two jobs were charged their quotes."""
+    with two_months(url) as (ledger, clock):
+        clock.now = datetime(2026, 10, 20, 9, tzinfo=UTC)
+        for name in ("f", "g"):
+            one = _reserved(ledger, name, THIRD, "team", "0.84 USD")
+            ledger.mark_submitting(one)
+            ledger.mark_submitted(one, f"task-{name}")
+            ledger.commit(one, money("0.84 USD"), settled_by="quote")
+        clock.now = datetime(2026, 11, 2, 9, tzinfo=UTC)
+        for month in MONTHS:
+            ledger.periods.close(month, hard=True)
+        yield ledger, clock
+
+
+def reconciled(ledger: Ledger, clock: Clock, path: Path) -> None:
+    """Compare the bill and apply what it corrects, as `reconcile --apply` does."""
+    path.write_text(BILL)
+    file = BillFile(path, "studio", "https://api.uniall.ai", Answers())
+    found = compare_bill(ledger, "uniall", file, read(ledger, "uniall", file), now=clock.now)
+    plan = plan_of("uniall", "studio", path.name, found.proposed(), found.entries)
+    ledger.evidence.apply(plan)
+    ledger.evidence.keep_records(records_of("uniall", "studio", path.name, found.lines))
+
+
+def csv_rows(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+def test_what_is_packed_in_format_3_stays_whatever_bills_and_refunds_come(
+    tmp_path: Path, postgres_ledger: str
+):
+    make_empty(postgres_ledger)
+    packed: list[dict[str, dict[str, bytes]]] = []
+    for url in (str(tmp_path / "ledger"), postgres_ledger):
+        with closed_in_format_3(url) as (ledger, clock):
+            before = {month: close_pack.contents(ledger.database, month) for month in MONTHS}
+            clock.now = datetime(2026, 11, 20, 9, tzinfo=UTC)
+            reconciled(ledger, clock, tmp_path / "bill.csv")
+            named = ledger.reservations.of_keys(["b", "e", "f", "g"])
+            assert [named[key].settled_by for key in "fg"] == ["bill", "bill"]
+            assert named["f"].spent == money("1.26 USD")
+            ledger.refund(named["b"].id, money("0.35 USD"), reason="bad")
+            ledger.commit(named["e"].id, money("50 evolink-credit"), settled_by="provider")
+            clock.now = datetime(2026, 12, 2, 9, tzinfo=UTC)
+            ledger.periods.close("2026-11", hard=True)
+            after = {month: close_pack.contents(ledger.database, month) for month in MONTHS}
+            assert after == before
+            packed.append({**after, "2026-11": close_pack.contents(ledger.database, "2026-11")})
+    assert packed[0] == packed[1]
+    october = csv_rows(packed[0]["2026-10"]["accruals.csv"])
+    ranges = [(row["kind"], row["expected"], row["low"], row["high"]) for row in october]
+    assert ranges == [
+        ("not confirmed", "1.35", "", "1.35"),
+        ("open", "54", "0", "54"),
+        ("not confirmed", "0.84", "0.84", "0.84"),
+        ("not confirmed", "0.84", "0.84", "0.84"),
+    ]
+    november = csv_rows(packed[0]["2026-11"]["roll-forward.csv"])
+    became = [(row["outcome"], row["settled"], row["off"]) for row in november]
+    assert became == [
+        # A refund is no word of what it cost.
+        ("not confirmed", "", ""),
+        ("confirmed", "50", "-4"),
+        ("confirmed", "1.26", "0.42"),
+        ("confirmed", "0.84", "0"),
+    ]
+    variances = csv_rows(packed[0]["2026-10"]["variance.csv"])
+    assert [
+        tuple(row[name] for name in ("provider", "clips", "quoted", "settled", "confirmed_clips"))
+        for row in variances
+    ] == [
+        ("evolink", "1", "27", "40.5", "1"),
+        ("runapi", "1", "1.35", "1.35", "0"),
+        ("uniall", "2", "1.68", "1.68", "0"),
+    ]
+
+
+def test_each_new_sum_is_checked_against_the_journal(tmp_path: Path):
+    with closed_in_format_3(str(tmp_path / "ledger")) as (ledger, _):
+        checks = csv_rows(close_pack.contents(ledger.database, "2026-10")["checks.csv"])
+    told = {(row["figure"], row["unit"]): (row["journal"], row["difference"]) for row in checks}
+    # 1.35 and twice 0.84 are charged and not confirmed; 0.85 was reserved a month before.
+    assert told["accruals not confirmed", "USD"] == ("3.03", "0")
+    assert told["accruals of open jobs", "evolink-credit"] == ("54", "0")
+    assert told["roll-forward not confirmed", "USD"] == ("0", "0")
+    assert told["settled in variance", "USD"] == ("3.03", "0")
+    assert told["settled in variance", "evolink-credit"] == ("40.5", "0")
+
+
+def test_a_pack_that_is_not_true_to_the_journal_is_never_written(tmp_path: Path):
+    with closed_in_format_3(str(tmp_path / "ledger")) as (ledger, _):
+        lines = journal.lines(ledger.database, period="2026-10")
+        sources = Sources(ledger.database, "2026-10", lines)
+        layout = layout_of(3)
+        found = {name: make(sources) for name, make in layout.tables.items()}
+        for name, column in (
+            ("accruals", "expected_micro"),
+            ("accruals", "high_micro"),
+            ("variance", "settled_micro"),
+        ):
+            table = found[name]
+            wrong = table.frame.assign(**{column: table.frame[column] + 1})
+            tables = {**found, name: replace(table, frame=wrong)}
+            told = [
+                pack - journal_has
+                for unit, held in (("USD", 0), ("evolink-credit", 54_000_000))
+                for _, journal_has, pack in layout.checks(sources, tables, unit, held)
+            ]
+            assert any(told), (name, column)
