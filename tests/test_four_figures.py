@@ -115,3 +115,10 @@ def test_a_figure_in_another_unit_than_the_wallets_is_not_kept(ledger: Ledger, t
     job = Job(quoted=money("27 evolink-credit"), low=money("27 evolink-credit"))
     made = ledger.reserve(team, usd("0.375"), job=job)
     assert (made.quoted, made.low, made.state) == (None, None, State.RESERVED)
+
+
+def test_what_is_charged_without_an_amount_is_confirmed_by_nobody(ledger: Ledger, team: str):
+    made = ledger.reserve(team, usd("1"), job=Job(quoted=usd("1"), low=usd("0.5")))
+    ended = ledger.commit(made.id)
+    assert (ended.committed, ended.settled_by, ended.is_confirmed) == (usd("1"), "quote", False)
+    assert ended.variance is None
