@@ -212,11 +212,11 @@ class Ledger(Blocks):
         beyond their limits and admit nothing more. A part leaves the rest reserved; give it a key,
         because without one the same part again is another part.
 
-        `amount` is zero or more, in the unit of the reservation; `settled_by` says whose word it is,
-        the provider's unless another is named. Without an amount the cost is what was held, which
-        no provider has confirmed: it is settled by the quote. An ended reservation may be committed
-        too, at an amount: the provider charged after all. The same commit again changes nothing; at
-        another amount it is a ConflictError, and `correct` is what sets it right.
+        `amount` is zero or more, in the unit of the reservation. `settled_by` says whose word it
+        is: the provider's, unless another is named. Without an amount the cost is what was held,
+        which no provider has confirmed: it is settled by the quote. An ended reservation may be
+        committed too, at an amount: the provider charged after all. The same commit again changes
+        nothing; at another amount it is a ConflictError, and `correct` is what sets it right.
         """
         return self._settled(
             Change(

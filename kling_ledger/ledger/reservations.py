@@ -156,6 +156,11 @@ class Reservation:
         return self.job.estimated
 
     @property
+    def is_ranged(self) -> bool:
+        """Whether the run decides what the job costs: the book has a least and a most for it."""
+        return self.low is not None and self.quoted is not None and self.low < self.quoted
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether the job was charged, and its provider or its bill said what it cost."""
         return self.state is State.COMMITTED and self.settled_by in CONFIRMED_BY

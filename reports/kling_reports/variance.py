@@ -19,6 +19,9 @@ from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, ty
 NOT_CONFIRMED: Final = "none yet"
 """What stands where no provider has said yet what the clips cost."""
 
+FINAL: Final = ("bill", "measured")
+"""Those words of `settled_by` that correct a job to what it cost in the end."""
+
 _FIGURES: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
     Column("quoted_micro", "quoted", "money", "what the book said of those it prices", True),
@@ -162,9 +165,10 @@ def _compared(charged: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 def _cost(charged: pd.DataFrame) -> pd.Series[Any]:
     """Return what each clip was charged, without what was charged by a mistake that was undone.
 
-    A bill says what it cost in the end: what came back is in that already.
+    A bill, or a measured length, says what it cost in the end: what came back is in that already.
     """
-    back = charged["refunded_micro"].where(_is(charged, "bill"), charged["undone_micro"])
+    is_final = _is(charged, *FINAL)
+    back = charged["refunded_micro"].where(is_final, charged["undone_micro"])
     return charged["committed_micro"] - back
 
 

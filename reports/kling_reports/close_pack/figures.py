@@ -80,21 +80,21 @@ def _ended(of: Sources) -> pd.DataFrame:
 def _settled(of: Sources, unit: str) -> int:
     """Add up, line by line of the journal, what the clips of the variance were charged in a unit.
 
-    What a bill settled is what all of its lines leave; anything else what was charged, whatever
-    came back for other reasons.
+    What a bill or a measured length settled is what all of its lines leave; anything else what was
+    charged, whatever came back for other reasons.
     """
     ended = ended_in(of.touched, of.month)
-    billed = of.jobs.loc[_is_billed(of.jobs), "reservation_id"]
-    lines = of.touched[of.touched["reservation_id"].isin(billed)]
+    final = of.jobs.loc[_is_final(of.jobs), "reservation_id"]
+    lines = of.touched[of.touched["reservation_id"].isin(final)]
     signs = lines["credit_account"].str.startswith("provider/").astype("Int64")
     signs = signs - lines["debit_account"].str.startswith("provider/").astype("Int64")
     paid = (signs * lines["amount_micro"]).groupby(lines["reservation_id"]).sum()
-    cost = ended["committed_micro"].mask(ended["id"].isin(billed), ended["id"].map(paid))
+    cost = ended["committed_micro"].mask(ended["id"].isin(final), ended["id"].map(paid))
     return int(cost[ended[UNIT] == unit].sum())
 
 
-def _is_billed(jobs: pd.DataFrame) -> pd.Series[Any]:
-    return (jobs["settled_by"] == "bill").fillna(value=False).astype(bool)
+def _is_final(jobs: pd.DataFrame) -> pd.Series[Any]:
+    return jobs["settled_by"].isin(nearness.FINAL).fillna(value=False).astype(bool)
 
 
 def _sum(frame: pd.DataFrame, unit: str, column: str, kind: str) -> int:
