@@ -208,6 +208,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
     )
     usd = micro if wallet.unit == USD else None if job.usd is None else job.usd.micro
     labels = label_words.to_text(one.labels)
+    quoted = _micro(job.quoted, wallet.unit)
     row = {
         **_UNSETTLED,
         "id": reservation_id,
@@ -218,8 +219,9 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "usd_micro": usd,
         "usd_held_micro": usd,
         "usd_spent_micro": None if usd is None else 0,
-        "quoted_micro": _micro(job.quoted, wallet.unit),
-        "low_micro": _micro(job.low, wallet.unit),
+        "quoted_micro": quoted,
+        # Most prices are no range: one figure is both ends.
+        "low_micro": quoted if job.low is job.quoted else _micro(job.low, wallet.unit),
         "estimated_micro": _micro(job.estimated, wallet.unit),
         "project": one.project,
         "labels": labels,

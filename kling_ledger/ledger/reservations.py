@@ -81,7 +81,7 @@ class Job:
 
 def quoted_job(quoted: Quote) -> Job:
     """Return what a reservation keeps of a quote; its worth is that of what is held."""
-    clip = quoted.clip
+    clip, amount = quoted.clip, quoted.amount
     return Job(
         provider=clip.provider,
         model=clip.model,
@@ -91,8 +91,8 @@ def quoted_job(quoted: Quote) -> Job:
         resolution=clip.resolution,
         sound=clip.sound,
         usd=quoted.in_usd(quoted.hold.amount),
-        quoted=quoted.amount,
-        low=quoted.low,
+        quoted=amount,
+        low=amount if quoted.billed.low == quoted.billed.high else quoted.low,
         quote=json.dumps(quoted.as_dict()),
     )
 
