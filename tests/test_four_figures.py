@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from kling_ledger.sandbox import Sandbox
 from kling_pricing import Clip, quote
 from kling_pricing.book_reader import BookText
 from kling_pricing.library import library_of
-from tests.ledgers import found, money, usd
+from tests.ledgers import found, make_empty, money, tamper, usd
 from tests.metering import QUICK
 from tests.sandbox_rig import body
 from tests.test_live_estimates import WITHOUT
@@ -122,3 +123,34 @@ def test_what_is_charged_without_an_amount_is_confirmed_by_nobody(ledger: Ledger
     ended = ledger.commit(made.id)
     assert (ended.committed, ended.settled_by, ended.is_confirmed) == (usd("1"), "quote", False)
     assert ended.variance is None
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("column", ["quoted_micro", "low_micro"])
+def test_verify_finds_a_figure_that_is_not_the_quotes(
+    tmp_path: Path, postgres_ledger: str, engine: str, column: str
+):
+    make_empty(postgres_ledger)
+    url = f"sqlite:///{tmp_path / 'ledger'}" if engine == "sqlite" else postgres_ledger
+    clips = [
+        Clip("evolink", "kling-v3-motion-control", action="motion_control", resolution="720p",
+             orientation="video"),
+        Clip("evolink", "kling-v3-text-to-video", seconds=10, resolution="1080p", sound=True),
+        Clip("evolink", "kling-v3-text-to-video", seconds=5, resolution="1080p", sound=False),
+    ]  # fmt: skip
+    with Ledger(url) as ledger:
+        ledger.wallets.create("evo", "evolink-credit")
+        ledger.wallets.fund("evo", money("1000 evolink-credit"))
+        made = []
+        # 244.944, 108 and 35.991 credits: with parts, whole, and with nothing at its end.
+        for clip in clips:
+            quoted = quote(clip, at=AT)
+            made.append(ledger.reserve("evo", quoted.amount, job=quoted_job(quoted)).id)
+        # A text of somebody's own is no quote of ours.
+        own = Job(quote='{"mine": 1}', quoted=money("5 evolink-credit"))
+        ledger.reserve("evo", money("5 evolink-credit"), job=own)
+        assert ledger.verify().is_clean
+    tamper(url, f"UPDATE reservation SET {column} = {column} + 1 WHERE id = '{made[1]}'")
+    with Ledger(url) as ledger:
+        (finding,) = ledger.verify().findings
+    assert (finding.subject, "its quote does not" in finding.problem) == (made[1], True)

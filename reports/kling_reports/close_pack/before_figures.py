@@ -7,7 +7,6 @@ from typing import Final
 
 import pandas as pd
 
-from kling_reports.close_pack.ended import ended_in
 from kling_reports.close_pack.sources import Sources
 from kling_reports.doors import months
 from kling_reports.report import UNIT, Column, Table, typed
@@ -36,7 +35,7 @@ _ACCRUALS: Final = (
 
 def variance(of: Sources) -> Table:
     """Compare what was set aside first and charged, of the clips whose charging ended."""
-    ended = ended_in(of.touched, of.month)
+    ended = of.ended
     compared = ended.assign(
         clips=pd.Series(1, ended.index, "Int64"),
         variance_micro=ended["committed_micro"] - ended["quoted_micro"],

@@ -10,7 +10,6 @@ import pandas as pd
 from kling_ledger.ledger.states import State
 from kling_reports import accruals as ranges
 from kling_reports import variance as nearness
-from kling_reports.close_pack.ended import ended_in
 from kling_reports.close_pack.sources import Sources
 from kling_reports.doors import as_of
 from kling_reports.groups import read_groups
@@ -73,8 +72,8 @@ def checks(
 
 
 def _ended(of: Sources) -> pd.DataFrame:
-    ids = ended_in(of.touched, of.month)["id"]
-    return of.jobs[of.jobs["reservation_id"].isin(ids)].reset_index(drop=True)
+    is_ended = of.jobs["reservation_id"].isin(of.ended["id"])
+    return of.jobs[is_ended].reset_index(drop=True)
 
 
 def _settled(of: Sources, unit: str) -> int:
@@ -83,12 +82,12 @@ def _settled(of: Sources, unit: str) -> int:
     What a bill or a measured length settled is what all of its lines leave; anything else what was
     charged, whatever came back for other reasons.
     """
-    ended = ended_in(of.touched, of.month)
     final = of.jobs.loc[_is_final(of.jobs), "reservation_id"]
     lines = of.touched[of.touched["reservation_id"].isin(final)]
     signs = lines["credit_account"].str.startswith("provider/").astype("Int64")
     signs = signs - lines["debit_account"].str.startswith("provider/").astype("Int64")
     paid = (signs * lines["amount_micro"]).groupby(lines["reservation_id"]).sum()
+    ended = of.ended
     cost = ended["committed_micro"].mask(ended["id"].isin(final), ended["id"].map(paid))
     return int(cost[ended[UNIT] == unit].sum())
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_reports import statement
+from kling_reports.close_pack.ended import ended_in
 from kling_reports.doors import as_of, journal
 from kling_reports.moves import CORRECTING, MOVES
 from kling_reports.report import Table
@@ -50,6 +51,11 @@ class Sources:
     def touched(self) -> pd.DataFrame:
         """The whole history, up to the month, of the jobs that it touched."""
         return journal.lines(self.database, through=self.month, touched_in=self.month)
+
+    @cached_property
+    def ended(self) -> pd.DataFrame:
+        """Of these the jobs whose charging ended in the month (see ended_in)."""
+        return ended_in(self.touched, self.month)
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
