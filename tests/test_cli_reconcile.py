@@ -283,3 +283,27 @@ def test_while_jobs_are_open_the_balance_says_nothing(cli: Cli, here: House):
     assert said.code == 0
     assert "was not compared" in said.err
     assert here.standing("evolink") == ("54", "54")
+
+
+def test_a_cost_that_only_our_quote_says_is_not_confirmed(cli: Cli, here: House):
+    # UniAll's tasks name no cost: the two jobs were charged their quotes, 0.84 USD each.
+    first = here.run("uniall")
+    here.run("uniall", "a hill")
+    said = reconcile(cli, here, "uniall", "--all")
+    assert said.code == 0
+    assert "cost not confirmed: 2 jobs, 1.68 USD: only our own figures say it" in said.err
+    table = cli("reconcile", "--provider", "uniall", "--base-url", here.sandbox.url)
+    assert "no differences in what is confirmed" in table.err
+    # A bill of one of them confirms that one alone.
+    words = bill(cli, here, "uniall", f"task_id,amount,unit\n{first.task_id},0.84,USD\n")
+    said = reconcile(cli, here, "uniall", *words, "--apply")
+    assert (said.code, said.json) == (0, [])
+    assert "cost not confirmed: 1 job, 0.84 USD" in said.err
+    assert here.ledger.reservations.get(first.id).settled_by == "bill"
+
+
+def test_where_the_provider_said_every_cost_nothing_is_left_to_confirm(cli: Cli, here: House):
+    here.run("runapi")
+    said = cli("reconcile", "--provider", "runapi", "--base-url", here.sandbox.url)
+    assert "no differences\n" in said.err
+    assert "not confirmed" not in said.err

@@ -212,7 +212,8 @@ def at(process: SandboxProcess) -> list[str]:
 def test_run_says_that_it_holds_the_live_estimate(cli: Cli, process: SandboxProcess):
     words = ["run", "--provider", "crun", "--request", "-", "--poll-every", "0.1", *at(process)]
     said = cli(*words, stdin=json.dumps(body_of("crun_frames")))
-    assert (said.code, said.json["quoted"], said.json["committed"]) == (0, "160", "160"), said.err
+    assert (said.code, said.json["amount"], said.json["committed"]) == (0, "160", "160"), said.err
+    assert (said.json["quoted"], said.json["estimated"]) == (None, "160")
     assert "note: no price known for crun kling/v3 720p without sound: crun itself" in said.err
 
 

@@ -23,8 +23,6 @@ from tests.reports_ledger import Made, ledger_of, query, rows, totals
 
 UNBILLED = [Made(settled_by="quote"), Made(minute=1, settled_by="person", cost=700_000)]
 SAYS_NEARNESS = (
-    "billed_quoted",
-    "billed",
     "variance_share",
     "exact",
     "dearer",
@@ -44,8 +42,8 @@ def unbilled(tmp_path: Path) -> Report:
 def test_what_nobody_billed_is_neither_exact_nor_off(unbilled: Report):
     nothing = (None,) * len(SAYS_NEARNESS)
     for told in (rows, totals):
-        assert told(unbilled.main, "clips", "billed_clips", "billing", *SAYS_NEARNESS) == [
-            (2, 0, "not billed yet", *nothing)
+        assert told(unbilled.main, "clips", "confirmed_clips", "confirmation", *SAYS_NEARNESS) == [
+            (2, 0, "none yet", *nothing)
         ]
     assert rows(unbilled.main, "variance") == [(Decimal("0.025"),)]
 
@@ -55,10 +53,10 @@ def test_a_bill_is_the_providers_word_as_its_answer_is(tmp_path: Path):
     with ledger_of(str(tmp_path / "l"), jobs) as ledger:
         table = variance.report(ledger.database, query("provider")).main
         basis = reconciliation.report(ledger.database, query()).main
-    assert rows(table, "clips", "billed_clips", "billing", *SAYS_NEARNESS) == [
+    assert rows(table, "clips", "confirmed_clips", "confirmation", *SAYS_NEARNESS) == [
         (
-            *(4, 2, "2 of 4 billed"),
-            *map(Decimal, ("1.35", "1.375", "0.018519")),
+            *(4, 2, "2 of 4"),
+            Decimal("0.018519"),
             *(1, 1, 0),
             *map(Decimal, ("0.5", "0")),
         )
@@ -75,12 +73,12 @@ def test_a_group_without_a_bill_says_so_beside_one_that_has_some(tmp_path: Path)
     jobs = [Made(settled_by="quote"), Made(minute=1, provider="uniall", settled_by="bill")]
     with ledger_of(str(tmp_path / "l"), jobs) as ledger:
         table = variance.report(ledger.database, query("provider")).main
-    keys = ("billing", "accuracy", "median_error", "billed")
+    keys = ("confirmation", "accuracy", "median_error", "settled")
     assert rows(table, "provider", *keys) == [
-        ("runapi", "not billed yet", None, None, None),
-        ("uniall", "billed", Decimal(1), Decimal(0), Decimal("0.675")),
+        ("runapi", "none yet", None, None, Decimal("0.675")),
+        ("uniall", "all", Decimal(1), Decimal(0), Decimal("0.675")),
     ]
-    assert totals(table, *keys) == [("1 of 2 billed", Decimal(1), Decimal(0), Decimal("0.675"))]
+    assert totals(table, *keys) == [("1 of 2", Decimal(1), Decimal(0), Decimal("1.35"))]
 
 
 def test_a_bill_that_took_something_back_says_what_the_clip_cost_in_the_end(tmp_path: Path):
@@ -88,8 +86,8 @@ def test_a_bill_that_took_something_back_says_what_the_clip_cost_in_the_end(tmp_
         [one] = ledger.reservations.latest()
         ledger.correct(one.id, usd("0.6"), reason="the bill of March", settled_by="bill")
         table = variance.report(ledger.database, query()).main
-    assert rows(table, "committed", "billed", "exact", "cheaper", "accuracy") == [
-        (Decimal("0.6"), Decimal("0.6"), 0, 1, Decimal(0))
+    assert rows(table, "settled", "exact", "cheaper", "accuracy") == [
+        (Decimal("0.6"), 0, 1, Decimal(0))
     ]
 
 
@@ -103,7 +101,7 @@ def test_what_a_provider_set_aside_itself_is_no_quote(tmp_path: Path):
         ledger.commit(one, money("40.5 evolink-credit"))
         table = variance.report(ledger.database, query()).main
         basis = reconciliation.report(ledger.database, query()).main
-    assert rows(table, "quoted", "committed", "variance", "dearer", "accuracy") == [
+    assert rows(table, "quoted", "settled", "variance", "dearer", "accuracy") == [
         (*map(Decimal, ("27", "40.5", "13.5")), 1, Decimal(0))
     ]
     assert rows(basis, "quoted") == [(Decimal(27),)]
@@ -116,33 +114,33 @@ def test_a_cost_of_which_nobody_is_named_is_not_the_providers(tmp_path: Path):
         table = reconciliation.report(ledger.database, query()).main
         nearness = variance.report(ledger.database, query()).main
     assert rows(table, "basis", "spent") == [("not known", Decimal("0.5"))]
-    assert rows(nearness, "billing", "accuracy") == [("not billed yet", None)]
+    assert rows(nearness, "confirmation", "accuracy") == [("none yet", None)]
 
 
 def test_every_form_says_that_nothing_is_billed_yet(unbilled: Report, tmp_path: Path):
     on_terminal = terminal.render(unbilled, width=80)
-    assert "not billed yet" in on_terminal
+    assert "none yet" in on_terminal
     assert "%" not in on_terminal.partition("Period")[0]
     [row] = json.loads(json_form.render(unbilled))["tables"]["variance"]["rows"]
-    assert (row["billing"], row["accuracy"], row["billed"]) == ("not billed yet", None, None)
+    assert (row["confirmation"], row["accuracy"], row["exact"]) == ("none yet", None, None)
     [line] = csv.DictReader(io.StringIO(csv_form.render(unbilled).decode(), newline=""))
-    assert (line["billing"], line["accuracy"], line["billed"]) == ("not billed yet", "", "")
-    assert html.render(unbilled).count(b">not billed yet</td>") == 2
+    assert (line["confirmation"], line["accuracy"], line["exact"]) == ("none yet", "", "")
+    assert html.render(unbilled).count(b">none yet</td>") == 2
     book = tmp_path / "variance.xlsx"
     book.write_bytes(xlsx.render(unbilled))
     read = load_workbook(book)
     for sheet in ("Summary", "Variance"):
         cells = [cell.value for row in read[sheet].iter_rows() for cell in row]
-        assert "not billed yet" in cells
+        assert "none yet" in cells
 
 
 def test_the_overview_says_it_too(tmp_path: Path):
     with ledger_of(str(tmp_path / "l"), UNBILLED) as ledger:
         table = overview.report(ledger.database, query()).table("variance")
-    assert rows(table, "billing", "accuracy") == [("not billed yet", None)]
+    assert rows(table, "confirmation", "accuracy") == [("none yet", None)]
 
 
-def test_a_close_pack_says_nothing_of_nearness_which_a_later_bill_may_change(tmp_path: Path):
+def test_a_close_pack_says_what_was_confirmed_by_then_whatever_a_later_bill_says(tmp_path: Path):
     with ledger_for_export(str(tmp_path / "l"), []) as (ledger, clock):
         one = ledger.reserve("team", usd("1"), job=Job(provider="runapi")).id
         ledger.commit(one, usd("1"), settled_by="quote")
@@ -151,8 +149,11 @@ def test_a_close_pack_says_nothing_of_nearness_which_a_later_bill_may_change(tmp
         before = close_pack.contents(ledger.database, "2026-09")
         ledger.correct(one, usd("1"), reason="billed", settled_by="bill")
         assert close_pack.contents(ledger.database, "2026-09") == before
-    [head, _] = before["variance.csv"].decode().splitlines()
-    assert head == "provider,model,unit,clips,quoted,committed,variance"
+    [row] = csv.DictReader(io.StringIO(before["variance.csv"].decode()))
+    assert (row["settled"], row["variance"], row["confirmed_clips"], row["exact"]) == (
+        *("1", "0", "0"),
+        "",
+    )
 
 
 def test_a_job_that_was_opened_again_is_accrued_and_its_month_has_a_pack(tmp_path: Path):
@@ -165,7 +166,7 @@ def test_a_job_that_was_opened_again_is_accrued_and_its_month_has_a_pack(tmp_pat
         ledger.periods.close("2026-09", hard=True)
         accrued = close_pack.contents(ledger.database, "2026-09")["accruals.csv"].decode()
     [row] = [row for row in csv.DictReader(io.StringIO(accrued)) if row["reservation_id"] == one]
-    assert row["amount"] == "1"
+    assert (row["kind"], row["expected"], row["low"], row["high"]) == ("open", "1", "0", "1")
 
 
 def test_a_charge_that_was_undone_is_no_part_of_what_a_clip_cost(tmp_path: Path):
@@ -180,6 +181,6 @@ def test_a_charge_that_was_undone_is_no_part_of_what_a_clip_cost(tmp_path: Path)
         clock.forward(hours=24 * 7)
         ledger.periods.close("2026-09", hard=True)
         packed = close_pack.contents(ledger.database, "2026-09")["variance.csv"].decode()
-    assert rows(live, "committed", "variance", "exact") == [(Decimal(1), Decimal(0), 1)]
+    assert rows(live, "settled", "variance", "exact") == [(Decimal(1), Decimal(0), 1)]
     [row] = csv.DictReader(io.StringIO(packed))
-    assert (row["committed"], row["variance"]) == ("1", "0")
+    assert (row["settled"], row["variance"]) == ("1", "0")

@@ -29,6 +29,7 @@ FILES = {
     "reconciliation.csv",
     "corrections.csv",
     "accruals.csv",
+    "roll-forward.csv",
     "checks.csv",
     "focus.csv",
     "seal.json",
@@ -153,7 +154,8 @@ def test_every_total_is_the_journals_to_the_last_millionth(
             for (account, of), micro in after.items()
             if of == unit and account.endswith("/reserved")
         )
-        assert added(rows(files, "accruals.csv"), "amount", unit) == from_micro(still)
+        still_open = [row for row in rows(files, "accruals.csv") if row["kind"] == "open"]
+        assert added(still_open, "high", unit) == from_micro(still)
         assert added(statement, "reserved", unit) == from_micro(still)
     assert {row["difference"] for row in rows(files, "checks.csv")} == {"0"}
 
@@ -173,9 +175,8 @@ def test_a_clip_is_compared_with_its_quote_in_the_month_in_which_it_ended(ledger
         ledger.periods.close(month, hard=True)
     assert rows(packed(ledger, "2026-09"), "variance.csv") == []
     (october,) = rows(packed(ledger, "2026-10"), "variance.csv")
-    figures = ("clips", "quoted", "committed", "variance")
-    assert [october[name] for name in figures] == ["2", "3", "2.5", "-0.5"]
-    assert not {"billed", "exact", "cheaper", "accuracy"} & set(october)
+    figures = ("clips", "quoted", "held", "settled", "variance", "confirmed_clips", "exact")
+    assert [october[name] for name in figures] == ["2", "3", "3", "2.5", "-0.5", "2", "1"]
     assert rows(packed(ledger, "2026-11"), "variance.csv") == []
 
 
@@ -190,9 +191,10 @@ def test_what_jobs_still_hold_at_the_end_is_accrued(ledger_clock):
     clock.forward(hours=24 * 10)
     ledger.periods.close("2026-09", hard=True)
     accrued = {
-        row["unit"]: row["amount"] for row in rows(packed(ledger, "2026-09"), "accruals.csv")
+        row["unit"]: (row["kind"], row["expected"], row["low"], row["high"])
+        for row in rows(packed(ledger, "2026-09"), "accruals.csv")
     }
-    assert accrued == dict.fromkeys(UNITS.values(), "0.675")
+    assert accrued == dict.fromkeys(UNITS.values(), ("open", "0.675", "0", "0.675"))
 
 
 def test_a_month_that_nobody_closed_is_refused(ledger_clock, tmp_path: Path):

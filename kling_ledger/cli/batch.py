@@ -278,7 +278,7 @@ class _Session:
         if stopped is _Stopped.AT_ONCE:
             _leave(code or EXIT_STOPPED)
         if self.options.out is not None and not stopped:
-            is_saved = _save(outcomes.values(), self.options.out)
+            is_saved = _save(self.ledger, outcomes.values(), self.options.out)
             code = code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
         _ignore_ctrl_c()
         return EXIT_STOPPED if stopped and code != EXIT_IN_DOUBT else code
@@ -360,7 +360,7 @@ def _planned(job: BatchJob) -> dict[str, Any]:
     }
 
 
-def _save(outcomes: Iterable[Outcome], folder: Path) -> bool:
+def _save(ledger: Ledger, outcomes: Iterable[Outcome], folder: Path) -> bool:
     """Download the clips of jobs, a few at a time; return whether none of them is missing.
 
     Ctrl-C leaves at once.
@@ -368,9 +368,9 @@ def _save(outcomes: Iterable[Outcome], folder: Path) -> bool:
     done = [one.reservation for one in outcomes if one.reservation is not None]
     pool = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download")
     try:
-        saving = [pool.submit(save_clips, one, folder) for one in done]
+        saving = [pool.submit(save_clips, ledger, one, folder) for one in done]
         # All of them, and then whether: a missing clip keeps no other from being fetched.
-        found = [saved.result() for saved in saving]
+        found = [saved.result()[0] for saved in saving]
         return all(found)
     except KeyboardInterrupt:
         say("stopped: the same command again fetches the rest")

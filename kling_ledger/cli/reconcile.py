@@ -161,7 +161,7 @@ def reconcile(
             lines = lines + whose.compared(
                 ledger, applies=applies, keeps=keeps, is_ours_alone=balance.sole_user
             )
-    return report(lines, form, shows_all=shows_all)
+    return report(lines, form, shows_all=shows_all, not_confirmed=compared.not_confirmed)
 
 
 def _check(scope: Scope, form_of_bill: BillForm) -> None:
@@ -213,7 +213,7 @@ class _Work:
 
     def compared(self) -> Compared:
         """Compare the provider's record with our jobs of the account as they are now."""
-        from kling_ledger.evidence.sources import Compared, compare_bill
+        from kling_ledger.evidence.sources import Compared, compare_bill, not_confirmed
         from kling_ledger.evidence.tasks import ask_tasks
 
         since, until = self.scope.since, self.scope.until
@@ -228,7 +228,8 @@ class _Work:
         there = [one for one in ours if one.job.account == self.account or one.job.address is None]
         others = len(ours) - len(there)
         notes = (f"{others} jobs of other accounts were not asked for",) if others else ()
-        return Compared(ask_tasks(there, self.meters), notes=notes)
+        lines = ask_tasks(there, self.meters)
+        return Compared(lines, notes=notes, not_confirmed=not_confirmed(there, lines))
 
     def apply(self, compared: Compared) -> None:
         """Make what is proposed, and say what was done and how to take it back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kling_ledger.cli import EXIT_DIFFERENCES
@@ -13,7 +13,7 @@ from kling_pricing.money import Money, plain_or_none
 if TYPE_CHECKING:
     from kling_ledger.evidence.plan import Line
     from kling_ledger.evidence.sources import Compared
-    from kling_ledger.ledger import Change
+    from kling_ledger.ledger import Change, Reservation
 
 _COLUMNS = (
     "verdict",
@@ -28,8 +28,10 @@ _COLUMNS = (
 )
 
 
-def report(lines: list[Line], form: str, *, shows_all: bool) -> int:
-    """Print what differs, or all, and return the exit code."""
+def report(
+    lines: list[Line], form: str, *, shows_all: bool, not_confirmed: Sequence[Reservation] = ()
+) -> int:
+    """Print what differs, or all, say whose cost nobody confirmed, and return the exit code."""
     counts = Counter(str(line.verdict) for line in lines)
     # Giving a charge back is the gravest correction: those rows come last, by themselves.
     told = sorted(
@@ -40,10 +42,15 @@ def report(lines: list[Line], form: str, *, shows_all: bool) -> int:
         [_row(line) for line in told],
         _COLUMNS,
         form,
-        empty="no differences",
+        empty="no differences" if not not_confirmed else "no differences in what is confirmed",
         optional=("state", "task"),
     )
     say(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no jobs")
+    if not_confirmed:
+        costs = Money.by_unit(one.spent for one in not_confirmed)
+        total = ", ".join(str(cost) for cost in costs.values())
+        jobs = "1 job" if len(not_confirmed) == 1 else f"{len(not_confirmed)} jobs"
+        say(f"cost not confirmed: {jobs}, {total}: only our own figures say it")
     return EXIT_DIFFERENCES if any(line.stands for line in lines) else 0
 
 

@@ -62,7 +62,7 @@ def budgets(**given: Any) -> None:
 @by("provider", "model")
 @options("currency")
 def variance(**given: Any) -> None:
-    """What was quoted, committed and billed, and how near the quotes were."""
+    """What was quoted, estimated, held and settled, and how near the quotes were."""
     _answer("variance", **given)
 
 
@@ -88,6 +88,14 @@ def statement(**given: Any) -> None:
 def failures(**given: Any) -> None:
     """What failed, what it would have cost, and what came back."""
     _answer("failures", **given)
+
+
+@report.command()
+@period
+@options("starts_at", "ends_at", "currency")
+def accruals(**given: Any) -> None:
+    """What jobs may still cost at a month's end, and how far off the month before was."""
+    _answer("accruals", **given)
 
 
 @report.command()

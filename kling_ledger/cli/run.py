@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kling_ledger.errors import JobRefusedError, ProviderError
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.jobs.saved_quotes import SavedQuote
-    from kling_ledger.ledger import Reservation
+    from kling_ledger.ledger import Ledger, Reservation
     from kling_pricing.library import Library
 
 
@@ -132,12 +132,20 @@ def run(
             ended = _carried_on(meter, begun, body)
         finally:
             meter.provider.close()
-    if ended is None:
-        return EXIT_IN_DOUBT
-    code = report(ended, form)
-    if code == EXIT_JOB_FAILED:
-        code = _failed_code(refusals, provider, library)
-    is_saved = save_clips(ended, out)
+        if ended is None:
+            return EXIT_IN_DOUBT
+        code = _saved_and_told(ledger, ended, out, form)
+    return _failed_code(refusals, provider, library) if code == EXIT_JOB_FAILED else code
+
+
+def _saved_and_told(ledger: Ledger, ended: Reservation, out: Path | None, form: str) -> int:
+    """Download a job's clips, print its reservation as that leaves it; return the exit code."""
+    is_saved = False
+    try:
+        is_saved, ended = save_clips(ledger, ended, out)
+    finally:
+        # A job that is over is told, whatever stops its download.
+        code = report(ended, form)
     return code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
 
 
@@ -239,25 +247,31 @@ def _first(given: dict[str, Any]) -> str:
     return "--" + next(iter(given)).replace("_", "-")
 
 
-def save_clips(ended: Reservation, folder: Path | None) -> bool:
+def save_clips(ledger: Ledger, ended: Reservation, folder: Path | None) -> tuple[bool, Reservation]:
     """Download a job's clips where a folder is named; return whether none of them is missing.
 
+    And the reservation: where the length of a clip says what it cost, it is settled by that.
     Whatever fails there fails no job: it is said, and the exit code tells scripts.
     """
     from kling_ledger.errors import DownloadError
     from kling_ledger.jobs.downloads import download
+    from kling_ledger.jobs.measuring import settled_by_length
 
     if folder is None or not ended.videos:
-        return True
+        return True, ended
     try:
-        for path in download(ended.videos, folder, name=ended.id, expire_at=ended.videos_expire_at):
-            say(f"saved {path}")
+        files = download(ended.videos, folder, name=ended.id, expire_at=ended.videos_expire_at)
     except DownloadError as error:
         say(f"note: a clip of {ended.id} is not in {folder}: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
-        return False
-    return True
+        return False, ended
+    for path in files:
+        say(f"saved {path}")
+    settled = settled_by_length(ledger, ended, files)
+    if settled.spent != ended.spent:
+        say(f"note: {ended.id} costs {settled.spent} by the length of its clip")
+    return True, settled
 
 
 def report(ended: Reservation, form: str) -> int:

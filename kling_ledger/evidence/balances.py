@@ -17,6 +17,9 @@ from kling_pricing.money import Money
 _LONGEST_S: Final = 60
 """No clip is longer, whatever it was asked to be."""
 
+_OUR_OWN: Final = frozenset({"quote", "measured"})
+"""What a cost rests on that we have worked out ourselves."""
+
 
 def compare_balance(
     before: ProviderBalance,
@@ -39,8 +42,8 @@ def compare_balance(
         return None
     problem = f"since {before.at:%Y-%m-%d %H:%M} UTC {_moved(charged + apart)}, our journal says"
     problem += f" that jobs cost {charged}"
-    quoted = [one for one in reservations if one.settled_by == "quote" and one.spent.micro > 0]
-    perhaps = [one for one in quoted if one.updated_at > before.at]
+    guessed = [one for one in reservations if one.settled_by in _OUR_OWN and one.spent.micro > 0]
+    perhaps = [one for one in guessed if one.updated_at > before.at]
     if is_ours_alone and len(perhaps) == 1:
         cost = perhaps[0].spent + apart
         if is_possible(perhaps[0], cost):

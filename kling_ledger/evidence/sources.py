@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from kling_ledger.evidence.missing import LAG_S, only_ours, only_theirs, too_man
 from kling_ledger.evidence.plan import Line, Verdict, compare
 from kling_ledger.evidence.reading import Answers, Bill, read_bill
 from kling_ledger.evidence.record import Record
-from kling_ledger.ledger import Ledger, Reservation
+from kling_ledger.ledger import Ledger, Reservation, State
 from kling_ledger.providers.registry import provider_facts
 
 
@@ -39,7 +39,8 @@ class Compared:
 
     `missing` is how many jobs would be given back, where a person has to say so first. With
     `has_unzoned_times` nobody knows when some charges were made. `unlisted` are our tasks of which
-    a complete bill has no row.
+    a complete bill has no row. `not_confirmed` are the charged jobs of which neither this record
+    nor an earlier word of the provider says what they cost.
     """
 
     lines: list[Line]
@@ -48,6 +49,7 @@ class Compared:
     missing: int | None = None
     has_unzoned_times: bool = False
     unlisted: tuple[str, ...] = ()
+    not_confirmed: tuple[Reservation, ...] = ()
 
     def proposed(self) -> list[Line]:
         """Return the lines whose changes may be made now."""
@@ -108,6 +110,7 @@ def compare_bill(
     everywhere = ledger.reservations.at_provider(provider)
     named = {one.task_id for one in record.entries if one.task_id is not None}
     lines = _lines(record, everywhere, named, now=now, lag_s=file.lag_s)
+    ours = (one for one in everywhere if record.is_of_its_time(one) and record.is_of(one))
     return Compared(
         lines,
         bill.entries,
@@ -115,6 +118,17 @@ def compare_bill(
         too_many(lines, said=file.missing),
         bill.has_unzoned_times,
         tuple(_unlisted(record, everywhere, named)),
+        not_confirmed(ours, lines),
+    )
+
+
+def not_confirmed(ours: Iterable[Reservation], lines: Iterable[Line]) -> tuple[Reservation, ...]:
+    """Return those of our charged jobs whose cost only we say, and that no line names a cost of."""
+    named = {line.reservation.id for line in lines if line.reservation and line.theirs is not None}
+    return tuple(
+        one
+        for one in ours
+        if one.state is State.COMMITTED and not one.is_confirmed and one.id not in named
     )
 
 

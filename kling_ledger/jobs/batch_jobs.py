@@ -49,6 +49,11 @@ class BatchJob:
         return held_for(self.quote, self.estimate)
 
     @property
+    def quoted(self) -> Money | None:
+        """What the book says that it costs at most; None where it has no price."""
+        return self.quote.amount if isinstance(self.quote, Quote) else None
+
+    @property
     def provider(self) -> str:
         """Who makes the clip."""
         return self.request.clip.provider

@@ -104,7 +104,7 @@ def _completed(reservation: Reservation, status: TaskStatus, facts: ProviderFact
         return Ending(Does.COMMIT, problem, status.cost, "provider")
     if contradiction:
         return Ending(Does.DOUBT, problem)
-    theirs = reservation.provider_held
+    theirs = None if reservation.is_ranged else reservation.provider_held
     if theirs is not None and facts is not None and facts.charges_what_it_holds:
         return Ending(Does.COMMIT, problem, theirs, "provider")
     return Ending(Does.COMMIT, problem, reservation.held, "quote")

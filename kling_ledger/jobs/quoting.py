@@ -40,12 +40,16 @@ def held_for(quoted: Quoted, estimate: Money | None) -> Money:
     Without a price in the book it is the estimate, and without that NoPriceError is raised. An
     estimate of nothing is none: what is unknown costs something.
     """
-    known = estimate if estimate is not None and estimate.micro else None
+    known = _known(estimate)
     if isinstance(quoted, Quote):
         return quoted.hold if known is None else max(quoted.amount, known)
     if known is None:
         raise quoted
     return known
+
+
+def _known(estimate: Money | None) -> Money | None:
+    return estimate if estimate is not None and estimate.micro else None
 
 
 def live_note(request: Request, error: NoPriceError, estimate: Money) -> str:
@@ -66,7 +70,8 @@ def job_of(
     if estimate is not None:
         told["live_estimate"] = str(estimate)
     worth = _worth(quoted, held_for(quoted, estimate))
-    return _kept(replace(quoted_job(quoted), usd=worth), told, request, place)
+    job = replace(quoted_job(quoted), usd=worth, estimated=_known(estimate))
+    return _kept(job, told, request, place)
 
 
 def live_job_of(
@@ -98,6 +103,7 @@ def live_job_of(
         resolution=clip.resolution,
         sound=clip.sound,
         usd=_in_usd(estimate, book, at),
+        estimated=estimate,
     )
     return _kept(job, told, request, place)
 

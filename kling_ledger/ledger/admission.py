@@ -66,9 +66,6 @@ _UNSETTLED: Final[Row] = {
     "videos_expire_at": None,
     "problem": None,
     "provider_held_micro": None,
-    "quoted_micro": None,
-    "low_micro": None,
-    "estimated_micro": None,
 }
 """What every new reservation says of how its job goes and ends."""
 
@@ -211,6 +208,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
     )
     usd = micro if wallet.unit == USD else None if job.usd is None else job.usd.micro
     labels = label_words.to_text(one.labels)
+    quoted = _micro(job.quoted, wallet.unit)
     row = {
         **_UNSETTLED,
         "id": reservation_id,
@@ -221,6 +219,10 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "usd_micro": usd,
         "usd_held_micro": usd,
         "usd_spent_micro": None if usd is None else 0,
+        "quoted_micro": quoted,
+        # Most prices are no range: one figure is both ends.
+        "low_micro": quoted if job.low is job.quoted else _micro(job.low, wallet.unit),
+        "estimated_micro": _micro(job.estimated, wallet.unit),
         "project": one.project,
         "labels": labels,
         "provider": job.provider,
@@ -243,6 +245,11 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
     journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED, said=row)
     subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     return Admitted(row, wallet.name, subject)
+
+
+def _micro(figure: Money | None, unit: str) -> int | None:
+    """Return a figure in millionths; None where it is unknown, or known in another unit only."""
+    return figure.micro if figure is not None and figure.unit == unit else None
 
 
 def _take(

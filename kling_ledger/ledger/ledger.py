@@ -198,7 +198,7 @@ class Ledger(Blocks):
         reservation_id: str,
         amount: Money | None = None,
         *,
-        settled_by: SettledBy = "provider",
+        settled_by: SettledBy | None = None,
         videos: tuple[str, ...] = (),
         videos_expire_at: datetime | None = None,
         problem: str | None = None,
@@ -212,7 +212,9 @@ class Ledger(Blocks):
         beyond their limits and admit nothing more. A part leaves the rest reserved; give it a key,
         because without one the same part again is another part.
 
-        `amount` is zero or more, in the unit of the reservation. An ended reservation may be
+        `amount` is zero or more, in the unit of the reservation. `settled_by` says whose word it
+        is: the provider's, unless another is named. Without an amount the cost is what was held,
+        which no provider has confirmed: it is settled by the quote. An ended reservation may be
         committed too, at an amount: the provider charged after all. The same commit again changes
         nothing; at another amount it is a ConflictError, and `correct` is what sets it right.
         """
@@ -222,7 +224,7 @@ class Ledger(Blocks):
                 State.COMMITTED,
                 amount,
                 is_part=is_part,
-                settled_by=settled_by,
+                settled_by=settled_by or ("quote" if amount is None else "provider"),
                 videos=videos,
                 videos_expire_at=videos_expire_at,
                 problem=problem,

@@ -20,9 +20,12 @@ from kling_ledger.ledger.windows import FOREVER_US
 from kling_pricing.money import Money, from_micro
 from kling_pricing.quote import Quote
 
-SettledBy = Literal["provider", "bill", "quote", "person"]
-"""Who said what a job cost: the provider's answer, its bill, our quote because neither did, or a
-person."""
+SettledBy = Literal["provider", "bill", "measured", "quote", "person"]
+"""Whose word a job's cost is: the provider's answer, its bill, the length that was measured of what
+it made, our quote because there is none of these, or a person."""
+
+CONFIRMED_BY: Final = ("provider", "bill")
+"""Those of them that confirm a cost: the provider's own."""
 
 MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
     State.RESERVED: frozenset(
@@ -53,6 +56,9 @@ class Job:
 
     `quote` and `request` are JSON texts; `usd` is the amount in US dollars on the day of the quote;
     `address` is where the provider was reached, `account` whose key the job runs on there.
+    `quoted` is what the price book says that it costs at most, `low` at least, `estimated` what its
+    provider said before the run: None where the book has no price, or nobody was asked. A figure in
+    another unit than the reservation's is not kept.
     """
 
     provider: str | None = None
@@ -63,6 +69,9 @@ class Job:
     resolution: str | None = None
     sound: bool | None = None
     usd: Money | None = None
+    quoted: Money | None = None
+    low: Money | None = None
+    estimated: Money | None = None
     quote: str | None = None
     request: str | None = None
     payload_hash: str | None = None
@@ -72,7 +81,7 @@ class Job:
 
 def quoted_job(quoted: Quote) -> Job:
     """Return what a reservation keeps of a quote; its worth is that of what is held."""
-    clip = quoted.clip
+    clip, amount = quoted.clip, quoted.amount
     return Job(
         provider=clip.provider,
         model=clip.model,
@@ -82,6 +91,8 @@ def quoted_job(quoted: Quote) -> Job:
         resolution=clip.resolution,
         sound=clip.sound,
         usd=quoted.in_usd(quoted.hold.amount),
+        quoted=amount,
+        low=amount if quoted.billed.low == quoted.billed.high else quoted.low,
         quote=json.dumps(quoted.as_dict()),
     )
 
@@ -130,10 +141,44 @@ class Reservation:
         return (self.committed or Money.zero(self.amount.unit)) - self.refunded
 
     @property
+    def quoted(self) -> Money | None:
+        """What the price book says that the job costs at most; None where it has no price."""
+        return self.job.quoted
+
+    @property
+    def low(self) -> Money | None:
+        """What the price book says that the job costs at least; None where it has no price."""
+        return self.job.low
+
+    @property
+    def estimated(self) -> Money | None:
+        """What the provider said before the run that the job will cost; None where it did not."""
+        return self.job.estimated
+
+    @property
+    def is_ranged(self) -> bool:
+        """Whether the run decides what the job costs: the book has a least and a most for it."""
+        return self.low is not None and self.quoted is not None and self.low < self.quoted
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the job was charged, and its provider or its bill said what it cost."""
+        return self.state is State.COMMITTED and self.settled_by in CONFIRMED_BY
+
+    @property
     def variance(self) -> Money | None:
-        """Settled cost minus what was set aside; None until the job is committed."""
-        is_settled = self.committed is not None and not self.is_open
-        return self.committed - self.amount if self.committed and is_settled else None
+        """What the job cost less its quote; None where nobody confirmed the cost or quoted it."""
+        expected = self._expected
+        if self.committed is None or expected is None or not self.is_confirmed:
+            return None
+        # A bill says what the job cost in the end: what came back is in that already.
+        return (self.spent if self.settled_by == "bill" else self.committed) - expected
+
+    @property
+    def _expected(self) -> Money | None:
+        """The quote; of a job from before quotes were kept, what was set aside for it at first."""
+        is_of_before = self.quoted is None and self.estimated is None and self.provider_held is None
+        return self.amount if is_of_before else self.quoted
 
 
 def find(transaction: Transaction, reservation_id: str) -> Reservation:
@@ -293,6 +338,9 @@ def _job(row: Row) -> Job:
         resolution=row["resolution"],
         sound=None if row["sound"] is None else bool(row["sound"]),
         usd=_money_or_none(row["usd_micro"], "USD"),
+        quoted=_money_or_none(row["quoted_micro"], row["unit"]),
+        low=_money_or_none(row["low_micro"], row["unit"]),
+        estimated=_money_or_none(row["estimated_micro"], row["unit"]),
         quote=row["quote"],
         request=row["request"],
         payload_hash=row["payload_hash"],

@@ -21,8 +21,11 @@ from kling_ledger.sandbox.jobs import Job, JobState
 from kling_ledger.sandbox.replies import ApiError, spoiled
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})?")
-# A file type box, then one that players skip: a file that they recognise, with nothing to play.
+# A file type box, a movie that only says its length, then a box that players skip: a file that they
+# recognise, with nothing to play.
 _TYPE_BOX: Final = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
+_PARTS_OF_A_SECOND: Final = 1000
+_REST_OF_A_HEADER: Final = 80
 _FREE_BYTES: Final = 64 * 1024
 
 
@@ -62,9 +65,23 @@ class Files:
 
 
 def clip_bytes(job: Job) -> bytes:
-    """Return the file of a job: different for every job, the same every time."""
+    """Return the file of a job: different for every job, the same every time.
+
+    It is as long as the seconds that are billed. That a file begins with its movie is decided here.
+    """
     filling = (job.id.encode() * (_FREE_BYTES // len(job.id) + 1))[:_FREE_BYTES]
-    return _TYPE_BOX + (8 + _FREE_BYTES).to_bytes(4, "big") + b"free" + filling
+    return _TYPE_BOX + _movie(job.order.seconds or 0) + _box(b"free", filling)
+
+
+def _movie(seconds: int) -> bytes:
+    """Return a movie of a length: its header, in the older of the two forms, and nothing else."""
+    numbers = (0, 0, 0, _PARTS_OF_A_SECOND, seconds * _PARTS_OF_A_SECOND)
+    header = b"".join(number.to_bytes(4, "big") for number in numbers)
+    return _box(b"moov", _box(b"mvhd", header + bytes(_REST_OF_A_HEADER)))
+
+
+def _box(name: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + name + content
 
 
 def _part(content: bytes, wanted: str) -> Response:

@@ -61,6 +61,17 @@ def billed_seconds(clip: Clip, rate: Rate) -> Billed:
     return Billed(low, high if low == high else None, high)
 
 
+def produced_seconds(rate: Rate, billed: Billed, seconds: Seconds) -> Seconds | None:
+    """Return the seconds that are billed for a file that came out so long.
+
+    None where the price does not follow the file, or where no file of this clip is so long.
+    """
+    if rate.billing.count != "produced" or billed.low is None or billed.high is None:
+        return None
+    counted = _counted(seconds, rate)
+    return counted if billed.low <= counted <= billed.high else None
+
+
 def length_problems(clip: Clip, rate: Rate) -> tuple[Problem, ...]:
     """Return what is wrong with a clip's length, or that it is missing; nothing if it is right."""
     try:

@@ -19,6 +19,7 @@ from kling_pricing.billing import (
     amount_of,
     billed_seconds,
     lines_of,
+    produced_seconds,
 )
 from kling_pricing.book import Cell, PriceBook, Rate
 from kling_pricing.clip import Clip
@@ -77,6 +78,15 @@ class Quote(NamedTuple):
         # Both are None where the price does not depend on seconds, and then it is known.
         is_known = self.billed.expected is not None or self.billed.high is None
         return self._amount(self.billed.expected) if is_known else None
+
+    def of_produced(self, seconds: Seconds) -> Money | None:
+        """Return what the clip costs if the file that was made of it is so long.
+
+        None where the price does not follow the file. Raises ClipError for a part of a second that
+        nobody says how to round.
+        """
+        counted = produced_seconds(self.rate, self.billed, seconds)
+        return None if counted is None else self._amount(counted)
 
     @property
     def evidence(self) -> str:

@@ -20,7 +20,10 @@ from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table,
 
 _FIGURES: Final = (
     Column("jobs", "failed", "integer", "jobs that ended with nothing made", adds_up=True),
-    Column("quoted_micro", "would have cost", "money", "what was set aside for them", adds_up=True),
+    Column(
+        "quoted_micro", "would have cost", "money", "what the book said of those it prices", True
+    ),
+    Column("reserved_micro", "held", "money", "what was set aside for them", adds_up=True),
     Column("charged_micro", "charged", "money", "what was charged in parts all the same", True),
     Column("returned_micro", "came back", "money", "what of the amount set aside returned", True),
 )
@@ -29,6 +32,7 @@ _JOBS: Final = (
     Column("updated_at", "ended at", "instant"),
     Column("state", "state", "text"),
     Column("quoted_micro", "would have cost", "money", adds_up=True),
+    Column("reserved_micro", "held", "money", adds_up=True),
     Column("charged_micro", "charged", "money", adds_up=True),
     Column("returned_micro", "came back", "money", adds_up=True),
     *OF_A_JOB,
@@ -46,11 +50,10 @@ _CHARGED: Final = (
 _READ: Final = (
     *reservations.read_for((*_JOBS, *_CHARGED)),
     "created_at",
-    "reserved_micro",
     "committed_micro",
     "refunded_micro",
 )
-_AMOUNTS: Final = ("quoted_micro", "charged_micro", "returned_micro")
+_AMOUNTS: Final = ("quoted_micro", "reserved_micro", "charged_micro", "returned_micro")
 _FAILED: Final = (str(State.ROLLED_BACK), str(State.EXPIRED))
 _GIVES_WAY: Final = ("task_id", "actor", "wallet", "model", "state", "project")
 
@@ -74,7 +77,7 @@ def report(database: Database, query: Query) -> Report:
         ],
         notes=[
             "A failed job belongs to the time at which its credits were reserved.",
-            "would have cost = charged + came back.",
+            "held = charged + came back.",
             "What was charged all the same counts as spent, and as a clip, in every other report.",
             *_charged_there(failed),
         ],
@@ -101,16 +104,18 @@ def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
         }
     )
     columns = (*(group.column for group in by), Column(UNIT, "unit", "text"), *_FIGURES)
-    rows = counted.groupby([*named, UNIT], dropna=False, sort=True, as_index=False).sum()
-    totals = counted.drop(columns=list(named)).groupby(UNIT, sort=True, as_index=False).sum()
+    rows = counted.groupby([*named, UNIT], dropna=False, sort=True, as_index=False)
+    totals = counted.drop(columns=list(named)).groupby(UNIT, sort=True, as_index=False)
     words = [group.word for group in by]
     return Table(
         "failures",
         "Failures",
         columns,
-        typed(rows, columns),
-        totals=typed_totals(totals, columns),
+        # What no book prices would have cost nobody knows what.
+        typed(rows.sum(min_count=1), columns),
+        totals=typed_totals(totals.sum(min_count=1), columns),
         empty="nothing failed",
+        gives_way=("reserved_micro", "charged_micro"),
         picture=Picture("bars", x=words[0], value="quoted_micro") if words else None,
     )
 
@@ -119,14 +124,14 @@ def _with_amounts(ended: pd.DataFrame, zone: str) -> pd.DataFrame:
     charged = ended["committed_micro"].fillna(0) - ended["refunded_micro"]
     return ended.assign(
         day=days_of(ended["created_at"], zone),
-        quoted_micro=ended["reserved_micro"],
         charged_micro=charged,
         returned_micro=ended["reserved_micro"] - charged,
     )
 
 
 def _listed(failed: pd.DataFrame) -> Table:
-    totals = failed.groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)].sum()
+    by_unit = failed.groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)]
+    totals = by_unit.sum(min_count=1)
     return Table(
         "jobs",
         "Failed jobs",

@@ -20,17 +20,20 @@ from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
 
 _NOBODY: Final = "not known"
-BASES: Final = (*BILLED, "quote", "person", _NOBODY, "in doubt", "open", "failed")
-"""What a job's cost rests on: the provider's word, its bill, our quote because neither said it, a
-person's word, or nobody's that is known; for jobs without an end, nothing yet; a failed one costs
-what it was charged."""
+BASES: Final = (
+    *(*BILLED, "measured", "quote", "person"),
+    *(_NOBODY, "in doubt", "open", "failed"),
+)
+"""What a job's cost rests on: the provider's word, its bill, the measured length of what it made,
+our quote because none of them said it, a person's word, or nobody's that is known; for jobs without
+an end, nothing yet; a failed one costs what it was charged."""
 
 _ROWS: Final = (
     Column("provider", "provider", "text"),
     Column(UNIT, "unit", "text"),
     Column("basis", "rests on", "text", "who said what the jobs cost"),
     Column("jobs", "jobs", "integer", "how many", adds_up=True),
-    Column("quoted_micro", "quoted", "money", "what their quotes said", adds_up=True),
+    Column("quoted_micro", "quoted", "money", "what the book said of those it prices", True),
     Column("spent_micro", "spent", "money", "committed less refunded", adds_up=True),
     Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
 )
@@ -133,8 +136,11 @@ def bases(alike: pd.DataFrame) -> Table:
         }
     )
     keys = ["provider", UNIT, "basis"]
-    rows = counted.groupby(keys, dropna=False, observed=True, sort=True, as_index=False).sum()
-    totals = counted.drop(columns=["provider", "basis"]).groupby(UNIT, as_index=False).sum()
+    grouped = counted.groupby(keys, dropna=False, observed=True, sort=True, as_index=False)
+    # What no book prices has no quote: of nothing known there is no sum.
+    rows = grouped.sum(min_count=1)
+    by_unit = counted.drop(columns=["provider", "basis"]).groupby(UNIT, as_index=False)
+    totals = by_unit.sum(min_count=1)
     return _table("reconciliation", "What the figures rest on", _ROWS, rows, totals, "no jobs yet")
 
 

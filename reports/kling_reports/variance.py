@@ -1,4 +1,4 @@
-"""How near the quotes were: what was quoted, what was committed, and what the provider billed."""
+"""How near the quotes were: what the book quoted, the provider estimated, was held and settled."""
 
 from __future__ import annotations
 
@@ -16,44 +16,60 @@ from kling_reports.groups import Group
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
-NOT_BILLED: Final = "not billed yet"
+NOT_CONFIRMED: Final = "none yet"
 """What stands where no provider has said yet what the clips cost."""
+
+FINAL: Final = ("bill", "measured")
+"""Those words of `settled_by` that correct a job to what it cost in the end."""
 
 _FIGURES: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
-    Column("quoted_micro", "quoted", "money", "what their quotes said", adds_up=True),
-    Column("committed_micro", "committed", "money", "what they were charged", adds_up=True),
+    Column("quoted_micro", "quoted", "money", "what the book said of those it prices", True),
+    Column("estimated_micro", "estimate", "money", "what the provider itself said before", True),
+    Column("held_micro", "held", "money", "what was set aside for them at most", adds_up=True),
+    Column("settled_micro", "settled", "money", "what they were charged", adds_up=True),
     Column(
-        "variance_micro", "variance", "money", "committed less quoted; above zero is dearer", True
+        "variance_micro", "variance", "money", "settled less quoted, of those with a quote", True
     ),
-    Column("billed_clips", "billed clips", "integer", "those whose cost the provider said", True),
-    Column("billed_quoted_micro", "their quotes", "money", "what was quoted for these", True),
-    Column("billed_micro", "billed", "money", "what the provider said that these cost", True),
+    Column("unquoted", "no quote", "integer", "clips that the book has no price for", True),
+    Column(
+        "confirmed_clips", "confirmed clips", "integer", "those whose cost the provider said", True
+    ),
     Column(
         "variance_share_ppm",
         "of quoted",
         "percent",
-        "billed less quoted, as a share of what was quoted for the billed clips",
+        "settled less quoted of the compared clips, as a share of their quotes",
     ),
-    Column("exact", "exact", "integer", "billed clips that cost what was quoted", adds_up=True),
-    Column("dearer", "dearer", "integer", "billed clips that cost more", adds_up=True),
-    Column("cheaper", "cheaper", "integer", "billed clips that cost less", adds_up=True),
-    Column("billing", "billing", "text", "how many of the clips the accuracy is about"),
+    Column("compared", "compared", "integer", "confirmed clips that have a quote", adds_up=True),
+    Column("exact", "exact", "integer", "compared clips that cost what was quoted", adds_up=True),
+    Column("dearer", "dearer", "integer", "compared clips that cost more", adds_up=True),
+    Column("cheaper", "cheaper", "integer", "compared clips that cost less", adds_up=True),
+    Column("confirmation", "confirmed", "text", "how many of the costs are confirmed"),
     Column(
-        "accuracy_ppm", "accuracy", "percent", "the share of billed clips that cost what was quoted"
+        "accuracy_ppm", "accuracy", "percent", "the share of compared clips that cost their quote"
+    ),
+    Column(
+        "estimate_accuracy_ppm",
+        "estimates",
+        "percent",
+        "the share of confirmed clips with an estimate that cost just that",
     ),
     Column(
         "median_error_ppm",
         "median error",
         "percent",
-        "half of the billed clips were nearer than this",
+        "half of the compared clips were nearer to their quotes than this",
     ),
 )
-_ADDED: Final = tuple(column.name for column in _FIGURES if column.adds_up)
+_WORKED_OUT: Final = ("estimated_clips", "as_estimated", "compared_quoted", "compared_off")
+_ADDED: Final = (*(column.name for column in _FIGURES if column.adds_up), *_WORKED_OUT)
 _AMOUNTS: Final = (
     UNIT,
     "state",
     "quoted_micro",
+    "estimated_micro",
+    "reserved_micro",
     "committed_micro",
     "refunded_micro",
     "undone_micro",
@@ -63,11 +79,15 @@ _GIVES_WAY: Final = (
     "cheaper",
     "dearer",
     "exact",
-    "billed_quoted_micro",
-    "billed_clips",
-    "billed_micro",
-    "variance_share_ppm",
+    "compared",
+    "unquoted",
+    "confirmed_clips",
     "median_error_ppm",
+    "variance_share_ppm",
+    "estimate_accuracy_ppm",
+    "clips",
+    "confirmation",
+    "estimated_micro",
 )
 
 
@@ -84,12 +104,13 @@ def report(database: Database, query: Query) -> Report:
     return query.answer(
         "variance",
         "Variance",
-        question="What was quoted, committed and billed, and how near were the quotes?",
+        question="What was quoted, estimated, held and settled, and how near were the quotes?",
         tables=[variance(query.filtered(found), query.by)],
         notes=[
             "Clips that were charged; before refunds, but for those that a bill has taken in.",
-            "Variance is committed less quoted. Billed is what the provider said, or its bill.",
-            "A quote or a person's word says nothing of how near the quotes were.",
+            "Quoted by the book, estimated by the provider before the run, held at most, settled.",
+            "Variance is settled less quoted, of the clips that have a quote.",
+            "Accuracy is of costs that the provider or its bill confirmed, and of nobody else's.",
         ],
     )
 
@@ -115,62 +136,76 @@ def variance(alike: pd.DataFrame, by: Sequence[Group]) -> Table:
 
 def _compared(charged: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     jobs, quoted, cost = charged["jobs"], charged["quoted_micro"], _cost(charged)
-    off = cost - quoted
-    is_billed = _is(charged, *reservations.BILLED)
+    estimated, off = charged["estimated_micro"], cost - quoted
+    is_confirmed = _is(charged, *reservations.BILLED)
+    # A quote that was charged because nobody said more is exact by itself: it is not compared.
+    is_compared = is_confirmed & quoted.notna()
+    is_estimated = is_confirmed & estimated.notna()
     return {
         "clips": jobs,
         "quoted_micro": jobs * quoted,
-        "committed_micro": jobs * cost,
+        "estimated_micro": jobs * estimated,
+        "held_micro": jobs * charged["reserved_micro"],
+        "settled_micro": jobs * cost,
         "variance_micro": jobs * off,
-        "billed_clips": jobs.where(is_billed, 0),
-        # A quote that was charged because nobody said more is no bill: it is exact by itself.
-        "billed_quoted_micro": (jobs * quoted).where(is_billed),
-        "billed_micro": (jobs * cost).where(is_billed),
-        "exact": jobs.where(off == 0, 0).where(is_billed),
-        "dearer": jobs.where(off > 0, 0).where(is_billed),
-        "cheaper": jobs.where(off < 0, 0).where(is_billed),
-        "error_ppm": share_ppm(off.abs(), quoted).where(is_billed),
+        "unquoted": jobs.where(quoted.isna(), 0),
+        "confirmed_clips": jobs.where(is_confirmed, 0),
+        "compared": jobs.where(is_compared, 0),
+        "compared_quoted": (jobs * quoted).where(is_compared),
+        "compared_off": (jobs * off).where(is_compared),
+        "exact": jobs.where(_holds(off == 0), 0).where(is_compared),
+        "dearer": jobs.where(_holds(off > 0), 0).where(is_compared),
+        "cheaper": jobs.where(_holds(off < 0), 0).where(is_compared),
+        "estimated_clips": jobs.where(is_estimated, 0),
+        "as_estimated": jobs.where(_holds(cost == estimated), 0).where(is_estimated),
+        "error_ppm": share_ppm(off.abs(), quoted).where(is_compared),
     }
 
 
 def _cost(charged: pd.DataFrame) -> pd.Series[Any]:
     """Return what each clip was charged, without what was charged by a mistake that was undone.
 
-    A bill says what it cost in the end: what came back is in that already.
+    A bill, or a measured length, says what it cost in the end: what came back is in that already.
     """
-    back = charged["refunded_micro"].where(_is(charged, "bill"), charged["undone_micro"])
+    is_final = _is(charged, *FINAL)
+    back = charged["refunded_micro"].where(is_final, charged["undone_micro"])
     return charged["committed_micro"] - back
 
 
 def _is(charged: pd.DataFrame, *words: str) -> pd.Series[Any]:
     """Return whether the cost of each clip was said by one of these."""
-    return charged["settled_by"].isin(words).fillna(value=False).astype(bool)
+    return _holds(charged["settled_by"].isin(words))
+
+
+def _holds(condition: pd.Series[Any]) -> pd.Series[Any]:
+    """Return where a condition holds for certain: what is not known is neither way."""
+    return condition.fillna(value=False).astype(bool)
 
 
 def _added(compared: pd.DataFrame, words: list[str]) -> pd.DataFrame:
     grouped = compared.groupby(words, dropna=False, sort=True, as_index=False)
     added = grouped[list(_ADDED)].sum(min_count=1)
     medians = _medians(compared, words)
-    off = added["billed_micro"] - added["billed_quoted_micro"]
-    added["variance_share_ppm"] = share_ppm(off, added["billed_quoted_micro"])
-    added["billing"] = _billing(added["billed_clips"], added["clips"])
-    added["accuracy_ppm"] = share_ppm(added["exact"], added["billed_clips"])
+    added["variance_share_ppm"] = share_ppm(added["compared_off"], added["compared_quoted"])
+    added["confirmation"] = _confirmation(added["confirmed_clips"], added["clips"])
+    added["accuracy_ppm"] = share_ppm(added["exact"], added["compared"])
+    added["estimate_accuracy_ppm"] = share_ppm(added["as_estimated"], added["estimated_clips"])
     added["median_error_ppm"] = medians.astype("Int64")
     return added
 
 
-def _billing(billed: pd.Series[Any], clips: pd.Series[Any]) -> pd.Series[Any]:
+def _confirmation(confirmed: pd.Series[Any], clips: pd.Series[Any]) -> pd.Series[Any]:
     told = [
-        "billed" if one == whole else f"{one} of {whole} billed" if one else NOT_BILLED
-        for one, whole in zip(billed, clips, strict=True)
+        "all" if one == whole else f"{one} of {whole}" if one else NOT_CONFIRMED
+        for one, whole in zip(confirmed, clips, strict=True)
     ]
     return pd.Series(told, clips.index, "string")
 
 
 def _medians(compared: pd.DataFrame, words: list[str]) -> pd.Series[Any]:
-    """Return the error below which half of the billed clips of each group lie, in their order."""
+    """Return the error below which half of the compared clips of each group lie, in their order."""
     ordered = compared.sort_values("error_ppm", kind="stable")
-    grouped = ordered.groupby(words, dropna=False, sort=True)["billed_clips"]
+    grouped = ordered.groupby(words, dropna=False, sort=True)["compared"]
     is_half = 2 * grouped.cumsum() >= grouped.transform("sum")
     firsts = ordered[is_half].groupby(words, dropna=False, sort=True)["error_ppm"]
     return firsts.first().reset_index(drop=True)

@@ -14,6 +14,7 @@ from kling_ledger.ledger.verify.history import history_findings
 from kling_ledger.ledger.verify.kept_seals import KeptSeal, kept_findings
 from kling_ledger.ledger.verify.laws import law_findings
 from kling_ledger.ledger.verify.limits import limit_findings
+from kling_ledger.ledger.verify.quotes import quote_findings
 from kling_ledger.ledger.verify.seals import accrual_findings, seal_findings
 
 __all__ = ["Finding", "KeptSeal", "Verification", "file_findings", "verify"]
@@ -80,6 +81,7 @@ def _findings(transaction: Transaction) -> Iterator[Finding]:
     yield from window_findings(transaction)
     yield from limit_findings(transaction)
     yield from history_findings(transaction)
+    yield from quote_findings(transaction)
     yield from accrual_findings(transaction)
     yield from seal_findings(transaction)
 

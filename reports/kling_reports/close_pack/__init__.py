@@ -2,7 +2,7 @@
 
 The pack is made from what a seal covers: the month's transfers, what jobs held at its end, and of
 jobs only what never changes. So it is the same to the byte whenever, wherever and on whichever
-engine it is made again. What a provider's own record says may still change: it is not in the pack.
+engine it is made again. What a provider's record says after the month is not in its pack.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
 from kling_pricing.money import plain
 from kling_reports.close_pack.checks import checked
-from kling_reports.close_pack.tables import movements, tables
+from kling_reports.close_pack.sources import Sources
+from kling_reports.close_pack.tables import layout_of
 from kling_reports.doors import journal, months, reservations
 from kling_reports.exports import focus
 from kling_reports.query import Query
@@ -77,9 +78,9 @@ def contents(
         units=journal.units(database),
         rates=rates,
     )
-    found = tables(database, month, lines)
-    moved = movements(database, month)
-    found["checks"] = checked(month, moved, tables=found, exported=exported)
+    layout, sources = layout_of(period.format), Sources(database, month, lines)
+    found = {name: make(sources) for name, make in layout.tables.items()}
+    found["checks"] = checked(sources, layout, tables=found, exported=exported)
     files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
     files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
     return {**files, MANIFEST: _json(_manifest(period, rates or {}, files))}

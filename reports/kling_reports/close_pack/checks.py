@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import pandas as pd
 
 from kling_ledger.errors import PeriodError
+from kling_reports.close_pack.sources import Sources
+from kling_reports.close_pack.tables import Layout
 from kling_reports.exports import focus
 from kling_reports.frames import frame_of
 from kling_reports.moves import FIGURES, MOVES
@@ -22,19 +25,16 @@ _CHECKS: Final = (
 )
 
 
-def checked(
-    month: str, movements: pd.DataFrame, *, tables: Mapping[str, Table], exported: bytes
-) -> Table:
+def checked(of: Sources, layout: Layout, *, tables: Mapping[str, Table], exported: bytes) -> Table:
     """Lay what a pack says beside what moved in its month; PeriodError where they differ.
 
-    `movements` are as the database adds them up (see tables.movements), `exported` is the pack's
-    FOCUS file: a pack that is not true to the journal is never written.
+    `exported` is the pack's FOCUS file: a pack that is not true to the journal is never written.
     """
-    rows = list(_rows(movements, tables, exported))
+    rows = list(_rows(of, layout, tables, exported))
     for row in rows:
         if row["difference_micro"]:
             raise PeriodError(
-                f"{row['figure']} of {month} in {row[UNIT]} differ by {row['difference_micro']}"
+                f"{row['figure']} of {of.month} in {row[UNIT]} differ by {row['difference_micro']}"
                 " millionths between the journal and the pack",
                 hint="kling-ledger verify",
             )
@@ -43,12 +43,14 @@ def checked(
 
 
 def _rows(
-    movements: pd.DataFrame, tables: Mapping[str, Table], exported: bytes
+    of: Sources, layout: Layout, tables: Mapping[str, Table], exported: bytes
 ) -> Iterator[dict[str, Any]]:
-    within = movements[~movements["before"].astype(bool)]
-    for unit in sorted(set(movements[UNIT])):
+    within = of.movements[~of.movements["before"].astype(bool)]
+    for unit in sorted(set(of.movements[UNIT])):
         moved = _moved(within[within[UNIT] == unit])
-        for figure, journal, pack in _figures(unit, moved, tables, exported):
+        held = _sum(tables["statement"], "reserved_micro", unit)
+        own = layout.checks(of, tables, unit, held)
+        for figure, journal, pack in chain(_figures(unit, moved, tables, exported), own):
             yield {
                 "figure": figure,
                 UNIT: unit,
@@ -72,8 +74,6 @@ def _figures(
     yield "reconciliation", -net, _sum(tables["reconciliation"], "net_micro", unit)
     lines = _sum(tables["statement-lines"], "amount_micro", unit)
     yield "statement lines", sum(moved.values()), lines
-    held = _sum(tables["statement"], "reserved_micro", unit)
-    yield "accruals", held, _sum(tables["accruals"], "amount_micro", unit)
 
 
 def _moved(movements: pd.DataFrame) -> dict[str, int]:

@@ -1,34 +1,20 @@
-"""The tables of a close pack: of a month's own transfers, and of jobs only what never changes."""
+"""The tables of a close pack: of a month's own transfers, and of jobs only what never changes.
+
+Which tables a pack has, and with which columns, follows from the format of its month's seal: what
+was packed once is packed the same for ever. A new table goes into the newest layout alone.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
-import pandas as pd
-
-from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.states import State
-from kling_reports import reconciliation, statement, variance
-from kling_reports.doors import journal, months
-from kling_reports.groups import read_groups
-from kling_reports.moves import CHARGING, CORRECTING, MOVES, into_reserved
+from kling_reports import reconciliation, statement
+from kling_reports.close_pack import before_figures, figures
+from kling_reports.close_pack.sources import Sources
 from kling_reports.report import UNIT, Column, Table, typed
 
-_SEALED: Final = ("clips", "quoted_micro", "committed_micro", "variance_micro")
-"""The figures of the variance that rest on what never changes after the close: the others ask who
-said what a clip cost, which a bill may say later."""
-
-_ACCRUALS: Final = (
-    Column("reservation_id", "reservation", "text"),
-    Column("created_at", "reserved at", "instant"),
-    Column("amount_micro", "amount", "money", "what it held when the month ended", adds_up=True),
-    Column(UNIT, "unit", "text"),
-    Column("wallet", "wallet", "text"),
-    Column("project", "project", "text"),
-    Column("provider", "provider", "text"),
-    Column("model", "model", "text"),
-    Column("actor", "user", "text"),
-)
 _BY_PROVIDER: Final = (
     Column("provider", "provider", "text", "to be laid beside this provider's bill"),
     Column(UNIT, "unit", "text"),
@@ -38,92 +24,54 @@ _BY_PROVIDER: Final = (
     Column("net_micro", "net", "money", "charged less refunded", adds_up=True),
 )
 
-
-def tables(database: Database, month: str, lines: pd.DataFrame) -> dict[str, Table]:
-    """Return a month's tables by the names of their files; `lines` is its journal."""
-    ordered = lines.sort_values(["created_at", "id"])
-    moved = ordered[ordered["kind"].isin(list(MOVES))].reset_index(drop=True)
-    corrections = ordered[ordered["kind"].isin(CORRECTING)].reset_index(drop=True)
-    touched = journal.lines(database, through=month, touched_in=month)
-    summary = statement.statement(movements(database, month))
-    return {
-        "statement": summary,
-        "statement-lines": statement.entries(moved, summary.frame),
-        "spend": statement.charges(moved),
-        "variance": variance_of(touched, month),
-        "reconciliation": by_provider(moved),
-        "corrections": reconciliation.corrected(corrections),
-        "accruals": accrued(months.accruals(database, month)),
-    }
+Checks = Callable[[Sources, Mapping[str, Table], str, int], Iterator[tuple[str, int, int]]]
+"""What makes a layout's own checks in a unit: a figure, as the journal has it, as the pack has it.
+They are given what the journal has reserved in that unit."""
 
 
-def movements(database: Database, month: str) -> pd.DataFrame:
-    """Return what moved in wallets through a month, see journal.movements.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The tables of a pack by the names of their files, each with what makes it; their checks."""
 
-    Without the wallets that did not yet hold anything: those made later are not of this month.
-    """
-    found = journal.movements(database, period=month)
-    return found[found["kind"].notna()].reset_index(drop=True)
-
-
-def variance_of(touched: pd.DataFrame, month: str) -> Table:
-    """Compare what was quoted and charged for the clips whose charging ended in a month.
-
-    `touched` is the history up to the month (see journal.lines) of the jobs that it touched.
-    """
-    charged = touched["amount_micro"].where(touched["kind"].isin(CHARGING) & ~_undone(touched), 0)
-    held = into_reserved(touched)
-    is_before = touched["period"] < month
-    figures = {
-        "committed_micro": charged,
-        "held": held,
-        "charged_before": charged.where(is_before, 0),
-        "held_before": held.where(is_before, 0),
-    }
-    words = ["provider", "model", UNIT, "quoted_micro"]
-    lines = pd.DataFrame({"id": touched["reservation_id"], **touched[words], **figures})
-    jobs = lines[lines["id"].notna()].groupby(["id", *words], dropna=False, as_index=False).sum()
-    # A refund or an overrun touches a job again that a month before has compared already.
-    was_over = (jobs["held_before"] == 0) & (jobs["charged_before"] > 0)
-    ended = jobs[(jobs["held"] == 0) & (jobs["committed_micro"] > 0) & ~was_over]
-    compared = variance.variance(_as_committed(ended), read_groups(("provider", "model")))
-    return _with(compared, (*words[:3], *_SEALED))
+    tables: Mapping[str, Callable[[Sources], Table]]
+    checks: Checks
 
 
-def by_provider(moved: pd.DataFrame) -> Table:
+def by_provider(of: Sources) -> Table:
     """Add up what each provider was paid and gave back in the month, to lay beside its bill."""
     # The journal's account says who was paid; the job's own provider may be missing.
+    moved = of.moved
     paid = moved["credit_account"].where(moved["kind"] != "refund", moved["debit_account"])
     charges = statement.charges(moved.assign(provider=paid.str.removeprefix("provider/")))
     keys = ["provider", UNIT]
-    figures = [column.name for column in _BY_PROVIDER if column.adds_up]
-    rows = charges.frame.groupby(keys, dropna=False, as_index=False)[figures].sum()
+    added = [column.name for column in _BY_PROVIDER if column.adds_up]
+    rows = charges.frame.groupby(keys, dropna=False, as_index=False)[added].sum()
     return Table("reconciliation", "By provider", _BY_PROVIDER, typed(rows, _BY_PROVIDER))
 
 
-def accrued(held: pd.DataFrame) -> Table:
-    """List what jobs still held when the month was closed (see months.accruals)."""
-    return Table("accruals", "Accruals", _ACCRUALS, typed(held, _ACCRUALS))
+_ALWAYS: Final[Mapping[str, Callable[[Sources], Table]]] = {
+    "statement": lambda of: of.summary,
+    "statement-lines": lambda of: statement.entries(of.moved, of.summary.frame),
+    "spend": lambda of: statement.charges(of.moved),
+    "reconciliation": by_provider,
+    "corrections": lambda of: reconciliation.corrected(of.corrections),
+}
+_FIRST: Final = Layout(
+    {**_ALWAYS, "variance": before_figures.variance, "accruals": before_figures.accruals},
+    before_figures.checks,
+)
+_THIRD: Final = Layout(
+    {
+        **_ALWAYS,
+        "variance": figures.variance,
+        "accruals": figures.accruals,
+        "roll-forward": figures.roll_forward,
+    },
+    figures.checks,
+)
+_LAYOUTS: Final[Mapping[int | None, Layout]] = {None: _FIRST, 1: _FIRST, 2: _FIRST, 3: _THIRD}
 
 
-def _undone(touched: pd.DataFrame) -> pd.Series[Any]:
-    """Return whether a line stands before its job was opened again: what it charged came back."""
-    opened = touched["id"].where(touched["kind"] == "reopen")
-    last = touched["reservation_id"].map(opened.groupby(touched["reservation_id"]).max())
-    return (touched["id"] < last).fillna(value=False).astype(bool)
-
-
-def _as_committed(ended: pd.DataFrame) -> pd.DataFrame:
-    """Return jobs as variance.variance takes them, without a word on who settled them."""
-    return ended.assign(
-        jobs=pd.Series(1, ended.index, "Int64"),
-        state=pd.Series(str(State.COMMITTED), ended.index, "string"),
-        refunded_micro=pd.Series(0, ended.index, "Int64"),
-        undone_micro=pd.Series(0, ended.index, "Int64"),
-        settled_by=pd.Series(pd.NA, ended.index, "string"),
-    )
-
-
-def _with(table: Table, names: tuple[str, ...]) -> Table:
-    columns = tuple(column for column in table.columns if column.name in names)
-    return Table(table.name, table.title, columns, typed(table.frame, columns))
+def layout_of(seal_format: int | None) -> Layout:
+    """Return the layout of the packs of months whose seals have a format; None is the first."""
+    return _LAYOUTS[seal_format]

@@ -10,7 +10,7 @@ import pandas as pd
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.ids import first_id, to_us
 from kling_reports.doors.times import before, within
-from kling_reports.doors.told import QUOTED
+from kling_reports.doors.told import FIRST_HELD
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Kind, Span
 
@@ -57,7 +57,7 @@ _SOURCES: Final[Mapping[str, str]] = {
         name: f"reservation.{name}"
         for name in ("project", "provider", "account", "model", *_OF_JOBS)
     },
-    "quoted_micro": QUOTED,
+    "quoted_micro": FIRST_HELD,
     "reserved_at": "reservation.created_at",
 }
 """Where a column comes from that is not the transfer's own."""

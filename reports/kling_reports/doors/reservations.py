@@ -10,10 +10,11 @@ import pandas as pd
 from kling_ledger.jobs.endings import MAKES_NO_CLIP
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.reservations import CONFIRMED_BY
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports.doors.sums import Key, added_up, frame_by, selected
 from kling_reports.doors.times import stretches, within
-from kling_reports.doors.told import QUOTED, UNDONE
+from kling_reports.doors.told import FIRST_HELD, QUOTED, UNDONE
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Column, Kind, Span
 
@@ -32,6 +33,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "sound": "flag",
     "billed_seconds": "integer",
     "quoted_micro": "money",
+    "low_micro": "money",
+    "estimated_micro": "money",
     "reserved_micro": "money",
     "held_micro": "money",
     "committed_micro": "money",
@@ -51,10 +54,12 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them.
 
-`quoted_micro` is what was set aside first, `reserved_micro` the most: a provider that set aside
-more itself has raised it. `committed_micro` is missing until something was charged, `usd_...` where
-no rate is known. `undone_micro` was charged before the job was opened again, and came back: it is
-among what was committed, and among what was refunded."""
+`quoted_micro` is what the book said that it costs at most (of a job from before that was kept, what
+was set aside first), `low_micro` at least, `estimated_micro` what the provider said before the run:
+each missing where it is not known. `reserved_micro` is the most that was set aside: a provider that
+set aside more itself has raised it. `committed_micro` is missing until something was charged,
+`usd_...` where no rate is known. `undone_micro` was charged before the job was opened again, and
+came back: it is among what was committed, and among what was refunded."""
 
 WORTH_KINDS: Final[Mapping[str, Kind]] = {
     "unit": "text",
@@ -66,9 +71,9 @@ WORTH_KINDS: Final[Mapping[str, Kind]] = {
 }
 """The columns of worths; `period` is the month of the journal in which the job was reserved."""
 
-BILLED: Final = ("provider", "bill")
-"""The words of `settled_by` that are the provider's own: its answer's, and its bill's. What a quote
-or a person says is no bill."""
+BILLED: Final = CONFIRMED_BY
+"""The words of `settled_by` that are the provider's own: its answer's, and its bill's. A quote, a
+measured length or a person's word confirms nothing."""
 
 OUTCOMES: Final = ("accepted", "rejected", "open", "failed")
 """What became of a reservation: charged; charged, but all of it refunded or labelled
@@ -211,7 +216,7 @@ def worths(database: Database, *, through: str | None = None) -> pd.DataFrame:
     condition = "1 = 1" if through is None else "transfer.period <= :through"
     with database.read() as transaction:
         rows = transaction.rows(
-            f"SELECT reservation.unit, {QUOTED} AS quoted_micro, reserved_micro, usd_micro,"
+            f"SELECT reservation.unit, {FIRST_HELD} AS quoted_micro, reserved_micro, usd_micro,"
             " reservation.created_at AS reserved_at, MIN(transfer.period) AS period"
             " FROM reservation JOIN transfer ON transfer.reservation_id = reservation.id"
             # Dollars are worth what they are. A hold that was raised is reserved once more.

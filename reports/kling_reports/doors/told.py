@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-QUOTED: Final = (
+FIRST_HELD: Final = (
     # Only a job of which the provider said so can have been given more: others need no look.
     "CASE WHEN reservation.provider_held_micro IS NULL THEN reservation.reserved_micro ELSE"
     " (SELECT told.amount_micro FROM transfer AS told"
@@ -16,6 +16,13 @@ QUOTED: Final = (
     " ORDER BY told.id LIMIT 1) END"
 )
 """What was set aside for a job first, before its provider said what it set aside itself."""
+
+QUOTED: Final = (
+    "CASE WHEN reservation.quoted_micro IS NULL AND reservation.estimated_micro IS NULL"
+    f" THEN {FIRST_HELD} ELSE reservation.quoted_micro END"
+)
+"""What the book said that a job costs at most; of a job from before that was kept, what was set
+aside first. It is unknown where only the provider's own estimate was known."""
 
 UNDONE: Final = (
     # What was charged before a job was opened again has come back: without refunds there is none.
