@@ -16,7 +16,7 @@ import pytest
 from kling_ledger.jobs.downloads import download
 from kling_ledger.jobs.measuring import cost_of, length_of, settled_by_length
 from kling_ledger.ledger import Reservation, State
-from kling_reports import variance
+from kling_reports import accruals, variance
 from tests.cli import Cli, SandboxProcess, sandbox_process
 from tests.ledgers import found, money
 from tests.metering import SETTINGS, House, house
@@ -86,15 +86,18 @@ def test_a_file_says_how_long_it_plays(
     assert length_of(file_of(tmp_path, *boxes)) == expected
 
 
-def test_until_its_clip_is_measured_a_job_is_charged_the_most_and_nobody_confirmed_it(here: House):
-    ended = motion(here)
-    # EvoLink says that it reserved 5 s, 40.824 credits; the clip may be 30 s long.
+def test_what_was_reserved_before_the_run_confirms_no_cost_that_the_run_decides(here: House):
+    ended = motion(here, "the hat [cost 81.648]")
+    # EvoLink reserves 5 s of a clip that may be 3 to 30 s long, and its answer names no cost.
     assert (ended.state, ended.settled_by) == (State.COMMITTED, "quote")
-    assert (ended.committed, ended.low) == (
-        money(credits_("244.944")),
-        money(credits_("24.4944")),
-    )
+    figures = (ended.low, ended.committed, ended.quoted)
+    assert figures == tuple(money(credits_(one)) for one in ("24.4944", "40.824", "244.944"))
     assert not ended.is_confirmed
+    month = f"{ended.created_at:%Y-%m}"
+    jobs = accruals.report(here.ledger.database, query(period=month)).table("jobs")
+    assert rows(jobs, "kind", "expected", "low", "high") == [
+        ("not confirmed", *map(Decimal, ("40.824", "24.4944", "244.944")))
+    ]
 
 
 @pytest.mark.parametrize(

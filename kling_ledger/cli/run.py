@@ -269,7 +269,7 @@ def save_clips(ledger: Ledger, ended: Reservation, folder: Path | None) -> tuple
     for path in files:
         say(f"saved {path}")
     settled = settled_by_length(ledger, ended, files)
-    if settled.spent != ended.spent:
+    if settled.settled_by != ended.settled_by:
         say(f"note: {ended.id} costs {settled.spent} by the length of its clip")
     return True, settled
 

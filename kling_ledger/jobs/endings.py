@@ -104,9 +104,11 @@ def _completed(reservation: Reservation, status: TaskStatus, facts: ProviderFact
         return Ending(Does.COMMIT, problem, status.cost, "provider")
     if contradiction:
         return Ending(Does.DOUBT, problem)
-    theirs = None if reservation.is_ranged else reservation.provider_held
+    theirs = reservation.provider_held
     if theirs is not None and facts is not None and facts.charges_what_it_holds:
-        return Ending(Does.COMMIT, problem, theirs, "provider")
+        # What was reserved before a run that decides the cost is a guess, and confirms none.
+        settled_by: SettledBy = "quote" if reservation.is_ranged else "provider"
+        return Ending(Does.COMMIT, problem, theirs, settled_by)
     return Ending(Does.COMMIT, problem, reservation.held, "quote")
 
 

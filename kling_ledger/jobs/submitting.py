@@ -114,8 +114,7 @@ def taken(
 ) -> list[Change]:
     """Return what a create reply changes: the task is known, and its hold is the provider's own.
 
-    An amount that no such job could have is of another scale: it is told, and the hold stays. Where
-    the run decides what a job costs, the provider has only guessed: its guess lowers no hold.
+    An amount that no such job could have is of another scale: it is told, and the hold stays.
     """
     task = Change(begun.id, State.SUBMITTED, task_id=submission.task_id)
     theirs = submission.held
@@ -125,9 +124,6 @@ def taken(
         strange = f"{provider} says that it reserved {theirs}; {begun.held} stays held"
         log.warning("job %s: %s", begun.id, strange)
         return [replace(task, problem=strange, reason=strange)]
-    if begun.is_ranged and theirs < begun.held:
-        guessed = f"{provider} reserved {theirs}, which the run may exceed; {begun.held} stays held"
-        return [replace(task, reason=guessed)]
     odd = overcharge(begun, theirs, ceiling=ceiling, took="reserved")
     reason = f"{provider} reserved {theirs}"
     return [task, Change(begun.id, None, theirs, is_hold=True, problem=odd, reason=reason)]

@@ -22,7 +22,7 @@ from kling_pricing.quote import Quote
 
 SettledBy = Literal["provider", "bill", "measured", "quote", "person"]
 """Whose word a job's cost is: the provider's answer, its bill, the length that was measured of what
-it made, our quote because there is none of these, or a person."""
+it made, a quote from before the run because there is none of these, or a person."""
 
 CONFIRMED_BY: Final = ("provider", "bill")
 """Those of them that confirm a cost: the provider's own."""
