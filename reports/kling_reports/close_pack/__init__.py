@@ -19,10 +19,10 @@ from kling_ledger.errors import ConfigError, PeriodError
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
 from kling_pricing.money import plain
+from kling_reports.close_pack import purchased
 from kling_reports.close_pack.checks import checked
 from kling_reports.close_pack.tables import movements, tables
-from kling_reports.doors import journal, months, reservations
-from kling_reports.exports import focus
+from kling_reports.doors import journal, months
 from kling_reports.query import Query
 from kling_reports.render import csv
 from kling_reports.report import Table
@@ -37,7 +37,7 @@ def write(
     """Write the pack of a month that is closed hard into a new folder; return its files' names.
 
     All of it or nothing: the folder appears when everything is in it. Where it is there already
-    with the same pack, nothing is done. `rates` is as for focus.export. Raises PeriodError for a
+    with the same pack, nothing is done. `rates` is as for focus.rows. Raises PeriodError for a
     month that is not closed hard or not what was sealed, ConfigError for a folder of other things.
     """
     files = contents(database, month, rates=rates)
@@ -71,17 +71,13 @@ def contents(
     # The time of the close stands for now: a pack that is made again later is the same.
     query = Query(now=period.closed_at, period=month)
     lines = journal.lines(database, period=month)
-    exported = focus.export(
-        lines,
-        reservations.worths(database, through=month),
-        units=journal.units(database),
-        rates=rates,
-    )
-    found = tables(database, month, lines)
+    exported = purchased.focus_of(database, period, lines, rates or {})
+    found = tables(database, month, lines) | purchased.tables(database, period)
     moved = movements(database, month)
     found["checks"] = checked(month, moved, tables=found, exported=exported)
     files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
     files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
+    files |= purchased.files(database, period, rates or {})
     return {**files, MANIFEST: _json(_manifest(period, rates or {}, files))}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.errors import PeriodError
+from kling_reports.close_pack.purchased import allowed
 from kling_reports.exports import focus
 from kling_reports.frames import frame_of
 from kling_reports.moves import FIGURES, MOVES
@@ -65,7 +66,7 @@ def _figures(
     said = focus.amounts(exported, unit)
     net = moved["spent"] + moved["refunded"]
     yield "usage in focus", net, said["Usage"]
-    yield "purchases in focus", moved["funded"], said["Purchase"]
+    yield "purchases in focus", moved["funded"] - allowed(tables, unit), said["Purchase"]
     yield "adjustments in focus", moved["adjusted"], said["Adjustment"]
     # What left the wallets stands below zero in the journal's sums, above zero in these tables.
     yield "spend", -net, _sum(tables["spend"], "net_micro", unit)

@@ -1,0 +1,67 @@
+"""Purchases: one row is one lot, a funding that was paid for, or one funding of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pandas as pd
+
+from kling_ledger.ledger.engines.database import Database
+from kling_reports.frames import frame_of
+from kling_reports.report import Kind
+
+LOT_KINDS: Final[Mapping[str, Kind]] = {
+    "transfer_id": "text",
+    "wallet": "text",
+    "wallet_id": "text",
+    "costing": "text",
+    "unit": "text",
+    "units_micro": "money",
+    "cash_micro": "money",
+    "tax_micro": "money",
+    "currency": "text",
+    "seller": "text",
+    "invoice": "text",
+    "bought_on": "date",
+    "expires_on": "date",
+    "period": "text",
+    "created_at": "instant",
+    "recorded_at": "instant",
+}
+"""The columns of lots. `units_micro` is in `unit`; `cash_micro` and `tax_micro`, on top of it, in
+`currency`. `created_at` is when the funding was posted, `recorded_at` when it was said what it
+cost."""
+
+
+def lots(database: Database, *, through: str | None = None) -> pd.DataFrame:
+    """Return every purchase in the order of the journal, with LOT_KINDS.
+
+    Of all months of the journal through one, if one is named.
+    """
+    condition = "1 = 1" if through is None else "transfer.period <= :through"
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT lot.transfer_id, wallet.name AS wallet, wallet.id AS wallet_id,"
+            " COALESCE(wallet.costing, 'fifo') AS costing, wallet.unit,"
+            " transfer.amount_micro AS units_micro, lot.cash_micro, lot.tax_micro, lot.currency,"
+            " lot.seller, lot.invoice, lot.bought_on, lot.expires_on, transfer.period,"
+            " transfer.created_at, lot.created_at AS recorded_at FROM purchase_lot AS lot"
+            " JOIN transfer ON transfer.id = lot.transfer_id"
+            " JOIN wallet ON wallet.id = transfer.wallet_id"
+            f" WHERE {condition} ORDER BY transfer.period, transfer.id",
+            **({} if through is None else {"through": through}),
+        )
+    return frame_of(rows, LOT_KINDS)
+
+
+def bought(database: Database, period: str) -> dict[str, int]:
+    """Add up by unit, in millionths, what purchases put into wallets in a month of the journal."""
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT transfer.unit, SUM(transfer.amount_micro) AS micro FROM purchase_lot AS lot"
+            " JOIN transfer ON transfer.id = lot.transfer_id WHERE transfer.period = :period"
+            " GROUP BY transfer.unit",
+            period=period,
+        )
+    return {str(row["unit"]): int(row["micro"]) for row in rows}
