@@ -164,11 +164,12 @@ def _export(program: str, through: str | None, out: Path | None, db: str | None)
     from importlib import import_module
 
     from kling_ledger.ledger import Ledger
-    from kling_reports.doors import journal
+    from kling_reports.doors import journal, purchases
 
     with Ledger(db, create=False) as ledger:
         lines = journal.lines(ledger.database, through=through)
-    write_bytes(import_module(f"kling_reports.exports.{program}").export(lines), out)
+        lots = purchases.lots(ledger.database, through=through)
+    write_bytes(import_module(f"kling_reports.exports.{program}").export(lines, lots), out)
 
 
 def _read_rates(written: tuple[str, ...]) -> Mapping[str, Decimal]:
