@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
-from kling_ledger.errors import ConfigError, ConflictError, NotFoundError, PeriodError
+from kling_ledger.errors import (
+    ConfigError,
+    ConflictError,
+    LedgerError,
+    NotFoundError,
+    PeriodError,
+)
 from kling_ledger.ledger import Ledger
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
-from tests.ledgers import Clock, found, money, tamper, unchanged, usd
+from tests.ledgers import Clock, found, money, tamper, unchanged, usd, write
 
 OCTOBER = datetime(2026, 10, 5, 12, tzinfo=UTC)
 DAY = date(2026, 10, 3)
@@ -143,6 +149,26 @@ def test_an_earlier_funding_may_be_said_to_be_a_purchase_once(ledger):
     )
     with unchanged(ledger), pytest.raises(ConflictError):
         ledger.wallets.record_purchase("team", funding(ledger), **PAID)
+    assert ledger.verify().findings == ()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["UPDATE purchase_lot SET period = '2026-09'", "UPDATE transfer SET period = '2026-09'"],
+)
+def test_a_purchase_that_counts_in_another_month_than_its_funding_is_found(ledger, damage):
+    ledger.wallets.purchase("team", UNITS, **PAID)
+    tamper(ledger.database.url, damage)
+    (finding,) = ledger.verify().findings
+    assert finding.law == "a purchase is of a funding, and counts in its month"
+    assert finding.subject == funding(ledger)
+
+
+def test_what_was_paid_is_never_changed(ledger):
+    ledger.wallets.purchase("team", UNITS, **PAID)
+    for change in ("UPDATE purchase_lot SET cash_micro = 1", "DELETE FROM purchase_lot"):
+        with pytest.raises(LedgerError, match="append-only"):
+            write(ledger, change)
 
 
 def test_a_purchase_of_a_closed_month_counts_in_it_and_of_a_sealed_one_not_at_all(ledger, clock):

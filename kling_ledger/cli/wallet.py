@@ -66,7 +66,7 @@ def create(
 @wallet.command(context_settings=AMOUNT_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
-@click.option("--key", help="Your own id of this payment: it is added once, however often you ask.")
+@click.option("--key", help="Your own id of this funding: it is added once, however often you ask.")
 @click.option("--reason", help="Why, for the journal.")
 @database_option
 @format_option

@@ -30,7 +30,7 @@ _OF: Final = (
 )
 _ALLOWANCES: Final = (
     "SELECT COUNT(*) AS count FROM transfer WHERE kind = 'fund'"
-    " AND id NOT IN (SELECT transfer_id FROM purchase_lot)"
+    " AND NOT EXISTS (SELECT 1 FROM purchase_lot WHERE transfer_id = transfer.id)"
 )
 
 
@@ -128,7 +128,9 @@ def record(
             hint="adjust the wallet down, and record the purchase as of today",
         )
     write(transaction, purchase, transfer_id=of, stamp=stamp, period=period)
-    idempotency.remember(transaction, key, content, result_id=of, at_us=stamp.at_us, period=period)
+    idempotency.remember(
+        transaction, key, content, result_id=wallet_id, at_us=stamp.at_us, period=period
+    )
 
 
 def allowances(transaction: Transaction) -> int:
