@@ -13,7 +13,7 @@ from kling_ledger.ledger.ids import to_us
 from kling_pricing.money import from_micro, plain
 from kling_reports.costing import Books, Lot, Stock, costed, lots_of
 from kling_reports.costing.standing import Left, left_of
-from kling_reports.doors import journal, purchases
+from kling_reports.doors import purchases
 from kling_reports.exports.lines import Line, lines
 from kling_reports.frames import frame_of
 from kling_reports.query import Query
@@ -87,7 +87,7 @@ def _walked(
     """Return the purchases, the transfers and what is left, through a month or until now."""
     lots = lots_of(purchases.lots(database, through=through))
     books = Books(lots)
-    moved = [one.line for one in costed(lines(journal.lines(database, through=through)), books)]
+    moved = [one.line for one in costed(lines(purchases.moves(database, through=through)), books)]
     return lots, moved, books.stocks()
 
 

@@ -102,7 +102,7 @@ def rolled_forward(database: Database, month: str) -> Table:
     below zero, until it was bought.
     """
     lots = {lot.transfer_id: lot for lot in lots_of(purchases.lots(database, through=month))}
-    history = list(lines(journal.lines(database, through=month)))
+    history = list(lines(purchases.moves(database, through=month)))
     books = Books(list(lots.values()))
     within = [line for line in history if line.period == month]
     for _ in costed((line for line in history if line.period < month), books):

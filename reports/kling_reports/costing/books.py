@@ -211,7 +211,9 @@ class Books:
 
     def post(self, line: Line) -> Costed:
         """Post one transfer of MOVES, and return what it cost."""
-        wallet = self._wallets.setdefault(line.wallet_id, _Wallet(line.wallet_id))
+        wallet = self._wallets.get(line.wallet_id)
+        if wallet is None:
+            wallet = self._wallets[line.wallet_id] = _Wallet(line.wallet_id)
         if line.kind in {"fund", "adjust"}:
             return Costed(line, (), tuple(wallet.fund(line, self._lots.get(line.id))))
         moved = wallet.give_back(line) if line.kind == "refund" else wallet.take(line)
@@ -240,16 +242,18 @@ def costed(lines: Iterable[Line], books: Books) -> Iterator[Costed]:
         yield books.post(line)
 
 
-def _together(parts: Iterable[Part]) -> tuple[Part, ...]:
+def _together(moved: Iterable[Part]) -> tuple[Part, ...]:
     """Return the parts of a transfer with one for each lot, or average, that it came from.
 
     What is paid as it is used is one part, whichever allowances it came from.
     """
+    parts = tuple(moved)
+    if len(parts) == 1:
+        return parts
     sums: dict[tuple[str | None, str | None], Part] = {}
     for part in parts:
         key = (part.currency, part.lot_id)
         known = sums.get(key, Part(0, 0, *key))
-        sums[key] = Part(
-            known.units_micro + part.units_micro, known.cost_micro + part.cost_micro, *key
-        )
+        units, cost = known.units_micro + part.units_micro, known.cost_micro + part.cost_micro
+        sums[key] = Part(units, cost, *key)
     return tuple(sums.values())

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_reports.frames import frame_of
+from kling_reports.moves import MOVES
 from kling_reports.report import Kind
 
 LOT_KINDS: Final[Mapping[str, Kind]] = {
@@ -34,6 +35,24 @@ LOT_KINDS: Final[Mapping[str, Kind]] = {
 cost."""
 
 
+MOVE_KINDS: Final[Mapping[str, Kind]] = {
+    "id": "text",
+    "created_at": "instant",
+    "period": "text",
+    "kind": "text",
+    "amount_micro": "money",
+    "unit": "text",
+    "wallet": "text",
+    "wallet_id": "text",
+    "reservation_id": "text",
+    "actor": "text",
+    "reason": "text",
+}
+"""The columns of moves, from which costs follow; see journal.LINE_KINDS."""
+
+_MOVES: Final = ", ".join(f"'{kind}'" for kind in MOVES)
+
+
 def lots(database: Database, *, through: str | None = None) -> pd.DataFrame:
     """Return every purchase in the order of the journal, with LOT_KINDS.
 
@@ -55,13 +74,20 @@ def lots(database: Database, *, through: str | None = None) -> pd.DataFrame:
     return frame_of(rows, LOT_KINDS)
 
 
-def bought(database: Database, period: str) -> dict[str, int]:
-    """Add up by unit, in millionths, what purchases put into wallets in a month of the journal."""
+def moves(database: Database, *, through: str | None = None) -> pd.DataFrame:
+    """Return the transfers that changed what wallets hold, with MOVE_KINDS, in any order.
+
+    Of all months of the journal through one, if one is named. It is a part of journal.lines, read
+    without the jobs.
+    """
+    names = {"wallet": "wallet.name", "wallet_id": "wallet.id"}
+    columns = (f"{names.get(name, f'transfer.{name}')} AS {name}" for name in MOVE_KINDS)
+    condition = "1 = 1" if through is None else "transfer.period <= :through"
     with database.read() as transaction:
         rows = transaction.rows(
-            "SELECT transfer.unit, SUM(transfer.amount_micro) AS micro FROM purchase_lot AS lot"
-            " JOIN transfer ON transfer.id = lot.transfer_id WHERE transfer.period = :period"
-            " GROUP BY transfer.unit",
-            period=period,
+            f"SELECT {', '.join(columns)} FROM transfer"
+            " JOIN wallet ON wallet.id = transfer.wallet_id"
+            f" WHERE transfer.kind IN ({_MOVES}) AND {condition}",
+            **({} if through is None else {"through": through}),
         )
-    return {str(row["unit"]): int(row["micro"]) for row in rows}
+    return frame_of(rows, MOVE_KINDS)
