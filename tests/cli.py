@@ -24,7 +24,7 @@ import httpx
 from kling_ledger import Ledger
 from kling_ledger.cli import main
 from kling_ledger.cli.reservation_rows import reservation_dict
-from kling_ledger.cli.wallet import wallet_dict
+from kling_ledger.cli.wallet_rows import wallet_dict
 from kling_pricing import Money
 
 COMMAND = str(Path(sys.executable).with_name("kling-ledger"))

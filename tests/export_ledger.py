@@ -51,7 +51,9 @@ _TEXT = st.sampled_from(NASTY) | st.text(_SIGNS, min_size=1, max_size=12).filter
 steps = st.lists(
     st.builds(
         Step,
-        what=st.sampled_from((*ENDS, *ENDS, "fund", "adjust", "adjust_down", "close", "amend")),
+        what=st.sampled_from(
+            (*ENDS, *ENDS, "fund", "buy", "buy", "euros", "adjust", "adjust_down", "close", "amend")
+        ),
         wallet=st.sampled_from(sorted(UNITS)),
         hours=st.integers(1, 30 * 24),
         micro=st.integers(2, 10**9),
@@ -80,12 +82,23 @@ EVENTFUL = [
 
 
 @contextmanager
-def ledger_of(url: str, history: Sequence[Step]) -> Iterator[tuple[Ledger, Clock]]:
-    """A ledger in which all this happened, and its clock."""
+def ledger_of(
+    url: str, history: Sequence[Step], *, paid: bool = False
+) -> Iterator[tuple[Ledger, Clock]]:
+    """A ledger in which all this happened, and its clock.
+
+    Its wallets hold one allowance, or if `paid` two lots with an allowance between them, the first
+    of which is soon used up; one wallet is costed at the average.
+    """
     clock = Clock(START)
     with Ledger(url, clock=clock, chance=Chance(), actor="ann") as ledger:
         for name, unit in UNITS.items():
-            ledger.wallets.create(name, unit)
+            is_average = paid and name == "team-a/b.c"
+            ledger.wallets.create(name, unit, costing="average" if is_average else None)
+            if paid:
+                happen(ledger, Step("buy", name, micro=700_003, text="INV-0"))
+                ledger.wallets.fund(name, Money.from_micro(500_001, unit))
+                happen(ledger, Step("euros", name, micro=9 * 10**8 + 1, text="=INV"))
             ledger.wallets.fund(name, Money.from_micro(10**12, unit))
             _reserve(ledger, Step("open", name))
         for step in history:
@@ -112,6 +125,8 @@ def happen(ledger: Ledger, step: Step) -> None:
     amount = Money.from_micro(step.micro, unit)
     if step.what == "fund":
         ledger.wallets.fund(step.wallet, amount, reason=step.text)
+    elif step.what in {"buy", "euros"}:
+        _buy(ledger, step, amount)
     elif step.what == "adjust":
         ledger.wallets.adjust(step.wallet, amount, reason=step.text or "found")
     elif step.what == "adjust_down":
@@ -119,6 +134,22 @@ def happen(ledger: Ledger, step: Step) -> None:
         ledger.wallets.adjust(step.wallet, minus, reason=step.text or "lost")
     else:
         _job(ledger, step, amount)
+
+
+def _buy(ledger: Ledger, step: Step, amount: Money) -> None:
+    """Buy credits at a price that divides nowhere, with tax and an invoice where there is text."""
+    currency = "USD" if step.what == "buy" else "EUR"
+    ledger.wallets.purchase(
+        step.wallet,
+        amount,
+        cash=Money.from_micro(step.micro // 7 + 1, currency),
+        seller=step.provider or "unnamed",
+        bought_on=START.date(),
+        invoice=(step.text or "").strip() or None,
+        tax=None if step.text is None else Money.from_micro(step.micro // 100, currency),
+        key=None,
+        reason=step.text,
+    )
 
 
 def _job(ledger: Ledger, step: Step, amount: Money) -> None:

@@ -60,6 +60,102 @@ def test_a_payment_with_a_key_is_added_once(cli: Cli) -> None:
     assert "amount 2 USD, now with 3 USD" in again.err
 
 
+def test_a_funding_is_an_allowance_and_says_so(cli: Cli) -> None:
+    cli("wallet", "create", "team")
+    said = cli("wallet", "fund", "team", "2 USD")
+    assert said.lines == [
+        "note: an allowance, without cash; for credits that were paid for: wallet purchase"
+    ]
+
+
+BOUGHT = (
+    *("wallet", "purchase", "team", "2700 evolink-credit", "--cash", "33.75 USD"),
+    *("--seller", "EvoLink", "--invoice", "INV-7", "--date", "2026-10-03", "--tax", "6.41 USD"),
+    *("--expires", "2036-10-03"),
+)
+
+
+def test_a_purchase_is_made_once_and_says_what_is_left_of_it(cli: Cli) -> None:
+    cli("wallet", "create", "team", "--unit", "evolink-credit")
+    for _ in range(2):
+        made = cli.json(*BOUGHT, "--key", "inv-7")
+    assert (made["funded"], made["available"], made["costing"]) == ("2700", "2700", "fifo")
+    (lot,) = cli.json("wallet", "lots", "team")
+    assert lot.pop("transfer_id").startswith("txf_")
+    assert lot == {
+        "bought_on": "2026-10-03",
+        "seller": "EvoLink",
+        "invoice": "INV-7",
+        "units": "2700",
+        "left": "2700",
+        "unit": "evolink-credit",
+        "cash": "33.75",
+        "cost_left": "33.75",
+        "currency": "USD",
+        "expires_on": "2036-10-03",
+        "state": "open",
+    }
+    again = cli(*BOUGHT[:4], "--cash", "34 USD", *BOUGHT[6:], "--key", "inv-7")
+    assert again.code == 2
+    assert "cash 33.75 USD, now with 34 USD" in again.err
+
+
+def test_what_expires_next_is_listed_first_and_allowances_are_not(cli: Cli) -> None:
+    cli("wallet", "create", "team")
+    cli("wallet", "fund", "team", "5")
+    words = ("--cash", "1 EUR", "--seller", "S", "--date", "2026-10-03")
+    for amount, expires in (("1", ()), ("2", ("2036-02-01",)), ("3", ("2036-01-01",))):
+        more = ("--expires", *expires) if expires else ()
+        cli.json("wallet", "purchase", "team", amount, *words, *more)
+    assert [lot["units"] for lot in cli.json("wallet", "lots", "team")] == ["3", "2", "1"]
+
+
+def test_an_earlier_funding_becomes_a_purchase_by_its_transfer(cli: Cli) -> None:
+    cli.fund("2 USD")
+    report = cli.json("report", "purchases")["tables"]
+    assert report["purchases"]["rows"] == []
+    (allowance,) = report["allowances"]["rows"]
+    words = ("--cash", "1.8 USD", "--seller", "S", "--date", "2026-10-03")
+    of = ("wallet", "purchase", "team", "--of", allowance["id"])
+    assert cli.json(*of, *words)["funded"] == "2"
+    (lot,) = cli.json("wallet", "lots", "team")
+    assert (lot["units"], lot["cash"]) == ("2", "1.8")
+    again = cli(*of, *words)
+    assert (again.code, again.out) == (2, "")
+    assert cli.json("report", "purchases")["tables"]["allowances"]["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--cash", "1 USD", "--seller", "S", "--date", "2999-01-01"), "still to come"),
+        (("--cash", "1 USD", "--seller", "S", "--date", "03.10.2026"), "is no day"),
+        (("--cash", "1", "--seller", "S", "--date", "2026-10-03"), "10 USD"),
+        (("--cash", "1 USD", "--seller", "S"), "--date"),
+        (
+            ("--cash", "1 USD", "--seller", "S", "--date", "2026-10-03", "--of", "txf_1"),
+            "either AMOUNT",
+        ),
+    ],
+)
+def test_a_purchase_that_cannot_be_changes_nothing(
+    team: Cli, words: tuple[str, ...], why: str
+) -> None:
+    said = team("wallet", "purchase", "team", "5", *words)
+    assert (said.code, said.out) == (2, "")
+    assert why in said.err
+    assert team.wallet()["funded"] == "2"
+
+
+def test_a_wallet_may_be_costed_at_the_average_for_ever(cli: Cli) -> None:
+    made = cli.json("wallet", "create", "team", "--costing", "average")
+    assert made["costing"] == "average"
+    assert cli.json("wallet", "create", "team") == made
+    said = cli("wallet", "create", "team", "--costing", "fifo")
+    assert said.code == 2
+    assert "costing average, now with fifo" in said.err
+
+
 def test_the_same_name_in_another_unit_is_refused(team: Cli) -> None:
     said = team("wallet", "create", "team", "--unit", "CNY")
     assert said.code == 2

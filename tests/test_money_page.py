@@ -28,6 +28,13 @@ def test_every_named_test_exists():
         assert name in functions, f"{file}::{name}"
 
 
+def test_every_law_of_what_credits_cost_names_a_test_that_exists():
+    named = re.findall(r"`(test_\w+\.py)`: `(test_\w+)`", PAGE)
+    assert len(named) >= 7
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
+
+
 @pytest.mark.parametrize(("kind", "debit", "credit"), KINDS)
 def test_every_kind_of_transfer_is_named_with_its_two_accounts(kind, debit, credit):
     moves = re.findall(r"(\w+) → (\w+): `(\w+)`", PAGE)

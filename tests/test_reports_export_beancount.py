@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,41 @@ from beancount.core.data import Balance, Transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kling_ledger.ledger import Ledger
+from kling_ledger.ledger import Job, Ledger
 from kling_pricing.money import from_micro
-from kling_reports.doors import journal
+from kling_reports.doors import journal, purchases
 from kling_reports.exports import beancount
 from kling_reports.exports.postings import component
-from tests.export_ledger import EVENTFUL, NASTY, UNITS, Step, held, ledger_of, spelled, steps
-from tests.ledgers import found, make_empty
+from tests.export_ledger import (
+    EVENTFUL,
+    NASTY,
+    START,
+    UNITS,
+    Step,
+    held,
+    ledger_of,
+    spelled,
+    steps,
+)
+from tests.ledgers import Chance, Clock, found, make_empty, money, usd
 
 WALLETS = {"team": "Team", "Team": "Team-u", "team-a/b.c": "Team--a-x2f-b-x2e-c"}
 
 
 def exported(ledger: Ledger, **which: str) -> bytes:
-    return beancount.export(journal.lines(ledger.database, **which))
+    lots = purchases.lots(ledger.database, **which)
+    return beancount.export(journal.lines(ledger.database, **which), lots)
+
+
+def bought_by(ledger: Ledger, month: str) -> dict[str, int]:
+    """What purchases put into wallets through a month, by unit, by SQL alone."""
+    rows = found(
+        ledger,
+        "SELECT unit, SUM(amount_micro) AS micro FROM transfer"
+        " JOIN purchase_lot ON transfer_id = id WHERE transfer.period <= :month GROUP BY unit",
+        month=month,
+    )
+    return {row["unit"]: int(row["micro"]) for row in rows}
 
 
 def loaded(written: bytes) -> list[Any]:
@@ -59,6 +82,8 @@ def test_every_transfer_and_balance_is_the_journals_to_the_last_millionth(
         assert len(moved) == len(transfers)
         for transfer in transfers:
             entry = moved[transfer["id"]]
+            if entry.narration.startswith("purchase "):
+                continue
             amount = from_micro(transfer["amount_micro"])
             out, into = (posting.units for posting in entry.postings)
             assert (out.number, into.number) == (-amount, amount)
@@ -71,16 +96,23 @@ def test_every_transfer_and_balance_is_the_journals_to_the_last_millionth(
                 for entry in balances
                 if f"{entry.date - timedelta(days=1):%Y-%m}" == month
             }
-            assert asserted == {
-                (named(ledger, account), unit): from_micro(micro)
+            # What was bought is owed to its seller, and did not come from equity.
+            bought = {unit: -micro for unit, micro in bought_by(ledger, month).items()}
+            expected = {
+                (named(ledger, account), unit): from_micro(
+                    micro - (bought.get(unit, 0) if account == "funding" else 0)
+                )
                 for (account, unit), micro in held(ledger, month).items()
             }
+            owed = {key for key in asserted if key[0].startswith(("Liabilities:", "Expenses:Tax"))}
+            assert {key: of for key, of in asserted.items() if key not in owed} == expected
 
 
+@pytest.mark.parametrize("paid", [False, True])
 def test_bean_check_passes_on_all_that_can_happen_on_either_engine(
-    database_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path, *, paid: bool
 ):
-    with ledger_of(database_url, EVENTFUL) as (ledger, _):
+    with ledger_of(database_url, EVENTFUL, paid=paid) as (ledger, _):
         written = exported(ledger)
     said = bean_check(written, tmp_path)
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
@@ -184,3 +216,81 @@ def test_any_name_can_be_part_of_an_account(name: str):
 
 
 assert set(UNITS) == set(WALLETS)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(history=steps)
+def test_what_was_bought_is_in_wallets_at_cost_or_spent_to_the_last_millionth(
+    postgres_ledger: str, history: list[Step]
+):
+    make_empty(postgres_ledger)
+    with ledger_of(postgres_ledger, history, paid=True) as (ledger, _):
+        entries = loaded(exported(ledger))
+        accounts, paid = held(ledger), found(ledger, "SELECT * FROM purchase_lot")
+        wallets = {key: named(ledger, key[0]) for key in accounts if key[0].startswith("wallet/")}
+    units: dict[tuple[str, str], Any] = {}
+    spent: dict[str, Any] = {}
+    at_cost: dict[str, Fraction] = {}
+    for entry in entries:
+        postings: list[Any] = entry.postings if isinstance(entry, Transaction) else []
+        for posting in postings:
+            unit = beancount.unit_of(posting.units.currency)
+            key = posting.account, unit
+            units[key] = units.get(key, 0) + posting.units.number
+            if posting.account.startswith("Assets:") and posting.cost is not None:
+                of_one = Fraction(posting.cost.number) * Fraction(posting.units.number)
+                at_cost[posting.cost.currency] = at_cost.get(posting.cost.currency, 0) + of_one
+            elif unit in {"USD", "EUR"} and not posting.account.startswith("Assets:"):
+                spent[unit] = spent.get(unit, 0) + posting.units.number
+    # Every wallet holds what the journal has, whatever it cost.
+    for (account, unit), name in wallets.items():
+        assert units[name, unit] == from_micro(accounts[account, unit])
+    owed = {
+        currency: sum(
+            from_micro(lot["cash_micro"] + (lot["tax_micro"] or 0))
+            for lot in paid
+            if lot["currency"] == currency
+        )
+        for currency in ("USD", "EUR")
+    }
+    for currency, cash in owed.items():
+        sellers = sum(
+            number
+            for (account, unit), number in units.items()
+            if account.startswith("Liabilities:") and unit == currency
+        )
+        assert sellers == -cash
+    # A wallet in EUR there is none: all that was paid in EUR is spent, taxed, lost or at cost.
+    assert abs(Fraction(spent.get("EUR", 0)) + at_cost.get("EUR", 0)) < Fraction(1, 10**12)
+
+
+def test_credits_leave_at_what_they_cost(tmp_path: Path):
+    with Ledger(str(tmp_path / "ledger"), clock=Clock(START), chance=Chance()) as ledger:
+        ledger.wallets.create("team", "evolink-credit")
+        ledger.wallets.purchase(
+            "team",
+            money("27 evolink-credit"),
+            cash=usd("0.3375"),
+            tax=usd("0.06"),
+            seller="EvoLink",
+            invoice="INV-7",
+            bought_on=START.date(),
+        )
+        one = ledger.reserve("team", money("10.8 evolink-credit"), job=Job(provider="evolink"))
+        ledger.commit(one.id, money("10.8 evolink-credit"))
+        lines = exported(ledger).decode().splitlines()
+    # 10.8 of 27 for 0.3375: 0.135.
+    for line in (
+        '2026-09-28 open Assets:Wallets:Team:Available "NONE"',
+        '2026-09-28 * "purchase EvoLink"',
+        '  invoice: "INV-7"',
+        "  Liabilities:Sellers:EvoLink-u -0.397500 USD",
+        "  Assets:Wallets:Team:Available 27.000000 EVOLINK-CREDIT {{0.337500 USD}}",
+        "  Expenses:Taxes 0.060000 USD",
+        "  Assets:Wallets:Team:Reserved -10.800000 EVOLINK-CREDIT {{0.135000 USD}}",
+        "  Expenses:Providers:Evolink 0.135000 USD",
+        "2026-10-01 balance Assets:Wallets:Team:Available 16.200000 ~ 0 EVOLINK-CREDIT",
+        "2026-10-01 balance Expenses:Providers:Evolink 0.135000 ~ 0 USD",
+    ):
+        assert line in lines, line
+    assert bean_check("\n".join(lines).encode(), tmp_path).returncode == 0

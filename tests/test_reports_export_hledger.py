@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from kling_ledger.ledger import Ledger
+from kling_ledger.ledger import Job, Ledger
 from kling_pricing.money import from_micro
-from kling_reports.doors import journal
+from kling_reports.doors import journal, purchases
 from kling_reports.exports import hledger
-from tests.export_ledger import EVENTFUL, NASTY, Step, held, ledger_of, spelled, steps
-from tests.ledgers import found, make_empty
+from tests.export_ledger import EVENTFUL, NASTY, START, Step, held, ledger_of, spelled, steps
+from tests.ledgers import Chance, Clock, found, make_empty, money, usd
 from tests.test_reports_export_beancount import named
 
 
 def exported(ledger: Ledger) -> bytes:
-    return hledger.export(journal.lines(ledger.database))
+    return hledger.export(journal.lines(ledger.database), purchases.lots(ledger.database))
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,11 @@ def amount(posting: dict[str, Any]) -> tuple[Decimal, str]:
     return Decimal(quantity["decimalMantissa"]).scaleb(-places), one["acommodity"]
 
 
-def test_hledger_checks_all_that_can_happen_on_either_engine(program: str, database_url: str):
-    with ledger_of(database_url, EVENTFUL) as (ledger, _):
+@pytest.mark.parametrize("paid", [False, True])
+def test_hledger_checks_all_that_can_happen_on_either_engine(
+    program: str, database_url: str, *, paid: bool
+):
+    with ledger_of(database_url, EVENTFUL, paid=paid) as (ledger, _):
         written = exported(ledger)
     said = run(program, written, "check", "--strict")
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
@@ -75,7 +78,8 @@ def test_every_transfer_is_the_journals_to_the_last_millionth(
 ):
     make_empty(postgres_ledger)
     with ledger_of(postgres_ledger, history) as (ledger, _):
-        written = exported(ledger)
+        # Without what was paid, every funding is an allowance: two postings a transfer.
+        written = hledger.export(journal.lines(ledger.database))
         transfers = {row["id"]: row for row in found(ledger, "SELECT * FROM transfer")}
         accounts = held(ledger)
         names = {account: named(ledger, account) for account, _ in accounts}
@@ -131,3 +135,31 @@ def test_an_empty_ledger_is_an_empty_journal(program: str, ledger: Ledger):
 def test_a_unit_stays_what_it_is():
     assert hledger.commodity("USD") == "USD"
     assert hledger.commodity("crun-credit") == '"crun-credit"'
+
+
+def test_credits_leave_at_what_they_cost(program: str, tmp_path: Path):
+    with Ledger(str(tmp_path / "ledger"), clock=Clock(START), chance=Chance()) as ledger:
+        ledger.wallets.create("team", "evolink-credit")
+        for cash, bought in (("0.3375", "27"), ("1", "3")):
+            ledger.wallets.purchase(
+                "team",
+                money(f"{bought} evolink-credit"),
+                cash=usd(cash),
+                seller="EvoLink",
+                bought_on=START.date(),
+            )
+        one = ledger.reserve("team", money("28 evolink-credit"), job=Job(provider="evolink"))
+        ledger.commit(one.id, money("28 evolink-credit"))
+        written = exported(ledger)
+    # All 27 of the first, for 0.3375; one of three for 1: 0.333333, and the rest stays.
+    lines = written.decode().splitlines()
+    for line in (
+        '    Assets:Wallets:Team:Reserved  -27.000000 "evolink-credit" @@ 0.337500 USD',
+        '    Assets:Wallets:Team:Reserved  -1.000000 "evolink-credit" @@ 0.333333 USD',
+        "    Expenses:Providers:Evolink  0.333333 USD",
+    ):
+        assert line in lines, line
+    assert run(program, written, "check", "--strict").returncode == 0
+    said = run(program, written, "balance", "-B", "-O", "csv", "Assets", "Expenses").stdout
+    assert '"Expenses:Providers:Evolink","0.670833 USD"' in said
+    assert '"Total:","1.337500 USD"' in said.replace('"total"', '"Total:"')

@@ -1,4 +1,4 @@
-"""Worth: what credits were worth on their day, whatever came later and whatever is exported."""
+"""Worth: what was paid and used is what it was on its day, whatever came later and is exported."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.ledger import Change, Job, Ledger, State
 from kling_pricing.money import Money
 from kling_reports import close_pack, spend
-from kling_reports.doors import journal, reservations
-from kling_reports.exports import focus
+from kling_reports.exports import of_ledger
 from kling_reports.exports.worth import currency_codes, first_worth
 from tests.ledgers import Chance, Clock, money, usd
 from tests.reports_ledger import query, totals
 
 SEPTEMBER = datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+
+def used(lines: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """What usage was billed, and what it cost."""
+    return [
+        (line["BilledCost"], line["EffectiveCost"])
+        for line in lines
+        if line["ChargeCategory"] == "Usage"
+    ]
 
 
 @pytest.fixture
@@ -48,14 +56,17 @@ def job(ledger: Ledger, dollars: str | None, credits_: str = "17") -> str:
     return one
 
 
+def buy(ledger: Ledger, cash: str) -> None:
+    """Buy a thousand credits."""
+    credits_ = money("1000 crun-credit")
+    ledger.wallets.purchase(
+        "team", credits_, cash=usd(cash), seller="Crun", bought_on=SEPTEMBER.date()
+    )
+
+
 def exported(ledger: Ledger, period: str | None = None, **options) -> list[dict[str, str]]:
     """The lines of a month, or of all, as the command writes them."""
-    written = focus.export(
-        journal.lines(ledger.database, period=period),
-        reservations.worths(ledger.database, through=period),
-        units=journal.units(ledger.database),
-        **options,
-    )
+    written = of_ledger.focus(ledger.database, period, **options)
     return list(csv.DictReader(io.StringIO(written.decode(), newline="")))
 
 
@@ -69,30 +80,35 @@ def bought(lines: list[dict[str, str]]) -> list[str]:
 
 def test_a_month_is_the_same_alone_and_among_others_whatever_a_later_job_is_worth(house):
     ledger, clock = house
-    fund(ledger)
+    fund(ledger, "17")
+    buy(ledger, "10")
     clock.forward(hours=1)
+    job(ledger, "0.17")
     job(ledger, "0.17")
     before = exported(ledger, "2026-09")
     assert bought(before) == ["10.0"]
+    # The allowance at the job's own rate, then 17 of the thousand that were bought.
+    assert used(before) == [("0.17", "0.17"), ("0.0", "0.17")]
     clock.forward(hours=24 * 31)
     ledger.periods.close("2026-09", hard=True)
     sealed = close_pack.contents(ledger.database, "2026-09")
-    fund(ledger)
+    buy(ledger, "12.5")
     job(ledger, "0.18")
     assert exported(ledger, "2026-09") == before == of_month(exported(ledger), "2026-09")
     assert exported(ledger, "2026-10") == of_month(exported(ledger), "2026-10")
     assert close_pack.contents(ledger.database, "2026-09") == sealed
 
 
-def test_a_purchase_keeps_the_rate_of_its_day(house):
+def test_a_purchase_costs_what_was_paid_whatever_jobs_are_worth(house):
     ledger, clock = house
-    for dollars in ("0.17", "0.34", "0.51"):
-        fund(ledger)
+    for cash, dollars in (("8", "0.17"), ("10", "0.34"), ("12.000001", "0.51")):
+        buy(ledger, cash)
         clock.forward(hours=1)
         job(ledger, dollars)
         clock.forward(hours=1)
-    # The first comes before any job; each later one has the rate of the last job before it.
-    assert bought(exported(ledger)) == ["10.0", "10.0", "20.0"]
+    assert bought(exported(ledger)) == ["8.0", "10.0", "12.000001"]
+    # 17 of the first thousand, three times: what the job itself was worth says nothing of it.
+    assert used(exported(ledger)) == [("0.0", "0.136")] * 3
 
 
 def test_a_job_without_a_rate_has_that_of_its_day_in_its_refund_too(house):
@@ -113,13 +129,14 @@ def test_a_job_without_a_rate_has_that_of_its_day_in_its_refund_too(house):
 def test_the_rate_of_a_later_month_prices_no_earlier_one(house):
     ledger, clock = house
     fund(ledger)
+    job(ledger, None)
     clock.forward(hours=24 * 31)
     job(ledger, "0.17")
     for period in ("2026-09", None):
         with pytest.raises(ConfigError, match="nobody knows what one crun-credit is worth"):
             exported(ledger, period)
     rates = {"crun-credit": Decimal("0.02")}
-    assert bought(exported(ledger, rates=rates)) == ["20.0"]
+    assert used(exported(ledger, rates=rates)) == [("0.34", "0.34"), ("0.17", "0.17")]
     assert exported(ledger, "2026-09", rates=rates) == of_month(
         exported(ledger, rates=rates), "2026-09"
     )
@@ -180,7 +197,7 @@ def test_a_unit_keeps_its_code_when_others_come():
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["fund", "job", "unrated", "refund", "adjust"]),
+        st.sampled_from(["fund", "buy", "buy", "job", "job", "unrated", "refund", "adjust"]),
         st.integers(1, 40 * 24),
         st.integers(1, 10**6),
     ),
@@ -200,18 +217,24 @@ def test_every_line_stays_what_it_was_in_every_history(
     with Ledger(url, clock=clock, chance=Chance(), actor="ann") as ledger:
         ledger.wallets.create("team", "crun-credit")
         ledger.wallets.create("other", "points")
-        fund(ledger, "100000")
+        buy(ledger, "9.99")
+        fund(ledger, "1000")
         job(ledger, "0.17")
-        said: dict[str, dict[str, str]] = {}
+        said: dict[tuple[str, str, str], dict[str, str]] = {}
         for what, hours, micro in history:
             clock.forward(hours=hours)
             happen(ledger, what, micro)
             lines = exported(ledger, rates=rates)
-            now = {line["x_TransferId"]: line for line in lines}
+            now = {_name(line): line for line in lines}
+            assert len(now) == len(lines)
             assert now.items() >= said.items()
             said = now
         for month in {line["x_Period"] for line in lines}:
             assert exported(ledger, month, rates=rates) == of_month(lines, month)
+
+
+def _name(line: dict[str, str]) -> tuple[str, str, str]:
+    return line["x_TransferId"], line["x_LotId"], line["ChargeCategory"]
 
 
 def happen(ledger: Ledger, what: str, micro: int) -> None:
@@ -223,6 +246,8 @@ def happen(ledger: Ledger, what: str, micro: int) -> None:
         left = Money.from_micro(min(micro, one.spent.micro), "crun-credit")
         if left.micro:
             ledger.refund(one.id, left, reason="bad")
+    elif what == "buy":
+        buy(ledger, f"{micro % 97 + 1}.{micro % 1000:03d}")
     elif what == "fund":
         fund(ledger)
         ledger.wallets.fund("other", Money.from_micro(micro, "points"))

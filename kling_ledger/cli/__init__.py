@@ -63,7 +63,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "afford": "how many clips a budget buys, the longest and the best",
     "plan": "what a storyboard will come to, takes and failures counted, and what a change adds",
     "prices": "list, show, check and pull the prices that quotes rest on",
-    "wallet": "create, fund, adjust and show wallets",
+    "wallet": "create, fund, buy credits for, adjust and show wallets",
     "account": "show and name the accounts whose API keys jobs run on",
     "budget": "set, raise, remove and show limits over projects, providers, labels, ...",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",

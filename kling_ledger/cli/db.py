@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from kling_ledger.ledger.engines.database import Database
 
 
+_PURCHASES_SINCE: Final = "0007"
+"""The version of the database since which a funding is an allowance or a purchase."""
+
 _TENANT: Final = ("tenant", "version", "wallets", "open", "last_activity")
 
 
@@ -71,6 +74,8 @@ def upgrade(db: str | None, form: str) -> None:
     print_one(told, form)
     is_current = before == told["version"]
     say("nothing to do" if is_current else f"upgraded from {before} to {told['version']}")
+    if before < _PURCHASES_SINCE:
+        _say_what_fundings_are(db)
 
 
 @db.command()
@@ -160,6 +165,21 @@ def tenants(db: str | None, form: str) -> None:
         for one in listed(_address(db))
     ]
     print_many(rows, _TENANT, form, empty="no schema here holds a ledger")
+
+
+def _say_what_fundings_are(db: str | None) -> None:
+    """Say how many fundings are allowances now, and how to say that one was paid for."""
+    from kling_ledger.ledger import Ledger, purchases
+
+    with Ledger(_address(db), create=False) as ledger, ledger.database.read() as transaction:
+        count = purchases.allowances(transaction)
+    if count:
+        say(f"note: {count} fundings are allowances now: nobody said what was paid for them")
+        say("note: report purchases lists them; for one that was paid for, in a month not sealed:")
+        say(
+            '  kling-ledger wallet purchase WALLET --of txf_... --cash "33.75 USD" --seller NAME'
+            " --date 2026-10-03"
+        )
 
 
 def _print_copy(copied: Copied, place: str, form: str) -> int:

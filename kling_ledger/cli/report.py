@@ -83,6 +83,17 @@ def statement(**given: Any) -> None:
 
 
 @report.command()
+@period
+@options("starts_at", "ends_at", "currency")
+def purchases(**given: Any) -> None:
+    """What was paid for credits, what is left of it, and which fundings are allowances.
+
+    With --period as it stood at the end of that month.
+    """
+    _answer("purchases", **given)
+
+
+@report.command()
 @by("provider", "model")
 @options("currency")
 def failures(**given: Any) -> None:

@@ -16,7 +16,7 @@ from kling_ledger.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kling_reports.exports.focus_columns import Version
+    from kling_reports.exports.focus_columns import Dataset, Version
 
 _MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
 _RATE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31})=([0-9]{1,12}(?:\.[0-9]{1,15})?)")
@@ -62,6 +62,13 @@ _rates: Final = click.option(
     show_default=True,
     help="The version of FOCUS.",
 )
+@click.option(
+    "--dataset",
+    type=click.Choice(["cost-and-usage", "billing-period", "invoice-detail"]),
+    default="cost-and-usage",
+    show_default=True,
+    help="Which dataset of FOCUS 1.4: the charges, the months of each issuer, or invoices.",
+)
 @_rates
 @_out
 @database_option
@@ -69,24 +76,31 @@ def focus(
     period: str | None,
     *,
     version: Version,
+    dataset: Dataset,
     rates: tuple[str, ...],
     out: Path | None,
     db: str | None,
 ) -> None:
     """Every charge as a FOCUS file (CSV), with credits as a virtual currency.
 
-    What was paid in is a purchase, what a job was charged is usage, a refund is usage below zero.
+    \b
+    kling-ledger report focus --period 2026-10 --out focus.csv
+    kling-ledger report focus --focus-version 1.4 --dataset invoice-detail --out invoices.csv
+
+    What was paid for credits is a purchase, and what they were used for costs its share of it. What
+    came from an allowance is billed as it is used. A refund is usage below zero.
     """
     from kling_ledger.ledger import Ledger
-    from kling_reports.doors import journal, reservations
-    from kling_reports.exports import focus as form
+    from kling_reports.exports import of_ledger
 
-    with Ledger(db, create=False) as ledger:
-        lines = journal.lines(ledger.database, period=period)
-        worths = reservations.worths(ledger.database, through=period)
-        units = journal.units(ledger.database)
+    if version == "1.2" and dataset != "cost-and-usage":
+        raise click.UsageError(f"FOCUS 1.2 has no {dataset}: use --focus-version 1.4")
     given = _read_rates(rates)
-    write_bytes(form.export(lines, worths, units=units, rates=given, version=version), out)
+    with Ledger(db, create=False) as ledger:
+        said = of_ledger.focus(
+            ledger.database, period, rates=given, version=version, dataset=dataset
+        )
+    write_bytes(said, out)
 
 
 @click.command()
@@ -150,11 +164,12 @@ def _export(program: str, through: str | None, out: Path | None, db: str | None)
     from importlib import import_module
 
     from kling_ledger.ledger import Ledger
-    from kling_reports.doors import journal
+    from kling_reports.doors import journal, purchases
 
     with Ledger(db, create=False) as ledger:
         lines = journal.lines(ledger.database, through=through)
-    write_bytes(import_module(f"kling_reports.exports.{program}").export(lines), out)
+        lots = purchases.lots(ledger.database, through=through)
+    write_bytes(import_module(f"kling_reports.exports.{program}").export(lines, lots), out)
 
 
 def _read_rates(written: tuple[str, ...]) -> Mapping[str, Decimal]:

@@ -1,8 +1,8 @@
-"""`kling-ledger wallet`: create, fund, adjust and show wallets."""
+"""`kling-ledger wallet`: create, fund, adjust and show wallets; purchases: `wallet_purchases`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,20 +11,21 @@ from kling_ledger.cli.known_words import known_unit, unknown_option
 from kling_ledger.cli.output import (
     database_option,
     format_option,
-    instant,
     print_many,
     print_one,
     say,
 )
-from kling_pricing.money import Money, plain
+from kling_ledger.cli.wallet_purchases import register
+from kling_ledger.cli.wallet_rows import wallet_dict
+from kling_pricing.money import Money
 
 if TYPE_CHECKING:
-    from kling_ledger.ledger import Wallet
+    from kling_ledger.ledger.wallets import Costing
 
 _COLUMNS = ("name", "unit", "available", "reserved", "posted", "funded", "spent")
 
 # An amount such as "-3 halo-credit" is no option, and the `h` of its unit not `-h`.
-_AMOUNT_BELOW_ZERO = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+AMOUNT_BELOW_ZERO = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
 @click.group()
@@ -35,30 +36,47 @@ def wallet() -> None:
 @wallet.command()
 @click.argument("name")
 @click.option("--unit", default="USD", show_default=True, help="USD, evolink-credit, ...")
+@click.option(
+    "--costing",
+    type=click.Choice(["fifo", "average"]),
+    help="How purchases are used up, for ever: first in, first out, or at their moving average. "
+    "[default: fifo]",
+)
 @unknown_option
 @database_option
 @format_option
-def create(name: str, unit: str, db: str | None, form: str, *, takes_unknown: bool) -> None:
+def create(
+    name: str,
+    unit: str,
+    costing: Costing | None,
+    db: str | None,
+    form: str,
+    *,
+    takes_unknown: bool,
+) -> None:
     """Create an empty wallet. Creating it twice is harmless."""
     from kling_ledger.ledger import Ledger
     from kling_pricing.library import open_library
 
     with Ledger(db) as ledger:
         named = unit if takes_unknown else known_unit(unit, ledger, open_library())
-        print_one(wallet_dict(ledger.wallets.create(name, named)), form)
+        print_one(wallet_dict(ledger.wallets.create(name, named, costing=costing)), form)
 
 
-@wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
+@wallet.command(context_settings=AMOUNT_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
-@click.option("--key", help="Your own id of this payment: it is added once, however often you ask.")
+@click.option("--key", help="Your own id of this funding: it is added once, however often you ask.")
 @click.option("--reason", help="Why, for the journal.")
 @database_option
 @format_option
 def fund(
     name: str, amount: str, key: str | None, reason: str | None, db: str | None, form: str
 ) -> None:
-    """Add credits to a wallet, for example: wallet fund team "10 USD"."""
+    """Add an allowance to a wallet, for example: wallet fund team "10 USD".
+
+    An allowance is a permission to spend. For credits that were paid for: wallet purchase.
+    """
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -67,9 +85,10 @@ def fund(
         with keyed(key) as own:
             funded = ledger.wallets.fund(name, added, key=own, reason=reason)
     print_one(wallet_dict(funded), form)
+    say("note: an allowance, without cash; for credits that were paid for: wallet purchase")
 
 
-@wallet.command(context_settings=_AMOUNT_BELOW_ZERO)
+@wallet.command(context_settings=AMOUNT_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
 @click.option("--reason", required=True, help="Why, for the journal.")
@@ -133,17 +152,4 @@ def show(name: str, db: str | None, form: str) -> None:
         say("note: the wallet stands below zero and admits nothing until it is funded")
 
 
-def wallet_dict(found: Wallet) -> dict[str, Any]:
-    """Return a wallet for printing: amounts as plain decimal strings in its unit."""
-    return {
-        "id": found.id,
-        "name": found.name,
-        "unit": found.unit,
-        "funded": plain(found.funded.amount),
-        "adjusted": plain(found.adjusted.amount),
-        "spent": plain(found.spent.amount),
-        "posted": plain(found.posted.amount),
-        "reserved": plain(found.reserved.amount),
-        "available": plain(found.available.amount),
-        "created_at": instant(found.created_at),
-    }
+register(wallet)

@@ -1,8 +1,8 @@
-"""The groups of a ledger: `ledger.wallets`, `.budgets`, `.reservations`, `.periods`.
+"""The groups of a ledger: `ledger.budgets`, `.reservations`, `.periods`.
 
-Whose keys its jobs run on is in `accounts_group.py`, what others say of our money in
-`evidence_group.py`: `ledger.accounts` and `ledger.evidence`. Each method is one
-transaction. What reserves and settles stands on the ledger itself.
+`ledger.wallets` is in `wallets_group.py`. Whose keys its jobs run on is in `accounts_group.py`,
+what others say of our money in `evidence_group.py`: `ledger.accounts` and `ledger.evidence`. Each
+method is one transaction. What reserves and settles stands on the ledger itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ from kling_ledger.ledger import (
     periods,
     raises,
     reservations,
-    slots,
     standing,
-    wallets,
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.budget_history import BudgetEvent, Matched
-from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.lists import Wanted
 from kling_ledger.ledger.periods import Period
@@ -36,86 +33,7 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.states import State
-from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.money import Money
-
-
-@dataclass(frozen=True, slots=True)
-class Wallets:
-    """The wallets of a ledger, by name or id."""
-
-    _access: Access
-
-    def create(self, name: str, unit: str) -> Wallet:
-        """Create an empty wallet; the same name and unit again is the same wallet.
-
-        Raises ConflictError if it is there in another unit, ConfigError for what cannot be a name,
-        and AmountError for what cannot be a unit.
-        """
-        stamp = self._access.stamp()
-        return self._access.write(
-            lambda transaction: wallets.create(transaction, name, unit, stamp=stamp)
-        )
-
-    def fund(
-        self, name: str, amount: Money, *, key: str | None = None, reason: str | None = None
-    ) -> Wallet:
-        """Add credits to a wallet, once per key; without a key, each call adds them.
-
-        `amount` is above zero. Raises NotFoundError for an unknown wallet, and AmountError beyond
-        what one wallet can hold.
-        """
-        stamp = self._access.stamp(reason)
-
-        def fund(transaction: Transaction) -> Wallet:
-            period = self._access.rules.read(transaction).period(stamp.at_us)
-            return wallets.fund(transaction, name, amount, key=key, stamp=stamp, period=period)
-
-        return self._access.write(fund, key=key)
-
-    def adjust(
-        self,
-        name: str,
-        amount: Money,
-        *,
-        reason: str,
-        key: str | None = None,
-        corrects: str | None = None,
-    ) -> Wallet:
-        """Correct a wallet's balance, up or down; `corrects` names the month that it is for.
-
-        `amount` may be negative and is not zero; the balance may fall below zero, and then admits
-        nothing. A `reason` is required: ConfigError without one. Once per key.
-        """
-        stamp = self._access.stamp(reason)
-
-        def adjust(transaction: Transaction) -> Wallet:
-            transaction.be_alone()
-            rules = self._access.rules.read(transaction)
-            period = periods.posting_period(transaction, rules, stamp.at_us, corrects)
-            owner = slots.Owner(wallets.find(transaction, name).id)
-            with slots.gathered(transaction, rules, {owner: 1}, stamp.at_us):
-                return wallets.adjust(
-                    transaction,
-                    name,
-                    amount,
-                    key=key,
-                    stamp=stamp,
-                    period=period,
-                    corrects=corrects,
-                )
-
-        return self._access.write(adjust, key=key)
-
-    def get(self, name: str) -> Wallet:
-        """Return a wallet by its name or id; NotFoundError if there is none."""
-        with self._access.read() as transaction:
-            return wallets.find(transaction, name)
-
-    def all(self) -> list[Wallet]:
-        """Return all wallets by name."""
-        with self._access.read() as transaction:
-            return wallets.every(transaction)
 
 
 @dataclass(frozen=True, slots=True)

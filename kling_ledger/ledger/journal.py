@@ -79,19 +79,21 @@ class Journal:
         period: str | None = None,
         corrects: str | None = None,
         reason: str | None = None,
-    ) -> None:
-        """Move an amount between the two accounts of its kind; nothing moves nothing.
+    ) -> str:
+        """Move an amount between the two accounts of its kind; return the id of the transfer.
 
-        It counts in the month of this journal unless another is named.
+        Nothing moves nothing: there is no transfer, and its id is empty. A transfer counts in the
+        month of this journal unless another is named.
         """
         if amount_micro == 0:
             # Callers give every part that a change may have; most changes have only some of them.
-            return
+            return ""
         debit, credit = _SIDES[kind]
         stamp = self.stamp
+        transfer_id = self.new_id("txf")
         self._transfers.append(
             {
-                "id": self.new_id("txf"),
+                "id": transfer_id,
                 "kind": kind,
                 "debit_account": account(debit, wallet_id, provider),
                 "credit_account": account(credit, wallet_id, provider),
@@ -106,6 +108,7 @@ class Journal:
                 "created_at": stamp.at_us,
             }
         )
+        return transfer_id
 
     def event(
         self,

@@ -28,9 +28,10 @@ from kling_ledger.ledger.clocks import ClockWatch
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
-from kling_ledger.ledger.groups import Budgets, Periods, Reservations, Wallets
+from kling_ledger.ledger.groups import Budgets, Periods, Reservations
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.states import State
+from kling_ledger.ledger.wallets_group import Wallets
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:

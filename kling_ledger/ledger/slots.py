@@ -47,7 +47,7 @@ _UNHELD: Final = "share_micro + spent_micro"
 """What a slot was given and does not hold, though its owner counts it as held."""
 
 WALLETS: Final = f"""(
-SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at,
+SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at, costing,
        posted_micro - {_of_slots("spent_micro", "wallet.id", "0")} AS posted_micro,
        reserved_micro - {_of_slots(_UNHELD, "wallet.id", "0")} AS reserved_micro
 FROM wallet) AS wallet"""

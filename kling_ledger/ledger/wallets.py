@@ -1,26 +1,34 @@
-"""Wallets: an owner's account in one unit. Created, funded, adjusted and shown."""
+"""Wallets: an owner's account in one unit. Created, funded, adjusted and shown.
+
+A funding is an allowance, a permission to spend, unless it is said what was paid for it.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal, get_args
 
 from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
 from kling_ledger.ledger import idempotency
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
+from kling_ledger.ledger.idempotency import Content
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.journal import Journal
+from kling_ledger.ledger.purchases import Purchase, write
 from kling_ledger.ledger.schema import WALLET
 from kling_ledger.ledger.slots import WALLETS
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
+Costing = Literal["fifo", "average"]
+"""How purchases are used up: first in, first out, or at the moving average of what they cost."""
+
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _SELECT: Final = (
-    "SELECT id, name, unit, funded_micro, adjusted_micro, posted_micro, reserved_micro, created_at"
-    f" FROM {WALLETS}"
+    "SELECT id, name, unit, funded_micro, adjusted_micro, posted_micro, reserved_micro, created_at,"
+    f" costing FROM {WALLETS}"
 )
 
 
@@ -36,6 +44,7 @@ class Wallet:
     posted: Money
     reserved: Money
     created_at: datetime
+    costing: Costing = "fifo"
 
     @property
     def available(self) -> Money:
@@ -48,9 +57,21 @@ class Wallet:
         return self.funded + self.adjusted - self.posted
 
 
-def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> Wallet:
-    """Create an empty wallet. The same name and unit again is the same wallet."""
+def create(
+    transaction: Transaction,
+    name: str,
+    unit: str,
+    *,
+    costing: Costing | None = None,
+    stamp: Stamp,
+) -> Wallet:
+    """Create an empty wallet. The same name, unit and costing again is the same wallet.
+
+    `costing` stays what it is for ever; None is first in, first out, or what the wallet has.
+    """
     Money.zero(unit)
+    if costing not in {None, *get_args(Costing)}:
+        raise ConfigError(f"{costing!r} is no costing", hint="it is fifo or average")
     # A name that looks like an id could be taken for another wallet's.
     if not NAME.fullmatch(name) or name.startswith("wal_"):
         raise ConfigError(
@@ -72,13 +93,16 @@ def create(transaction: Transaction, name: str, unit: str, *, stamp: Stamp) -> W
             "actor": stamp.actor,
             "created_at": stamp.at_us,
             "shared_micro": None,
-            "costing": None,
+            "costing": "average" if costing == "average" else None,
         }
         transaction.insert(WALLET, [new])
         return find(transaction, name)
     if row["unit"] != unit:
         raise ConflictError(f"wallet {name}", field="unit", stored=row["unit"], given=unit)
-    return _wallet(row)
+    wallet = _wallet(row)
+    if costing not in {None, wallet.costing}:
+        raise ConflictError(f"wallet {name}", field="costing", stored=wallet.costing, given=costing)
+    return wallet
 
 
 def fund(
@@ -86,23 +110,33 @@ def fund(
     name: str,
     amount: Money,
     *,
+    purchase: Purchase | None = None,
     key: str | None,
     stamp: Stamp,
     period: str,
 ) -> Wallet:
-    """Add credits to a wallet, in its own unit, once per key; return it as it is after that."""
+    """Add credits to a wallet, in its own unit, once per key; return it as it is after that.
+
+    With a `purchase` they were paid for, else they are an allowance.
+    """
     wallet = find(transaction, name)
-    content = {"operation": "fund", "wallet": wallet.name, "amount": str(amount)}
+    content: Content = {"operation": "fund", "wallet": wallet.name, "amount": str(amount)}
+    if purchase is not None:
+        content = {**content, "operation": "purchase", **purchase.content()}
     if idempotency.earlier_result(transaction, key, content) is not None:
         return wallet
     _check_unit(wallet, amount)
     if amount.micro <= 0:
         raise AmountError("amount", got=str(amount), allowed="more than nothing")
+    if purchase is not None:
+        purchase.check(stamp)
     _check_bound(wallet, wallet.funded, amount)
     _add(transaction, wallet, "funded_micro", amount.micro)
     journal = Journal(stamp, period)
-    journal.transfer("fund", amount.micro, wallet_id=wallet.id, unit=wallet.unit)
+    funding = journal.transfer("fund", amount.micro, wallet_id=wallet.id, unit=wallet.unit)
     journal.write(transaction)
+    if purchase is not None:
+        write(transaction, purchase, transfer_id=funding, stamp=stamp, period=period)
     idempotency.remember(
         transaction, key, content, result_id=wallet.id, at_us=stamp.at_us, period=period
     )
@@ -206,4 +240,5 @@ def _wallet(row: Row) -> Wallet:
         posted=Money.from_micro(row["posted_micro"], unit),
         reserved=Money.from_micro(row["reserved_micro"], unit),
         created_at=from_us(row["created_at"]),
+        costing=row["costing"] or "fifo",
     )

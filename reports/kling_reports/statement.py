@@ -16,7 +16,7 @@ _SUMMARY: Final = (
     Column("wallet", "wallet", "text"),
     Column(UNIT, "unit", "text"),
     Column("opening_micro", "opening", "money", "what it held when the time began", adds_up=True),
-    Column("funded_micro", "funded", "money", "what was paid in", adds_up=True),
+    Column("funded_micro", "funded", "money", "what was bought or allowed", adds_up=True),
     Column("spent_micro", "spent", "money", "what jobs were charged: below zero", adds_up=True),
     Column("refunded_micro", "refunded", "money", "what of it came back", adds_up=True),
     Column("adjusted_micro", "adjusted", "money", "corrections, up and down", adds_up=True),

@@ -87,6 +87,15 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
+        "a purchase is of a funding, and counts in its month",
+        """
+        SELECT lot.transfer_id AS subject, 'it counts in ' || lot.period || ' and is of a '
+               || transfer.kind || ' of ' || transfer.period AS problem
+        FROM purchase_lot AS lot JOIN transfer ON transfer.id = lot.transfer_id
+        WHERE transfer.kind <> 'fund' OR transfer.period <> lot.period
+        """,
+    ),
+    (
         "a reservation is in its wallet's unit",
         """
         SELECT reservation.id AS subject,

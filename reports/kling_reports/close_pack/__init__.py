@@ -22,8 +22,7 @@ from kling_pricing.money import plain
 from kling_reports.close_pack.checks import checked
 from kling_reports.close_pack.sources import Sources
 from kling_reports.close_pack.tables import layout_of
-from kling_reports.doors import journal, months, reservations
-from kling_reports.exports import focus
+from kling_reports.doors import journal, months
 from kling_reports.query import Query
 from kling_reports.render import csv
 from kling_reports.report import Table
@@ -38,7 +37,7 @@ def write(
     """Write the pack of a month that is closed hard into a new folder; return its files' names.
 
     All of it or nothing: the folder appears when everything is in it. Where it is there already
-    with the same pack, nothing is done. `rates` is as for focus.export. Raises PeriodError for a
+    with the same pack, nothing is done. `rates` is as for focus.rows. Raises PeriodError for a
     month that is not closed hard or not what was sealed, ConfigError for a folder of other things.
     """
     files = contents(database, month, rates=rates)
@@ -72,17 +71,13 @@ def contents(
     # The time of the close stands for now: a pack that is made again later is the same.
     query = Query(now=period.closed_at, period=month)
     lines = journal.lines(database, period=month)
-    exported = focus.export(
-        lines,
-        reservations.worths(database, through=month),
-        units=journal.units(database),
-        rates=rates,
-    )
-    layout, sources = layout_of(period.format), Sources(database, month, lines)
+    layout, sources = layout_of(period.format), Sources(database, period, lines)
+    exported = layout.focus(sources, rates or {})
     found = {name: make(sources) for name, make in layout.tables.items()}
     found["checks"] = checked(sources, layout, tables=found, exported=exported)
     files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
     files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
+    files |= layout.files(sources, rates or {})
     return {**files, MANIFEST: _json(_manifest(period, rates or {}, files))}
 
 

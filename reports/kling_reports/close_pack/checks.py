@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.errors import PeriodError
+from kling_reports.close_pack.purchased import allowed
 from kling_reports.close_pack.sources import Sources
 from kling_reports.close_pack.tables import Layout
 from kling_reports.exports import focus
@@ -67,7 +68,7 @@ def _figures(
     said = focus.amounts(exported, unit)
     net = moved["spent"] + moved["refunded"]
     yield "usage in focus", net, said["Usage"]
-    yield "purchases in focus", moved["funded"], said["Purchase"]
+    yield "purchases in focus", moved["funded"] - allowed(tables, unit), said["Purchase"]
     yield "adjustments in focus", moved["adjusted"], said["Adjustment"]
     # What left the wallets stands below zero in the journal's sums, above zero in these tables.
     yield "spend", -net, _sum(tables["spend"], "net_micro", unit)

@@ -8,6 +8,7 @@ from functools import cached_property
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.periods import Period
 from kling_reports import statement
 from kling_reports.close_pack.ended import ended_in
 from kling_reports.doors import as_of, journal
@@ -20,8 +21,13 @@ class Sources:
     """A closed month: its journal, `lines` (see journal.lines), and what follows from it."""
 
     database: Database
-    month: str
+    period: Period
     lines: pd.DataFrame
+
+    @property
+    def month(self) -> str:
+        """The month, such as `2026-10`."""
+        return self.period.name
 
     @cached_property
     def movements(self) -> pd.DataFrame:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from kling_reports import reconciliation, statement
-from kling_reports.close_pack import before_figures, figures
+from kling_reports.close_pack import before_figures, figures, purchased
 from kling_reports.close_pack.sources import Sources
 from kling_reports.report import UNIT, Column, Table, typed
 
@@ -31,10 +32,13 @@ They are given what the journal has reserved in that unit."""
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The tables of a pack by the names of their files, each with what makes it; their checks."""
+    """What is in a pack: its tables by the names of their files, each with what makes it; their
+    checks; its FOCUS file, and the files that FOCUS has besides."""
 
     tables: Mapping[str, Callable[[Sources], Table]]
     checks: Checks
+    focus: Callable[[Sources, Mapping[str, Decimal]], bytes]
+    files: Callable[[Sources, Mapping[str, Decimal]], dict[str, bytes]]
 
 
 def by_provider(of: Sources) -> Table:
@@ -59,6 +63,8 @@ _ALWAYS: Final[Mapping[str, Callable[[Sources], Table]]] = {
 _FIRST: Final = Layout(
     {**_ALWAYS, "variance": before_figures.variance, "accruals": before_figures.accruals},
     before_figures.checks,
+    purchased.focus_before,
+    purchased.no_files,
 )
 _THIRD: Final = Layout(
     {
@@ -66,8 +72,11 @@ _THIRD: Final = Layout(
         "variance": figures.variance,
         "accruals": figures.accruals,
         "roll-forward": figures.roll_forward,
+        "purchases": purchased.purchases,
     },
     figures.checks,
+    purchased.focus,
+    purchased.files,
 )
 _LAYOUTS: Final[Mapping[int | None, Layout]] = {None: _FIRST, 1: _FIRST, 2: _FIRST, 3: _THIRD}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from kling_ledger.errors import PeriodError
 from kling_ledger.ledger import periods
 from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.periods import Period
 from kling_reports.frames import frame_of
 from kling_reports.report import Kind
@@ -49,6 +51,27 @@ def closed(database: Database, name: str) -> ClosedMonth:
                 hint=f"kling-ledger close {name} --hard",
             )
         return ClosedMonth(period, periods.sealed_again(transaction, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a month is sealed, and when anything in it changed last."""
+
+    is_sealed: bool
+    changed_at: datetime
+
+
+def standings(database: Database) -> dict[str, Standing]:
+    """Return where every month of the journal stands that has transfers, by its name."""
+    with database.read() as transaction:
+        sealed = {row["name"]: row["closed_at"] for row in periods.sealed(transaction)}
+        rows = transaction.rows("SELECT period, MAX(created_at) AS last FROM transfer GROUP BY 1")
+    return {
+        str(row["period"]): Standing(
+            row["period"] in sealed, from_us(sealed.get(row["period"]) or row["last"])
+        )
+        for row in rows
+    }
 
 
 def accruals(database: Database, period: str) -> pd.DataFrame:

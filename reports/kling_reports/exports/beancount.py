@@ -12,7 +12,7 @@ from typing import Final
 
 import pandas as pd
 
-from kling_reports.exports.postings import Entry, Month, accounts, months
+from kling_reports.exports.postings import Entry, Month, Posting, accounts, months, units
 
 _LETTERS: Final = 3
 """How many letters a currency has: `USD`. A unit of as many capital letters is written as it is."""
@@ -21,12 +21,12 @@ _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\
 """The backslash comes first: the others bring backslashes of their own."""
 
 
-def export(journal: pd.DataFrame) -> bytes:
+def export(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> bytes:
     """Return a journal from its beginning (see journal.lines) for beancount; UTF-8.
 
-    The same journal gives the same bytes.
+    `lots` are its purchases (see purchases.lots). The same journal gives the same bytes.
     """
-    return "".join(f"{line}\n" for line in _lines(list(months(journal)))).encode()
+    return "".join(f"{line}\n" for line in _lines(list(months(journal, lots)))).encode()
 
 
 def commodity(unit: str) -> str:
@@ -58,12 +58,13 @@ def _plain_unit(name: str) -> str:
 
 def _lines(all_months: list[Month]) -> Iterator[str]:
     yield ";; The journal of a ledger. Units are written in capitals; see `unit` of each commodity."
-    units = sorted({entry.unit for month in all_months for entry in month.entries})
-    for unit in units:
+    for unit in units(all_months):
         yield f"{all_months[0].first_day} commodity {commodity(unit)}"
         yield f"  unit: {_text(unit)}"
+    at_cost = _at_cost(all_months)
     for name, day in accounts(all_months):
-        yield f"{day} open {name}"
+        # What leaves an account takes the cost along that we say: beancount looks for no lot.
+        yield f'{day} open {name} "NONE"' if name in at_cost else f"{day} open {name}"
     for month in all_months:
         for entry in month.entries:
             yield from _entry(entry)
@@ -80,8 +81,22 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield f"{entry.day} * {_text(entry.title)}{link}"
     for name, text in entry.notes:
         yield f"  {name}: {_text(text)}"
-    yield f"  {entry.source} {_amount(-entry.amount, entry.unit)}"
-    yield f"  {entry.target} {_amount(entry.amount, entry.unit)}"
+    for posting in entry.postings:
+        yield f"  {posting.account} {_amount(posting.amount, posting.unit)}{_cost(posting)}"
+
+
+def _at_cost(all_months: list[Month]) -> set[str]:
+    """Return the accounts that ever held anything at cost."""
+    entries = [entry for month in all_months for entry in month.entries]
+    postings = (posting for entry in entries for posting in entry.postings)
+    return {posting.account for posting in postings if posting.currency is not None}
+
+
+def _cost(posting: Posting) -> str:
+    """Write what all of it cost: for one of it, the cost might never end."""
+    if posting.currency is None:
+        return ""
+    return f" {{{{{_amount(posting.cost, posting.currency)}}}}}"
 
 
 def _amount(amount: Decimal, unit: str) -> str:

@@ -1,31 +1,33 @@
 """Charges: what a FOCUS file says of one transfer, column by column.
 
-Prepaid credits come in two kinds of rows. A purchase is the money that was paid in: billed, with no
-effective cost yet. A usage row is what a job was charged: nothing is billed any more, the effective
-cost is the money that the credits were worth, and `PricingCurrency...` says the same in credits. A
-refund is usage below zero. What somebody adjusted by hand is an adjustment that costs no money.
+A purchase is cash that was paid for credits: billed, with no effective cost yet; its tax is a row
+of its own. Usage of what was bought is not billed any more: its effective cost is what its credits
+cost. Usage of an allowance, or on credit, is billed as it is used, at what the job was worth. A
+charge that came from several lots has a row for each; a refund is usage below zero. What somebody
+took out by hand costs what it cost: a loss. What was used on credit and bought later is taken back
+as it was billed, and costs what it cost, in the month of the purchase.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
 from kling_ledger.ledger import labels
 from kling_pricing.money import from_micro
+from kling_reports.costing import Costed, Filled, Lot, Part
+from kling_reports.exports.focus_cells import rounded
 from kling_reports.exports.lines import Line
 from kling_reports.exports.worth import Rate, is_currency
 from kling_reports.moves import MOVES
 
-_PLACES: Final = 15
-"""How exactly money is written that was divided: a price per second, or the worth of a credit, may
-never end. Rounded to the millionth, a cost would no longer be its price times its quantity."""
-_ZERO: Final = Decimal(0)
-_COSTS: Final = ("BilledCost", "ContractedCost", "ListCost", "EffectiveCost")
+ZERO: Final = Decimal(0)
+COSTS: Final = ("BilledCost", "ContractedCost", "ListCost", "EffectiveCost")
 _SOUND: Final[Mapping[bool | None, str]] = {True: "sound", False: "silent", None: "-"}
 _METERS: Final = {"Seconds": "Clip seconds", "Clips": "Clips"}
 _DONE: Final = {
@@ -34,38 +36,121 @@ _DONE: Final = {
     "late_commit": "clip charged late by",
     "refund": "refund of a clip by",
 }
+_ADJUSTMENTS: Final = ("adjust", "adjust_down")
+
+RateOf = Callable[[Line], Rate]
+"""What one of a transfer's unit is worth; ConfigError where nobody knows."""
 
 
-def charge(line: Line, rate: Rate, code: str) -> dict[str, Any]:
-    """Return the row of one transfer of MOVES; columns that it does not have are empty.
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What some units of a charge are in money: exact, below zero where they came back.
 
-    `rate` is what one of its unit is worth, `code` the three letters that its unit goes by.
+    `units` are millionths, above zero where they left the wallet; `basis` says whose word it is.
     """
-    make: Callable[[Line, Rate], dict[str, Any]] = _usage
-    if line.kind == "fund":
-        make = _purchase
-    elif line.kind in {"adjust", "adjust_down"}:
-        make = _adjustment
-    return {**_common(line, rate, code), **_own(line), **make(line, rate)}
+
+    units: int
+    billed: Fraction
+    effective: Fraction
+    currency: str
+    basis: str | None
+    lot_id: str | None = None
 
 
-def rounded(exact: Fraction) -> Decimal:
-    """Return a fraction as a decimal of fifteen places, half away from zero.
+def charges(
+    costed: Costed, *, lot: Lot | None, rate_of: RateOf, codes: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Return the rows of one transfer; columns that one does not have are empty.
 
-    2.5 of the last place is 3 of it and -2.5 is -3: a refund is the charge with the other sign.
+    `lot` is the purchase that a funding was, `codes` the three letters that each unit goes by. An
+    allowance has none: it permits, and costs nothing until it is used.
     """
-    whole = int(abs(exact) * 10**_PLACES + Fraction(1, 2))
-    return Decimal(f"{'-' if exact < 0 else ''}{whole}e-{_PLACES}")
+    line = costed.line
+    if lot is not None:
+        yield from _purchase(line, lot)
+    if line.kind == "adjust":
+        yield _row(line, _worthless(line, -line.amount_micro), codes)
+    for part in costed.parts:
+        yield _row(line, _value(line, part, rate_of), codes)
+    for filled in costed.filled:
+        yield from _bought_later(line, filled, rate_of, codes)
 
 
-def _common(line: Line, rate: Rate, code: str) -> dict[str, Any]:
-    starts_at, ends_at = _month(line.period)
-    second = line.created_at.replace(microsecond=0)
+def _value(line: Line, part: Part, rate_of: RateOf) -> Value:
+    """Return what a part of a charge, or of a refund, is worth."""
+    sign = -MOVES[line.kind][1]
+    units = sign * part.units_micro
+    if part.currency is not None:
+        basis = "average" if part.lot_id is None else "lot"
+        cost = Fraction(sign * part.cost_micro, 1_000_000)
+        return Value(units, Fraction(0), cost, part.currency, basis, part.lot_id)
+    if line.kind in _ADJUSTMENTS:
+        return _worthless(line, units)
+    rate = rate_of(line)
+    worth = Fraction(units, 1_000_000) * rate.worth
+    return Value(units, worth, worth, rate.currency, rate.basis)
+
+
+def _worthless(line: Line, units: int) -> Value:
+    """Return what is put in or taken out by hand, without any cash of a purchase."""
+    currency = line.unit if is_currency(line.unit) else "USD"
+    return Value(units, Fraction(0), Fraction(0), currency, None)
+
+
+def _bought_later(
+    funding: Line, filled: Filled, rate_of: RateOf, codes: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Take back what was billed for units on credit, and say what they cost, with the purchase."""
+    charge = filled.charge
+    then = _value(charge, Part(filled.part.units_micro), rate_of)
+    undone = Value(-then.units, -then.billed, -then.effective, then.currency, then.basis)
+    for value in (undone, _value(charge, filled.part, rate_of)):
+        yield {
+            **_row(charge, value, codes),
+            **when(funding),
+            "ChargeClass": "Correction" if charge.period != funding.period else None,
+            "ChargeDescription": f"{description(charge)}, on credit until its credits were bought",
+            "x_TransferId": funding.id,
+            "x_TransferKind": funding.kind,
+            "x_Period": funding.period,
+            "x_Corrects": charge.period,
+            "x_User": funding.actor,
+            "x_Reason": funding.reason,
+        }
+
+
+def _row(line: Line, value: Value, codes: Mapping[str, str]) -> dict[str, Any]:
+    make = _adjustment if line.kind in _ADJUSTMENTS else _usage
+    return {
+        **account(line),
+        **when(line),
+        **own(line, -value.units),
+        "BillingCurrency": value.currency,
+        "PricingCurrency": codes[line.unit],
+        **dict.fromkeys(COSTS, rounded(value.effective)),
+        "BilledCost": rounded(value.billed),
+        **make(line, value),
+        "x_RateBasis": value.basis,
+        "x_LotId": value.lot_id,
+    }
+
+
+def account(line: Line) -> dict[str, Any]:
+    """Return whose charge it is, and of what kind of service."""
     return {
         "BillingAccountId": line.wallet_id,
         "BillingAccountName": line.wallet,
         "BillingAccountType": "Wallet",
-        "BillingCurrency": rate.currency,
+        "ServiceCategory": "AI and Machine Learning",
+        "ServiceSubcategory": "Generative AI",
+    }
+
+
+def when(line: Line) -> dict[str, Any]:
+    """Return the month that a transfer counts in, and its second."""
+    starts_at, ends_at = month(line.period)
+    second = line.created_at.replace(microsecond=0)
+    return {
         "BillingPeriodStart": starts_at,
         "BillingPeriodEnd": ends_at,
         # Within the month that it corrects, it is a charge like any other.
@@ -73,17 +158,16 @@ def _common(line: Line, rate: Rate, code: str) -> dict[str, Any]:
         # A charge period has a length: a transfer, which has none, is given its second.
         "ChargePeriodStart": second,
         "ChargePeriodEnd": second + timedelta(seconds=1),
-        "PricingCurrency": code,
-        "ServiceCategory": "AI and Machine Learning",
-        "ServiceSubcategory": "Generative AI",
-        "x_RateBasis": rate.basis,
     }
 
 
-def _own(line: Line) -> dict[str, Any]:
-    """Return our own columns, in which the journal itself can be read back."""
+def own(line: Line, into_wallet: int) -> dict[str, Any]:
+    """Return our own columns, in which the journal itself can be read back.
+
+    `into_wallet` is in millionths, below zero what went out.
+    """
     return {
-        "x_Amount": from_micro(MOVES[line.kind][1] * line.amount_micro),
+        "x_Amount": from_micro(into_wallet),
         "x_Unit": line.unit,
         "x_PricingCurrencyName": line.unit,
         "x_TransferId": line.id,
@@ -96,91 +180,132 @@ def _own(line: Line) -> dict[str, Any]:
     }
 
 
-def _purchase(line: Line, rate: Rate) -> dict[str, Any]:
-    cost = _cost(line.amount_micro, rate)
-    sku = f"prepaid/{line.unit}"
-    return {
-        "ChargeCategory": "Purchase",
-        "ChargeDescription": f"{line.unit} paid into wallet {line.wallet}",
+def _purchase(line: Line, lot: Lot) -> Iterator[dict[str, Any]]:
+    """Return what was paid for a lot, and the tax on it."""
+    cash, sku = from_micro(lot.cash_micro), f"prepaid/{line.unit}"
+    bought = {
+        **account(line),
+        **when(line),
+        **_valid(lot),
+        "BillingCurrency": lot.currency,
         "ChargeFrequency": "One-Time",
-        **dict.fromkeys(_COSTS, cost),
-        "EffectiveCost": _ZERO,
-        "PricingCurrencyEffectiveCost": _ZERO,
-        **_unit_prices(rate.worth, Fraction(1)),
+        "InvoiceId": lot.invoice,
+        "PricingCurrency": lot.currency,
+        **names(lot.seller, "Prepaid credits"),
+    }
+    yield {
+        **bought,
+        **own(line, line.amount_micro),
+        "ChargeCategory": "Purchase",
+        "ChargeDescription": f"{line.unit} bought from {lot.seller} for wallet {line.wallet}",
+        **dict.fromkeys(COSTS, cash),
+        "EffectiveCost": ZERO,
+        "InvoiceDetailId": None if lot.invoice is None else line.id,
+        "PricingCurrencyEffectiveCost": ZERO,
+        **_same_prices(Fraction(lot.cash_micro, line.amount_micro)),
         "PricingQuantity": from_micro(line.amount_micro),
-        "PricingUnit": _pricing_unit(line),
-        **_names(_seller(line), "Prepaid credits"),
-        **_sku(sku, sku, "Credits", {"x_Unit": line.unit}),
+        "PricingUnit": pricing_unit(line),
+        **sku_of(sku, sku, "Credits", {"x_Unit": line.unit}),
+        "x_PricingCurrencyName": lot.currency,
+        "x_RateBasis": "lot",
+        "x_LotId": line.id,
+    }
+    if lot.tax_micro:
+        tax = from_micro(lot.tax_micro)
+        yield {
+            **bought,
+            **own(line, 0),
+            "ChargeCategory": "Tax",
+            "ChargeDescription": f"tax on {line.unit} bought from {lot.seller}",
+            **dict.fromkeys((*COSTS, "PricingCurrencyEffectiveCost"), tax),
+            "InvoiceDetailId": None if lot.invoice is None else f"{line.id}/tax",
+            "x_PricingCurrencyName": lot.currency,
+            "x_LotId": line.id,
+        }
+
+
+def _valid(lot: Lot) -> dict[str, Any]:
+    """Return how long a lot can be used: the day of its purchase, or up to its expiry."""
+    last = lot.expires_on or lot.bought_on
+    return {
+        "ChargePeriodStart": _midnight(lot.bought_on),
+        "ChargePeriodEnd": _midnight(last) + timedelta(days=1),
     }
 
 
-def _adjustment(line: Line, _: Rate) -> dict[str, Any]:
+def _adjustment(line: Line, _: Value) -> dict[str, Any]:
     return {
         "ChargeCategory": "Adjustment",
-        "ChargeDescription": f"wallet {line.wallet} adjusted by hand",
+        "ChargeDescription": description(line),
         "ChargeFrequency": "One-Time",
-        **dict.fromkeys(_COSTS, _ZERO),
-        "PricingCurrencyEffectiveCost": _ZERO,
-        "PricingQuantity": from_micro(MOVES[line.kind][1] * line.amount_micro),
-        "PricingUnit": _pricing_unit(line),
-        **_names(_seller(line), "Prepaid credits"),
+        # It was sold at no price: without one it has no quantity. `x_Amount` has its credits.
+        "PricingCurrencyEffectiveCost": ZERO,
+        **names(seller(line), "Prepaid credits"),
     }
 
 
-def _usage(line: Line, rate: Rate) -> dict[str, Any]:
-    """Return a charge or a refund as clip seconds at the price per second that was quoted."""
-    signed = -MOVES[line.kind][1] * line.amount_micro
-    cost = _cost(signed, rate)
+def _usage(line: Line, value: Value) -> dict[str, Any]:
+    """Return a charge or a refund as clip seconds at a price per second."""
     return {
         "ChargeCategory": "Usage",
-        "ChargeDescription": f"{_DONE[line.kind]} {line.provider_name} {line.model or ''}".strip(),
+        "ChargeDescription": description(line),
         "ChargeFrequency": "Usage-Based",
-        **dict.fromkeys(_COSTS, cost),
-        "BilledCost": _ZERO,
-        "PricingCurrencyEffectiveCost": from_micro(signed),
-        **_quantity(line, rate, signed),
-        **_names(line.provider_name, "Kling video"),
-        "ResourceId": line.reservation_id,
-        "ResourceName": line.reservation_id,
-        "ResourceType": "Video clip",
-        **_clip(line),
-        **_owner(line),
+        "PricingCurrencyEffectiveCost": from_micro(value.units),
+        **quantity(line, value.effective, value.units),
+        **names(line.provider_name, "Kling video"),
+        **clip(line),
+        **owner(line),
     }
 
 
-def _quantity(line: Line, rate: Rate, signed: int) -> dict[str, Any]:
-    """Return how much was used, such that its price per second is the one that was quoted.
+def description(line: Line) -> str:
+    """Return what was done, in words."""
+    if line.kind in _ADJUSTMENTS:
+        return f"wallet {line.wallet} adjusted by hand"
+    return f"{_DONE[line.kind]} {line.provider_name} {line.model or ''}".strip()
 
-    A clip charged at its quote has its own seconds; at half of it, half of them.
+
+def quantity(line: Line, cost: Fraction, units: int) -> dict[str, Any]:
+    """Return how much was used, such that a second costs as many credits as were quoted.
+
+    A clip charged at its quote has its own seconds; at half of it, half of them. `cost` is what
+    `units` (millionths of credits) were in money.
     """
     quoted = line.quoted_micro or line.amount_micro
     seconds = line.billed_seconds or 1
-    quantity = rounded(Fraction(signed * seconds, quoted))
-    credits_each = Fraction(quoted, seconds * 1_000_000)
-    unit = _measure(line)
+    exact = Fraction(units * seconds, quoted)
+    each = cost / exact if exact else Fraction(0)
+    unit = measure(line)
     return {
-        **_unit_prices(credits_each * rate.worth, credits_each),
-        "PricingQuantity": quantity,
+        **unit_prices(each, Fraction(quoted, seconds * 1_000_000)),
+        "PricingQuantity": rounded(exact),
         "PricingUnit": unit,
-        "ConsumedQuantity": quantity,
+        "ConsumedQuantity": rounded(exact),
         "ConsumedUnit": unit,
     }
 
 
-def _clip(line: Line) -> dict[str, Any]:
+def clip(line: Line) -> dict[str, Any]:
     """Return which clip it was: what it is sold as, and at which price."""
     words = {name: getattr(line, name) for name in ("action", "resolution")}
     details = {f"x_{name.title()}": word for name, word in words.items() if word is not None}
     sku = f"{line.provider_name}/{line.model or 'unnamed'}"
     price = [sku, line.action or "-", line.resolution or "-", _SOUND[line.sound], line.unit]
-    return _sku(sku, "/".join(price), _METERS[_measure(line)], details)
+    return {
+        "ResourceId": line.reservation_id,
+        "ResourceName": line.reservation_id,
+        "ResourceType": "Video clip",
+        **sku_of(sku, "/".join(price), _METERS[measure(line)], details),
+    }
 
 
-def _measure(line: Line) -> str:
+def measure(line: Line) -> str:
+    """Return what usage is counted in: seconds, or clips where nobody knows how long they were."""
     return "Seconds" if line.billed_seconds else "Clips"
 
 
-def _unit_prices(money: Fraction, credits_each: Fraction) -> dict[str, Any]:
+def unit_prices(money: Fraction, credits_each: Fraction) -> dict[str, Any]:
+    """Return the price of one in money and in credits: what is listed is what was agreed."""
     each, in_credits = rounded(money), rounded(credits_each)
     return {
         "ListUnitPrice": each,
@@ -191,16 +316,18 @@ def _unit_prices(money: Fraction, credits_each: Fraction) -> dict[str, Any]:
     }
 
 
-def _seller(line: Line) -> str:
+def seller(line: Line) -> str:
     """Return who sold credits, as far as their name says it; money has no seller."""
     return "prepaid" if is_currency(line.unit) else line.unit.removesuffix("-credit")
 
 
-def _pricing_unit(line: Line) -> str:
+def pricing_unit(line: Line) -> str:
+    """Return what credits are counted in."""
     return line.unit if is_currency(line.unit) else "Credits"
 
 
-def _names(provider: str, service: str) -> dict[str, Any]:
+def names(provider: str, service: str) -> dict[str, Any]:
+    """Return who sold a service, and which."""
     return {
         "ProviderName": provider,
         "PublisherName": provider,
@@ -209,35 +336,43 @@ def _names(provider: str, service: str) -> dict[str, Any]:
     }
 
 
-def _sku(sku: str, price: str, meter: str, details: Mapping[str, str]) -> dict[str, Any]:
+def sku_of(sku: str, price: str, meter: str, details: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is sold, at which price."""
     return {
         "SkuId": sku,
         "SkuPriceId": price,
         "SkuMeter": meter,
-        "SkuPriceDetails": _json(details),
+        "SkuPriceDetails": as_json(details),
     }
 
 
-def _owner(line: Line) -> dict[str, Any]:
+def owner(line: Line) -> dict[str, Any]:
+    """Return whom a clip was for: its project, and its labels as tags."""
     tags = {f"label:{name}": value for name, value in labels.from_text(line.labels).items()}
     if line.project is None:
-        return {"Tags": _json(tags)}
+        return {"Tags": as_json(tags)}
     return {
         "SubAccountId": line.project,
         "SubAccountName": line.project,
         "SubAccountType": "Project",
-        "Tags": _json({"project": line.project, **tags}),
+        "Tags": as_json({"project": line.project, **tags}),
     }
 
 
-def _cost(micro: int, rate: Rate) -> Decimal:
-    return rounded(Fraction(micro, 1_000_000) * rate.worth)
-
-
-def _month(period: str) -> tuple[datetime, datetime]:
+def month(period: str) -> tuple[datetime, datetime]:
+    """Return the first instant of a month, and the first after it."""
     starts_at = datetime.fromisoformat(f"{period}-01").replace(tzinfo=UTC)
     return starts_at, (starts_at + timedelta(days=31)).replace(day=1)
 
 
-def _json(words: Mapping[str, str]) -> str:
+def as_json(words: Mapping[str, str]) -> str:
+    """Return words as a JSON object without spaces."""
     return json.dumps(words, ensure_ascii=False, separators=(",", ":"))
+
+
+def _same_prices(each: Fraction) -> dict[str, Any]:
+    return unit_prices(each, each)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -1,6 +1,6 @@
-"""The columns of a FOCUS file, in their order, and what a later version calls some of them.
+"""The columns of FOCUS files, in their order, by version and dataset.
 
-Source: https://focus.finops.org/focus-specification/v1-2/, checked 2026-11-20.
+Source: https://focus.finops.org/focus-specification/ (1.2 and 1.4), checked 2026-11-27.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 Version = Literal["1.2", "1.4"]
-"""The versions of FOCUS that can be written: 1.4 names the provider in other columns."""
+"""The versions of FOCUS that can be written."""
+
+Dataset = Literal["cost-and-usage", "billing-period", "invoice-detail"]
+"""The datasets of FOCUS 1.4; 1.2 has the first alone."""
 
 COLUMNS: Final = (
     "BilledCost",
@@ -31,6 +34,7 @@ COLUMNS: Final = (
     "ContractedCost",
     "ContractedUnitPrice",
     "EffectiveCost",
+    "InvoiceDetailId",
     "InvoiceId",
     "InvoiceIssuerName",
     "ListCost",
@@ -62,6 +66,7 @@ COLUMNS: Final = (
     "x_Unit",
     "x_PricingCurrencyName",
     "x_RateBasis",
+    "x_LotId",
     "x_TransferId",
     "x_TransferKind",
     "x_ReservationId",
@@ -70,15 +75,53 @@ COLUMNS: Final = (
     "x_User",
     "x_Reason",
 )
-"""Every column that is written; those that begin with `x_` are our own."""
+"""Every column of a charge; those that begin with `x_` are our own."""
 
-_RENAMED: Final[Mapping[Version, Mapping[str, str]]] = {
-    "1.2": {},
-    "1.4": {"ProviderName": "ServiceProviderName", "PublisherName": "HostProviderName"},
+BILLING_PERIOD: Final = (
+    "BillingPeriodCreated",
+    "BillingPeriodEnd",
+    "BillingPeriodLastUpdated",
+    "BillingPeriodStart",
+    "BillingPeriodStatus",
+    "InvoiceIssuerName",
+)
+"""The columns of the dataset Billing Period: one row is an issuer's month."""
+
+INVOICE_DETAIL: Final = (
+    "BilledCost",
+    "BillingAccountId",
+    "BillingCurrency",
+    "BillingPeriodEnd",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "InvoiceDetailCreated",
+    "InvoiceDetailDescription",
+    "InvoiceDetailGrain",
+    "InvoiceDetailId",
+    "InvoiceDetailLastUpdated",
+    "InvoiceId",
+    "InvoiceIssueDate",
+    "InvoiceIssueStatus",
+    "InvoiceIssuerName",
+    "PaymentDueDate",
+    "PaymentTerms",
+    "ReferenceInvoiceId",
+)
+"""The columns of the dataset Invoice Detail: one row is one line of an invoice."""
+
+_NAMES: Final[Mapping[Version, Mapping[str, str | None]]] = {
+    "1.2": {"InvoiceDetailId": None},
+    "1.4": {
+        "ProviderName": "ServiceProviderName",
+        "PublisherName": "HostProviderName",
+        # A reader of 1.2 wants it, though we have no commitments.
+        "CommitmentDiscountStatus": None,
+    },
 }
+"""What a version calls a column; None is one that it does not have."""
 
 
-def headings(version: Version) -> tuple[str, ...]:
-    """Return the names of COLUMNS in a version."""
-    names = _RENAMED[version]
-    return tuple(names.get(column, column) for column in COLUMNS)
+def headings(version: Version) -> dict[str, str]:
+    """Return those of COLUMNS that a version has, each with its name there."""
+    names = {column: _NAMES[version].get(column, column) for column in COLUMNS}
+    return {column: name for column, name in names.items() if name is not None}

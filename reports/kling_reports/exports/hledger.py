@@ -12,15 +12,23 @@ from decimal import Decimal
 
 import pandas as pd
 
-from kling_reports.exports.postings import Entry, Month, accounts, months, one_line
+from kling_reports.exports.postings import (
+    Entry,
+    Month,
+    Posting,
+    accounts,
+    months,
+    one_line,
+    units,
+)
 
 
-def export(journal: pd.DataFrame) -> bytes:
+def export(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> bytes:
     """Return a journal from its beginning (see journal.lines) for hledger; ASCII.
 
-    The same journal gives the same bytes.
+    `lots` are its purchases (see purchases.lots). The same journal gives the same bytes.
     """
-    return "".join(f"{line}\n" for line in _lines(list(months(journal)))).encode()
+    return "".join(f"{line}\n" for line in _lines(list(months(journal, lots)))).encode()
 
 
 def commodity(unit: str) -> str:
@@ -30,7 +38,7 @@ def commodity(unit: str) -> str:
 
 def _lines(all_months: list[Month]) -> Iterator[str]:
     yield "; The journal of a ledger."
-    for unit in sorted({entry.unit for month in all_months for entry in month.entries}):
+    for unit in units(all_months):
         yield f"commodity 1.000000 {commodity(unit)}"
     for name, _ in accounts(all_months):
         yield f"account {name}"
@@ -45,8 +53,8 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield f"{entry.day} * ({entry.id}) {_description(entry.title)}"
     for name, text in entry.notes:
         yield f"    ; {name}: {_text(text)}"
-    yield f"    {entry.source}  {_amount(-entry.amount, entry.unit)}"
-    yield f"    {entry.target}  {_amount(entry.amount, entry.unit)}"
+    for posting in entry.postings:
+        yield f"    {posting.account}  {_amount(posting.amount, posting.unit)}{_cost(posting)}"
 
 
 def _balances(month: Month) -> Iterator[str]:
@@ -56,6 +64,11 @@ def _balances(month: Month) -> Iterator[str]:
     for held in month.balances:
         nothing, amount = _amount(Decimal(0), held.unit), _amount(held.amount, held.unit)
         yield f"    {held.account}  {nothing} = {amount}"
+
+
+def _cost(posting: Posting) -> str:
+    """Write what all of it cost: for one of it, the cost might never end."""
+    return "" if posting.currency is None else f" @@ {_amount(posting.cost, posting.currency)}"
 
 
 def _amount(amount: Decimal, unit: str) -> str:

@@ -53,11 +53,12 @@ class Line:
 
 
 def lines(journal: pd.DataFrame) -> Iterator[Line]:
-    """Return the transfers of a frame from journal.lines, in its order."""
-    columns = (journal[name].astype(object) for name in LINE_KINDS)
+    """Return the transfers of a frame from journal.lines, or of a part of it, in its order."""
+    names = [name for name in LINE_KINDS if name in journal]
+    unknown: dict[str, Any] = dict.fromkeys(LINE_KINDS)
+    columns = (journal[name].astype(object) for name in names)
     for values in zip(*columns, strict=True):
-        plain: dict[str, Any] = dict(zip(LINE_KINDS, map(_plain, values), strict=True))
-        yield Line(**plain)
+        yield Line(**{**unknown, **dict(zip(names, map(_plain, values), strict=True))})
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,9 @@
 """Postings: the journal as bookkeeping programs take it, the same for each of them.
 
-A transfer is an entry of two postings that come to nothing. An entry has the day of its instant;
+A transfer is an entry of postings that come to nothing. Credits that were bought stand in a wallet
+at cost: they come in against what is owed to their seller, and what leaves takes its cost along,
+to the provider's expenses in the currency of the purchase. Credits of an allowance have no cash:
+they come from equity, and are spent as credits. An entry has the day of its instant;
 one that counts in another month than that, because it came after a close, has the nearest day of
 the month that it counts in. So what accounts hold at the end of a month is what the month's own
 transfers say, and that is what each month ends with: a list of balances to be checked.
@@ -21,24 +24,46 @@ import pandas as pd
 
 from kling_ledger.ledger import labels
 from kling_pricing.money import from_micro
+from kling_reports.costing import Books, Costed, Filled, Lot, Part, costed, lots_of
 from kling_reports.exports.lines import Line, lines
 
 _SIDES: Final = {"available": "Available", "reserved": "Reserved"}
 
 
 @dataclass(frozen=True, slots=True)
+class Posting:
+    """What comes into an account, below zero what goes out of it.
+
+    `cost` is what all of it cost, in `currency`, never below zero; without a currency it has none.
+    """
+
+    account: str
+    micro: int
+    unit: str
+    cost_micro: int = 0
+    currency: str | None = None
+
+    @property
+    def amount(self) -> Decimal:
+        """How much it is, of its unit."""
+        return from_micro(self.micro)
+
+    @property
+    def cost(self) -> Decimal:
+        """What it cost, in its currency."""
+        return from_micro(self.cost_micro)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One transfer: out of the account that it debits in our journal, into the one it credits.
+    """One transfer, first what goes out; its postings come to nothing, what has a cost at it.
 
     `notes` are what else is known of it, as pairs of a plain word and any text.
     """
 
     day: date
     title: str
-    source: str
-    target: str
-    amount: Decimal
-    unit: str
+    postings: tuple[Posting, ...]
     id: str
     reservation_id: str | None
     notes: tuple[tuple[str, str], ...]
@@ -72,17 +97,31 @@ class Month:
         return (self.first_day + timedelta(days=31)).replace(day=1)
 
 
-def months(journal: pd.DataFrame) -> Iterator[Month]:
-    """Return the months of a journal (see journal.lines) that have transfers, in their order."""
+def months(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> Iterator[Month]:
+    """Return the months of a journal that have transfers, in their order.
+
+    `journal` is as journal.lines gives it, `lots` as purchases.lots does.
+    """
     held: dict[tuple[str, str], int] = defaultdict(int)
-    ordered = sorted(lines(journal), key=lambda line: line.period)
+    bought = {lot.transfer_id: lot for lot in ([] if lots is None else lots_of(lots))}
+    ordered = sorted(lines(journal), key=lambda line: (line.period, line.id))
+    costs = {one.line.id: one for one in costed(ordered, Books(list(bought.values())))}
     for name, group in groupby(ordered, key=lambda line: line.period):
-        of_month = list(group)
-        for line in of_month:
-            held[account(line.debit_account, line), line.unit] -= line.amount_micro
-            held[account(line.credit_account, line), line.unit] += line.amount_micro
-        entries = sorted(map(_entry, of_month), key=lambda entry: (entry.day, entry.id))
+        entries = [
+            _entry(line, costs.get(line.id, Costed(line)), bought.get(line.id)) for line in group
+        ]
+        for entry in entries:
+            for posting in entry.postings:
+                held[posting.account, posting.unit] += posting.micro
+        entries.sort(key=lambda entry: (entry.day, entry.id))
         yield Month(name, tuple(entries), _balances(held))
+
+
+def units(all_months: Sequence[Month]) -> list[str]:
+    """Return every unit and currency that is used."""
+    postings = [one for month in all_months for entry in month.entries for one in entry.postings]
+    found = {one.unit for one in postings} | {one.currency for one in postings}
+    return sorted(unit for unit in found if unit is not None)
 
 
 def accounts(all_months: Sequence[Month]) -> list[tuple[str, date]]:
@@ -90,8 +129,8 @@ def accounts(all_months: Sequence[Month]) -> list[tuple[str, date]]:
     first: dict[str, date] = {}
     for month in all_months:
         for entry in month.entries:
-            first.setdefault(entry.source, entry.day)
-            first.setdefault(entry.target, entry.day)
+            for posting in entry.postings:
+                first.setdefault(posting.account, entry.day)
     return sorted(first.items())
 
 
@@ -132,18 +171,77 @@ def _safe(sign: str) -> str:
     return sign if sign.isascii() and sign.isalnum() else f"-x{ord(sign):x}-"
 
 
-def _entry(line: Line) -> Entry:
+def _entry(line: Line, costs: Costed, lot: Lot | None) -> Entry:
+    if lot is None:
+        title = " ".join(filter(None, [line.kind, _paid(line), line.model]))
+    else:
+        title = f"purchase {lot.seller}"
     return Entry(
         day=_day(line),
-        title=" ".join(filter(None, [line.kind, _paid(line), line.model])),
-        source=account(line.debit_account, line),
-        target=account(line.credit_account, line),
-        amount=from_micro(line.amount_micro),
-        unit=line.unit,
+        title=title,
+        postings=tuple(_postings(line, costs, lot)),
         id=line.id,
         reservation_id=line.reservation_id,
-        notes=tuple(_notes(line)),
+        notes=(*_notes(line), *_notes_of(lot)),
     )
+
+
+def _postings(line: Line, costs: Costed, lot: Lot | None) -> Iterator[Posting]:
+    source, target = account(line.debit_account, line), account(line.credit_account, line)
+    if lot is not None:
+        yield from _bought(line, lot, target)
+    elif costs.parts:
+        for part in costs.parts:
+            yield from _moved(line, part, source, target)
+    else:
+        yield Posting(source, -line.amount_micro, line.unit)
+        yield Posting(target, line.amount_micro, line.unit)
+    for filled in costs.filled:
+        yield from _bought_later(filled, target)
+
+
+def _bought(line: Line, lot: Lot, wallet: str) -> Iterator[Posting]:
+    """Return a purchase: what is owed to the seller for it, and the tax on it."""
+    tax = lot.tax_micro or 0
+    seller = f"Liabilities:Sellers:{component(lot.seller)}"
+    yield Posting(seller, -lot.cash_micro - tax, lot.currency)
+    yield _at_cost(wallet, line.amount_micro, line.unit, Part(0, lot.cash_micro, lot.currency))
+    if tax:
+        yield Posting("Expenses:Taxes", tax, lot.currency)
+
+
+def _moved(line: Line, part: Part, source: str, target: str) -> Iterator[Posting]:
+    """Return a part of a charge, a refund or an adjustment down: from one account to another."""
+    if part.currency is None:
+        yield Posting(source, -part.units_micro, line.unit)
+        yield Posting(target, part.units_micro, line.unit)
+    elif line.kind == "refund":
+        yield Posting(source, -part.cost_micro, part.currency)
+        yield _at_cost(target, part.units_micro, line.unit, part)
+    else:
+        yield _at_cost(source, -part.units_micro, line.unit, part)
+        yield Posting(_expense(line, target), part.cost_micro, part.currency)
+
+
+def _bought_later(filled: Filled, wallet: str) -> Iterator[Posting]:
+    """Return what was taken on credit as bought: its credits come back, and leave at their cost."""
+    charge, part = filled.charge, filled.part
+    spent = account(charge.credit_account, charge)
+    yield Posting(spent, -part.units_micro, charge.unit)
+    yield Posting(wallet, part.units_micro, charge.unit)
+    yield from _moved(charge, part, wallet, spent)
+
+
+def _expense(line: Line, target: str) -> str:
+    """Return where the cost of what leaves a wallet goes: what is taken out by hand is a loss."""
+    return "Expenses:Losses" if line.kind == "adjust_down" else target
+
+
+def _at_cost(name: str, micro: int, unit: str, part: Part) -> Posting:
+    """Return credits at what they cost; money that cost itself is just money."""
+    if part.currency == unit and part.cost_micro == abs(micro):
+        return Posting(name, micro, unit)
+    return Posting(name, micro, unit, part.cost_micro, part.currency)
 
 
 def _paid(line: Line) -> str | None:
@@ -162,6 +260,13 @@ def _notes(line: Line) -> Iterator[tuple[str, str]]:
         "reason": line.reason,
     }
     return ((name, text) for name, text in known.items() if text is not None)
+
+
+def _notes_of(lot: Lot | None) -> Iterator[tuple[str, str]]:
+    if lot is not None:
+        expires_on = None if lot.expires_on is None else lot.expires_on.isoformat()
+        known = {"bought": lot.bought_on.isoformat(), "expires": expires_on, "invoice": lot.invoice}
+        yield from ((name, text) for name, text in known.items() if text is not None)
 
 
 def _day(line: Line) -> date:

@@ -1,0 +1,119 @@
+"""`kling-ledger wallet purchase` and `wallet lots`: what was paid for credits, and what is left."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kling_ledger.cli.keys import keyed
+from kling_ledger.cli.output import database_option, format_option, print_many, print_one
+from kling_ledger.cli.wallet_rows import wallet_dict
+from kling_pricing.money import Money
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger import Ledger, Wallet
+
+_LOTS: Final = (
+    *("bought_on", "seller", "invoice", "units", "left", "unit", "cash", "cost_left", "currency"),
+    *("expires_on", "state", "transfer_id"),
+)
+
+
+class _Day(click.ParamType[date]):
+    """A day, as in 2026-10-03."""
+
+    name = "day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        """Return the day; a usage error for anything else."""
+        try:
+            return datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC).date()
+        except ValueError:
+            self.fail(f"{value!r} is no day: write it as in 2026-10-03", param, ctx)
+
+
+def _paid(ctx: click.Context, param: click.Parameter, value: str | None) -> Money | None:  # noqa: ARG001
+    return None if value is None else Money.parse(value)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("amount", required=False)
+@click.option("--cash", callback=_paid, required=True, help="What it cost without tax: 33.75 USD.")
+@click.option("--seller", required=True, help="Who sold it.")
+@click.option("--date", "bought_on", type=_Day(), required=True, help="The day of the purchase.")
+@click.option("--invoice", help="The number of the seller's invoice.")
+@click.option("--tax", callback=_paid, help="The tax on it, in the same currency.")
+@click.option("--expires", "expires_on", type=_Day(), help="The last day that it can be used.")
+@click.option(
+    "--of",
+    metavar="TRANSFER",
+    help="In place of AMOUNT: the funding that was paid for, txf_..., of a month not sealed.",
+)
+@click.option("--key", help="Your own id of it: it is recorded once, however often you ask.")
+@click.option("--reason", help="Why, for the journal.")
+@database_option
+@format_option
+def purchase(
+    name: str,
+    amount: str | None,
+    of: str | None,
+    key: str | None,
+    reason: str | None,
+    db: str | None,
+    form: str,
+    **paid: Any,
+) -> None:
+    """Add credits that were paid for to a wallet: a purchase lot.
+
+    \b
+    kling-ledger wallet purchase team "2700 evolink-credit" --cash "33.75 USD" \\
+        --seller EvoLink --invoice INV-7 --date 2026-10-03 --expires 2027-10-03
+
+    With --of it says what an earlier funding cost: report purchases lists fundings.
+    """
+    from kling_ledger.ledger import Ledger
+
+    if (amount is None) == (of is None):
+        raise click.UsageError("give either AMOUNT, what was bought, or --of, an earlier funding")
+    if of is not None and reason is not None:
+        raise click.UsageError("a funding has its reason already: leave --reason out")
+    with Ledger(db, create=False) as ledger, keyed(key) as own:
+        if of is not None:
+            made = ledger.wallets.record_purchase(name, of, key=own, **paid)
+        else:
+            made = _bought(ledger, name, str(amount), key=own, reason=reason, **paid)
+    print_one(wallet_dict(made), form)
+
+
+def _bought(ledger: Ledger, name: str, amount: str, **given: Any) -> Wallet:
+    unit = ledger.wallets.get(name).unit
+    return ledger.wallets.purchase(name, Money.parse(amount, default_unit=unit), **given)
+
+
+@click.command()
+@click.argument("name")
+@database_option
+@format_option
+def lots(name: str, db: str | None, form: str) -> None:
+    """List what is left of a wallet's purchases, what it cost and when it expires.
+
+    What expires next comes first. Credits of allowances are not in it: they cost nothing until they
+    are used.
+    """
+    from kling_ledger.ledger import Ledger
+    from kling_reports.purchases import lots_left
+
+    with Ledger(db, create=False) as ledger:
+        found = ledger.wallets.get(name).name
+        rows = lots_left(ledger.database, found, today=datetime.now(UTC).date())
+    empty = "nothing is left of any purchase: what it holds, if anything, are allowances"
+    print_many(rows, _LOTS, form, empty=empty, optional=("transfer_id", "invoice", "cash"))
+
+
+def register(wallet: click.Group) -> None:
+    """Add these commands to `kling-ledger wallet`."""
+    for command in (purchase, lots):
+        wallet.add_command(command)
