@@ -20,7 +20,7 @@ from kling_ledger.ledger import Job, Ledger, seals
 from kling_reports import close_pack
 from kling_reports.close_pack.sources import Sources
 from kling_reports.close_pack.tables import layout_of
-from kling_reports.doors import journal
+from kling_reports.doors import journal, months
 from tests.ledgers import Chance, Clock, make_empty, money
 
 MONTHS = ("2026-09", "2026-10")
@@ -232,7 +232,7 @@ def test_each_new_sum_is_checked_against_the_journal(tmp_path: Path):
 def test_a_pack_that_is_not_true_to_the_journal_is_never_written(tmp_path: Path):
     with closed_in_format_3(str(tmp_path / "ledger")) as (ledger, _):
         lines = journal.lines(ledger.database, period="2026-10")
-        sources = Sources(ledger.database, ledger.periods.get("2026-10"), lines)
+        sources = Sources(ledger.database, months.closed(ledger.database, "2026-10").period, lines)
         layout = layout_of(3)
         found = {name: make(sources) for name, make in layout.tables.items()}
         for name, column in (
