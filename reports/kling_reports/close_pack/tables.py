@@ -9,9 +9,10 @@ import pandas as pd
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.states import State
 from kling_reports import reconciliation, statement, variance
-from kling_reports.doors import journal, months
-from kling_reports.groups import read_groups
+from kling_reports.doors import journal, months, posted
+from kling_reports.groups import Group, read_groups
 from kling_reports.moves import CHARGING, CORRECTING, MOVES, into_reserved
+from kling_reports.posted import added_up
 from kling_reports.report import UNIT, Column, Table, typed
 
 _SEALED: Final = ("clips", "quoted_micro", "committed_micro", "variance_micro")
@@ -29,14 +30,6 @@ _ACCRUALS: Final = (
     Column("model", "model", "text"),
     Column("actor", "user", "text"),
 )
-_BY_PROVIDER: Final = (
-    Column("provider", "provider", "text", "to be laid beside this provider's bill"),
-    Column(UNIT, "unit", "text"),
-    Column("jobs", "jobs", "integer", "jobs that were charged or refunded in the month", True),
-    Column("charged_micro", "charged", "money", "posted in the month", adds_up=True),
-    Column("refunded_micro", "refunded", "money", "what came back in the month", adds_up=True),
-    Column("net_micro", "net", "money", "charged less refunded", adds_up=True),
-)
 
 
 def tables(database: Database, month: str, lines: pd.DataFrame) -> dict[str, Table]:
@@ -49,9 +42,9 @@ def tables(database: Database, month: str, lines: pd.DataFrame) -> dict[str, Tab
     return {
         "statement": summary,
         "statement-lines": statement.entries(moved, summary.frame),
-        "spend": statement.charges(moved),
+        "spend": statement.charges(database, period=month),
         "variance": variance_of(touched, month),
-        "reconciliation": by_provider(moved),
+        "reconciliation": by_provider(database, month),
         "corrections": reconciliation.corrected(corrections),
         "accruals": accrued(months.accruals(database, month)),
     }
@@ -90,15 +83,12 @@ def variance_of(touched: pd.DataFrame, month: str) -> Table:
     return _with(compared, (*words[:3], *_SEALED))
 
 
-def by_provider(moved: pd.DataFrame) -> Table:
+def by_provider(database: Database, month: str) -> Table:
     """Add up what each provider was paid and gave back in the month, to lay beside its bill."""
     # The journal's account says who was paid; the job's own provider may be missing.
-    paid = moved["credit_account"].where(moved["kind"] != "refund", moved["debit_account"])
-    charges = statement.charges(moved.assign(provider=paid.str.removeprefix("provider/")))
-    keys = ["provider", UNIT]
-    figures = [column.name for column in _BY_PROVIDER if column.adds_up]
-    rows = charges.frame.groupby(keys, dropna=False, as_index=False)[figures].sum()
-    return Table("reconciliation", "By provider", _BY_PROVIDER, typed(rows, _BY_PROVIDER))
+    sums = posted.posted(database, by=["paid_to"], period=month)
+    paid = Group("provider", "paid_to", "text")
+    return added_up(sums, [paid], name="reconciliation", title="By provider")
 
 
 def accrued(held: pd.DataFrame) -> Table:
