@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from tests.ledgers import Chance, Clock, found
 START = datetime(2026, 9, 28, 12, tzinfo=UTC)
 UNITS = {"team": "USD", "Team": "crun-credit", "team-a/b.c": "evolink-credit"}
 USD_PER_UNIT = {"USD": (1, 1), "crun-credit": (1, 200), "evolink-credit": (1, 72)}
+WORTH = {"crun-credit": Decimal("0.005"), "evolink-credit": Decimal("0.0139")}
+"""What credits are worth where no job says it: what amends a month may come before all jobs."""
 NASTY = (
     '=1+1"; DROP',
     "a, b: c | d ; e",

@@ -11,8 +11,9 @@ from typing import Any
 
 from kling_ledger.ledger import Job, Ledger
 from kling_pricing.money import Money
+from kling_reports.currency import Rates
 from kling_reports.groups import read_filters, read_groups
-from kling_reports.query import Query
+from kling_reports.query import Basis, Query
 from kling_reports.report import EVER, Span, Table
 from tests.ledgers import Chance, Clock, found
 
@@ -95,6 +96,8 @@ def query(
     currency: str | None = None,
     now: datetime = START,
     period: str | None = None,
+    basis: Basis = "reserved",
+    rates: Rates | None = None,
 ) -> Query:
     """A query as the command line would ask it."""
     return Query(
@@ -105,6 +108,8 @@ def query(
         filters=read_filters(where),
         currency=currency,
         period=period,
+        basis=basis,
+        rates=rates,
     )
 
 

@@ -41,7 +41,13 @@ def filled(database_url: str) -> str:
         ledger.wallets.fund("team", usd("20"), key="july")
         ledger.budgets.set("film", usd("10"), scope=Scope(project="film"), window="month")
         for number in range(6):
-            made = ledger.reserve("team", usd("1.5"), project="film/a", key=f"job-{number}")
+            made = ledger.reserve(
+                "team",
+                usd("1.5"),
+                project="film/a",
+                labels={"team": "ads", "take": str(number)},
+                key=f"job-{number}",
+            )
             if number % 3 == 0:
                 ledger.commit(made.id, usd("1.25"))
             elif number % 3 == 1:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, event, text
 from kling_ledger.config import database_url as address_of
 from kling_ledger.errors import ConflictError, NewerSchemaError, NoLedgerError, OlderSchemaError
 from kling_ledger.jobs.quoting import job_of
-from kling_ledger.ledger import Ledger, Scope, State
+from kling_ledger.ledger import Ledger, Scope, State, views
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.migrations import upgrade
 from kling_ledger.ledger.schema import SCHEMA_VERSION, VERSION_TABLE
@@ -152,6 +152,7 @@ CATALOGUE = (
     SELECT pg_get_functiondef(oid)
     FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1
     """,
+    "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1",
 )
 """All that PostgreSQL knows of a schema."""
 
@@ -378,6 +379,9 @@ def test_an_upgrade_that_is_killed_leaves_the_older_ledger(old_url, place):
         assert ledger.verify().findings == ()
 
 
+VIEWS = tuple(f"DROP VIEW {view.name}" for view in views.VIEWS)
+"""What takes a ledger back to before it had views."""
+
 FINANCE = (
     "DROP TABLE purchase_lot",
     "ALTER TABLE wallet DROP COLUMN costing",
@@ -410,7 +414,12 @@ def test_labels_from_before_they_had_rows_of_their_own_are_found(database_url):
             connection.execute(text("DROP TRIGGER reservation_labels"))
         else:
             connection.execute(text("DROP FUNCTION kling_ledger_label CASCADE"))
-        for statement in (*FINANCE, *LISTS, f"UPDATE {VERSION_TABLE} SET version_num = '0005'"):
+        for statement in (
+            *VIEWS,
+            *FINANCE,
+            *LISTS,
+            f"UPDATE {VERSION_TABLE} SET version_num = '0005'",
+        ):
             connection.execute(text(statement))
     assert upgraded(url) == "0005"
     assert unnumbered(schema(url)) == before

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from kling_ledger.ledger import Ledger
 from kling_pricing.money import from_micro
 from kling_reports import close_pack, spend, statement
-from tests.export_ledger import EVENTFUL, Step, ledger_of, steps
+from tests.export_ledger import EVENTFUL, WORTH, Step, ledger_of, steps
 from tests.ledgers import found, make_empty
 from tests.reports_ledger import query, totals
 
@@ -40,7 +40,7 @@ def known(sums: Amounts) -> Amounts:
 
 def packed(ledger: Ledger, month: str) -> Amounts:
     ledger.periods.close(month, hard=True)
-    written = close_pack.contents(ledger.database, month)["spend.csv"].decode()
+    written = close_pack.contents(ledger.database, month, rates=WORTH)["spend.csv"].decode()
     sums: Amounts = defaultdict(Decimal)
     for row in csv.DictReader(io.StringIO(written, newline="")):
         sums[row["unit"]] += Decimal(row["net"])
@@ -50,6 +50,7 @@ def packed(ledger: Ledger, month: str) -> Amounts:
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 @example(history=EVENTFUL)
+@example(history=[Step("amend", "Team")])
 @example(history=[Step("late", hours=24), Step("refund", hours=24 * 9), Step("amend", hours=9)])
 def test_what_a_month_posted_is_the_same_in_every_report(postgres_ledger: str, history: list[Step]):
     make_empty(postgres_ledger)

@@ -73,6 +73,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "reconcile": "compare the ledger with a provider's own record, and mend it",
     "reservation": "create, commit, roll back, refund and show reservations",
     "report": "what was spent, on what",
+    "export": "the ledger's views as Parquet files, for DuckDB, polars and the like",
     "close": "close a month, seal it, and list what is closed",
     "verify": "work every balance out again from the journal",
     "db": "back the database up, restore it, and bring it up to date",

@@ -16,7 +16,7 @@ import click
 from kling_ledger.cli.output import say
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
-from kling_ledger.cli.report_options import by, options, period, query_of, tenants
+from kling_ledger.cli.report_options import basis, by, no_period, options, period, query_of, tenants
 from kling_ledger.config import database_url
 from kling_ledger.errors import ConfigError
 
@@ -35,6 +35,7 @@ def report() -> None:
 
 @report.command()
 @by("provider")
+@no_period
 @options()
 def overview(**given: Any) -> None:
     """Spend by month, cost per second, budgets, variance and open credits, in one page."""
@@ -43,16 +44,25 @@ def overview(**given: Any) -> None:
 
 @report.command()
 @by("project", "provider", "model")
+@basis
+@period
 @tenants
 @options()
 def spend(**given: Any) -> None:
-    """Clips, failures, seconds and cost, by project, provider and model or as asked."""
+    """Clips, failures, seconds and cost, by project, provider and model or as asked.
+
+    \b
+    kling-ledger report spend --basis posted --period 2026-10
+
+    is what the month charged and gave back, as the statement and the close pack have it.
+    """
     _answer("spend", **given)
 
 
 @report.command()
 @tenants
-@options("starts_at", "ends_at", "where", "currency")
+@no_period
+@options("starts_at", "ends_at", "where", "currency", "rates")
 def budgets(**given: Any) -> None:
     """Each budget: what is spent, reserved and left, how fast it goes, and when it runs out."""
     _answer("budgets", **given)
@@ -60,7 +70,8 @@ def budgets(**given: Any) -> None:
 
 @report.command()
 @by("provider", "model")
-@options("currency")
+@no_period
+@options("currency", "rates")
 def variance(**given: Any) -> None:
     """What was quoted, estimated, held and settled, and how near the quotes were."""
     _answer("variance", **given)
@@ -68,7 +79,8 @@ def variance(**given: Any) -> None:
 
 @report.command("open")
 @tenants
-@options()
+@no_period
+@options("rates")
 def open_(**given: Any) -> None:
     """Credits that are still set aside, by age, and what to do about them."""
     _answer("open", **given)
@@ -76,7 +88,7 @@ def open_(**given: Any) -> None:
 
 @report.command()
 @period
-@options("currency")
+@options("currency", "rates")
 def statement(**given: Any) -> None:
     """Each wallet from its opening to its closing balance, and every line between."""
     _answer("statement", **given)
@@ -84,7 +96,7 @@ def statement(**given: Any) -> None:
 
 @report.command()
 @period
-@options("starts_at", "ends_at", "currency")
+@options("starts_at", "ends_at", "currency", "rates")
 def purchases(**given: Any) -> None:
     """What was paid for credits, what is left of it, and which fundings are allowances.
 
@@ -95,7 +107,8 @@ def purchases(**given: Any) -> None:
 
 @report.command()
 @by("provider", "model")
-@options("currency")
+@no_period
+@options("currency", "rates")
 def failures(**given: Any) -> None:
     """What failed, what it would have cost, and what came back."""
     _answer("failures", **given)
@@ -103,14 +116,15 @@ def failures(**given: Any) -> None:
 
 @report.command()
 @period
-@options("starts_at", "ends_at", "currency")
+@options("starts_at", "ends_at", "currency", "rates")
 def accruals(**given: Any) -> None:
     """What jobs may still cost at a month's end, and how far off the month before was."""
     _answer("accruals", **given)
 
 
 @report.command()
-@options("currency")
+@no_period
+@options("currency", "rates")
 def reconciliation(**given: Any) -> None:
     """What our figures rest on, what is in doubt, and what was corrected."""
     _answer("reconciliation", **given)
@@ -173,7 +187,9 @@ def _filtered_by(database: Database, query: Query) -> Iterator[DataFrame]:
         from kling_reports.doors import reservations
         from kling_reports.groups import sources
 
-        yield reservations.alike(database, columns=sources((), query.filters))
+        # What is the journal's own is of no job.
+        of_jobs = [name for name in sources((), query.filters) if name in reservations.KINDS]
+        yield reservations.alike(database, columns=of_jobs)
 
 
 def _say_what_no_job_has(jobs: list[DataFrame], query: Query) -> None:
@@ -184,6 +200,8 @@ def _say_what_no_job_has(jobs: list[DataFrame], query: Query) -> None:
 
     from kling_reports.groups import unknown
 
-    for written, known in unknown(query.filters, concat(jobs, ignore_index=True)):
+    known_of = concat(jobs, ignore_index=True)
+    asked = [one for one in query.filters if one.group.source in known_of]
+    for written, known in unknown(asked, known_of):
         there = f"there are {', '.join(known)}" if known else "no job has any"
         say(f"note: no job has {written}: {there}")

@@ -24,6 +24,7 @@ _PLAIN: Final[Mapping[str, tuple[str, Kind]]] = {
     "day": ("day", "date"),
     "week": ("day", "date"),
     "month": ("day", "month"),
+    "period": ("period", "text"),
     "project": ("project", "text"),
     "wallet": ("wallet", "text"),
     "provider": ("provider", "text"),

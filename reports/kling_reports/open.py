@@ -11,6 +11,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.states import OPEN_STATES, State
+from kling_pricing.money import USD
 from kling_reports import groups
 from kling_reports.doors import reservations
 from kling_reports.query import Query
@@ -123,7 +124,7 @@ def _aged(found: pd.DataFrame, query: Query) -> pd.DataFrame:
     listed = found.assign(
         age_seconds=age.astype("Int64"), age=_named(age), reserved_micro=found["held_micro"]
     )
-    if query.currency is not None:
+    if query.currency == USD:
         known = listed["usd_held_micro"].notna()
         listed["reserved_micro"] = listed["usd_held_micro"].fillna(listed["held_micro"])
         listed[UNIT] = listed[UNIT].mask(known, query.currency)

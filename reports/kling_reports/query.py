@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import pandas as pd
 
 from kling_ledger.errors import ConfigError
+from kling_reports.currency import Conversion, Rates
 from kling_reports.groups import Filter, Group, filtered
 from kling_reports.report import EVER, Report, Span, Table
+
+Basis = Literal["reserved", "posted"]
+"""An axis of time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """How a question is asked. `now` is given by the caller; `currency` is None or `USD`.
+    """How a question is asked. `now` is given by the caller; `currency` is what amounts are
+    told in, at `rates` (see currency.py); USD needs none.
 
-    `by` and `filters` are for the questions that can be grouped and filtered. `period` is a month
-    of the journal in place of a span, for the questions that follow the journal.
+    `by` and `filters` are for the questions that can be grouped and filtered. `basis` is the axis
+    of time: a job counts when it was `reserved`, or each charge and refund when it was `posted`.
+    `period` is a month of the journal in place of a span, for the questions that follow the
+    journal.
     """
 
     now: datetime
@@ -28,6 +36,15 @@ class Query:
     filters: tuple[Filter, ...] = ()
     currency: str | None = None
     period: str | None = None
+    basis: Basis = "reserved"
+    rates: Rates | None = None
+
+    @property
+    def conversion(self) -> Conversion | None:
+        """What amounts are told in and at which rates; None where each stays in its own unit."""
+        if self.currency is None:
+            return None
+        return Conversion(self.currency, self.rates or Rates())
 
     def filtered(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a frame that all filters keep; ConfigError where one cannot apply."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_reports import groups
+from kling_reports.currency import HOLDS_DAYS, Conversion
 from kling_reports.division import divided
-from kling_reports.doors import reservations
+from kling_reports.doors import posted, reservations
 from kling_reports.groups import Group
+from kling_reports.posted import added_up
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
@@ -53,15 +56,45 @@ _NOTES: Final = (
 )
 
 
+_POSTED_NOTES: Final = (
+    "What was charged and came back counts when it was posted, whenever the job was reserved.",
+    "A job counts once, at the first of its charges and refunds in this time.",
+)
+
+
 def report(database: Database, query: Query) -> Report:
-    """Answer what was spent, by the query's groups."""
+    """Answer what was spent, by the query's groups and on its axis of time."""
+    return _posted(database, query) if query.basis == "posted" else _reserved(database, query)
+
+
+def _posted(database: Database, query: Query) -> Report:
+    sums = posted.posted(
+        database,
+        by=groups.sources(query.by, query.filters),
+        bucket=groups.finest(query.by),
+        zone=query.zone,
+        span=query.span,
+        period=query.period,
+        conversion=query.conversion,
+    )
+    table = added_up(query.filtered(sums), query.by, name="spend", title="Spend as posted")
+    return query.answer(
+        "spend",
+        "Spend as posted",
+        question="What was charged and came back, and on what?",
+        tables=[replace(table, picture=_picture(query.by, "net_micro"))],
+        notes=(*_POSTED_NOTES, *_converted(sums, query)),
+    )
+
+
+def _reserved(database: Database, query: Query) -> Report:
     frame = reservations.spending(
         database,
         by=groups.sources(query.by, query.filters),
         bucket=groups.finest(query.by),
         zone=query.zone,
         span=query.span,
-        currency=query.currency,
+        conversion=query.conversion,
     )
     frame = query.filtered(frame)
     return query.answer(
@@ -69,7 +102,7 @@ def report(database: Database, query: Query) -> Report:
         "Spend",
         question="Who spent what, on what?",
         tables=[spend(frame, query.by)],
-        notes=(*_NOTES, *_unconverted(frame, query.currency)),
+        notes=(*_NOTES, *_converted(frame, query)),
     )
 
 
@@ -96,7 +129,7 @@ def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
         totals=typed_totals(_with_rates(totals), columns),
         empty="nothing was reserved",
         gives_way=_GIVES_WAY,
-        picture=_picture(by),
+        picture=_picture(by, "spent_micro"),
     )
 
 
@@ -125,22 +158,41 @@ def _with_rates(added: pd.DataFrame) -> pd.DataFrame:
     return added
 
 
-def _unconverted(frame: pd.DataFrame, currency: str | None) -> tuple[str, ...]:
-    if currency is None:
-        return ("Units never mix: each has rows of its own.",)
+def _converted(frame: pd.DataFrame, query: Query) -> Iterator[str]:
+    """Say at which rates amounts were converted, and what stays in its own unit."""
+    conversion = query.conversion
+    if conversion is None:
+        yield "Units never mix: each has rows of its own."
+        return
+    currency = conversion.currency
+    yield from _rates_told(conversion, posted=query.basis == "posted")
     left = int(frame.loc[frame[UNIT] != currency, "jobs"].sum())
-    at = f"Amounts are in {currency} at the rate that each reservation was made at."
-    if not left:
-        return (at,)
-    return (at, f"{left} jobs have no known rate: they stay in their own unit, in their own rows.")
+    if left:
+        yield f"{left} jobs have no known rate: they stay in their own unit, in their own rows."
 
 
-def _picture(by: Sequence[Group]) -> Picture | None:
+def _rates_told(conversion: Conversion, *, posted: bool) -> Iterator[str]:
+    currency = conversion.currency
+    if conversion.is_of_jobs_alone:
+        yield f"Amounts are in {currency} at the rate that each reservation was made at."
+    else:
+        sources = sorted({rate.source for rate in conversion.rates.into(currency)})
+        yield (
+            "Amounts are converted to USD at the rate that each reservation was made at, and to"
+            f" {currency} at that of the day (UTC) on which"
+            f" {'they were posted' if posted else 'the job was reserved'}: {', '.join(sources)}."
+        )
+        yield f"A rate holds until the next one, and for {HOLDS_DAYS} days at most."
+    each = "charge and each refund" if posted else "job"
+    yield f"Each {each} is rounded to a millionth by itself, so any parts add up to the whole."
+
+
+def _picture(by: Sequence[Group], value: str) -> Picture | None:
     times = [group.word for group in by if group.word in groups.PERIODS]
     others = [group.word for group in by if group.word not in groups.PERIODS]
     series = others[0] if others else None
     if times:
-        return Picture("over_time", x=times[0], value="spent_micro", series=series)
+        return Picture("over_time", x=times[0], value=value, series=series)
     if series is None:
         return None
-    return Picture("bars", x=series, value="spent_micro", series=others[1] if others[1:] else None)
+    return Picture("bars", x=series, value=value, series=others[1] if others[1:] else None)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_reports.doors import journal
+from kling_reports import groups
+from kling_reports.doors import journal, posted
+from kling_reports.groups import Filter, read_groups
 from kling_reports.moves import FIGURES, MOVES, into_reserved, into_wallets
+from kling_reports.posted import added_up
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
+from kling_reports.report import EVER, UNIT, Column, Report, Span, Table, typed, typed_totals
 
 _SUMMARY: Final = (
     Column("wallet", "wallet", "text"),
@@ -40,16 +44,7 @@ _LINES: Final = (
     Column("reason", "reason", "text"),
     Column("id", "transfer", "text"),
 )
-_CHARGES: Final = (
-    Column("project", "project", "text"),
-    Column("provider", "provider", "text"),
-    Column("model", "model", "text"),
-    Column(UNIT, "unit", "text"),
-    Column("jobs", "jobs", "integer", "jobs that were charged or refunded in this time", True),
-    Column("charged_micro", "charged", "money", "posted in this time", adds_up=True),
-    Column("refunded_micro", "refunded", "money", "what came back in this time", adds_up=True),
-    Column("net_micro", "net", "money", "charged less refunded", adds_up=True),
-)
+_CHARGED_FOR: Final = read_groups(("project", "provider", "model"))
 _GIVES_WAY: Final = (
     "id",
     "reason",
@@ -70,11 +65,12 @@ def report(database: Database, query: Query) -> Report:
         journal.transfers(database, kinds=MOVES, span=query.span, period=query.period)
     )
     summary = statement(movements)
+    spent_on = charges(database, span=query.span, period=query.period, filters=query.filters)
     return query.answer(
         "statement",
         "Statement",
         question="What went into each wallet and out of it?",
-        tables=[summary, charges(lines), entries(lines, summary.frame)],
+        tables=[summary, spent_on, entries(lines, summary.frame)],
         notes=[
             "opening + funded + spent + refunded + adjusted = closing; spent stands below zero.",
             "Credits that are only set aside stay in the wallet: reserved says how many.",
@@ -107,28 +103,19 @@ def statement(movements: pd.DataFrame) -> Table:
     )
 
 
-def charges(transfers: pd.DataFrame) -> Table:
+def charges(
+    database: Database,
+    *,
+    span: Span = EVER,
+    period: str | None = None,
+    filters: Sequence[Filter] = (),
+) -> Table:
     """Add up what jobs were charged and refunded, by what they were for: what left the wallets."""
-    figures = transfers["kind"].map({kind: name for kind, (name, _) in MOVES.items()})
-    moved = transfers[figures.isin(["spent", "refunded"])].copy()
-    is_refund = moved["kind"] == "refund"
-    # A job counts once, at the first of its lines.
-    moved["jobs"] = (~moved["reservation_id"].duplicated()).astype("Int64")
-    moved["charged_micro"] = moved["amount_micro"].mask(is_refund, 0)
-    moved["refunded_micro"] = moved["amount_micro"].where(is_refund, 0)
-    moved["net_micro"] = moved["charged_micro"] - moved["refunded_micro"]
-    words = ["project", "provider", "model", UNIT]
-    added = ["jobs", "charged_micro", "refunded_micro", "net_micro"]
-    rows = moved.groupby(words, dropna=False, sort=True, as_index=False)[added].sum()
-    totals = moved.groupby(UNIT, sort=True, as_index=False)[added].sum()
-    return Table(
-        "charges",
-        "What it was spent on",
-        _CHARGES,
-        typed(rows, _CHARGES),
-        totals=typed_totals(totals, _CHARGES),
-        empty="nothing was charged",
-        gives_way=("model", "jobs"),
+    sums = posted.posted(
+        database, by=groups.sources(_CHARGED_FOR, filters), span=span, period=period
+    )
+    return added_up(
+        groups.filtered(sums, filters), _CHARGED_FOR, name="charges", title="What it was spent on"
     )
 
 

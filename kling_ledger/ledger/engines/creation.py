@@ -18,6 +18,7 @@ from kling_ledger.errors import (
 )
 from kling_ledger.ledger.schema import FIRST_TABLE, FIRST_VERSION, SCHEMA_VERSION, VERSION_TABLE
 from kling_ledger.ledger.tables import guards
+from kling_ledger.ledger.views import views
 
 _VERSION: Final = f"""
 CREATE TABLE {VERSION_TABLE} (
@@ -48,6 +49,7 @@ def create_schema(connection: Connection) -> str:
     SQLModel.metadata.create_all(connection)
     for statement in (
         *guards(connection.dialect.name),
+        *views(connection.dialect.name),
         "INSERT INTO rules (id, version) VALUES (1, 1)",
         f"INSERT INTO setting (name, value) VALUES ('account_secret', '{os.urandom(32).hex()}')",
         _VERSION,

@@ -14,16 +14,10 @@ from typing import Final
 from kling_reports import reconciliation, statement
 from kling_reports.close_pack import before_figures, figures, purchased
 from kling_reports.close_pack.sources import Sources
-from kling_reports.report import UNIT, Column, Table, typed
-
-_BY_PROVIDER: Final = (
-    Column("provider", "provider", "text", "to be laid beside this provider's bill"),
-    Column(UNIT, "unit", "text"),
-    Column("jobs", "jobs", "integer", "jobs that were charged or refunded in the month", True),
-    Column("charged_micro", "charged", "money", "posted in the month", adds_up=True),
-    Column("refunded_micro", "refunded", "money", "what came back in the month", adds_up=True),
-    Column("net_micro", "net", "money", "charged less refunded", adds_up=True),
-)
+from kling_reports.doors import posted
+from kling_reports.groups import Group
+from kling_reports.posted import added_up
+from kling_reports.report import Table
 
 Checks = Callable[[Sources, Mapping[str, Table], str, int], Iterator[tuple[str, int, int]]]
 """What makes a layout's own checks in a unit: a figure, as the journal has it, as the pack has it.
@@ -44,19 +38,15 @@ class Layout:
 def by_provider(of: Sources) -> Table:
     """Add up what each provider was paid and gave back in the month, to lay beside its bill."""
     # The journal's account says who was paid; the job's own provider may be missing.
-    moved = of.moved
-    paid = moved["credit_account"].where(moved["kind"] != "refund", moved["debit_account"])
-    charges = statement.charges(moved.assign(provider=paid.str.removeprefix("provider/")))
-    keys = ["provider", UNIT]
-    added = [column.name for column in _BY_PROVIDER if column.adds_up]
-    rows = charges.frame.groupby(keys, dropna=False, as_index=False)[added].sum()
-    return Table("reconciliation", "By provider", _BY_PROVIDER, typed(rows, _BY_PROVIDER))
+    sums = posted.posted(of.database, by=["paid_to"], period=of.month)
+    paid = Group("provider", "paid_to", "text")
+    return added_up(sums, [paid], name="reconciliation", title="By provider")
 
 
 _ALWAYS: Final[Mapping[str, Callable[[Sources], Table]]] = {
     "statement": lambda of: of.summary,
     "statement-lines": lambda of: statement.entries(of.moved, of.summary.frame),
-    "spend": lambda of: statement.charges(of.moved),
+    "spend": lambda of: statement.charges(of.database, period=of.month),
     "reconciliation": by_provider,
     "corrections": lambda of: reconciliation.corrected(of.corrections),
 }

@@ -8,8 +8,7 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.ids import first_id, to_us
-from kling_reports.doors.times import before, within
+from kling_reports.doors.times import before, posted_within
 from kling_reports.doors.told import FIRST_HELD
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Kind, Span
@@ -75,7 +74,7 @@ def transfers(
     By the instants of a span, or by the month of the journal that they count in.
     """
     listed = ", ".join(f"'{kind}'" for kind in kinds)
-    condition = _within(span) if period is None else "period = :period"
+    condition = posted_within(span) if period is None else "period = :period"
     return _read(
         database,
         TRANSFER_KINDS,
@@ -145,16 +144,6 @@ def movements(database: Database, *, span: Span = EVER, period: str | None = Non
         )
     kinds = {name: TRANSFER_KINDS[name] for name in ("wallet", "unit", "kind", "amount_micro")}
     return frame_of(rows, {**kinds, "before": "flag"})
-
-
-def _within(span: Span) -> str:
-    """Write as a condition that a transfer lies in a span: its id begins with its instant."""
-    conditions = [within(span, "transfer.created_at")]
-    if span.starts_at is not None:
-        conditions.append(f"transfer.id >= '{first_id('txf', to_us(span.starts_at))}'")
-    if span.ends_at is not None:
-        conditions.append(f"transfer.id < '{first_id('txf', to_us(span.ends_at))}'")
-    return " AND ".join(conditions)
 
 
 def _read(

@@ -7,13 +7,15 @@ from typing import Final
 
 import pandas as pd
 
+from kling_ledger.errors import ConfigError
 from kling_ledger.jobs.endings import MAKES_NO_CLIP
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.reservations import CONFIRMED_BY
 from kling_ledger.ledger.states import OPEN_STATES, State
-from kling_reports.doors.sums import Key, added_up, frame_by, selected
-from kling_reports.doors.times import stretches, within
+from kling_reports.currency import Conversion, converted
+from kling_reports.doors.sums import Key, Source, added_up, frame_by, selected
+from kling_reports.doors.times import rate_key, stretches, within
 from kling_reports.doors.told import FIRST_HELD, QUOTED, UNDONE
 from kling_reports.frames import frame_of
 from kling_reports.report import EVER, Column, Kind, Span
@@ -81,10 +83,10 @@ OUTCOMES: Final = ("accepted", "rejected", "open", "failed")
 
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 _EXPRESSIONS: Final[Mapping[str, str]] = {
-    "wallet": "wallet_id",
+    "wallet": "reservation.wallet_id",
     "quoted_micro": QUOTED,
     "undone_micro": UNDONE,
-    "has_clip": "CASE WHEN videos IS NULL THEN 0 ELSE 1 END",
+    "has_clip": "CASE WHEN reservation.videos IS NULL THEN 0 ELSE 1 END",
 }
 _CLIPLESS: Final = ", ".join(f"'{action}'" for action in sorted(MAKES_NO_CLIP))
 _TROUBLED: Final = f"""
@@ -110,11 +112,14 @@ _FIGURES: Final[Mapping[str, str]] = {
     "spent_micro": "COALESCE(committed_micro, 0) - refunded_micro",
 }
 _IN_USD: Final[Mapping[str, str]] = {
-    "unit": "CASE WHEN usd_micro IS NULL THEN unit ELSE 'USD' END",
     "held_micro": "COALESCE(usd_held_micro, held_micro)",
     "spent_micro": "COALESCE(usd_spent_micro, COALESCE(committed_micro, 0) - refunded_micro)",
 }
 """The same at the reservation's own rate. What has none stays in its own unit: a row of its own."""
+
+_UNIT_IN_USD: Final = "CASE WHEN usd_micro IS NULL THEN unit ELSE 'USD' END"
+_TO_CONVERT: Final = ("spent_micro", "held_micro")
+_OWN_RATE: Final = ("usd_micro", "reserved_micro")
 
 
 def spending(
@@ -124,25 +129,39 @@ def spending(
     bucket: str | None = None,
     zone: str = "UTC",
     span: Span = EVER,
-    currency: str | None = None,
+    conversion: Conversion | None = None,
 ) -> pd.DataFrame:
     """Add reservations up by some columns of KINDS, `unit` and outcome, and by a stretch of time.
 
     A reservation belongs to the instant at which it was made. `bucket` is `day`, `week` or `month`
     and makes the column `day`: where the stretch begins, in a zone. Columns: those of `by`, `unit`,
     `outcome` (see OUTCOMES), `jobs`, `seconds` (missing if any job has none), `held_micro`, and
-    `spent_micro` (committed less refunded). The only currency is USD.
+    `spent_micro` (committed less refunded), both told in the unit of a conversion.
     """
-    asked = {"unit": "unit", **_FIGURES} if currency is None else {**_FIGURES, **_IN_USD}
+    # USD is kept with each job: the database adds it up. Other currencies are worked out here.
+    is_kept = conversion is not None and conversion.is_of_jobs_alone
+    unit, asked = (_UNIT_IN_USD, {**_FIGURES, **_IN_USD}) if is_kept else ("unit", dict(_FIGURES))
     outcome = _OUTCOME.format(position=_POSITION[database.engine.dialect])
+    source = Source("reservation", within(span))
     with database.read() as transaction:
         keys = [
-            *stretches(transaction, bucket, zone=zone, span=span),
+            *stretches(
+                transaction, bucket, zone=zone, table="reservation", within=source.condition
+            ),
             Key("outcome", outcome, "text", choices=OUTCOMES),
-            *(_key(transaction, name) for name in by),
-            Key("unit", asked.pop("unit"), "text"),
+            *(key_of(transaction, name) for name in by),
+            Key("unit", unit, "text"),
         ]
-        return added_up(database, transaction, keys=keys, figures=asked, condition=within(span))
+        if conversion is not None and not is_kept:
+            # Jobs that are alike in what they come to are converted once, and are few.
+            keys += [Key(name, asked.pop(name), "money") for name in _TO_CONVERT]
+            keys += [key_of(transaction, name) for name in _OWN_RATE]
+            keys.append(rate_key(conversion, "reservation.created_at"))
+        figures = {"jobs": "1", **asked}
+        found = added_up(database, transaction, keys=keys, figures=figures, source=source)
+    if conversion is None or is_kept:
+        return found
+    return converted(found, conversion, amounts=_TO_CONVERT, own=_OWN_RATE, count="jobs")
 
 
 def alike(
@@ -158,12 +177,15 @@ def alike(
     `jobs` says how many they are. Prices come from a list, so there are few rows even of many.
     `bucket` and `zone` make the column `day`, as for `spending`. A column may be named twice.
     """
+    source = Source("reservation", within(span))
     with database.read() as transaction:
         keys = [
-            *stretches(transaction, bucket, zone=zone, span=span),
-            *(_key(transaction, name) for name in dict.fromkeys(columns)),
+            *stretches(
+                transaction, bucket, zone=zone, table="reservation", within=source.condition
+            ),
+            *(key_of(transaction, name) for name in dict.fromkeys(columns)),
         ]
-        return added_up(database, transaction, keys=keys, figures={}, condition=within(span))
+        return added_up(database, transaction, keys=keys, figures={"jobs": "1"}, source=source)
 
 
 def listed(
@@ -195,7 +217,7 @@ def troubled(
 
 def _listed(database: Database, columns: Sequence[str], span: Span, condition: str) -> pd.DataFrame:
     with database.read() as transaction:
-        keys = [_key(transaction, name) for name in dict.fromkeys(columns)]
+        keys = [key_of(transaction, name) for name in dict.fromkeys(columns)]
         rows = transaction.rows(
             f"SELECT {selected(keys)} FROM reservation WHERE {within(span)} AND {condition}"
             " ORDER BY created_at, id"
@@ -228,8 +250,14 @@ def worths(database: Database, *, through: str | None = None) -> pd.DataFrame:
     return frame_of(rows, WORTH_KINDS)
 
 
-def _key(transaction: Transaction, name: str) -> Key:
-    sql = _EXPRESSIONS.get(name, name)
+def key_of(transaction: Transaction, name: str) -> Key:
+    """Return a column of KINDS as a key of reservations; ConfigError for any other."""
+    if name not in KINDS:
+        raise ConfigError(
+            f"a job is reserved once, and has no {name} of the journal",
+            hint=f"spend --basis posted knows the {name}",
+        )
+    sql = _EXPRESSIONS.get(name, f"reservation.{name}")
     if name == "wallet":
         # A join would read a wallet for each of a million rows; the names are looked up afterwards.
         wallets = transaction.rows("SELECT id, name FROM wallet")

@@ -1,4 +1,4 @@
-"""Sums: reservations added up by the database itself, in integers, by any keys.
+"""Sums: rows added up by the database itself, in integers, by any keys.
 
 What is only added up never leaves the database row by row: a report over a million reservations
 reads a few thousand rows.
@@ -7,7 +7,7 @@ reads a few thousand rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pandas as pd
@@ -44,6 +44,18 @@ class Key:
         return None if found is None else self.read(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows come from: a table or a join, a condition, and the values that it names."""
+
+    tables: str
+    condition: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.tables} WHERE {self.condition}"
+
+
 def selected(keys: Sequence[Key]) -> str:
     """Write keys as the columns of a SELECT."""
     return ", ".join(f"{key.sql} AS {key.name}" for key in keys)
@@ -60,22 +72,21 @@ def added_up(
     *,
     keys: Sequence[Key],
     figures: Mapping[str, str],
-    condition: str,
+    source: Source,
 ) -> pd.DataFrame:
-    """Add figures up by keys over the reservations for which a condition holds.
+    """Add figures up by keys over the rows of a source.
 
-    `figures` are expressions in SQL by the names that they have in the answer. `jobs` counts the
-    reservations behind each row. A figure is missing if it is missing in any of them: a sum of
-    which a part is unknown is not known.
+    `figures` are expressions in SQL by the names that they have in the answer. A figure is missing
+    if it is missing in any row: a sum of which a part is unknown is not known.
     """
     add = _add_on_sqlite if database.engine.dialect == "sqlite" else _add_in_sql
-    rows = add(transaction, keys, {"jobs": "1", **figures}, condition)
-    counted = [Key(name, "", "integer") for name in ("jobs", *figures)]
+    rows = add(transaction, keys, figures, source)
+    counted = [Key(name, "", "integer") for name in figures]
     return frame_by([*keys, *counted], rows)
 
 
 def _add_in_sql(
-    transaction: Transaction, keys: Sequence[Key], figures: Mapping[str, str], condition: str
+    transaction: Transaction, keys: Sequence[Key], figures: Mapping[str, str], source: Source
 ) -> list[Row]:
     sums = ", ".join(
         # SUM passes over what is missing: without the two counts, half of a sum would be told.
@@ -84,12 +95,12 @@ def _add_in_sql(
     )
     places = ", ".join(str(place) for place, _ in enumerate(keys, start=1))
     return transaction.rows(
-        f"SELECT {selected(keys)}, {sums} FROM reservation WHERE {condition} GROUP BY {places}"
+        f"SELECT {selected(keys)}, {sums} FROM {source} GROUP BY {places}", **source.values
     )
 
 
 def _add_on_sqlite(
-    transaction: Transaction, keys: Sequence[Key], figures: Mapping[str, str], condition: str
+    transaction: Transaction, keys: Sequence[Key], figures: Mapping[str, str], source: Source
 ) -> list[Row]:
     """Add up in a small table, group by group: SQLite would sort the whole table first.
 
@@ -108,8 +119,9 @@ def _add_on_sqlite(
     # Adding NULL to a sum makes it NULL for good, which is what a figure with an unknown part is.
     transaction.run(
         f"INSERT INTO temp.{_TABLE} SELECT {', '.join([*values, *figures.values()])}"
-        f" FROM reservation WHERE {condition} ON CONFLICT ({', '.join(names)}) DO UPDATE SET "
-        + ", ".join(f"{name} = {name} + excluded.{name}" for name in figures)
+        f" FROM {source} ON CONFLICT ({', '.join(names)}) DO UPDATE SET "
+        + ", ".join(f"{name} = {name} + excluded.{name}" for name in figures),
+        **source.values,
     )
     whole = {key.name: f"nullif({key.name}, x'')" for key in large}
     columns = {**_unpacked(small), **whole}

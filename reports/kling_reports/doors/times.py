@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.ids import from_us, to_us
+from kling_ledger.ledger.ids import first_id, from_us, to_us
 from kling_ledger.ledger.windows import window_at
+from kling_reports.currency import Conversion
 from kling_reports.doors.sums import Key
 from kling_reports.report import Span
+
+_IN_TIME: Final = {"reservation": "created_at", "transfer": "id"}
+"""The column by which an index has the rows of a table in the order of time."""
 
 
 def within(span: Span, column: str = "created_at") -> str:
@@ -23,31 +28,48 @@ def within(span: Span, column: str = "created_at") -> str:
     return " AND ".join(conditions)
 
 
+def posted_within(span: Span, transfer: str = "transfer") -> str:
+    """Write as a condition that a transfer lies in a span: its id begins with its instant."""
+    conditions = [within(span, f"{transfer}.created_at")]
+    if span.starts_at is not None:
+        conditions.append(f"{transfer}.id >= '{first_id('txf', to_us(span.starts_at))}'")
+    if span.ends_at is not None:
+        conditions.append(f"{transfer}.id < '{first_id('txf', to_us(span.ends_at))}'")
+    return " AND ".join(conditions)
+
+
 def before(at: datetime | None, *, beyond: str) -> str:
     """Write as a condition that a row came before an instant; `beyond` where there is none."""
     return beyond if at is None else f"created_at < {to_us(at)}"
 
 
 def stretches(
-    transaction: Transaction, bucket: str | None, *, zone: str, span: Span
+    transaction: Transaction, bucket: str | None, *, zone: str, table: str, within: str
 ) -> Iterator[Key]:
-    """Return the key `day` that puts reservations into stretches of time; none without a bucket.
+    """Return the key `day` that puts the rows of a table into stretches of time.
 
-    `bucket` is `day`, `week` or `month`; a stretch has the day on which it begins in a zone.
+    `bucket` is `day`, `week` or `month`, without which there is no key; a stretch has the day on
+    which it begins in a zone. `within` is the condition of the time that is asked about.
     """
     if bucket is None:
         return
+    rows = f"SELECT created_at FROM {table} WHERE {within} ORDER BY {_IN_TIME[table]}"
     row = transaction.row(
-        # Each of the two is one step in the index by time; together they would read all of it.
-        f"SELECT (SELECT MIN(created_at) FROM reservation WHERE {within(span)}) AS first,"
-        f" (SELECT MAX(created_at) FROM reservation WHERE {within(span)}) AS last"
+        # Each of the two is one step in an index; the least and the greatest would read all of it.
+        f"SELECT ({rows} LIMIT 1) AS first, ({rows} DESC LIMIT 1) AS last"
     )
     if row is None or row["first"] is None:
         yield Key("day", "0", "date", choices=(None,))
         return
     begins = list(starts(bucket, zone, first_us=int(row["first"]), last_us=int(row["last"])))
     days = tuple(_day(start, zone) for start in begins)
-    yield Key("day", _place_of("created_at", begins), "date", choices=days)
+    yield Key("day", place_of(f"{table}.created_at", begins), "date", choices=days)
+
+
+def rate_key(conversion: Conversion, column: str) -> Key:
+    """Return the key `rate_at`: an instant at which the same rates hold as at a row's own."""
+    begins = conversion.begins()
+    return Key("rate_at", place_of(column, begins), "integer", choices=tuple(begins))
 
 
 def starts(bucket: str, zone: str, *, first_us: int, last_us: int) -> Iterator[int]:
@@ -63,7 +85,7 @@ def starts(bucket: str, zone: str, *, first_us: int, last_us: int) -> Iterator[i
         start, end = end, window_at(bucket, zone, end)[1]
 
 
-def _place_of(column: str, begins: Sequence[int]) -> str:
+def place_of(column: str, begins: Sequence[int]) -> str:
     """Write which of some stretches an instant lies in, as nested conditions.
 
     A year of days is nine comparisons a row, and needs nothing of either engine's own calendar,

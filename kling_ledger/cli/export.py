@@ -1,0 +1,39 @@
+"""`kling-ledger export`: the ledger's views as files that other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kling_ledger.cli.output import database_option, format_option, print_many, say
+
+
+@click.command()
+@click.option(
+    "--parquet",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    required=True,
+    help="The folder to be made for the files.",
+)
+@database_option
+@format_option
+def export(folder: Path, *, db: str | None, form: str) -> None:
+    """Write the views v1_jobs, v1_spend, v1_transfers, v1_budgets and v1_wallets as Parquet.
+
+    \b
+    kling-ledger export --parquet ledger-files
+
+    One file a view, with the columns that docs/sql.md promises; amounts are exact decimals. All
+    files tell of one state of the ledger, and the folder appears when all of them are in it.
+    """
+    from kling_ledger.ledger import Ledger
+    from kling_reports import view_files
+
+    with Ledger(db, create=False) as ledger:
+        counts = view_files.write(ledger.database, folder)
+    rows = [{"file": f"{name}.parquet", "rows": count} for name, count in counts.items()]
+    print_many(rows, ("file", "rows"), form, empty="there is no view")
+    say(f"wrote {folder}")

@@ -1,0 +1,135 @@
+"""View files: the views of the public contract as Parquet files, row for row and column for column.
+
+Rows go from a cursor of the database into the files some thousand at a time, and all files tell of
+one state of the ledger.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from kling_ledger.errors import ConfigError, NotEmptyError
+from kling_ledger.ledger.backup import Whole
+from kling_ledger.ledger.engines.database import Database, translated
+from kling_ledger.ledger.views import VIEWS, View
+
+_AT_ONCE: Final = 10_000
+"""How many rows are in memory at a time: a row group of the file."""
+
+
+def write(database: Database, folder: Path) -> dict[str, int]:
+    """Write every view into a new folder, as `NAME.parquet`; return how many rows each has.
+
+    All of it or nothing: the folder appears when everything is in it. Amounts are `decimal128(19,
+    6)`, instants are timestamps in UTC, days are dates. ConfigError where pyarrow is not installed,
+    NotEmptyError for a folder that holds anything.
+    """
+    _check_pyarrow()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise NotEmptyError(folder, hint="name a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, and so on the same disk: only there does it take its name in one step.
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made_in:
+        made = Path(made_in) / "views"
+        made.mkdir()
+        with translated(database.name), database.engine.whole() as connection:
+            whole = Whole(connection)
+            counts = {
+                view.name: _write(whole, view, made / f"{view.name}.parquet") for view in VIEWS
+            }
+        if folder.exists():
+            folder.rmdir()
+        made.rename(folder)
+    return counts
+
+
+def _write(whole: Whole, view: View, file: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = _types()
+    kinds = dict(view.kinds())
+    schema = pa.schema([pa.field(name, types[kind]) for name, kind in kinds.items()])
+    read = [name for name, kind in kinds.items() if kind != "amount"]
+    count = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        for rows in _chunks(whole, view, read):
+            columns = dict(zip(read, zip(*rows, strict=True), strict=True))
+            arrays = [_array(name, kind, columns) for name, kind in kinds.items()]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            count += len(rows)
+    return count
+
+
+def _chunks(whole: Whole, view: View, columns: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
+    rows = whole.rows(f"SELECT {', '.join(columns)} FROM {view.name} ORDER BY {view.order}")
+    while some := list(islice(rows, _AT_ONCE)):
+        yield some
+
+
+def _array(name: str, kind: str, columns: Mapping[str, Sequence[Any]]) -> Any:
+    import pyarrow as pa
+
+    known = _KNOWN.get(kind)
+    if known is None:
+        return pa.array(columns[name], type=_types()[kind])
+    return known(columns, name).cast(_types()[kind])
+
+
+def _amount(columns: Mapping[str, Sequence[Any]], name: str) -> Any:
+    """Return decimals of whole millionths: exact, and without a Python object for each of them."""
+    from decimal import Decimal
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    micro = pa.array(columns[f"{name}_micro"], type=pa.int64()).cast(pa.decimal128(19, 0))
+    return pc.multiply(micro, pa.scalar(Decimal("0.000001"), pa.decimal128(6, 6)))
+
+
+def _text(columns: Mapping[str, Sequence[Any]], name: str) -> Any:
+    import pyarrow as pa
+
+    return pa.array(columns[name], type=pa.string())
+
+
+def _number(columns: Mapping[str, Sequence[Any]], name: str) -> Any:
+    import pyarrow as pa
+
+    return pa.array(columns[name], type=pa.int64())
+
+
+_KNOWN: Final[Mapping[str, Callable[[Mapping[str, Sequence[Any]], str], Any]]] = {
+    "amount": _amount,
+    "instant": _text,
+    "day": _text,
+    "flag": _number,
+}
+"""How a column is read that the file has in another type than the view."""
+
+
+def _types() -> dict[str, Any]:
+    import pyarrow as pa
+
+    return {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "flag": pa.bool_(),
+        "amount": pa.decimal128(19, 6),
+        "instant": pa.timestamp("us", tz="UTC"),
+        "day": pa.date32(),
+        "labels": pa.string(),
+    }
+
+
+def _check_pyarrow() -> None:
+    try:
+        import pyarrow as pa  # noqa: F401 - it is only seen whether it is there
+    except ImportError:
+        raise ConfigError(
+            "Parquet needs pyarrow", hint="pip install 'kling-ledger[parquet]'"
+        ) from None
