@@ -13,6 +13,7 @@ import pytest
 from kling_ledger.ledger import Change, Job, Ledger, State
 from kling_reports import accruals
 from kling_reports.accruals import month_before
+from kling_reports.render import terminal
 from tests.ledgers import Chance, Clock, make_empty, money, usd
 from tests.reports_ledger import query, rows, totals
 
@@ -163,3 +164,13 @@ def test_conditions_choose_among_accruals(url: str):
 
 def test_the_month_before_january_is_december():
     assert month_before("2027-01") == "2026-12"
+
+
+def test_what_became_of_each_stands_in_lines_of_eighty_columns(url: str):
+    with september(url) as (ledger, clock):
+        october(ledger, clock)
+        written = terminal.render(of(ledger, "2026-10"), width=80)
+    assert max(map(len, written.splitlines())) <= 80
+    heads = [line.split() for line in written.splitlines() if "became" in line]
+    assert all("settled" in head and "off" in head for head in heads), written
+    assert len(heads) == 2

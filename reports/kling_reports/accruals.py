@@ -75,7 +75,11 @@ _ROLLED: Final = (
     *_OFF,
     *_OF_THE_JOB,
 )
-_GIVES_WAY: Final = ("actor", "wallet", "model", "created_at", "project", "settled_by", "provider")
+_GIVES_WAY: Final = (
+    *("actor", "wallet", "model", "created_at", "project", "settled_by", "provider"),
+    # A range gives way to what became of it.
+    *("high_micro", "low_micro", "kind"),
+)
 
 
 def report(database: Database, query: Query) -> Report:
@@ -135,7 +139,8 @@ def rolled_forward(database: Database, month: str) -> pd.DataFrame:
 
 def month_before(month: str) -> str:
     """Return the month before one, both such as `2026-10`."""
-    return str(pd.Period(month, "M") - 1)
+    year, number = int(month[:4]), int(month[5:])
+    return f"{year - 1}-12" if number == 1 else f"{year}-{number - 1:02}"
 
 
 def listed(known: pd.DataFrame) -> Table:
