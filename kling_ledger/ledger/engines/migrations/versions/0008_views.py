@@ -273,7 +273,7 @@ FROM (SELECT
     wallet.actor AS actor,
     wallet.created_at AS created_at
 FROM (
-SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at,
+SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at, costing,
        posted_micro - COALESCE((SELECT CAST(SUM(spent_micro) AS BIGINT) FROM slot WHERE
         slot.owner_id = wallet.id AND slot.starts_at = 0), 0) AS posted_micro,
        reserved_micro - COALESCE((SELECT CAST(SUM(share_micro + spent_micro) AS BIGINT) FROM slot
@@ -528,7 +528,7 @@ FROM (SELECT
     wallet.actor AS actor,
     wallet.created_at AS created_at
 FROM (
-SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at,
+SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at, costing,
        posted_micro - COALESCE((SELECT CAST(SUM(spent_micro) AS BIGINT) FROM slot WHERE
         slot.owner_id = wallet.id AND slot.starts_at = 0), 0) AS posted_micro,
        reserved_micro - COALESCE((SELECT CAST(SUM(share_micro + spent_micro) AS BIGINT) FROM slot
