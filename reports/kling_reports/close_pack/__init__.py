@@ -74,7 +74,8 @@ def contents(
     exported = purchased.focus_of(database, period, lines, rates or {})
     found = tables(database, month, lines) | purchased.tables(database, period)
     moved = movements(database, month)
-    found["checks"] = checked(month, moved, tables=found, exported=exported)
+    more = purchased.checks(database, period, found, exported)
+    found["checks"] = checked(month, moved, tables=found, exported=exported, more=more)
     files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
     files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
     files |= purchased.files(database, period, rates or {})

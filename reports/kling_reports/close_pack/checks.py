@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -24,14 +24,20 @@ _CHECKS: Final = (
 
 
 def checked(
-    month: str, movements: pd.DataFrame, *, tables: Mapping[str, Table], exported: bytes
+    month: str,
+    movements: pd.DataFrame,
+    *,
+    tables: Mapping[str, Table],
+    exported: bytes,
+    more: Iterable[tuple[str, str, int, int]] = (),
 ) -> Table:
     """Lay what a pack says beside what moved in its month; PeriodError where they differ.
 
     `movements` are as the database adds them up (see tables.movements), `exported` is the pack's
-    FOCUS file: a pack that is not true to the journal is never written.
+    FOCUS file, and `more` are other figures, each with its unit, as the journal and as the pack
+    has it: a pack that is not true to the journal is never written.
     """
-    rows = list(_rows(movements, tables, exported))
+    rows = [*_rows(movements, tables, exported), *map(_row, more)]
     for row in rows:
         if row["difference_micro"]:
             raise PeriodError(
@@ -50,13 +56,18 @@ def _rows(
     for unit in sorted(set(movements[UNIT])):
         moved = _moved(within[within[UNIT] == unit])
         for figure, journal, pack in _figures(unit, moved, tables, exported):
-            yield {
-                "figure": figure,
-                UNIT: unit,
-                "journal_micro": journal,
-                "pack_micro": pack,
-                "difference_micro": pack - journal,
-            }
+            yield _row((figure, unit, journal, pack))
+
+
+def _row(compared: tuple[str, str, int, int]) -> dict[str, Any]:
+    figure, unit, journal, pack = compared
+    return {
+        "figure": figure,
+        UNIT: unit,
+        "journal_micro": journal,
+        "pack_micro": pack,
+        "difference_micro": pack - journal,
+    }
 
 
 def _figures(

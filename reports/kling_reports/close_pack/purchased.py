@@ -5,7 +5,7 @@ A month that was sealed before has the FOCUS file that it had then, and none of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -16,7 +16,7 @@ from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
 from kling_reports.costing import Books, Lot, costed, lots_of
 from kling_reports.doors import journal, purchases, reservations
-from kling_reports.exports import focus_first, of_ledger
+from kling_reports.exports import focus, focus_first, of_ledger
 from kling_reports.exports.focus_columns import Dataset
 from kling_reports.exports.lines import Line, lines
 from kling_reports.frames import frame_of
@@ -93,6 +93,24 @@ def allowed(tables: Mapping[str, Table], unit: str) -> int:
     frame = tables["purchases"].frame
     rows = (frame["kind"] == "allowance") & (frame["counted_in"] == unit)
     return int(frame.loc[rows, "in_units_micro"].sum())
+
+
+def checks(
+    database: Database, period: Period, tables: Mapping[str, Table], exported: bytes
+) -> Iterator[tuple[str, str, int, int]]:
+    """Return figures of purchases, each with its unit, as the database and as the pack has it."""
+    if (period.format or 0) < _SINCE:
+        return
+    rolled, billed = tables["purchases"].frame, focus.billed(exported, "Purchase")
+    for currency, cash in purchases.paid(database, period.name).items():
+        came = rolled.loc[rolled[UNIT] == currency, "in_cost_micro"].sum()
+        yield "cash of purchases", currency, cash, int(came)
+        yield "cash of purchases in focus", currency, cash, billed.get(currency, 0)
+    summary = tables["statement"].frame
+    for unit in sorted(set(summary[UNIT])):
+        closing = summary.loc[summary[UNIT] == unit, "closing_micro"].sum()
+        left = rolled.loc[rolled["counted_in"] == unit, "closing_units_micro"].sum()
+        yield "closing units of purchases", unit, int(closing), int(left)
 
 
 def rolled_forward(database: Database, month: str) -> Table:
