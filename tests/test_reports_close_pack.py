@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from kling_ledger.errors import ConfigError, NotFoundError, PeriodError
 from kling_ledger.ledger import Job, Ledger, ProviderRecord, State
@@ -42,9 +43,9 @@ BEFORE, *MONTHS = ("2026-08", "2026-09", "2026-10")
 
 
 @contextmanager
-def closed(url: str, history: list[Step]) -> Iterator[tuple[Ledger, Clock]]:
+def closed(url: str, history: list[Step], *, paid: bool = False) -> Iterator[tuple[Ledger, Clock]]:
     """A ledger in which this happened, with September and October 2026 closed hard."""
-    with ledger_of(url, history) as (ledger, clock):
+    with ledger_of(url, history, paid=paid) as (ledger, clock):
         clock.forward(hours=24 * 62)
         # What amends the month before the first one puts a transfer there: it is sealed first.
         for month in (BEFORE, *MONTHS):
@@ -82,13 +83,14 @@ def test_a_pack_holds_everything_with_its_sums(tmp_path: Path):
     assert json.loads((folder / "seal.json").read_bytes())["seal"] == seal
 
 
-def test_a_pack_is_the_same_to_the_byte_whatever_happens_later(tmp_path: Path):
-    with closed(str(tmp_path / "ledger"), EVENTFUL) as (ledger, clock):
+@pytest.mark.parametrize("paid", [False, True])
+def test_a_pack_is_the_same_to_the_byte_whatever_happens_later(tmp_path: Path, *, paid: bool):
+    with closed(str(tmp_path / "ledger"), EVENTFUL, paid=paid) as (ledger, clock):
         before = {month: packed(ledger, month) for month in MONTHS}
         clock.forward(hours=24 * 40)
         ledger.wallets.create("a-newer-one", "USD")
         ledger.wallets.fund("a-newer-one", money("5 USD"))
-        for what in ("commit", "refund", "late", "fund", "adjust"):
+        for what in ("buy", "commit", "refund", "late", "fund", "adjust", "euros"):
             for wallet in UNITS:
                 happen(ledger, Step(what, wallet, micro=1_999_999))
         for one in ledger.reservations.latest(state=State.RESERVED):
@@ -114,22 +116,23 @@ def _reconcile(ledger: Ledger) -> None:
     ledger.evidence.keep_records([record])
 
 
-def test_two_engines_give_the_same_pack(tmp_path: Path, postgres_ledger: str):
+@pytest.mark.parametrize("paid", [False, True])
+def test_two_engines_give_the_same_pack(tmp_path: Path, postgres_ledger: str, *, paid: bool):
     make_empty(postgres_ledger)
-    with closed(str(tmp_path / "ledger"), EVENTFUL) as (ledger, _):
+    with closed(str(tmp_path / "ledger"), EVENTFUL, paid=paid) as (ledger, _):
         on_sqlite = packed(ledger)
-    with closed(postgres_ledger, EVENTFUL) as (ledger, _):
+    with closed(postgres_ledger, EVENTFUL, paid=paid) as (ledger, _):
         assert packed(ledger) == on_sqlite
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(history=steps)
-@example(history=[Step("amend"), Step("commit", hours=24 * 5)])
+@given(history=steps, paid=st.booleans())
+@example(history=[Step("amend"), Step("commit", hours=24 * 5)], paid=False)
 def test_every_total_is_the_journals_to_the_last_millionth(
-    postgres_ledger: str, history: list[Step]
+    postgres_ledger: str, history: list[Step], *, paid: bool
 ):
     make_empty(postgres_ledger)
-    with closed(postgres_ledger, history) as (ledger, _):
+    with closed(postgres_ledger, history, paid=paid) as (ledger, _):
         files = packed(ledger)
         before, after = held(ledger, "2026-09"), held(ledger, "2026-10")
     for unit in UNITS.values():

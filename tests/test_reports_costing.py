@@ -221,6 +221,25 @@ def test_lots_in_two_currencies_are_never_one_average():
     assert found["t004"].parts == (in_usd(20, 400, None), Part(5, 250, "CNY", None))
 
 
+def test_an_average_that_was_used_up_begins_anew_behind_what_came_meanwhile():
+    lots = [lot(1, 10, 100, costing="average"), lot(4, 10, 300, costing="average")]
+    found, books = walked(
+        [
+            line(1, "fund", 10),
+            line(2, "commit", 10, job="a"),
+            line(3, "fund", 5),
+            line(4, "fund", 10),
+            line(5, "commit", 7, job="b"),
+            line(6, "refund", 10, job="a"),
+        ],
+        lots,
+    )
+    assert found["t005"].parts == (Part(5), in_usd(2, 60, None))
+    # Eight are left for 240; ten come back at the 100 that they cost.
+    assert found["t006"].parts == (in_usd(10, 100, None),)
+    assert [(one.units_micro, one.cash_micro) for one in books.stocks()] == [(0, 0), (18, 340)]
+
+
 def test_the_order_is_that_of_months_and_then_of_ids():
     later = line(1, "commit", 5, job="a", period="2026-11")
     found, _ = walked([later, line(2, "fund", 5)], [lot(2, 5, 50)])

@@ -31,7 +31,8 @@ def checked(of: Sources, layout: Layout, *, tables: Mapping[str, Table], exporte
 
     `exported` is the pack's FOCUS file: a pack that is not true to the journal is never written.
     """
-    rows = list(_rows(of, layout, tables, exported))
+    more = layout.more_checks(of, tables, exported)
+    rows = [*_rows(of, layout, tables, exported), *map(_row, more)]
     for row in rows:
         if row["difference_micro"]:
             raise PeriodError(
@@ -52,13 +53,18 @@ def _rows(
         held = _sum(tables["statement"], "reserved_micro", unit)
         own = layout.checks(of, tables, unit, held)
         for figure, journal, pack in chain(_figures(unit, moved, tables, exported), own):
-            yield {
-                "figure": figure,
-                UNIT: unit,
-                "journal_micro": journal,
-                "pack_micro": pack,
-                "difference_micro": pack - journal,
-            }
+            yield _row((figure, unit, journal, pack))
+
+
+def _row(compared: tuple[str, str, int, int]) -> dict[str, Any]:
+    figure, unit, journal, pack = compared
+    return {
+        "figure": figure,
+        UNIT: unit,
+        "journal_micro": journal,
+        "pack_micro": pack,
+        "difference_micro": pack - journal,
+    }
 
 
 def _figures(

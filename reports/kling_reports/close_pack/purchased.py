@@ -5,7 +5,7 @@ A month that was sealed before has the FOCUS file that it had then, and none of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -17,6 +17,7 @@ from kling_reports.close_pack.sources import Sources
 from kling_reports.costing import Books, Lot, costed, lots_of
 from kling_reports.doors import journal, reservations
 from kling_reports.doors import purchases as bought
+from kling_reports.exports import focus as focus_form
 from kling_reports.exports import focus_first, of_ledger
 from kling_reports.exports.focus_columns import Dataset
 from kling_reports.exports.lines import Line, lines
@@ -50,6 +51,9 @@ _ON_CREDIT: Final = "on credit"
 
 _Key = tuple[str, str]
 """A wallet's id, and what it holds: a funding's id, the currency of an average, or _ON_CREDIT."""
+
+Compared = tuple[str, str, int, int]
+"""A figure and its unit, as the journal has it, as the pack has it."""
 
 _Amounts = Mapping[_Key, tuple[int, int]]
 """Units, and what they cost."""
@@ -94,6 +98,25 @@ def allowed(tables: Mapping[str, Table], unit: str) -> int:
     frame = tables["purchases"].frame
     rows = (frame["kind"] == "allowance") & (frame["counted_in"] == unit)
     return int(frame.loc[rows, "in_units_micro"].sum())
+
+
+def no_checks(_: Sources, __: Mapping[str, Table], ___: bytes) -> Iterator[Compared]:
+    """Return what there is to check where a pack says nothing of purchases: nothing."""
+    return iter(())
+
+
+def checks(of: Sources, tables: Mapping[str, Table], exported: bytes) -> Iterator[Compared]:
+    """Return figures of purchases, each with its unit, as the database and as the pack has it."""
+    rolled, billed = tables["purchases"].frame, focus_form.billed(exported, "Purchase")
+    for currency, cash in bought.paid(of.database, of.month).items():
+        came = rolled.loc[rolled[UNIT] == currency, "in_cost_micro"].sum()
+        yield "cash of purchases", currency, cash, int(came)
+        yield "cash of purchases in focus", currency, cash, billed.get(currency, 0)
+    summary = tables["statement"].frame
+    for unit in sorted(set(summary[UNIT])):
+        closing = summary.loc[summary[UNIT] == unit, "closing_micro"].sum()
+        left = rolled.loc[rolled["counted_in"] == unit, "closing_units_micro"].sum()
+        yield "closing units of purchases", unit, int(closing), int(left)
 
 
 def rolled_forward(database: Database, month: str) -> Table:

@@ -33,6 +33,7 @@ class Layout:
     checks: Checks
     focus: Callable[[Sources, Mapping[str, Decimal]], bytes]
     files: Callable[[Sources, Mapping[str, Decimal]], dict[str, bytes]]
+    more_checks: Callable[[Sources, Mapping[str, Table], bytes], Iterator[purchased.Compared]]
 
 
 def by_provider(of: Sources) -> Table:
@@ -55,6 +56,7 @@ _FIRST: Final = Layout(
     before_figures.checks,
     purchased.focus_before,
     purchased.no_files,
+    purchased.no_checks,
 )
 _THIRD: Final = Layout(
     {
@@ -67,6 +69,7 @@ _THIRD: Final = Layout(
     figures.checks,
     purchased.focus,
     purchased.files,
+    purchased.checks,
 )
 _LAYOUTS: Final[Mapping[int | None, Layout]] = {None: _FIRST, 1: _FIRST, 2: _FIRST, 3: _THIRD}
 

@@ -91,3 +91,14 @@ def moves(database: Database, *, through: str | None = None) -> pd.DataFrame:
             **({} if through is None else {"through": through}),
         )
     return frame_of(rows, MOVE_KINDS)
+
+
+def paid(database: Database, period: str) -> dict[str, int]:
+    """Add up by currency, in millionths, what a month's purchases cost, without tax."""
+    with database.read() as transaction:
+        rows = transaction.rows(
+            "SELECT currency, SUM(cash_micro) AS micro FROM purchase_lot WHERE period = :period"
+            " GROUP BY currency ORDER BY currency",
+            period=period,
+        )
+    return {str(row["currency"]): int(row["micro"]) for row in rows}

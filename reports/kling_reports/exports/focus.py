@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -71,4 +72,13 @@ def amounts(exported: bytes, unit: str) -> dict[str, int]:
     for row in csv.DictReader(io.StringIO(exported.decode(), newline="")):
         if row["x_Unit"] == unit:
             added[row["ChargeCategory"]] += to_micro(Decimal(row["x_Amount"]))
+    return added
+
+
+def billed(exported: bytes, category: str) -> dict[str, int]:
+    """Add up by currency, in millionths, what a file of ours says was billed in a category."""
+    added: dict[str, int] = defaultdict(int)
+    for row in csv.DictReader(io.StringIO(exported.decode(), newline="")):
+        if row["ChargeCategory"] == category:
+            added[row["BillingCurrency"]] += to_micro(Decimal(row["BilledCost"]))
     return added
