@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -88,6 +88,18 @@ class Database:
         """Open a transaction that sees one consistent state and writes nothing."""
         with translated(self.name), self.engine.read() as transaction:
             yield transaction
+
+    @contextmanager
+    def read_together(self, count: int) -> Iterator[Sequence[Transaction]]:
+        """Open transactions that all see one state, each for a thread of its own; at most so many.
+
+        Only a file has more than one: a server shares out the work of a query by itself.
+        """
+        with translated(self.name), ExitStack() as opened:
+            if isinstance(self.engine, SqliteFile):
+                yield opened.enter_context(self.engine.read_together(count))
+            else:
+                yield [opened.enter_context(self.engine.read())]
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises.

@@ -11,7 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -104,6 +104,25 @@ class SqliteFile:
                 yield SqliteTransaction(connection)
             finally:
                 connection.rollback()
+
+    @contextmanager
+    def read_together(self, count: int) -> Iterator[Sequence[Transaction]]:
+        """Open so many transactions that all see one state, each for a thread of its own."""
+        if self.is_read_only:
+            with self.read() as transaction:
+                yield [transaction]
+            return
+        self._check_is_there()
+        with ExitStack() as lent:
+            watching, *readers = [
+                lent.enter_context(self._readers.lent()) for _ in range(count + 1)
+            ]
+            try:
+                _begin_together(watching, readers)
+                yield [SqliteTransaction(reader) for reader in readers]
+            finally:
+                for reader in readers:
+                    reader.rollback()
 
     @contextmanager
     def whole(self) -> Iterator[sqlite3.Connection]:
@@ -249,6 +268,23 @@ def _is_mounted(path: Path) -> bool:
     # Spaces and the like are written as octal there.
     place = re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", str(path.resolve()))
     return any(line.split(" ")[4] == place for line in mounts.splitlines())
+
+
+def _begin_together(watching: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
+    """Begin to read on some connections between two writes of others: they see one state.
+
+    What the first is told changes with every write that came between.
+    """
+    while True:
+        before = watching.execute("PRAGMA data_version").fetchone()
+        for reader in readers:
+            reader.execute("BEGIN")
+            # Only what is read first fixes the state.
+            reader.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
+        if watching.execute("PRAGMA data_version").fetchone() == before:
+            return
+        for reader in readers:
+            reader.rollback()
 
 
 def _make_folder(path: Path) -> None:

@@ -89,7 +89,7 @@ def posted(
             keys += [Key(name, figures.pop(name), "money") for name in _FIGURES]
             keys += [Key(name, sql, "money") for name, sql in _OWN_RATE.items()]
             keys.append(rate_key(conversion, "transfer.created_at"))
-        found = added_up(database, transaction, keys=keys, figures=figures, source=source)
+        found = added_up(database, [transaction], keys=keys, figures=figures, source=source)
     if conversion is None:
         return found
     known = found.assign(usd_micro=_first_usd(found))

@@ -14,7 +14,7 @@ from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.reservations import CONFIRMED_BY
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports.currency import Conversion, converted
-from kling_reports.doors.sums import Key, Source, added_up, frame_by, selected
+from kling_reports.doors.sums import THREADS, Key, Source, added_up, frame_by, selected
 from kling_reports.doors.times import rate_key, stretches, within
 from kling_reports.doors.told import FIRST_HELD, QUOTED, UNDONE
 from kling_reports.frames import frame_of
@@ -142,8 +142,9 @@ def spending(
     is_kept = conversion is not None and conversion.is_of_jobs_alone
     unit, asked = (_UNIT_IN_USD, {**_FIGURES, **_IN_USD}) if is_kept else ("unit", dict(_FIGURES))
     outcome = _OUTCOME.format(position=_POSITION[database.engine.dialect])
-    source = Source("reservation", within(span))
-    with database.read() as transaction:
+    source = _source(span)
+    with database.read_together(THREADS) as transactions:
+        transaction = transactions[0]
         keys = [
             *stretches(
                 transaction, bucket, zone=zone, table="reservation", within=source.condition
@@ -158,10 +159,15 @@ def spending(
             keys += [key_of(transaction, name) for name in _OWN_RATE]
             keys.append(rate_key(conversion, "reservation.created_at"))
         figures = {"jobs": "1", **asked}
-        found = added_up(database, transaction, keys=keys, figures=figures, source=source)
+        found = added_up(database, transactions, keys=keys, figures=figures, source=source)
     if conversion is None or is_kept:
         return found
     return converted(found, conversion, amounts=_TO_CONVERT, own=_OWN_RATE, count="jobs")
+
+
+def _source(span: Span) -> Source:
+    # A span has an index: only where all are read is the table itself gone through.
+    return Source("reservation", within(span), place="rowid" if span == EVER else None)
 
 
 def alike(
@@ -177,15 +183,16 @@ def alike(
     `jobs` says how many they are. Prices come from a list, so there are few rows even of many.
     `bucket` and `zone` make the column `day`, as for `spending`. A column may be named twice.
     """
-    source = Source("reservation", within(span))
-    with database.read() as transaction:
+    source = _source(span)
+    with database.read_together(THREADS) as transactions:
+        transaction = transactions[0]
         keys = [
             *stretches(
                 transaction, bucket, zone=zone, table="reservation", within=source.condition
             ),
             *(key_of(transaction, name) for name in dict.fromkeys(columns)),
         ]
-        return added_up(database, transaction, keys=keys, figures={"jobs": "1"}, source=source)
+        return added_up(database, transactions, keys=keys, figures={"jobs": "1"}, source=source)
 
 
 def listed(

@@ -6,8 +6,12 @@ reads a few thousand rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import chain, pairwise
 from typing import Any, Final
 
 import pandas as pd
@@ -18,6 +22,12 @@ from kling_reports.frames import series_of
 from kling_reports.report import Kind
 
 _TABLE: Final = "report_sums"
+_LONG: Final = 100_000
+"""From how many rows on a table is read in parts: for fewer, threads are not worth their start."""
+_BEFORE_ALL: Final = -(2**63)
+
+THREADS: Final = min(os.cpu_count() or 1, 4)
+"""In how many parts at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +56,24 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where rows come from: a table or a join, a condition, and the values that it names."""
+    """Where rows come from: a table or a join, a condition, and the values that it names.
+
+    `place` is a whole number that each row of a table has, where all of it is read: by that it can
+    be shared out among threads.
+    """
 
     tables: str
     condition: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = None
 
     def __str__(self) -> str:
         return f"{self.tables} WHERE {self.condition}"
+
+    def part(self, low: int, high: int) -> Source:
+        """Return the rows from one place on, up to another that is left out."""
+        within = f"{self.place} >= {low} AND {self.place} < {high}"
+        return replace(self, condition=f"{self.condition} AND {within}")
 
 
 def selected(keys: Sequence[Key]) -> str:
@@ -68,21 +88,67 @@ def frame_by(keys: Sequence[Key], rows: Sequence[Row]) -> pd.DataFrame:
 
 def added_up(
     database: Database,
-    transaction: Transaction,
+    transactions: Sequence[Transaction],
     *,
     keys: Sequence[Key],
     figures: Mapping[str, str],
     source: Source,
 ) -> pd.DataFrame:
-    """Add figures up by keys over the rows of a source.
+    """Add figures up by keys over the rows of a source, in transactions that all see one state.
 
     `figures` are expressions in SQL by the names that they have in the answer. A figure is missing
     if it is missing in any row: a sum of which a part is unknown is not known.
     """
-    add = _add_on_sqlite if database.engine.dialect == "sqlite" else _add_in_sql
-    rows = add(transaction, keys, figures, source)
+    if database.engine.dialect != "sqlite":
+        rows = _add_in_sql(transactions[0], keys, figures, source)
+    else:
+        rows = _add_together(transactions, keys, figures, source)
     counted = [Key(name, "", "integer") for name in figures]
     return frame_by([*keys, *counted], rows)
+
+
+def _add_together(
+    transactions: Sequence[Transaction],
+    keys: Sequence[Key],
+    figures: Mapping[str, str],
+    source: Source,
+) -> list[Row]:
+    """Add up in SQLite, which uses one processor a query: a long table in several parts."""
+    parts = _parts(transactions, source)
+    if len(parts) == 1:
+        return _add_on_sqlite(transactions[0], keys, figures, source)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = pool.map(
+            lambda one, part: _add_on_sqlite(one, keys, figures, part), transactions, parts
+        )
+        return _merged(chain.from_iterable(found), [key.name for key in keys], list(figures))
+
+
+def _parts(transactions: Sequence[Transaction], source: Source) -> list[Source]:
+    last = 0
+    if source.place is not None and len(transactions) > 1:
+        row = transactions[0].row(f"SELECT MAX({source.place}) AS last FROM {source.tables}")
+        last = (row and row["last"]) or 0
+    if last < _LONG:
+        return [source]
+    bounds = [last * number // len(transactions) + 1 for number in range(len(transactions) + 1)]
+    # Whatever stands before the first place belongs to the first part.
+    return [source.part(low, high) for low, high in pairwise([_BEFORE_ALL, *bounds[1:]])]
+
+
+def _merged(rows: Iterable[Row], keys: Sequence[str], figures: Sequence[str]) -> list[Row]:
+    """Put together what several parts have of the same keys; what one does not know is unknown."""
+    found: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row[name] for name in keys)].append(row)
+    return [
+        {**same[0], **{name: _sum([row[name] for row in same]) for name in figures}}
+        for same in found.values()
+    ]
+
+
+def _sum(parts: Sequence[int | None]) -> int | None:
+    return None if None in parts else sum(part for part in parts if part is not None)
 
 
 def _add_in_sql(
