@@ -59,6 +59,18 @@ def budgets(**given: Any) -> None:
 
 
 @report.command()
+@tenants
+@options("currency")
+def limits(**given: Any) -> None:
+    """Who changed which budget, when, why, and from what to what; removed budgets too.
+
+    --where takes what a budget covers (project, provider, model, wallet, label:NAME) and who
+    changed it (user).
+    """
+    _answer("limits", **given)
+
+
+@report.command()
 @by("provider", "model")
 @options("currency")
 def variance(**given: Any) -> None:
