@@ -59,6 +59,7 @@ def ledger(url: str, clock: Clock) -> Iterator[Ledger]:
         clock.forward(hours=1)
         two.budgets.remove("film", reason="done")
         two.budgets.set("film", money("7 USD"))
+        clock.forward(hours=1)
         two.budgets.set("ads", money("9 USD"), scope=Scope(label="team=ads"))
         yield two
 

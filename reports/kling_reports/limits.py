@@ -7,7 +7,7 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
-from kling_reports.doors.budgets import changes
+from kling_reports.doors.limits import changes
 from kling_reports.query import Query
 from kling_reports.report import Column, Report, Span, Table, typed
 
@@ -41,7 +41,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def limits(found: pd.DataFrame) -> Table:
-    """List changes of budgets (see doors.budgets.changes) in their order."""
+    """List changes of budgets (see doors.limits.changes) in their order."""
     return Table(
         "limits",
         "Changes of limits",
