@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli.output import say
+from kling_ledger.cli.report_erp import erp_journal
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
 from kling_ledger.cli.report_options import by, options, period, query_of, tenants
@@ -110,6 +111,7 @@ def reconciliation(**given: Any) -> None:
 
 
 register(report)
+report.add_command(erp_journal)
 
 
 def _answer(
