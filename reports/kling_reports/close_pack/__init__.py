@@ -20,6 +20,7 @@ from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
 from kling_pricing.money import plain
 from kling_reports.close_pack.checks import checked
+from kling_reports.close_pack.controls import controls
 from kling_reports.close_pack.tables import movements, tables
 from kling_reports.doors import journal, months, reservations
 from kling_reports.exports import focus
@@ -83,6 +84,7 @@ def contents(
     found = tables(database, month, lines)
     moved = movements(database, month)
     found["checks"] = checked(month, moved, tables=found, exported=exported)
+    found |= controls(database, period, found["spend"])
     files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
     files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
     return {**files, MANIFEST: _json(_manifest(period, rates or {}, files))}
