@@ -26,7 +26,7 @@ from kling_ledger.cli.connections import (
     recover_first,
     say_trouble,
 )
-from kling_ledger.cli.inputs import label_option, read_labels, read_text
+from kling_ledger.cli.inputs import label_option, read_labels, read_text, strict_option
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_ledger.cli.run_quoted import lower_of
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
 )
 @label_option
+@strict_option
 @grace_option("How long another process with the same --key is left to its sending.")
 @out_option
 @book_option
@@ -112,6 +113,7 @@ def run(
 
     saved = _saved(quote_id)
     body, action = _body(provider, request_file, action, clip, saved)
+    _warn_of_unheard(provider, body, action, strict=clip["strict"])
     with Ledger(db, create=False) as ledger:
         meter = connection.meter(
             ledger,
@@ -233,6 +235,16 @@ def _body(
     asked: dict[str, Any] = {"action": action} if action else {}
     request = write_request(Clip(provider, **given, **asked), **inputs)
     return request.body, request.clip.action
+
+
+def _warn_of_unheard(
+    provider: str, body: dict[str, Any], action: str | None, *, strict: bool
+) -> None:
+    """Tell of fields that the provider does not document, before anything is reserved for them."""
+    from kling_pricing.gateways import read_request
+
+    for note in read_request(provider, body, action=action, strict=strict).unheard:
+        say(f"note: {note}")
 
 
 def _first(given: dict[str, Any]) -> str:
