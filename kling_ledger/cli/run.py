@@ -113,7 +113,6 @@ def run(
 
     saved = _saved(quote_id)
     body, action = _body(provider, request_file, action, clip, saved)
-    _warn_of_unheard(provider, body, action, strict=clip["strict"])
     with Ledger(db, create=False) as ledger:
         meter = connection.meter(
             ledger,
@@ -212,6 +211,24 @@ def _body(
     provider: str,
     request_file: BinaryIO | None,
     action: str | None,
+    options: dict[str, Any],
+    saved: SavedQuote | None,
+) -> tuple[dict[str, Any], str | None]:
+    """Return the provider's own body, and tell which of its fields are not documented."""
+    from kling_pricing.gateways import read_request
+
+    clip = {name: value for name, value in options.items() if name != "strict"}
+    body, action = _written(provider, request_file, action, clip, saved)
+    request = read_request(provider, body, action=action, strict=options["strict"])
+    for note in request.unheard:
+        say(f"note: {note}")
+    return body, action
+
+
+def _written(
+    provider: str,
+    request_file: BinaryIO | None,
+    action: str | None,
     clip: dict[str, Any],
     saved: SavedQuote | None = None,
 ) -> tuple[dict[str, Any], str | None]:
@@ -235,16 +252,6 @@ def _body(
     asked: dict[str, Any] = {"action": action} if action else {}
     request = write_request(Clip(provider, **given, **asked), **inputs)
     return request.body, request.clip.action
-
-
-def _warn_of_unheard(
-    provider: str, body: dict[str, Any], action: str | None, *, strict: bool
-) -> None:
-    """Tell of fields that the provider does not document, before anything is reserved for them."""
-    from kling_pricing.gateways import read_request
-
-    for note in read_request(provider, body, action=action, strict=strict).unheard:
-        say(f"note: {note}")
 
 
 def _first(given: dict[str, Any]) -> str:
