@@ -8,12 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kling_ledger.ledger import Job, Ledger, Scope
 from kling_reports import budgets
 from kling_reports.doors.budgets import BUDGET_KINDS
-from kling_reports.forecasts import is_early
+from kling_reports.forecasts import grade, is_early
 from kling_reports.frames import frame_of
 from tests.ledgers import Clock, make_empty, money, usd
 from tests.reports_ledger import query, rows
@@ -125,6 +126,21 @@ def test_a_forecast_is_graded_on_earlier_windows(ledger: Ledger, make: Callable[
         ("ads", None, None, None),
         ("film", Decimal(20), Decimal("0.5"), "3 earlier windows"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("errors", "median"),
+    [([3], 3), ([1, 9], 5), ([1, 2], 2), ([9, 1, 4], 4), ([1, 2, 4, 9], 3), ([2, 2, 3, 3], 3)],
+)
+def test_the_error_is_the_middle_one_or_half_way_between_two(errors: list[int], median: int):
+    def past(error: int) -> dict[str, Any]:
+        # Half of a million was spent in the half of it, and a million in the end.
+        names = ("begins_at", "cut_at", "seen_at", "ends_at")
+        days = [pd.Timestamp(APRIL + count * DAY) for count in (0, 5, 10, 10)]
+        figures = {"spent_micro": US // 2, "reserved_micro": error, "jobs": 10, "used_micro": US}
+        return {**dict(zip(names, days, strict=True)), **figures}
+
+    assert grade([past(error) for error in errors])[0] == median
 
 
 def test_windows_in_which_it_was_too_early_grade_nothing(ledger: Ledger, make: Callable[..., None]):
