@@ -205,7 +205,10 @@ def make_empty(url: str, *, slots: int = 0) -> None:
     # Rows that others refer to are deleted after those.
     kept = {"rules", "setting"}
     emptied = [f"DELETE FROM {table}" for table in reversed(tables()) if table not in kept]
-    emptied += ["UPDATE rules SET version = 1", "DELETE FROM setting WHERE name = 'slots'"]
+    emptied += [
+        "UPDATE rules SET version = 1",
+        "DELETE FROM setting WHERE name IN ('slots', 'two_people')",
+    ]
     if slots:
         emptied.append(f"INSERT INTO setting VALUES ('slots', '{slots}')")
     tamper(url, "; ".join(emptied))

@@ -156,4 +156,10 @@ def _budgets() -> Iterator[dict[str, Any]]:
             "reserved_micro": reserved,
             "begins_at": _us(datetime(2026, 10, 1, tzinfo=UTC)),
             "ends_at": _us(datetime(2026, 11, 1, tzinfo=UTC)),
+            "jobs": 400,
+            "out_since": None,
+            "changed_at": _us(datetime(2026, 9, 30, 9, tzinfo=UTC)),
+            "changed_by": "ann",
+            "change": "limit: 300 USD -> 350 USD" if name == "ads" else "set",
+            "change_reason": "two more spots" if name == "ads" else None,
         }

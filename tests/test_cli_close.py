@@ -83,3 +83,32 @@ def test_a_row_that_is_changed_under_a_seal_is_found_and_named(cli: Cli) -> None
     assert found.code == 6
     assert found.json["findings"][0]["problem"] == "it was changed"
     assert found.json["findings"][0]["subject"].startswith("txf_")
+
+
+def test_two_people_close_a_month_once_that_is_required(cli: Cli) -> None:
+    ben = Cli(cli.folder, {"KLING_LEDGER_ACTOR": "ben"})
+    ada = Cli(cli.folder, {"KLING_LEDGER_ACTOR": "ada"})
+    assert ada.json("close", "--two-people", "show") == {"two_people": "off", "history": []}
+    said = ada.json("close", "--two-people", "on", "--reason", "the auditor")
+    assert said["two_people"] == "on"
+    (change,) = said["history"]
+    told = {name: change[name] for name in ("by", "reason", "two_people")}
+    assert told == {"by": "ada", "reason": "the auditor", "two_people": "on"}
+    unprepared = ben("close", "2025-10", "--hard")
+    assert (unprepared.code, unprepared.out) == (2, "")
+    assert "nobody has prepared 2025-10" in unprepared.err
+    ada.json("close", "2025-10")
+    alone = ada("close", "2025-10", "--hard")
+    assert (alone.code, alone.out) == (2, "")
+    assert "prepared by ada, who may not approve it too" in alone.err
+    ben.json("close", "2025-10", "--hard")
+    (row,) = ben.json("close", "--list")
+    assert (row["prepared_by"], row["approved_by"]) == ("ada", "ben")
+    assert "ada" in ben("close", "--list").out
+
+
+@pytest.mark.parametrize("words", [("2025-10",), ("--hard",), ("--list",)])
+def test_the_rule_of_two_people_is_changed_alone(cli: Cli, words: tuple[str, ...]) -> None:
+    found = cli("close", "--two-people", "on", *words)
+    assert (found.code, found.out) == (2, "")
+    assert "--two-people goes alone" in found.err

@@ -187,7 +187,8 @@ def test_a_reader_sees_one_state_while_another_writes(empty_url):
 
 
 def test_what_is_acknowledged_is_on_the_disk(tmp_path):
-    settings = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    durable = {"synchronous": 2, "fullfsync": 1, "checkpoint_fullfsync": 1}
+    settings = {"journal_mode": "wal", "foreign_keys": 1, **durable}
 
     def read(transaction: Transaction) -> dict[str, object]:
         return {name: transaction.rows(f"PRAGMA {name}")[0][name] for name in settings}

@@ -362,6 +362,15 @@ def test_a_quote_says_when_nobody_has_looked_at_its_price_for_long():
     assert "91 days before" in later.as_dict()["warnings"][0]
 
 
+@pytest.mark.parametrize("option", ["voice", "video_input"])
+@pytest.mark.parametrize("provider", ["runapi", "evolink"])
+def test_an_option_that_the_rate_does_not_speak_of_has_no_price(provider: str, option: str):
+    clip = {"runapi": runapi, "evolink": evolink}[provider](5, **{option: True})
+    with pytest.raises(NoPriceError) as refusal:
+        priced(clip)
+    assert f"lists no choice of {option.replace('_', ' ')} here" in str(refusal.value.hint)
+
+
 # --- the answer as a value ------------------------------------------------------------------
 
 

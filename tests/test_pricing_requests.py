@@ -46,7 +46,7 @@ def read(said: object) -> Request:
 
 def refused(said: object) -> RequestError:
     with pytest.raises(RequestError) as refusal:
-        read(said)
+        read_request("runapi", said, strict=True)
     return refusal.value
 
 

@@ -48,7 +48,7 @@ def read(said: object) -> Request:
 
 def paths(said: object) -> list[str]:
     with pytest.raises(RequestError) as refusal:
-        read(said)
+        read_request("crun", said, strict=True)
     return sorted(problem.path for problem in refusal.value.problems)
 
 
@@ -176,7 +176,7 @@ def test_a_value_that_is_not_documented_is_refused(name: str, value: Any):
 
 def test_an_unknown_field_is_told_the_documented_ones():
     with pytest.raises(RequestError, match=r"input\.seed: got 7.*documented: mode, multi_shots"):
-        read(single(seed=7))
+        read_request("crun", single(seed=7), strict=True)
 
 
 def test_an_aspect_ratio_beside_images_is_allowed_and_ignored():

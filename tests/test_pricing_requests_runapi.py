@@ -82,7 +82,7 @@ def read(said: object, action: str | None = None) -> Request:
 
 def paths(said: object, action: str | None = None) -> list[str]:
     with pytest.raises(RequestError) as refusal:
-        read(said, action)
+        read_request("runapi", said, action=action, strict=True)
     return sorted(problem.path for problem in refusal.value.problems)
 
 

@@ -33,7 +33,7 @@ def read(said: object) -> Request:
 
 def paths(said: object) -> list[str]:
     with pytest.raises(RequestError) as refusal:
-        read(said)
+        read_request("uniall", said, strict=True)
     return sorted(problem.path for problem in refusal.value.problems)
 
 

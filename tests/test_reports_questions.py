@@ -284,30 +284,33 @@ def test_half_of_the_clips_were_nearer_than_the_median_error(
 
 def test_a_budget_says_how_fast_it_goes_and_when_it_runs_out(url: str):
     now = datetime(2026, 3, 21, tzinfo=UTC)
-    with ledger_of(url, HISTORY) as ledger:
+    # Ten jobs make a forecast; these cost nothing to speak of.
+    small = [Made(minute=400 + one, quoted=1, cost=1) for one in range(10)]
+    with ledger_of(url, [*HISTORY, *small]) as ledger:
         ledger.budgets.set("month", usd("4"), scope=Scope(wallet="team"), window="month")
         ledger.budgets.set("large", usd("1000"), scope=Scope(wallet="team"), window="month")
         table = budgets.report(ledger.database, query(now=now)).main
-    # 20 days gone of 31: 1.4 spent is 0.07 a day, and 1.275 are still reserved.
+    # 20 days gone of 31: 1.40001 spent is 0.0700005 a day, and 1.275 are still reserved.
     keys = ("budget", "limit", "spent", "reserved", "left", "daily", "forecast")
     assert rows(table, *keys) == [
-        ("large", *amounts("1000", "1.4", "1.275", "997.325", "0.07", "3.445")),
-        ("month", *amounts("4", "1.4", "1.275", "1.325", "0.07", "3.445")),
+        ("large", *amounts("1000", "1.40001", "1.275", "997.32499", "0.070001", "3.445016")),
+        ("month", *amounts("4", "1.40001", "1.275", "1.32499", "0.070001", "3.445016")),
     ]
     assert rows(table, "runs_out_at") == [(None,), (None,)]
-    assert rows(table, "used", "forecast_share")[1] == amounts("0.66875", "0.86125")
+    assert rows(table, "used", "forecast_share")[1] == amounts("0.668753", "0.861254")
 
 
 def test_a_budget_runs_out_when_what_is_left_is_gone(tmp_path: Path):
-    now = START + timedelta(days=2)
-    with ledger_of(str(tmp_path / "l"), [Made()]) as ledger:
-        ledger.budgets.set("all", Money.parse("1.35 USD"))
-        ledger.budgets.set("gone", Money.parse("0.675 USD"))
+    now = START + timedelta(days=4)
+    made = [Made(minute=one, quoted=100_000, cost=100_000) for one in range(10)]
+    with ledger_of(str(tmp_path / "l"), made) as ledger:
+        ledger.budgets.set("all", Money.parse("1.5 USD"))
+        ledger.budgets.set("gone", Money.parse("1 USD"))
         ledger.budgets.set("unused", Money.parse("5 USD"), scope=Scope(project="nobody"))
         table = budgets.report(ledger.database, query(now=now)).main
     assert rows(table, "budget", "runs_out_at", "forecast", "daily") == [
-        ("all", START + timedelta(days=4), None, Decimal("0.3375")),
-        ("gone", now, None, Decimal("0.3375")),
+        ("all", START + timedelta(days=6), None, Decimal("0.25")),
+        ("gone", None, None, Decimal("0.25")),
         ("unused", None, None, None),
     ]
 
@@ -320,21 +323,26 @@ def standing(**given: int) -> dict[str, Any]:
     """A budget of October, with its amounts in millionths."""
     nothing: dict[str, Any] = dict.fromkeys(BUDGET_KINDS)
     edges = {"begins_at": to_us(BEGINS), "ends_at": to_us(ENDS)}
-    amounts = {"limit_micro": 200, "spent_micro": 0, "reserved_micro": 0}
+    amounts = {"limit_micro": 200, "spent_micro": 0, "reserved_micro": 0, "jobs": 10}
     return {**nothing, "unit": "USD", **edges, **amounts, **given}
 
 
 @pytest.mark.parametrize(
     ("given", "runs_out_at"),
     [
-        ({"reserved_micro": 200}, HALF_WAY),
+        ({"reserved_micro": 200}, None),
         ({"reserved_micro": 199}, None),
         ({"spent_micro": 100}, None),
         ({"spent_micro": 100, "limit_micro": 199}, HALF_WAY + (ENDS - HALF_WAY) * 99 / 100),
-        ({"spent_micro": 200}, HALF_WAY),
-        ({"spent_micro": 150, "reserved_micro": 50}, HALF_WAY),
+        ({"spent_micro": 200}, None),
+        ({"spent_micro": 201}, None),
+        ({"spent_micro": 150, "reserved_micro": 50}, None),
+        ({"spent_micro": 150, "reserved_micro": 49}, HALF_WAY + (HALF_WAY - BEGINS) / 150),
     ],
-    ids=["all reserved", "one left", "at the end", "before the end", "all spent", "all used"],
+    ids=[
+        *("all reserved", "one left", "at the end", "before the end", "all spent", "beyond"),
+        *("all used", "one left of it"),
+    ],
 )
 def test_a_budget_runs_out_when_nothing_is_left_and_not_at_its_windows_end(
     given: dict[str, int], runs_out_at: datetime | None
@@ -352,12 +360,13 @@ def test_a_forecast_of_what_lasts_exactly_is_the_limit():
     ]
     # At its very end a window has nothing to come.
     assert rows(budgets.budgets(known[:1], ENDS), "forecast") == [amounts("0.0001")]
+    assert rows(budgets.budgets(known[:1], ENDS), "graded_on") == [("not graded yet",)]
 
 
 def test_what_is_spent_a_day_is_rounded_once_and_half_up():
-    two_days = BEGINS + timedelta(days=2)
-    known = frame_of([standing(spent_micro=spent) for spent in (1, 2, 3)], BUDGET_KINDS)
-    table = budgets.budgets(known, two_days)
+    four_days = BEGINS + timedelta(days=4)
+    known = frame_of([standing(spent_micro=spent) for spent in (2, 5, 6)], BUDGET_KINDS)
+    table = budgets.budgets(known, four_days)
     assert rows(table, "daily") == [amounts("0.000001"), amounts("0.000001"), amounts("0.000002")]
 
 

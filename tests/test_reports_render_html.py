@@ -126,6 +126,16 @@ def test_a_name_that_ends_a_script_ends_none(tmp_path: Path):
     assert page.data["filters"] == [f"project={name}"]
 
 
+@pytest.mark.parametrize("name", ["</script x", "</script/", "<!--<script ", "<b", "a&amp;b"])
+def test_no_sign_of_an_element_stands_in_the_data(tmp_path: Path, name: str):
+    # A browser takes `</script` for the end of a script before a space or a slash too.
+    with ledger_of(str(tmp_path / "l"), [Made(model=name)]) as ledger:
+        answered = spend.report(ledger.database, query("model"))
+    page = Page(html.render(answered))
+    assert not {"<", ">", "&"} & set(page.scripts[0])
+    assert page.data["tables"]["spend"]["rows"][0][0] == name
+
+
 def test_only_our_own_style_and_script_are_let_into_effect():
     written = html.render(report(table([row()]))).decode()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', written)

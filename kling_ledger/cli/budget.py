@@ -167,7 +167,10 @@ def list_budgets(db: str | None, form: str) -> None:
 @database_option
 @format_option
 def show(name: str, db: str | None, form: str) -> None:
-    """Show one budget: what it covers and has matched, its limit, who set or raised it and why."""
+    """Show one budget: what it covers and has matched, and who changed what, from what to what.
+
+    report limits tells it of every budget, removed ones too.
+    """
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -266,11 +269,23 @@ def _covers(scope: Scope) -> str:
 
 def _past(ledger: Ledger, name: str) -> dict[str, Any]:
     """Return what a budget has matched so far, and its history."""
-    events = [
-        {"at": instant(one.at), "by": one.actor, "reason": one.reason, "change": dict(one.change)}
-        for one in ledger.budgets.history(name)
+    from kling_ledger.ledger.budget_history import changes
+
+    events = ledger.budgets.history(name)
+    fields: dict[int, list[dict[str, str | None]]] = {id(event): [] for event in events}
+    for one in changes(events):
+        fields[id(one.event)].append({"field": one.field, "from": one.before, "to": one.after})
+    told = [
+        {
+            "at": instant(one.at),
+            "by": one.actor,
+            "reason": one.reason,
+            "change": dict(one.change),
+            "fields": fields[id(one)],
+        }
+        for one in events
     ]
-    return {**_matched_dict(ledger.budgets.matched()[name]), "history": events}
+    return {**_matched_dict(ledger.budgets.matched()[name]), "history": told}
 
 
 def _matched_dict(matched: Matched) -> dict[str, Any]:
@@ -278,7 +293,10 @@ def _matched_dict(matched: Matched) -> dict[str, Any]:
 
 
 def _said(event: Mapping[str, Any]) -> str:
-    change = ", ".join(f"{name} {text}" for name, text in event["change"].items())
+    change = ", ".join(
+        f"{one['field']} {one['from'] or 'nothing'} -> {one['to'] or 'nothing'}"
+        for one in event["fields"]
+    )
     why = f" ({event['reason']})" if event["reason"] else ""
     return f"{event['at']} {event['by']}: {change}{why}"
 

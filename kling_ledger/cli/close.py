@@ -18,8 +18,17 @@ from kling_pricing.money import plain
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger, Period
 
-_COLUMNS = ("period", "state", "transfers", "accruals", "closed_at", "actor", "seal")
-_OPTIONAL = ("seal", "actor", "closed_at")
+_COLUMNS = (
+    "period",
+    "state",
+    "transfers",
+    "accruals",
+    "prepared_by",
+    "approved_by",
+    "closed_at",
+    "seal",
+)
+_OPTIONAL = ("seal", "closed_at", "prepared_by")
 
 
 @click.command()
@@ -28,6 +37,11 @@ _OPTIONAL = ("seal", "actor", "closed_at")
 @click.option("--reopen", is_flag=True, help="Open a month again that is closed but not sealed.")
 @click.option("--reason", help="Why, for the journal; --reopen needs one.")
 @click.option("--list", "is_list", is_flag=True, help="List every month that was ever closed.")
+@click.option(
+    "--two-people",
+    type=click.Choice(["on", "off", "show"]),
+    help="Let only another person seal a month than who closed it softly; show: who said so, when.",
+)
 @database_option
 @format_option
 def close(
@@ -37,6 +51,7 @@ def close(
     reopen: bool,
     reason: str | None,
     is_list: bool,
+    two_people: str | None,
     db: str | None,
     form: str,
 ) -> None:
@@ -46,21 +61,28 @@ def close(
     kling-ledger close 2026-10
     kling-ledger close 2026-10 --hard
     kling-ledger close --list
+    kling-ledger close --two-people on
 
     A closed month takes no new transfers: what comes late counts in the next month. Credits that
     were still reserved at its end are shown as accruals. With --hard it is sealed: SHA-256 over
     all that its reports rest on and the seal before, which verify works out again. Others go on
     writing meanwhile. Keep the seal elsewhere too: see verify --seal.
+
+    Who closes a month softly prepares it, who seals it approves it. With --two-people on they are
+    two people. The ledger believes the name that it is given (KLING_LEDGER_ACTOR, else the login
+    name): this prevents mistakes, not somebody who gives another's name. Each change of the rule
+    is kept.
     """
-    _check(month, hard=hard, reopen=reopen, reason=reason, is_list=is_list)
+    _check(month, hard=hard, reopen=reopen, reason=reason, is_list=is_list, rule=two_people)
     from kling_ledger.ledger import Ledger
 
+    if two_people is not None:
+        with Ledger(db, create=False) as ledger:
+            print_one(_two_people(ledger, two_people, reason), form)
+        return
     if month is None:
         with Ledger(db, create=False) as ledger:
-            rows = [period_dict(found) for found in ledger.periods.all()]
-        table = [{**row, "accruals": len(row["accruals"])} for row in rows]
-        shown = table if form == "table" else rows
-        print_many(shown, _COLUMNS, form, empty="no month was closed yet", optional=_OPTIONAL)
+            _print_all(ledger.periods.all(), form)
         return
     with Ledger(db, create=False) as ledger:
         told = period_dict(_changed(ledger, month, hard=hard, reopen=reopen, reason=reason))
@@ -71,6 +93,34 @@ def close(
     print_one(told, form)
 
 
+def _print_all(found: list[Period], form: str) -> None:
+    rows = [period_dict(one) for one in found]
+    table = [{**row, "accruals": len(row["accruals"])} for row in rows]
+    shown = table if form == "table" else rows
+    print_many(shown, _COLUMNS, form, empty="no month was closed yet", optional=_OPTIONAL)
+
+
+def _two_people(ledger: Ledger, rule: str, reason: str | None) -> dict[str, Any]:
+    """Change the rule of two people if that is asked, and return it with its history."""
+    if rule != "show":
+        ledger.periods.require_two_people(required=rule == "on", reason=reason)
+    changes = [
+        {
+            "at": instant(one.at),
+            "by": one.actor,
+            "reason": one.reason,
+            "two_people": _on(required=one.required),
+        }
+        for one in ledger.periods.two_people()
+    ]
+    now = changes[-1]["two_people"] if changes else _on(required=False)
+    return {"two_people": now, "history": changes}
+
+
+def _on(*, required: bool) -> str:
+    return "on" if required else "off"
+
+
 def _changed(ledger: Ledger, month: str, *, hard: bool, reopen: bool, reason: str | None) -> Period:
     if reopen:
         return ledger.periods.reopen(month, reason=reason or "")
@@ -78,8 +128,18 @@ def _changed(ledger: Ledger, month: str, *, hard: bool, reopen: bool, reason: st
 
 
 def _check(
-    month: str | None, *, hard: bool, reopen: bool, reason: str | None, is_list: bool
+    month: str | None,
+    *,
+    hard: bool,
+    reopen: bool,
+    reason: str | None,
+    is_list: bool,
+    rule: str | None,
 ) -> None:
+    if rule is not None and (month is not None or hard or reopen or is_list):
+        raise click.UsageError("--two-people goes alone, or with a --reason")
+    if rule is not None:
+        return
     if is_list == (month is not None):
         raise click.UsageError("give a month, such as 2026-10, or --list")
     if is_list and (hard or reopen or reason):
@@ -102,6 +162,9 @@ def period_dict(found: Period) -> dict[str, Any]:
             }
             for one in found.accruals
         ],
+        "prepared_by": found.prepared_by,
+        "prepared_at": found.prepared_at and instant(found.prepared_at),
+        "approved_by": found.approved_by,
         "actor": found.actor,
         "reason": found.reason,
         "closed_at": instant(found.closed_at),

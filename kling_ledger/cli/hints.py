@@ -67,6 +67,11 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     ),
     errors.NotFoundError.code: _no_such,
     errors.PeriodOrderError.code: lambda error: f"kling-ledger close {error.earlier} --hard",
+    errors.TwoPeopleError.code: lambda error: (
+        f"kling-ledger close {error.period}, then another person: --hard"
+        if error.prepared_by is None
+        else "another person seals it; the ledger believes the name in KLING_LEDGER_ACTOR"
+    ),
     errors.InsufficientCreditsError.code: lambda error: (
         f'fund it with: kling-ledger wallet fund {error.wallet} "{error.short}"'
     ),

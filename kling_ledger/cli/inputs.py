@@ -59,6 +59,16 @@ def label_option(command: Command) -> Command:
     )(command)
 
 
+def strict_option(command: Command) -> Command:
+    """Add `--strict` to a command that reads a provider's own body."""
+    return click.option(
+        "--strict",
+        is_flag=True,
+        help="Refuse a field that the provider does not document: what it may cost is unknown. "
+        "[default: warn, and price the rest]",
+    )(command)
+
+
 def key_option(command: Command) -> Command:
     """Add `--key` to a command: a call that is repeated by its key is done once."""
     return click.option(

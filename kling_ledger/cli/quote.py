@@ -10,6 +10,7 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
+from kling_ledger.cli.inputs import strict_option
 from kling_ledger.cli.output import format_option, print_one, print_table, say
 from kling_pricing.clip import ACTIONS, Clip
 from kling_pricing.errors import ClipError, NoPriceError, Problem
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     help="Price a table of clips: .csv, .jsonl or .parquet; - for CSV or JSONL on stdin.",
 )
 @click.option("--out", metavar="FILE", help="Write the priced table there, by its extension.")
+@strict_option
 @click.option("--save", is_flag=True, help="Keep the quote and print its id, for `run --quote`.")
 @book_option
 @format_option
@@ -51,6 +53,7 @@ def quote(
     library: Library,
     *,
     save: bool,
+    strict: bool,
     **options: Any,
 ) -> int | None:
     """Price a clip, from flags or from a provider's own request body; or a table of clips.
@@ -85,7 +88,7 @@ def quote(
     if request_file is not None:
         _refuse_flags({"--model": model, **_flags(options)}, "the body of --request")
         body = _read_body(request_file)
-        answer = _quote_request(provider, body, options["action"], instant, library)
+        answer = _quote_request(provider, body, options["action"], instant, library, strict=strict)
     elif model is None:
         raise click.UsageError("give --model and its options, or --request FILE")
     else:
@@ -122,11 +125,17 @@ def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
 
 
 def _quote_request(
-    provider: str, body: dict[str, Any], action: str | None, at: datetime, library: Library
+    provider: str,
+    body: dict[str, Any],
+    action: str | None,
+    at: datetime,
+    library: Library,
+    *,
+    strict: bool,
 ) -> dict[str, Any]:
     from kling_pricing.gateways import read_request
 
-    request = read_request(provider, body, action=action)
+    request = read_request(provider, body, action=action, strict=strict)
     try:
         quoted: Quote = request.quote(at=at, book=library.book(provider))
     except NoPriceError as error:

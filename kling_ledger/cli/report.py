@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kling_ledger.cli.output import say
+from kling_ledger.cli.report_erp import erp_journal
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
 from kling_ledger.cli.report_options import basis, by, no_period, options, period, query_of, tenants
@@ -66,6 +67,18 @@ def spend(**given: Any) -> None:
 def budgets(**given: Any) -> None:
     """Each budget: what is spent, reserved and left, how fast it goes, and when it runs out."""
     _answer("budgets", **given)
+
+
+@report.command()
+@tenants
+@options("currency")
+def limits(**given: Any) -> None:
+    """Who changed which budget, when, why, and from what to what; removed budgets too.
+
+    --where takes what a budget covers (project, provider, model, wallet, label:NAME) and who
+    changed it (user).
+    """
+    _answer("limits", **given)
 
 
 @report.command()
@@ -131,6 +144,7 @@ def reconciliation(**given: Any) -> None:
 
 
 register(report)
+report.add_command(erp_journal)
 
 
 def _answer(

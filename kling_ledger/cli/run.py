@@ -26,7 +26,7 @@ from kling_ledger.cli.connections import (
     recover_first,
     say_trouble,
 )
-from kling_ledger.cli.inputs import label_option, read_labels, read_text
+from kling_ledger.cli.inputs import label_option, read_labels, read_text, strict_option
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_ledger.cli.run_quoted import lower_of
@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
 )
 @label_option
+@strict_option
 @grace_option("How long another process with the same --key is left to its sending.")
 @out_option
 @book_option
@@ -215,6 +216,24 @@ def _reserved(
 
 
 def _body(
+    provider: str,
+    request_file: BinaryIO | None,
+    action: str | None,
+    options: dict[str, Any],
+    saved: SavedQuote | None,
+) -> tuple[dict[str, Any], str | None]:
+    """Return the provider's own body, and tell which of its fields are not documented."""
+    from kling_pricing.gateways import read_request
+
+    clip = {name: value for name, value in options.items() if name != "strict"}
+    body, action = _written(provider, request_file, action, clip, saved)
+    request = read_request(provider, body, action=action, strict=options["strict"])
+    for note in request.unheard:
+        say(f"note: {note}")
+    return body, action
+
+
+def _written(
     provider: str,
     request_file: BinaryIO | None,
     action: str | None,

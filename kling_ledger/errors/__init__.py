@@ -31,7 +31,8 @@ KlingError (kling_pricing.errors)
 │   ├── StateError           a reservation's state does not allow the change
 │   │   └── KeyUsedError     a key stands for a reservation that cannot be sent any more
 │   ├── PeriodError          a month cannot be closed, or is closed
-│   │   └── PeriodOrderError an earlier month has to be sealed first
+│   │   ├── PeriodOrderError an earlier month has to be sealed first
+│   │   └── TwoPeopleError   who prepared a month may not approve it too
 │   └── RefusedError         admission refused: nothing was changed, nothing was sent
 │       ├── InsufficientCreditsError   the wallet does not hold enough
 │       ├── BudgetError                a budget has less left than the job needs
@@ -81,6 +82,7 @@ from kling_ledger.errors.ledger import (
     PlanUndoneError,
     StateError,
     TaskNotWrittenError,
+    TwoPeopleError,
 )
 from kling_ledger.errors.providers import (
     CallbackError,
@@ -165,5 +167,6 @@ __all__ = [
     "StateError",
     "TaskNotWrittenError",
     "TotalError",
+    "TwoPeopleError",
     "UnknownWorthError",
 ]

@@ -272,3 +272,20 @@ class PeriodOrderError(PeriodError):
         )
         self.period = period
         self.earlier = earlier
+
+
+class TwoPeopleError(PeriodError):
+    """A month may be sealed only by another person than `prepared_by`, None if nobody is known."""
+
+    code = "two_people"
+
+    def __init__(self, period: str, *, prepared_by: str | None) -> None:
+        if prepared_by is None:
+            said = f"two people close a month of this ledger, and nobody has prepared {period}"
+            hint = "close it softly first, then another person seals it"
+        else:
+            said = f"period {period} was prepared by {prepared_by}, who may not approve it too"
+            hint = "another person has to seal it"
+        super().__init__(said, hint=hint)
+        self.period = period
+        self.prepared_by = prepared_by

@@ -1,11 +1,15 @@
-"""The past of budgets: what each has matched so far, and who set or raised it and why."""
+"""The past of budgets: what each has matched so far, and who changed which limit, and why.
+
+A budget's events say what it was set to, by what it was raised for a time, or that it was removed.
+Told as changes, each is one field that went from one thing to another.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from kling_ledger.ledger.budgets import Budget, every, find_budget
@@ -33,6 +37,50 @@ class BudgetEvent:
     change: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """One field of a budget that went from one thing to another; None is nothing.
+
+    `field` is as a budget is set (`limit`, `ceiling`, `mode`, `thresholds`, and of a new budget its
+    scope and window), `raise until INSTANT`, or `removed`: those two go from the limit that was in
+    force to the one that then is.
+    """
+
+    event: BudgetEvent
+    field: str
+    before: str | None
+    after: str | None
+
+
+def changes(events: Iterable[BudgetEvent]) -> Iterator[LimitChange]:
+    """Return what each event of one budget changed; they come oldest first."""
+    set_to: dict[str, str] = {}
+    raises: list[tuple[datetime, Money]] = []
+    for event in events:
+        raises = [one for one in raises if event.at < one[0]]
+        if "raise" in event.change:
+            until = datetime.fromisoformat(event.change["until"])
+            before = _in_force(set_to, raises)
+            raises.append((until, Money.parse(event.change["raise"])))
+            field = f"raise until {until.astimezone(UTC).isoformat()}"
+            yield LimitChange(event, field, before, _in_force(set_to, raises))
+        elif "removed" in event.change:
+            yield LimitChange(event, "removed", _in_force(set_to, raises), None)
+        else:
+            told = {name: text for name, text in event.change.items() if name != "unit"}
+            for field in (*told, *(name for name in set_to if name not in told)):
+                if set_to.get(field) != told.get(field):
+                    yield LimitChange(event, field, set_to.get(field), told.get(field))
+            set_to = told
+
+
+def _in_force(set_to: Mapping[str, str], raises: Iterable[tuple[datetime, Money]]) -> str:
+    """Return the limit with its raises; it may be beyond what one wallet can hold."""
+    limit = Money.parse(set_to["limit"])
+    whole = sum((more.amount for _, more in raises), start=limit.amount)
+    return str(Money.exact(whole, limit.unit))
+
+
 def matched(transaction: Transaction) -> dict[str, Matched]:
     """Return by name what every budget has matched, from the reservations themselves."""
     # One look for all budgets: jobs that no budget could tell apart come as one row.
@@ -47,12 +95,14 @@ def history(transaction: Transaction, name: str) -> list[BudgetEvent]:
         " ORDER BY step",
         id=find_budget(transaction, name).id,
     )
-    return [
-        BudgetEvent(
-            from_us(row["created_at"]), row["actor"], row["reason"], json.loads(row["change"])
-        )
-        for row in rows
-    ]
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: Mapping[str, Any]) -> BudgetEvent:
+    """Return an event from its row."""
+    return BudgetEvent(
+        from_us(row["created_at"]), row["actor"], row["reason"], json.loads(row["change"])
+    )
 
 
 _GROUPS = (

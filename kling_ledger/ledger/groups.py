@@ -23,6 +23,7 @@ from kling_ledger.ledger import (
     raises,
     reservations,
     standing,
+    two_people,
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.budget_history import BudgetEvent, Matched
@@ -33,6 +34,7 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
 from kling_ledger.ledger.states import State
+from kling_ledger.ledger.two_people import TwoPeopleChange
 from kling_pricing.money import Money
 
 
@@ -248,8 +250,9 @@ class Periods:
     def close(self, name: str, *, hard: bool = False, reason: str | None = None) -> Period:
         """Close a month that is over: softly, or hard under a seal; `name` is as in 2026-10.
 
-        Again, it changes nothing. Raises PeriodError for a month that is not over in UTC, and
-        PeriodOrderError where an earlier one has to be sealed first.
+        Again, it changes nothing. Raises PeriodError for a month that is not over in UTC,
+        PeriodOrderError where an earlier one has to be sealed first, and TwoPeopleError where the
+        ledger wants another person to seal it.
         """
         stamp = self._access.stamp(reason)
         close = closing.close_hard if hard else closing.close_softly
@@ -266,3 +269,18 @@ class Periods:
         """Return every month that was ever closed."""
         with self._access.read() as transaction:
             return periods.every(transaction)
+
+    def require_two_people(self, *, required: bool, reason: str | None = None) -> bool:
+        """Say whether a month is sealed only by another person than who closed it softly.
+
+        Who said so, when and why is kept. Returns whether that changed anything.
+        """
+        stamp = self._access.stamp(reason)
+        return self._access.write(
+            lambda transaction: two_people.require(transaction, required=required, stamp=stamp)
+        )
+
+    def two_people(self) -> list[TwoPeopleChange]:
+        """Return who required two people, or no longer did, oldest first: the last one holds."""
+        with self._access.read() as transaction:
+            return two_people.history(transaction)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from kling_ledger.errors import NotFoundError, PeriodError, PeriodOrderError
-from kling_ledger.ledger import accruals, first_seals, rules, seals
+from kling_ledger.ledger import accruals, first_seals, rules, seals, two_people
 from kling_ledger.ledger.accruals import Accrual
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, Update, overtaken
 from kling_ledger.ledger.ids import from_us, to_us
@@ -47,6 +47,13 @@ class Period:
     actor: str
     reason: str | None
     closed_at: datetime
+    prepared_by: str | None
+    prepared_at: datetime | None
+
+    @property
+    def approved_by(self) -> str | None:
+        """Who sealed it, None while nobody has."""
+        return self.actor if self.state == "hard" else None
 
     def seal_dict(self) -> dict[str, Any]:
         """Return what its seal covers and proves, by the names that every form gives it."""
@@ -76,7 +83,10 @@ def begin_sealing(transaction: Transaction, name: str, *, stamp: Stamp) -> Row:
     """Let nothing come into a month any more, and return its row; it may be sealed already."""
     transaction.be_alone()
     known = known_row(transaction, name)
-    if known is not None and (known["state"] == "hard" or _is_being_sealed(known)):
+    if known is not None and known["state"] == "hard":
+        return known
+    two_people.check(transaction, name, known, approver=stamp.actor)
+    if known is not None and _is_being_sealed(known):
         return known
     check_over(name, stamp)
     said = _prepared(name, stamp) if known is None or known["state"] == "open" else known
@@ -279,4 +289,6 @@ def _period(row: Row, accrued: tuple[Accrual, ...]) -> Period:
         actor=row["actor"],
         reason=row["reason"],
         closed_at=from_us(row["closed_at"]),
+        prepared_by=row["prepared_by"],
+        prepared_at=None if row["prepared_at"] is None else from_us(row["prepared_at"]),
     )

@@ -1,8 +1,9 @@
-"""Where each budget stands: what is left, how fast it goes, when it runs out."""
+"""Where each budget stands: what is left, how fast it goes, when it runs out, who changed it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import pandas as pd
@@ -10,10 +11,12 @@ import pandas as pd
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.ids import to_us
 from kling_reports.division import share_ppm
+from kling_reports.doors import windows
 from kling_reports.doors.budgets import standing
+from kling_reports.forecasts import FEWEST_JOBS, at_end, daily, grade, is_early, runs_out_at
 from kling_reports.frames import series_of
 from kling_reports.query import Query
-from kling_reports.report import UNIT, Column, Picture, Report, Table, typed
+from kling_reports.report import UNIT, Column, Kind, Picture, Report, Table, typed
 
 _COLUMNS: Final = (
     Column("budget", "budget", "text"),
@@ -25,57 +28,92 @@ _COLUMNS: Final = (
     Column("reserved_micro", "reserved", "money", "still set aside, in this window"),
     Column("left_micro", "left", "money", "limit less spent and reserved; below zero is beyond it"),
     Column("used_ppm", "used", "percent", "spent and reserved, as a share of the limit"),
+    Column("out_since", "out since", "instant", "since when nothing is left, if the journal tells"),
+    Column("jobs", "jobs", "integer", "jobs of this window that cost or hold something"),
     Column("daily_micro", "per day", "money", "spent a day since the window began, rounded"),
-    Column("runs_out_at", "runs out", "instant", "when nothing is left, going on like this"),
+    Column("runs_out_at", "runs out", "instant", "when nothing will be left, going on like this"),
     Column("forecast_micro", "forecast", "money", "used at the window's end, going on like this"),
     Column("forecast_share_ppm", "of limit", "percent", "the forecast as a share of the limit"),
+    Column("forecast_error_ppm", "off by", "percent", "the median error of such forecasts before"),
+    Column("graded_on", "graded on", "text", "what that error was found on"),
     Column("window", "window", "text", "how often it begins anew"),
     Column("begins_at", "since", "instant", "when the window began"),
     Column("ends_at", "until", "instant", "when it ends: the first instant that is outside"),
+    Column("change", "last change", "text", "what was set or changed last"),
+    Column("changed_at", "changed", "instant", "when that was"),
+    Column("changed_by", "by", "text", "who changed it"),
+    Column("change_reason", "reason", "text", "why"),
 )
+_OUTLOOK: Final[Mapping[str, Kind]] = {
+    "daily_micro": "money",
+    "runs_out_at": "instant",
+    "forecast_micro": "money",
+    "forecast_error_ppm": "percent",
+    "graded_on": "text",
+}
 _GIVES_WAY: Final = (
+    "change_reason",
+    "changed_at",
+    "changed_by",
+    "change",
     "begins_at",
+    "jobs",
     "mode",
     "forecast_share_ppm",
     "covers",
     "ends_at",
     "window",
+    "out_since",
+    "graded_on",
+    "forecast_error_ppm",
     "daily_micro",
     "used_ppm",
 )
-_DAY_US: Final = 86_400_000_000
-_LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _NOTES: Final = (
     "Going on like this: at what was spent a day since the window began.",
-    "A budget that never begins anew is counted from the first job that it covers.",
     "A forecast counts what is reserved as spent; a budget that lasts its window has no run-out.",
+    f"A forecast needs {FEWEST_JOBS} jobs, and a tenth of its window, or a day of a longer one.",
+    "A budget that never begins anew is counted from the first job that it covers: three days.",
+    "Off by: the median error of the same forecast at the same point of earlier windows.",
 )
 
 
 def report(database: Database, query: Query) -> Report:
     """Answer where each budget stands now."""
+    known = standing(database, at=query.now)
+    early = {
+        str(row["budget"])
+        for row in known.to_dict("records")
+        if pd.notna(row["begins_at"]) and _is_early(row, to_us(query.now))
+    }
+    graded = [name for name in known["budget"] if name not in early]
+    table = budgets(known, query.now, pasts=windows.pasts(database, graded, at=query.now))
     return query.answer(
         "budgets",
         "Budgets",
         question="How much of each budget is left, and will it last?",
-        tables=[budgets(standing(database, at=query.now), query.now)],
-        notes=_NOTES,
+        tables=[table],
+        notes=[*_NOTES, *_too_early(sorted(early))],
     )
 
 
-def budgets(known: pd.DataFrame, now: datetime) -> Table:
-    """Work out what is left of each budget (see doors.budgets), and how long it lasts."""
+def budgets(known: pd.DataFrame, now: datetime, *, pasts: pd.DataFrame | None = None) -> Table:
+    """Work out what is left of each budget (see doors.budgets), and how long it lasts.
+
+    `pasts` (see doors.windows) is what each forecast is tried on; without it none is graded.
+    """
     used = known["spent_micro"] + known["reserved_micro"]
-    outlooks = pd.DataFrame(
-        [_outlook(row, to_us(now)) for row in known.to_dict("records")],
-        columns=["daily_micro", "runs_out_at", "forecast_micro"],
-        dtype="object",
-    )
+    by_budget = {} if pasts is None else dict(iter(pasts.groupby("budget")))
+    outlooks = [
+        _outlook(row, to_us(now), by_budget.get(row["budget"])) for row in known.to_dict("records")
+    ]
     told = known.assign(
         left_micro=known["limit_micro"] - used,
         used_ppm=share_ppm(used, known["limit_micro"]),
-        **{name: series_of(outlooks[name], "money") for name in ("daily_micro", "forecast_micro")},
-        runs_out_at=series_of(outlooks["runs_out_at"], "instant"),
+        **{
+            name: series_of((one.get(name) for one in outlooks), kind)
+            for name, kind in _OUTLOOK.items()
+        },
     )
     told["forecast_share_ppm"] = share_ppm(told["forecast_micro"], told["limit_micro"])
     return Table(
@@ -91,30 +129,52 @@ def budgets(known: pd.DataFrame, now: datetime) -> Table:
     )
 
 
-def _outlook(row: dict[Any, Any], now_us: int) -> tuple[int | None, int | None, int | None]:
-    """Return what is spent a day, when it runs out, and the forecast; None where nobody knows."""
-    if pd.isna(row["begins_at"]):
-        return None, None, None
-    spent, used = int(row["spent_micro"]), int(row["spent_micro"] + row["reserved_micro"])
-    elapsed = max(now_us - to_us(row["begins_at"].to_pydatetime()), 1)
-    ends = None if pd.isna(row["ends_at"]) else to_us(row["ends_at"].to_pydatetime())
-    forecast = None
-    if ends is not None:
-        forecast = used + _nearest(spent * max(ends - now_us, 0), elapsed)
-    out = _runs_out(int(row["limit_micro"]) - used, spent, elapsed, now_us)
-    lasts = out is None or (ends is not None and out >= ends)
-    return _nearest(spent * _DAY_US, elapsed), None if lasts else out, forecast
+def _outlook(row: dict[Any, Any], now_us: int, past: pd.DataFrame | None) -> dict[str, Any]:
+    """Return what can be said of what is to come, with the columns of _OUTLOOK; else nothing."""
+    if pd.isna(row["begins_at"]) or _is_early(row, now_us):
+        return {}
+    spent, reserved = int(row["spent_micro"]), int(row["reserved_micro"])
+    elapsed, ends = _elapsed_us(row, now_us), _ends_us(row)
+    out = runs_out_at(
+        left=int(row["limit_micro"]) - spent - reserved,
+        spent=spent,
+        elapsed_us=elapsed,
+        now_us=now_us,
+    )
+    told: dict[str, Any] = {"daily_micro": daily(spent, elapsed), "runs_out_at": out}
+    if ends is None:
+        return told
+    if out is not None and out >= ends:
+        told["runs_out_at"] = None
+    told["forecast_micro"] = at_end(
+        spent=spent, reserved=reserved, elapsed_us=elapsed, rest_us=ends - now_us
+    )
+    told["forecast_error_ppm"], told["graded_on"] = grade(
+        [] if past is None else past.to_dict("records")
+    )
+    return told
 
 
-def _runs_out(left: int, spent: int, elapsed: int, now_us: int) -> int | None:
-    """Return when nothing is left; now where nothing is, None for never."""
-    if left <= 0:
-        return now_us
-    if spent <= 0:
-        return None
-    out = now_us + left * elapsed // spent
-    return out if out < to_us(_LAST) else None
+def _is_early(row: dict[Any, Any], now_us: int) -> bool:
+    ends = _ends_us(row)
+    return is_early(
+        jobs=0 if pd.isna(row["jobs"]) else int(row["jobs"]),
+        elapsed_us=_elapsed_us(row, now_us),
+        whole_us=None if ends is None else ends - _begins_us(row),
+    )
 
 
-def _nearest(part: int, by: int) -> int:
-    return (2 * part + by) // (2 * by)
+def _too_early(names: list[str]) -> list[str]:
+    return [f"It is too early for a forecast of {', '.join(names)}."] if names else []
+
+
+def _elapsed_us(row: dict[Any, Any], now_us: int) -> int:
+    return max(now_us - _begins_us(row), 1)
+
+
+def _begins_us(row: dict[Any, Any]) -> int:
+    return to_us(row["begins_at"].to_pydatetime())
+
+
+def _ends_us(row: dict[Any, Any]) -> int | None:
+    return None if pd.isna(row["ends_at"]) else to_us(row["ends_at"].to_pydatetime())

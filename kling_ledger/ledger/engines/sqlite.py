@@ -227,6 +227,9 @@ class SqliteFile:
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA synchronous=FULL")
+        # On macOS a disk takes what it is given into its own memory, unless it is asked twice.
+        connection.execute("PRAGMA fullfsync=ON")
+        connection.execute("PRAGMA checkpoint_fullfsync=ON")
         connection.execute("PRAGMA foreign_keys=ON")
         return connection
 

@@ -28,6 +28,7 @@ from kling_pricing.gateways.bodies import (
 )
 from kling_pricing.gateways.checks import refuse_if_any
 from kling_pricing.gateways.defaults import Reading
+from kling_pricing.gateways.unheard import without
 from kling_pricing.gateways.writing import Element, Inputs, Shot
 from kling_pricing.library import Library, at_hand
 from kling_pricing.quote import Quote, quote
@@ -66,13 +67,15 @@ class Request:
     """A body that its provider would take, what it asks for, and what had to be assumed.
 
     `body` is the caller's own. `written_out` are the priced options that it leaves to its provider,
-    with the defaults that are documented, and those that it spells in a way that is not.
+    with the defaults that are documented, and those that it spells in a way that is not. `unheard`
+    are the assumptions on fields that the provider does not document.
     """
 
     clip: Clip
     body: Body
     assumptions: tuple[str, ...]
     written_out: Body = field(default_factory=dict)
+    unheard: tuple[str, ...] = ()
 
     @property
     def sent(self) -> Body:
@@ -91,18 +94,33 @@ class Request:
         return quote(self.clip, at=at, book=book, library=library)
 
 
-def read_request(provider: str, body: object, *, action: str | None = None) -> Request:
+def read_request(
+    provider: str, body: object, *, action: str | None = None, strict: bool = False
+) -> Request:
     """Read a request body in a provider's own words.
 
     `action` is needed only where the provider writes it into the address and the body does not
-    tell. Raises RequestError with every problem, NoPriceError for a model that nothing is known of.
+    tell. A field that the provider does not document is sent as it is and told in `unheard`, unless
+    it looks like one that is documented, or `strict` refuses it: what it may cost is unknown.
+    Raises RequestError with every problem, NoPriceError for a model that nothing is known of.
     """
     dialect = _dialect(provider)
     refuse_too_deep(body)
     if not isinstance(body, dict):
         raise RequestError([Problem("$", body, "a JSON object")])
-    found = dialect.read(body, action)
-    return Request(found.clip, own_copy(body), found.assumptions, dict(found.written_out))
+    unheard: tuple[str, ...] = ()
+    try:
+        found = dialect.read(body, action)
+    except RequestError as error:
+        known, unheard = without(body, error, strict=strict)
+        found = dialect.read(known, action)
+    return Request(
+        found.clip,
+        own_copy(body),
+        (*unheard, *found.assumptions),
+        dict(found.written_out),
+        unheard,
+    )
 
 
 def write_request(

@@ -23,6 +23,14 @@ MOST_PARTS: Final = 1_000
 """How many parts a list or an object in a body may have; no documented one comes near."""
 
 
+@dataclass(frozen=True)
+class UnknownField(Problem):
+    """A field that is not documented; `documented` are the names beside which it stands."""
+
+    name: str
+    documented: tuple[str, ...]
+
+
 class Check(Protocol):
     """What a value may be, and the sentence that says so."""
 
@@ -106,7 +114,8 @@ class Table:
             if value is not None:
                 yield Problem(path, value, self.forbidden[name])
         elif value is not None:
-            yield Problem(path, value, f"no such field; documented: {', '.join(self.fields)}")
+            said = f"no such field; documented: {', '.join(self.fields)}"
+            yield UnknownField(path, value, said, str(name), tuple(self.fields))
 
 
 def _too_many(path: str, value: object) -> Problem | None:

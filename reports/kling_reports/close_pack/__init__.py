@@ -30,6 +30,9 @@ from kling_reports.report import Table
 MANIFEST: Final = "manifest.json"
 """The file that names all the others, each with its SHA-256."""
 
+_SIGNED_SINCE: Final = 3
+"""The first format of a seal that covers who prepared a close."""
+
 
 def write(
     database: Database, month: str, folder: Path, *, rates: Mapping[str, Decimal] | None = None
@@ -91,6 +94,16 @@ def _sealed(period: Period) -> dict[str, Any]:
         "closed_at": period.closed_at.isoformat(),
         "closed_by": period.actor,
         "reason": period.reason,
+        **(_signed(period) if (period.format or 1) >= _SIGNED_SINCE else {}),
+    }
+
+
+def _signed(period: Period) -> dict[str, Any]:
+    """Return who prepared and who approved a close: seals before format 3 do not cover it."""
+    return {
+        "prepared_by": period.prepared_by,
+        "prepared_at": period.prepared_at and period.prepared_at.isoformat(),
+        "approved_by": period.approved_by,
     }
 
 

@@ -44,6 +44,11 @@ class Sources:
         return statement.statement(self.movements)
 
     @cached_property
+    def spend(self) -> Table:
+        """What was charged and refunded in the month, by project, provider and model."""
+        return statement.charges(self.database, period=self.month)
+
+    @cached_property
     def moved(self) -> pd.DataFrame:
         """The month's lines that moved a balance, oldest first."""
         return self._ordered(list(MOVES))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from kling_reports import reconciliation, statement
-from kling_reports.close_pack import before_figures, figures, purchased
+from kling_reports.close_pack import before_figures, controls, figures, purchased
 from kling_reports.close_pack.sources import Sources
 from kling_reports.doors import posted
 from kling_reports.groups import Group
@@ -47,7 +47,7 @@ def by_provider(of: Sources) -> Table:
 _ALWAYS: Final[Mapping[str, Callable[[Sources], Table]]] = {
     "statement": lambda of: of.summary,
     "statement-lines": lambda of: statement.entries(of.moved, of.summary.frame),
-    "spend": lambda of: statement.charges(of.database, period=of.month),
+    "spend": lambda of: of.spend,
     "reconciliation": by_provider,
     "corrections": lambda of: reconciliation.corrected(of.corrections),
 }
@@ -65,6 +65,8 @@ _THIRD: Final = Layout(
         "accruals": figures.accruals,
         "roll-forward": figures.roll_forward,
         "purchases": purchased.purchases,
+        "controls": controls.controls,
+        "limits": controls.limits_changed,
     },
     figures.checks,
     purchased.focus,

@@ -8,15 +8,19 @@ from typing import Any, Final
 
 import pandas as pd
 
+from kling_ledger.ledger import budget_history
 from kling_ledger.ledger import budgets as budget_words
 from kling_ledger.ledger import standing as standings
+from kling_ledger.ledger.budget_history import BudgetEvent
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import to_us
-from kling_ledger.ledger.scopes import Scope, Subject
+from kling_ledger.ledger.scopes import Scope
 from kling_ledger.ledger.standing import BudgetStatus
+from kling_reports.doors.out_since import out_since
+from kling_reports.doors.windows import Jobs, covered, jobs_in
 from kling_reports.frames import frame_of
-from kling_reports.report import Kind
+from kling_reports.report import Kind, Span
 
 BUDGET_KINDS: Final[Mapping[str, Kind]] = {
     "budget": "text",
@@ -30,9 +34,17 @@ BUDGET_KINDS: Final[Mapping[str, Kind]] = {
     "reserved_micro": "money",
     "begins_at": "instant",
     "ends_at": "instant",
+    "jobs": "integer",
+    "out_since": "instant",
+    "changed_at": "instant",
+    "changed_by": "text",
+    "change": "text",
+    "change_reason": "text",
 }
 """The columns of budgets. `begins_at` of a budget that never begins anew is when the first job that
-it covers was reserved, missing where there is none; `ends_at` is the first instant outside."""
+it covers was reserved, missing where there is none; `ends_at` is the first instant outside. `jobs`
+cost or hold something in the window. `out_since` is since when nothing is left of it, missing where
+something is, or where the journal cannot tell. The last four are the last change of the budget."""
 
 
 def standing(database: Database, *, at: datetime) -> pd.DataFrame:
@@ -40,15 +52,26 @@ def standing(database: Database, *, at: datetime) -> pd.DataFrame:
     with database.read() as transaction:
         known = sorted(budget_words.every(transaction), key=lambda budget: budget.name)
         stands = [standings.status(transaction, one, to_us(at)) for one in known]
-        # This reads every reservation: only for the budgets that have no window to begin in.
-        firsts = _first_jobs(transaction) if any(one.window == "none" for one in known) else []
-    return frame_of([_row(one, firsts) for one in stands], BUDGET_KINDS)
+        # Budgets that share a window share one look at its jobs; without a window that is at all.
+        spans = {Span(one.starts_at, one.ends_at) for one in stands}
+        jobs = {span: jobs_in(transaction, span) for span in spans}
+        rows = [
+            _row(transaction, one, jobs[Span(one.starts_at, one.ends_at)], to_us(at))
+            for one in stands
+        ]
+    return frame_of(rows, BUDGET_KINDS)
 
 
-def _row(stands: BudgetStatus, firsts: Sequence[tuple[Subject, int]]) -> dict[str, Any]:
-    budget = stands.budget
-    covered = [first for subject, first in firsts if budget.covers(subject)]
-    begins = to_us(stands.starts_at) if stands.starts_at else min(covered, default=None)
+def _row(
+    transaction: Transaction, stands: BudgetStatus, jobs: Sequence[Jobs], now_us: int
+) -> dict[str, Any]:
+    budget, own = stands.budget, covered(stands.budget, jobs)
+    begins = (
+        to_us(stands.starts_at)
+        if stands.starts_at
+        else min((one.first_us for one in own), default=None)
+    )
+    events = _events_of(transaction, budget.id)
     return {
         "budget": budget.name,
         "covers": _covers(budget.scope),
@@ -61,20 +84,36 @@ def _row(stands: BudgetStatus, firsts: Sequence[tuple[Subject, int]]) -> dict[st
         "reserved_micro": stands.reserved.micro,
         "begins_at": begins,
         "ends_at": None if stands.ends_at is None else to_us(stands.ends_at),
+        "jobs": sum(one.count for one in own),
+        "out_since": out_since(transaction, stands, events, now_us=now_us),
+        **_last_change(events),
+    }
+
+
+def _events_of(transaction: Transaction, budget_id: str) -> list[BudgetEvent]:
+    rows = transaction.rows(
+        "SELECT created_at, actor, reason, change FROM budget_event WHERE budget_id = :id"
+        " ORDER BY step",
+        id=budget_id,
+    )
+    return [budget_history.event_of(row) for row in rows]
+
+
+def _last_change(events: Sequence[BudgetEvent]) -> dict[str, Any]:
+    """Return who changed a budget last and how; all missing where that was not kept."""
+    if not events:
+        return dict.fromkeys(("changed_at", "changed_by", "change", "change_reason"))
+    last = events[-1]
+    told = [one for one in budget_history.changes(events) if one.event is last]
+    fields = [f"{one.field}: {one.before or 'none'} -> {one.after or 'none'}" for one in told]
+    return {
+        "changed_at": to_us(last.at),
+        "changed_by": last.actor,
+        "change": "set" if len(events) == 1 else ", ".join(fields),
+        "change_reason": last.reason,
     }
 
 
 def _covers(scope: Scope) -> str:
     parts = {name: getattr(scope, name) for name in Scope.__slots__}
     return ", ".join(f"{name} {text}" for name, text in parts.items() if text) or "all"
-
-
-def _first_jobs(transaction: Transaction) -> list[tuple[Subject, int]]:
-    """Return when the first job was reserved of each kind that a budget can tell apart."""
-    columns = ", ".join(Subject.__slots__)
-    rows = transaction.rows(
-        f"SELECT {columns}, MIN(created_at) AS first_at FROM reservation GROUP BY {columns}"
-    )
-    return [
-        (Subject(*(row[name] for name in Subject.__slots__)), int(row["first_at"])) for row in rows
-    ]
