@@ -271,7 +271,7 @@ def test_the_pack_of_a_month_says_how_each_lot_came_from_its_opening_to_its_clos
         )
     clock.forward(hours=24 * 40)
     ledger.wallets.fund("team", money("2 crun-credit"))
-    buy(ledger, "10", "2 USD")
+    buy(ledger, "10", "2 USD", expires_on=date(2026, 11, 30))
     use(ledger, "11 crun-credit", worth="1.1")
     use(ledger, "5 crun-credit", wallet="pool")
     clock.forward(hours=24 * 30)
@@ -291,13 +291,14 @@ def test_the_pack_of_a_month_says_how_each_lot_came_from_its_opening_to_its_clos
         ("4", "0", "1", "3", "USD", ""),
         ("0.6", "0", "0.6", "0", "USD", "used up"),
         ("", "", "", "", "crun-credit", ""),
-        ("0", "2", "0.6", "1.4", "USD", "open"),
+        # When the month ends its last day is over.
+        ("0", "2", "0.6", "1.4", "USD", "expired"),
     ]
     october = close_pack.contents(ledger.database, "2026-10")
     rows = list(csv.DictReader(io.StringIO(october["purchases.csv"].decode(), newline="")))
-    assert said(rows, "wallet", "kind", *units) == [
-        ("pool", "average", "0", "20", "0", "20"),
-        ("team", "lot", "0", "10", "4", "6"),
+    assert said(rows, "wallet", "kind", *units, "state") == [
+        ("pool", "average", "0", "20", "0", "20", ""),
+        ("team", "lot", "0", "10", "4", "6", "open"),
     ]
 
 
