@@ -30,6 +30,7 @@ from kling_reports.render import csv as csv_form
 from kling_reports.render import json as json_form
 from kling_reports.render import parquet, xlsx
 from kling_reports.report import Report, Span
+from tests.cli import Cli
 from tests.export_ledger import ENDS, EVENTFUL, UNITS, WORTH, Step, happen, ledger_of
 from tests.folders import memory_folder
 from tests.ledgers import Chance, Clock, found, make_empty, usd
@@ -398,3 +399,52 @@ def test_what_was_written_of_closed_months_stays_to_the_byte(tmp_path: Path):
             files = close_pack.contents(ledger.database, month, rates=WORTH)
             written = (files["spend.csv"], files["reconciliation.csv"])
             assert tuple(sha256(one).hexdigest()[:16] for one in written) == pinned
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    cli = Cli(tmp_path)
+    with ledger_of(str(cli.database), EVENTFUL):
+        pass
+    return cli
+
+
+def test_the_command_tells_a_month_and_every_word_of_it(cli: Cli):
+    given = ("--db", str(cli.database), "--basis", "posted")
+    told = cli.json("report", "spend", *given, "--period", "2026-10", "--by", "period")
+    assert told["period"] == "2026-10"
+    assert {row["period"] for row in told["tables"]["spend"]["rows"]} == {"2026-10"}
+    whole = cli.json("report", "spend", *given, "--by", "project:1", "--where", "period=2026-10")
+    assert whole["tables"]["spend"]["totals"] != []
+    assert [row["net"] for row in whole["tables"]["spend"]["totals"]] == [
+        row["net"] for row in told["tables"]["spend"]["totals"]
+    ]
+
+
+def test_the_last_month_is_the_one_before_this(cli: Cli):
+    given = ("--db", str(cli.database), "--period", "last")
+    now = datetime.now(UTC)
+    last = f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
+    for asked in (("statement",), ("spend", "--basis", "posted")):
+        assert cli.json("report", *asked, *given)["period"] == last
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("spend", "--period", "2026-10"), "add --basis posted"),
+        (("variance", "--period", "2026-10"), "report spend --basis posted or report statement"),
+        (("overview", "--period", "last"), "report spend --basis posted or report statement"),
+        (("spend", "--basis", "posted", "--period", "October"), "--period 2026-10"),
+        (("spend", "--basis", "posted", "--period", "last", "--from", "2026-10"), "without --from"),
+        (("spend", "--basis", "posted", "--by", "settled_by"), "use --basis reserved"),
+        (("spend", "--by", "period"), "spend --basis posted"),
+        (("variance", "--by", "period"), "spend --basis posted"),
+    ],
+)
+def test_what_has_no_answer_is_refused_with_what_to_ask(
+    cli: Cli, words: tuple[str, ...], said: str
+):
+    refused = cli("report", *words, "--db", str(cli.database))
+    assert (refused.code, refused.out) == (2, "")
+    assert said in refused.err

@@ -203,7 +203,8 @@ def _filtered_by(database: Database, query: Query) -> Iterator[DataFrame]:
 
         # What is the journal's own is of no job.
         of_jobs = [name for name in sources((), query.filters) if name in reservations.KINDS]
-        yield reservations.alike(database, columns=of_jobs)
+        if of_jobs:
+            yield reservations.alike(database, columns=of_jobs)
 
 
 def _say_what_no_job_has(jobs: list[DataFrame], query: Query) -> None:

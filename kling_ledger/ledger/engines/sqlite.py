@@ -108,21 +108,18 @@ class SqliteFile:
     @contextmanager
     def read_together(self, count: int) -> Iterator[Sequence[Transaction]]:
         """Open so many transactions that all see one state, each for a thread of its own."""
-        if self.is_read_only:
+        if self.is_read_only or count == 1:
             with self.read() as transaction:
                 yield [transaction]
             return
         self._check_is_there()
-        with ExitStack() as lent:
+        # Their own: many who each wait for several of those that are lent would wait for ever.
+        with self._one_aside(), ExitStack() as opened:
             watching, *readers = [
-                lent.enter_context(self._readers.lent()) for _ in range(count + 1)
+                opened.enter_context(closing(self._connect())) for _ in range(count + 1)
             ]
-            try:
-                _begin_together(watching, readers)
-                yield [SqliteTransaction(reader) for reader in readers]
-            finally:
-                for reader in readers:
-                    reader.rollback()
+            _begin_together(watching, readers)
+            yield [SqliteTransaction(reader) for reader in readers]
 
     @contextmanager
     def whole(self) -> Iterator[sqlite3.Connection]:
