@@ -59,7 +59,9 @@ class Verdict:
 def ours(case: Case) -> Verdict:
     """What our reader and our book say."""
     try:
-        quoted = read_request(case.provider, case.body, action=case.action).quote(at=AT)
+        quoted = read_request(case.provider, case.body, action=case.action, strict=True).quote(
+            at=AT
+        )
     except NoPriceError:
         return Verdict(NO_PRICE)
     except (RequestError, ClipError):
