@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from kling_ledger.cli.output import say
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
 from kling_ledger.cli.report_options import by, options, period, query_of, tenants
-from kling_ledger.config import database_url
+from kling_ledger.config import database_url, ledger_name
 from kling_ledger.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,12 +122,16 @@ def _answer(
             answers[name] = module.report(database, query)
             jobs.extend(_filtered_by(database, query))
     _say_what_no_job_has(jobs, query)
-    if tenants is None:
-        write(answers[""], known, out)
-    else:
-        from kling_reports.tenants import joined
+    write(replace(_joined(answers, tenants), ledger=ledger_name(database_url(db))), known, out)
 
-        write(joined(answers), known, out)
+
+def _joined(answers: dict[str, Report], tenants: str | None) -> Report:
+    """Return the answer, or those of several ledgers in one."""
+    if tenants is None:
+        return answers[""]
+    from kling_reports.tenants import joined
+
+    return joined(answers)
 
 
 def _tenants(db: str | None, written: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.ids import to_us
+from kling_reports import overruns
 from kling_reports.division import share_ppm
+from kling_reports.doors import over
 from kling_reports.doors.budgets import standing
 from kling_reports.frames import series_of
 from kling_reports.query import Query
@@ -58,7 +60,12 @@ def report(database: Database, query: Query) -> Report:
         "budgets",
         "Budgets",
         question="How much of each budget is left, and will it last?",
-        tables=[budgets(standing(database, at=query.now), query.now)],
+        tables=[
+            overruns.told(
+                budgets(standing(database, at=query.now), query.now),
+                over.since(database, at=query.now),
+            )
+        ],
         notes=_NOTES,
     )
 
@@ -83,7 +90,7 @@ def budgets(known: pd.DataFrame, now: datetime) -> Table:
         "Budgets",
         _COLUMNS,
         typed(told, _COLUMNS),
-        empty="there is no budget: kling-ledger budget set NAME LIMIT",
+        empty='there is no budget: kling-ledger budget set film --limit "50 USD"',
         gives_way=_GIVES_WAY,
         picture=Picture(
             "bullet", x="budget", value="spent_micro", series="reserved_micro", limit="limit_micro"
