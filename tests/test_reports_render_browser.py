@@ -119,6 +119,8 @@ def test_amounts_sort_to_the_last_millionth_and_what_is_unknown_comes_last(
     browser.open(written)
     click(browser, "any", 5)
     ascending = ["-0.000001", "0.00", "9,007,199,254.74099", "9,007,199,254.740991", ""]
+    assert column(browser, "any", 5) == ["-0.000001", "0.00", *["9,007,199,254.74"] * 2, ""]
+    browser.evaluate("document.getElementById('exact').click()")
     assert column(browser, "any", 5) == ascending
     click(browser, "any", 5)
     assert column(browser, "any", 5) == [*reversed(ascending[:-1]), ""]

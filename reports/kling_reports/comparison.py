@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_reports.division import WHOLE_PPM, divided, share_ppm
+from kling_reports.merging import merged
 from kling_reports.report import UNIT, Column, Kind, Table, typed
 
 FIGURES: Final[Mapping[str, tuple[str, Kind, str]]] = {
@@ -81,7 +82,7 @@ def comparison(this: pd.DataFrame, that: pd.DataFrame | None) -> Table:
     """Compare two spendings (see `added`, by unit alone); None for one that is not known whole."""
     rows = added(this, [])
     if that is not None:
-        rows = rows.merge(added(that, []), how="outer", on=UNIT, suffixes=("", "_then"), sort=True)
+        rows = merged(rows, added(that, []), [UNIT], "outer")
         rows = rows.fillna({name: 0 for name in _COUNTED for name in (name, f"{name}_then")})
     for name, (_, kind, _) in FIGURES.items():
         then = rows[f"{name}_then"] if that is not None else _missing(rows)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kling_reports.comparison import added
 from kling_reports.division import share_ppm
+from kling_reports.merging import merged
 from kling_reports.report import UNIT, Column, Picture, Table, typed, typed_totals
 
 _DAILY: Final = (
@@ -43,9 +44,8 @@ def daily(this: pd.DataFrame, that: pd.DataFrame, days: list[pd.Timestamp], back
     ).astype({"day": "datetime64[s]", UNIT: "string"})
     places["day_before"] = places["day"] - timedelta(days=back)
     then = added(that, ["day"]).rename(columns={"day": "day_before", "spent_micro": "before_micro"})
-    rows = places.merge(added(this, ["day"]), how="left", on=["day", UNIT]).merge(
-        then[["day_before", UNIT, "before_micro"]], how="left", on=["day_before", UNIT]
-    )
+    rows = merged(places, added(this, ["day"]), ["day", UNIT], "left")
+    rows = merged(rows, then[["day_before", UNIT, "before_micro"]], ["day_before", UNIT], "left")
     totals = rows.groupby(UNIT, as_index=False)[["spent_micro", "clips"]].sum()
     return Table(
         "daily",

@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from kling_reports.merging import merged
 from kling_reports.report import Column, Table, typed
 
 OVER_SINCE: Final = Column(
@@ -20,7 +21,7 @@ def told(budgets: Table, over: pd.DataFrame) -> Table:
 
     What is over has no time at which it runs out: that is past. Nor has a limit of nothing.
     """
-    frame = budgets.frame.merge(over, how="left", on="budget")
+    frame = merged(budgets.frame, over, ["budget"], "left")
     frame[_AFTER] = frame[_AFTER].mask((frame["left_micro"] < 0) | (frame["limit_micro"] <= 0))
     place = [column.name for column in budgets.columns].index(_AFTER)
     columns = (*budgets.columns[:place], OVER_SINCE, *budgets.columns[place:])

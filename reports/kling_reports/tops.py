@@ -8,6 +8,7 @@ import pandas as pd
 
 from kling_reports.comparison import added
 from kling_reports.division import WHOLE_PPM, divided, share_ppm
+from kling_reports.merging import merged
 from kling_reports.report import UNIT, Column, Picture, Table, typed, typed_totals
 
 MOST: Final = 10
@@ -61,8 +62,8 @@ def beside(this: pd.DataFrame, that: pd.DataFrame | None, words: list[str]) -> p
     if that is None:
         return rows.assign(before_micro=pd.Series(pd.NA, rows.index, dtype="Int64"))
     then = added(that, words)[[*words, UNIT, "spent_micro"]]
-    both = rows.merge(
-        then.rename(columns={"spent_micro": "before_micro"}), how="outer", on=[*words, UNIT]
+    both = merged(
+        rows, then.rename(columns={"spent_micro": "before_micro"}), [*words, UNIT], "outer"
     )
     return both.fillna(dict.fromkeys(_ADDED, 0))
 

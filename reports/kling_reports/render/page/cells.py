@@ -60,6 +60,16 @@ def rows(table: Table, cells: Sequence[tuple[Cell, ...]], today: date | None) ->
     return found
 
 
+def totals(
+    table: Table, cells: Sequence[tuple[Cell, ...]], today: date | None
+) -> list[list[Shown]]:
+    """Return totals of a table as `rows` does: what is not totalled is blank, nobody's is too."""
+    return [
+        [cell(value, column, today) for value, column in zip(row, table.columns, strict=True)]
+        for row in cells
+    ]
+
+
 def cell(value: Cell, column: Column, today: date | None = None) -> Shown:
     """Return one value as a page shows it, blank where nobody knows it."""
     text = exact = visible(shown(value, column))

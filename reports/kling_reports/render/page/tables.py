@@ -20,6 +20,9 @@ _LONG: Final = 24
 
 _FIGURE: Final = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
 
+_CLOSING: Final = "closing_micro"
+"""What a statement is about, though it comes late in the row."""
+
 _CHUNK: Final = 200
 """So many rows are written at a time, until there is no more room."""
 
@@ -172,7 +175,8 @@ def _main_figure(table: Table) -> str | None:
     """Return the column that a table is about: what its picture draws, or its first amount."""
     if table.picture is not None:
         return table.picture.value
-    return next((column.name for column in table.columns if column.kind == "money"), None)
+    money = [column.name for column in table.columns if column.kind == "money"]
+    return _CLOSING if _CLOSING in money else next(iter(money), None)
 
 
 def _heads(columns: Sequence[Column]) -> Iterator[Markup]:
@@ -190,13 +194,9 @@ def _heads(columns: Sequence[Column]) -> Iterator[Markup]:
 
 
 def _totals(table: Table, report: Report, today: date | None) -> Iterator[Markup]:
-    for row in table.total_rows(report.timezone):
-        found = [
-            cells.cell(value, column, today)
-            for value, column in zip(row, table.columns, strict=True)
-        ]
-        first = Shown(f"Total {found[0].text}".strip())
-        yield _row(table.columns, [first, *found[1:]])
+    for row in cells.totals(table, list(table.total_rows(report.timezone)), today):
+        first = Shown(f"Total {row[0].text}".strip())
+        yield _row(table.columns, [first, *row[1:]])
 
 
 def _row(columns: Sequence[Column], row: Sequence[Shown], **attributes: Any) -> Markup:

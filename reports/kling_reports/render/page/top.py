@@ -53,8 +53,8 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 def _tiles(report: Report) -> Markup:
     tables = {table.name: table for table in report.tables}
     table = tables.get(COMPARED, report.main)
-    columns = _columns(report, table)
     rows = list(table.rows() if table.name == COMPARED else table.total_rows())
+    columns = _columns(report, table, len(rows))
     if not columns or not rows:
         return Markup()
     label = f"{table.title.partition(', beside')[0]}" if table.name == COMPARED else ""
@@ -64,12 +64,14 @@ def _tiles(report: Report) -> Markup:
     )
 
 
-def _columns(report: Report, table: Table) -> list[Column]:
+def _columns(report: Report, table: Table, rows: int) -> list[Column]:
+    """Return the figures of the top: of one unit all that are asked for, of several the first."""
     by_name = {column.name: column for column in table.columns}
     asked = [by_name[name] for name in _TILES.get(report.name, ()) if name in by_name]
     adding = [column for column in table.columns if column.adds_up]
     money = [column for column in adding if column.kind == "money"]
-    return asked or (money or adding)[:1]
+    found = asked or (money or adding)[:1]
+    return found if rows == 1 else found[:1]
 
 
 def _tile(table: Table, row: tuple[object, ...], column: Column, label: str) -> Markup:
