@@ -159,16 +159,15 @@ def rules(table: Table) -> str:
 def _gives(table: Table) -> str:
     """Return the columns, counted from 1, that give way where there is no room; first ones first.
 
-    The unit goes first where the caption says it, and last of all where it does not; columns that
-    the table does not name go from the right. The first column and the main figure stay.
+    The unit goes first where the caption says it; where it does not, it stays, as do the first
+    column and the main figure. Columns that the table does not name go last, from the right.
     """
     names = [column.name for column in table.columns]
-    unit = [UNIT] if UNIT in names else []
-    rest = [name for name in reversed(names) if name != UNIT]
-    asked = [*unit, *table.gives_way, *rest] if _only_unit(table) else [*table.gives_way, *rest]
-    staying = {names[0], _main_figure(table)}
-    places = dict.fromkeys(names.index(name) + 1 for name in asked if name in names)
-    return " ".join(str(place) for place in places if names[place - 1] not in staying)
+    staying = {names[0], _main_figure(table), UNIT}
+    asked = [name for name in (*table.gives_way, *reversed(names)) if name not in staying]
+    if UNIT in names[1:] and _only_unit(table):
+        asked.insert(0, UNIT)
+    return " ".join(str(names.index(name) + 1) for name in dict.fromkeys(asked) if name in names)
 
 
 def _main_figure(table: Table) -> str | None:
