@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from shlex import split
@@ -159,3 +160,11 @@ def test_the_hint_of_no_budget_can_be_typed(tmp_path: Path):
     done = CliRunner().invoke(budget, [*split(hint), "--db", str(database)])
     assert (done.exit_code, done.exception) == (0, None)
     assert "there is no budget" not in run(database, "budgets").out
+
+
+def test_a_terminal_leaves_out_what_one_looks_things_up_in(ask: Callable[..., Said]):
+    said = ask("overview").out
+    assert "Findings" in said
+    assert "Latest jobs" not in said
+    assert "kling-ledger report overview --out page.html" in said
+    assert "jobs" in json.loads(ask("overview", "--format", "json").out)["tables"]

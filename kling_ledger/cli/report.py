@@ -38,7 +38,12 @@ def report() -> None:
 @by("provider")
 @options()
 def overview(**given: Any) -> None:
-    """Spend by month, cost per second, budgets, variance and open credits, in one page."""
+    """What to know first, in words; this period beside the last one; who spent most; budgets.
+
+    The period is that of --from and --to, or the running month, which is compared with the same
+    days of the month before. Amounts are in USD at each job's own rate. --out page.html is the
+    page to keep open: it filters, sorts and drills down without a server.
+    """
     _answer("overview", **given)
 
 
@@ -122,7 +127,19 @@ def _answer(
             answers[name] = module.report(database, query)
             jobs.extend(_filtered_by(database, query))
     _say_what_no_job_has(jobs, query)
-    write(replace(_joined(answers, tenants), ledger=ledger_name(database_url(db))), known, out)
+    answer = replace(_joined(answers, tenants), ledger=ledger_name(database_url(db)))
+    if known == "table":
+        answer = _without(answer, getattr(module, "DETAILS", ()))
+    write(answer, known, out)
+
+
+def _without(answer: Report, left_out: tuple[str, ...]) -> Report:
+    """Return an answer without some of its tables, and say where these are."""
+    if not left_out:
+        return answer
+    kept = tuple(table for table in answer.tables if table.name not in left_out)
+    note = f"Days and jobs are in the page: kling-ledger report {answer.name} --out page.html"
+    return replace(answer, tables=kept, notes=(*answer.notes, note))
 
 
 def _joined(answers: dict[str, Report], tenants: str | None) -> Report:

@@ -37,6 +37,9 @@ _TOPS: Final = (
 )
 """The column of a reservation, its word for people, and the title of each table of the largest."""
 
+DETAILS: Final = ("daily", "project_models", "days", "jobs")
+"""The tables that one looks things up in: a terminal, where nobody can, leaves them out."""
+
 _NOTES: Final = (
     "Budgets stand as they are now, whatever the period and the conditions.",
     "Budgets and variance stay in their own units.",

@@ -20,6 +20,10 @@ _RATE: Final = "per_"
 _CHANGE: Final = "change_ppm"
 """How the names of percentages end that say how much something grew: they have their sign."""
 
+_LARGE: Final = 1_000
+_LITTLE: Final = Decimal("0.05")
+"""From and below how many percent a place more or less is written than one."""
+
 _NOBODY: Final = {
     "project": "(no project)",
     "actor": "(no user)",
@@ -76,8 +80,7 @@ def cell(value: Cell, column: Column, today: date | None = None) -> Shown:
     if isinstance(value, Decimal) and column.kind == "money":
         text = short(value, is_rate=column.name.startswith(_RATE))
     elif isinstance(value, Decimal):
-        exact = f"{plain(value * 100)} %"
-        text = exact if text.lstrip("-") == "0.0 %" and value else text
+        text, exact = _percent(value), f"{plain(value * 100)} %"
         exact = text if _same(text, exact) else exact
         text, exact = (_signed(one, value, column) for one in (text, exact))
     elif isinstance(value, datetime):
@@ -121,6 +124,15 @@ def _is_running(value: date, column: Column, today: date | None) -> bool:
 
 
 _LENGTHS: Final = {"day": 1, "week": 7}
+
+
+def _percent(share: Decimal) -> str:
+    """Write a share in percent: one place, none from 1,000 % on, and more for very little."""
+    percent = share * 100
+    if abs(percent) >= _LARGE:
+        return f"{percent:,.0f} %"
+    is_little = percent and abs(percent) < _LITTLE
+    return f"{percent:.1g} %" if is_little else f"{percent:,.1f} %"
 
 
 def _signed(text: str, value: Decimal, column: Column) -> str:

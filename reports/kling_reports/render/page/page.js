@@ -60,7 +60,14 @@ const fit = (one) => {
   one.table.classList.remove(...one.gives.map((place) => `h${place}`));
   let gone = 0;
   if (!one.isWide) {
-    while (box.scrollWidth > box.clientWidth && gone < one.gives.length) one.table.classList.add(`h${one.gives[gone++]}`);
+    const isTooWide = () => box.scrollWidth > box.clientWidth;
+    const give = (at) => one.table.classList.add(`h${one.gives[at]}`);
+    while (isTooWide() && gone < one.gives.length) give(gone++);
+    // A wide column that gave way last may have made room for narrow ones: the most important first.
+    for (let at = gone - 2; at >= 0; at--) {
+      one.table.classList.remove(`h${one.gives[at]}`);
+      if (isTooWide()) give(at); else gone--;
+    }
   }
   one.more.hidden = !gone && !one.isWide;
   one.more.textContent = one.isWide ? "Fewer columns" : `Show ${gone} more column${gone > 1 ? "s" : ""}`;
@@ -134,7 +141,6 @@ const filter = () => {
   }));
   clear.hidden = !isFiltered;
   for (const one of all(document, "button.drill")) one.setAttribute("aria-pressed", String(chips.get(one.dataset.key) === one.textContent));
-  fitAll();
 };
 const clear = make("button", { type: "button", className: "clear", hidden: true }, "Show all");
 const reset = () => { chips.clear(); box.value = ""; filter(); };
@@ -172,6 +178,7 @@ tools.setAttribute("aria-label", "Filter");
 tools.addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("tables").before(tools);
 filter();
+fitAll();
 let isWaiting = false;
 addEventListener("resize", () => {
   if (isWaiting) return;

@@ -18,7 +18,8 @@ from kling_reports.report import UNIT, Cell, Column, Report, Table
 _LONG: Final = 24
 """The characters of a text beyond which it may take several lines."""
 
-_FIGURE: Final = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+_WHOLE: Final = "white-space:nowrap;font-variant-numeric:tabular-nums"
+_TIMES: Final = ("date", "month", "instant")
 
 _CLOSING: Final = "closing_micro"
 """What a statement is about, though it comes late in the row."""
@@ -150,10 +151,16 @@ def _only_unit(table: Table) -> str | None:
 
 
 def rules(table: Table) -> str:
-    """Return the style that lays the figures of a table under each other."""
-    figures = (at for at, column in enumerate(table.columns, start=1) if column.is_figure)
-    places = ",".join(f"#{id_of(table)}-t tr>:nth-child({at})" for at in figures)
-    return f"{places}{{{_FIGURE}}}\n" if places else ""
+    """Return the style that lays the figures of a table under each other and breaks no date."""
+    columns = list(enumerate(table.columns, start=1))
+    figures = [at for at, column in columns if column.is_figure]
+    times = [at for at, column in columns if column.kind in _TIMES]
+    return _rule(table, figures, f"text-align:right;{_WHOLE}") + _rule(table, times, _WHOLE)
+
+
+def _rule(table: Table, places: Sequence[int], style: str) -> str:
+    cells = ",".join(f"#{id_of(table)}-t tr>:nth-child({at})" for at in places)
+    return f"{cells}{{{style}}}\n" if places else ""
 
 
 def _gives(table: Table) -> str:

@@ -172,8 +172,8 @@ def _time_labels(places: Sequence[date], step: str) -> Iterator[Markup]:
         gives_way = " less" if count % 2 and len(places) > every * _MOST_LABELS // 2 else ""
         text = _called(place, step)
         yield tag("text", text, x=x, y=y, text_anchor="middle", class_=f"quiet{gives_way}")
-        # A year is named once, under the first of its places that has a name.
-        if step != "year" and place.year != year:
+        # A year is named once, under the first of its places that keeps its name everywhere.
+        if step != "year" and place.year != year and not gives_way:
             year = place.year
             yield tag("text", str(year), x=x, y=y + 16, text_anchor="middle", class_="quiet")
 
