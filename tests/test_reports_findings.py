@@ -365,6 +365,7 @@ def quotes(billed: int, dearer: int, cheaper: int = 0, off: int = 500_000) -> pd
         (quotes(10, 1), "1 of 10 billed clips of runapi (10 %)"),
         (quotes(9, 9), None),
         (quotes(0, 0), None),
+        (quotes(50, 50).assign(dearer=None, cheaper=None), None),
     ],
 )
 def test_quotes_that_one_billed_clip_in_twenty_did_not_cost_are_told(

@@ -106,9 +106,9 @@ def quoted_wrong(variance: pd.DataFrame) -> Iterator[Finding]:
     """LEAST_WRONG_PERCENT (5 %) or more of a provider's billed clips did not cost their quote.
 
     Of LEAST_BILLED (10) billed clips at least. `variance` has one row for each `provider` and
-    `unit`, with the columns of the variance report.
+    `unit`, with the columns of the variance report; without a bill they are missing.
     """
-    for row in variance.to_dict("records"):
+    for row in variance.dropna(subset=["dearer", "cheaper"]).to_dict("records"):
         billed, wrong = int(row["billed_clips"]), int(row["dearer"]) + int(row["cheaper"])
         if billed < LEAST_BILLED or wrong * 100 < billed * LEAST_WRONG_PERCENT:
             continue
