@@ -29,8 +29,8 @@ class Pair:
 
     `whole` is the period to its end, `whole_before` the one before it to its end. `name` is for
     people: `November 2026 so far, 26 of 30 days`; `name_before`: `the same days of October 2026`.
-    `begun` is all time up to the end of the first day before: a ledger with a job in it knows the
-    period before whole.
+    `first_day` is that of the period before: a ledger with a job in it, or before it, knows that
+    period whole.
     """
 
     this: Span
@@ -40,7 +40,7 @@ class Pair:
     name: str
     name_before: str
     is_running: bool
-    begun: Span
+    first_day: Span
 
 
 def pair(span: Span, *, now: datetime, zone: str) -> Pair:
@@ -71,7 +71,7 @@ def pair(span: Span, *, now: datetime, zone: str) -> Pair:
         name=name,
         name_before=name_before,
         is_running=passed < end,
-        begun=Span(None, _span(start_before, start_before + _DAY, place).ends_at),
+        first_day=_span(start_before, start_before + _DAY, place),
     )
 
 

@@ -108,7 +108,12 @@ class _Asked:
     @property
     def _is_known_whole(self) -> bool:
         """Whether the ledger had begun when the period before began, or on that day."""
-        return not reservations.spending(self.database, span=self.pair.begun).empty
+        earlier = Span(None, self.pair.before.starts_at)
+        # A day is read sooner than all that came before it.
+        return any(
+            not reservations.spending(self.database, span=span).empty
+            for span in (self.pair.first_day, earlier)
+        )
 
     @cached_property
     def parts(self) -> dict[str, Report]:
