@@ -471,6 +471,13 @@ def test_paper_has_no_controls_and_cuts_nothing_off(browser: Browser, page: Path
             ".filter(e => e.getClientRects().length).length"
         )
         assert gone == 0
+        left_out = browser.evaluate(
+            "[...document.querySelectorAll('main section')]"
+            ".filter(s => !s.getClientRects().length)"
+            ".map(s => s.querySelector('h2').firstChild.data)"
+        )
+        told = browser.evaluate("document.querySelector('.paper').innerText")
+        assert told.endswith(f": {', '.join(left_out)}.")
         clipped = browser.evaluate(
             "[...document.querySelectorAll('.scroll')]"
             ".filter(s => getComputedStyle(s).overflow !== 'visible').length"

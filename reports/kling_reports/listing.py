@@ -18,7 +18,7 @@ from kling_reports.frames import frame_of
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Span, Table, typed, typed_totals
 
-MOST_JOBS: Final = 300
+MOST_JOBS: Final = 100
 """The latest jobs that an overview lists."""
 
 _FINDINGS: Final = (

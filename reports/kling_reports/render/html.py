@@ -29,9 +29,10 @@ _TOLD: Final = (words.FINDINGS, COMPARED)
 _PLACES: Final = {
     **dict.fromkeys(("projects", "open"), "split"),
     **dict.fromkeys(("users", "models", "providers", "basis"), "half"),
+    **dict.fromkeys(("project_models", "days", "jobs"), "lookup"),
 }
-"""The tables of an overview that stand beside each other where there is room, or beside their own
-picture."""
+"""How tables of an overview stand: beside their own picture, beside each other, or, to be looked
+things up in, on a screen alone."""
 
 
 def render(report: Report) -> bytes:
@@ -128,13 +129,26 @@ def _section(one: Listed, report: Report, drawn: dict[str, list[Markup]]) -> Mar
     )
 
 
+def _on_screen_alone(report: Report) -> Markup:
+    """Say on paper which tables are not on it."""
+    places = _PLACES if report.name == "overview" else {}
+    names = [visible(_short(one)) for one in report.tables if places.get(one.name) == "lookup"]
+    told = f"Not printed, for they are to be looked up in: {', '.join(names)}."
+    return tag("p", told, class_="paper") if names else Markup()
+
+
 def _footer(report: Report) -> Markup:
     notes = tag("ul", *(tag("li", visible(note)) for note in report.notes))
     told = (
         "A blank is not known or does not apply; it is never zero. Amounts are rounded for show"
         " alone: totals are of the exact figures, which the page has too."
     )
-    return tag("footer", notes if report.notes else Markup(), tag("p", told))
+    return tag(
+        "footer",
+        _on_screen_alone(report),
+        notes if report.notes else Markup(),
+        tag("p", told),
+    )
 
 
 def _resource(name: str) -> Markup:

@@ -11,7 +11,7 @@ const tables = all(document, "section > .scroll > table[data-gives]").map((table
   const section = table.closest("section");
   return {
     table, heads, section, keys: heads.map((head) => head.dataset.key), rows: [...table.tBodies[0].rows],
-    title: section.querySelector("h2").firstChild.textContent, gives: table.dataset.gives.split(" ").filter(Boolean),
+    title: section.querySelector("h2").firstChild.textContent, isPart: "part" in table.dataset, gives: table.dataset.gives.split(" ").filter(Boolean),
   };
 });
 
@@ -103,7 +103,7 @@ const sums = (one, rows) => {
       if (!at) cell.scope = "row";
       const own = rows.filter((each) => each.cells[unit].textContent === name).map((each) => exact(each.cells[at]));
       if (at === unit) cell.textContent = name;
-      else if (!at) cell.textContent = "Shown";
+      else if (!at) cell.textContent = one.isPart ? "Shown, of those listed" : "Shown";
       else if ("adds" in head.dataset && own.every(Boolean)) cell.textContent = written(own.map(micro).reduce((a, b) => a + b, 0n), head.dataset.kind);
       row.append(cell);
     });

@@ -94,7 +94,8 @@ def table(one: Listed, report: Report, key: str) -> Markup:
         tag("tbody", *one.rows),
         tag("tfoot", *_totals(shown, report, one.today)),
     )
-    drawn = tag("table", *parts, data_gives=_gives(shown), id=f"{key}-t")
+    is_part = len(one.rows) < len(shown.frame)
+    drawn = tag("table", *parts, data_gives=_gives(shown), data_part=is_part, id=f"{key}-t")
     # What scrolls sideways has to be reached by the keyboard, and then needs a name.
     region = {"tabindex": 0, "role": "region", "aria_labelledby": f"{key}-h"}
     return tag("div", drawn, class_="scroll", **region)
