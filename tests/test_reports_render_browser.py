@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kling_ledger.ledger.scopes import is_project
+from kling_reports import overview
 from kling_reports.frames import frame_of
 from kling_reports.render import html
 from kling_reports.report import Column, Picture, Table
 from tests.browser import Browser, chromium
 from tests.reports_any import HOSTILE, report, table
+from tests.reports_ledger import START, Made, ledger_of, query
 from tests.reports_year import year
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -269,6 +272,42 @@ def test_the_filter_keeps_rows_with_all_its_words_and_says_how_many(
     browser.evaluate("document.querySelector('.clear').click()")
     assert visible_rows(browser, "jobs") == 4
     assert browser.evaluate("document.activeElement.id") == "filter"
+
+
+def test_exact_figures_come_and_go_and_names_stay(browser: Browser, tmp_path: Path):
+    browser.open(small(tmp_path))
+    cells = "[...document.querySelectorAll('#t-projects-t tbody tr')].map(r => r.innerText)"
+    rounded = browser.evaluate(cells)
+    browser.evaluate("document.querySelector('.exact input').click()")
+    assert browser.evaluate(cells) == [
+        "film\tUSD\t4.050012\t1",
+        "ads\tUSD\t0.000001\t1",
+        "(no project)\tUSD\t7.00\u2007\u2007\u2007\u2007\t1",
+    ]
+    assert totals_shown(browser, "projects") == [["Total", "USD", "11.050013", "3"]]
+    assert browser.evaluate("document.querySelector('.tiles b').textContent") == "11.050013"
+    browser.evaluate("document.querySelector('.exact input').click()")
+    assert browser.evaluate(cells) == rounded
+
+
+def test_hostile_names_are_only_text_in_findings_and_choices(browser: Browser, tmp_path: Path):
+    usual = [
+        Made(minute=60 * 24 * day, project=f"film/{at}") for day in range(8) for at in range(6)
+    ]
+    names = filter(is_project, HOSTILE)
+    wild = [Made(minute=60 * 24 * 9 + at, project=name) for name in names for at in range(12)]
+    now = START + timedelta(days=10)
+    with ledger_of(str(tmp_path / "l"), [*usual, *wild]) as ledger:
+        answered = overview.report(ledger.database, query(now=now))
+    assert len(answered.table("findings").frame) == 3
+    written = tmp_path / "overview.html"
+    written.write_bytes(html.render(answered))
+    browser.open(written)
+    for at in range(browser.evaluate("document.querySelectorAll('.drill').length")):
+        browser.evaluate(f"document.querySelectorAll('.drill')[{at}].click()")
+        assert browser.evaluate("document.querySelectorAll('.chips .chip').length") > 0
+    assert (browser.complaints(), browser.requested()) == ([], [written.as_uri()])
+    assert browser.evaluate("document.querySelectorAll('img').length") == 0
 
 
 def test_jobs_without_a_project_can_be_chosen(browser: Browser, tmp_path: Path):

@@ -6,6 +6,7 @@ const make = (name, properties = {}, ...inside) => {
   return made;
 };
 const DRILLS = ["project", "user", "model", "provider", "wallet"];
+const MOST_STOPS = 40;
 const tables = all(document, "section > .scroll > table[data-gives]").map((table) => {
   const heads = [...table.tHead.rows[0].cells];
   const section = table.closest("section");
@@ -20,7 +21,7 @@ let isExact = false;
 const exact = (cell) => (!isExact && cell.title) || cell.textContent.trim();
 const trade = () => {
   isExact = !isExact;
-  for (const one of all(document, "tbody [title], tfoot [title], .tiles b[title]")) {
+  for (const one of all(document, ":is(tbody, tfoot) :is(td, th)[title], .tiles b[title]")) {
     if (!one.childElementCount) [one.textContent, one.title] = [one.title, one.textContent];
   }
   fitAll();
@@ -153,7 +154,9 @@ const drill = (key, value) => {
 };
 for (const one of tables) {
   const key = one.keys[0];
-  if (!DRILLS.includes(key)) continue;
+  const names = one.rows.map((row) => row.cells[0].textContent);
+  // Where a name has many rows each would be a stop for the keyboard: the shorter tables have them.
+  if (!DRILLS.includes(key) || (names.length > MOST_STOPS && new Set(names).size < names.length)) continue;
   for (const row of one.rows) {
     const text = row.cells[0].textContent.trim();
     if (!text || /^\([\d,]+ others\)$/.test(text)) continue;
