@@ -62,6 +62,25 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
     return f"sqlite:///{Path(file).expanduser()}"
 
 
+def ledger_name(address: str) -> str:
+    """Return what a ledger is called: its file's name without the ending, or its database's.
+
+    Never a part of the address that may be secret: of one that cannot be read it is empty.
+    """
+    from pathlib import Path
+    from urllib.parse import unquote, urlsplit
+
+    scheme, _, rest = address.partition("://")
+    if scheme == "sqlite":
+        return Path(rest).stem
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    # A password with a sign that should have been escaped would spill into what follows.
+    return "" if "@" in parts.path + parts.query + parts.fragment else unquote(parts.path[1:])
+
+
 def actor(environ: Mapping[str, str] = os.environ) -> str:
     """Return who is acting, for the journal: the variable's name, or the login name."""
     named = environ.get(ACTOR_VARIABLE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kling_ledger.config import database_url
+from kling_ledger.config import database_url, ledger_name
 from kling_ledger.errors import (
     ConfigError,
     DatabaseError,
@@ -216,3 +216,24 @@ def test_a_files_name_is_taken_as_it_is(tmp_path, name):
 def test_a_ledger_lives_in_a_file(name):
     with pytest.raises(ConfigError, match="lives in a file"):
         database_url(name)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("sqlite:////data/northern-lights.sqlite", "northern-lights"),
+        ("sqlite:///ledger", "ledger"),
+        (
+            "postgresql+psycopg://ann:secret@db.example:5432/studio%20one?sslmode=require",
+            "studio one",
+        ),
+        ("postgresql+psycopg:///studio?host=/run/postgresql", "studio"),
+        ("postgresql+psycopg://ann:secret@db.example", ""),
+        ("postgresql+psycopg://ann:se/cret@db.example/studio", ""),
+        ("postgresql+psycopg://ann:se?cret@db.example/studio", ""),
+        ("postgresql+psycopg://ann:se#cret@db.example/studio", ""),
+        ("postgresql+psycopg://[ann:secret@db.example/studio", ""),
+    ],
+)
+def test_a_ledgers_name_is_its_files_or_its_databases_and_never_a_secret(address: str, name: str):
+    assert ledger_name(address) == name

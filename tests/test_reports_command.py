@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
+from shlex import split
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from kling_ledger.cli import exit_code
+from kling_ledger.cli.budget import budget
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.report import report
 from kling_ledger.cli.report_exports import EXPORTS
 from kling_ledger.cli.report_forms import FORMS
+from kling_ledger.ledger import Ledger
 from kling_pricing.errors import KlingError
 from tests.cli import Cli, Said
 from tests.reports_ledger import Made, ledger_of
@@ -139,3 +143,28 @@ def test_a_month_of_the_journal_can_be_asked_for(ask: Callable[..., Said]):
 def test_every_form_has_files_that_ask_for_it():
     endings = [ending for _, files in FORMS.values() for ending in files]
     assert len(set(endings)) == len(endings) >= len(FORMS)
+
+
+def test_a_page_is_called_by_its_ledger(ask: Callable[..., Said], tmp_path: Path):
+    ask("overview", "--out", str(tmp_path / "page.html"))
+    written = (tmp_path / "page.html").read_text("utf-8")
+    assert "<h1>ledger: Overview</h1>" in written
+    assert "<title>ledger: Overview – " in written
+
+
+def test_the_hint_of_no_budget_can_be_typed(tmp_path: Path):
+    database = tmp_path / "empty.sqlite"
+    Ledger(str(database)).close()
+    said = run(database, "budgets").out
+    hint = said.partition("there is no budget: kling-ledger budget ")[2].splitlines()[0]
+    done = CliRunner().invoke(budget, [*split(hint), "--db", str(database)])
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "there is no budget" not in run(database, "budgets").out
+
+
+def test_a_terminal_leaves_out_what_one_looks_things_up_in(ask: Callable[..., Said]):
+    said = ask("overview").out
+    assert "Findings" in said
+    assert "Latest jobs" not in said
+    assert "kling-ledger report overview --out page.html" in said
+    assert "jobs" in json.loads(ask("overview", "--format", "json").out)["tables"]

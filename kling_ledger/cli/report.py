@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from kling_ledger.cli.report_erp import erp_journal
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import form_of, write
 from kling_ledger.cli.report_options import basis, by, no_period, options, period, query_of, tenants
-from kling_ledger.config import database_url
+from kling_ledger.config import database_url, ledger_name
 from kling_ledger.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ def report() -> None:
 @no_period
 @options()
 def overview(**given: Any) -> None:
-    """Spend by month, cost per second, budgets, variance and open credits, in one page."""
+    """What to know first, in words; this period beside the last one; who spent most; budgets.
+
+    The period is that of --from and --to, or the running month, which is compared with the same
+    days of the month before. Amounts are in USD at each job's own rate. --out page.html is the
+    page to keep open: it filters, sorts and drills down without a server.
+    """
     _answer("overview", **given)
 
 
@@ -168,12 +174,28 @@ def _answer(
             answers[name] = module.report(database, query)
             jobs.extend(_filtered_by(database, query))
     _say_what_no_job_has(jobs, query)
-    if tenants is None:
-        write(answers[""], known, out)
-    else:
-        from kling_reports.tenants import joined
+    answer = replace(_joined(answers, tenants), ledger=ledger_name(database_url(db)))
+    if known == "table":
+        answer = _without(answer, getattr(module, "DETAILS", ()))
+    write(answer, known, out)
 
-        write(joined(answers), known, out)
+
+def _without(answer: Report, left_out: tuple[str, ...]) -> Report:
+    """Return an answer without some of its tables, and say where these are."""
+    if not left_out:
+        return answer
+    kept = tuple(table for table in answer.tables if table.name not in left_out)
+    note = f"Days and jobs are in the page: kling-ledger report {answer.name} --out page.html"
+    return replace(answer, tables=kept, notes=(*answer.notes, note))
+
+
+def _joined(answers: dict[str, Report], tenants: str | None) -> Report:
+    """Return the answer, or those of several ledgers in one."""
+    if tenants is None:
+        return answers[""]
+    from kling_reports.tenants import joined
+
+    return joined(answers)
 
 
 def _tenants(db: str | None, written: str) -> dict[str, str]:

@@ -121,7 +121,7 @@ def budgets(known: pd.DataFrame, now: datetime, *, pasts: pd.DataFrame | None = 
         "Budgets",
         _COLUMNS,
         typed(told, _COLUMNS),
-        empty="there is no budget: kling-ledger budget set NAME LIMIT",
+        empty='there is no budget: kling-ledger budget set film --limit "50 USD"',
         gives_way=_GIVES_WAY,
         picture=Picture(
             "bullet", x="budget", value="spent_micro", series="reserved_micro", limit="limit_micro"

@@ -67,7 +67,18 @@ _JOBS: Final = (
 )
 _COUNTED: Final = ("created_at", "state", UNIT, "held_micro", "usd_held_micro")
 _READ: Final = (*reservations.read_for(_JOBS), "held_micro", "usd_held_micro")
-_GIVES_WAY: Final = ("age_seconds", "expires_at", "task_id", "model", "actor", "wallet", "project")
+_GIVES_WAY: Final = (
+    "age",
+    "expires_at",
+    "task_id",
+    "model",
+    "actor",
+    "wallet",
+    "created_at",
+    "provider",
+    "problem",
+    "project",
+)
 
 
 def report(database: Database, query: Query) -> Report:

@@ -102,9 +102,10 @@ OF_A_JOB: Final = (
 class Picture:
     """How a table is best drawn, by the names of its columns; a form without pictures ignores it.
 
-    `over_time`: bars of `value` along `x`, stacked by `series`. `bars`: one bar of `value` for each
-    `x`, grouped by `series`. `bullet`: `value` against `limit` for each `x`, `series` on top of it.
-    Rows of different units never share an axis.
+    `over_time`: bars of `value` along `x`, stacked by `series`, those of `limit` behind them to
+    compare with. `bars`: one bar of `value` for each `x`, grouped by `series`. `bullet`: `value`
+    against `limit` for each `x`, `series` on top of it. Rows of different units never share an
+    axis.
     """
 
     kind: Literal["over_time", "bars", "bullet"]
@@ -183,7 +184,8 @@ class Report:
     are as they were given (`provider=crun`); `period` is a month of the journal
     in place of a span; `currency` is None where each amount stands in its own
     unit; `notes` say what was assumed, left out or is not known. `generated_at` is given by the
-    caller: the same ledger asked at the same instant gives the same report.
+    caller: the same ledger asked at the same instant gives the same report. `ledger` is what the
+    ledger is called, empty where nobody said.
     """
 
     name: str
@@ -197,6 +199,7 @@ class Report:
     filters: tuple[str, ...] = ()
     currency: str | None = None
     notes: tuple[str, ...] = ()
+    ledger: str = ""
 
     @property
     def main(self) -> Table:

@@ -1,26 +1,38 @@
-"""A report as one HTML file that asks nothing of any network: pictures, tables, and its data.
+"""A report as one HTML file that asks nothing of any network: words, pictures, tables, its data.
 
-A policy in the page lets only our own style and script into effect, by their digests. The tables
-are there without the script, which sorts them.
+A policy in the page lets only our own style and script into effect, by their digests. All is there
+without the script, which sorts, filters, and shows exact figures.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Final
 
-from kling_reports.render.markup import Markup, tag, void
+from kling_reports.render.markup import Markup, joined, tag, void
+from kling_reports.render.page import words
+from kling_reports.render.page.cells import today_of
 from kling_reports.render.page.data import data
 from kling_reports.render.page.figures import figures
-from kling_reports.render.page.tables import Listed, id_of, listed, table
-from kling_reports.render.values import facts, shown, visible
-from kling_reports.report import UNIT, Report, Table
+from kling_reports.render.page.tables import Listed, id_of, listed, rules, table
+from kling_reports.render.page.top import COMPARED, header, title
+from kling_reports.render.values import visible
+from kling_reports.report import Report, Table
 
 _MOST_BYTES: Final = 280_000
-_MOST_TILES: Final = 4
+_TOLD: Final = (words.FINDINGS, COMPARED)
+"""The tables that a page says in its own way, before all others."""
+
+_PLACES: Final = {
+    **dict.fromkeys(("projects", "open"), "split"),
+    **dict.fromkeys(("users", "models", "providers", "basis"), "half"),
+    **dict.fromkeys(("project_models", "days", "jobs"), "lookup"),
+}
+"""How tables of an overview stand: beside their own picture, beside each other, or, to be looked
+things up in, on a screen alone."""
 
 
 def render(report: Report) -> bytes:
@@ -29,24 +41,38 @@ def render(report: Report) -> bytes:
     Where the rows of all tables are too many for that, long tables list their first rows and say
     so; totals and pictures are always of all.
     """
+    drawn = {one.name: list(_figures(one, report)) for one in report.tables}
     # What a page takes without any rows says how much room there is for them.
-    rest = len(_page(report, [Listed(one, report, 0) for one in report.tables]))
-    return _page(report, listed(report, _MOST_BYTES - rest))
+    rest = len(_page(report, [Listed(one, report, 0) for one in report.tables], drawn))
+    found = listed(report, _MOST_BYTES - rest, words.leads_to(report))
+    return _page(report, found, drawn)
 
 
-def _page(report: Report, listed: Sequence[Listed]) -> bytes:
+def _figures(table: Table, report: Report) -> Iterator[Markup]:
+    if table.name not in _TOLD:
+        yield from figures(table, id_of(table), today_of(report))
+
+
+def _page(report: Report, listed: Sequence[Listed], drawn: dict[str, list[Markup]]) -> bytes:
     script = _resource("page.js")
+    shown = [one for one in listed if one.table.name not in _TOLD]
     body = tag(
         "body",
-        _header(report),
-        _contents(report),
-        tag("main", *(_section(one, report) for one in listed)),
+        tag("a", "Skip to the tables", href="#tables", class_="skip"),
+        header(report),
+        tag(
+            "main",
+            *_told(report),
+            _contents(shown),
+            tag("div", *(_section(one, report, drawn) for one in shown), id="tables"),
+        ),
         _footer(report),
         # JSON is no script: the policy lets it be without a digest, and no browser runs it.
         tag("script", data(report, listed), type="application/json", id="data"),
         tag("script", script),
     )
-    head = _head(report, _resource("page.css"), script)
+    style = joined(_resource("page.css"), *(Markup(rules(one.table)) for one in shown))
+    head = _head(report, style, script)
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n".encode()
 
 
@@ -60,66 +86,69 @@ def _head(report: Report, style: Markup, script: Markup) -> Markup:
         void("meta", charset="utf-8"),
         void("meta", http_equiv="Content-Security-Policy", content=policy),
         void("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{report.title} – {report.generated_at:%Y-%m-%d}"),
+        tag("title", f"{title(report)} – {report.generated_at:%Y-%m-%d}"),
         tag("style", style),
     )
 
 
-def _header(report: Report) -> Markup:
-    told = (tag("div", tag("dt", name), tag("dd", visible(text))) for name, text in facts(report))
-    return tag(
-        "header",
-        tag("h1", visible(report.title)),
-        tag("p", visible(report.question), class_="question"),
-        tag("dl", *told, class_="facts"),
-        _tiles(report.main),
-    )
+def _told(report: Report) -> Iterator[Markup]:
+    tables = {one.name: one for one in report.tables}
+    if words.FINDINGS in tables:
+        yield words.findings(tables[words.FINDINGS], report)
+    if COMPARED in tables:
+        yield words.compared(tables[COMPARED])
 
 
-def _tiles(main: Table) -> Markup:
-    """Put the sums of money of the main table at the top, unit by unit."""
-    adding = [place for place, one in enumerate(main.columns) if one.adds_up]
-    money = [place for place in adding if main.columns[place].kind == "money"]
-    names = [column.name for column in main.columns]
-    tiles = [
-        tag(
-            "li",
-            tag("span", visible(main.columns[place].title)),
-            tag("b", shown(row[place], main.columns[place])),
-            tag("span", visible(str(row[names.index(UNIT)] or "")) if UNIT in names else ""),
-        )
-        for row in main.total_rows()
-        for place in (money or adding)[:_MOST_TILES]
-        if row[place] is not None
-    ]
-    return tag("ul", *tiles, class_="tiles", aria_label="Totals") if tiles else Markup()
-
-
-def _contents(report: Report) -> Markup:
-    if len(report.tables) < 3:
+def _contents(shown: Sequence[Listed]) -> Markup:
+    if len(shown) < 3:
         return Markup()
     links = (
-        tag("li", tag("a", visible(one.title), href=f"#{id_of(one)}")) for one in report.tables
+        tag("li", tag("a", visible(_short(one.table)), href=f"#{id_of(one.table)}"))
+        for one in shown
     )
     return tag("nav", tag("ul", *links), aria_label="Contents")
 
 
-def _section(one: Listed, report: Report) -> Markup:
-    key = id_of(one.table)
+def _short(table: Table) -> str:
+    """Return the title of a table without its time."""
+    return table.title.partition(":")[0]
+
+
+def _section(one: Listed, report: Report, drawn: dict[str, list[Markup]]) -> Markup:
+    key, name = id_of(one.table), one.table.name
+    heading, colon, time = one.table.title.partition(": ")
+    of_time = tag("small", f" {visible(time)}") if colon else Markup()
     return tag(
         "section",
-        tag("h2", visible(one.table.title), id=f"{key}-h"),
-        *figures(one.table, key),
+        tag("h2", visible(heading), of_time, id=f"{key}-h"),
+        *drawn[name],
         table(one, report, key),
         id=key,
         aria_labelledby=f"{key}-h",
+        class_=_PLACES.get(name) if report.name == "overview" else None,
     )
+
+
+def _on_screen_alone(report: Report) -> Markup:
+    """Say on paper which tables are not on it."""
+    places = _PLACES if report.name == "overview" else {}
+    names = [visible(_short(one)) for one in report.tables if places.get(one.name) == "lookup"]
+    told = f"Not printed, for they are to be looked up in: {', '.join(names)}."
+    return tag("p", told, class_="paper") if names else Markup()
 
 
 def _footer(report: Report) -> Markup:
     notes = tag("ul", *(tag("li", visible(note)) for note in report.notes))
-    told = "A blank is not known or does not apply; it is never zero."
-    return tag("footer", notes if report.notes else Markup(), tag("p", told))
+    told = (
+        "A blank is not known or does not apply; it is never zero. Amounts are rounded for show"
+        " alone: totals are of the exact figures, which the page has too."
+    )
+    return tag(
+        "footer",
+        _on_screen_alone(report),
+        notes if report.notes else Markup(),
+        tag("p", told),
+    )
 
 
 def _resource(name: str) -> Markup:

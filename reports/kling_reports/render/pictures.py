@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -18,6 +18,17 @@ from kling_reports.report import UNIT, Column, Table
 
 NOBODY: Final = "(none)"
 """What stands in a picture for a value that was not given."""
+
+_NOBODIES: Final = {
+    name: f"(no {word})"
+    for name, word in (
+        ("project", "project"),
+        ("user", "user"),
+        ("actor", "user"),
+        ("provider", "provider"),
+        ("model", "model"),
+    )
+}
 
 OTHERS: Final = "all others"
 """The last series of a picture that has too many: their sum."""
@@ -34,13 +45,15 @@ _Sums = dict[tuple[Any, str], int]
 class Panel:
     """The part of a picture that one unit has: `values` by place along it and by series.
 
-    `unit` is None where the values are no money. `left_out` counts the places that were too many.
+    `unit` is None where the values are no money. `left_out` counts the places that were too many,
+    `beside` is what the values of each place are compared with.
     """
 
     unit: str | None
     places: tuple[Any, ...]
     values: Mapping[tuple[Any, str], int]
     left_out: int = 0
+    beside: Mapping[Any, int] = field(default_factory=dict)
 
     def at(self, place: Any, series: Sequence[str]) -> list[int]:
         """Return the values of some series at one place; nothing there counts as zero."""
@@ -49,12 +62,18 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture that can be drawn: its panels share their series; `step` names a place in time."""
+    """A picture that can be drawn: its panels share their series; `step` names a place in time.
+
+    `running` is the place in time that is not over; `beside` is the column that the values are
+    compared with, where there is one.
+    """
 
     column: Column
     panels: tuple[Panel, ...]
     series: tuple[str, ...]
     step: str | None = None
+    running: date | None = None
+    beside: Column | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +92,69 @@ class Bullet:
         return self.value + self.on_top
 
 
-def over_time(table: Table) -> Drawn | None:
+def over_time(table: Table, today: date | None = None) -> Drawn | None:
     """Return the bars of a table along its time, without gaps; None where it has none to draw.
 
-    Where there would be too many they are put together: days to weeks, weeks to months.
+    Where there would be too many they are put together: days to weeks, weeks to months. `today` is
+    the day that is not over, if the time of the table is not.
     """
     picture = table.picture
     if picture is None or picture.kind != "over_time":
         return None
     column = _column(table, picture.value)
-    sums = _sums(table, picture.x, picture.series, column, lambda value: value.date())
-    if not sums or not column.adds_up:
+    sums = _sums(table, picture.x, picture.series, column, _day)
+    beside = None if picture.limit is None else _column(table, picture.limit)
+    then = {} if beside is None else _sums(table, picture.x, None, beside, _day)
+    if not (sums or then) or not column.adds_up:
         return None
-    days = sorted({place for one in sums.values() for place, _ in one})
+    days = sorted({place for one in (*sums.values(), *then.values()) for place, _ in one})
+    step, places = _along(days, _column(table, picture.x).kind, len({*sums, *then}))
+    began = {
+        unit: _moved(sums.get(unit, {}), lambda day: _began(day, step))
+        for unit in sorted({*sums, *then}, key=str)
+    }
+    series = _largest(began) or ("",)
+    panels = [
+        Panel(
+            unit,
+            tuple(places),
+            _with_others(one, series),
+            beside=_placed(_moved(then.get(unit, {}), lambda day: _began(day, step))),
+        )
+        for unit, one in began.items()
+    ]
+    running = None if today is None else _began(today, step)
+    return Drawn(
+        column, tuple(panels), series, step, running if running in places else None, beside
+    )
+
+
+def _along(days: Sequence[date], kind: str, panels: int) -> tuple[str, list[date]]:
+    """Return the step in which some days are drawn, and the places that it makes."""
     steps = ["month", "year"]
-    if _column(table, picture.x).kind == "date":
+    if kind == "date":
         steps = ["week" if _are_weeks(days) else "day", "week", "month", "year"]
     for step in steps:
         places = list(_steps(days[0], days[-1], step))
-        if len(places) * len(sums) <= _MOST_STEPS:
+        if len(places) * panels <= _MOST_STEPS:
             break
-    began = {unit: _moved(one, lambda day: _began(day, step)) for unit, one in sums.items()}
-    series = _largest(began)
-    panels = [
-        Panel(unit, tuple(places), _with_others(one, series)) for unit, one in sorted(began.items())
-    ]
-    return Drawn(column, tuple(panels), series, step)
+    return step, places
+
+
+def _placed(sums: _Sums) -> dict[Any, int]:
+    return {place: value for (place, _), value in sums.items()}
+
+
+def _day(value: Any) -> date:
+    day: date = value.date()
+    return day
 
 
 def bars(table: Table) -> Drawn | None:
     """Return the bars of a table, in its order; None where it has none to draw.
 
     Where there are too many the largest stay. What does not add up is drawn where each bar stands
-    for one row.
+    for one row. A unit with one bar, or with nothing in any, compares nothing: it is left out.
     """
     picture = table.picture
     if picture is None or picture.kind != "bars":
@@ -116,9 +165,12 @@ def bars(table: Table) -> Drawn | None:
     if rows.empty or (not column.adds_up and rows.duplicated(keys).any()):
         return None
     sums = _sums(table, picture.x, picture.series, column, str)
-    series = _largest(sums) if column.adds_up else tuple(_names(sums))[:MOST_SERIES]
+    compared = {unit: one for unit, one in sums.items() if len(one) > 1 and any(one.values())}
+    if not compared:
+        return None
+    series = _largest(compared) if column.adds_up else tuple(_names(compared))
     panels = []
-    for unit, one in sorted(sums.items()):
+    for unit, one in sorted(compared.items()):
         places = list(dict.fromkeys(place for place, _ in one))
         kept = _largest_places(places, one)
         values = _with_others(one, series)
@@ -137,7 +189,9 @@ def bullets(table: Table) -> list[Bullet]:
         on_top = 0 if picture.series is None else row[picture.series]
         if not (pd.isna(value) or pd.isna(limit) or pd.isna(on_top)):
             unit = str(row.get(UNIT, ""))
-            found.append(Bullet(_named(row[picture.x]), unit, int(value), int(on_top), int(limit)))
+            found.append(
+                Bullet(_named(row[picture.x], picture.x), unit, int(value), int(on_top), int(limit))
+            )
     return found
 
 
@@ -155,18 +209,18 @@ def _sums(
     """Add a column up by unit, place and series; nobody has a name, and no time is no place."""
     found: dict[str | None, _Sums] = defaultdict(lambda: defaultdict(int))
     unit = _unit(table) if column.kind == "money" else None
-    for row in table.frame.to_dict("records"):
-        if pd.isna(row[column.name]) or (make is not str and pd.isna(row[x])):
-            continue
-        place = _named(row[x]) if make is str else make(row[x])
-        name = "" if series is None else _named(row[series])
+    names = dict.fromkeys(name for name in (x, series, unit, column.name) if name is not None)
+    known = table.frame[list(names)].dropna(subset=[column.name])
+    for row in (known if make is str else known.dropna(subset=[x])).to_dict("records"):
+        place = _named(row[x], x) if make is str else make(row[x])
+        name = "" if series is None else _named(row[series], series)
         found[None if unit is None else str(row[unit])][place, name] += int(row[column.name])
     return dict(found)
 
 
-def _named(value: Any) -> str:
+def _named(value: Any, column: str) -> str:
     if pd.isna(value):
-        return NOBODY
+        return _NOBODIES.get(column, NOBODY)
     if isinstance(value, pd.Timestamp):
         return value.date().isoformat()
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -232,7 +232,7 @@ def _bar(one: Bullet, longest: int) -> Text:
     whole = max(one.limit, 1)
     spent = min(max(one.value, 0) * _BAR // whole, _BAR)
     used = min(max(one.used, spent) * _BAR // whole, _BAR)
-    share = f"{one.used * 100 / whole:,.0f} %" if one.limit > 0 else "no limit"
+    share = f"{one.used * 100 / whole:,.0f} %" if one.limit > 0 else "limit 0"
     style = "red" if one.used > one.limit else "yellow" if one.used * 5 > one.limit * 4 else "green"
     return Text.assemble(
         f"{name[:longest]:{longest}}  ",

@@ -54,10 +54,15 @@ def shown(value: Cell, column: Column) -> str:
     if isinstance(value, Decimal):
         return f"{value * 100:,.1f} %" if column.kind == "percent" else _amount(value)
     if isinstance(value, int):
-        return f"{value:,}"
+        return _lasting(value) if is_duration(column) else f"{value:,}"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return str(written(value, column.kind))
+
+
+def is_duration(column: Column) -> bool:
+    """Whether a column counts how long something lasts, as `age_seconds`; not a clip's seconds."""
+    return column.kind == "seconds" and column.name.endswith("_seconds")
 
 
 def lines(table: Table, zone: str, *, pad: str = " ") -> Iterator[tuple[str, ...]]:
@@ -90,7 +95,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
 def _between(report: Report) -> str:
     starts_at, ends_at = report.span.starts_at, report.span.ends_at
     start = "" if starts_at is None else f"from {_moment(starts_at, report.timezone)}"
-    end = "" if ends_at is None else f"up to {_moment(ends_at, report.timezone)}, left out"
+    end = "" if ends_at is None else f"up to {_moment(ends_at, report.timezone)} (exclusive)"
     return f"{start} {end}".strip() or "all that is recorded"
 
 
@@ -100,6 +105,13 @@ def _moment(at: datetime, zone: str) -> str:
     if not (local.hour or local.minute or local.second):
         return f"{local:%Y-%m-%d}"
     return f"{local:%Y-%m-%d %H:%M}{f':{local:%S}' if local.second else ''}"
+
+
+def _lasting(seconds: int) -> str:
+    """Write a stretch of time to the second: `159 d 10:26:59`."""
+    days, rest = divmod(seconds, 86_400)
+    clock = f"{rest // 3_600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days:,} d {clock}" if days else clock
 
 
 def _lines(table: Table, rows: Iterable[tuple[Cell, ...]], pad: str) -> Iterator[tuple[str, ...]]:

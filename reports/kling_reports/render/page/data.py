@@ -1,4 +1,4 @@
-"""The data of a page: what it shows as JSON, for the script that sorts and for other programs."""
+"""The data of a page: what it shows as JSON, exact, for other programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kling_reports.render.json import columns, heading
 from kling_reports.render.markup import Markup
-from kling_reports.render.page.tables import Listed, cells, compact
+from kling_reports.render.page.tables import Listed, as_json, compact
 from kling_reports.report import Report
 
 
@@ -23,7 +23,7 @@ def data(report: Report, listed: Sequence[Listed]) -> Markup:
 
 def _table(one: Listed, report: Report) -> str:
     table = one.table
-    totals = [cells(table, row) for row in table.total_rows(report.timezone)]
+    totals = [as_json(table, row) for row in table.total_rows(report.timezone)]
     parts = {
         "title": compact(table.title),
         "columns": compact(columns(table)),

@@ -17,21 +17,34 @@ from kling_reports.report import Table
 _Draw = Callable[[Drawn, Panel, str, str], Markup]
 
 
-def figures(table: Table, key: str) -> Iterator[Markup]:
-    """Draw the picture of a table, if it has one; one of time comes with a table of its own."""
+def figures(table: Table, key: str, today: date | None) -> Iterator[Markup]:
+    """Draw the picture of a table, if it has one; one of time comes with a table of its own.
+
+    `today` is the day of the report, None where its time was over.
+    """
     title = visible(table.title)
     known = pictures.bullets(table)
     if known:
         drawn = bullets.bullets(known, title, f"{key}-p")
         yield tag("figure", tag("figcaption", _of_bullets(known)), drawn)
-    along, across = pictures.over_time(table), pictures.bars(table)
+    along, across = pictures.over_time(table, today), pictures.bars(table)
     if along is not None:
-        told = f"{along.column.title} by {along.step}: {along.column.meaning}"
+        told = f"{along.column.title} by {along.step}: {along.column.meaning}{_signs(along)}"
         panels = _panels(along, over_time.over_time, title, key)
-        yield _figure(along, told, panels, _behind(along, title))
+        # A table that is drawn as it stands says its figures itself.
+        is_said = table.picture is not None and table.picture.limit is not None
+        yield _figure(along, told, panels, Markup() if is_said else _behind(along, title))
     if across is not None:
         told = f"{across.column.title}: {across.column.meaning}"
         yield _figure(across, told, _panels(across, bars.bars, title, key), Markup())
+
+
+def _signs(along: Drawn) -> str:
+    """Say what the grey bars and the lines of a picture of time mean, where it has any."""
+    beside = "" if along.beside is None else f"; grey: the {along.beside.title}"
+    if along.running is None or along.step is None:
+        return beside
+    return f"{beside}; hatched: {place_text(along.running, along.step)}, which is not over"
 
 
 def _of_bullets(known: Sequence[Bullet]) -> str:
@@ -61,7 +74,7 @@ def _figure(drawn: Drawn, told: str, panels: Sequence[Markup], behind: Markup) -
     return tag(
         "figure",
         tag("figcaption", visible(told[:1].upper() + told[1:])),
-        key_of(drawn.series),
+        key_of(drawn.series if drawn.column.adds_up else ()),
         tag("div", *panels, class_="panels"),
         behind,
     )
@@ -70,6 +83,7 @@ def _figure(drawn: Drawn, told: str, panels: Sequence[Markup], behind: Markup) -
 def _behind(drawn: Drawn, title: str) -> Markup:
     """Return the figures behind a picture of time, for whoever does not see it."""
     heads = [drawn.step or "", "unit", *(name or drawn.column.title for name in drawn.series)]
+    heads += [drawn.beside.title] if drawn.beside is not None else []
     rows = (_row(drawn, panel, place) for panel in drawn.panels for place in panel.places)
     table = tag(
         "table",
@@ -83,8 +97,11 @@ def _behind(drawn: Drawn, title: str) -> Markup:
 
 def _row(drawn: Drawn, panel: Panel, place: date) -> Markup:
     values = panel.at(place, drawn.series)
+    values += [panel.beside.get(place, 0)] if drawn.beside is not None else []
+    so_far = " so far" if place == drawn.running else ""
+    shown = [figure(value, drawn.column) for value in values]
     return joined(
-        tag("th", place_text(place, drawn.step or ""), scope="row"),
+        tag("th", f"{place_text(place, drawn.step or '')}{so_far}", scope="row"),
         tag("td", visible(panel.unit or "")),
-        *(tag("td", figure(value, drawn.column), class_="n") for value in values),
+        *(tag("td", one.text, class_="n", title=one.exact) for one in shown),
     )

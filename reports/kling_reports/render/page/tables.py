@@ -4,45 +4,80 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import date
 from typing import Any, Final
 
 from kling_reports.render.markup import Markup, tag
-from kling_reports.render.values import lines, total_lines, visible, written
-from kling_reports.report import Cell, Column, Report, Table
+from kling_reports.render.page import cells
+from kling_reports.render.page.cells import Shown, today_of
+from kling_reports.render.values import visible, written
+from kling_reports.report import UNIT, Cell, Column, Report, Table
 
-_SHORT: Final = 24
-"""The characters of a text that stays in one line."""
+_LONG: Final = 24
+"""The characters of a text beyond which it may take several lines."""
 
-_PAD: Final = "\u2007"
-"""A blank as wide as a digit."""
+_WHOLE: Final = "white-space:nowrap;font-variant-numeric:tabular-nums"
+_TIMES: Final = ("date", "month", "instant")
+
+_CLOSING: Final = "closing_micro"
+"""What a statement is about, though it comes late in the row."""
+
+_CHUNK: Final = 200
+"""So many rows are written at a time, until there is no more room."""
+
+_KEYS: Final = {"actor": "user"}
+"""The columns that mean the same by another name: a choice in one table is one in all."""
+
+DRILLS: Final = ("project", "user", "model", "provider", "wallet")
+"""The first columns whose values the script turns into a choice for all tables of the page."""
 
 
 class Listed:
-    """The rows of a table that are listed in a page, as markup and as data, within some bytes."""
+    """The rows of a table that are listed in a page, as markup and as data, within some bytes.
 
-    def __init__(self, table: Table, report: Report, room: int) -> None:
+    `marked` are rows, counted from 1, that something else in the page leads to. No row is written
+    that is not listed.
+    """
+
+    def __init__(
+        self, table: Table, report: Report, room: int, marked: Collection[int] = ()
+    ) -> None:
         self.table = table
         self.rows: list[Markup] = []
         self.data: list[str] = []
         self.size = 0
-        told = lines(table, report.timezone, pad=_PAD)
-        for row, values in zip(told, table.rows(report.timezone), strict=True):
-            shown_row, data = _row(table.columns, row), compact(cells(table, values))
-            size = len(shown_row.encode()) + len(data.encode()) + 2
-            if self.size + size > room:
+        self.today = today_of(report)
+        for start in range(0, len(table.frame), _CHUNK):
+            part = table.frame.iloc[start : start + _CHUNK]
+            if not self._add(replace(table, frame=part), report, room, marked):
                 break
-            self.rows.append(shown_row)
+
+    def _add(self, part: Table, report: Report, room: int, marked: Collection[int]) -> bool:
+        """Add some rows; whether all of them had room."""
+        values = list(part.rows(report.timezone))
+        shown = cells.rows(part, values, self.today)
+        for row, plain in zip(shown, values, strict=True):
+            number = len(self.rows) + 1
+            name = row_id(part, number) if number in marked else None
+            line, data = _row(part.columns, row, id=name), compact(as_json(part, plain))
+            size = len(line.encode()) + len(data.encode()) + 2
+            if self.size + size > room:
+                return False
+            self.rows.append(line)
             self.data.append(data)
             self.size += size
+        return True
 
 
-def listed(report: Report, room: int) -> list[Listed]:
+def listed(report: Report, room: int, marked: dict[str, set[int]]) -> list[Listed]:
     """Share the room among the tables: what short ones leave is for the long ones."""
     found: dict[str, Listed] = {}
     by_length = sorted(report.tables, key=lambda table: len(table.frame))
     for at, table in enumerate(by_length):
-        one = Listed(table, report, room // (len(by_length) - at))
+        share = room // (len(by_length) - at)
+        one = Listed(table, report, share, marked.get(table.name, set()))
         found[table.name] = one
         room -= one.size
     return [found[table.name] for table in report.tables]
@@ -53,14 +88,14 @@ def table(one: Listed, report: Report, key: str) -> Markup:
     shown = one.table
     if shown.frame.empty:
         return tag("p", visible(shown.empty), class_="note")
-    totals = (_row(shown.columns, row) for row in total_lines(shown, report.timezone, pad=_PAD))
     parts = (
-        tag("caption", _caption(one)),
+        tag("caption", _caption(one, report)),
         tag("thead", tag("tr", *_heads(shown.columns))),
         tag("tbody", *one.rows),
-        tag("tfoot", *totals),
+        tag("tfoot", *_totals(shown, report, one.today)),
     )
-    drawn = tag("table", *parts, data_sorts=True, id=f"{key}-t")
+    is_part = len(one.rows) < len(shown.frame)
+    drawn = tag("table", *parts, data_gives=_gives(shown), data_part=is_part, id=f"{key}-t")
     # What scrolls sideways has to be reached by the keyboard, and then needs a name.
     region = {"tabindex": 0, "role": "region", "aria_labelledby": f"{key}-h"}
     return tag("div", drawn, class_="scroll", **region)
@@ -71,8 +106,8 @@ def head(inside: str, *, is_figure: bool, **attributes: Any) -> Markup:
     return tag("th", inside, scope="col", class_="n" if is_figure else None, **attributes)
 
 
-def cells(table: Table, row: Sequence[Cell]) -> list[Any]:
-    """Return a row as JSON holds it."""
+def as_json(table: Table, row: Sequence[Cell]) -> list[Any]:
+    """Return a row as JSON holds it: exact."""
     return [written(value, one.kind) for value, one in zip(row, table.columns, strict=True)]
 
 
@@ -83,17 +118,72 @@ def compact(thing: Any) -> str:
 
 def id_of(table: Table) -> str:
     """Return the id of a table's section."""
-    return f"t-{re.sub('[^a-zA-Z0-9_]', '-', table.name)}"
+    return section_id(table.name)
 
 
-def _caption(one: Listed) -> str:
+def section_id(name: str) -> str:
+    """Return the id of the section of a table of a name."""
+    return f"t-{re.sub('[^a-zA-Z0-9_]', '-', name)}"
+
+
+def row_id(table: Table, number: int) -> str:
+    """Return the id of a row that something leads to; rows count from 1."""
+    return f"{id_of(table)}-r{number}"
+
+
+def _caption(one: Listed, report: Report) -> str:
     count = len(one.table.frame)
+    unit = _only_unit(one.table)
+    amounts = f". Amounts in {visible(unit)}" if unit else ""
     if len(one.rows) == count:
-        return f"{count:,} row{'s' if count != 1 else ''}"
+        return f"{count:,} row{'s' if count != 1 else ''}{amounts}"
     return (
         f"The first {len(one.rows):,} of {count:,} rows; totals and pictures are of all."
-        " --format csv and xlsx have every row."
+        f" kling-ledger report {report.name} --out DIR has every row{amounts}"
     )
+
+
+def _only_unit(table: Table) -> str | None:
+    """Return the unit that all amounts of a table have, None where they have several or none."""
+    if UNIT not in table.frame or all(column.kind != "money" for column in table.columns):
+        return None
+    units = table.frame[UNIT].dropna().unique()
+    return str(units[0]) if len(units) == 1 else None
+
+
+def rules(table: Table) -> str:
+    """Return the style that lays the figures of a table under each other and breaks no date."""
+    columns = list(enumerate(table.columns, start=1))
+    figures = [at for at, column in columns if column.is_figure]
+    times = [at for at, column in columns if column.kind in _TIMES]
+    return _rule(table, figures, f"text-align:right;{_WHOLE}") + _rule(table, times, _WHOLE)
+
+
+def _rule(table: Table, places: Sequence[int], style: str) -> str:
+    cells = ",".join(f"#{id_of(table)}-t tr>:nth-child({at})" for at in places)
+    return f"{cells}{{{style}}}\n" if places else ""
+
+
+def _gives(table: Table) -> str:
+    """Return the columns, counted from 1, that give way where there is no room; first ones first.
+
+    The unit goes first where the caption says it; where it does not, it stays, as do the first
+    column and the main figure. Columns that the table does not name go last, from the right.
+    """
+    names = [column.name for column in table.columns]
+    staying = {names[0], _main_figure(table), UNIT}
+    asked = [name for name in (*table.gives_way, *reversed(names)) if name not in staying]
+    if UNIT in names[1:] and _only_unit(table):
+        asked.insert(0, UNIT)
+    return " ".join(str(names.index(name) + 1) for name in dict.fromkeys(asked) if name in names)
+
+
+def _main_figure(table: Table) -> str | None:
+    """Return the column that a table is about: what its picture draws, or its first amount."""
+    if table.picture is not None:
+        return table.picture.value
+    money = [column.name for column in table.columns if column.kind == "money"]
+    return _CLOSING if _CLOSING in money else next(iter(money), None)
 
 
 def _heads(columns: Sequence[Column]) -> Iterator[Markup]:
@@ -103,22 +193,33 @@ def _heads(columns: Sequence[Column]) -> Iterator[Markup]:
             is_figure=column.is_figure,
             title=column.meaning or None,
             data_title=visible(column.title),
+            data_key=_KEYS.get(column.name, column.name),
+            data_kind=column.kind,
+            data_adds=column.adds_up,
             aria_sort="none",
         )
 
 
-def _row(columns: Sequence[Column], row: Sequence[str]) -> Markup:
+def _totals(table: Table, report: Report, today: date | None) -> Iterator[Markup]:
+    for row in cells.totals(table, list(table.total_rows(report.timezone)), today):
+        first = Shown(f"Total {row[0].text}".strip())
+        yield _row(table.columns, [first, *row[1:]])
+
+
+def _row(columns: Sequence[Column], row: Sequence[Shown], **attributes: Any) -> Markup:
     first, *rest = (
-        _cell(column, text, is_first=at == 0)
-        for at, (column, text) in enumerate(zip(columns, row, strict=True))
+        _cell(column, one, is_first=at == 0)
+        for at, (column, one) in enumerate(zip(columns, row, strict=True))
     )
-    return tag("tr", first, *rest)
+    return tag("tr", first, *rest, **attributes)
 
 
-def _cell(column: Column, text: str, *, is_first: bool) -> Markup:
-    kind = "t" if len(text) <= _SHORT else None
-    if column.is_figure:
-        kind = "n neg" if text.startswith("-") else "n"
+def _cell(column: Column, one: Shown, *, is_first: bool) -> Markup:
+    kind = None
+    if column.kind == "money" and one.text.startswith("-"):
+        kind = "neg"
+    elif len(one.text) > _LONG:
+        kind = "w"
     if is_first:
-        return tag("th", visible(text), scope="row", class_=kind)
-    return tag("td", visible(text), class_=kind)
+        return tag("th", one.text, scope="row", class_=kind, title=one.exact)
+    return tag("td", one.text, class_=kind, title=one.exact)

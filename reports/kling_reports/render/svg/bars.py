@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 from kling_reports.render.markup import Markup, tag, void
 from kling_reports.render.pictures import Drawn, Panel
@@ -17,47 +18,56 @@ class _Across:
     low: int
     high: int
     is_stacked: bool
-    has_series: bool
 
     @property
     def span(self) -> int:
         """What the whole width stands for."""
         return max(self.high - self.low, 1)
 
-    @property
-    def is_one(self) -> bool:
-        """Whether a place has one bar, which is thick and has a track behind it."""
-        return self.is_stacked or not self.has_series
 
-    @property
-    def thick(self) -> int:
-        """How thick a bar is."""
-        return 14 if self.is_one else 8
+_THICK: Final = 14
+_ROW: Final = 20
+_GAP: Final = 10
 
 
 def bars(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
-    """Draw a bar for each place, with its value; series one after another, or below each other."""
+    """Draw a bar for each place, with its value; series one after another, or each with its own."""
+    drawn, panel = _apart(drawn, panel)
     stacks = [panel.at(place, drawn.series) for place in panel.places]
     across = _across(drawn, stacks)
     parts: list[Markup] = []
     y = 4
     for place, stack in zip(panel.places, stacks, strict=True):
-        value = amount(sum(stack), drawn, panel) if across.is_one else ""
-        parts += label(y, str(place), value)
-        y += 20
-        parts += _bars_of(drawn, panel, stack, across, y)
-        y += 14 + 10 if across.is_one else 10 * len(stack) + 10
+        parts += label(y, str(place), amount(sum(stack), drawn, panel))
+        parts += _bars_of(drawn, panel, stack, across, y + _ROW)
+        y += _ROW + _THICK + _GAP
     if across.low < 0:
         zero = percent(-across.low, across.high - across.low)
         parts.append(void("line", class_="zero", x1=zero, x2=zero, y1=20, y2=y - 6))
     return picture(key, title, _described(drawn, panel, stacks), height=y, parts=parts)
 
 
-def _across(drawn: Drawn, stacks: Sequence[Sequence[int]]) -> _Across:
+def _apart(drawn: Drawn, panel: Panel) -> tuple[Drawn, Panel]:
+    """Return a picture whose series cannot be laid end to end with a bar for each of them."""
+    if len(drawn.series) < 2 or _can_be_stacked(drawn, panel.values.values()):
+        return drawn, panel
+    keys = [
+        (at, name) for at in panel.places for name in drawn.series if (at, name) in panel.values
+    ]
+    values = {(f"{at} · {name}", ""): panel.values[at, name] for at, name in keys}
+    places = tuple(place for place, _ in values)
+    return replace(drawn, series=("",)), replace(panel, places=places, values=values)
+
+
+def _can_be_stacked(drawn: Drawn, values: Iterable[int]) -> bool:
     # A rate cannot be laid end to end with another, nor what is below zero with what is above.
-    is_stacked = drawn.column.adds_up and all(one >= 0 for stack in stacks for one in stack)
+    return drawn.column.adds_up and all(one >= 0 for one in values)
+
+
+def _across(drawn: Drawn, stacks: Sequence[Sequence[int]]) -> _Across:
+    is_stacked = _can_be_stacked(drawn, [one for stack in stacks for one in stack])
     ends = [sum(stack) for stack in stacks] if is_stacked else [one for s in stacks for one in s]
-    return _Across(min(*ends, 0), max(*ends, 0), is_stacked, has_series=len(drawn.series) > 1)
+    return _Across(min(*ends, 0), max(*ends, 0), is_stacked)
 
 
 def _described(drawn: Drawn, panel: Panel, stacks: Sequence[Sequence[int]]) -> str:
@@ -72,9 +82,7 @@ def _described(drawn: Drawn, panel: Panel, stacks: Sequence[Sequence[int]]) -> s
 def _bars_of(
     drawn: Drawn, panel: Panel, stack: Sequence[int], across: _Across, y: int
 ) -> Iterator[Markup]:
-    thick = across.thick
-    if across.is_one:
-        yield void("rect", class_="track", x="0%", width="100%", y=y, height=thick, rx=2)
+    yield void("rect", class_="track", x="0%", width="100%", y=y, height=_THICK, rx=2)
     end = 0
     for at, value in enumerate(stack):
         start, stop = sorted((end, end + value))
@@ -82,13 +90,10 @@ def _bars_of(
             yield tag(
                 "rect",
                 tag("title", named_amount(drawn.series[at], value, drawn, panel)),
-                class_=colour(at) if value > 0 or across.has_series else "below",
+                class_=colour(at) if value > 0 else "below",
                 x=percent(start - across.low, across.span),
                 width=percent(stop - start, across.span),
                 y=y,
-                height=thick,
+                height=_THICK,
             )
-        if across.is_stacked:
-            end = stop
-        else:
-            y += thick + 2
+        end = stop if across.is_stacked else end

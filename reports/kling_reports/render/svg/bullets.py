@@ -7,18 +7,17 @@ from decimal import Decimal
 from typing import Final
 
 from kling_pricing.money import from_micro
+from kling_reports.amounts import short
 from kling_reports.render.markup import Markup, tag, void
 from kling_reports.render.pictures import MOST_BULLETS, Bullet
 from kling_reports.render.svg.parts import label, percent, picture
-from kling_reports.render.values import shown, visible
-from kling_reports.report import Column
+from kling_reports.render.values import visible
 
 _LEAST_ROOM: Final = 110
 _MOST_ROOM: Final = 150
 """How many percent of a limit the bars of bullets have room for; what is more is cut there."""
 
 _HEIGHT: Final = 66
-_AMOUNT: Final = Column("amount_micro", "amount", "money")
 
 
 def bullets(known: Sequence[Bullet], title: str, key: str) -> Markup:
@@ -42,9 +41,7 @@ def bullets(known: Sequence[Bullet], title: str, key: str) -> Markup:
 
 
 def _bullet(one: Bullet, y: int, room: float) -> Iterator[Markup]:
-    share = Decimal(one.used) / one.limit if one.limit > 0 else None
-    told = "no limit" if share is None else f"{share:,.0%}".replace("%", " %")
-    yield from label(y, one.name, told)
+    yield from label(y, one.name, _share(one))
     bar = y + 20
     end = percent(100, room)
     yield void("rect", class_="track", x="0%", width=end, y=bar, height=16, rx=2)
@@ -53,6 +50,14 @@ def _bullet(one: Bullet, y: int, room: float) -> Iterator[Markup]:
         yield void("rect", class_=kind, x=x, width=width, y=bar, height=16)
     yield void("line", class_="limit", x1=end, x2=end, y1=bar - 4, y2=bar + 20)
     yield tag("text", _said(one), x=0, y=bar + 31, class_="quiet")
+
+
+def _share(one: Bullet) -> str:
+    """Return how much of a limit is used; of nothing there is no share, and it is a limit too."""
+    if one.limit <= 0:
+        return "over its limit" if one.used > one.limit else "nothing allowed"
+    used = f"{Decimal(one.used) / one.limit:,.0%}".replace("%", " %")
+    return f"{used}, over its limit" if one.used > one.limit else used
 
 
 def _stretches(one: Bullet) -> Iterator[tuple[str, float, float]]:
@@ -70,7 +75,8 @@ def _stretches(one: Bullet) -> Iterator[tuple[str, float, float]]:
 def _said(one: Bullet) -> str:
     parts = [one.value, one.on_top] if one.on_top else [one.value]
     used = " + ".join(map(_money, parts))
-    return f"{used} of {_money(one.limit)} {visible(one.unit)}"
+    limit = f"a limit of {_money(one.limit)}" if one.limit <= 0 else _money(one.limit)
+    return f"{used} of {limit} {visible(one.unit)}"
 
 
 def _of_limit(value: int, limit: int) -> float:
@@ -81,4 +87,4 @@ def _of_limit(value: int, limit: int) -> float:
 
 
 def _money(micro: int) -> str:
-    return shown(from_micro(micro), _AMOUNT)
+    return short(from_micro(micro))

@@ -20,6 +20,9 @@ _MONTHS: Final = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 )  # fmt: skip
 _MOST_LABELS: Final = 6
+_USUAL: Final = 0.76
+_WIDE: Final = 0.94
+"""The parts of the room of a place that its bar takes, and that behind it."""
 
 _Stacks = Sequence[Sequence[int]]
 
@@ -28,6 +31,7 @@ def over_time(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
     """Draw bars along time, stacked by series; below zero what is below zero."""
     stacks = [panel.at(place, drawn.series) for place in panel.places]
     highest = max(sum(one for one in stack if one > 0) for stack in stacks)
+    highest = max(highest, *panel.beside.values(), 0)
     lowest = min(sum(one for one in stack if one < 0) for stack in stacks)
     step = _nice_step(max(highest - lowest, 1))
     # The scale ends at the first round figure that no bar passes.
@@ -38,7 +42,9 @@ def over_time(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
     )
     parts = [
         *_grid(scale, step, drawn),
+        *_beside(panel, scale),
         *_stacked(drawn, stacks, scale),
+        *_hatched(drawn, panel, stacks, scale, key),
         *_time_labels(panel.places, drawn.step or ""),
         *_hovers(drawn, panel, stacks),
     ]
@@ -80,16 +86,52 @@ def _stacked(drawn: Drawn, stacks: _Stacks, scale: _Scale) -> Iterator[Markup]:
         yield tag("g", *rects, class_=colour(at))
 
 
-def _bar(place: int, places: int, scale: _Scale, ends: tuple[int, int]) -> Markup:
+def _beside(panel: Panel, scale: _Scale) -> Iterator[Markup]:
+    """Draw what the bars are compared with behind them, a little wider."""
+    rects = [
+        _bar(at, len(panel.places), scale, (0, panel.beside[place]), part=_WIDE)
+        for at, place in enumerate(panel.places)
+        if panel.beside.get(place)
+    ]
+    if rects:
+        yield tag("g", *rects, class_="then")
+
+
+def _hatched(
+    drawn: Drawn, panel: Panel, stacks: _Stacks, scale: _Scale, key: str
+) -> Iterator[Markup]:
+    """Lay lines over the bar of what is not over."""
+    if drawn.running is None or drawn.running not in panel.places:
+        return
+    at = panel.places.index(drawn.running)
+    ends = (sum(min(one, 0) for one in stacks[at]), sum(max(one, 0) for one in stacks[at]))
+    line = void("path", d="M0 6L6 0M-1 1L1 -1M5 7L7 5", class_="hatch")
+    name = f"{key}-hatch"
+    box = {"width": 6, "height": 6, "patternUnits": "userSpaceOnUse"}
+    yield tag("defs", tag("pattern", line, id=name, **box))
+    yield _bar(at, len(panel.places), scale, ends, fill=f"url(#{name})")
+
+
+def _bar(
+    place: int,
+    places: int,
+    scale: _Scale,
+    ends: tuple[int, int],
+    *,
+    part: float = _USUAL,
+    **attributes: object,
+) -> Markup:
+    """Draw one bar: `part` of the room that its place has."""
     width = 100 / places
     top, foot = sorted(map(scale.y, ends))
     return void(
         "rect",
-        x=f"{place * width + width * 0.12:.2f}%",
-        width=f"{width * 0.76:.2f}%",
+        x=f"{place * width + width * (1 - part) / 2:.2f}%",
+        width=f"{width * part:.2f}%",
         y=top,
         # What is very little beside the rest is still something.
         height=max(round(foot - top, 1), 0.5),
+        **attributes,
     )
 
 
@@ -102,8 +144,12 @@ def _hovers(drawn: Drawn, panel: Panel, stacks: _Stacks) -> Iterator[Markup]:
             for name, value in zip(drawn.series, stack, strict=True)
             if value
         ]
+        if panel.beside.get(place) and drawn.beside is not None:
+            told.append(f"{drawn.beside.title}: {amount(panel.beside[place], drawn, panel)}")
         if told:
-            whole = [f"all: {amount(sum(stack), drawn, panel)}"] if len(told) > 1 else []
+            whole = (
+                [f"all: {amount(sum(stack), drawn, panel)}"] if sum(map(bool, stack)) > 1 else []
+            )
             yield tag(
                 "rect",
                 tag("title", "\n".join((place_text(place, drawn.step or ""), *told, *whole))),
@@ -126,8 +172,8 @@ def _time_labels(places: Sequence[date], step: str) -> Iterator[Markup]:
         gives_way = " less" if count % 2 and len(places) > every * _MOST_LABELS // 2 else ""
         text = _called(place, step)
         yield tag("text", text, x=x, y=y, text_anchor="middle", class_=f"quiet{gives_way}")
-        # A year is named once, under the first of its places that has a name.
-        if step != "year" and place.year != year:
+        # A year is named once, under the first of its places that keeps its name everywhere.
+        if step != "year" and place.year != year and not gives_way:
             year = place.year
             yield tag("text", str(year), x=x, y=y + 16, text_anchor="middle", class_="quiet")
 

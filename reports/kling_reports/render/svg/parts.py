@@ -8,8 +8,9 @@ from typing import Final
 
 from kling_pricing.money import from_micro
 from kling_reports.render.markup import Markup, joined, tag, void
+from kling_reports.render.page.cells import Shown, cell
 from kling_reports.render.pictures import MOST_SERIES, Drawn, Panel
-from kling_reports.render.values import shown, visible
+from kling_reports.render.values import visible
 from kling_reports.report import Column
 
 _LONGEST: Final = 30
@@ -65,15 +66,15 @@ def place_text(place: date, step: str) -> str:
     return place.isoformat()[: {"month": 7, "year": 4}.get(step, 10)]
 
 
-def figure(value: int, column: Column) -> str:
+def figure(value: int, column: Column) -> Shown:
     """Return a value of a picture as a person reads it in a table."""
     is_scaled = column.kind in {"money", "percent"}
-    return shown(from_micro(value) if is_scaled else value, column)
+    return cell(from_micro(value) if is_scaled else value, column)
 
 
 def amount(value: int, drawn: Drawn, panel: Panel) -> str:
     """Return a value of a picture in words: with its unit, or as the percentage that it is."""
-    return f"{figure(value, drawn.column)} {panel.unit or ''}".strip()
+    return f"{figure(value, drawn.column).text} {panel.unit or ''}".strip()
 
 
 def named_amount(name: str, value: int, drawn: Drawn, panel: Panel) -> str:

@@ -1,0 +1,73 @@
+"""Finding: one sentence with its figures and the row that proves it, and which come first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+MOST: Final = 7
+"""The findings that a page has room for: more are read by nobody."""
+
+MOST_OF_A_RULE: Final = 3
+"""The findings of one rule: one bad week must not hide everything else."""
+
+RULES: Final = (
+    "over budget",
+    "unusual day",
+    "in doubt",
+    "budget runs out",
+    "failures",
+    "change",
+    "quotes",
+    "not confirmed",
+    "concentration",
+)
+"""Every rule, that which needs somebody to act first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found: `sentence`, the amount that it is about, and the row that proves it.
+
+    `table` is the name of a table, `row` what the row of it has in some columns. `amount_micro` is
+    in millionths of `unit`.
+    """
+
+    rule: str
+    sentence: str
+    amount_micro: int
+    unit: str
+    table: str
+    row: Mapping[str, Any]
+
+
+def ranked(found: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that matter most: by rule, as RULES has them, then by amount.
+
+    At most MOST_OF_A_RULE of one rule, and MOST in all.
+    """
+    ordered = sorted(
+        found, key=lambda one: (RULES.index(one.rule), -abs(one.amount_micro), one.sentence)
+    )
+    taken: Counter[str] = Counter()
+    kept = []
+    for one in ordered:
+        taken[one.rule] += 1
+        if taken[one.rule] <= MOST_OF_A_RULE:
+            kept.append(one)
+    return kept[:MOST]
+
+
+def named(value: Any, word: str) -> str:
+    """Return a name for a sentence: `(no project)` where none was given."""
+    return f"(no {word})" if value is None or pd.isna(value) else str(value)
+
+
+def whole_percent(part: int, whole: int) -> str:
+    """Return a part of a whole in whole percent, half up: `38 %`; below one `less than 1 %`."""
+    percent = (200 * part + whole) // (2 * whole)
+    return f"{percent:,} %" if percent or not part else "less than 1 %"
