@@ -14,10 +14,9 @@ from hypothesis import given
 from openpyxl import Workbook, load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
-from kling_ledger.errors import ConfigError
 from kling_pricing.money import MAX_MICRO
 from kling_reports.render import xlsx
-from kling_reports.render.workbook import layout
+from kling_reports.render.workbook import parts
 from kling_reports.report import Report
 from tests.reports_any import HOSTILE, QUICK, report, reports, table, whole
 
@@ -179,11 +178,41 @@ def test_the_same_report_gives_the_same_bytes():
     assert xlsx.render(answered) == xlsx.render(answered)
 
 
-def test_more_rows_than_a_sheet_has_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(xlsx, "MOST_ROWS", 1)
-    with pytest.raises(ConfigError, match="2 rows") as refused:
-        xlsx.render(report(table([ROW, ROW])))
-    assert "parquet" in str(refused.value.hint)
+def test_more_rows_than_a_sheet_has_go_on_in_a_next_one():
+    amounts = [1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000]
+    rows = [
+        {**ROW, "unit": unit, "spent_micro": amount}
+        for amount, unit in zip(amounts, ("USD", "CNY", "USD", "USD", "USD"), strict=True)
+    ]
+    book = load_workbook(io.BytesIO(xlsx.render(report(table(rows)), most_rows=2)), data_only=True)
+    assert book.sheetnames[1:4] == ["Any", "Any (2)", "Any (3)"]
+    sheets = [book[name] for name in book.sheetnames[1:4]]
+    places = heads(sheets[0], 5)
+    spent, unit = places["spent"], places["unit"]
+    found = [[one.cell(row, spent).value for row in range(6, one.max_row + 1)] for one in sheets]
+    assert found == [[1, 2], [4, 8], [16]]
+    # The totals of each sheet are of its own rows: CNY comes before USD.
+    assert [one.cell(2, unit).value for one in sheets] == ["CNY"] * 3
+    assert [[one.cell(row, spent).value for row in (2, 3)] for one in sheets] == [
+        [2, 1],
+        [0, 12],
+        [0, 16],
+    ]
+    told = [str(row[1].value) for row in book["Summary"].iter_rows(min_col=1, max_col=2)]
+    assert "5 rows, in sheet Any and Any (2) and Any (3)" in told
+
+
+def test_all_sheets_of_a_table_are_reconciled_with_its_totals():
+    rows = [{**ROW, "unit": unit} for unit in ("USD", "CNY", "USD")]
+    written = xlsx.render(report(table(rows)), most_rows=2)
+    sheet = load_workbook(io.BytesIO(written))["Reconciliation"]
+    sums = {
+        (row[1].value, row[2].value): (row[3].value, row[4].value)
+        for row in sheet.iter_rows(min_row=5)
+    }
+    first = "SUMPRODUCT(--EXACT('Any'!$C$6:$C$7,'Any'!$C$3),'Any'!$D$6:$D$7)"
+    second = "SUMPRODUCT(--EXACT('Any (2)'!$C$6:$C$6,'Any (2)'!$C$3),'Any (2)'!$D$6:$D$6)"
+    assert sums["clips", "USD"] == (f"=ROUND({first}+{second},6)", 6)
 
 
 @pytest.mark.parametrize(
@@ -198,4 +227,4 @@ def test_more_rows_than_a_sheet_has_are_refused(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_cell_holds_fifteen_digits(value: Decimal | int | None, is_exact: bool):
-    assert layout.is_exact(value) == is_exact
+    assert parts.is_exact(value) == is_exact

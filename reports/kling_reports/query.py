@@ -9,6 +9,7 @@ from datetime import datetime
 import pandas as pd
 
 from kling_ledger.errors import ConfigError
+from kling_reports.doors.batches import BATCH
 from kling_reports.groups import Filter, Group, filtered
 from kling_reports.report import EVER, Report, Span, Table
 
@@ -18,7 +19,8 @@ class Query:
     """How a question is asked. `now` is given by the caller; `currency` is None or `USD`.
 
     `by` and `filters` are for the questions that can be grouped and filtered. `period` is a month
-    of the journal in place of a span, for the questions that follow the journal.
+    of the journal in place of a span, for the questions that follow the journal. `batch` is how
+    many rows of a long table are in memory at a time.
     """
 
     now: datetime
@@ -28,6 +30,7 @@ class Query:
     filters: tuple[Filter, ...] = ()
     currency: str | None = None
     period: str | None = None
+    batch: int = BATCH
 
     def filtered(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a frame that all filters keep; ConfigError where one cannot apply."""

@@ -113,10 +113,13 @@ def _add_on_sqlite(
     )
     whole = {key.name: f"nullif({key.name}, x'')" for key in large}
     columns = {**_unpacked(small), **whole}
-    return transaction.rows(
+    rows = transaction.rows(
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in columns.items())},"
         f" {', '.join(figures)} FROM temp.{_TABLE}"
     )
+    # One transaction may answer several questions.
+    transaction.run(f"DROP TABLE temp.{_TABLE}")
+    return rows
 
 
 def _packed(keys: Sequence[Key]) -> str:
