@@ -5,17 +5,16 @@ Each question is a module of kling_reports with `report(database, query) -> Repo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kling_ledger.cli.output import say
 from kling_ledger.cli.report_exports import register
-from kling_ledger.cli.report_forms import form_of, write
+from kling_ledger.cli.report_forms import Out, form_of, write
 from kling_ledger.cli.report_options import by, options, period, query_of, tenants
 from kling_ledger.config import database_url
 from kling_ledger.errors import ConfigError
@@ -104,8 +103,9 @@ def _answer(
     question: str,
     *,
     db: str | None,
-    out: Path | None,
+    out: Out | None,
     form: str | None,
+    table: str | None,
     tenants: str | None = None,
     **given: Any,
 ) -> None:
@@ -116,17 +116,23 @@ def _answer(
     ledgers = {"": db} if tenants is None else _tenants(db, tenants)
     answers: dict[str, Report] = {}
     jobs: list[DataFrame] = []
-    for name, address in ledgers.items():
-        with _opened(address) as database:
-            answers[name] = module.report(database, query)
-            jobs.extend(_filtered_by(database, query))
-    _say_what_no_job_has(jobs, query)
-    if tenants is None:
-        write(answers[""], known, out)
-    else:
-        from kling_reports.tenants import joined
+    with ExitStack() as kept_open:
+        for name, address in ledgers.items():
+            with ExitStack() as opened:
+                database = opened.enter_context(_opened(address))
+                answers[name] = module.report(database, query)
+                jobs.extend(_filtered_by(database, query))
+                if any(one.stream is not None for one in answers[name].tables):
+                    # Its rows are read when they are written.
+                    kept_open.push(opened.pop_all())
+        _say_what_no_job_has(jobs, query)
+        write(_joined(answers) if tenants is not None else answers[""], known, out, table=table)
 
-        write(joined(answers), known, out)
+
+def _joined(answers: Mapping[str, Report]) -> Report:
+    from kling_reports.tenants import joined
+
+    return joined(answers)
 
 
 def _tenants(db: str | None, written: str) -> dict[str, str]:
@@ -142,10 +148,11 @@ def _tenants(db: str | None, written: str) -> dict[str, str]:
 
 @contextmanager
 def _opened(address: str | None) -> Iterator[Database]:
+    """Open a ledger as it is at one moment: all tables of a report are of that."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(address, create=False) as ledger:
-        yield ledger.database
+    with Ledger(address, create=False) as ledger, ledger.database.snapshot() as database:
+        yield database
 
 
 def _filtered_by(database: Database, query: Query) -> Iterator[DataFrame]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from functools import cache
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -47,9 +46,9 @@ class SqliteTransaction(Transaction):
 
     def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
         """Run a query and give its rows as plain values, at most `size` in memory at a time."""
-        with closing(self._connection.execute(statement, values)) as cursor:
-            while rows := cursor.fetchmany(size):
-                yield rows
+        cursor = self._connection.execute(statement, values)
+        while rows := cursor.fetchmany(size):
+            yield rows
 
     def change(
         self, statement: str, values: Values, *, expect: int | None, refused: Refusal
