@@ -5,13 +5,19 @@ Outside of one they are read at once: two readings could find two states of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database, Snapshot
-from kling_reports.report import Stream, Table, typed
+from kling_reports.frames import frame_by_place
+from kling_reports.report import Column, Stream, Table, typed
+
+
+def nothing(columns: Sequence[Column]) -> pd.DataFrame:
+    """Return a frame with the columns of a table and no rows."""
+    return frame_by_place([], {column.name: column.kind for column in columns})
 
 
 def filled(

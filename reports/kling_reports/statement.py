@@ -10,8 +10,7 @@ import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
 from kling_reports.doors import journal
-from kling_reports.frames import frame_by_place
-from kling_reports.long import filled
+from kling_reports.long import filled, nothing
 from kling_reports.moves import FIGURES, MOVES, into_reserved, into_wallets
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
@@ -190,7 +189,7 @@ def _lines(moved: pd.DataFrame) -> Table:
         "lines",
         "Lines",
         _LINES,
-        frame_by_place([], {column.name: column.kind for column in _LINES}),
+        nothing(_LINES),
         totals=typed_totals(totals, _LINES),
         empty="nothing moved",
         gives_way=_GIVES_WAY,

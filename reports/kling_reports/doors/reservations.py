@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
@@ -11,7 +11,8 @@ from kling_ledger.jobs.endings import MAKES_NO_CLIP
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.states import OPEN_STATES, State
-from kling_reports.doors.sums import Key, added_up, frame_by, selected
+from kling_reports.doors.batches import BATCH, whole
+from kling_reports.doors.sums import Key, added_up, selected
 from kling_reports.doors.times import stretches, within
 from kling_reports.doors.told import QUOTED, UNDONE
 from kling_reports.frames import frame_of
@@ -147,18 +148,21 @@ def alike(
     bucket: str | None = None,
     zone: str = "UTC",
     span: Span = EVER,
+    states: Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """Return reservations by some columns of KINDS: those alike in all of them are one row.
 
     `jobs` says how many they are. Prices come from a list, so there are few rows even of many.
-    `bucket` and `zone` make the column `day`, as for `spending`. A column may be named twice.
+    `bucket` and `zone` make the column `day`, as for `spending`. Of all states, or of some. A
+    column may be named twice.
     """
+    condition = f"{within(span)} AND {_of_states(states)}"
     with database.read() as transaction:
         keys = [
             *stretches(transaction, bucket, zone=zone, span=span),
             *(_key(transaction, name) for name in dict.fromkeys(columns)),
         ]
-        return added_up(database, transaction, keys=keys, figures={}, condition=within(span))
+        return added_up(database, transaction, keys=keys, figures={}, condition=condition)
 
 
 def listed(
@@ -173,9 +177,20 @@ def listed(
     Where many may be asked for, ask for no more columns than are needed. A column may be named
     twice.
     """
-    given = "" if states is None else ", ".join(f"'{State(state)}'" for state in states)
-    condition = "1 = 1" if states is None else f"state IN ({given})"
-    return _listed(database, columns, span, condition)
+    found = listed_batches(database, columns=columns, span=span, states=states)
+    return whole(found, _kinds(columns))
+
+
+def listed_batches(
+    database: Database,
+    *,
+    columns: Sequence[str],
+    span: Span = EVER,
+    states: Iterable[str] | None = None,
+    size: int = BATCH,
+) -> Iterator[pd.DataFrame]:
+    """Return as `listed` does, some at a time."""
+    return _listed(database, columns, span, _of_states(states), size)
 
 
 def troubled(
@@ -185,17 +200,32 @@ def troubled(
 
     They ended with an error or without a clip, or failed and were charged all the same.
     """
-    return _listed(database, columns, span, _TROUBLED)
+    return whole(_listed(database, columns, span, _TROUBLED, BATCH), _kinds(columns))
 
 
-def _listed(database: Database, columns: Sequence[str], span: Span, condition: str) -> pd.DataFrame:
+def _of_states(states: Iterable[str] | None) -> str:
+    if states is None:
+        return "1 = 1"
+    given = ", ".join(f"'{State(state)}'" for state in states)
+    return f"state IN ({given})"
+
+
+def _kinds(columns: Sequence[str]) -> dict[str, Kind]:
+    return {name: KINDS[name] for name in columns}
+
+
+def _listed(
+    database: Database, columns: Sequence[str], span: Span, condition: str, size: int
+) -> Iterator[pd.DataFrame]:
     with database.read() as transaction:
         keys = [_key(transaction, name) for name in dict.fromkeys(columns)]
-        rows = transaction.rows(
+        statement = (
             f"SELECT {selected(keys)} FROM reservation WHERE {within(span)} AND {condition}"
             " ORDER BY created_at, id"
         )
-    return frame_by(keys, rows)
+        for rows in transaction.batches(statement, size):
+            values = zip(keys, zip(*rows, strict=True), strict=True)
+            yield pd.DataFrame({key.name: key.values(found) for key, found in values})
 
 
 def read_for(columns: Iterable[Column]) -> tuple[str, ...]:

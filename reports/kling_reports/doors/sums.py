@@ -6,7 +6,7 @@ reads a few thousand rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,7 +36,11 @@ class Key:
 
     def series(self, rows: Sequence[Row]) -> pd.Series[Any]:
         """Return the values of this key in the rows of an answer."""
-        return series_of(map(self._value, (row[self.name] for row in rows)), self.kind)
+        return self.values(row[self.name] for row in rows)
+
+    def values(self, found: Iterable[Any]) -> pd.Series[Any]:
+        """Return the values of this key, given as the database has them."""
+        return series_of(map(self._value, found), self.kind)
 
     def _value(self, found: Any) -> Any:
         if self.choices:

@@ -40,7 +40,7 @@ class Listed:
 def listed(report: Report, room: int) -> list[Listed]:
     """Share the room among the tables: what short ones leave is for the long ones."""
     found: dict[str, Listed] = {}
-    by_length = sorted(report.tables, key=lambda table: len(table.frame))
+    by_length = sorted(report.tables, key=lambda table: table.count)
     for at, table in enumerate(by_length):
         one = Listed(table, report, room // (len(by_length) - at))
         found[table.name] = one
@@ -87,12 +87,12 @@ def id_of(table: Table) -> str:
 
 
 def _caption(one: Listed) -> str:
-    count = len(one.table.frame)
+    count = one.table.count
     if len(one.rows) == count:
         return f"{count:,} row{'s' if count != 1 else ''}"
     return (
         f"The first {len(one.rows):,} of {count:,} rows; totals and pictures are of all."
-        " --format csv and xlsx have every row."
+        " --table NAME with --format csv or xlsx has every row."
     )
 
 
