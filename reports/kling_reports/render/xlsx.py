@@ -1,4 +1,4 @@
-"""A report as a workbook: a summary, a sheet for each table, its reconciliation, its assumptions.
+"""A report as a workbook: a summary, charts, a sheet for each table, what it rests on.
 
 A cell of a sheet is a double. An amount of more than fifteen digits is not exact in one: its
 column then has a twin of text, which is. Every formula in the workbook is one of ours; text of the
@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any, Final
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from kling_reports.render.workbook import checks, summary, tables
+from kling_reports.render.workbook import charts, checks, summary, tables
 from kling_reports.render.workbook.book import Book
 from kling_reports.render.workbook.formats import formats
 from kling_reports.render.workbook.layout import Sheet, laid_out
@@ -32,7 +32,7 @@ _OPTIONS: Final = {
     "strings_to_urls": False,
     "strings_to_numbers": False,
 }
-_TAKEN: Final = (summary.NAME, checks.RECONCILIATION, checks.ASSUMPTIONS)
+_TAKEN: Final = (summary.NAME, charts.NAME, checks.RECONCILIATION, checks.ASSUMPTIONS)
 _LEVEL: Final = 3
 """How hard the file is packed: twice as fast as by default, and a tenth larger."""
 
@@ -108,6 +108,8 @@ def _write_without_rows(
         file.set_properties(_properties(report))
         book = Book(file, _added(file), report, sheets)
         summary.write(book)
+        if drawn := charts.blocks(report):
+            charts.write(book, drawn)
         for sheet in book.sheets:
             number = tables.write(book, sheet)
             if sheet.count:
