@@ -166,6 +166,8 @@ class Table:
                 raise ValueError(f"{self.name}: {column.name} does not name its unit")
         if any(column.kind == "money" for column in self.columns) and UNIT not in names:
             raise ValueError(f"{self.name}: money without a column {UNIT!r}")
+        if self.stream is not None and self.picture is not None:
+            raise ValueError(f"{self.name}: a picture is of all rows, and nobody holds them")
 
     @property
     def count(self) -> int:

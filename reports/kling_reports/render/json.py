@@ -30,7 +30,7 @@ def write(report: Report, to: IO[bytes]) -> None:
     head, _, tail = _indented({**heading(report), "tables": {}}).rpartition("{}")
     to.write(f"{head}{{".encode())
     for place, table in enumerate(report.tables):
-        to.write(f"{',' * (place > 0)}\n    {json.dumps(table.name)}: ".encode())
+        to.write(f"{',' * (place > 0)}\n    {encode_basestring(table.name)}: ".encode())
         for piece in _table(table, report.timezone):
             to.write(piece.encode())
     to.write(f"\n  }}{tail}\n".encode())

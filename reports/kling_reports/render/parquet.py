@@ -51,7 +51,7 @@ def write(report: Report, to: IO[bytes]) -> None:
 def _groups(table: Table) -> Iterator[list[pd.DataFrame]]:
     """Put batches together that are a row group."""
     group: list[pd.DataFrame] = []
-    for frame in table.batches():
+    for frame in filter(len, table.batches()):
         group.append(frame)
         if sum(map(len, group)) >= _GROUP:
             yield group
