@@ -11,7 +11,7 @@ from kling_ledger.ledger.engines.database import Database
 from kling_reports.frames import frame_by_place
 from kling_reports.report import Kind
 
-BATCH: Final = 10_000
+BATCH: Final = 5_000
 """How many rows are in memory at a time: more of them are read no faster."""
 
 
