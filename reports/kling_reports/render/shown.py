@@ -72,10 +72,16 @@ class Measured:
 
     def _column(self, values: pd.Series[Any], column: Column, places: int) -> list[str]:
         def told(value: Any) -> str:
-            text = visible(shown(value, column))
+            text = shown(value, column)
             return text + " " * (places - len(text.partition(".")[2])) if places else text
 
-        return once_each(cells(values, column.kind, self._zone), told, missing="")
+        write = _in_one_line if column.kind == "text" else told
+        return once_each(cells(values, column.kind, self._zone), write, missing="")
+
+
+def _in_one_line(text: str) -> str:
+    # Most texts are plain, and a million of them take their time.
+    return text if text.isascii() and text.isprintable() else visible(text)
 
 
 def _length(text: str) -> int:
