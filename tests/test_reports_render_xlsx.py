@@ -14,11 +14,10 @@ from hypothesis import given
 from openpyxl import Workbook, load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
-from kling_ledger.errors import ConfigError
 from kling_pricing.money import MAX_MICRO
 from kling_reports.render import xlsx
-from kling_reports.render.workbook import layout
-from kling_reports.report import Report
+from kling_reports.render.workbook import parts
+from kling_reports.report import Picture, Report
 from tests.reports_any import HOSTILE, QUICK, report, reports, table, whole
 
 MILLIONTH = Decimal("0.000001")
@@ -179,11 +178,41 @@ def test_the_same_report_gives_the_same_bytes():
     assert xlsx.render(answered) == xlsx.render(answered)
 
 
-def test_more_rows_than_a_sheet_has_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(xlsx, "MOST_ROWS", 1)
-    with pytest.raises(ConfigError, match="2 rows") as refused:
-        xlsx.render(report(table([ROW, ROW])))
-    assert "parquet" in str(refused.value.hint)
+def test_more_rows_than_a_sheet_has_go_on_in_a_next_one():
+    amounts = [1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000]
+    rows = [
+        {**ROW, "unit": unit, "spent_micro": amount}
+        for amount, unit in zip(amounts, ("USD", "CNY", "USD", "USD", "USD"), strict=True)
+    ]
+    book = load_workbook(io.BytesIO(xlsx.render(report(table(rows)), most_rows=2)), data_only=True)
+    assert book.sheetnames[1:4] == ["Any", "Any (2)", "Any (3)"]
+    sheets = [book[name] for name in book.sheetnames[1:4]]
+    places = heads(sheets[0], 5)
+    spent, unit = places["spent"], places["unit"]
+    found = [[one.cell(row, spent).value for row in range(6, one.max_row + 1)] for one in sheets]
+    assert found == [[1, 2], [4, 8], [16]]
+    # The totals of each sheet are of its own rows: CNY comes before USD.
+    assert [one.cell(2, unit).value for one in sheets] == ["CNY"] * 3
+    assert [[one.cell(row, spent).value for row in (2, 3)] for one in sheets] == [
+        [2, 1],
+        [0, 12],
+        [0, 16],
+    ]
+    told = [str(row[1].value) for row in book["Summary"].iter_rows(min_col=1, max_col=2)]
+    assert "5 rows, in sheet Any and Any (2) and Any (3)" in told
+
+
+def test_all_sheets_of_a_table_are_reconciled_with_its_totals():
+    rows = [{**ROW, "unit": unit} for unit in ("USD", "CNY", "USD")]
+    written = xlsx.render(report(table(rows)), most_rows=2)
+    sheet = load_workbook(io.BytesIO(written))["Reconciliation"]
+    sums = {
+        (row[1].value, row[2].value): (row[3].value, row[4].value)
+        for row in sheet.iter_rows(min_row=5)
+    }
+    first = "SUMPRODUCT(--EXACT('Any'!$C$6:$C$7,'Any'!$C$3),'Any'!$D$6:$D$7)"
+    second = "SUMPRODUCT(--EXACT('Any (2)'!$C$6:$C$6,'Any (2)'!$C$3),'Any (2)'!$D$6:$D$6)"
+    assert sums["clips", "USD"] == (f"=ROUND({first}+{second},6)", 6)
 
 
 @pytest.mark.parametrize(
@@ -198,4 +227,98 @@ def test_more_rows_than_a_sheet_has_are_refused(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_a_cell_holds_fifteen_digits(value: Decimal | int | None, is_exact: bool):
-    assert layout.is_exact(value) == is_exact
+    assert parts.is_exact(value) == is_exact
+
+
+# --- charts -----------------------------------------------------------------------------------
+
+
+def charts_of(written: bytes) -> list[str]:
+    """The files of the charts of a workbook, in their order."""
+    with zipfile.ZipFile(io.BytesIO(written)) as parts:
+        names = [name for name in parts.namelist() if name.startswith("xl/charts/chart")]
+        ordered = sorted(names, key=lambda name: int(re.sub("[^0-9]", "", name)))
+        return [parts.read(name).decode() for name in ordered]
+
+
+def chart_texts(chart: str, tag: str) -> list[str]:
+    return re.findall(f"<{tag}>([^<]*)</{tag}>", chart)
+
+
+def test_spending_over_time_is_drawn_as_stacked_columns_a_chart_for_each_unit():
+    along = Picture("over_time", x="month", value="spent_micro", series="name")
+    made = [
+        ("film", "USD", 9, 3_000_000),
+        ("ads", "USD", 9, 1_000_000),
+        ("film", "USD", 11, 2_000_000),
+        ("film", "CNY", 10, 7_000_000),
+        ("film", "CNY", 11, 8_000_000),
+    ]
+    rows = [
+        {**ROW, "name": name, "unit": unit, "month": date(2026, month, 1), "spent_micro": spent}
+        for name, unit, month, spent in made
+    ]
+    written = xlsx.render(report(table(rows, along, title="Spend")))
+    cny, usd = charts_of(written)
+    assert all('<c:grouping val="stacked"/>' in one for one in (cny, usd))
+    assert chart_texts(usd, "a:t") == ["Spend, USD", "by month", "spent, USD"]
+    assert chart_texts(cny, "a:t") == ["Spend, CNY", "by month", "spent, CNY"]
+    # The name of a series, then each month, then its values: October has none.
+    months = ["2026-09", "2026-10", "2026-11"]
+    assert chart_texts(usd, "c:v") == [
+        *("film", *months, "3", "0", "2"),
+        *("ads", *months, "1", "0", "0"),
+    ]
+    assert chart_texts(cny, "c:v") == ["film", *months, "0", "7", "8"]
+    assert load_workbook(io.BytesIO(written)).sheetnames[:3] == ["Summary", "Charts", "Spend"]
+
+
+def test_of_many_series_the_largest_are_drawn_and_the_others_as_one():
+    along = Picture("over_time", x="month", value="spent_micro", series="name")
+    rows = [{**ROW, "name": f"project {at}", "spent_micro": at * 1_000_000} for at in range(1, 13)]
+    (chart,) = charts_of(xlsx.render(report(table(rows, along))))
+    told = chart_texts(chart, "c:v")
+    names, values = told[0::3], told[2::3]
+    assert names == [*(f"project {at}" for at in range(12, 5, -1)), "all others"]
+    assert values == ["12", "11", "10", "9", "8", "7", "6", "15"]
+
+
+def test_a_budget_is_drawn_as_what_is_spent_and_reserved_against_its_limit():
+    limits = Picture("bullet", x="name", value="clips", series="seconds", limit="rate_micro")
+    rows = [{**ROW, "clips": 12, "seconds": 6, "rate_micro": 24}]
+    (chart,) = charts_of(xlsx.render(report(table(rows, limits))))
+    assert (chart.count("<c:barChart>"), chart.count("<c:lineChart>")) == (1, 1)
+    names = ["clips", "film", "12", "seconds", "film", "6", "per clip", "film", "24"]
+    assert chart_texts(chart, "c:v") == names
+
+
+def test_a_single_bar_compares_nothing_and_is_not_drawn():
+    across = Picture("bars", x="name", value="spent_micro")
+    assert charts_of(xlsx.render(report(table([ROW], across)))) == []
+    assert charts_of(xlsx.render(report(table([ROW])))) == []
+    (chart,) = charts_of(xlsx.render(report(table([ROW, {**ROW, "name": "ads"}], across))))
+    # Below zero, a scale begins where it has to.
+    assert "<c:min " not in chart
+
+
+@QUICK
+@given(reports)
+def test_a_chart_shows_cells_of_its_own_sheet_alone(answered: Report):
+    for chart in charts_of(xlsx.render(answered)):
+        for formula in chart_texts(chart, "c:f"):
+            assert re.fullmatch(r"Charts!\$[A-Z]+\$\d+(:\$[A-Z]+\$\d+)?", formula), formula
+
+
+def test_a_sheet_is_told_how_far_it_goes_and_holds_its_texts_as_they_are():
+    hostile = ["_x0041_", " spaces ", "a<b>&c", "x" * 40_000, "😀" * 20_000, "-5"]
+    rows = [{**ROW, "name": text} for text in hostile]
+    written = xlsx.render(report(table(rows)))
+    with zipfile.ZipFile(io.BytesIO(written)) as parts:
+        sheet = parts.read("xl/worksheets/sheet2.xml").decode()
+    assert '<dimension ref="A1:K10"/>' in sheet
+    # The format would read _x0041_ as an A: the escape of its own sign says that it is none.
+    assert "<t>_x005F_x0041_</t>" in sheet
+    assert '<t xml:space="preserve"> spaces </t>' in sheet
+    assert "<t>a&lt;b&gt;&amp;c</t>" in sheet
+    found = [cell.value for cell in read(report(table(rows)))["Any"]["A"][4:]]
+    assert (len(found[3]), len(found[4]), found[5]) == (32_767, 16_383, "'-5")

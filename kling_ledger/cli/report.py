@@ -6,18 +6,17 @@ Each question is a module of kling_reports with `report(database, query) -> Repo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from kling_ledger.cli.output import say
 from kling_ledger.cli.report_erp import erp_journal
 from kling_ledger.cli.report_exports import register
-from kling_ledger.cli.report_forms import form_of, write
+from kling_ledger.cli.report_forms import Out, form_of, write
 from kling_ledger.cli.report_options import basis, by, no_period, options, period, query_of, tenants
 from kling_ledger.config import database_url, ledger_name
 from kling_ledger.errors import ConfigError
@@ -28,6 +27,10 @@ if TYPE_CHECKING:
     from kling_ledger.ledger.engines.database import Database
     from kling_reports.query import Query
     from kling_reports.report import Report
+
+
+_ONE_SUM: Final = {"spend"}
+"""The questions that read once: that is of one state by itself, and several threads add it up."""
 
 
 @click.group()
@@ -157,8 +160,9 @@ def _answer(
     question: str,
     *,
     db: str | None,
-    out: Path | None,
+    out: Out | None,
     form: str | None,
+    table: str | None,
     tenants: str | None = None,
     **given: Any,
 ) -> None:
@@ -169,15 +173,20 @@ def _answer(
     ledgers = {"": db} if tenants is None else _tenants(db, tenants)
     answers: dict[str, Report] = {}
     jobs: list[DataFrame] = []
-    for name, address in ledgers.items():
-        with _opened(address) as database:
-            answers[name] = module.report(database, query)
-            jobs.extend(_filtered_by(database, query))
-    _say_what_no_job_has(jobs, query)
-    answer = replace(_joined(answers, tenants), ledger=ledger_name(database_url(db)))
-    if known == "table":
-        answer = _without(answer, getattr(module, "DETAILS", ()))
-    write(answer, known, out)
+    with ExitStack() as kept_open:
+        for name, address in ledgers.items():
+            with ExitStack() as opened:
+                database = opened.enter_context(_opened(address, question))
+                answers[name] = module.report(database, query)
+                jobs.extend(_filtered_by(database, query))
+                if any(one.stream is not None for one in answers[name].tables):
+                    # Its rows are read when they are written.
+                    kept_open.push(opened.pop_all())
+        _say_what_no_job_has(jobs, query)
+        answer = replace(_joined(answers, tenants), ledger=ledger_name(database_url(db)))
+        if known == "table" and table is None:
+            answer = _without(answer, getattr(module, "DETAILS", ()))
+        write(answer, known, out, table=table)
 
 
 def _without(answer: Report, left_out: tuple[str, ...]) -> Report:
@@ -210,11 +219,16 @@ def _tenants(db: str | None, written: str) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(address: str | None) -> Iterator[Database]:
+def _opened(address: str | None, question: str) -> Iterator[Database]:
+    """Open a ledger as it is at one moment: all tables of a report are of that."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(address, create=False) as ledger:
-        yield ledger.database
+        if question in _ONE_SUM:
+            yield ledger.database
+        else:
+            with ledger.database.snapshot() as database:
+                yield database
 
 
 def _filtered_by(database: Database, query: Query) -> Iterator[DataFrame]:

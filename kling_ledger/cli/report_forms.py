@@ -1,17 +1,22 @@
 """The forms that a report is written in: by name, by the ending of a file, to a file or a terminal.
 
-Each form is a module of kling_reports.render with `render(report) -> bytes`; the terminal's is
-`render(report, *, width, is_terminal) -> str`. FORMS says which form is which module, and which
-ending of a file's name asks for it.
+Each form is a module of kling_reports.render with `write(report, file)`; the terminal's is
+`write(report, file, *, width, is_terminal)`, the page's `render(report) -> bytes`. FORMS says which
+form is which module, and which ending of a file's name asks for it. What is written to files
+appears whole or not at all.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 FORMS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "table": ("terminal", (".txt",)),
     "json": ("json", (".json",)),
+    "jsonl": ("jsonl", (".jsonl", ".ndjson")),
     "csv": ("csv", (".csv",)),
     "parquet": ("parquet", (".parquet",)),
     "xlsx": ("xlsx", (".xlsx",)),
@@ -33,11 +39,33 @@ FORMS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 """Every form: the module of kling_reports.render that writes it, and the files that ask for it."""
 
-_ON_A_TERMINAL: Final = ("table", "json", "csv")
+ONE_TABLE: Final = ("csv", "jsonl", "parquet")
+"""The forms that hold a single table."""
+
+_ON_A_TERMINAL: Final = ("table", "json", "jsonl", "csv")
 _NEVER_FOLDED: Final = 10_000
 
 
-def form_of(form: str | None, out: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Out:
+    """Where a report goes: a file, or a folder with a file for each of its tables."""
+
+    path: Path
+    is_folder: bool
+
+
+class OutType(click.ParamType[Out]):
+    """The value of `--out`: a folder where it is one, or its name ends with a slash."""
+
+    name = "out"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Out:  # noqa: ARG002
+        """Return where to write; nothing is looked at but whether a folder is there."""
+        path = Path(value)
+        return Out(path, str(value).endswith(("/", "\\")) or path.is_dir())
+
+
+def form_of(form: str | None, out: Out | None) -> str:
     """Return the form that is asked for, by its name or by the ending of a file.
 
     ConfigError for an ending that no form has, and for a form that no terminal shows.
@@ -50,15 +78,23 @@ def form_of(form: str | None, out: Path | None) -> str:
     return known
 
 
-def write(answered: Report, form: str, out: Path | None = None) -> None:
-    """Write a report in a form of FORMS, to a file or to standard output."""
-    render = import_module(f"kling_reports.render.{FORMS[form][0]}").render
-    if form == "table":
-        is_terminal = out is None and sys.stdout.isatty()
-        text: str = render(answered, width=_width(), is_terminal=is_terminal)
-        write_bytes(text.encode(), out)
+def write(answered: Report, form: str, out: Out | None = None, *, table: str | None = None) -> None:
+    """Write a report in a form of FORMS, or one of its tables, to files or to standard output.
+
+    ConfigError, which lists the tables, for one that it does not have.
+    """
+    if table is not None:
+        answered = _only(answered, table)
+    if out is None:
+        _write_in(form, answered, sys.stdout.buffer)
+        _say_what_is_left_out(answered, form)
+    elif out.is_folder:
+        _write_folder(answered, form, out.path)
     else:
-        write_bytes(render(answered), out)
+        with whole(out.path) as file:
+            _write_in(form, answered, file)
+        say(f"wrote {out.path}")
+        _say_what_is_left_out(answered, form)
 
 
 def write_bytes(written: bytes, out: Path | None) -> None:
@@ -66,20 +102,109 @@ def write_bytes(written: bytes, out: Path | None) -> None:
     if out is None:
         click.echo(written, nl=False)
         return
-    out.write_bytes(written)
+    with whole(out) as file:
+        file.write(written)
     say(f"wrote {out}")
 
 
-def _by_ending(out: Path | None) -> str:
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears once all is in it; what is no file, such as a pipe, is written to.
+
+    An error of the disk names the file.
+    """
+    from kling_ledger.tabular.files import whole_file
+
+    with _told_of(path):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+        else:
+            # The file that a link leads to is replaced, and not the link.
+            with whole_file(path.resolve()) as beside, beside.open("wb") as file:
+                yield file
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_in(form: str, answered: Report, file: IO[bytes]) -> None:
+    module: Any = import_module(f"kling_reports.render.{FORMS[form][0]}")
+    if form == "html":
+        file.write(module.render(answered))
+    elif form == "table":
+        is_terminal = file.isatty()
+        module.write(answered, file, width=_width(is_terminal), is_terminal=is_terminal)
+    else:
+        module.write(answered, file)
+    file.flush()
+
+
+def _write_folder(answered: Report, form: str, folder: Path) -> None:
+    """Write each table to a file of its own name: all of them, or none."""
+    ending = FORMS[form][1][0]
+    names = [f"{table.name}{ending}" for table in answered.tables]
+    with _beside(folder) as made:
+        for table, name in zip(answered.tables, names, strict=True):
+            with _told_of(folder / name), (made / name).open("wb") as file:
+                _write_in(form, answered.only(table.name), file)
+        if folder.exists():
+            for name in names:
+                (made / name).replace(folder / name)
+        else:
+            made.rename(folder)
+    say(f"wrote {', '.join(names)} to {folder}")
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Give a folder on the same disk: only there do files take their names in one step."""
+    place = folder if folder.exists() else folder.parent
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=f".{folder.name}-") as found:
+        made = Path(found) / "made"
+        made.mkdir()
+        yield made
+
+
+def _only(answered: Report, name: str) -> Report:
+    names = [table.name for table in answered.tables]
+    if name not in names:
+        raise ConfigError(
+            f"the report {answered.name} has no table {name!r}", hint=f"it has {', '.join(names)}"
+        )
+    return answered.only(name)
+
+
+def _say_what_is_left_out(answered: Report, form: str) -> None:
+    """Say which tables a form for one table did not take: nobody would miss them."""
+    first, *others = (table.name for table in answered.tables)
+    if form in ONE_TABLE and others:
+        say(
+            f"note: this is the table {first} alone; there {'is' if len(others) == 1 else 'are'}"
+            f" also {', '.join(others)}: name one with --table, or write all with --out FOLDER/"
+        )
+
+
+def _by_ending(out: Out | None) -> str:
     if out is None:
         return "table"
+    if out.is_folder:
+        return "csv"
     for form, (_, endings) in FORMS.items():
-        if out.suffix.lower() in endings:
+        if out.path.suffix.lower() in endings:
             return form
     known = ", ".join(ending for _, endings in FORMS.values() for ending in endings)
-    raise ConfigError(f"no form is known for {out.name}", hint=f"use --format, or one of {known}")
+    raise ConfigError(
+        f"no form is known for {out.path.name}", hint=f"use --format, or one of {known}"
+    )
 
 
-def _width() -> int:
+def _width(is_terminal: bool) -> int:  # noqa: FBT001
     """Return how wide the terminal is; a file or a pipe has no width, and nothing is cut there."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _NEVER_FOLDED
+    return shutil.get_terminal_size().columns if is_terminal else _NEVER_FOLDED

@@ -12,7 +12,7 @@ import click
 
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.output import database_option
-from kling_ledger.cli.report_forms import FORMS
+from kling_ledger.cli.report_forms import FORMS, OutType
 from kling_ledger.errors import ConfigError
 from kling_pricing.money import USD
 
@@ -78,15 +78,19 @@ _OPTIONS: Final = {
     ),
     "out": click.option(
         "--out",
-        type=click.Path(dir_okay=False, path_type=Path),
-        metavar="FILE",
-        help="Write it to a file; its ending says the form.",
+        type=OutType(),
+        metavar="FILE|DIR/",
+        help="Write it to a file, whose ending says the form, or each table to a file of its own "
+        "in a folder.",
+    ),
+    "table": click.option(
+        "--table", metavar="NAME", help="Only this table of the report, in any form."
     ),
     "form": click.option(
         "--format",
         "form",
         type=click.Choice(list(FORMS)),
-        help="The form. [default: by the ending of --out, else table]",
+        help="The form. [default: by the ending of --out, csv in a folder, else table]",
     ),
     "db": database_option,
 }

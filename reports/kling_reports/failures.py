@@ -13,8 +13,8 @@ from kling_pricing.charges import on_failure
 from kling_pricing.library import at_hand
 from kling_reports import groups, reconciliation
 from kling_reports.doors import reservations
-from kling_reports.frames import days_of
 from kling_reports.groups import Group
+from kling_reports.long import filled, nothing
 from kling_reports.query import Query
 from kling_reports.report import OF_A_JOB, UNIT, Column, Picture, Report, Table, typed, typed_totals
 
@@ -47,12 +47,9 @@ _CHARGED: Final = (
     *OF_A_JOB,
     Column("problem", "why", "text"),
 )
-_READ: Final = (
-    *reservations.read_for((*_JOBS, *_CHARGED)),
-    "created_at",
-    "committed_micro",
-    "refunded_micro",
-)
+_COUNTED: Final = ("quoted_micro", "reserved_micro", "committed_micro", "refunded_micro")
+_READ: Final = (*reservations.read_for((*_JOBS, *_CHARGED)), *_COUNTED)
+_ADDED: Final = (UNIT, "provider", *_COUNTED)
 _AMOUNTS: Final = ("quoted_micro", "reserved_micro", "charged_micro", "returned_micro")
 _FAILED: Final = (str(State.ROLLED_BACK), str(State.EXPIRED))
 _GIVES_WAY: Final = ("task_id", "actor", "wallet", "model", "state", "project")
@@ -61,8 +58,7 @@ _GIVES_WAY: Final = ("task_id", "actor", "wallet", "model", "state", "project")
 def report(database: Database, query: Query) -> Report:
     """Answer what failed, by the query's groups."""
     wanted = (*_READ, *groups.sources(query.by, query.filters))
-    found = reservations.listed(database, columns=wanted, span=query.span, states=_FAILED)
-    failed = _with_amounts(query.filtered(found), query.zone)
+    failed = query.filtered(_with_amounts(_alike(database, query)))
     charged = reservations.troubled(database, columns=wanted, span=query.span)
     doubts = reservations.listed(database, span=query.span, states=[State.IN_DOUBT])
     return query.answer(
@@ -71,8 +67,8 @@ def report(database: Database, query: Query) -> Report:
         question="What failed, what would it have cost, and what came back?",
         tables=[
             failures(failed, query.by),
-            _listed(failed),
-            _listed_as_charged(_with_amounts(query.filtered(charged), query.zone)),
+            _listed(database, query, failed),
+            _listed_as_charged(_with_amounts(query.filtered(charged))),
             reconciliation.in_doubt(query.filtered(doubts)),
         ],
         notes=[
@@ -81,6 +77,18 @@ def report(database: Database, query: Query) -> Report:
             "What was charged all the same counts as spent, and as a clip, in every other report.",
             *_charged_there(failed),
         ],
+    )
+
+
+def _alike(database: Database, query: Query) -> pd.DataFrame:
+    """Return what failed by what the groups, the filters and the sums look at."""
+    return reservations.alike(
+        database,
+        columns=(*_ADDED, *groups.sources(query.by, query.filters)),
+        bucket=groups.finest(query.by),
+        zone=query.zone,
+        span=query.span,
+        states=_FAILED,
     )
 
 
@@ -93,16 +101,12 @@ def _charged_there(failed: pd.DataFrame) -> Iterator[str]:
 
 
 def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Add failed reservations up by some groups and, always, by unit."""
+    """Add failed reservations up by some groups and, always, by unit.
+
+    In a row of `failed` are as many as `jobs` says, alike in all columns.
+    """
     named = {group.word: group.values(failed) for group in by}
-    counted = pd.DataFrame(
-        {
-            **named,
-            UNIT: failed[UNIT],
-            "jobs": pd.Series(1, failed.index, "Int64"),
-            **{name: failed[name] for name in _AMOUNTS},
-        }
-    )
+    counted = pd.DataFrame({**named, **_sums(failed)})
     columns = (*(group.column for group in by), Column(UNIT, "unit", "text"), *_FIGURES)
     rows = counted.groupby([*named, UNIT], dropna=False, sort=True, as_index=False)
     totals = counted.drop(columns=list(named)).groupby(UNIT, sort=True, as_index=False)
@@ -120,27 +124,45 @@ def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
     )
 
 
-def _with_amounts(ended: pd.DataFrame, zone: str) -> pd.DataFrame:
+def _sums(failed: pd.DataFrame) -> pd.DataFrame:
+    jobs = failed["jobs"]
+    amounts = {name: jobs * failed[name] for name in _AMOUNTS}
+    return pd.DataFrame({UNIT: failed[UNIT], "jobs": jobs, **amounts})
+
+
+def _with_amounts(ended: pd.DataFrame) -> pd.DataFrame:
     charged = ended["committed_micro"].fillna(0) - ended["refunded_micro"]
     return ended.assign(
-        day=days_of(ended["created_at"], zone),
         charged_micro=charged,
         returned_micro=ended["reserved_micro"] - charged,
     )
 
 
-def _listed(failed: pd.DataFrame) -> Table:
-    by_unit = failed.groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)]
+def _listed(database: Database, query: Query, failed: pd.DataFrame) -> Table:
+    """List failed jobs, oldest first; `failed` has the same ones, added up."""
+
+    def batches() -> Iterator[pd.DataFrame]:
+        found = reservations.listed_batches(
+            database,
+            columns=(*_READ, *groups.sources((), query.filters)),
+            span=query.span,
+            states=_FAILED,
+            size=query.batch,
+        )
+        return (_with_amounts(query.filtered(frame)) for frame in found)
+
+    by_unit = _sums(failed).groupby(UNIT, sort=True, as_index=False)[list(_AMOUNTS)]
     totals = by_unit.sum(min_count=1)
-    return Table(
+    table = Table(
         "jobs",
         "Failed jobs",
         _JOBS,
-        typed(failed, _JOBS),
+        nothing(_JOBS),
         totals=typed_totals(totals, _JOBS),
         empty="nothing failed",
         gives_way=_GIVES_WAY,
     )
+    return filled(table, database, count=int(failed["jobs"].sum()), batches=batches)
 
 
 def _listed_as_charged(charged: pd.DataFrame) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 
 from kling_ledger.ledger.ids import from_us
@@ -13,6 +14,11 @@ from kling_pricing.errors import AmountError
 from kling_reports.report import DTYPES, Kind
 
 _LAST: Final = 2**63 - 1
+_LAST_INSTANT: Final = 62 * 10**15
+"""The microseconds from 1970 back to the year 6, and as far ahead: every calendar has them."""
+
+_MISSING: Final = -(2**63)
+"""What numpy has in place of an instant that is not there."""
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> pd.DataFrame:
@@ -22,17 +28,33 @@ def frame_of(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> pd
     )
 
 
+def frame_by_place(rows: Sequence[Sequence[Any]], kinds: Mapping[str, Kind]) -> pd.DataFrame:
+    """Return rows whose values stand in the order of the columns as a frame of these columns."""
+    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    return pd.DataFrame(
+        {
+            name: series_of(values, kind)
+            for (name, kind), values in zip(kinds.items(), columns, strict=True)
+        }
+    )
+
+
 def series_of(values: Iterable[Any], kind: Kind) -> pd.Series[Any]:
     """Return values as a series of a kind, where None is missing.
 
     An `instant` is given in microseconds since 1970, UTC. AmountError for a whole number that the
     database could not count exactly.
     """
-    if kind in {"instant", "date", "month"}:
-        return _times(list(values), kind)
+    if kind == "instant":
+        return _instants(list(values))
+    if kind in {"date", "month"}:
+        # Of no values pandas makes objects: even an empty column has the dtype of its kind.
+        return pd.Series(pd.to_datetime(list(values))).astype(DTYPES[kind])
     read: Callable[[Any], Any] = {"text": str, "flag": bool}.get(kind, _whole)
+    kept = list(values)
+    if not _are_as_they_are_kept(kept, kind):
+        kept = [None if value is None else read(value) for value in kept]
     # As objects: pandas would make floats of integers as soon as one among them is missing.
-    kept: list[Any] = [None if value is None else read(value) for value in values]
     return pd.Series(pd.array(kept, dtype=DTYPES[kind]))
 
 
@@ -43,13 +65,25 @@ def days_of(instants: pd.Series[Any], zone: str) -> pd.Series[Any]:
     return days
 
 
-def _times(values: list[Any], kind: Kind) -> pd.Series[Any]:
-    is_instant = kind == "instant"
-    if is_instant:
-        values = [None if value is None else from_us(int(value)) for value in values]
-    found: pd.Series[Any] = pd.Series(pd.to_datetime(values, utc=is_instant))
-    # Of no values pandas makes objects: even an empty column has the dtype of its kind.
-    return found.astype(DTYPES[kind])
+def _are_as_they_are_kept(values: list[Any], kind: Kind) -> bool:
+    """Whether no value needs a look of its own: asked of all at once, that costs nearly nothing."""
+    known = [value for value in values if value is not None]
+    if kind == "text":
+        return set(map(type, known)) <= {str}
+    return kind != "flag" and _are_whole(known, most=_LAST)
+
+
+def _are_whole(known: list[Any], *, most: int) -> bool:
+    return set(map(type, known)) <= {int} and max(map(abs, known), default=0) <= most
+
+
+def _instants(values: list[Any]) -> pd.Series[Any]:
+    if _are_whole([value for value in values if value is not None], most=_LAST_INSTANT):
+        whole = [_MISSING if value is None else value for value in values]
+        instants = pd.Series(np.array(whole, "i8").view("M8[us]")).dt.tz_localize("UTC")
+        return instants.astype(DTYPES["instant"])
+    told: list[Any] = [None if value is None else from_us(int(value)) for value in values]
+    return pd.Series(pd.to_datetime(told, utc=True)).astype(DTYPES["instant"])
 
 
 def _whole(value: Any) -> int:

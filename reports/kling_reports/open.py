@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -14,6 +12,7 @@ from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.money import USD
 from kling_reports import groups
 from kling_reports.doors import reservations
+from kling_reports.long import filled, nothing
 from kling_reports.query import Query
 from kling_reports.report import (
     OF_A_JOB,
@@ -21,7 +20,6 @@ from kling_reports.report import (
     Column,
     Picture,
     Report,
-    Span,
     Table,
     typed,
     typed_totals,
@@ -35,9 +33,6 @@ AGES: Final = (
 )
 """The ages that open credits are sorted into, and the seconds at which each ends; none includes
 its end."""
-
-LISTED: Final = 10_000
-"""How many open jobs are listed one by one."""
 
 _TO_DO: Final = {
     State.RESERVED: "nothing was sent: run it, or kling-ledger reservation rollback ID",
@@ -83,50 +78,53 @@ _GIVES_WAY: Final = (
 
 def report(database: Database, query: Query) -> Report:
     """Answer what is still reserved, by age."""
-    notes = ["An age counts from the reservation to the time of this report."]
-    counted = _read(database, query, _COUNTED, query.span)
-    if len(counted) <= LISTED:
-        jobs = still_open(_read(database, query, _READ, query.span), query)
-        ages = by_age(jobs.frame)
-    else:
-        # Of so many, one by one, nobody reads more than the oldest: all are counted, few are read.
-        last = counted["created_at"].iloc[LISTED - 1] + timedelta(microseconds=1)
-        oldest = _read(database, query, _READ, replace(query.span, ends_at=last.to_pydatetime()))
-        jobs = still_open(oldest.head(LISTED), query)
-        ages = by_age(_aged(counted, query))
-        notes.append(
-            f"{len(counted)} jobs are open. The oldest {LISTED} are listed:"
-            " kling-ledger reservation list --state STATE has all."
-        )
+    # What is added up is read of all, in few columns; one by one they are read where they are
+    # written.
+    known = reservations.listed(
+        database, columns=_wanted(query, _COUNTED), span=query.span, states=OPEN_STATES
+    )
+    counted = _aged(query.filtered(known), query)
     return query.answer(
         "open",
         "Open credits",
         question="Which credits are still set aside, for how long, and what is to be done?",
-        tables=[ages, jobs],
-        notes=notes,
+        tables=[by_age(counted), still_open(database, query, counted)],
+        notes=["An age counts from the reservation to the time of this report."],
     )
 
 
-def _read(database: Database, query: Query, columns: Sequence[str], span: Span) -> pd.DataFrame:
-    """Return what is open, oldest first, of what the filters keep."""
-    wanted = (*columns, *groups.sources((), query.filters))
-    found = reservations.listed(database, columns=wanted, span=span, states=OPEN_STATES)
-    return query.filtered(found)
+def _wanted(query: Query, columns: Sequence[str]) -> tuple[str, ...]:
+    return (*columns, *groups.sources((), query.filters))
 
 
-def still_open(found: pd.DataFrame, query: Query) -> Table:
-    """List open reservations, oldest first, each with its age and what to do about it."""
-    listed = _aged(found, query).assign(to_do=_to_do(found))
-    totals = listed.groupby(UNIT, sort=True, as_index=False)[["reserved_micro"]].sum()
-    return Table(
+def still_open(database: Database, query: Query, counted: pd.DataFrame) -> Table:
+    """List open reservations, oldest first, each with its age and what to do about it.
+
+    `counted` are the same ones, in few columns.
+    """
+
+    def batches() -> Iterator[pd.DataFrame]:
+        found = reservations.listed_batches(
+            database,
+            columns=_wanted(query, _READ),
+            span=query.span,
+            states=OPEN_STATES,
+            size=query.batch,
+        )
+        for frame in map(query.filtered, found):
+            yield _aged(frame, query).assign(to_do=_to_do(frame))
+
+    totals = counted.groupby(UNIT, sort=True, as_index=False)[["reserved_micro"]].sum()
+    table = Table(
         "jobs",
         "Open jobs",
         _JOBS,
-        typed(listed, _JOBS),
+        nothing(_JOBS),
         totals=typed_totals(totals, _JOBS),
         empty="no credits are set aside",
         gives_way=_GIVES_WAY,
     )
+    return filled(table, database, count=len(counted), batches=batches)
 
 
 def _aged(found: pd.DataFrame, query: Query) -> pd.DataFrame:

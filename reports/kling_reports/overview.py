@@ -175,7 +175,7 @@ def _judged(asked: _Asked) -> pd.DataFrame:
 def _found(asked: _Asked, tables: dict[str, Table]) -> Iterator[Finding]:
     """Ask every rule."""
     pair, query, this = asked.pair, asked.query, asked.this
-    open_jobs = asked.parts["open"].table("jobs").frame
+    open_jobs = asked.parts["open"].table("jobs")
     yield from limits.over(tables["budgets"].frame, query.zone)
     yield from limits.runs_out(tables["budgets"].frame, now=query.now, zone=query.zone)
     yield from spending.changed(tables["comparison"].frame, pair.name, pair.name_before)
@@ -183,7 +183,7 @@ def _found(asked: _Asked, tables: dict[str, Table]) -> Iterator[Finding]:
     yield from spending.takes_most(_named(this, "project", "project"), "project", "projects")
     yield from spending.takes_most(_named(this, "actor", "user"), "user", "users")
     yield from trust.failing(added(this, ["provider", "model"]))
-    yield from trust.open_long(open_jobs, is_all=len(open_jobs) < open_credits.LISTED)
+    yield from trust.open_long(open_jobs.frame, is_all=len(open_jobs.frame) == open_jobs.count)
     yield from trust.unconfirmed(added(this, ["settled_by"]))
     yield from trust.quoted_wrong(tables["variance"].frame)
 

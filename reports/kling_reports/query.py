@@ -11,6 +11,7 @@ import pandas as pd
 
 from kling_ledger.errors import ConfigError
 from kling_reports.currency import Conversion, Rates
+from kling_reports.doors.batches import BATCH
 from kling_reports.groups import Filter, Group, filtered
 from kling_reports.report import EVER, Report, Span, Table
 
@@ -26,7 +27,7 @@ class Query:
     `by` and `filters` are for the questions that can be grouped and filtered. `basis` is the axis
     of time: a job counts when it was `reserved`, or each charge and refund when it was `posted`.
     `period` is a month of the journal in place of a span, for the questions that follow the
-    journal.
+    journal. `batch` is how many rows of a long table are in memory at a time.
     """
 
     now: datetime
@@ -38,6 +39,7 @@ class Query:
     period: str | None = None
     basis: Basis = "reserved"
     rates: Rates | None = None
+    batch: int = BATCH
 
     @property
     def conversion(self) -> Conversion | None:

@@ -6,6 +6,7 @@ nobody is asked here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pandas as pd
@@ -15,6 +16,7 @@ from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports import groups
 from kling_reports.doors import evidence, journal, reservations
 from kling_reports.doors.reservations import BILLED
+from kling_reports.long import filled, nothing
 from kling_reports.moves import CORRECTING, into_wallets
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
@@ -99,8 +101,6 @@ def report(database: Database, query: Query) -> Report:
     wanted = groups.sources((), query.filters)
     known = reservations.alike(database, columns=(*_COLUMNS, *wanted), span=query.span)
     doubts = reservations.listed(database, span=query.span, states=[State.IN_DOUBT])
-    moved = journal.transfers(database, kinds=CORRECTING, span=query.span, period=query.period)
-    corrections = query.filtered_where_known(moved)
     records = query.filtered_where_known(evidence.records(database))
     return query.answer(
         "reconciliation",
@@ -109,7 +109,7 @@ def report(database: Database, query: Query) -> Report:
         tables=[
             bases(query.filtered(known)),
             in_doubt(query.filtered(doubts)),
-            corrected(corrections),
+            corrections(database, query),
             compared(records),
             different(records),
         ],
@@ -151,8 +151,36 @@ def in_doubt(doubts: pd.DataFrame) -> Table:
     return _table("in_doubt", "Jobs in doubt", _DOUBTS, listed, totals, "no job is in doubt")
 
 
-def corrected(transfers: pd.DataFrame) -> Table:
+def corrections(database: Database, query: Query) -> Table:
     """List what was posted beside the plain course: corrections, overruns, late costs, refunds."""
+
+    def batches() -> Iterator[pd.DataFrame]:
+        found = journal.transfer_batches(
+            database,
+            kinds=CORRECTING,
+            span=query.span,
+            period=query.period,
+            size=query.batch,
+        )
+        kept = map(query.filtered_where_known, found)
+        return (frame.assign(amount_micro=into_wallets(frame)) for frame in kept)
+
+    counted = [frame[[UNIT, "amount_micro"]] for frame in batches()]
+    moved = pd.concat(counted or [nothing(_CORRECTIONS)], ignore_index=True)
+    totals = moved.groupby(UNIT, as_index=False)[["amount_micro"]].sum()
+    table = _table(
+        "corrections",
+        "Corrections",
+        _CORRECTIONS,
+        nothing(_CORRECTIONS),
+        totals,
+        "nothing was corrected",
+    )
+    return filled(table, database, count=len(moved), batches=batches)
+
+
+def corrected(transfers: pd.DataFrame) -> Table:
+    """List as `corrections` does transfers that are all at hand."""
     listed = transfers.assign(amount_micro=into_wallets(transfers))
     totals = listed.groupby(UNIT, as_index=False)[["amount_micro"]].sum()
     return _table(

@@ -20,12 +20,14 @@ then it is unknown or does not apply, never zero:
 | `instant` | `datetime64[us, UTC]` | an instant; shown in the report's zone    | `datetime`   |
 | `date`    | `datetime64[s]`       | a day of the report's zone, at midnight   | `date`       |
 | `month`   | `datetime64[s]`       | a month: its first day                    | `date`       |
+
+A table of many rows has them in batches, each a frame like these: see Stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -116,8 +118,23 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """The rows of a table that nobody holds at once: how many, and how they are read once more.
+
+    `batches` gives frames with the table's columns, the same ones each time that it is called, for
+    as long as the snapshot lasts that they are read from.
+    """
+
+    count: int
+    batches: Callable[[], Iterator[pd.DataFrame]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A frame and what its columns are. The frame is never changed.
+
+    Where there is a `stream` it has all rows, and the frame the first of them: what is shown to a
+    person. Who writes all asks for `batches`, `rows` and `count`.
 
     `totals` has the same columns and one row for each unit (one row in all where no column is
     money), with what cannot be totalled missing; it is None where a total would mean nothing.
@@ -133,6 +150,7 @@ class Table:
     empty: str = "nothing to show"
     gives_way: tuple[str, ...] = ()
     picture: Picture | None = None
+    stream: Stream | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -149,14 +167,26 @@ class Table:
                 raise ValueError(f"{self.name}: {column.name} does not name its unit")
         if any(column.kind == "money" for column in self.columns) and UNIT not in names:
             raise ValueError(f"{self.name}: money without a column {UNIT!r}")
+        if self.stream is not None and self.picture is not None:
+            raise ValueError(f"{self.name}: a picture is of all rows, and nobody holds them")
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.frame) if self.stream is None else self.stream.count
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Return all rows, some at a time."""
+        return iter((self.frame,)) if self.stream is None else self.stream.batches()
 
     def rows(self, zone: str = "UTC") -> Iterator[tuple[Cell, ...]]:
         """Return the rows as plain values, in the order of `columns`; instants in a zone."""
-        return _rows(self.columns, self.frame, zone)
+        for frame in self.batches():
+            yield from rows_of(self.columns, frame, zone)
 
     def total_rows(self, zone: str = "UTC") -> Iterator[tuple[Cell, ...]]:
         """Return the totals as `rows` does; none where there are no totals."""
-        return iter(()) if self.totals is None else _rows(self.columns, self.totals, zone)
+        return iter(()) if self.totals is None else rows_of(self.columns, self.totals, zone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +240,10 @@ class Report:
         """Return a table by its name; KeyError if there is none."""
         return {table.name: table for table in self.tables}[name]
 
+    def only(self, name: str) -> Report:
+        """Return the report with one of its tables alone; KeyError if there is none."""
+        return replace(self, tables=(self.table(name),))
+
 
 def typed(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     """Return the declared columns of a frame, in their order and with the dtypes of their kinds."""
@@ -223,21 +257,24 @@ def typed_totals(totals: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFr
     return typed(totals.reindex(columns=[column.name for column in columns]), columns)
 
 
-def _rows(
+def rows_of(
     columns: tuple[Column, ...], frame: pd.DataFrame, zone: str
 ) -> Iterator[tuple[Cell, ...]]:
-    return zip(*(_cells(frame[column.name], column.kind, zone) for column in columns), strict=True)
+    """Return the rows of a frame as `Table.rows` has them."""
+    return zip(*(cells(frame[column.name], column.kind, zone) for column in columns), strict=True)
 
 
-def _cells(values: pd.Series[Any], kind: Kind, zone: str) -> list[Cell]:
+def cells(values: pd.Series[Any], kind: Kind, zone: str) -> list[Cell]:
+    """Return a column as plain values, as `Table.rows` has them; instants in a zone."""
     if kind == "instant":
-        values = values.dt.tz_convert(ZoneInfo(zone))
-    plain = [None if pd.isna(value) else value for value in values]
-    if kind in {"money", "percent"}:
-        return [None if value is None else from_micro(int(value)) for value in plain]
-    if kind == "instant":
-        return [None if value is None else value.to_pydatetime() for value in plain]
+        local = pd.DatetimeIndex(values.dt.tz_convert(ZoneInfo(zone)))
+        return [None if value is pd.NaT else value for value in local.to_pydatetime()]
     if kind in {"date", "month"}:
-        return [None if value is None else value.date() for value in plain]
-    make = {"text": str, "flag": bool}.get(kind, int)
-    return [None if value is None else make(value) for value in plain]
+        return [None if pd.isna(value) else value.date() for value in values]
+    held: Any = values.array
+    plain: list[Any] = held.to_numpy(dtype=object, na_value=None).tolist()
+    if kind in {"money", "percent"}:
+        # Prices come from a list: most amounts of many are the same few.
+        known = {micro: None if micro is None else from_micro(micro) for micro in set(plain)}
+        return [known[micro] for micro in plain]
+    return plain

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from kling_ledger.ledger.engines.database import Database
 from kling_reports import groups
 from kling_reports.doors import journal, posted
 from kling_reports.groups import Filter, read_groups
+from kling_reports.long import filled, nothing
 from kling_reports.moves import FIGURES, MOVES, into_reserved, into_wallets
 from kling_reports.posted import added_up
 from kling_reports.query import Query
@@ -61,16 +63,13 @@ _GIVES_WAY: Final = (
 def report(database: Database, query: Query) -> Report:
     """Answer how each wallet came from its opening to its closing balance."""
     movements = query.filtered(journal.movements(database, span=query.span, period=query.period))
-    lines = query.filtered(
-        journal.transfers(database, kinds=MOVES, span=query.span, period=query.period)
-    )
     summary = statement(movements)
     spent_on = charges(database, span=query.span, period=query.period, filters=query.filters)
     return query.answer(
         "statement",
         "Statement",
         question="What went into each wallet and out of it?",
-        tables=[summary, spent_on, entries(lines, summary.frame)],
+        tables=[summary, spent_on, lines(database, query, movements, summary.frame)],
         notes=[
             "opening + funded + spent + refunded + adjusted = closing; spent stands below zero.",
             "Credits that are only set aside stay in the wallet: reserved says how many.",
@@ -119,18 +118,59 @@ def charges(
     )
 
 
+def lines(
+    database: Database, query: Query, movements: pd.DataFrame, summary: pd.DataFrame
+) -> Table:
+    """List the transfers that moved a wallet's balance, wallet after wallet, each with the balance.
+
+    `movements` and `summary` are of the same wallets and the same time.
+    """
+    within = movements[movements["kind"].isin(MOVES) & ~movements["before"].fillna(value=True)]
+    moved = within.assign(amount_micro=into_wallets(within))
+    opening = summary.set_index("wallet")["opening_micro"]
+
+    def batches() -> Iterator[pd.DataFrame]:
+        found = journal.transfer_batches(
+            database,
+            kinds=MOVES,
+            span=query.span,
+            period=query.period,
+            by_wallet=True,
+            size=query.batch,
+        )
+        return _balanced(map(query.filtered, found), opening)
+
+    return filled(_lines(moved), database, count=int(within["transfers"].sum()), batches=batches)
+
+
 def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
-    """List the transfers that moved a wallet's balance, each with the balance after it."""
-    lines = transfers.assign(amount_micro=into_wallets(transfers))
-    lines = lines.sort_values("wallet", kind="stable")
-    opening = lines["wallet"].map(summary.set_index("wallet")["opening_micro"]).astype("Int64")
-    lines["balance_micro"] = opening + lines.groupby("wallet")["amount_micro"].cumsum()
-    totals = lines[[UNIT, "amount_micro"]].groupby(UNIT, sort=True, as_index=False).sum()
+    """List as `lines` does the transfers that moved balances, which are all at hand."""
+    by_wallet = transfers.sort_values("wallet", kind="stable")
+    opening = summary.set_index("wallet")["opening_micro"]
+    (listed,) = _balanced([by_wallet], opening)
+    return replace(_lines(listed), frame=typed(listed.reset_index(drop=True), _LINES))
+
+
+def _balanced(batches: Iterable[pd.DataFrame], opening: pd.Series[Any]) -> Iterator[pd.DataFrame]:
+    """Give lines, wallet after wallet, with what each moved and what the wallet held after it."""
+    held = opening.copy()
+    for transfers in batches:
+        listed = transfers.assign(amount_micro=into_wallets(transfers))
+        moved = listed.groupby("wallet")["amount_micro"].cumsum()
+        listed["balance_micro"] = listed["wallet"].map(held).astype("Int64") + moved
+        # The next batch may go on with the wallet that this one ends with.
+        held.update(listed.groupby("wallet")["balance_micro"].last())
+        yield listed
+
+
+def _lines(moved: pd.DataFrame) -> Table:
+    """Return the table of lines without its rows, with what they add up to."""
+    totals = moved[[UNIT, "amount_micro"]].groupby(UNIT, sort=True, as_index=False).sum()
     return Table(
         "lines",
         "Lines",
         _LINES,
-        typed(lines.reset_index(drop=True), _LINES),
+        nothing(_LINES),
         totals=typed_totals(totals, _LINES),
         empty="nothing moved",
         gives_way=_GIVES_WAY,

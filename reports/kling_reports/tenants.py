@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 import pandas as pd
 
-from kling_reports.report import UNIT, Column, Report, Table, typed, typed_totals
+from kling_reports.report import UNIT, Column, Report, Stream, Table, typed, typed_totals
 
 TENANT: Final = Column("tenant", "tenant", "text", "whose ledger the row is of")
 
@@ -27,18 +27,36 @@ def joined(answers: Mapping[str, Report]) -> Report:
 def _joined(tables: Mapping[str, Table]) -> Table:
     first = next(iter(tables.values()))
     columns = (TENANT, *first.columns)
-    frames = [
-        table.frame.assign(tenant=pd.Series(name, table.frame.index, "string"))
-        for name, table in tables.items()
-    ]
+
+    def batches() -> Iterator[pd.DataFrame]:
+        for name, table in tables.items():
+            for frame in table.batches():
+                yield _named(frame, name, columns)
+
+    is_long = any(table.stream is not None for table in tables.values())
     return replace(
         first,
         columns=columns,
-        frame=typed(pd.concat(frames, ignore_index=True), columns),
+        frame=pd.concat(_first_frames(tables, columns), ignore_index=True),
         totals=_totals(tables, columns),
         # Bars of several tenants under one name would be read as one.
         picture=None,
+        stream=Stream(sum(table.count for table in tables.values()), batches) if is_long else None,
     )
+
+
+def _first_frames(
+    tables: Mapping[str, Table], columns: tuple[Column, ...]
+) -> Iterator[pd.DataFrame]:
+    """Give the first rows of all, as far as they are at hand without a gap."""
+    for name, table in tables.items():
+        yield _named(table.frame, name, columns)
+        if table.stream is not None:
+            return
+
+
+def _named(frame: pd.DataFrame, name: str, columns: tuple[Column, ...]) -> pd.DataFrame:
+    return typed(frame.assign(tenant=pd.Series(name, frame.index, "string")), columns)
 
 
 def _totals(tables: Mapping[str, Table], columns: tuple[Column, ...]) -> pd.DataFrame | None:

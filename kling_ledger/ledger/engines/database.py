@@ -101,6 +101,18 @@ class Database:
             else:
                 yield [opened.enter_context(self.engine.read())]
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Give the database as it is at one moment: all that is read of it is of one transaction.
+
+        For one thread, and for no longer than it takes to read: until then a file's log grows.
+        """
+        with ExitStack() as opened:
+            with translated(self.name):
+                transaction = opened.enter_context(self.engine.read())
+            # What goes wrong in the block, such as a full disk, is no trouble of the database.
+            yield Snapshot(self, transaction)
+
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing where it raises.
 
@@ -177,6 +189,33 @@ class Database:
         if tables:
             raise ForeignDatabaseError(self.name)
         return None
+
+
+class Snapshot(Database):
+    """A database as it was at one moment, to be read: see Database.snapshot."""
+
+    def __init__(self, database: Database, transaction: Transaction) -> None:
+        self._engine = database.engine
+        self._process = os.getpid()
+        self._is_closed = False
+        self._transaction = transaction
+        self.url = database.url
+        self.name = database.name
+
+    def close(self) -> None:
+        """Do nothing: whoever opened the database closes it."""
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """Give the one transaction."""
+        with translated(self.name):
+            yield self._transaction
+
+    @contextmanager
+    def read_together(self, count: int) -> Iterator[Sequence[Transaction]]:  # noqa: ARG002
+        """Give the one transaction: others would see another state."""
+        with self.read() as transaction:
+            yield [transaction]
 
 
 @contextmanager

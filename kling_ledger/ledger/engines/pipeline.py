@@ -52,6 +52,11 @@ class Answer:
             0, result.ntuples, lambda values: dict(zip(names, values, strict=True))
         )
 
+    def tuples(self) -> list[tuple[Any, ...]]:
+        """Return the rows as plain values, in the order of their columns."""
+        self._transformer.set_pgresult(self._result)
+        return self._transformer.load_rows(0, self._result.ntuples, tuple)
+
 
 class Pipeline:
     """The statements of one connection; each is prepared when it is first sent.

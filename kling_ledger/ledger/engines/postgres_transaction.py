@@ -7,7 +7,7 @@ a distributed engine its statements took effect one by one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain, count
 from typing import Any, Final, TypeVar
@@ -58,6 +58,7 @@ class PostgresTransaction(Transaction):
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
         self._pipeline = pipeline
+        self._cursors = count()
         self.place = pipeline.place
         self.mark: Mark | None = None
 
@@ -69,6 +70,16 @@ class PostgresTransaction(Transaction):
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""
         return self._pipeline.run(_native(statement, values))[0].rows()
+
+    def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a query and give its rows as plain values, at most `size` in memory at a time."""
+        text, given = _native(statement, values)
+        # By its text: what is prepared to fetch from it keeps its columns in the next transaction.
+        cursor = f"rows_{crc32(text.encode()):08x}_{next(self._cursors)}"
+        self._pipeline.run((f"DECLARE {cursor} NO SCROLL CURSOR FOR {text}", given))
+        while rows := self._pipeline.run((f"FETCH {size} FROM {cursor}", ()))[0].tuples():
+            yield rows
+        self._pipeline.run((f"CLOSE {cursor}", ()))
 
 
 class Alone(PostgresTransaction):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -43,6 +43,12 @@ class SqliteTransaction(Transaction):
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""
         return _dicts(self._connection.execute(statement, values))
+
+    def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a query and give its rows as plain values, at most `size` in memory at a time."""
+        cursor = self._connection.execute(statement, values)
+        while rows := cursor.fetchmany(size):
+            yield rows
 
     def change(
         self, statement: str, values: Values, *, expect: int | None, refused: Refusal

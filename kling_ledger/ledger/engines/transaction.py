@@ -8,7 +8,7 @@ transaction is undone and `refused` says why.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
@@ -97,6 +97,10 @@ class Transaction(ABC):
     @abstractmethod
     def rows(self, statement: str, **values: Any) -> list[Row]:
         """Run a query and return its rows."""
+
+    @abstractmethod
+    def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a query and give its rows as plain values, at most `size` in memory at a time."""
 
     @abstractmethod
     def change(

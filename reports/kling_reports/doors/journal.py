@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
+from kling_reports.doors.batches import BATCH, batches, whole
 from kling_reports.doors.times import before, posted_within
 from kling_reports.doors.told import FIRST_HELD
 from kling_reports.frames import frame_of
@@ -61,6 +62,12 @@ _SOURCES: Final[Mapping[str, str]] = {
 }
 """Where a column comes from that is not the transfer's own."""
 
+_JOINED: Final = (
+    "FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id"
+    # What is paid into a wallet is of no job.
+    " LEFT JOIN reservation ON reservation.id = transfer.reservation_id"
+)
+
 
 def transfers(
     database: Database,
@@ -73,14 +80,28 @@ def transfers(
 
     By the instants of a span, or by the month of the journal that they count in.
     """
-    listed = ", ".join(f"'{kind}'" for kind in kinds)
-    condition = posted_within(span) if period is None else "period = :period"
-    return _read(
+    found = transfer_batches(database, kinds=kinds, span=span, period=period)
+    return whole(found, TRANSFER_KINDS)
+
+
+def transfer_batches(
+    database: Database,
+    *,
+    kinds: Iterable[str],
+    span: Span = EVER,
+    period: str | None = None,
+    by_wallet: bool = False,
+    size: int = BATCH,
+) -> Iterator[pd.DataFrame]:
+    """Return as `transfers` does, some at a time; with `by_wallet` wallet after wallet."""
+    order = "transfer.created_at, transfer.id"
+    return _batches(
         database,
         TRANSFER_KINDS,
-        condition=f"kind IN ({listed}) AND {condition}",
-        order="transfer.created_at, transfer.id",
-        given={} if period is None else {"period": period},
+        condition=_counted(kinds, span, period),
+        order=f"wallet.name, {order}" if by_wallet else order,
+        given=_month(period),
+        size=size,
     )
 
 
@@ -104,13 +125,14 @@ def lines(
         "touched": "transfer.reservation_id IN"
         " (SELECT reservation_id FROM transfer WHERE period = :touched)",
     }
-    return _read(
+    found = _batches(
         database,
         LINE_KINDS,
         condition=" AND ".join(["1 = 1", *(conditions[name] for name in given)]),
         order="transfer.id",
         given=given,
     )
+    return whole(found, LINE_KINDS)
 
 
 def units(database: Database) -> list[str]:
@@ -123,7 +145,8 @@ def units(database: Database) -> list[str]:
 def movements(database: Database, *, span: Span = EVER, period: str | None = None) -> pd.DataFrame:
     """Add transfers up: one row is a wallet, a kind, and whether they came `before` a span.
 
-    Columns: `wallet`, `unit`, `kind` (missing for a wallet without any), `before`, `amount_micro`.
+    Columns: `wallet`, `unit`, `kind` (missing for a wallet without any), `before`, `amount_micro`
+    and how many `transfers` they are.
     """
     if period is None:
         earlier, until = (
@@ -136,31 +159,37 @@ def movements(database: Database, *, span: Span = EVER, period: str | None = Non
         rows = transaction.rows(
             "SELECT wallet.name AS wallet, wallet.unit, moved.kind, moved.is_before AS before,"
             # A wallet into which nothing was ever paid has a statement too: of zeros.
-            " moved.amount_micro FROM wallet LEFT JOIN ("
+            " moved.amount_micro, moved.transfers FROM wallet LEFT JOIN ("
             f"  SELECT wallet_id, kind, CASE WHEN {earlier} THEN 1 ELSE 0 END AS is_before,"
-            f"  SUM(amount_micro) AS amount_micro FROM transfer WHERE {until} GROUP BY 1, 2, 3"
+            "  SUM(amount_micro) AS amount_micro, COUNT(*) AS transfers"
+            f"  FROM transfer WHERE {until} GROUP BY 1, 2, 3"
             ") AS moved ON moved.wallet_id = wallet.id ORDER BY wallet.name, moved.kind",
-            **({} if period is None else {"period": period}),
+            **_month(period),
         )
     kinds = {name: TRANSFER_KINDS[name] for name in ("wallet", "unit", "kind", "amount_micro")}
-    return frame_of(rows, {**kinds, "before": "flag"})
+    return frame_of(rows, {**kinds, "before": "flag", "transfers": "integer"})
 
 
-def _read(
+def _counted(kinds: Iterable[str], span: Span, period: str | None) -> str:
+    """Write as a condition that a transfer is of some kinds, and of a span or of a month."""
+    listed = ", ".join(f"'{kind}'" for kind in kinds)
+    when = posted_within(span) if period is None else "period = :period"
+    return f"kind IN ({listed}) AND {when}"
+
+
+def _month(period: str | None) -> dict[str, str]:
+    return {} if period is None else {"period": period}
+
+
+def _batches(
     database: Database,
     kinds: Mapping[str, Kind],
     *,
     condition: str,
     order: str,
     given: Mapping[str, str],
-) -> pd.DataFrame:
+    size: int = BATCH,
+) -> Iterator[pd.DataFrame]:
     columns = ", ".join(f"{_SOURCES.get(name, f'transfer.{name}')} AS {name}" for name in kinds)
-    with database.read() as transaction:
-        rows = transaction.rows(
-            f"SELECT {columns} FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id"
-            # What is paid into a wallet is of no job.
-            " LEFT JOIN reservation ON reservation.id = transfer.reservation_id"
-            f" WHERE {condition} ORDER BY {order}",
-            **given,
-        )
-    return frame_of(rows, kinds)
+    statement = f"SELECT {columns} {_JOINED} WHERE {condition} ORDER BY {order}"
+    return batches(database, statement, kinds, size=size, given=given)

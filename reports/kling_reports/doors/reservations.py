@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import pandas as pd
@@ -14,7 +14,8 @@ from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.reservations import CONFIRMED_BY
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports.currency import Conversion, converted
-from kling_reports.doors.sums import THREADS, Key, Source, added_up, frame_by, selected
+from kling_reports.doors.batches import BATCH, whole
+from kling_reports.doors.sums import THREADS, Key, Source, added_up, selected
 from kling_reports.doors.times import rate_key, stretches, within
 from kling_reports.doors.told import FIRST_HELD, QUOTED, UNDONE
 from kling_reports.frames import frame_of
@@ -165,9 +166,10 @@ def spending(
     return converted(found, conversion, amounts=_TO_CONVERT, own=_OWN_RATE, count="jobs")
 
 
-def _source(span: Span) -> Source:
+def _source(span: Span, states: Iterable[str] | None = None) -> Source:
     # A span has an index: only where all are read is the table itself gone through.
-    return Source("reservation", within(span), place="rowid" if span == EVER else None)
+    condition = f"{within(span)} AND {_of_states(states)}"
+    return Source("reservation", condition, place="rowid" if span == EVER else None)
 
 
 def alike(
@@ -177,13 +179,15 @@ def alike(
     bucket: str | None = None,
     zone: str = "UTC",
     span: Span = EVER,
+    states: Iterable[str] | None = None,
 ) -> pd.DataFrame:
     """Return reservations by some columns of KINDS: those alike in all of them are one row.
 
     `jobs` says how many they are. Prices come from a list, so there are few rows even of many.
-    `bucket` and `zone` make the column `day`, as for `spending`. A column may be named twice.
+    `bucket` and `zone` make the column `day`, as for `spending`. Of all states, or of some. A
+    column may be named twice.
     """
-    source = _source(span)
+    source = _source(span, states)
     with database.read_together(THREADS) as transactions:
         transaction = transactions[0]
         keys = [
@@ -207,9 +211,20 @@ def listed(
     Where many may be asked for, ask for no more columns than are needed. A column may be named
     twice.
     """
-    given = "" if states is None else ", ".join(f"'{State(state)}'" for state in states)
-    condition = "1 = 1" if states is None else f"state IN ({given})"
-    return _listed(database, columns, span, condition)
+    found = listed_batches(database, columns=columns, span=span, states=states)
+    return whole(found, _kinds(columns))
+
+
+def listed_batches(
+    database: Database,
+    *,
+    columns: Sequence[str],
+    span: Span = EVER,
+    states: Iterable[str] | None = None,
+    size: int = BATCH,
+) -> Iterator[pd.DataFrame]:
+    """Return as `listed` does, some at a time."""
+    return _listed(database, columns, span, _of_states(states), size)
 
 
 def troubled(
@@ -219,17 +234,32 @@ def troubled(
 
     They ended with an error or without a clip, or failed and were charged all the same.
     """
-    return _listed(database, columns, span, _TROUBLED)
+    return whole(_listed(database, columns, span, _TROUBLED, BATCH), _kinds(columns))
 
 
-def _listed(database: Database, columns: Sequence[str], span: Span, condition: str) -> pd.DataFrame:
+def _of_states(states: Iterable[str] | None) -> str:
+    if states is None:
+        return "1 = 1"
+    given = ", ".join(f"'{State(state)}'" for state in states)
+    return f"state IN ({given})"
+
+
+def _kinds(columns: Sequence[str]) -> dict[str, Kind]:
+    return {name: KINDS[name] for name in columns}
+
+
+def _listed(
+    database: Database, columns: Sequence[str], span: Span, condition: str, size: int
+) -> Iterator[pd.DataFrame]:
     with database.read() as transaction:
         keys = [key_of(transaction, name) for name in dict.fromkeys(columns)]
-        rows = transaction.rows(
+        statement = (
             f"SELECT {selected(keys)} FROM reservation WHERE {within(span)} AND {condition}"
             " ORDER BY created_at, id"
         )
-    return frame_by(keys, rows)
+        for rows in transaction.batches(statement, size):
+            values = zip(keys, zip(*rows, strict=True), strict=True)
+            yield pd.DataFrame({key.name: key.values(found) for key, found in values})
 
 
 def read_for(columns: Iterable[Column]) -> tuple[str, ...]:

@@ -46,7 +46,11 @@ class Key:
 
     def series(self, rows: Sequence[Row]) -> pd.Series[Any]:
         """Return the values of this key in the rows of an answer."""
-        return series_of(map(self._value, (row[self.name] for row in rows)), self.kind)
+        return self.values(row[self.name] for row in rows)
+
+    def values(self, found: Iterable[Any]) -> pd.Series[Any]:
+        """Return the values of this key, given as the database has them."""
+        return series_of(map(self._value, found), self.kind)
 
     def _value(self, found: Any) -> Any:
         if self.choices:
@@ -191,10 +195,13 @@ def _add_on_sqlite(
     )
     whole = {key.name: f"nullif({key.name}, x'')" for key in large}
     columns = {**_unpacked(small), **whole}
-    return transaction.rows(
+    rows = transaction.rows(
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in columns.items())},"
         f" {', '.join(figures)} FROM temp.{_TABLE}"
     )
+    # One transaction may answer several questions.
+    transaction.run(f"DROP TABLE temp.{_TABLE}")
+    return rows
 
 
 def _packed(keys: Sequence[Key]) -> str:

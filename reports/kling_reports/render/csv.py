@@ -1,11 +1,21 @@
-"""A report's main table as CSV: plain numbers, and text that no spreadsheet takes for a formula."""
+"""A report's main table as CSV: plain numbers, and text that no spreadsheet takes for a formula.
+
+The columns of KEYS are left as they are: they are looked up, not read.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
+from typing import IO, Any, Final
 
-from kling_reports.render.values import harmless, written
-from kling_reports.report import Cell, Kind, Report
+import pandas as pd
+
+from kling_reports.render.columns import KEYS, texts
+from kling_reports.render.values import harmless
+from kling_reports.report import Column, Report, cells
+
+_FLAGS: Final = {None: None, True: "yes", False: "no"}
 
 
 class _Lines(list[str]):
@@ -20,17 +30,29 @@ class _Lines(list[str]):
 
 def render(report: Report) -> bytes:
     """Return the main table as CSV in UTF-8, without totals: whoever adds its rows has them."""
+    written_to = io.BytesIO()
+    write(report, written_to)
+    return written_to.getvalue()
+
+
+def write(report: Report, to: IO[bytes]) -> None:
+    """Write what `render` returns; of a long table only a batch is in memory at a time."""
     table = report.main
+    to.write(_lines([[harmless(column.key)] for column in table.columns]))
+    for frame in table.batches():
+        to.write(_lines([_cells(frame[one.name], one, report.timezone) for one in table.columns]))
+
+
+def _lines(columns: list[list[str | None]]) -> bytes:
     lines = _Lines()
-    writer = csv.writer(lines, lineterminator="\r\n")
-    writer.writerow(harmless(column.key) for column in table.columns)
-    kinds = [column.kind for column in table.columns]
-    for row in table.rows(report.timezone):
-        writer.writerow(map(_cell, row, kinds))
+    csv.writer(lines, lineterminator="\r\n").writerows(zip(*columns, strict=True))
     return "".join(lines).encode()
 
 
-def _cell(value: Cell, kind: Kind) -> object:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return harmless(value) if isinstance(value, str) else written(value, kind)
+def _cells(values: pd.Series[Any], column: Column, zone: str) -> list[str | None]:
+    if column.kind == "flag":
+        return [_FLAGS[value] for value in cells(values, "flag", zone)]  # type: ignore[index]
+    found = texts(values, column.kind, zone)
+    if column.kind != "text" or column.name in KEYS:
+        return found
+    return [None if text is None else harmless(text) for text in found]

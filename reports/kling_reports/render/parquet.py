@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any, Final
+
+import pandas as pd
 
 from kling_ledger.errors import ConfigError
 from kling_reports.render.json import columns, heading
-from kling_reports.report import Column, Report
+from kling_reports.report import Column, Report, Table, cells
+
+_GROUP: Final = 100_000
+"""The rows of a row group: enough to pack them well, few enough to be in memory."""
 
 
 def render(report: Report) -> bytes:
-    """Return the main table as a Parquet file; ConfigError where pyarrow is not installed.
+    """Return the main table as a Parquet file; ConfigError where pyarrow is not installed."""
+    written_to = io.BytesIO()
+    write(report, written_to)
+    return written_to.getvalue()
+
+
+def write(report: Report, to: IO[bytes]) -> None:
+    """Write the main table as a Parquet file; of a long one a row group is in memory at a time.
 
     Amounts and shares are `decimal128(19, 6)`, which holds every 64-bit integer of millionths. The
     metadata `kling_ledger` is the JSON of everything but the rows.
@@ -23,18 +37,37 @@ def render(report: Report) -> bytes:
         raise ConfigError(
             "Parquet needs pyarrow", hint="pip install 'kling-ledger[parquet]', or use --format csv"
         ) from None
-    table = report.main
-    fields = [pa.field(column.key, _type(column, report.timezone)) for column in table.columns]
+    table, zone = report.main, report.timezone
+    fields = [pa.field(column.key, _type(column, zone)) for column in table.columns]
     told = json.dumps({**heading(report), "columns": columns(table)}, ensure_ascii=False)
     schema = pa.schema(fields, metadata={"kling_ledger": told})
-    rows = list(table.rows(report.timezone))
+    with pq.ParquetWriter(to, schema) as file:
+        for frames in _groups(table):
+            file.write_table(
+                pa.Table.from_batches([_batch(table, one, zone, schema) for one in frames], schema)
+            )
+
+
+def _groups(table: Table) -> Iterator[list[pd.DataFrame]]:
+    """Put batches together that are a row group."""
+    group: list[pd.DataFrame] = []
+    for frame in filter(len, table.batches()):
+        group.append(frame)
+        if sum(map(len, group)) >= _GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _batch(table: Table, frame: pd.DataFrame, zone: str, schema: Any) -> Any:
+    import pyarrow as pa
+
     arrays = [
-        pa.array([row[place] for row in rows], type=field.type)
-        for place, field in enumerate(fields)
+        pa.array(cells(frame[column.name], column.kind, zone), type=field.type)
+        for column, field in zip(table.columns, schema, strict=True)
     ]
-    written_to = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), written_to)
-    return bytes(written_to.getvalue().to_pybytes())
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _type(column: Column, zone: str) -> Any:

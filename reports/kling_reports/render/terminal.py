@@ -1,11 +1,17 @@
-"""A report on a terminal: tables that fit it, a sparkline for time, a bar for each budget."""
+"""A report on a terminal: tables that fit it, a sparkline for time, a bar for each budget.
+
+Of a long table a terminal has the first rows. A file or a pipe has all of them, which are gone
+through twice: first for how wide each column is.
+"""
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import IO, Final
 
 from rich.cells import cell_len, chop_cells
 from rich.console import Console
@@ -14,7 +20,8 @@ from rich.text import Text
 from kling_pricing.money import from_micro
 from kling_reports.render import pictures
 from kling_reports.render.pictures import Bullet, Drawn, Panel
-from kling_reports.render.values import facts, lines, shown, total_lines, visible
+from kling_reports.render.shown import Measured
+from kling_reports.render.values import facts, shown, visible
 from kling_reports.report import Column, Report, Table
 
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
@@ -29,9 +36,33 @@ def render(report: Report, *, width: int, is_terminal: bool = False) -> str:
     Columns give way in the tables' own order; then text is folded. A figure is never cut. Colour
     is for terminals, and NO_COLOR turns it off.
     """
-    parts = [part for table in report.tables for part in _table(table, report, width)]
-    parts += [(Text(), width), *((line, width) for line in _notes(report))]
-    return "".join(_printed(part, wide, is_terminal=is_terminal) for part, wide in parts)
+    return "".join(_pieces(report, width, is_terminal=is_terminal))
+
+
+def write(report: Report, to: IO[bytes], *, width: int, is_terminal: bool = False) -> None:
+    """Write what `render` returns; of a long table only a batch is in memory at a time."""
+    for piece in _pieces(report, width, is_terminal=is_terminal):
+        to.write(piece.encode())
+
+
+def _pieces(report: Report, width: int, *, is_terminal: bool) -> Iterator[str]:
+    show = partial(_printed, is_terminal=is_terminal)
+    for table in report.tables:
+        if len(report.tables) > 1:
+            yield show(Text(f"\n{visible(table.title)}", style="bold"), width)
+        if table.frame.empty:
+            yield show(Text(visible(table.empty)), width)
+            continue
+        for line in _pictured(table, width):
+            yield show(line, max(width, line.cell_len))
+        # Nobody reads more than the first rows of a long table on a terminal.
+        listed = replace(table, stream=None) if is_terminal else table
+        yield from _table(Measured(listed, report.timezone), width, is_terminal=is_terminal)
+        if listed.count < table.count:
+            told = f"These are the first {listed.count:,} of {table.count:,} rows; a pipe has all."
+            yield show(Text(told, style="dim"), width)
+    for line in (Text(), *_notes(report)):
+        yield show(line, width)
 
 
 def _printed(part: Text, width: int, *, is_terminal: bool) -> str:
@@ -48,50 +79,61 @@ def _printed(part: Text, width: int, *, is_terminal: bool) -> str:
     return "".join(f"{line.rstrip()}\n" for line in printed.get().splitlines())
 
 
-def _table(table: Table, report: Report, width: int) -> Iterator[tuple[Text, int]]:
-    """Return the parts of a table and how wide each is printed."""
-    if len(report.tables) > 1:
-        yield Text(f"\n{visible(table.title)}", style="bold"), width
-    if table.frame.empty:
-        yield Text(visible(table.empty)), width
-        return
-    for line in _pictured(table, width):
-        yield line, max(width, line.cell_len)
-    body = _visible(lines(table, report.timezone))
-    totals = _visible(total_lines(table, report.timezone))
-    kept = _that_fit(table, body + totals, width)
-    widths = _widths(table, kept, body + totals, width)
+def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
+    """Lay a table out: heads, rows, totals, and which columns there was no room for."""
+    show = partial(_printed, width=width, is_terminal=is_terminal)
+    kept = _that_fit(one, width)
+    widths = _widths(one, kept, width)
     if sum(widths.values()) + _GAP * len(widths) > width:
-        yield _records(table, body + totals), width
+        for texts in one.all_texts():
+            yield show(_records(one, texts))
         return
-    yield _grid(table, widths, body, totals), width
-    left_out = [one.title for place, one in enumerate(table.columns) if place not in kept]
+    is_plain = not is_terminal and not any(one.longest[at] > wide for at, wide in widths.items())
+
+    def lay(texts: Sequence[Sequence[str]], style: str = "") -> str:
+        if is_plain:
+            return _plain(one.table, widths, texts)
+        return show(_grid(one.table, widths, texts, style))
+
+    yield lay([[head] for head in one.heads], "bold")
+    rule = "─" * (sum(widths.values()) + _GAP * (len(widths) - 1))
+    yield show(Text(f" {rule}", style="dim", no_wrap=True))
+    for frame in one.table.batches():
+        yield lay(one.texts(frame))
+    if one.table.totals is not None and len(one.table.totals):
+        yield f"\n{lay(one.total_texts(), 'bold')}"
+    yield "\n"
+    left_out = [head for place, head in enumerate(one.heads) if place not in kept]
     if left_out:
-        named = ", ".join(map(visible, left_out))
-        yield Text(f"No room here for {named}; --format json has all.", style="dim"), width
+        told = f"No room here for {', '.join(left_out)}; --format json has all."
+        yield show(Text(told, style="dim"))
 
 
-def _visible(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    return [tuple(map(visible, row)) for row in rows]
+def _plain(table: Table, widths: Mapping[int, int], texts: Sequence[Sequence[str]]) -> str:
+    """Lay rows out of which nothing is folded or coloured: nothing but blanks is added."""
+    columns = []
+    for place, width in widths.items():
+        set_apart = str.rjust if table.columns[place].is_figure else str.ljust
+        # A wide sign takes two places: so many fewer blanks.
+        columns.append(
+            [
+                set_apart(text, width if text.isascii() else width + len(text) - cell_len(text))
+                for text in texts[place]
+            ]
+        )
+    gap = " " * _GAP
+    return "".join([f" {gap.join(row)}".rstrip() + "\n" for row in zip(*columns, strict=True)])
 
 
 def _grid(
-    table: Table,
-    widths: Mapping[int, int],
-    body: Sequence[Sequence[str]],
-    totals: Sequence[Sequence[str]],
+    table: Table, widths: Mapping[int, int], texts: Sequence[Sequence[str]], style: str
 ) -> Text:
-    """Lay a table out, line by line: rich's own tables take seconds for some thousand rows."""
+    """Lay rows out line by line: rich's own tables take seconds for some thousand rows."""
     grid = Text(no_wrap=True)
-    heads = [visible(column.title) for column in table.columns]
-    _append_row(grid, table, widths, heads, "bold")
-    grid.append(f" {'─' * (sum(widths.values()) + _GAP * (len(widths) - 1))}\n", style="dim")
-    for row in body:
-        _append_row(grid, table, widths, row)
-    if totals:
-        grid.append("\n")
-    for row in totals:
-        _append_row(grid, table, widths, row, "bold")
+    for row in zip(*texts, strict=True):
+        _append_row(grid, table, widths, row, style)
+    # It is printed as lines, and ends its last one itself.
+    grid.right_crop(1)
     return grid
 
 
@@ -119,14 +161,12 @@ def _folded(text: str, width: int) -> list[str]:
     return [piece for line in lines for piece in chop_cells(line, width)] or [""]
 
 
-def _widths(
-    table: Table, kept: Sequence[int], rows: Sequence[Sequence[str]], width: int
-) -> dict[int, int]:
+def _widths(one: Measured, kept: Sequence[int], width: int) -> dict[int, int]:
     """Return how wide each column is; texts, and heads between their words, are folded to fit."""
-    natural = _natural_widths(table, rows)
+    natural = one.natural_widths()
     if sum(natural[place] for place in kept) <= width:
         return {place: natural[place] - _GAP for place in kept}
-    least = {place: _least(table.columns[place], [row[place] for row in rows]) for place in kept}
+    least = {place: _least(one.table.columns[place], one.longest[place]) for place in kept}
     room = width - sum(least.values()) - _GAP * len(least)
     for place in kept:
         more = max(min(natural[place] - _GAP - least[place], room), 0)
@@ -135,17 +175,17 @@ def _widths(
     return least
 
 
-def _records(table: Table, rows: Sequence[Sequence[str]]) -> Text:
+def _records(one: Measured, texts: Sequence[Sequence[str]]) -> Text:
     """Write each row as lines of its own, where even its figures do not stand beside each other."""
-    heads = [visible(column.title) for column in table.columns]
-    longest = max(map(len, heads))
+    longest = max(map(len, one.heads))
     told = Text(no_wrap=True)
-    for row in rows:
-        for head, text in zip(heads, row, strict=True):
+    for row in zip(*texts, strict=True):
+        for head, text in zip(one.heads, row, strict=True):
             if text:
                 told.append(f"{head:>{longest}}  ", style="dim")
                 told.append(f"{text.strip()}\n")
         told.append("\n")
+    told.right_crop(1)
     return told
 
 
@@ -154,33 +194,26 @@ def _is_whole(column: Column) -> bool:
     return column.kind != "text" or column.name == "id"
 
 
-def _least(column: Column, texts: Sequence[str]) -> int:
+def _least(column: Column, longest: int) -> int:
     """Return the least width of a column; a head can be folded between its words."""
-    longest = max(map(cell_len, texts), default=0)
     word = max(map(cell_len, visible(column.title).split()), default=0)
     if _is_whole(column):
         return max(longest, word)
     return max(min(longest, _NARROW), min(word, _NARROW))
 
 
-def _that_fit(table: Table, rows: Sequence[Sequence[str]], width: int) -> list[int]:
+def _that_fit(one: Measured, width: int) -> list[int]:
     """Return the places of the columns that there is room for."""
-    kept = list(range(len(table.columns)))
-    places = {column.name: place for place, column in enumerate(table.columns)}
-    natural = _natural_widths(table, rows)
-    for name in table.gives_way:
+    columns = one.table.columns
+    kept = list(range(len(columns)))
+    places = {column.name: place for place, column in enumerate(columns)}
+    natural = one.natural_widths()
+    for name in one.table.gives_way:
         if sum(natural[place] for place in kept) <= width:
             break
         if places.get(name) in kept:
             kept.remove(places[name])
     return kept
-
-
-def _natural_widths(table: Table, rows: Sequence[Sequence[str]]) -> list[int]:
-    """Return how wide each column is where nothing is folded, with the gap after it."""
-    heads = (cell_len(visible(column.title)) for column in table.columns)
-    cells = (max(map(cell_len, texts)) for texts in zip(*rows, strict=True))
-    return [max(pair) + _GAP for pair in zip(heads, cells, strict=True)]
 
 
 def _pictured(table: Table, width: int) -> Iterator[Text]:

@@ -1,4 +1,4 @@
-"""A report as a workbook: a summary, a sheet for each table, its reconciliation, its assumptions.
+"""A report as a workbook: a summary, charts, a sheet for each table, what it rests on.
 
 A cell of a sheet is a double. An amount of more than fifteen digits is not exact in one: its
 column then has a twin of text, which is. Every formula in the workbook is one of ours; text of the
@@ -8,14 +8,19 @@ ledger is written as text, and never as a formula or a link.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final
+from itertools import groupby
+from operator import itemgetter
+from typing import IO, TYPE_CHECKING, Any, Final
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from kling_ledger.errors import ConfigError
-from kling_reports.render.workbook import checks, summary, tables
+from kling_reports.render.workbook import charts, checks, summary, tables
 from kling_reports.render.workbook.book import Book
 from kling_reports.render.workbook.formats import formats
-from kling_reports.render.workbook.layout import MOST_ROWS, laid_out
+from kling_reports.render.workbook.layout import Sheet, laid_out
+from kling_reports.render.workbook.parts import MOST_ROWS, parted
+from kling_reports.render.workbook.rows import rows, sample_of
 from kling_reports.report import Report
 
 if TYPE_CHECKING:
@@ -27,27 +32,91 @@ _OPTIONS: Final = {
     "strings_to_urls": False,
     "strings_to_numbers": False,
 }
-_TAKEN: Final = (summary.NAME, checks.RECONCILIATION, checks.ASSUMPTIONS)
+_TAKEN: Final = (summary.NAME, charts.NAME, checks.RECONCILIATION, checks.ASSUMPTIONS)
+_LEVEL: Final = 3
+"""How hard the file is packed: twice as fast as by default, and a tenth larger."""
+
+_OF_A_CELL: Final = 100
+_LARGE: Final = 2**30
+"""The bytes of a sheet from which on its length may need more than 32 bits: some programs ask about
+a file that has such lengths, so small ones do without. A cell is of about 100."""
 
 
-def render(report: Report) -> bytes:
+def render(report: Report, *, most_rows: int = MOST_ROWS) -> bytes:
     """Return the workbook; the same report gives the same bytes.
 
-    ConfigError where a table has more rows than a sheet.
+    What does not fit into the rows of one sheet goes on in a next one.
     """
+    written_to = io.BytesIO()
+    write(report, written_to, most_rows=most_rows)
+    return written_to.getvalue()
+
+
+def write(report: Report, to: IO[bytes], *, most_rows: int = MOST_ROWS) -> None:
+    """Write what `render` returns; of a long table only a batch is in memory at a time."""
+    sheets = laid_out(report, _TAKEN, most_rows)
+    without_rows = io.BytesIO()
+    numbers = _write_without_rows(report, sheets, without_rows)
+    found = _Rows(sheets, report.timezone)
+    with (
+        ZipFile(without_rows) as read,
+        ZipFile(to, "w", ZIP_DEFLATED, compresslevel=_LEVEL) as file,
+    ):
+        for part in read.infolist():
+            one = numbers.get(part.filename)
+            pieces = [read.read(part)]
+            written = pieces if one is None else found.filled(pieces[0].decode(), one)
+            # A time of its own would make other bytes of the same report.
+            named = ZipInfo(part.filename, part.date_time)
+            named.compress_type, named.external_attr = ZIP_DEFLATED, part.external_attr
+            is_large = one is not None and one.count * len(one.places) * _OF_A_CELL >= _LARGE
+            with file.open(named, "w", force_zip64=is_large) as opened:
+                for piece in written:
+                    opened.write(piece)
+
+
+class _Rows:
+    """The rows of all sheets, each table's read once, from one of its sheets to the next."""
+
+    def __init__(self, sheets: tuple[Sheet, ...], zone: str) -> None:
+        self._zone = zone
+        self._parts: dict[str, Iterator[Any]] = {}
+        for name, group in groupby(sheets, key=lambda one: one.table.name):
+            parts = list(group)
+            frames = parted(parts[0].table.batches(), [part.count for part in parts])
+            self._parts[name] = groupby(frames, key=itemgetter(0))
+
+    def filled(self, file: str, one: Sheet) -> Iterator[bytes]:
+        """Return the file of a sheet with its rows in place of its sample."""
+        sample = sample_of(file, one)
+        yield sample.before.encode()
+        first = one.first_row
+        for _, frame in next(self._parts[one.table.name])[1]:
+            yield rows(one, frame, first, sample, self._zone).encode()
+            first += len(frame)
+        yield sample.after.encode()
+
+
+def _write_without_rows(
+    report: Report, sheets: tuple[Sheet, ...], to: IO[bytes]
+) -> dict[str, Sheet]:
+    """Write the workbook without the rows of tables; return the files that those belong in."""
     from xlsxwriter import Workbook
 
-    _refuse_what_does_not_fit(report)
-    written_to = io.BytesIO()
-    with Workbook(written_to, _OPTIONS) as file:
+    numbers = {}
+    with Workbook(to, _OPTIONS) as file:
         file.set_properties(_properties(report))
-        book = Book(file, _added(file), report, laid_out(report, _TAKEN))
+        book = Book(file, _added(file), report, sheets)
         summary.write(book)
+        if drawn := charts.blocks(report):
+            charts.write(book, drawn)
         for sheet in book.sheets:
-            tables.write(book, sheet)
+            number = tables.write(book, sheet)
+            if sheet.count:
+                numbers[f"xl/worksheets/sheet{number}.xml"] = sheet
         checks.write_reconciliation(book)
         checks.write_assumptions(book)
-    return written_to.getvalue()
+    return numbers
 
 
 def _properties(report: Report) -> dict[str, Any]:
@@ -58,12 +127,3 @@ def _properties(report: Report) -> dict[str, Any]:
 
 def _added(file: Workbook) -> dict[str, Any]:
     return {name: file.add_format(form) for name, form in formats().items()}
-
-
-def _refuse_what_does_not_fit(report: Report) -> None:
-    for table in report.tables:
-        if len(table.frame) > MOST_ROWS:
-            raise ConfigError(
-                f"{table.title} has {len(table.frame):,} rows, and a sheet holds {MOST_ROWS:,}",
-                hint="ask for a shorter time, or use --format csv or parquet",
-            )

@@ -27,7 +27,7 @@ def _table(one: Listed, report: Report) -> str:
     parts = {
         "title": compact(table.title),
         "columns": compact(columns(table)),
-        "count": str(len(table.frame)),
+        "count": str(table.count),
         # Rows are written once, when it is found out how many there is room for.
         "rows": f"[{','.join(one.data)}]",
         "totals": compact(totals),

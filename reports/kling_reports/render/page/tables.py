@@ -49,9 +49,8 @@ class Listed:
         self.data: list[str] = []
         self.size = 0
         self.today = today_of(report)
-        for start in range(0, len(table.frame), _CHUNK):
-            part = table.frame.iloc[start : start + _CHUNK]
-            if not self._add(replace(table, frame=part), report, room, marked):
+        for part in _parts(table):
+            if not self._add(part, report, room, marked):
                 break
 
     def _add(self, part: Table, report: Report, room: int, marked: Collection[int]) -> bool:
@@ -71,10 +70,17 @@ class Listed:
         return True
 
 
+def _parts(table: Table) -> Iterator[Table]:
+    """Give a table some rows at a time: those that there is no room for are never read."""
+    for frame in table.batches():
+        for start in range(0, len(frame), _CHUNK):
+            yield replace(table, frame=frame.iloc[start : start + _CHUNK], stream=None)
+
+
 def listed(report: Report, room: int, marked: dict[str, set[int]]) -> list[Listed]:
     """Share the room among the tables: what short ones leave is for the long ones."""
     found: dict[str, Listed] = {}
-    by_length = sorted(report.tables, key=lambda table: len(table.frame))
+    by_length = sorted(report.tables, key=lambda table: table.count)
     for at, table in enumerate(by_length):
         share = room // (len(by_length) - at)
         one = Listed(table, report, share, marked.get(table.name, set()))
@@ -94,7 +100,7 @@ def table(one: Listed, report: Report, key: str) -> Markup:
         tag("tbody", *one.rows),
         tag("tfoot", *_totals(shown, report, one.today)),
     )
-    is_part = len(one.rows) < len(shown.frame)
+    is_part = len(one.rows) < shown.count
     drawn = tag("table", *parts, data_gives=_gives(shown), data_part=is_part, id=f"{key}-t")
     # What scrolls sideways has to be reached by the keyboard, and then needs a name.
     region = {"tabindex": 0, "role": "region", "aria_labelledby": f"{key}-h"}
@@ -132,14 +138,14 @@ def row_id(table: Table, number: int) -> str:
 
 
 def _caption(one: Listed, report: Report) -> str:
-    count = len(one.table.frame)
+    count = one.table.count
     unit = _only_unit(one.table)
     amounts = f". Amounts in {visible(unit)}" if unit else ""
     if len(one.rows) == count:
         return f"{count:,} row{'s' if count != 1 else ''}{amounts}"
     return (
         f"The first {len(one.rows):,} of {count:,} rows; totals and pictures are of all."
-        f" kling-ledger report {report.name} --out DIR has every row{amounts}"
+        f" kling-ledger report {report.name} --out DIR/ has every row{amounts}"
     )
 
 
@@ -147,7 +153,9 @@ def _only_unit(table: Table) -> str | None:
     """Return the unit that all amounts of a table have, None where they have several or none."""
     if UNIT not in table.frame or all(column.kind != "money" for column in table.columns):
         return None
-    units = table.frame[UNIT].dropna().unique()
+    # Of a long table the frame has the first rows alone; its totals have every unit.
+    known = table.frame if table.totals is None else table.totals
+    units = known[UNIT].dropna().unique()
     return str(units[0]) if len(units) == 1 else None
 
 

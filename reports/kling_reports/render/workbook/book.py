@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_pricing.money import plain
@@ -29,6 +30,10 @@ class Book:
     formats: Mapping[str, Any]
     report: Report
     sheets: tuple[Sheet, ...]
+
+    def tables(self) -> list[list[Sheet]]:
+        """Return the sheets of each table: more than one where one does not hold its rows."""
+        return [list(parts) for _, parts in groupby(self.sheets, key=lambda one: one.table.name)]
 
     def add(self, name: str) -> Worksheet:
         """Add a sheet, ready to be printed."""

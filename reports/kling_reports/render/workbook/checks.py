@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from kling_reports.render.workbook.book import Book
@@ -38,8 +38,8 @@ def write_reconciliation(book: Book) -> None:
     for across, head in enumerate(_HEADS):
         book.text(sheet, (_FIRST - 1, across), head, "head_figure" if across > 2 else "head")
     at = _FIRST
-    for one in book.sheets:
-        at = _reconcile(book, sheet, one, at)
+    for parts in book.tables():
+        at = _reconcile(book, sheet, parts, at)
     sheet.freeze_panes(_FIRST, 0)
     sheet.repeat_rows(_FIRST - 1)
     for place, width in enumerate((26, 22, 16, 20, 20, 16, 24)):
@@ -64,20 +64,22 @@ def write_assumptions(book: Book) -> None:
     _write_meanings(book, sheet, at + 1)
 
 
-def _reconcile(book: Book, sheet: Worksheet, one: Sheet, at: int) -> int:
+def _reconcile(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
     """Write the lines of one table, a line for each unit and column that adds up."""
+    one = parts[0]
     units = [column.name for column in one.table.columns]
     for down, row in enumerate(one.table.total_rows()):
         for column, place, value in zip(one.table.columns, one.places, row, strict=True):
-            if not column.adds_up or value is None:
+            if not column.adds_up or value is None or one.totals is None:
                 continue
             form = book.formats[column.kind]
             number = float(value)  # type: ignore[arg-type]
-            book.text(sheet, (at, 0), one.name)
+            book.text(sheet, (at, 0), ", ".join(part.name for part in parts))
             book.text(sheet, (at, 1), column.title)
             if UNIT in units:
                 book.text(sheet, (at, 2), str(row[units.index(UNIT)] or ""))
-            sheet.write_formula(at, 3, one.whole_formula(place, 1 + down), form, number)
+            whole = "+".join(part.whole_sum(place, 1 + down) for part in parts)
+            sheet.write_formula(at, 3, f"=ROUND({whole},6)", form, number)
             sheet.write_number(at, 4, number, form)
             # Sums of doubles may be off in a digit that no amount has.
             sheet.write_formula(at, 5, f"=ROUND(D{at + 1}-E{at + 1},6)", form, 0)
@@ -89,7 +91,7 @@ def _reconcile(book: Book, sheet: Worksheet, one: Sheet, at: int) -> int:
 def _write_meanings(book: Book, sheet: Worksheet, at: int) -> None:
     for across, head in enumerate(("sheet", "column", "kind", "meaning")):
         book.text(sheet, (at, across), head, "head")
-    for one in book.sheets:
+    for one, *_ in book.tables():
         for column in one.table.columns:
             at += 1
             told = (one.name, column.title, column.kind, column.meaning)
@@ -108,7 +110,7 @@ def _assumed(book: Book) -> Iterator[str]:
         "Text that begins with = + - @, a tab or a line break has a quote before it, so that no"
         " program takes it for a formula."
     )
-    for one in book.sheets:
+    for one, *_ in book.tables():
         for column, _ in one.twins():
             yield (
                 f"{one.name}, {column.title}: a cell holds fifteen digits and some amounts have"

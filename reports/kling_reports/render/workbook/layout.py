@@ -1,18 +1,20 @@
-"""Where a table's cells lie in a sheet, and the formulas over them."""
+"""Where a table's cells lie in a sheet, and the formulas over them.
+
+What a sheet has to know of all rows before the first is written is measured once, batch by batch.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
+
+import pandas as pd
 
 from kling_reports.render.values import visible
-from kling_reports.report import UNIT, Cell, Column, Report, Table
-
-MOST_ROWS: Final = 1_048_000
-"""The rows that a sheet has for a table: 2**20 less what stands above it."""
+from kling_reports.render.workbook.parts import MOST_ROWS, Part, parts_of
+from kling_reports.report import UNIT, Cell, Column, Report, Table, rows_of
 
 FIRST_YEAR: Final = 1901
 """The first year whose dates a sheet tells right; 1900 has a day too many there."""
@@ -20,30 +22,35 @@ FIRST_YEAR: Final = 1901
 Place = tuple[int, int]
 """Row and column of a cell, from zero."""
 
-_DIGITS: Final = 15
 _LONGEST_NAME: Final = 31
 _NOT_IN_NAMES: Final = re.compile(r"[\[\]:*?/\\']")
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One table in a sheet: its title, a row of totals for each unit, its heads, its rows.
+    """One table in a sheet, or a part of one: its title, its totals, its heads, its rows.
 
+    `count` is how many rows there are, `totals` a row for each unit of what they add up to.
     `places` says in which column of the sheet each column of the table stands. `inexact` names the
-    columns that have a twin of text to their right. `marks` is the hidden column that says which
-    rows are shown, where there is more than one unit to add up.
+    columns that have a twin of text to their right; `largest` and `sample` say how wide they are.
+    `marks` is the hidden column that says which rows are shown, where there is more than one unit
+    to add up.
     """
 
     name: str
     table: Table
+    count: int
+    totals: pd.DataFrame | None
     places: tuple[int, ...]
     inexact: frozenset[str]
+    largest: Mapping[str, int]
+    sample: pd.DataFrame
     marks: int | None
 
     @property
     def head_row(self) -> int:
         """The row of the columns' heads."""
-        return 2 + (0 if self.table.totals is None else len(self.table.totals))
+        return 2 + (0 if self.totals is None else len(self.totals))
 
     @property
     def first_row(self) -> int:
@@ -53,13 +60,17 @@ class Sheet:
     @property
     def last_row(self) -> int:
         """The last row of the table's own; an empty table has one row, for its sentence."""
-        return self.head_row + max(len(self.table.frame), 1)
+        return self.head_row + max(self.count, 1)
 
     @property
     def last_column(self) -> int:
         """The last column that is not hidden."""
         last = self.table.columns[-1]
         return self.places[-1] + (last.name in self.inexact)
+
+    def total_rows(self, zone: str) -> Iterator[tuple[Cell, ...]]:
+        """Return the totals as plain values."""
+        return iter(()) if self.totals is None else rows_of(self.table.columns, self.totals, zone)
 
     def twins(self) -> Iterator[tuple[Column, int]]:
         """Return the columns whose amounts a cell cannot all hold, and where their twins stand."""
@@ -74,13 +85,13 @@ class Sheet:
         is_unit = f"--EXACT({self._rows(self._unit)},{cell(total_row, self._unit)})"
         return f"=ROUND(SUMPRODUCT({is_unit},{self._rows(self.marks)},{self._rows(place)}),6)"
 
-    def whole_formula(self, place: int, total_row: int) -> str:
-        """Return, from another sheet, the sum of a column over all rows, of the total's unit."""
+    def whole_sum(self, place: int, total_row: int) -> str:
+        """Write, for another sheet, the sum of a column over all rows, of the total's unit."""
         sheet = f"'{self.name}'!"
         if self.marks is None:
-            return f"=ROUND(SUM({sheet}{self._rows(place)}),6)"
+            return f"SUM({sheet}{self._rows(place)})"
         is_unit = f"--EXACT({sheet}{self._rows(self._unit)},{sheet}{cell(total_row, self._unit)})"
-        return f"=ROUND(SUMPRODUCT({is_unit},{sheet}{self._rows(place)}),6)"
+        return f"SUMPRODUCT({is_unit},{sheet}{self._rows(place)})"
 
     def mark_formula(self, row: int) -> str:
         """Return 1 where a filter shows a row and 0 where it does not."""
@@ -95,22 +106,20 @@ class Sheet:
         return f"{cell(self.first_row, place)}:{cell(self.last_row, place)}"
 
 
-def laid_out(report: Report, taken: Collection[str]) -> tuple[Sheet, ...]:
-    """Give each table of a report a sheet of its own name, and its columns their places."""
+def laid_out(
+    report: Report, taken: Collection[str], most_rows: int = MOST_ROWS
+) -> tuple[Sheet, ...]:
+    """Give each table of a report a sheet of its own name, and its columns their places.
+
+    What one sheet does not hold goes on in a next one.
+    """
     names = list(taken)
-    sheets = []
+    sheets: list[Sheet] = []
     for table in report.tables:
-        names.append(_name(table.title, names))
-        sheets.append(_sheet(names[-1], table))
+        for part in parts_of(table, most_rows):
+            names.append(_name(table.title, names))
+            sheets.append(_sheet(names[-1], table, part))
     return tuple(sheets)
-
-
-def is_exact(value: Cell) -> bool:
-    """Whether a cell holds a number to its last digit: it has fifteen."""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        return True
-    digits = "".join(map(str, Decimal(value).as_tuple().digits)).strip("0")
-    return len(digits) <= _DIGITS
 
 
 def cell(row: int, column: int) -> str:
@@ -122,24 +131,25 @@ def cell(row: int, column: int) -> str:
     return f"${letters}${row + 1}"
 
 
-def _sheet(name: str, table: Table) -> Sheet:
-    inexact = frozenset(column.name for column in table.columns if not _holds(table, column))
+def _sheet(name: str, table: Table, part: Part) -> Sheet:
     places, at = [], 0
     for column in table.columns:
         places.append(at)
-        at += 1 + (column.name in inexact)
-    units = 0 if table.totals is None else len(table.totals)
+        at += 1 + (column.name in part.inexact)
+    units = 0 if part.totals is None else len(part.totals)
     has_unit = any(column.name == UNIT for column in table.columns)
-    return Sheet(name, table, tuple(places), inexact, at if units > 1 and has_unit else None)
-
-
-def _holds(table: Table, column: Column) -> bool:
-    if not column.is_figure:
-        return True
-    frames = [frame for frame in (table.frame, table.totals) if frame is not None]
-    # The scale moves the point and adds no digits: what is exact as a whole number stays exact.
-    values: list[Any] = [value for one in frames for value in one[column.name].dropna().unique()]
-    return all(is_exact(int(value)) for value in values)
+    marks = at if units > 1 and has_unit else None
+    return Sheet(
+        name,
+        table,
+        part.count,
+        part.totals,
+        tuple(places),
+        part.inexact,
+        part.largest,
+        part.sample,
+        marks,
+    )
 
 
 def _name(title: str, taken: Collection[str]) -> str:
@@ -149,5 +159,5 @@ def _name(title: str, taken: Collection[str]) -> str:
     lowered = {one.lower() for one in taken} | {"history"}
     while name.lower() in lowered:
         count += 1
-        name = f"{plain[: _LONGEST_NAME - 4]} {count}"
+        name = f"{plain[: _LONGEST_NAME - 5]} ({count})"
     return name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from kling_reports.render.values import facts
 from kling_reports.render.workbook.book import Book
-from kling_reports.render.workbook.layout import Sheet, is_exact
+from kling_reports.render.workbook.layout import Sheet
+from kling_reports.render.workbook.parts import is_exact
 from kling_reports.report import UNIT, Cell, Column
 
 if TYPE_CHECKING:
@@ -29,17 +31,18 @@ def write(book: Book) -> None:
         book.text(sheet, (at, 0), name, "label")
         book.text(sheet, (at, 1), text)
         at += 1
-    for one in book.sheets:
-        at = _write_totals(book, sheet, one, at + 1)
+    for parts in book.tables():
+        at = _write_totals(book, sheet, parts, at + 1)
     for down, note in enumerate(book.report.notes, start=at + 1):
         book.text(sheet, (down, 0), note)
 
 
-def _write_totals(book: Book, sheet: Worksheet, one: Sheet, at: int) -> int:
+def _write_totals(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
     """Write the totals of a table, those that were worked out anew too; return the next row."""
-    table, count = one.table, len(one.table.frame)
+    table = parts[0].table
     book.text(sheet, (at, 0), table.title, "label")
-    told = f"{count:,} rows, in sheet {one.name}" if count else table.empty
+    names = " and ".join(part.name for part in parts)
+    told = f"{table.count:,} rows, in sheet {names}" if table.count else table.empty
     book.text(sheet, (at, 1), told)
     if table.totals is None or table.totals.empty:
         return at + 1

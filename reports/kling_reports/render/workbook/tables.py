@@ -7,9 +7,10 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from kling_pricing.money import from_micro
 from kling_reports.render.workbook.book import Book
 from kling_reports.render.workbook.layout import Sheet
-from kling_reports.report import UNIT, Cell
+from kling_reports.report import UNIT, Cell, rows_of
 
 if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
@@ -19,17 +20,20 @@ _OF_A_TWIN: Final = 22
 _LABEL: Final = "Total of the rows shown"
 
 
-def write(book: Book, one: Sheet) -> None:
-    """Add the sheet of one table to a workbook."""
+def write(book: Book, one: Sheet) -> int:
+    """Add the sheet of one table to a workbook, without its rows; return its number, from 1.
+
+    Where rows belong there is one without values, which shows their formats.
+    """
     table, zone = one.table, book.report.timezone
     sheet = book.add(one.name)
     book.text(sheet, (0, 0), table.title, "title")
     _write_heads(book, sheet, one)
-    for down, row in enumerate(table.rows(zone)):
-        _write_row(book, sheet, one, one.first_row + down, row)
-    for down, row in enumerate(table.total_rows(zone)):
+    for down, row in enumerate(one.total_rows(zone)):
         _write_total(book, sheet, one, 1 + down, row)
-    if table.frame.empty:
+    if one.count:
+        _write_sample(book, sheet, one)
+    else:
         book.text(sheet, (one.first_row, 0), table.empty)
     sheet.autofilter(one.head_row, 0, one.last_row, one.last_column)
     sheet.freeze_panes(one.first_row, 1)
@@ -38,7 +42,10 @@ def write(book: Book, one: Sheet) -> None:
     for place, width in _widths(one, zone):
         sheet.set_column(place, place, width)
     if one.marks is not None:
-        _write_marks(book, sheet, one, one.marks)
+        # It says which rows a filter shows: totals of one unit count these.
+        book.text(sheet, (one.head_row, one.marks), "shown", "head")
+        sheet.set_column(one.marks, one.marks, 8, None, {"hidden": True})
+    return len(book.file.worksheets())
 
 
 def _write_heads(book: Book, sheet: Worksheet, one: Sheet) -> None:
@@ -49,11 +56,11 @@ def _write_heads(book: Book, sheet: Worksheet, one: Sheet) -> None:
         book.text(sheet, (one.head_row, place), f"{column.title}, exact", "head_figure")
 
 
-def _write_row(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[Cell, ...]) -> None:
-    for column, place, value in zip(one.table.columns, one.places, row, strict=True):
-        book.cell(sheet, (at, place), value, column)
-        if column.name in one.inexact and value is not None:
-            book.digits(sheet, (at, place + 1), value, "exact")
+def _write_sample(book: Book, sheet: Worksheet, one: Sheet) -> None:
+    for column, place in zip(one.table.columns, one.places, strict=True):
+        sheet.write_blank(one.first_row, place, None, book.formats[column.kind])
+    for _, place in one.twins():
+        sheet.write_blank(one.first_row, place, None, book.formats["exact"])
 
 
 def _write_total(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[Cell, ...]) -> None:
@@ -77,28 +84,30 @@ def _write_total(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[C
         book.text(sheet, (at, 0), _LABEL, "total")
 
 
-def _write_marks(book: Book, sheet: Worksheet, one: Sheet, marks: int) -> None:
-    """Mark each row that a filter shows, in a hidden column: totals of one unit count these."""
-    book.text(sheet, (one.head_row, marks), "shown", "head")
-    for at in range(one.first_row, one.last_row + 1):
-        sheet.write_formula(at, marks, one.mark_formula(at), None, 1)
-    sheet.set_column(marks, marks, 8, None, {"hidden": True})
-
-
 def _widths(one: Sheet, zone: str) -> Iterator[tuple[int, int]]:
+    """Return how wide each column is: by its first rows, its totals and its largest amount."""
     # A head may fold into two lines, but not within a word.
     longest = [
         max(len(column.title) // 2 + 3, _longest_word(column.title) + 3)
         for column in one.table.columns
     ]
-    for row in (*one.table.rows(zone), *one.table.total_rows(zone)):
+    some = rows_of(one.table.columns, one.sample, zone)
+    for row in (*some, _largest(one), *one.total_rows(zone)):
         longest = [max(so_far, _width(value)) for so_far, value in zip(longest, row, strict=True)]
-    if one.table.totals is not None:
+    if one.totals is not None:
         longest[0] = max(longest[0], len(_LABEL) + 1)
     for column, place, width in zip(one.table.columns, one.places, longest, strict=True):
         yield place, min(width + 2, _WIDEST)
         if column.name in one.inexact:
             yield place + 1, _OF_A_TWIN
+
+
+def _largest(one: Sheet) -> tuple[Cell, ...]:
+    """Return a row of the largest amounts: one for which there is no room would be all ######."""
+    return tuple(
+        (from_micro(-one.largest[column.name]) if column.kind == "money" else None)
+        for column in one.table.columns
+    )
 
 
 def _longest_word(text: str) -> int:
