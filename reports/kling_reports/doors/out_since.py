@@ -82,12 +82,15 @@ def _moves(
 
 
 def _limits(events: Iterable[BudgetEvent], now_us: int) -> Iterator[_Step]:
-    """Return how the limit went, the ends of raises too."""
-    base = 0
+    """Return how the limit went, the ends of raises too.
+
+    The first limit counts from the beginning: jobs from before the budget was set count in it.
+    """
+    base: int | None = None
     for event in events:
         if "limit" in event.change:
             limit = Money.parse(event.change["limit"]).micro
-            yield _Step(to_us(event.at), 0, limit - base)
+            yield _Step(0 if base is None else to_us(event.at), 0, limit - (base or 0))
             base = limit
         elif "raise" in event.change:
             more = Money.parse(event.change["raise"]).micro
