@@ -21,6 +21,7 @@ from kling_reports.render import csv, json, jsonl, parquet, terminal, xlsx
 from kling_reports.render.json import columns, heading
 from kling_reports.render.values import harmless, written
 from kling_reports.report import Cell, Column, Kind, Picture, Report, Stream, Table
+from kling_reports.tenants import joined
 from tests.reports_any import HOSTILE, QUICK, report, reports, rows, table
 
 WRITERS: dict[str, Callable[[Report, IO[bytes]], None]] = {
@@ -232,3 +233,19 @@ def test_an_instant_before_clocks_were_set_alike_has_its_seconds():
 def test_a_table_that_nobody_holds_has_no_picture():
     with pytest.raises(ValueError, match="picture"):
         replace(streamed(table([]), 1), picture=Picture("bars", x="name", value="spent_micro"))
+
+
+@QUICK
+@given(st.lists(rows, max_size=5), st.lists(rows, max_size=5), st.integers(1, 3))
+def test_long_tables_of_several_tenants_are_joined_as_short_ones_are(
+    one: list[Any], other: list[Any], size: int
+):
+    short = joined({"ann": report(table(one)), "ben": report(table(other))})
+    long = joined(
+        {"ann": report(streamed(table(one), size)), "ben": report(streamed(table(other), size))}
+    )
+    for form in WRITERS:
+        assert bytes_of(long, form) == bytes_of(short, form), form
+    # What is shown first is what comes first.
+    shown = list(replace(long.main, stream=None).rows())
+    assert shown == list(short.main.rows())[: len(shown)]

@@ -51,7 +51,7 @@ def _first_frames(
     """Give the first rows of all, as far as they are at hand without a gap."""
     for name, table in tables.items():
         yield _named(table.frame, name, columns)
-        if table.stream is not None:
+        if len(table.frame) < table.count:
             return
 
 
