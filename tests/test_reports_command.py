@@ -17,6 +17,7 @@ from kling_ledger.cli import exit_code
 from kling_ledger.cli.budget import budget
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.report import report
+from kling_ledger.cli.report_erp import erp_journal
 from kling_ledger.cli.report_exports import EXPORTS
 from kling_ledger.cli.report_forms import FORMS
 from kling_ledger.ledger import Ledger
@@ -24,7 +25,8 @@ from kling_pricing.errors import KlingError
 from tests.cli import Cli, Said
 from tests.reports_ledger import Made, ledger_of
 
-QUESTIONS = sorted(set(report.commands) - {export.name for export in EXPORTS})
+OTHERS = {*(export.name for export in EXPORTS), erp_journal.name}
+QUESTIONS = sorted(set(report.commands) - OTHERS)
 JOBS = [
     Made(),
     Made(minute=720, cost=700_000, project="ads"),

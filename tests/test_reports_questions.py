@@ -314,10 +314,10 @@ def test_a_budget_runs_out_when_what_is_left_is_gone(tmp_path: Path):
         ledger.budgets.set("gone", Money.parse("1 USD"))
         ledger.budgets.set("unused", Money.parse("5 USD"), scope=Scope(project="nobody"))
         table = budgets.report(ledger.database, query(now=now)).main
-    assert rows(table, "budget", "runs_out_at", "forecast", "daily") == [
-        ("all", START + timedelta(days=6), None, Decimal("0.25")),
-        ("gone", None, None, Decimal("0.25")),
-        ("unused", None, None, None),
+    assert rows(table, "budget", "runs_out_at", "forecast", "daily", "graded_on") == [
+        ("all", START + timedelta(days=6), None, Decimal("0.25"), "not graded yet"),
+        ("gone", None, None, Decimal("0.25"), None),
+        ("unused", None, None, None, None),
     ]
 
 

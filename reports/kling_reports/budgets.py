@@ -13,7 +13,15 @@ from kling_ledger.ledger.ids import to_us
 from kling_reports.division import share_ppm
 from kling_reports.doors import windows
 from kling_reports.doors.budgets import standing
-from kling_reports.forecasts import FEWEST_JOBS, at_end, daily, grade, is_early, runs_out_at
+from kling_reports.forecasts import (
+    FEWEST_JOBS,
+    NOT_GRADED,
+    at_end,
+    daily,
+    grade,
+    is_early,
+    runs_out_at,
+)
 from kling_reports.frames import series_of
 from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Kind, Picture, Report, Table, typed
@@ -143,7 +151,8 @@ def _outlook(row: dict[Any, Any], now_us: int, past: pd.DataFrame | None) -> dic
     )
     told: dict[str, Any] = {"daily_micro": daily(spent, elapsed), "runs_out_at": out}
     if ends is None:
-        return told
+        # Without windows there are no earlier ones: nobody can say how good such a run-out is.
+        return told if out is None else {**told, "graded_on": NOT_GRADED}
     if out is not None and out >= ends:
         told["runs_out_at"] = None
     told["forecast_micro"] = at_end(

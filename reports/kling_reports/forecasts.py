@@ -25,6 +25,7 @@ FEWEST_JOBS: Final = 10
 _ENDLESS_US: Final = 3 * DAY_US
 _LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 NOT_GRADED: Final = "not graded yet"
+"""What stands in place of what a forecast was graded on, where there is nothing."""
 
 
 def is_early(*, jobs: int, elapsed_us: int, whole_us: int | None) -> bool:
