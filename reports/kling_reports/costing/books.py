@@ -135,6 +135,8 @@ class _Wallet:
             units = min(left, stock.units_micro)
             left -= units
             yield self._remember(_Taken(line, units, stock.take(units), stock))
+        # What was used up leaves the queue now: what comes into it again stands behind the others.
+        self._first()
         if left:
             on_credit = _Taken(line, left, 0, None)
             self.owed.append(on_credit)
