@@ -156,6 +156,15 @@ def test_a_stretch_of_time_has_its_own_lines_alone(ledger: Ledger):
     assert one.count == len(told)
 
 
+def test_where_a_filter_keeps_few_of_a_batch_the_first_rows_are_as_many(ledger: Ledger):
+    asked = replace(query(where=["wallet=team"]), batch=4)
+    with ledger.database.snapshot() as database:
+        one = statement.report(database, asked).table("lines")
+        told = rows(one, "wallet", "id", "amount", "balance")
+    assert told == [line for line in balances(ledger) if line[0] == "team"]
+    assert (len(one.frame), one.count) == (4, len(told))
+
+
 def test_what_goes_wrong_while_a_snapshot_is_read_is_not_told_of_the_database(ledger: Ledger):
     with pytest.raises(OSError, match="no room") as raised, ledger.database.snapshot():
         raise OSError(28, "no room")

@@ -139,7 +139,7 @@ def _write_in(form: str, answered: Report, file: IO[bytes]) -> None:
         file.write(module.render(answered))
     elif form == "table":
         is_terminal = file.isatty()
-        module.write(answered, file, width=_width(is_terminal), is_terminal=is_terminal)
+        module.write(answered, file, width=_width(is_terminal=is_terminal), is_terminal=is_terminal)
     else:
         module.write(answered, file)
     file.flush()
@@ -205,6 +205,6 @@ def _by_ending(out: Out | None) -> str:
     )
 
 
-def _width(is_terminal: bool) -> int:  # noqa: FBT001
+def _width(*, is_terminal: bool) -> int:
     """Return how wide the terminal is; a file or a pipe has no width, and nothing is cut there."""
     return shutil.get_terminal_size().columns if is_terminal else _NEVER_FOLDED

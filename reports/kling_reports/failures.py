@@ -162,7 +162,9 @@ def _listed(database: Database, query: Query, failed: pd.DataFrame) -> Table:
         empty="nothing failed",
         gives_way=_GIVES_WAY,
     )
-    return filled(table, database, count=int(failed["jobs"].sum()), batches=batches)
+    return filled(
+        table, database, count=int(failed["jobs"].sum()), size=query.batch, batches=batches
+    )
 
 
 def _listed_as_charged(charged: pd.DataFrame) -> Table:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 import pandas as pd
 
+from kling_ledger.errors import LedgerError
 from kling_ledger.ledger.engines.database import Database, Snapshot
 from kling_reports.frames import frame_by_place
 from kling_reports.report import Column, Stream, Table, typed
+
+_HINT: Final = "kling-ledger verify"
 
 
 def nothing(columns: Sequence[Column]) -> pd.DataFrame:
@@ -25,20 +29,39 @@ def filled(
     database: Database,
     *,
     count: int,
+    size: int,
     batches: Callable[[], Iterator[pd.DataFrame]],
 ) -> Table:
     """Return an empty table with its rows, `count` of them, whose columns are among the batches'.
 
-    The frame has the first batch where the rest stays in the database, else all rows.
+    The frame has the first `size` rows where the rest stays in the database, else all rows.
     """
 
     def read() -> Iterator[pd.DataFrame]:
         return (typed(frame, table.columns) for frame in batches() if len(frame))
 
-    if isinstance(database, Snapshot):
-        first = next(read(), table.frame)
-        if len(first) < count:
-            return replace(table, frame=first, stream=Stream(count, read))
-        return replace(table, frame=first)
+    if isinstance(database, Snapshot) and size < count:
+        stream = Stream(count, lambda: _all(read(), count))
+        return replace(table, frame=_first(read(), size), stream=stream)
     frames = list(read())
     return replace(table, frame=pd.concat(frames, ignore_index=True)) if frames else table
+
+
+def _first(frames: Iterator[pd.DataFrame], size: int) -> pd.DataFrame:
+    """Return the first rows: of more than one batch where filters have kept few of each."""
+    found: list[pd.DataFrame] = []
+    for frame in frames:
+        found.append(frame)
+        if sum(map(len, found)) >= size:
+            break
+    return pd.concat(found, ignore_index=True).head(size)
+
+
+def _all(frames: Iterator[pd.DataFrame], count: int) -> Iterator[pd.DataFrame]:
+    """Give frames; LedgerError where they have not as many rows as were counted beforehand."""
+    found = 0
+    for frame in frames:
+        found += len(frame)
+        yield frame
+    if found != count:
+        raise LedgerError(f"{found} rows were read where {count} were counted", hint=_HINT)

@@ -124,7 +124,7 @@ def still_open(database: Database, query: Query, counted: pd.DataFrame) -> Table
         empty="no credits are set aside",
         gives_way=_GIVES_WAY,
     )
-    return filled(table, database, count=len(counted), batches=batches)
+    return filled(table, database, count=len(counted), size=query.batch, batches=batches)
 
 
 def _aged(found: pd.DataFrame, query: Query) -> pd.DataFrame:

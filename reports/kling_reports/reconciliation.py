@@ -176,7 +176,7 @@ def corrections(database: Database, query: Query) -> Table:
         totals,
         "nothing was corrected",
     )
-    return filled(table, database, count=len(moved), batches=batches)
+    return filled(table, database, count=len(moved), size=query.batch, batches=batches)
 
 
 def corrected(transfers: pd.DataFrame) -> Table:

@@ -140,7 +140,8 @@ def lines(
         )
         return _balanced(map(query.filtered, found), opening)
 
-    return filled(_lines(moved), database, count=int(within["transfers"].sum()), batches=batches)
+    count = int(within["transfers"].sum())
+    return filled(_lines(moved), database, count=count, size=query.batch, batches=batches)
 
 
 def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
