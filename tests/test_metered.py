@@ -17,6 +17,7 @@ from runapi.core import (
     ServiceUnavailableError,
     TaskFailedError,
     TaskTimeoutError,
+    ValidationError,
 )
 from runapi.core import InsufficientCreditsError as InsufficientCreditsAtProvider
 from runapi.core.resource import Resource
@@ -31,7 +32,7 @@ from kling_ledger.ledger import State
 from kling_ledger.providers.runapi.dialect import ACTIONS, RunApi
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_ledger.sandbox.tariff import by
-from kling_pricing import NoPriceError, RequestError
+from kling_pricing import NoPriceError
 from kling_pricing.book_reader import BookText
 from kling_pricing.library import Library, library_of
 from tests.ledgers import usd
@@ -352,14 +353,16 @@ def test_each_action_is_refused_by_an_empty_wallet_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_each_action_with_a_field_that_nobody_documents_is_refused_before_it_is_sent(
+def test_each_action_with_a_field_that_nobody_documents_is_sent_and_its_provider_decides(
     ledger: Ledger, rich: str, library: Library, sandbox: Sandbox, action: str
 ):
     kling = client(ledger, sandbox, library=library)
-    with pytest.raises(RequestError, match="colour"):
+    # The sandbox takes no field that RunAPI does not document.
+    with pytest.raises(ValidationError, match="colour"):
         getattr(kling, action).create(**PARAMS[action], colour="red")
     assert sandbox.runapi.jobs() == ()
-    assert ledger.reservations.latest() == []
+    (job,) = ledger.reservations.latest()
+    assert (job.state, job.held.amount) == (State.ROLLED_BACK, 0)
 
 
 def test_the_reply_of_run_keeps_the_headers_that_the_clients_own_has(
