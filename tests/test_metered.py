@@ -362,7 +362,7 @@ def test_each_action_with_a_field_that_nobody_documents_is_sent_and_its_provider
         getattr(kling, action).create(**PARAMS[action], colour="red")
     assert sandbox.runapi.jobs() == ()
     (job,) = ledger.reservations.latest()
-    assert (job.state, job.held.amount) == (State.ROLLED_BACK, 0)
+    assert (job.state, job.held.micro) == (State.ROLLED_BACK, 0)
 
 
 def test_the_reply_of_run_keeps_the_headers_that_the_clients_own_has(

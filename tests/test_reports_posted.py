@@ -73,14 +73,16 @@ def line(what: st.SearchStrategy[str]) -> st.SearchStrategy[Step]:
     )
 
 
-OTHERS = ("fund", "adjust", "adjust_down", "close", "amend", "seal")
+OTHERS = ("fund", "buy", "euros", "adjust", "adjust_down", "close", "amend", "seal")
 HISTORIES = st.lists(line(st.sampled_from((*ENDS, *OTHERS))), min_size=1, max_size=9)
 
 
 @contextmanager
-def lived(url: str, history: Sequence[Step]) -> Iterator[tuple[Ledger, Clock]]:
+def lived(
+    url: str, history: Sequence[Step], *, paid: bool = False
+) -> Iterator[tuple[Ledger, Clock]]:
     """A ledger in which all this happened; months are closed softly, or sealed, on the way."""
-    with ledger_of(url, []) as (ledger, clock):
+    with ledger_of(url, [], paid=paid) as (ledger, clock):
         for step in history:
             clock.forward(hours=step.hours)
             last = f"{clock.now.replace(day=1) - timedelta(days=1):%Y-%m}"
@@ -169,6 +171,39 @@ def ask(ledger: Ledger, *by: str, **given: Any) -> Report:
     return spend.report(ledger.database, query(*by, basis="posted", **given))
 
 
+def in_the_view(ledger: Ledger, month: str) -> dict[str, Decimal]:
+    """What a month came to, as anyone asks the public view for it."""
+    told = found(
+        ledger,
+        "SELECT unit, SUM(amount_micro) AS net FROM v1_spend WHERE period = :m GROUP BY unit",
+        m=month,
+    )
+    return {row["unit"]: from_micro(int(row["net"])) for row in told if row["net"]}
+
+
+def paid_in(ledger: Ledger, month: str) -> dict[str, Decimal]:
+    """The cash of a month's purchases, by plain SQL alone."""
+    told = found(
+        ledger,
+        "SELECT currency, SUM(cash_micro) AS cash FROM purchase_lot WHERE period = :m"
+        " GROUP BY currency",
+        m=month,
+    )
+    return {row["currency"]: from_micro(int(row["cash"])) for row in told}
+
+
+def in_focus(written: bytes) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
+    """Usage by unit, and the cash of purchases by currency, as another reader adds a file up."""
+    used: dict[str, Decimal] = defaultdict(Decimal)
+    cash: dict[str, Decimal] = defaultdict(Decimal)
+    for row in csv.DictReader(io.StringIO(written.decode(), newline="")):
+        if row["ChargeCategory"] == "Usage":
+            used[row["x_Unit"]] -= Decimal(row["x_Amount"])
+        elif row["ChargeCategory"] == "Purchase":
+            cash[row["BillingCurrency"]] += Decimal(row["BilledCost"])
+    return {unit: one for unit, one in used.items() if one}, dict(cash)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "sqlite":
@@ -193,9 +228,10 @@ def fresh(url: str) -> Iterator[str]:
     history=HISTORIES,
     words=st.lists(st.sampled_from(WORDS), max_size=3, unique=True),
     zone=st.sampled_from(ZONES),
+    paid=st.booleans(),
 )
-@example(history=EVENTFUL, words=["project:1", "week"], zone="Pacific/Apia")
-@example(history=[Step("amend", "Team")], words=[], zone="UTC")
+@example(history=EVENTFUL, words=["project:1", "week"], zone="Pacific/Apia", paid=True)
+@example(history=[Step("amend", "Team")], words=[], zone="UTC", paid=False)
 @example(
     history=[
         Step("seal", hours=24 * 4),
@@ -207,11 +243,12 @@ def fresh(url: str) -> Iterator[str]:
     ],
     words=["day", "provider"],
     zone="Asia/Kolkata",
+    paid=True,
 )
 def test_a_month_has_one_sum_in_every_report(
-    url: str, history: list[Step], words: list[str], zone: str
+    url: str, history: list[Step], words: list[str], zone: str, *, paid: bool
 ):
-    with fresh(url) as address, lived(address, history) as (ledger, clock):
+    with fresh(url) as address, lived(address, history, paid=paid) as (ledger, clock):
         lines = charges(ledger)
         whole = spend.report(ledger.database, query()).main
         kept = {}
@@ -225,6 +262,7 @@ def test_a_month_has_one_sum_in_every_report(
             moved = totals(told.main, "unit", "spent", "refunded")
             left = {unit: -(out + back) for unit, out, back in moved if out + back}
             assert left == nets(expected)
+            assert in_the_view(ledger, month) == nets(expected)
         every = added(lines)
         assert of_rows(rows(ask(ledger, *words, zone=zone).main, *FIGURES)) == every
         # What a month posted, and what jobs cost since they were reserved: over all time it is one.
@@ -243,6 +281,7 @@ def sealed_and_corrected(ledger: Ledger, words: list[str], zone: str, kept: dict
         packs[month] = close_pack.contents(ledger.database, month, rates=WORTH)
         for name in ("spend.csv", "reconciliation.csv"):
             assert packed(ledger, month, name) == expected
+        assert in_focus(packs[month]["focus.csv"]) == (nets(expected), paid_in(ledger, month))
     for one in ledger.reservations.latest(limit=100):
         if one.committed and one.committed.amount > one.refunded.amount:
             ledger.refund(one.id, Money.from_micro(1, one.amount.unit), reason="found later")
