@@ -106,7 +106,16 @@ def plans(many: Ledger, monkeypatch: pytest.MonkeyPatch) -> Plans:
             queries.append((statement, values))
             return list(plain(self, statement, **values))
 
+        all_batches = kind.batches
+
+        def batches(
+            self: Transaction, statement: str, size: int, *, plain: Any = all_batches, **values: Any
+        ) -> Any:
+            queries.append((statement, values))
+            return plain(self, statement, size, **values)
+
         monkeypatch.setattr(kind, "rows", rows)
+        monkeypatch.setattr(kind, "batches", batches)
 
     def planned() -> str:
         seen = list(queries)
