@@ -151,7 +151,7 @@ def test_a_job_that_was_opened_again_is_open(url: str):
 def test_without_a_month_it_is_the_one_that_runs(url: str):
     with september(url) as (ledger, _):
         answered = accruals.report(ledger.database, query(now=SEPTEMBER))
-    assert answered.title == "Accruals of 2026-09"
+    assert (answered.title, answered.period) == ("Accruals of 2026-09", "2026-09")
     assert len(rows(answered.table("jobs"), "kind")) == 4
 
 

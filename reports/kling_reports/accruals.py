@@ -6,6 +6,7 @@ charged is not its provider's word. The roll-forward says what became of each a 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from typing import Any, Final
 
@@ -90,7 +91,7 @@ def report(database: Database, query: Query) -> Report:
     month = query.period or f"{query.now.astimezone(UTC):%Y-%m}"
     known = query.filtered(accrued(as_of.unsettled(database, month)))
     rolled = query.filtered(rolled_forward(database, month))
-    return query.answer(
+    return replace(query, period=month).answer(
         "accruals",
         f"Accruals of {month}",
         question="What may jobs still cost, and how far off was the month before?",
