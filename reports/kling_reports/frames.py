@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -56,13 +55,6 @@ def series_of(values: Iterable[Any], kind: Kind) -> pd.Series[Any]:
         kept = [None if value is None else read(value) for value in kept]
     # As objects: pandas would make floats of integers as soon as one among them is missing.
     return pd.Series(pd.array(kept, dtype=DTYPES[kind]))
-
-
-def days_of(instants: pd.Series[Any], zone: str) -> pd.Series[Any]:
-    """Return the day, in a zone, of each instant of a column."""
-    local = instants.dt.tz_convert(ZoneInfo(zone)).dt.tz_localize(None)
-    days: pd.Series[Any] = local.dt.normalize().astype(DTYPES["date"])
-    return days
 
 
 def _are_as_they_are_kept(values: list[Any], kind: Kind) -> bool:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from itertools import repeat
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from kling_pricing.money import from_micro, plain
-from kling_reports.report import Cell, Column, Kind, Report, Table
+from kling_pricing.money import plain
+from kling_reports.report import Cell, Column, Kind, Report
 
 _FORMULA_STARTS: Final = tuple("=+-@\t\r\n\0＝＋－＠")
 _CONTROL: Final = re.compile(
@@ -65,21 +63,6 @@ def is_duration(column: Column) -> bool:
     return column.kind == "seconds" and column.name.endswith("_seconds")
 
 
-def lines(table: Table, zone: str, *, pad: str = " ") -> Iterator[tuple[str, ...]]:
-    """Return the rows of a table as a person reads them.
-
-    Amounts of a column have as many characters after the point, some of them padding, so that
-    their points stand under each other; nothing is rounded and no zeros are made up.
-    """
-    return _lines(table, table.rows(zone), pad)
-
-
-def total_lines(table: Table, zone: str, *, pad: str = " ") -> Iterator[tuple[str, ...]]:
-    """Return the totals as `lines` does; the first place says that they are totals."""
-    for first, *rest in _lines(table, table.total_rows(zone), pad):
-        yield (f"Total {first}".strip(), *rest)
-
-
 def facts(report: Report) -> list[tuple[str, str]]:
     """Return what a reader has to know of how the question was asked, as pairs of text."""
     asked = [
@@ -112,28 +95,6 @@ def _lasting(seconds: int) -> str:
     days, rest = divmod(seconds, 86_400)
     clock = f"{rest // 3_600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
     return f"{days:,} d {clock}" if days else clock
-
-
-def _lines(table: Table, rows: Iterable[tuple[Cell, ...]], pad: str) -> Iterator[tuple[str, ...]]:
-    places = [_most_places(table, column) for column in table.columns]
-    for row in rows:
-        yield tuple(map(_padded, map(shown, row, table.columns), places, repeat(pad)))
-
-
-def _padded(text: str, places: int, pad: str) -> str:
-    if not places or not text:
-        return text
-    return text + pad * (places - len(text.partition(".")[2]))
-
-
-def _most_places(table: Table, column: Column) -> int:
-    """Return the most places that an amount of a column has, zero where it has no amounts."""
-    if column.kind != "money":
-        return 0
-    frames = [frame for frame in (table.frame, table.totals) if frame is not None]
-    micros = (micro for frame in frames for micro in frame[column.name].dropna().unique())
-    texts = (_amount(from_micro(int(micro))) for micro in micros)
-    return max((len(text.partition(".")[2]) for text in texts), default=0)
 
 
 def _amount(value: Decimal) -> str:
