@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,29 +146,15 @@ def _write_in(form: str, answered: Report, file: IO[bytes]) -> None:
 
 def _write_folder(answered: Report, form: str, folder: Path) -> None:
     """Write each table to a file of its own name: all of them, or none."""
+    from kling_ledger.tabular.files import whole_folder
+
     ending = FORMS[form][1][0]
     names = [f"{table.name}{ending}" for table in answered.tables]
-    with _beside(folder) as made:
+    with whole_folder(folder, keeps=True) as made:
         for table, name in zip(answered.tables, names, strict=True):
             with _told_of(folder / name), (made / name).open("wb") as file:
                 _write_in(form, answered.only(table.name), file)
-        if folder.exists():
-            for name in names:
-                (made / name).replace(folder / name)
-        else:
-            made.rename(folder)
     say(f"wrote {', '.join(names)} to {folder}")
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """Give a folder on the same disk: only there do files take their names in one step."""
-    place = folder if folder.exists() else folder.parent
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, prefix=f".{folder.name}-") as found:
-        made = Path(found) / "made"
-        made.mkdir()
-        yield made
 
 
 def _only(answered: Report, name: str) -> Report:

@@ -108,6 +108,30 @@ def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(folder: Path, *, keeps: bool = False) -> Iterator[Path]:
+    """Give a folder beside `folder` to fill; it takes its place once the block is done.
+
+    One that is there has to be empty; if it `keeps` what it has, files of the same names are
+    replaced, each in one step. Where the block is left by an error, nothing has changed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    is_kept = keeps and folder.exists()
+    # On the same disk: only there do files take their names in one step.
+    place = folder if is_kept else folder.parent
+    with tempfile.TemporaryDirectory(dir=place, prefix=f".{folder.name}-") as found:
+        made = Path(found) / "made"
+        made.mkdir()
+        yield made
+        if is_kept:
+            for file in sorted(made.iterdir()):
+                file.replace(folder / file.name)
+            return
+        if folder.exists():
+            folder.rmdir()
+        made.rename(folder)
+
+
 def _umask() -> int:
     """Return the process's umask, which can only be read by setting it."""
     mask = os.umask(0)

@@ -6,16 +6,17 @@ one state of the ledger.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from kling_ledger.errors import ConfigError, NotEmptyError
+from kling_ledger.errors import NotEmptyError
 from kling_ledger.ledger.backup import Whole
 from kling_ledger.ledger.engines.database import Database, translated
 from kling_ledger.ledger.views import VIEWS, View
+from kling_ledger.tabular.files import whole_folder
+from kling_ledger.tabular.parquet_table import pyarrow_or_refuse
 
 _AT_ONCE: Final = 10_000
 """How many rows are in memory at a time: a row group of the file."""
@@ -28,23 +29,16 @@ def write(database: Database, folder: Path) -> dict[str, int]:
     6)`, instants are timestamps in UTC, days are dates. ConfigError where pyarrow is not installed,
     NotEmptyError for a folder that holds anything.
     """
-    _check_pyarrow()
+    pyarrow_or_refuse()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NotEmptyError(folder, hint="name a new folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, and so on the same disk: only there does it take its name in one step.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made_in:
-        made = Path(made_in) / "views"
-        made.mkdir()
-        with translated(database.name), database.engine.whole() as connection:
-            whole = Whole(connection)
-            counts = {
-                view.name: _write(whole, view, made / f"{view.name}.parquet") for view in VIEWS
-            }
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)
-    return counts
+    with (
+        whole_folder(folder) as made,
+        translated(database.name),
+        database.engine.whole() as connection,
+    ):
+        whole = Whole(connection)
+        return {view.name: _write(whole, view, made / f"{view.name}.parquet") for view in VIEWS}
 
 
 def _write(whole: Whole, view: View, file: Path) -> int:
@@ -124,12 +118,3 @@ def _types() -> dict[str, Any]:
         "day": pa.date32(),
         "labels": pa.string(),
     }
-
-
-def _check_pyarrow() -> None:
-    try:
-        import pyarrow as pa  # noqa: F401 - it is only seen whether it is there
-    except ImportError:
-        raise ConfigError(
-            "Parquet needs pyarrow", hint="pip install 'kling-ledger[parquet]'"
-        ) from None
