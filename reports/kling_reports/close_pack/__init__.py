@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final
 from kling_ledger.errors import ConfigError, PeriodError
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.periods import Period
+from kling_ledger.tabular.files import whole_folder
 from kling_pricing.money import plain
 from kling_reports.close_pack.checks import checked
 from kling_reports.close_pack.sources import Sources
@@ -47,16 +47,9 @@ def write(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         _check_same(folder, files)
         return list(files)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, and so on the same disk: only there does it take its name in one step.
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made_in:
-        made = Path(made_in) / "pack"
-        made.mkdir()
+    with whole_folder(folder) as made:
         for name, content in files.items():
             (made / name).write_bytes(content)
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)
     return list(files)
 
 
@@ -77,10 +70,10 @@ def contents(
     layout, sources = layout_of(period.format), Sources(database, period, lines)
     exported = layout.focus(sources, rates or {})
     found = {name: make(sources) for name, make in layout.tables.items()}
-    found["checks"] = checked(sources, layout, tables=found, exported=exported)
+    found["checks"] = checked(sources, layout, tables=found, exported=exported["focus"])
     files = {f"{name}.csv": _csv(query, table) for name, table in found.items()}
-    files |= {"focus.csv": exported, "seal.json": _json(_sealed(period))}
-    files |= layout.files(sources, rates or {})
+    files |= {f"{name}.csv": content for name, content in exported.items()}
+    files["seal.json"] = _json(_sealed(period))
     return {**files, MANIFEST: _json(_manifest(period, rates or {}, files))}
 
 

@@ -19,12 +19,10 @@ from kling_reports.doors import journal, reservations
 from kling_reports.doors import purchases as bought
 from kling_reports.exports import focus as focus_form
 from kling_reports.exports import focus_first, of_ledger
-from kling_reports.exports.focus_columns import Dataset
 from kling_reports.exports.lines import Line, lines
 from kling_reports.frames import frame_of
 from kling_reports.report import UNIT, Column, Table
 
-_DATASETS: Final[tuple[Dataset, ...]] = ("billing-period", "invoice-detail")
 _KINDS: Final = {"fund": "allowance", "adjust": "adjustment", "refund": "refund"}
 _PURCHASES: Final = (
     Column("wallet", "wallet", "text"),
@@ -59,31 +57,16 @@ _Amounts = Mapping[_Key, tuple[int, int]]
 """Units, and what they cost."""
 
 
-def focus_before(of: Sources, rates: Mapping[str, Decimal]) -> bytes:
+def focus_before(of: Sources, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
     """Return the FOCUS file of a month that was sealed before fundings were told apart."""
     worths = reservations.worths(of.database, through=of.month)
     units = journal.units(of.database)
-    return focus_first.export(of.lines, worths, units=units, rates=rates)
+    return {"focus": focus_first.export(of.lines, worths, units=units, rates=rates)}
 
 
-def no_files(_: Sources, __: Mapping[str, Decimal]) -> dict[str, bytes]:
-    """Return what such a month has beside it: nothing."""
-    return {}
-
-
-def focus(of: Sources, rates: Mapping[str, Decimal]) -> bytes:
-    """Return the FOCUS file of a closed month."""
-    return of_ledger.focus(of.database, of.month, rates=rates)
-
-
-def files(of: Sources, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
-    """Return what FOCUS 1.4 has beside the charges, by the names of the files."""
-    return {
-        f"{name}.csv": of_ledger.focus(
-            of.database, of.month, rates=rates, version="1.4", dataset=name
-        )
-        for name in _DATASETS
-    }
+def focus(of: Sources, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
+    """Return the FOCUS files of a closed month by name; `focus` are its charges."""
+    return of_ledger.of_month(of.database, of.month, rates=rates)
 
 
 def purchases(of: Sources) -> Table:

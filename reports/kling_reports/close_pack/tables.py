@@ -27,12 +27,11 @@ They are given what the journal has reserved in that unit."""
 @dataclass(frozen=True, slots=True)
 class Layout:
     """What is in a pack: its tables by the names of their files, each with what makes it; their
-    checks; its FOCUS file, and the files that FOCUS has besides."""
+    checks; and its FOCUS files by name, of which `focus` are the charges."""
 
     tables: Mapping[str, Callable[[Sources], Table]]
     checks: Checks
-    focus: Callable[[Sources, Mapping[str, Decimal]], bytes]
-    files: Callable[[Sources, Mapping[str, Decimal]], dict[str, bytes]]
+    focus: Callable[[Sources, Mapping[str, Decimal]], dict[str, bytes]]
     more_checks: Callable[[Sources, Mapping[str, Table], bytes], Iterator[purchased.Compared]]
 
 
@@ -55,7 +54,6 @@ _FIRST: Final = Layout(
     {**_ALWAYS, "variance": before_figures.variance, "accruals": before_figures.accruals},
     before_figures.checks,
     purchased.focus_before,
-    purchased.no_files,
     purchased.no_checks,
 )
 _THIRD: Final = Layout(
@@ -70,7 +68,6 @@ _THIRD: Final = Layout(
     },
     figures.checks,
     purchased.focus,
-    purchased.files,
     purchased.checks,
 )
 _LAYOUTS: Final[Mapping[int | None, Layout]] = {None: _FIRST, 1: _FIRST, 2: _FIRST, 3: _THIRD}

@@ -16,19 +16,26 @@ from kling_reports.exports.focus_cells import written
 from kling_reports.exports.focus_charges import as_json, month
 from kling_reports.exports.focus_columns import BILLING_PERIOD, INVOICE_DETAIL
 
+Issuer = tuple[str, str]
+"""A month, and who charged in it."""
+
 _TERMS: Final = "not recorded"
 """What stands for the terms of payment, which may not be empty: a purchase does not say them."""
 
 
-def billing_periods(
-    charges: Iterable[Mapping[str, Any]], standings: Mapping[str, Standing]
-) -> bytes:
-    """Return the dataset Billing Period of some charges (see focus.rows).
+def noted(charges: Iterable[dict[str, Any]], issuers: set[Issuer]) -> Iterator[dict[str, Any]]:
+    """Give charges on (see focus.rows), and note whose they are and in which month."""
+    for row in charges:
+        issuers.add((row["x_Period"], row["InvoiceIssuerName"]))
+        yield row
+
+
+def billing_periods(found: Iterable[Issuer], standings: Mapping[str, Standing]) -> bytes:
+    """Return the dataset Billing Period of the issuers of some months.
 
     A month is closed once it is sealed: one that is closed softly still takes corrections.
     """
-    found = sorted({(row["x_Period"], row["InvoiceIssuerName"]) for row in charges})
-    rows = (_billing_period(name, issuer, standings[name]) for name, issuer in found)
+    rows = (_billing_period(name, issuer, standings[name]) for name, issuer in sorted(found))
     return written(rows, dict(zip(BILLING_PERIOD, BILLING_PERIOD, strict=True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from kling_reports.exports import focus as form
 from kling_reports.exports import focus_datasets
 from kling_reports.exports.focus_cells import written
 from kling_reports.exports.focus_columns import Dataset, Version, headings
+from kling_reports.exports.focus_datasets import Issuer
 
 
 def focus(
@@ -25,12 +27,30 @@ def focus(
 ) -> bytes:
     """Return a FOCUS file of a month of the journal, or of all of it; see focus.rows."""
     if dataset == "invoice-detail":
-        lots = lots_of(purchases.lots(database, through=period))
-        return focus_datasets.invoice_details(lots, period=period)
+        return _invoice_details(database, period)
     charges = _charges(database, period, rates)
-    if dataset == "billing-period":
-        return focus_datasets.billing_periods(charges, months.standings(database))
-    return written(charges, headings(version))
+    if dataset == "cost-and-usage":
+        return written(charges, headings(version))
+    issuers: set[Issuer] = set()
+    deque(focus_datasets.noted(charges, issuers), maxlen=0)
+    return focus_datasets.billing_periods(issuers, months.standings(database))
+
+
+def of_month(database: Database, month: str, *, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
+    """Return a month's charges and what FOCUS 1.4 has beside them, by name; read only once."""
+    issuers: set[Issuer] = set()
+    charges = focus_datasets.noted(_charges(database, month, rates), issuers)
+    exported = written(charges, headings("1.2"))
+    return {
+        "focus": exported,
+        "billing-period": focus_datasets.billing_periods(issuers, months.standings(database)),
+        "invoice-detail": _invoice_details(database, month),
+    }
+
+
+def _invoice_details(database: Database, period: str | None) -> bytes:
+    lots = lots_of(purchases.lots(database, through=period))
+    return focus_datasets.invoice_details(lots, period=period)
 
 
 def _charges(
