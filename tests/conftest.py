@@ -93,6 +93,16 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.new_database()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a ledger may be made on each engine: a new file, or a server's, which is emptied."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.sqlite")
+    server: str = request.getfixturevalue("postgres_ledger")
+    make_empty(server)
+    return server
+
+
 @pytest.fixture(scope="session")
 def postgres_ledger(postgres: PostgresServer) -> str:
     """The address of a ledger on PostgreSQL that one test after another uses."""

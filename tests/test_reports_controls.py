@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,7 +16,7 @@ import pytest
 from kling_ledger.ledger import Ledger, Scope
 from kling_reports import close_pack
 from tests.export_ledger import EVENTFUL, Step, ledger_of
-from tests.ledgers import Clock, make_empty, plain_url, seal_as_before, tamper, usd
+from tests.ledgers import Clock, plain_url, seal_as_before, tamper, usd
 
 MARCH = datetime(2026, 3, 18, 12, tzinfo=UTC)
 APRIL = datetime(2026, 4, 2, 9, tzinfo=UTC)
@@ -36,15 +35,6 @@ AGREE = "accruals are what the journal says that each job held"
 CHAIN = "the seal follows that of the month before"
 SEAL = "the seal is what the month's rows give"
 USD = "journal, statement and spend say the same: USD"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.sqlite")
-    server: str = request.getfixturevalue("postgres_ledger")
-    make_empty(server)
-    return server
 
 
 def packed(ledger: Ledger, month: str) -> dict[str, bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ from kling_reports import budgets
 from kling_reports.doors.budgets import BUDGET_KINDS
 from kling_reports.forecasts import grade, is_early
 from kling_reports.frames import frame_of
-from tests.ledgers import Clock, make_empty, money, usd
+from tests.ledgers import Clock, money, usd
 from tests.reports_ledger import query, rows
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -24,15 +23,6 @@ JANUARY = datetime(2026, 1, 1, tzinfo=UTC)
 APRIL = datetime(2026, 4, 1, tzinfo=UTC)
 HALF_OF_APRIL = APRIL + 15 * DAY
 US = 1_000_000
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.sqlite")
-    server: str = request.getfixturevalue("postgres_ledger")
-    make_empty(server)
-    return server
 
 
 @pytest.fixture

@@ -15,21 +15,12 @@ from kling_ledger.ledger import Ledger, Scope
 from kling_reports import limits
 from kling_reports.report import Span
 from tests.cli import Cli
-from tests.ledgers import Clock, make_empty, money
+from tests.ledgers import Clock, money
 from tests.reports_ledger import query, rows
 
 NOON = datetime(2026, 3, 18, 12, tzinfo=UTC)
 UNTIL = NOON + timedelta(days=2)
 FIELDS = ("budget", "field", "from", "to", "actor", "reason")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.sqlite")
-    server: str = request.getfixturevalue("postgres_ledger")
-    make_empty(server)
-    return server
 
 
 @pytest.fixture

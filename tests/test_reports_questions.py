@@ -22,7 +22,7 @@ from kling_reports.frames import frame_of
 from kling_reports.query import Query
 from kling_reports.render import terminal
 from kling_reports.report import Span, Table
-from tests.ledgers import make_empty, money, usd
+from tests.ledgers import money, usd
 from tests.reports_ledger import START, Made, journal, ledger_of, query, rows, totals
 
 HISTORY = [
@@ -46,15 +46,6 @@ HOUR_4 = START + timedelta(hours=4)
 
 def amounts(*written: str) -> tuple[Decimal, ...]:
     return tuple(map(Decimal, written))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.sqlite")
-    server: str = request.getfixturevalue("postgres_ledger")
-    make_empty(server)
-    return server
 
 
 def sums(table: Table, *keys: str) -> list[tuple[Any, ...]]:

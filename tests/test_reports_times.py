@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +18,7 @@ from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.ids import to_us
 from kling_reports import spend, variance
 from kling_reports.doors.times import starts
-from tests.ledgers import Chance, Clock, make_empty, usd
+from tests.ledgers import Chance, Clock, usd
 from tests.reports_ledger import query, rows
 
 MOMENT = timedelta(microseconds=1)
@@ -73,15 +72,6 @@ def counted(ledger: Ledger, bucket: str, zone: str) -> dict[date, int]:
     )
     assert spent == compared
     return spent
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "ledger.sqlite")
-    server: str = request.getfixturevalue("postgres_ledger")
-    make_empty(server)
-    return server
 
 
 def test_clips_on_the_first_of_five_months_are_one_in_each(url: str):

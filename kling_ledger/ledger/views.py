@@ -172,17 +172,20 @@ _JOBS: Final = View(
     "reservation LEFT JOIN wallet ON wallet.id = reservation.wallet_id",
     order="job_id",
 )
+_OF_TRANSFERS: Final = (
+    ("kind", "text", "transfer.kind"),
+    ("period", "text", "transfer.period"),
+    ("corrects", "text", "transfer.corrects"),
+    ("day", "day", "transfer.created_at"),
+    ("posted_at", "instant", "transfer.created_at"),
+    ("wallet", "text", "wallet.name"),
+)
 _SPEND: Final = View(
     "v1_spend",
     (
         ("transfer_id", "text", "transfer.id"),
         ("job_id", "text", "transfer.reservation_id"),
-        ("kind", "text", "transfer.kind"),
-        ("period", "text", "transfer.period"),
-        ("corrects", "text", "transfer.corrects"),
-        ("day", "day", "transfer.created_at"),
-        ("posted_at", "instant", "transfer.created_at"),
-        ("wallet", "text", "wallet.name"),
+        *_OF_TRANSFERS,
         *_OF_JOBS,
         ("unit", "text", "transfer.unit"),
         (
@@ -201,12 +204,7 @@ _TRANSFERS: Final = View(
     "v1_transfers",
     (
         ("transfer_id", "text", "transfer.id"),
-        ("kind", "text", "transfer.kind"),
-        ("period", "text", "transfer.period"),
-        ("corrects", "text", "transfer.corrects"),
-        ("day", "day", "transfer.created_at"),
-        ("posted_at", "instant", "transfer.created_at"),
-        ("wallet", "text", "wallet.name"),
+        *_OF_TRANSFERS,
         ("unit", "text", "transfer.unit"),
         ("amount", "amount", "transfer.amount_micro"),
         ("debit_account", "text", "replace(transfer.debit_account, wallet.id, wallet.name)"),
