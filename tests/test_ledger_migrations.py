@@ -399,6 +399,9 @@ LISTS = (
 )
 """What takes a ledger back to before its lists had indexes; its triggers go too."""
 
+REACH = ("DROP TABLE token", "DROP TABLE approval", "DROP TABLE callback_relay")
+"""What takes a ledger back to before it had tokens."""
+
 
 def test_labels_from_before_they_had_rows_of_their_own_are_found(database_url):
     url = address_of(database_url)
@@ -415,6 +418,7 @@ def test_labels_from_before_they_had_rows_of_their_own_are_found(database_url):
         else:
             connection.execute(text("DROP FUNCTION kling_ledger_label CASCADE"))
         for statement in (
+            *REACH,
             *VIEWS,
             *FINANCE,
             *LISTS,

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from kling_ledger.errors import ConfigError
 
-Prefix = Literal["wal", "res", "txf", "bud", "rse", "pln"]
+Prefix = Literal["wal", "res", "txf", "bud", "rse", "pln", "tok", "apr"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

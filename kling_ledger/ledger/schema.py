@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0008"
+SCHEMA_VERSION: Final = "0009"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
@@ -342,4 +342,48 @@ CORRECTION_PLAN: Final = Table(
     applied_at=INTEGER,
     undone_at=INTEGER,
     undone_by=TEXT,
+)
+TOKEN: Final = Table(
+    "token",
+    id=TEXT,
+    name=TEXT,
+    digest=TEXT,
+    wallet_id=TEXT,
+    project=TEXT,
+    labels=TEXT,
+    models=TEXT,
+    ceiling_micro=INTEGER,
+    run_limit_micro=INTEGER,
+    approve_above_micro=INTEGER,
+    actor=TEXT,
+    created_at=INTEGER,
+    expires_at=INTEGER,
+    revoked_at=INTEGER,
+    revoked_by=TEXT,
+)
+APPROVAL: Final = Table(
+    "approval",
+    id=TEXT,
+    wallet_id=TEXT,
+    payload_hash=TEXT,
+    provider=TEXT,
+    model=TEXT,
+    action=TEXT,
+    project=TEXT,
+    said=TEXT,
+    asked_micro=INTEGER,
+    ceiling_micro=INTEGER,
+    asked_by=TEXT,
+    asked_at=INTEGER,
+    expires_at=INTEGER,
+    verdict=TEXT,
+    decided_by=TEXT,
+    decided_at=INTEGER,
+    reason=TEXT,
+)
+CALLBACK_RELAY: Final = Table(
+    "callback_relay",
+    reservation_id=TEXT,
+    url=TEXT,
+    created_at=INTEGER,
 )

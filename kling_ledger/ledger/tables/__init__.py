@@ -26,6 +26,7 @@ from kling_ledger.ledger.tables.money import (
     TransferRow,
     WalletRow,
 )
+from kling_ledger.ledger.tables.reach import ApprovalRow, CallbackRelayRow, TokenRow
 from kling_ledger.ledger.tables.rules import (
     AccrualRow,
     BudgetEventRow,
@@ -42,12 +43,14 @@ from kling_ledger.ledger.tables.rules import (
 __all__ = [
     "AccountKeyRow",
     "AccrualRow",
+    "ApprovalRow",
     "BillEntryRow",
     "BillProfileRow",
     "BudgetEventRow",
     "BudgetRaiseRow",
     "BudgetRow",
     "BudgetWindowRow",
+    "CallbackRelayRow",
     "CorrectionPlanRow",
     "IdempotencyRow",
     "JobEventRow",
@@ -62,6 +65,7 @@ __all__ = [
     "SealedTransferRow",
     "SettingRow",
     "SlotRow",
+    "TokenRow",
     "TransferRow",
     "WalletRow",
     "guards",

@@ -15,7 +15,15 @@ _APPEND_ONLY: Final = (
     "sealed_transfer",
     "provider_balance",
 )
-_KEPT: Final = ("wallet", "reservation", "idempotency", "budget", "budget_window")
+_KEPT: Final = (
+    "wallet",
+    "reservation",
+    "idempotency",
+    "budget",
+    "budget_window",
+    "token",
+    "approval",
+)
 _FORBIDDEN: Final = (
     *((table, verb, "") for table in _APPEND_ONLY for verb in ("UPDATE", "DELETE")),
     *((table, "DELETE", "") for table in _KEPT),

@@ -1,0 +1,62 @@
+"""Settings: where a gateway sends on what it is sent, with whose keys, and who pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from kling_ledger.providers.http import Secret
+from kling_pricing.gateways import GATEWAYS
+from kling_pricing.library import Library, at_hand
+from kling_pricing.money import Money
+
+DEFAULT_PORT: Final = 8770
+"""Where the gateway listens unless told otherwise."""
+
+LARGEST_BODY: Final = 1024 * 1024
+"""The most bytes of a submission that are read: a body with four pictures inline is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A provider that is forwarded to: where it is, and the gateway's own key there.
+
+    Without a key, what callers bring is passed through: it is held in memory while their jobs run,
+    and written nowhere.
+    """
+
+    provider: str
+    address: str
+    key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What one gateway does.
+
+    `upstreams` is by provider. `wallet` pays for callers without a token, who are let in only while
+    `needs_token` is off; `project`, `labels`, `ceiling` and `approve_above` are theirs too.
+    `public_url` is where providers can call this gateway, None where none can: then a job's
+    `callback_url` stays the client's own. `hosts` are the names under which browsers may ask for
+    the live page, beside the address that is listened on.
+    """
+
+    upstreams: Mapping[str, Upstream]
+    wallet: str | None = None
+    project: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ceiling: Money | None = None
+    approve_above: Money | None = None
+    needs_token: bool = False
+    asks_estimate: bool = True
+    public_url: str | None = None
+    hosts: tuple[str, ...] = ()
+    library: Library = field(default_factory=at_hand)
+    poll_every_s: float = 2.0
+    longest_s: float = 900.0
+    timeout_s: float = 60.0
+
+
+PROVIDERS: Final = tuple(GATEWAYS)
+"""The providers whose dialect the gateway speaks, each below its own name."""
