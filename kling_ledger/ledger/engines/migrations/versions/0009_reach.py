@@ -29,7 +29,8 @@ CREATE TABLE approval (
     PRIMARY KEY (id),
     CONSTRAINT approval_verdict_is_known CHECK (verdict IN ('granted', 'denied')),
     CONSTRAINT approval_is_decided_by_somebody
-        CHECK ((verdict IS NULL) = (decided_by IS NULL) AND (verdict IS NULL) = (decided_at IS NULL)),
+        CHECK ((verdict IS NULL) = (decided_by IS NULL)
+        AND (verdict IS NULL) = (decided_at IS NULL)),
     FOREIGN KEY(wallet_id) REFERENCES wallet (id)
 ) WITHOUT ROWID;
 CREATE TABLE callback_relay (
