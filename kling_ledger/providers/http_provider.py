@@ -125,7 +125,7 @@ class HttpProvider:
     missing: set[str] = field(default_factory=set, repr=False, compare=False)
     """The models that the provider turned out to have no estimate for."""
     hear: Callable[[Reply], None] = field(default=_unheard, repr=False, compare=False)
-    """Is given each answer to a submission as it came, whatever it means."""
+    """Is given each answer as it came, whatever it means."""
 
     @property
     def facts(self) -> ProviderFacts:
@@ -271,10 +271,12 @@ class HttpProvider:
         attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
         while True:
             try:
-                answer = Answer.of(self.http.ask(method, path, body))
+                reply = self.http.ask(method, path, body)
             except (NotSentError, LostError) as error:
                 problem, asked_s = f"no answer: {error}", None
             else:
+                self.hear(reply)
+                answer = Answer.of(reply)
                 verdict = self.dialect.verdict(answer)
                 if verdict is Verdict.TAKEN:
                     return answer
