@@ -44,7 +44,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 _WEB: Final = 443
 _LEAST_OTHER: Final = 1024
 _PUBLIC: Final = web_address("https", most=LONGEST_ADDRESS)
-_ONLY = "a public https address at port 443 or from 1024 on, without a user name"
+ALLOWED: Final = "a public https address at port 443 or from 1024 on, without a user name"
+"""Which addresses of clients are called, in words."""
 
 
 class RelayError(KlingError):
@@ -77,7 +78,7 @@ def check_address(url: object, *, may_be_local: bool = False) -> None:
         is_reachable = _PUBLIC.allows(url) and may_be_public(host_of(url))
         if is_reachable and _is_plain(url, ("https",), least_port=_LEAST_OTHER):
             return
-    raise RelayRefusedError(host_of(url), f"only {_ONLY}, is called")
+    raise RelayRefusedError(host_of(url), f"only {ALLOWED}, is called")
 
 
 def host_of(url: object) -> str:
