@@ -311,7 +311,7 @@ class Settlement:
             else:
                 self._waiting[place] = sweep.waiting[place]
         in_s = max(self._sweep_every_s, _BUSY_TIMES * sweep.took_s)
-        self._begin(Sweep(self._ledger, sweep.provider), in_s=in_s)
+        self._begin(sweep.anew(), in_s=in_s)
 
     # --- the threads that ask ---------------------------------------------------------------
 
@@ -363,7 +363,7 @@ class Settlement:
             if not isinstance(error, DatabaseError):
                 log.exception("open jobs at %s could not be read", sweep.provider)
             self._problems[sweep.provider] = _said(error)
-            return partial(self._begin, sweep, in_s=_AWAY_PAUSE_S)
+            return partial(self._begin, sweep.anew(), in_s=_AWAY_PAUSE_S)
         self._problems.pop(sweep.provider, None)
         return partial(self._paged, sweep, wanted, is_last=not found)
 

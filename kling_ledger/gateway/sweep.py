@@ -55,6 +55,10 @@ class Sweep:
         """How long it has taken since its first page."""
         return time.monotonic() - self._begun_at
 
+    def anew(self) -> Sweep:
+        """Return the same from the beginning."""
+        return Sweep(self._ledger, self.provider, place=self.place, meter=self.meter)
+
     def page(self) -> list[Reservation]:
         """Return the next jobs that are somewhere to be asked for; none once it is through."""
         if self.is_new:
