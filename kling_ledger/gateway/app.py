@@ -68,7 +68,7 @@ class _Story:
 
 
 class App:
-    """The gateway as an application. `expect` and `forget` are the settlement's."""
+    """The gateway as an application. `expect`, `forget` and `known` are the settlement's."""
 
     def __init__(
         self,
@@ -77,16 +77,18 @@ class App:
         *,
         observers: Sequence[Observer] = (),
         routes: Sequence[BaseRoute] = (),
+        wires: Wires | None = None,
         expect: Callable[[Reservation, Meter], None] = lambda _, __: None,
         forget: Callable[[str], None] = lambda _: None,
+        known: Callable[[Meter], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._observers = observers
-        self._wires = Wires(settings)
+        self._wires = wires or Wires(settings)
         self._passage = Passage(settings)
         self._submits = Submits(ledger, settings, self._wires, expect)
-        self._polls = Polls(ledger, forget)
+        self._polls = Polls(ledger, forget, known)
         self._tasks = Tasks()
         self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway")
         self.asgi = Starlette(

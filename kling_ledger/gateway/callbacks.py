@@ -12,9 +12,10 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -124,7 +125,7 @@ class CallbackDoor:
 
     Only what came to the address that the provider was given is passed on: its last part proves
     that. A provider is answered after `answer_s` at the latest. `on_receipt` is told what became of
-    each callback, `observer` how it was answered.
+    each callback, `observers` how it was answered.
     """
 
     def __init__(
@@ -135,14 +136,14 @@ class CallbackDoor:
         answer_s: float = ANSWER_S,
         settle_s: float = SETTLE_S,
         on_receipt: Callable[[Receipt], None] = silent,
-        observer: Observer = lambda _: None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._receiver = receiver
         self._ledger = receiver.ledger
         self._relay = relay
         self._answer_s = answer_s
         self._settle_s = settle_s
-        self._observer = observer
+        self._observers = observers
         self._hearing = Hearing(receiver, on_receipt)
         # A client's server may hang: it must not keep a job from being settled.
         self._posting = ThreadPoolExecutor(_POSTS, thread_name_prefix="relay")
@@ -169,22 +170,27 @@ class CallbackDoor:
             reply = await self._answered(request, told)
         except UnreadError as error:
             reply = answer(error.status, error.said)
+        self._tell(request.path_params["provider"], told, at, begun, reply.status_code)
+        return reply
+
+    def _tell(
+        self, provider: str, told: list[Receipt], at: datetime, begun: float, status: int
+    ) -> None:
         found = told[0].reservation if told else None
-        provider = request.path_params["provider"]
         exchange = Exchange(
             at=at,
             provider=provider if provider in FACTS else "unknown",
             kind=Kind.CALLBACK,
-            status=reply.status_code,
+            status=status,
             took_s=time.perf_counter() - begun,
             reservation_id=None if found is None else found.id,
             committed=None if found is None else found.committed,
         )
-        try:
-            self._observer(exchange)
-        except Exception:
-            log.warning("an observer raised", exc_info=True)
-        return reply
+        for observer in self._observers:
+            try:
+                observer(exchange)
+            except Exception:
+                log.warning("an observer raised", exc_info=True)
 
     async def _answered(self, request: Request, told: list[Receipt]) -> Response:
         payload = await read_payload(request)
