@@ -19,6 +19,7 @@ from kling_ledger.callbacks.signatures import verify
 from kling_ledger.config import utc_now
 from kling_ledger.gateway.callbacks import rewritten
 from kling_ledger.gateway.events import Kind
+from kling_ledger.gateway.server import Gateway
 from kling_ledger.ledger import Reservation, State
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.sandbox import Sandbox, SandboxSettings
@@ -337,6 +338,8 @@ def test_an_address_that_would_not_be_called_is_refused_before_anything_is_sent(
         told = reply.json()
         assert told["code"] >= 400 if provider == "crun" else reply.status_code in {400, 422}
         assert "callback_url" in reply.text
+        assert "s3cret" not in reply.text
+        assert all("s3cret" not in f"{one.refusal}" for one in rig.running.told)
         assert rig.running.made(provider) == 0
         assert ledger.reservations.latest() == []
 
@@ -398,6 +401,23 @@ def test_the_same_key_with_another_address_is_another_request(ledger: Ledger):
         other = {**body, "callback_url": f"{rig.client.url}/other"}
         assert rig.post("runapi", other, Idempotency_Key="k1").status_code == 409
     assert len(ledger.reservations.latest()) == 1
+
+
+def test_a_gateway_that_starts_again_settles_what_was_open_and_passes_on(ledger: Ledger):
+    with rigged(ledger) as rig:
+        running_ = rig.running
+        found = rig.submitted("crun", "a lake [takes 60]")
+        running_.gateway.close()
+        running_.sandbox.finish()
+        # Nobody listens: what the provider posts meanwhile is lost, as it would be without us.
+        rig.called(found)
+        assert ledger.reservations.get(found.id).state is State.SUBMITTED
+        with Gateway(ledger, running_.gateway._app._settings) as again:
+            assert rig.ended(found).committed == rig.job(found).charged
+            path = (rig.job(found).order.callback_url or "").partition("/callbacks/")[2]
+            told = task("crun", found.task_id, "success")
+            assert httpx.post(f"{again.url}/callbacks/{path}", json=told).status_code == 200
+            assert rig.posts() == [told]
 
 
 def test_callbacks_are_passed_on_from_a_ledger_on_any_engine(empty_url: str):

@@ -25,8 +25,10 @@ from kling_ledger.ledger.unwritten import leave_note
 from kling_ledger.providers.registry import connect
 from kling_ledger.sandbox import SandboxSettings
 from tests.callbacks import until
+from tests.database_away import cut, let_in
 from tests.ledgers import money, transfers, usd
 from tests.metering import SETTINGS, House, house
+from tests.postgres import PostgresServer
 from tests.sandbox_rig import PRICES, PROVIDERS, UNITS
 from tests.settling import ended, in_state, sent, settling, wired
 
@@ -355,6 +357,24 @@ def test_the_thread_begins_again_where_it_broke(here: House, monkeypatch: pytest
         settlement.expect(found, wired(here, "crun"))
         assert ended(here, found).state is State.COMMITTED
         assert broken.is_set()
+
+
+def test_a_database_that_is_away_is_waited_for(postgres: PostgresServer):
+    url = postgres.new_database()
+    with house(url) as here:
+        found = sent(here, "crun", "a lake [takes 60]")
+        with settling(here) as settlement:
+            settlement.expect(found, wired(here, "crun"))
+            until(lambda: here.tasks("crun")[0]["polls"] > 0)
+            cut(url)
+            try:
+                until(lambda: settlement.problem is not None, within_s=30)
+                here.sandbox.finish()
+                assert settlement.is_alive
+            finally:
+                let_in(url)
+            assert ended(here, found, within_s=60).state is State.COMMITTED
+            until(lambda: settlement.problem is None, within_s=30)
 
 
 def test_a_closed_settlement_that_never_began_is_closed(here: House):

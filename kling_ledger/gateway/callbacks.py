@@ -47,7 +47,7 @@ from kling_ledger.gateway.relay import (
     host_of,
 )
 from kling_ledger.ledger import Reservation
-from kling_ledger.providers.callback_rules import check_callback_url, is_loopback
+from kling_ledger.providers.callback_rules import check_callback_url, is_loopback, rule_in_words
 from kling_ledger.providers.registry import FACTS, provider_facts
 from kling_pricing.errors import KlingError, Problem, RequestError
 
@@ -93,11 +93,13 @@ def rewritten(
     url, facts = body.get("callback_url"), provider_facts(provider)
     if public_url is None or facts.callback is None or url is None:
         return body, None
-    check_callback_url(facts, body, address=address)
     try:
+        check_callback_url(facts, body, address=address)
         check_address(url, may_be_local=is_loopback(address))
-    except RelayRefusedError as error:
-        raise RequestError([Problem("callback_url", host_of(url), ALLOWED)]) from error
+    except (RequestError, RelayRefusedError):
+        # What else stands in it may be a secret, and a refusal is shown to others too.
+        allowed = f"{rule_in_words(facts.callback)}; here, {ALLOWED}"
+        raise RequestError([Problem("callback_url", host_of(url), allowed)]) from None
     ours = f"{public_url.rstrip('/')}/callbacks/{provider}/{proof(str(url))}"
     return {**body, "callback_url": ours}, str(url)
 

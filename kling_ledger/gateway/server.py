@@ -18,7 +18,6 @@ from kling_ledger.gateway.own_keys import OwnKeys
 from kling_ledger.gateway.relay import Relay
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.settlement import Settlement
-from kling_ledger.gateway.wires import Wires
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.serving import Served, bind
@@ -50,10 +49,9 @@ class Gateway:
         _check(ledger, settings, host)
         self._host = host
         self._port = port
-        wires = Wires(settings)
         self._settlement = Settlement(
             ledger,
-            meter_for=OwnKeys(ledger, settings, wires),
+            meter_for=lambda found: self._own_keys(found),
             poll_every_s=settings.poll_every_s,
             longest_s=settings.longest_s,
         )
@@ -69,11 +67,11 @@ class Gateway:
             settings,
             observers=observers,
             routes=self._callbacks.routes(),
-            wires=wires,
             expect=self._settlement.expect,
             forget=self._settlement.forget,
             known=self._settlement.known,
         )
+        self._own_keys = OwnKeys(ledger, settings, self._app.wires)
         self._served: Served | None = None
 
     @property
