@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 from kling_ledger.gateway.events import Kind
-from kling_ledger.gateway.glance import Glance, OpenJob
+from kling_ledger.gateway.glance import Glance, OpenCount, OpenJob
 from kling_ledger.gateway.page.words import amount, count, instant, sentence, span, text
 from kling_ledger.gateway.recent import Recent, Refused
 from kling_ledger.ledger import BudgetStatus, State, Wallet
@@ -113,7 +114,7 @@ def _wallet(wallet: Wallet) -> str:
 
 def _budget(status: BudgetStatus, now: datetime) -> str:
     budget = status.budget
-    warns = "" if budget.mode == "hard" else " <small>only warns</small>"
+    warns = "" if budget.mode == "hard" else " <small>(only warns)</small>"
     return _row(
         budget.id,
         f"{text(budget.name)} <small>{text(budget.unit)}</small>{warns}{_bar(status)}",
@@ -169,10 +170,8 @@ def _job(job: OpenJob, now: datetime) -> str:
 def _in_all(glance: Glance) -> str:
     """Say how many jobs are in each state and what they hold; and of doubt, what to do."""
     told = "".join(
-        f"<li>{count(one.jobs, 'job')} {_STATES[one.state]}, {_money(one.held)} held,"
-        f" the oldest for"
-        f" {span((glance.at - one.oldest_at).total_seconds())}</li>"
-        for one in glance.open_counts
+        f"<li>{_of_state(state, list(counts), glance.at)}</li>"
+        for state, counts in groupby(glance.open_counts, key=lambda one: one.state)
     )
     doubt = (
         "<p>In doubt: nobody knows yet whether the provider charged them, so their credits stay"
@@ -181,6 +180,13 @@ def _in_all(glance: Glance) -> str:
         else ""
     )
     return f'<ul class="sums">{told}</ul>{doubt}'
+
+
+def _of_state(state: State, counts: Sequence[OpenCount], now: datetime) -> str:
+    jobs = sum(one.jobs for one in counts)
+    held = " and ".join(_money(one.held) for one in counts)
+    oldest_s = max((now - one.oldest_at).total_seconds() for one in counts)
+    return f"{count(jobs, 'job')} {_STATES[state]}: {held} held, the oldest for {span(oldest_s)}"
 
 
 def _refusal(refused: Refused, now: datetime) -> str:
@@ -206,7 +212,7 @@ def _table(name: str, caption: str, heads: Iterable[tuple[str, str]], rows: Iter
     head = "".join(f'<th scope="col"{_class(kind)}>{title}</th>' for title, kind in heads)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}-h">'
-        f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption><span>{caption}</span></caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
