@@ -32,6 +32,7 @@ from kling_ledger.gateway.wires import Wires
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation
 from kling_pricing.errors import KlingError
+from kling_pricing.gateways import parse_body
 
 log: Final = logging.getLogger("kling_ledger.gateway")
 
@@ -65,6 +66,7 @@ class _Story:
     reservation: Reservation | None = None
     upstream_s: float = 0.0
     refusal: KlingError | None = None
+    model: str | None = None
 
 
 class App:
@@ -144,7 +146,11 @@ class App:
     ) -> Response:
         text = await _text(request)
         work = partial(self._submits.submit, caller, story.door.provider, way.action, text)
-        done: Submitted = await self._working(work)
+        try:
+            done: Submitted = await self._working(work)
+        except KlingError:
+            story.model = _model_in(text)
+            raise
         story.reservation, story.upstream_s = done.reservation, done.upstream_s
         if done.reservation.task_id is not None:
             self._tasks.know(story.door.provider, done.reservation.task_id, done.reservation.id)
@@ -238,6 +244,15 @@ async def _text(request: Request) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
+def _model_in(text: str) -> str | None:
+    """Return the model that a refused body names, None where it names none."""
+    try:
+        model = parse_body(text).get("model")
+    except KlingError:
+        return None
+    return model if isinstance(model, str) else None
+
+
 def _exchange(story: _Story, status: int) -> Exchange:
     caller, found = story.caller, story.reservation
     job = None if found is None else found.job
@@ -250,12 +265,19 @@ def _exchange(story: _Story, status: int) -> Exchange:
         upstream_s=story.upstream_s,
         caller=None if caller is None else caller.name,
         wallet=None if caller is None else caller.wallet,
-        project=None if found is None else found.project,
-        model=None if job is None else job.model,
+        project=_project(story),
+        model=story.model if job is None else job.model,
         action=None if job is None else job.action,
         reservation_id=None if found is None else found.id,
         quoted=None if job is None else job.quoted,
         held=None if found is None else found.held,
         committed=None if found is None else found.committed,
         refusal=story.refusal,
+        settled_by=None if found is None else found.settled_by,
     )
+
+
+def _project(story: _Story) -> str | None:
+    if story.reservation is not None:
+        return story.reservation.project
+    return None if story.caller is None else story.caller.project

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import kling_ledger
-from kling_ledger.gateway.events import Exchange
+from kling_ledger.gateway.events import Exchange, Kind
 from kling_ledger.gateway.glance import MOST_BUDGETS, MOST_WALLETS, Glance, Glances, is_of_a_run
 from kling_ledger.gateway.guard import HEADERS, METHODS, Guard
 from kling_ledger.gateway.settings import PROVIDERS
@@ -96,7 +96,7 @@ class _Counts:
             registry=registry,
         )
         self._reserved = _Amounts("reserved", "Set aside for jobs", registry)
-        self._committed = _Amounts("committed", "Charged for jobs that were seen to end", registry)
+        self._committed = _Amounts("committed", "Charged for jobs that clients saw end", registry)
 
     def add(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -108,7 +108,8 @@ class _Counts:
             self._upstream.labels(provider, kind).observe(exchange.upstream_s)
         if exchange.refusal is not None:
             self._refusals.labels(provider, exchange.refusal.code).inc()
-        self._reserved.add(provider, exchange.held, exchange.reservation_id)
+        if exchange.kind is Kind.SUBMIT:
+            self._reserved.add(provider, exchange.held, exchange.reservation_id)
         self._committed.add(provider, exchange.committed, exchange.reservation_id)
 
 
@@ -184,7 +185,7 @@ def _up(value: int) -> GaugeMetricFamily:
 
 def _of_wallets(glance: Glance) -> Iterator[GaugeMetricFamily]:
     said = f"of a wallet, {_FOR_DISPLAY}; the first {MOST_WALLETS} wallets by name"
-    for name in ("available", "reserved"):
+    for name in ("available", "reserved", "spent"):
         gauge = GaugeMetricFamily(
             f"kling_wallet_{name}_amount", f"What is {name} {said}.", labels=("wallet", "unit")
         )

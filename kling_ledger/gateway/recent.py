@@ -21,8 +21,8 @@ KEPT: Final = 50
 class Refused:
     """One request that the gateway refused: when, who asked for what, and why not.
 
-    `number` counts all refusals from 1. `asked` is what the job was quoted at, None where it has no
-    price. `reason` and `hint` quote nothing of what was sent.
+    `number` counts all refusals from 1. `asked` is what the job would have held, None where nobody
+    knows it. `reason` and `hint` quote nothing of what was sent.
     """
 
     number: int
@@ -89,7 +89,7 @@ def _refused(number: int, exchange: Exchange) -> Refused:
         project=said.word(exchange.project),
         model=said.word(exchange.model),
         action=said.word(exchange.action),
-        asked=exchange.quoted,
+        asked=exchange.quoted or said.asked(refusal),
         code=refusal.code,
         reason=said.reason(refusal),
         hint=said.hint(refusal),

@@ -18,6 +18,7 @@ from kling_pricing.errors import (
     cut,
     on_one_line,
 )
+from kling_pricing.money import Money
 
 _LONGEST: Final = 500
 """How many characters of a reason are told; a name of a field may be of any length."""
@@ -32,6 +33,12 @@ def reason(refusal: KlingError) -> str:
 def hint(refusal: KlingError) -> str | None:
     """Say what would be admitted, or who can change it; only where the limits are our own."""
     return refusal.hint if isinstance(refusal, RefusedError) else None
+
+
+def asked(refusal: KlingError) -> Money | None:
+    """Return how much was asked for, where that is what was refused."""
+    amounts = (getattr(refusal, name, None) for name in ("asked", "needed", "cost"))
+    return next((one for one in amounts if isinstance(one, Money)), None)
 
 
 def word(given: str | None) -> str | None:

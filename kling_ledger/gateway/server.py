@@ -7,10 +7,15 @@ from types import TracebackType
 from typing import Final, Self
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
 from kling_ledger.errors import ConfigError
+from kling_ledger.gateway import health, page
 from kling_ledger.gateway.app import App
 from kling_ledger.gateway.events import Observer
+from kling_ledger.gateway.guard import Guard
+from kling_ledger.gateway.metrics import Metrics
+from kling_ledger.gateway.recent import Recent
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
@@ -43,7 +48,16 @@ class Gateway:
         _check(ledger, settings, host)
         self._host = host
         self._port = port
-        self._app = App(ledger, settings, observers=observers)
+        recent, metrics = Recent(), Metrics(ledger)
+        guard = _guard(settings, host)
+        self.shows_page = guard is not None
+        """Whether the live page and the metrics are served."""
+        self._app = App(
+            ledger,
+            settings,
+            observers=(recent, metrics, *observers),
+            routes=_own_routes(ledger, recent, metrics, guard=guard),
+        )
         self._served: Served | None = None
 
     @property
@@ -99,8 +113,32 @@ class Gateway:
         self.close()
 
 
+def _own_routes(
+    ledger: Ledger, recent: Recent, metrics: Metrics, *, guard: Guard | None
+) -> list[BaseRoute]:
+    """Return the addresses that are the gateway's own; without a guard only those for anybody."""
+    routes: list[BaseRoute] = [*health.routes(ledger, lambda: True)]
+    if guard is not None:
+        routes += [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
+    return routes
+
+
+def _guard(settings: GatewaySettings, host: str) -> Guard | None:
+    """Return who may look at the page and the metrics; None where nobody may.
+
+    A token of a caller is no password for them: they tell of everybody's wallets and projects.
+    """
+    if settings.page_secret is not None:
+        return Guard.of_secret(settings.page_secret.value, settings.hosts)
+    return Guard(None, settings.hosts) if _is_here(host) else None
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(f"http://{_bracketed(host)}")
+
+
 def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
-    if settings.wallet is not None and not is_loopback(f"http://{_bracketed(host)}"):
+    if settings.wallet is not None and not _is_here(host):
         raise ConfigError(
             f"{host} is not this machine alone: nobody may come in without a token there",
             hint="make tokens with kling-ledger token create, and name no wallet",
