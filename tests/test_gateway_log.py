@@ -120,9 +120,12 @@ def test_a_reason_and_a_name_of_any_length_fit_on_a_line():
 def test_lines_of_many_threads_are_whole():
     stream = io.StringIO()
     log = Log(stream)
-    workers = [
-        threading.Thread(target=lambda: [log(exchange()) for _ in range(200)]) for _ in range(8)
-    ]
+
+    def work() -> None:
+        for _ in range(200):
+            log(exchange())
+
+    workers = [threading.Thread(target=work) for _ in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
