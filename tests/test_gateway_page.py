@@ -15,7 +15,7 @@ from kling_ledger.gateway import page
 from kling_ledger.gateway.guard import HEADERS, Guard
 from kling_ledger.gateway.page import words
 from kling_ledger.gateway.recent import Recent
-from kling_ledger.ledger import Job, Scope
+from kling_ledger.ledger import Asked, Job, Scope
 from kling_pricing.money import Money
 from tests.gateway_exchanges import (
     HOSTILE,
@@ -272,3 +272,20 @@ def test_amounts_are_exact(written: str, told: str):
 )
 def test_how_long_something_is_has_two_parts_at_most(seconds: Any, told: str):
     assert words.span(seconds) == told
+
+
+def test_what_waits_for_a_person_is_told_with_the_command_that_lets_it_run(ledger: Ledger):
+    ledger.wallets.create("team", "USD")
+    ledger.wallets.fund("team", usd("100"))
+    assert "Waiting for approval" not in shown(ledger)
+    job = Job(provider="runapi", model="kling-3.0", payload_hash="a" * 64)
+    asked = Asked("team", usd("6.75"), job, "film/a")
+    waiting = ledger.approvals.ask(asked, said="kling-3.0, 50 s <b>", asked_by="openclaw")
+    assert Reader(shown(ledger)).row("kling-3.0, 50 s <b> team film/a")[1:] == [
+        "6.75 USD",
+        "openclaw",
+        "in 1 h",
+        f"kling-ledger approval grant {waiting.id}",
+    ]
+    ledger.approvals.deny(waiting.id)
+    assert "Waiting for approval" not in shown(ledger)

@@ -15,7 +15,7 @@ from kling_ledger import Ledger
 from kling_ledger.gateway import page
 from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.recent import Recent
-from kling_ledger.ledger import Job, Scope
+from kling_ledger.ledger import Asked, Job, Scope
 from kling_ledger.serving import Served, bind
 from tests.browser import Browser, chromium
 from tests.gateway_exchanges import HOSTILE, body_error, refused, served, usd
@@ -187,6 +187,25 @@ def test_rows_that_are_gone_leave_and_the_others_are_not_made_anew(
     assert told == [1, 0, True]
 
 
+def test_a_part_that_comes_and_goes_moves_nothing_else(browser: Browser, url: str, ledger: Ledger):
+    opened(browser, url)
+    browser.evaluate(
+        "window.region = document.querySelector('#jobs .scroll'); region.focus();"
+        "region.scrollTop = 90"
+    )
+    job = Job(provider="runapi", payload_hash="b" * 64)
+    waiting = ledger.approvals.ask(Asked("team", usd("5"), job), said="dear", asked_by="agent")
+    for is_there in (True, False):
+        browser.evaluate(AT_ONCE)
+        until(browser, "!!document.getElementById('approvals')", is_there)
+        assert browser.evaluate("document.activeElement === region && region.isConnected")
+        assert browser.evaluate("region.scrollTop") == 90
+        if is_there:
+            ledger.approvals.deny(waiting.id)
+    order = browser.evaluate("[...document.querySelectorAll('section')].map(s => s.id)")
+    assert order == ["wallets", "budgets", "jobs", "refusals"]
+
+
 def test_a_gateway_that_is_gone_is_said_and_comes_back(
     browser: Browser, ledger: Ledger, recent: Recent
 ):
@@ -245,7 +264,8 @@ def test_a_ledger_that_cannot_be_read_is_said_and_the_last_figures_stay(
 def test_nothing_is_asked_for_while_nobody_looks(browser: Browser, url: str):
     opened(browser, url)
     browser.evaluate(
-        "window.asked = 0; window.own = fetch; window.fetch = (...a) => { asked++; return own(...a); };"
+        "window.asked = 0; window.own = fetch;"
+        "window.fetch = (...given) => { asked++; return own(...given); };"
         "Object.defineProperty(document, 'hidden', {configurable: true, get: () => true});"
         + AT_ONCE
     )

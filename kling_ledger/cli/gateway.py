@@ -166,14 +166,8 @@ def gateway(
             poll_every_s=poll_every_s,
             longest_s=longest_s,
         )
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            observers = [*_observers(writes_log=writes_log, makes_spans=makes_spans)]
-            with Gateway(ledger, settings, host=host, port=port, observers=observers) as serving:
-                _announce(serving, settings)
-                serving.wait()
-        except KeyboardInterrupt:
-            say("the gateway is stopped")
+        observers = [*_observers(writes_log=writes_log, makes_spans=makes_spans)]
+        _serve(Gateway(ledger, settings, host=host, port=port, observers=observers), settings)
 
 
 def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Upstream]:
@@ -217,6 +211,16 @@ def _amount(ledger: Ledger, wallet: str | None, written: str | None, option: str
     if written is not None and wallet is None:
         raise click.UsageError(f"{option} is for callers without a token: name their --wallet")
     return None if wallet is None else ceiling_of(ledger, wallet, written)
+
+
+def _serve(serving: Gateway, settings: GatewaySettings) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with serving:
+            _announce(serving, settings)
+            serving.wait()
+    except KeyboardInterrupt:
+        say("the gateway is stopped")
 
 
 def _announce(serving: Gateway, settings: GatewaySettings) -> None:

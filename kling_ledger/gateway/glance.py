@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from kling_ledger.ledger import Ledger, State, Wallet, standing
+from kling_ledger.ledger import approvals as approval_rows
 from kling_ledger.ledger import budgets as budget_rows
 from kling_ledger.ledger import wallets as wallet_rows
+from kling_ledger.ledger.approvals import Approval
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import first_id, from_us, to_us
@@ -29,6 +31,7 @@ MOST_WALLETS: Final = 200
 MOST_BUDGETS: Final = 100
 MOST_JOBS: Final = 50
 MOST_DOUBTS: Final = 20
+MOST_APPROVALS: Final = 20
 """How many of each are shown; of the rest it is told how many there are."""
 
 _COUNTED_AGAIN_US: Final = 60_000_000
@@ -90,7 +93,8 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """A ledger at one instant. `wallets` and `budgets` may be some of all: see `..._in_all`.
+    """A ledger at one instant. `wallets`, `budgets` and `approvals`, those that a person can decide
+    now, may be some of all: see `..._in_all`.
 
     `open_counts` are of all open jobs, `doubts` the oldest in doubt and `running` the latest of the
     others. `spend` is by unit.
@@ -101,6 +105,8 @@ class Glance:
     wallets_in_all: int
     budgets: tuple[BudgetStatus, ...]
     budgets_in_all: int
+    approvals: tuple[Approval, ...]
+    approvals_in_all: int
     open_counts: tuple[OpenCount, ...]
     doubts: tuple[OpenJob, ...]
     running: tuple[OpenJob, ...]
@@ -123,12 +129,15 @@ class Glances:
         with self._ledger.database.read() as transaction:
             wallets = wallet_rows.every(transaction)
             budgets = sorted(budget_rows.every(transaction), key=_place)
+            asked = approval_rows.every(transaction, undecided_at_us=at_us)
             return Glance(
                 at=at,
                 wallets=tuple(wallets[:MOST_WALLETS]),
                 wallets_in_all=len(wallets),
                 budgets=self._statuses(transaction, budgets[:MOST_BUDGETS], at_us),
                 budgets_in_all=len(budgets),
+                approvals=tuple(asked[:MOST_APPROVALS]),
+                approvals_in_all=len(asked),
                 open_counts=_open_counts(transaction),
                 doubts=_jobs(transaction, _DOUBTS),
                 running=_jobs(transaction, _RUNNING),

@@ -16,6 +16,8 @@ _PARTS: Final = (
     ("jobs", "Open jobs"),
     ("refusals", "Refused lately"),
 )
+_ALL_PARTS: Final = (("approvals", "Waiting for approval"), *_PARTS)
+"""With the one that is there only while a person has something to decide."""
 _NAV: Final = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in _PARTS)
 _HEAD: Final = f"""\
 <!doctype html>
@@ -60,12 +62,15 @@ def live(glance: Glance | None, recent: Recent) -> str:
             "</p></main>"
         )
     parts = {
+        "approvals": tables.approvals(glance) if glance.approvals else "",
         "wallets": tables.wallets(glance),
         "budgets": tables.budgets(glance),
         "jobs": tables.jobs(glance),
         "refusals": tables.refusals(recent, glance.at),
     }
-    told = "\n".join(tables.section(name, title, parts[name]) for name, title in _PARTS)
+    told = "\n".join(
+        tables.section(name, title, parts[name]) for name, title in _ALL_PARTS if parts[name]
+    )
     return (
         f'<main id="live"><p id="as-of">As of {moment(glance.at)}.</p>'
         f"{_spend(glance)}\n{told}</main>"

@@ -13,8 +13,14 @@
   const shown = () => document.querySelector("#as-of time")?.textContent;
   const stale = () => (shown() ? ` The figures below are of ${shown()}.` : "");
 
-  const alike = (one, other) =>
-    one.nodeName === other.nodeName && one.dataset?.key === other.dataset?.key && one.id === other.id;
+  const keyOf = (node) => node.dataset?.key || node.id || undefined;
+  const alike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+
+  const without = (node) => {
+    const next = node.nextSibling;
+    node.remove();
+    return next;
+  };
 
   const renew = (old, fresh) => {
     if (old.isEqualNode(fresh)) return;
@@ -27,21 +33,28 @@
   };
 
   const renewChildren = (old, fresh) => {
+    const wanted = new Set([...fresh.children].map(keyOf));
     const keyed = new Map();
-    for (const child of old.children) if (child.dataset.key) keyed.set(child.dataset.key, child);
+    for (const child of [...old.children]) {
+      const key = keyOf(child);
+      if (!key) continue;
+      // What is gone leaves first: then nothing that stays has to be moved, which would lose focus.
+      if (wanted.has(key)) keyed.set(key, child); else child.remove();
+    }
     let at = old.firstChild;
     for (const next of [...fresh.childNodes]) {
-      const own = keyed.get(next.dataset?.key);
+      const own = keyed.get(keyOf(next));
       if (own) {
+        while (at && at !== own && !keyOf(at)) at = without(at);
         if (own === at) at = at.nextSibling; else old.insertBefore(own, at);
         renew(own, next);
-      } else if (at && !at.dataset?.key && alike(at, next)) {
+      } else if (at && !keyOf(at) && alike(at, next)) {
         const here = at;
         at = at.nextSibling;
         renew(here, next);
       } else old.insertBefore(next, at);
     }
-    while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+    while (at) at = without(at);
   };
 
   const ask = async () => {

@@ -12,6 +12,7 @@ from kling_ledger.gateway.glance import Glance, OpenCount, OpenJob
 from kling_ledger.gateway.page.words import amount, count, instant, sentence, span, text
 from kling_ledger.gateway.recent import Recent, Refused
 from kling_ledger.ledger import BudgetStatus, State, Wallet
+from kling_ledger.ledger.approvals import Approval
 from kling_ledger.ledger.scopes import Scope
 from kling_pricing.money import Money
 
@@ -62,6 +63,17 @@ def budgets(glance: Glance) -> str:
         caption + _more(glance.budgets_in_all - len(glance.budgets), "budget"),
         (("budget", ""), *((head, "n") for head in heads), ("resets", ""), ("covers", "")),
         (_budget(status, glance.at) for status in glance.budgets),
+    )
+
+
+def approvals(glance: Glance) -> str:
+    """Return the jobs that wait for a person, each with the command that lets it run."""
+    return _table(
+        "approvals",
+        "Nothing of these was sent. Each is for one job, and expires if nobody decides."
+        + _more(glance.approvals_in_all - len(glance.approvals), "job"),
+        (("job", ""), ("cost", "n"), ("asked by", ""), ("expires", ""), ("to let it run", "")),
+        (_approval(one, glance.at) for one in glance.approvals),
     )
 
 
@@ -121,6 +133,19 @@ def _budget(status: BudgetStatus, now: datetime) -> str:
         *(_figure(money) for money in (status.left, status.limit, status.spent, status.reserved)),
         _cell(_resets(status, now)),
         _cell(_covers(budget.scope), "w"),
+    )
+
+
+def _approval(asked: Approval, now: datetime) -> str:
+    of = " ".join(filter(None, (text(asked.wallet), text(asked.project))))
+    left = span((asked.expires_at - now).total_seconds())
+    return _row(
+        asked.id,
+        f"{sentence(asked.said)} <small>{of}</small>",
+        _cell(f"{amount(asked.asked)} <small>{text(asked.asked.unit)}</small>", "n"),
+        _cell(text(asked.asked_by), "w"),
+        _cell(f"in {left}"),
+        _cell(f"<code>kling-ledger approval grant {text(asked.id)}</code>", "w"),
     )
 
 
