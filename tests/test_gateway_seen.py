@@ -40,7 +40,14 @@ class Watched:
     spans: InMemorySpanExporter
 
     def submit(self, **body: Any) -> httpx.Response:
-        asked = {"model": "kling-3.0", "prompt": PROMPT, "duration": 5, "resolution": "720p"}
+        asked = {
+            "model": "kling-3.0",
+            "prompt": PROMPT,
+            "duration_seconds": 5,
+            "aspect_ratio": "16:9",
+            "enable_sound": True,
+            "output_resolution": "1080p",
+        }
         return httpx.post(
             f"{self.gateway.url}/runapi/api/v1/kling/text_to_video",
             json={**asked, "callback_url": CALLBACK, **body},
@@ -74,12 +81,11 @@ def watched(url: str, sandbox: Sandbox) -> Iterator[Watched]:
     tracing.add_span_processor(SimpleSpanProcessor(spans))
     key = sandbox.settings.api_key
     settings = GatewaySettings(
-        {"runapi": Upstream("runapi", f"{sandbox.url}/runapi", Secret(key))}, wallet="team"
+        {"runapi": Upstream("runapi", sandbox.url, Secret(key))}, wallet="team"
     )
     with testing.ledger(url, team="2 USD") as ledger:
         ledger.budgets.set("daily", usd("0.7"), window="day")
-        observers = [Log(log), Spans(tracing)]
-        with Gateway(ledger, settings, observers=observers) as gateway:
+        with Gateway(ledger, settings, observers=[Log(log), Spans(tracing)]) as gateway:
             yield Watched(gateway, ledger, key, log, spans)
     tracing.shutdown()
 
@@ -90,7 +96,7 @@ def test_a_job_and_a_refusal_are_seen_alike_on_the_page_in_the_log_and_in_figure
     taken = watched.submit()
     assert taken.status_code < 300, taken.text
     watched.poll(taken.json()["id"])
-    over = watched.submit(duration=10)
+    over = watched.submit(duration_seconds=10)
     assert over.status_code == 402
 
     page = watched.get("/").text
@@ -128,7 +134,7 @@ def test_a_job_and_a_refusal_are_seen_alike_on_the_page_in_the_log_and_in_figure
 
 def test_nothing_that_is_secret_is_seen_anywhere(watched: Watched):
     watched.submit()
-    watched.submit(duration=10)
+    watched.submit(duration_seconds=10)
     watched.submit(prompt=PROMPT * 200)
     watched.submit(model=["a", "list"])
     spans = " ".join(span.to_json() for span in watched.spans.get_finished_spans())
