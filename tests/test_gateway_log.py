@@ -14,7 +14,7 @@ import pytest
 from kling_ledger.errors import InsufficientCreditsError
 from kling_ledger.gateway.events import Kind
 from kling_ledger.gateway.log import Log, line
-from kling_pricing.errors import AmountError, ClipError, Problem
+from kling_pricing.errors import AmountError, ClipError, NoPriceError, Problem
 from tests.gateway_exchanges import HOSTILE, PROMPT, SECRETS, body_error, exchange, refused, usd
 
 
@@ -81,6 +81,11 @@ def test_a_refusal_is_told_with_its_code_and_its_sentence():
     assert told["reason"] == (
         "wallet team: needed 0.675 USD, available 0.5 USD, short by 0.175 USD"
     )
+
+
+def test_what_has_no_price_is_told_without_all_that_has_one():
+    error = NoPriceError("kling-9 at runapi", known=["kling-3.0", "kling-2.6"])
+    assert json.loads(line(refused(error)))["reason"] == "no price known for kling-9 at runapi"
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

@@ -113,6 +113,7 @@ def test_a_job_and_a_refusal_are_seen_alike_on_the_page_in_the_log_and_in_figure
     assert polls[-1]["committed"] == str(watched.ledger.wallets.get("team").spent)
     assert polls[-1]["settled_by"] == "provider"
     assert (last["status"], last["refusal"], last["model"]) == (402, "budget", "kling-3.0")
+    assert last["action"] == "text_to_video"
 
     found = {
         (sample.name, *sorted(sample.labels.values())): sample.value

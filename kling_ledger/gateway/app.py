@@ -67,6 +67,7 @@ class _Story:
     upstream_s: float = 0.0
     refusal: KlingError | None = None
     model: str | None = None
+    action: str | None = None
 
 
 class App:
@@ -149,7 +150,7 @@ class App:
         try:
             done: Submitted = await self._working(work)
         except KlingError:
-            story.model = _model_in(text)
+            story.model, story.action = _model_in(text), way.action
             raise
         story.reservation, story.upstream_s = done.reservation, done.upstream_s
         if done.reservation.task_id is not None:
@@ -279,7 +280,7 @@ def _exchange(story: _Story, status: int) -> Exchange:
         wallet=None if caller is None else caller.wallet,
         project=_project(story),
         model=story.model if job is None else job.model,
-        action=None if job is None else job.action,
+        action=story.action if job is None else job.action,
         reservation_id=None if found is None else found.id,
         quoted=None if job is None else job.quoted,
         held=None if found is None else found.held,

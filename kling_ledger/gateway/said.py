@@ -14,6 +14,7 @@ from kling_pricing.errors import (
     AmountError,
     ClipError,
     KlingError,
+    NoPriceError,
     RequestError,
     cut,
     on_one_line,
@@ -55,4 +56,7 @@ def _reason(refusal: KlingError) -> str:
         return "; ".join(told) or refusal.code
     if isinstance(refusal, AmountError):
         return f"this is no amount; allowed: {refusal.allowed}"
+    if isinstance(refusal, NoPriceError):
+        # Without the list of all that has one.
+        return f"no price known for {refusal.subject}"
     return refusal.message
