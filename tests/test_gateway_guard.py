@@ -105,6 +105,16 @@ def test_nothing_else_does(headers: dict[str, str]):
     assert "s3cret" not in answer.text
 
 
+def test_the_password_is_asked_of_who_opens_and_not_of_what_a_page_fetches():
+    guard = Guard.of_secret("s3cret")
+    opened = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}
+    fetched = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    assert "www-authenticate" in asked(guard, opened).headers
+    answer = asked(guard, fetched)
+    assert answer.status_code == 401
+    assert "www-authenticate" not in answer.headers
+
+
 def test_a_secret_with_any_characters_is_a_password():
     assert asked(Guard.of_secret("pä:ss wörd"), basic("me:pä:ss wörd")).text == "let in"
 

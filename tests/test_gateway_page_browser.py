@@ -228,18 +228,32 @@ def test_a_gateway_that_is_gone_is_said_and_comes_back(
 
 
 @contextmanager
-def on_port(port: int, ledger: Ledger, recent: Recent) -> Iterator[tuple[str, int]]:
+def on_port(
+    port: int, ledger: Ledger, recent: Recent, guard: Guard | None = None
+) -> Iterator[tuple[str, int]]:
     async def nothing() -> None:
         pass
 
     bound = bind("127.0.0.1", port, problem="the page cannot be served")
-    app = Starlette(routes=list(page.routes(ledger, recent, guard=Guard())))
+    app = Starlette(routes=list(page.routes(ledger, recent, guard=guard or Guard())))
     running = Served(app, bound, name="page", stopping=nothing, timeout_graceful_shutdown=1)
     try:
         yield running.url, bound.getsockname()[1]
     finally:
         running.close(10)
         bound.close()
+
+
+def test_who_is_no_longer_let_in_is_told_once_and_not_asked_again(
+    browser: Browser, ledger: Ledger, recent: Recent
+):
+    with on_port(0, ledger, recent) as (url, port):
+        opened(browser, url)
+    with on_port(port, ledger, recent, Guard(lambda _: False)):
+        browser.evaluate(AT_ONCE)
+        until(browser, f"{STATE}.startsWith('You are no longer let in: reload this page.')", True)
+        browser.evaluate("window.asked = 0; window.fetch = () => { asked++; };" + AT_ONCE)
+        assert browser.evaluate("asked") == 0
 
 
 def test_a_ledger_that_cannot_be_read_is_said_and_the_last_figures_stay(

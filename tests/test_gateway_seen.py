@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,3 +174,51 @@ def test_beyond_this_machine_there_is_a_page_only_for_who_has_its_password(
             if secret is not None:
                 assert httpx.get(f"{gateway.url}{path}", auth=("me", secret)).status_code == 200
         assert httpx.get(f"{gateway.url}/healthz").status_code == 200
+
+
+RUN = "from kling_ledger.cli.gateway import gateway; gateway(prog_name='kling-ledger gateway')"
+
+
+@contextmanager
+def command(*options: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the command and give its process and the address that it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", RUN, "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environ},
+    )
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_command_serves_the_page_and_writes_a_line_a_request_where_asked(
+    ledger: Ledger, team: str
+):
+    with command("--db", ledger.database.url, "--wallet", team, "--log") as (process, url):
+        assert httpx.get(f"{url}/").status_code == 200
+        httpx.post(f"{url}/runapi/api/v1/kling/text_to_video", json={"prompt": PROMPT})
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert f"Live page: {url}/" in said
+    (line,) = [json.loads(one) for one in said.splitlines() if one.startswith("{")]
+    assert (line["kind"], line["refusal"]) == ("submit", "request")
+    assert PROMPT[:10] not in said
+
+
+def test_the_command_serves_no_page_beyond_this_machine_without_a_password(ledger: Ledger):
+    options = ("--db", ledger.database.url, "--host", "0.0.0.0")  # noqa: S104 - that is the case
+    with command(*options) as (process, url):
+        assert httpx.get(f"{url}/").status_code == 404
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert "KLING_LEDGER_PAGE_PASSWORD" in said
+    with command(*options, KLING_LEDGER_PAGE_PASSWORD="pa55") as (_, url):
+        assert httpx.get(f"{url}/").status_code == 401
+        assert httpx.get(f"{url}/", auth=("me", "pa55")).status_code == 200

@@ -72,7 +72,7 @@ class Guard:
         if not _is_own(request) and not (is_page and _is_opened(request)):
             return _answer(403, "other sites may not read this\n")
         if self.admits is not None and not _is_let_in(request, self.admits):
-            return _answer(401, "a token of this gateway is the password\n", _ASK)
+            return _answer(401, "the password of this page is needed\n", _challenge(request))
         return None
 
     def _is_known_host(self, request: Request) -> bool:
@@ -97,6 +97,12 @@ def _is_opened(request: Request) -> bool:
         "navigate",
         "document",
     )
+
+
+def _challenge(request: Request) -> Mapping[str, str]:
+    """Ask for the password where a person waits: a page's own request says why it is refused."""
+    is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
+    return _ASK if is_opened else {}
 
 
 def _is_let_in(request: Request, admits: Callable[[str], bool]) -> bool:

@@ -4,7 +4,7 @@
 (() => {
   const EVERY_MS = 3000, PATIENCE_MS = 10000;
   const state = document.getElementById("state");
-  let timer = 0, isAsking = false;
+  let timer = 0, isAsking = false, isOver = false;
 
   const say = (text, kind) => {
     if (state.textContent !== text) state.textContent = text;
@@ -63,7 +63,10 @@
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     if (reply.status === 503 && shown()) return say(`The ledger cannot be read right now.${stale()}`, "lost");
-    if (reply.status === 401) return say(`You are no longer let in: reload this page.${stale()}`, "lost");
+    if (reply.status === 401) {
+      isOver = true;
+      return say(`You are no longer let in: reload this page.${stale()}`, "lost");
+    }
     if (!reply.ok && reply.status !== 503) return say(`The gateway answered ${reply.status}.${stale()}`, "lost");
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const fresh = page.getElementById("live");
@@ -74,11 +77,11 @@
 
   const refresh = async () => {
     clearTimeout(timer);
-    if (isAsking || document.hidden) return;
+    if (isAsking || isOver || document.hidden) return;
     isAsking = true;
     try { await ask(); } catch { say(`No connection to the gateway.${stale()}`, "lost"); }
     isAsking = false;
-    if (!document.hidden) timer = setTimeout(refresh, EVERY_MS);
+    if (!document.hidden && !isOver) timer = setTimeout(refresh, EVERY_MS);
   };
 
   document.addEventListener("visibilitychange", refresh);
