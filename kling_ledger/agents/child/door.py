@@ -1,20 +1,19 @@
-"""Door: what stands before the gateway, inside: who came over a bridge, to which provider, with
-whose key.
-"""
+"""Door: what stands inside, before the gateway: who came over a bridge, and to which provider."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kling_ledger.agents.child.bridges import Bridges
-from kling_ledger.agents.child.environment import Keys
 from kling_ledger.agents.child.heads import BadHeadError, authority_of
-from kling_ledger.agents.child.opened import HTTPS_PORT, Directory
+from kling_ledger.agents.child.opened import HTTP_PORT, HTTPS_PORT, Directory, Opened
+from kling_ledger.gateway.doors import DOORS, Other
+from kling_ledger.gateway.paths import PathError
 
 _KEYED: Final = (b"authorization", b"x-api-key")
 _OURS: Final = b"x-kling-"
@@ -26,17 +25,24 @@ Headers = list[tuple[bytes, bytes]]
 class Door:
     """The gateway, as the hosts of the providers.
 
-    A connection is for the provider that it was opened for, whatever its requests say. The token of
-    the run is taken for the provider's key that it stands for; any other key passes through.
+    A connection is for what it was opened for, whatever its requests say. Who brings the token of
+    the run is answered by `with_our_keys`, who brings a key of his own by `with_own_keys`.
     """
 
     def __init__(
-        self, gateway: ASGIApp, *, directory: Directory, bridges: Bridges, keys: Keys
+        self,
+        directory: Directory,
+        bridges: Bridges,
+        *,
+        token: str,
+        with_our_keys: ASGIApp,
+        with_own_keys: ASGIApp,
     ) -> None:
-        self._gateway = gateway
         self._directory = directory
         self._bridges = bridges
-        self._keys = keys
+        self._token = token.encode()
+        self._with_our_keys = with_our_keys
+        self._with_own_keys = with_own_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to the gateway, below the name of its provider."""
@@ -46,38 +52,55 @@ class Door:
         if opened is None:
             await _refusal(403, "this is for the program of the run alone")(scope, receive, send)
             return
-        [provider] = opened.providers
-        if not scope["path"].startswith("/") or not self._is_meant(provider, scope["headers"]):
-            await _refusal(421, f"this connection is to {provider}")(scope, receive, send)
+        provider = self._meant(opened, scope)
+        if provider is None:
+            told = " or ".join(opened.providers)
+            await _refusal(421, f"nobody knows that this is for {told}")(scope, receive, send)
             return
-        await self._gateway(self._below(provider, scope), receive, send)
-
-    def _is_meant(self, provider: str, headers: Headers) -> bool:
-        """Whether a request says itself that it is for the provider that the connection is to."""
-        hosts = [value for name, value in headers if name == b"host"]
-        try:
-            [origin] = (authority_of(one.decode(), default_port=HTTPS_PORT) for one in hosts)
-        except (ValueError, BadHeadError):
-            return False
-        opened = self._directory.find(origin)
-        return opened is not None and provider in opened.providers
-
-    def _below(self, provider: str, scope: Scope) -> dict[str, Any]:
-        return {
+        gateway = self._with_our_keys if self._is_ours(scope["headers"]) else self._with_own_keys
+        below = {
             **scope,
             "path": f"/{provider}{scope['path']}",
             "raw_path": b"/" + provider.encode() + scope["raw_path"],
-            "headers": list(self._with_key(provider, scope["headers"])),
+            "headers": [one for one in scope["headers"] if not one[0].startswith(_OURS)],
         }
+        await gateway(below, receive, send)
 
-    def _with_key(self, provider: str, headers: Headers) -> Iterator[tuple[bytes, bytes]]:
-        key = self._keys.by_provider.get(provider, "").encode()
-        for name, value in headers:
-            if name.startswith(_OURS):
-                continue
-            scheme, space, secret = value.rpartition(b" ")
-            is_token = name in _KEYED and hmac.compare_digest(secret, self._keys.token.encode())
-            yield name, scheme + space + key if is_token else value
+    def _meant(self, opened: Opened, scope: Scope) -> str | None:
+        """Return whom a request is for, None where it says another one or nobody can say."""
+        if not scope["path"].startswith("/"):
+            return None
+        there = self._named(opened, scope["headers"])
+        named = [one for one in there if one in opened.providers]
+        # Where several are at one address, the path says whose it is; what is nobody's own goes to
+        # that address in any case.
+        claimed = [one for one in named if len(named) > 1 and _claims(one, scope)]
+        return claimed[0] if len(claimed) == 1 else named[0] if named and not claimed else None
+
+    def _named(self, opened: Opened, headers: Headers) -> Iterator[str]:
+        """Yield the providers at the host that a request names itself."""
+        port = HTTPS_PORT if opened.is_tls else HTTP_PORT
+        hosts = [value for name, value in headers if name == b"host"]
+        try:
+            [origin] = (authority_of(one.decode(), default_port=port) for one in hosts)
+        except (ValueError, BadHeadError):
+            return
+        there = self._directory.find(origin)
+        yield from () if there is None else there.providers
+
+    def _is_ours(self, headers: Headers) -> bool:
+        secrets = (value.rpartition(b" ")[2] for name, value in headers if name in _KEYED)
+        return any(hmac.compare_digest(secret, self._token) for secret in secrets)
+
+
+def _claims(provider: str, scope: Scope) -> bool:
+    """Whether a path is one of a provider's own, or nearly one."""
+    query = scope["query_string"].decode("latin-1")
+    try:
+        way = DOORS[provider].way(scope["method"], scope["path"], query)
+    except PathError:
+        return True
+    return not isinstance(way, Other)
 
 
 def _refusal(status: int, problem: str) -> JSONResponse:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from kling_ledger.providers.registry import provider_facts
-from kling_pricing.gateways import GATEWAYS
 
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EXCEPTIONS: Final = "NO_PROXY"
@@ -56,12 +55,6 @@ class Keys:
             if len(key) >= _SHORTEST_KEY:
                 text = text.replace(key, self.token)
         return text
-
-
-def keys_in(environ: Mapping[str, str], *, token: str) -> Keys:
-    """Return the providers' keys that an environment holds."""
-    found = {name: environ.get(provider_facts(name).key_variable, "").strip() for name in GATEWAYS}
-    return Keys({name: key for name, key in found.items() if key}, token)
 
 
 def child_environment(
@@ -117,7 +110,7 @@ class Authorities:
 
 
 def _contents(named: str) -> Iterator[bytes]:
-    """Yield what a file of certificates holds, or each file of a folder; nothing of what is not there.
+    """Yield what a file of certificates holds, or each file of a folder, as far as they are there.
 
     Whoever named a file that is not there trusted nobody, and trusts us alone from now on.
     """

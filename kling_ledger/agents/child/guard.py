@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,10 +27,22 @@ from kling_ledger.serving import Served, bind
 _STOP_S: Final = 5
 
 
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """What answers below `/PROVIDER`: with our keys, and for who brings a key of his own.
+
+    `stopping` is awaited before connections are let go of.
+    """
+
+    with_our_keys: ASGIApp
+    with_own_keys: ASGIApp
+    stopping: Callable[[], Awaitable[None]]
+
+
 @contextmanager
 def guarded(
-    gateway: ASGIApp,
     directory: Directory,
+    gateways: Gateways,
     *,
     keys: Keys,
     environ: Mapping[str, str],
@@ -37,17 +50,23 @@ def guarded(
 ) -> Iterator[dict[str, str]]:
     """Stand between a program and the providers; give the environment to start the program with.
 
-    `gateway` answers below `/PROVIDER`. The private key is on the disk only while it is read, and
-    encrypted; the folder that it was in, which nobody else can enter, is gone afterwards.
+    The private key is on the disk only while it is read, and encrypted; the folder that it was in,
+    which nobody else can enter, is gone afterwards.
     """
     onward = Onward.of(environ)
     bridges = Bridges()
-    door = Door(gateway, directory=directory, bridges=bridges, keys=keys)
+    door = Door(
+        directory,
+        bridges,
+        token=keys.token,
+        with_our_keys=gateways.with_our_keys,
+        with_own_keys=gateways.with_own_keys,
+    )
     passphrase = secrets.token_hex(32)
     with TemporaryDirectory(prefix="kling-ledger-exec-") as name:
         folder = Path(name)
         issued = issue(directory.hosts, now=now, passphrase=passphrase.encode())
-        served = _served(door, folder, issued, passphrase)
+        served = _served(door, folder, issued, passphrase, gateways.stopping)
         try:
             proxy = Proxy(directory, _inside(served, directory, issued), bridges, onward)
             with closing(Listening(proxy)) as listening:
@@ -62,7 +81,13 @@ def guarded(
             served.close(_STOP_S)
 
 
-def _served(door: ASGIApp, folder: Path, issued: Issued, passphrase: str) -> Served:
+def _served(
+    door: ASGIApp,
+    folder: Path,
+    issued: Issued,
+    passphrase: str,
+    stopping: Callable[[], Awaitable[None]],
+) -> Served:
     """Serve the door over TLS on loopback; its key is read before this returns, and taken away."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     certificate.write_bytes(issued.certificate)
@@ -72,10 +97,11 @@ def _served(door: ASGIApp, folder: Path, issued: Issued, passphrase: str) -> Ser
             door,
             bind("127.0.0.1", 0, problem="the door inside cannot listen"),
             name="guarded run",
-            stopping=_nothing,
+            stopping=stopping,
             http="h11",
             # A client's X-Forwarded-For would be taken for where it came from.
             proxy_headers=False,
+            server_header=False,
             log_level="error",
             timeout_graceful_shutdown=_STOP_S,
             ssl_certfile=str(certificate),
@@ -90,7 +116,3 @@ def _inside(served: Served, directory: Directory, issued: Issued) -> Inside:
     parts = urlsplit(served.url)
     trust = ssl.create_default_context(cadata=issued.authority.decode())
     return Inside(parts.hostname or "", parts.port or 0, trust, directory.hosts[0])
-
-
-async def _nothing() -> None:
-    """Have nothing to let go of: the gateway ends by itself."""

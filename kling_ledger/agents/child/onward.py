@@ -1,4 +1,4 @@
-"""Onward: how what is not opened reaches where it goes: directly, or by the proxy of this machine."""
+"""Onward: how what is not opened goes its way: directly, or by the proxy of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import proxy_bypass_environment
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 from kling_ledger.agents.child.heads import LONGEST_HEAD, Outer, basic
 from kling_ledger.agents.child.opened import HTTP_PORT, Origin

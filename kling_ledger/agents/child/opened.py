@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -22,14 +22,15 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Other names under which a provider takes jobs."""
 
+_LONGEST_NAME: Final = 253
 Address = IPv4Address | IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One address of a provider that is opened, and whether TLS is spoken there.
+    """One address that is opened, and whether TLS is spoken there.
 
-    Several providers stand at one address only where each was told to be reached there.
+    Several providers are at one only where each is reached there, as in a sandbox.
     """
 
     providers: tuple[str, ...]
@@ -119,7 +120,7 @@ def host_of(written: str) -> str | None:
         return str(getattr(address, "ipv4_mapped", None) or address)
     name = host.removesuffix(".").lower()
     is_plain = name.isascii() and name.replace("-", "").replace(".", "").replace("_", "").isalnum()
-    if not is_plain or len(name) > 253 or ":" in host:  # noqa: PLR2004 - the longest name of DNS
+    if not is_plain or len(name) > _LONGEST_NAME or ":" in host:
         return None
     # "127.1" and "2130706433" are addresses to a resolver, and names to nobody.
     return None if name.rpartition(".")[2].isdigit() or name.startswith("0x") else name
@@ -142,21 +143,6 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def read_upstreams(written: Iterable[str]) -> dict[str, str]:
-    """Read what `--upstream PROVIDER=URL` gave; ConfigError where one is none or is given twice."""
-    found: dict[str, str] = {}
-    for one in written:
-        provider, _, address = one.partition("=")
-        if provider not in GATEWAYS:
-            raise ConfigError(
-                f"{one!r} names no provider",
-                hint=f"write PROVIDER=URL, for one of: {', '.join(GATEWAYS)}",
-            )
-        if found.setdefault(provider, address) != address:
-            raise ConfigError(f"{provider} is to be at {found[provider]} and at {address}")
-    return found
-
-
 def _origin_of(address: str) -> tuple[Origin, bool]:
     """Return the origin of a provider's address, and whether TLS is spoken there."""
     try:
@@ -165,7 +151,7 @@ def _origin_of(address: str) -> tuple[Origin, bool]:
     except ValueError:
         raise _no_address(address) from None
     host = host_of(parts.hostname or "")
-    if parts.scheme not in {"http", "https"} or host is None:
+    if parts.scheme not in {"http", "https"} or host is None or parts.path not in {"", "/"}:
         raise _no_address(address)
     is_tls = parts.scheme == "https"
     return Origin(host, port or (HTTPS_PORT if is_tls else HTTP_PORT)), is_tls
@@ -173,5 +159,6 @@ def _origin_of(address: str) -> tuple[Origin, bool]:
 
 def _no_address(address: str) -> ConfigError:
     return ConfigError(
-        f"{address!r} is no address of a provider", hint="it begins with https:// or http://"
+        f"{address!r} is no address that can be guarded",
+        hint="it begins with https:// or http://, and has no path",
     )

@@ -176,9 +176,6 @@ class Proxy:
     @asynccontextmanager
     async def _bridge(self, opened: Opened, *, speaks_tls: bool) -> AsyncIterator[Streams]:
         """Connect to the door inside; it knows what for by our end of the connection."""
-        if len(opened.providers) > 1:
-            several = " and ".join(opened.providers)
-            raise NotLetThroughError(f"{several} are both here: ask them by their own names")
         reader, writer = await self.inside.open(speaks_tls=speaks_tls)
         try:
             with self.bridges.known(writer.get_extra_info("sockname")[:2], opened):
@@ -254,7 +251,7 @@ async def _refuse(writer: StreamWriter, status: int, problem: str) -> None:
     """Say no, as HTTP says it; the connection ends there."""
     told = {"error": {"code": "kling_ledger_exec", "message": f"kling-ledger exec: {problem}"}}
     body = json.dumps(told).encode()
-    wants = b'proxy-authenticate: Basic realm="kling-ledger exec"\r\n' if status == 407 else b""  # noqa: PLR2004
+    wants = b'proxy-authenticate: Basic realm="kling-ledger exec"\r\n' if status == 407 else b""
     writer.write(
         b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
         + wants
@@ -309,6 +306,8 @@ class Listening:
             raise RuntimeError("a connection is served by a task")
         self._connections[task] = writer
         try:
-            await self._proxy.serve(reader, writer)
+            # Only `close` cancels: the connection is over, and nobody is to be told.
+            with suppress(asyncio.CancelledError):
+                await self._proxy.serve(reader, writer)
         finally:
             del self._connections[task]
