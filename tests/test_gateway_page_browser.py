@@ -256,6 +256,15 @@ def test_who_is_no_longer_let_in_is_told_once_and_not_asked_again(
         assert browser.evaluate("asked") == 0
 
 
+def test_who_gives_the_password_once_sees_the_page_live(
+    browser: Browser, ledger: Ledger, recent: Recent
+):
+    with on_port(0, ledger, recent, Guard.of_secret("pa55")) as (_, port):
+        opened(browser, f"http://me:pa55@127.0.0.1:{port}")
+        assert browser.evaluate("document.querySelectorAll('#wallets tbody tr').length") == 1
+        assert browser.complaints() == []
+
+
 def test_a_ledger_that_cannot_be_read_is_said_and_the_last_figures_stay(
     browser: Browser, tmp_path: Path
 ):

@@ -100,9 +100,9 @@ def _is_opened(request: Request) -> bool:
 
 
 def _challenge(request: Request) -> Mapping[str, str]:
-    """Ask for the password where a person waits: a page's own request says why it is refused."""
-    is_opened = request.headers.get("sec-fetch-mode", "navigate") == "navigate"
-    return _ASK if is_opened else {}
+    """Ask for the password, but not by a script's request: nobody has asked to see a question."""
+    is_of_a_script = request.headers.get("sec-fetch-mode") == "cors"
+    return {} if is_of_a_script else _ASK
 
 
 def _is_let_in(request: Request, admits: Callable[[str], bool]) -> bool:

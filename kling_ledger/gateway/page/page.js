@@ -58,7 +58,8 @@
   };
 
   const ask = async () => {
-    const reply = await fetch("/page/now", {
+    // Whole: an address may have been opened with a password in it, and no script may ask for that.
+    const reply = await fetch(`${location.origin}/page/now`, {
       cache: "no-store", credentials: "same-origin", redirect: "error",
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
