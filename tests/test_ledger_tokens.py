@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -30,12 +31,15 @@ from kling_ledger.errors import (
 )
 from kling_ledger.ledger import Asked, Job, Ledger, Scope
 from kling_ledger.ledger.backup import backup, restore
+from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.limits import Setting
+from kling_ledger.ledger.schema import SCHEMA_VERSION
 from kling_ledger.ledger.token_bounds import check_model, project_of
 from kling_ledger.ledger.tokens import Token
 from kling_pricing.errors import AmountError
+from tests.first_release import make_first_release
 from tests.ledger_worker import Nursery, nursery_running
-from tests.ledgers import NOON, Clock, found, money, on_disk, unchanged, usd
+from tests.ledgers import NOON, Clock, dump, found, money, on_disk, unchanged, usd
 
 JOB = Job(provider="runapi", model="kling-3.0", action="text_to_video", payload_hash="a" * 64)
 ASKED = Asked("film", usd("1"), job=JOB)
@@ -652,3 +656,25 @@ def test_a_backup_brings_tokens_approvals_and_caps_back(
         with pytest.raises(BudgetError):
             reserve(again, made, "1.000001", run="nightly")
         assert again.verify().is_clean
+
+
+def test_a_ledger_of_the_first_release_has_tokens_once_it_is_upgraded(database_url):
+    url = address_of(database_url)
+    make_first_release(url)
+    with closing(Database(url, create=False, any_version=True)) as database:
+        database.upgrade()
+    with Ledger(url, create=False) as ledger:
+        made, secret = ledger.tokens.create("bot", wallet="team", run_limit=usd("1"))
+        approval = ledger.approvals.ask(replace(ASKED, wallet="team"), said="a clip", asked_by="x")
+        ledger.approvals.grant(approval.id)
+        reserve(ledger, made, "1", run="nightly")
+        with pytest.raises(BudgetError):
+            reserve(ledger, made, "0.000001", run="nightly")
+        assert ledger.verify().is_clean
+        before = dump(ledger)
+    # What is current already is left as it is, whatever the tables hold.
+    with closing(Database(url, create=False, any_version=True)) as database:
+        assert database.upgrade() == SCHEMA_VERSION
+    with Ledger(url, create=False) as ledger:
+        assert dump(ledger) == before
+        assert ledger.tokens.of_secret(secret) == made
