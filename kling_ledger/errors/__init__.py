@@ -30,6 +30,7 @@ KlingError (kling_pricing.errors)
 │   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
 │   ├── StateError           a reservation's state does not allow the change
 │   │   └── KeyUsedError     a key stands for a reservation that cannot be sent any more
+│   ├── ApprovalClosedError  an approval was decided before, or has expired
 │   ├── PeriodError          a month cannot be closed, or is closed
 │   │   ├── PeriodOrderError an earlier month has to be sealed first
 │   │   └── TwoPeopleError   who prepared a month may not approve it too
@@ -39,6 +40,8 @@ KlingError (kling_pricing.errors)
 │       ├── TotalError           a batch costs more than it may in all
 │       ├── UnknownWorthError    a budget counts in another unit and no rate is known
 │       ├── CeilingError               the job costs more than a single job may
+│       ├── ApprovalNeededError  a person has to approve the job first
+│       ├── ApprovalDeniedError  a person was asked and said no
 │       ├── PriceChangedError    it costs more than its saved quote says
 │       └── QuoteExpiredError    its saved quote may not be relied on any more
 └── ProviderError
@@ -64,6 +67,7 @@ from kling_ledger.errors.downloads import (
 )
 from kling_ledger.errors.ledger import (
     AmbiguousTaskError,
+    ApprovalClosedError,
     ClockError,
     ConflictError,
     DatabaseError,
@@ -101,6 +105,8 @@ from kling_ledger.errors.quotes import (
     QuoteExpiredError,
 )
 from kling_ledger.errors.refusals import (
+    ApprovalDeniedError,
+    ApprovalNeededError,
     BudgetError,
     CeilingError,
     InsufficientCreditsError,
@@ -122,6 +128,9 @@ from kling_pricing.errors import KlingError
 __all__ = [
     "AccountError",
     "AmbiguousTaskError",
+    "ApprovalClosedError",
+    "ApprovalDeniedError",
+    "ApprovalNeededError",
     "BillQuestionError",
     "BudgetError",
     "CallbackError",

@@ -22,6 +22,7 @@ from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.accounts_group import Accounts
 from kling_ledger.ledger.admissible import Admissible
 from kling_ledger.ledger.admissions import Admissions
+from kling_ledger.ledger.approvals_group import Approvals
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.blocks import Blocks
 from kling_ledger.ledger.changes import Change
@@ -72,6 +73,7 @@ class Ledger(Blocks):
         self.accounts = Accounts(self._access)
         self.evidence = Evidence(self._access)
         self.periods = Periods(self._access)
+        self.approvals = Approvals(self._access)
 
     def __enter__(self) -> Self:
         return self
