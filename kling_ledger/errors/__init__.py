@@ -31,6 +31,7 @@ KlingError (kling_pricing.errors)
 │   ├── StateError           a reservation's state does not allow the change
 │   │   └── KeyUsedError     a key stands for a reservation that cannot be sent any more
 │   ├── ApprovalClosedError  an approval was decided before, or has expired
+│   ├── TokenError           no token that is in force has this secret
 │   ├── PeriodError          a month cannot be closed, or is closed
 │   │   ├── PeriodOrderError an earlier month has to be sealed first
 │   │   └── TwoPeopleError   who prepared a month may not approve it too
@@ -40,6 +41,10 @@ KlingError (kling_pricing.errors)
 │       ├── TotalError           a batch costs more than it may in all
 │       ├── UnknownWorthError    a budget counts in another unit and no rate is known
 │       ├── CeilingError               the job costs more than a single job may
+│       ├── ModelNotAllowedError       a token is not for this model
+│       ├── ProjectNotAllowedError     a token is not for this project
+│       ├── LabelNotAllowedError       a caller sets a label that is the token's
+│       ├── RunNeededError       a token has a cap by run, and no run was named
 │       ├── ApprovalNeededError  a person has to approve the job first
 │       ├── ApprovalDeniedError  a person was asked and said no
 │       ├── PriceChangedError    it costs more than its saved quote says
@@ -123,6 +128,13 @@ from kling_ledger.errors.settings import (
     OtherAddressError,
     PortError,
 )
+from kling_ledger.errors.tokens import (
+    LabelNotAllowedError,
+    ModelNotAllowedError,
+    ProjectNotAllowedError,
+    RunNeededError,
+    TokenError,
+)
 from kling_pricing.errors import KlingError
 
 __all__ = [
@@ -148,10 +160,12 @@ __all__ = [
     "JobRefusedError",
     "KeyUsedError",
     "KlingError",
+    "LabelNotAllowedError",
     "LedgerError",
     "LedgerMovedError",
     "LinkExpiredError",
     "LivePricesError",
+    "ModelNotAllowedError",
     "NewerSchemaError",
     "NoAnswerError",
     "NoKeyError",
@@ -168,13 +182,16 @@ __all__ = [
     "PollError",
     "PortError",
     "PriceChangedError",
+    "ProjectNotAllowedError",
     "ProviderError",
     "QuestionError",
     "QuoteExpiredError",
     "RefusedError",
+    "RunNeededError",
     "SignatureError",
     "StateError",
     "TaskNotWrittenError",
+    "TokenError",
     "TotalError",
     "TwoPeopleError",
     "UnknownWorthError",

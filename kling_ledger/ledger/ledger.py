@@ -33,6 +33,7 @@ from kling_ledger.ledger.evidence_group import Evidence
 from kling_ledger.ledger.groups import Budgets, Periods, Reservations
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.states import State
+from kling_ledger.ledger.tokens_group import Tokens
 from kling_ledger.ledger.wallets_group import Wallets
 from kling_pricing.money import Money
 
@@ -74,6 +75,7 @@ class Ledger(Blocks):
         self.evidence = Evidence(self._access)
         self.periods = Periods(self._access)
         self.approvals = Approvals(self._access)
+        self.tokens = Tokens(self._access)
 
     def __enter__(self) -> Self:
         return self
