@@ -165,9 +165,15 @@ def test_a_refusal_is_an_answer_that_says_what_would_fit(cli, sandbox, way):
             assert "7 s of the same clip for 0.945 USD" in answer.text
             assert "kling-ledger budget raise daily" in answer.text
             assert "Nothing was reserved and nothing was sent." in answer.text
+            assert cli.reservations() == []
+            # The advice is good to the second.
+            longer = await caller.call("run", **{**long, "seconds": 8})
+            assert longer.content["error"]["code"] == "budget"
+            fitting = await caller.call("run", **{**long, "seconds": 7, "wait_s": 20})
+            assert fitting.content["committed"] == "0.945"
 
     asyncio.run(refused())
-    assert cli.reservations() == []
+    assert len(cli.reservations()) == 1
 
 
 # --- spending ---------------------------------------------------------------------------------
