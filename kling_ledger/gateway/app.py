@@ -70,7 +70,7 @@ class _Story:
 
 
 class App:
-    """The gateway as an application. `expect` and `forget` are the settlement's."""
+    """The gateway as an application. `expect`, `forget` and `known` are the settlement's."""
 
     def __init__(
         self,
@@ -81,16 +81,17 @@ class App:
         routes: Sequence[BaseRoute] = (),
         expect: Callable[[Reservation, Meter], None] = lambda _, __: None,
         forget: Callable[[str], None] = lambda _: None,
+        known: Callable[[Meter], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
         self._observers = observers
         with naming_the_variable():
             trust = httpx.create_ssl_context()
-        self._wires = Wires(settings, trust)
+        self.wires = Wires(settings, trust)
         self._passage = Passage(settings, trust)
-        self._submits = Submits(ledger, settings, self._wires, expect)
-        self._polls = Polls(ledger, forget)
+        self._submits = Submits(ledger, settings, self.wires, expect)
+        self._polls = Polls(ledger, forget, known)
         self._tasks = Tasks()
         self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway")
         self.asgi = Starlette(
@@ -111,7 +112,7 @@ class App:
     def close(self) -> None:
         """Wait for what is being sent or written, and close all connections."""
         self._workers.shutdown(wait=True)
-        self._wires.close()
+        self.wires.close()
 
     async def _answered(self, door: Door, request: Request) -> Response:
         story = _Story(door, self._ledger.now(), time.perf_counter())
@@ -171,7 +172,7 @@ class App:
         await self._check_is_theirs(caller, meter, way.task_id)
         heard = await self._timed(story, self._passage.ask(request, door.dialect, path, caller))
         reply = answer(heard)
-        wire = self._wires.wire(door.provider, caller.key)
+        wire = self.wires.wire(door.provider, caller.key)
         known = self._tasks.of(door.provider, way.task_id)
         if known is not None and is_running(wire, way.task_id, heard):
             reply.headers[RESERVATION_HEADER] = known.reservation_id

@@ -9,10 +9,15 @@ from typing import Final, Self
 
 from starlette.applications import Starlette
 
+from kling_ledger.callbacks.receiver import Receipt, Receiver
 from kling_ledger.errors import ConfigError
 from kling_ledger.gateway.app import App
+from kling_ledger.gateway.callbacks import CallbackDoor
 from kling_ledger.gateway.events import Observer
+from kling_ledger.gateway.own_keys import OwnKeys
+from kling_ledger.gateway.relay import Relay
 from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.settlement import Settlement
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.serving import Served, bind
@@ -44,7 +49,29 @@ class Gateway:
         _check(ledger, settings, host)
         self._host = host
         self._port = port
-        self._app = App(ledger, settings, observers=observers)
+        self._settlement = Settlement(
+            ledger,
+            meter_for=lambda found: self._own_keys(found),
+            poll_every_s=settings.poll_every_s,
+            longest_s=settings.longest_s,
+        )
+        self._relay = Relay()
+        self._callbacks = CallbackDoor(
+            Receiver(ledger, self._settlement.meter_for),
+            self._relay,
+            on_receipt=self._received,
+            observers=observers,
+        )
+        self._app = App(
+            ledger,
+            settings,
+            observers=observers,
+            routes=self._callbacks.routes(),
+            expect=self._settlement.expect,
+            forget=self._settlement.forget,
+            known=self._settlement.known,
+        )
+        self._own_keys = OwnKeys(ledger, settings, self._app.wires)
         self._served: Served | None = None
 
     @property
@@ -67,13 +94,14 @@ class Gateway:
             self._app.asgi,
             bind(self._host, self._port, problem="the gateway cannot listen"),
             name="gateway",
-            stopping=self._app.stop,
+            stopping=self._stop,
             log_level="error",
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_FINISH_S,
         )
+        self._settlement.start()
         return self
 
     def wait(self) -> None:
@@ -86,7 +114,18 @@ class Gateway:
         if self._served is not None:
             self._served.close(_STOP_S)
             self._served = None
+            self._settlement.close()
+            self._callbacks.close()
+            self._relay.close()
             self._app.close()
+
+    async def _stop(self) -> None:
+        await self._callbacks.stop()
+        await self._app.stop()
+
+    def _received(self, receipt: Receipt) -> None:
+        if receipt.reservation is not None and not receipt.reservation.is_open:
+            self._settlement.forget(receipt.reservation.id)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -89,6 +89,10 @@ class Wires:
                 self._known.popitem(last=False)
         return known
 
+    def address(self, provider: str) -> str:
+        """Return where a provider is reached, as jobs have it."""
+        return self._first[provider].address
+
     def close(self) -> None:
         """Close all connections."""
         for first in self._first.values():
