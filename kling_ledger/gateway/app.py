@@ -28,8 +28,9 @@ from kling_ledger.gateway.paths import checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
 from kling_ledger.gateway.refusing import problem_of, refusal
 from kling_ledger.gateway.settings import LARGEST_BODY, GatewaySettings
-from kling_ledger.gateway.submits import Submits, Submitted
+from kling_ledger.gateway.submits import Submits, Submitted, UnfitError
 from kling_ledger.gateway.wires import Wires
+from kling_ledger.jobs.fitting import Fit
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation
 from kling_pricing.errors import KlingError
@@ -49,6 +50,18 @@ _Result = TypeVar("_Result")
 
 class _LateError(ConfigError):
     """A body that came too slowly, or not whole."""
+
+
+class _OurFaultError(KlingError):
+    """Something in the gateway itself: the log says what."""
+
+    code = "our_fault"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"the gateway failed at this request ({kind})",
+            hint="look at its log; a job that it has sent is in the ledger",
+        )
 
 
 class _LargeError(ConfigError):
@@ -124,9 +137,16 @@ class App:
         story = _Story(door, self._ledger.now(), time.perf_counter())
         try:
             reply = await self._judged(request, story)
+        except UnfitError as unfit:
+            story.refusal = unfit.error
+            reply = self._refused(door, unfit.error, unfit.fit)
         except KlingError as error:
             story.refusal = error
             reply = self._refused(door, error)
+        except Exception as error:
+            log.exception("a request to %s failed in the gateway", door.provider)
+            story.refusal = _OurFaultError(type(error).__name__)
+            reply = self._refused(door, story.refusal)
         self._tell(story, reply.status_code)
         return reply
 
@@ -219,8 +239,8 @@ class App:
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._workers, partial(work, *given)))
 
-    def _refused(self, door: Door, error: KlingError) -> Response:
-        problem = problem_of(error, now=self._ledger.now())
+    def _refused(self, door: Door, error: KlingError, fit: Fit | None = None) -> Response:
+        problem = problem_of(error, now=self._ledger.now(), fit=fit)
         if isinstance(error, _LateError):
             problem = replace(problem, status=408)
         if isinstance(error, _LargeError):
