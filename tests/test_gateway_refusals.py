@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def poor(ledger: Ledger, provider: str, sandbox: Sandbox) -> Iterator[Running]:
         yield one
 
 
-def shape(provider: str, reply: object) -> tuple[object, dict[str, object]]:
+def shape(provider: str, reply: object) -> tuple[object, dict[str, Any]]:
     """Return the error of a reply as its provider writes it, and the problem inside."""
     assert isinstance(reply, dict)
     if provider == "crun":
