@@ -10,14 +10,19 @@ from typing import Final, Self
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
+from kling_ledger.callbacks.receiver import Receipt, Receiver
 from kling_ledger.errors import ConfigError
 from kling_ledger.gateway import health, page
 from kling_ledger.gateway.app import App
+from kling_ledger.gateway.callbacks import CallbackDoor
 from kling_ledger.gateway.events import Observer
 from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.metrics import Metrics
+from kling_ledger.gateway.own_keys import OwnKeys
 from kling_ledger.gateway.recent import Recent
+from kling_ledger.gateway.relay import Relay
 from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.settlement import Settlement
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.serving import Served, bind
@@ -50,15 +55,37 @@ class Gateway:
         self._host = host
         self._port = port
         recent, metrics = Recent(), Metrics(ledger)
+        told: Sequence[Observer] = (recent, metrics, *observers)
         guard = _guard(settings, host)
         self.shows_page = guard is not None
         """Whether the live page and the metrics are served."""
+        self._settlement = Settlement(
+            ledger,
+            meter_for=lambda found: self._own_keys(found),  # noqa: PLW0108 - it is set below
+            poll_every_s=settings.poll_every_s,
+            longest_s=settings.longest_s,
+        )
+        self._relay = Relay()
+        self._callbacks = CallbackDoor(
+            Receiver(ledger, self._settlement.meter_for),
+            self._relay,
+            on_receipt=self._received,
+            observers=told,
+        )
         self._app = App(
             ledger,
             settings,
-            observers=(recent, metrics, *observers),
-            routes=_own_routes(ledger, recent, metrics, guard=guard),
+            observers=told,
+            routes=[
+                *self._callbacks.routes(),
+                *health.routes(ledger, lambda: self._settlement.is_alive),
+                *_pages(ledger, recent, metrics, guard=guard),
+            ],
+            expect=self._settlement.expect,
+            forget=self._settlement.forget,
+            known=self._settlement.known,
         )
+        self._own_keys = OwnKeys(ledger, settings, self._app.wires)
         self._served: Served | None = None
 
     @property
@@ -81,13 +108,14 @@ class Gateway:
             self._app.asgi,
             bind(self._host, self._port, problem="the gateway cannot listen"),
             name="gateway",
-            stopping=self._app.stop,
+            stopping=self._stop,
             log_level="error",
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_FINISH_S,
         )
+        self._settlement.start()
         return self
 
     def wait(self) -> None:
@@ -100,7 +128,18 @@ class Gateway:
         if self._served is not None:
             self._served.close(_STOP_S)
             self._served = None
+            self._settlement.close()
+            self._callbacks.close()
+            self._relay.close()
             self._app.close()
+
+    async def _stop(self) -> None:
+        await self._callbacks.stop()
+        await self._app.stop()
+
+    def _received(self, receipt: Receipt) -> None:
+        if receipt.reservation is not None and not receipt.reservation.is_open:
+            self._settlement.forget(receipt.reservation.id)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -114,14 +153,13 @@ class Gateway:
         self.close()
 
 
-def _own_routes(
+def _pages(
     ledger: Ledger, recent: Recent, metrics: Metrics, *, guard: Guard | None
-) -> list[BaseRoute]:
-    """Return the addresses that are the gateway's own; without a guard only those for anybody."""
-    routes: list[BaseRoute] = [*health.routes(ledger, lambda: True)]
-    if guard is not None:
-        routes += [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
-    return routes
+) -> Sequence[BaseRoute]:
+    """Return the live page and the metrics; nothing where nobody may look."""
+    if guard is None:
+        return []
+    return [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
 
 
 def _guard(settings: GatewaySettings, host: str) -> Guard | None:
