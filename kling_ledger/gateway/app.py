@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,6 +22,7 @@ from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_heade
 from kling_ledger.gateway.callers import Caller, caller_of, names_token
 from kling_ledger.gateway.doors import DOORS, Door, Poll, Submit
 from kling_ledger.gateway.events import Exchange, Kind, Observer
+from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.passing import Passage
 from kling_ledger.gateway.paths import checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
@@ -32,7 +32,6 @@ from kling_ledger.gateway.submits import Submits, Submitted
 from kling_ledger.gateway.wires import Wires
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation
-from kling_ledger.providers.surroundings import naming_the_variable
 from kling_pricing.errors import KlingError
 from kling_pricing.gateways import parse_body
 
@@ -73,13 +72,18 @@ class _Story:
 
 
 class App:
-    """The gateway as an application. `expect`, `forget` and `known` are the settlement's."""
+    """The gateway as an application. `expect`, `forget` and `known` are the settlement's.
+
+    `guard` keeps web pages of other sites from spending without a token.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         settings: GatewaySettings,
+        wires: Wires,
         *,
+        guard: Guard | None = None,
         observers: Sequence[Observer] = (),
         routes: Sequence[BaseRoute] = (),
         expect: Callable[[Reservation, Meter], None] = lambda _, __: None,
@@ -88,12 +92,11 @@ class App:
     ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._guard = guard
         self._observers = observers
-        with naming_the_variable():
-            trust = httpx.create_ssl_context()
-        self.wires = Wires(settings, trust)
-        self._passage = Passage(settings, trust)
-        self._submits = Submits(ledger, settings, self.wires, expect)
+        self._wires = wires
+        self._passage = Passage(settings, wires.trust)
+        self._submits = Submits(ledger, settings, wires, expect)
         self._polls = Polls(ledger, forget, known)
         self._tasks = Tasks()
         self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway")
@@ -115,7 +118,7 @@ class App:
     def close(self) -> None:
         """Wait for what is being sent or written, and close all connections."""
         self._workers.shutdown(wait=True)
-        self.wires.close()
+        self._wires.close()
 
     async def _answered(self, door: Door, request: Request) -> Response:
         story = _Story(door, self._ledger.now(), time.perf_counter())
@@ -133,6 +136,8 @@ class App:
         way = door.way(request.method, path, request.url.query)
         story.kind = _kind_of(way)
         story.caller = caller = await self._caller(door, request)
+        if self._guard is not None and caller.token is None:
+            self._guard.check_caller(request)
         if isinstance(way, Submit):
             return await self._submitted(request, story, caller, way)
         if isinstance(way, Poll):
@@ -179,7 +184,7 @@ class App:
         await self._check_is_theirs(caller, meter, way.task_id)
         heard = await self._timed(story, self._passage.ask(request, door.dialect, path, caller))
         reply = answer(heard)
-        wire = self.wires.wire(door.provider, caller.key)
+        wire = self._wires.wire(door.provider, caller.key)
         known = self._tasks.of(door.provider, way.task_id)
         if known is not None and is_running(wire, way.task_id, heard):
             reply.headers[RESERVATION_HEADER] = known.reservation_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +23,7 @@ from kling_ledger.gateway.recent import Recent
 from kling_ledger.gateway.relay import Relay
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.settlement import Settlement
+from kling_ledger.gateway.wires import Wires
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.serving import Served, bind
@@ -55,13 +56,14 @@ class Gateway:
         self._host = host
         self._port = port
         recent, metrics = Recent(), Metrics(ledger)
-        told: Sequence[Observer] = (recent, metrics, *observers)
+        watching: tuple[Observer, ...] = (recent, metrics, *observers)
+        wires = Wires(settings)
         guard = _guard(settings, host)
         self.shows_page = guard is not None
         """Whether the live page and the metrics are served."""
         self._settlement = Settlement(
             ledger,
-            meter_for=lambda found: self._own_keys(found),  # noqa: PLW0108 - it is set below
+            meter_for=OwnKeys(ledger, settings, wires),
             poll_every_s=settings.poll_every_s,
             longest_s=settings.longest_s,
         )
@@ -70,22 +72,22 @@ class Gateway:
             Receiver(ledger, self._settlement.meter_for),
             self._relay,
             on_receipt=self._received,
-            observers=told,
+            observers=watching,
+        )
+        pages = _own_routes(
+            ledger, recent, metrics, guard=guard, is_settling=lambda: self._settlement.is_alive
         )
         self._app = App(
             ledger,
             settings,
-            observers=told,
-            routes=[
-                *self._callbacks.routes(),
-                *health.routes(ledger, lambda: self._settlement.is_alive),
-                *_pages(ledger, recent, metrics, guard=guard),
-            ],
+            wires,
+            guard=Guard(None, settings.hosts),
+            observers=watching,
+            routes=[*self._callbacks.routes(), *pages],
             expect=self._settlement.expect,
             forget=self._settlement.forget,
             known=self._settlement.known,
         )
-        self._own_keys = OwnKeys(ledger, settings, self._app.wires)
         self._served: Served | None = None
 
     @property
@@ -153,13 +155,19 @@ class Gateway:
         self.close()
 
 
-def _pages(
-    ledger: Ledger, recent: Recent, metrics: Metrics, *, guard: Guard | None
-) -> Sequence[BaseRoute]:
-    """Return the live page and the metrics; nothing where nobody may look."""
-    if guard is None:
-        return []
-    return [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
+def _own_routes(
+    ledger: Ledger,
+    recent: Recent,
+    metrics: Metrics,
+    *,
+    guard: Guard | None,
+    is_settling: Callable[[], bool],
+) -> list[BaseRoute]:
+    """Return the addresses that are the gateway's own; without a guard only those for anybody."""
+    routes: list[BaseRoute] = [*health.routes(ledger, is_settling)]
+    if guard is not None:
+        routes += [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
+    return routes
 
 
 def _guard(settings: GatewaySettings, host: str) -> Guard | None:
