@@ -18,7 +18,8 @@ from kling_ledger.gateway.own_keys import OwnKeys
 from kling_ledger.gateway.relay import Relay
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.settlement import Settlement
-from kling_ledger.ledger import Ledger
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.ledger import Ledger, Reservation
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.serving import Served, bind
 
@@ -51,7 +52,7 @@ class Gateway:
         self._port = port
         self._settlement = Settlement(
             ledger,
-            meter_for=lambda found: self._own_keys(found),
+            meter_for=self._own_meter,
             poll_every_s=settings.poll_every_s,
             longest_s=settings.longest_s,
         )
@@ -122,6 +123,9 @@ class Gateway:
     async def _stop(self) -> None:
         await self._callbacks.stop()
         await self._app.stop()
+
+    def _own_meter(self, found: Reservation) -> Meter:
+        return self._own_keys(found)
 
     def _received(self, receipt: Receipt) -> None:
         if receipt.reservation is not None and not receipt.reservation.is_open:
