@@ -48,7 +48,7 @@ _WORKERS_EACH: Final = 4
 _HEAR_EVERY_S: Final = 0.2
 _AWAY_PAUSE_S: Final = 2.0
 _CLOSE_S: Final = 5.0
-_BUSY_TIMES: Final = 10
+_BUSY_TIMES: Final = 2
 _ITSELF: Final = "settlement"
 
 _Then = Callable[[], None]
