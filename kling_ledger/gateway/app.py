@@ -22,6 +22,7 @@ from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_heade
 from kling_ledger.gateway.callers import Caller, caller_of, names_token
 from kling_ledger.gateway.doors import DOORS, Door, Poll, Submit
 from kling_ledger.gateway.events import Exchange, Kind, Observer
+from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.passing import Passage
 from kling_ledger.gateway.paths import checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
@@ -71,7 +72,10 @@ class _Story:
 
 
 class App:
-    """The gateway as an application. `expect`, `forget` and `known` are the settlement's."""
+    """The gateway as an application. `expect`, `forget` and `known` are the settlement's.
+
+    `guard` keeps web pages of other sites from spending without a token.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class App:
         settings: GatewaySettings,
         wires: Wires,
         *,
+        guard: Guard | None = None,
         observers: Sequence[Observer] = (),
         routes: Sequence[BaseRoute] = (),
         expect: Callable[[Reservation, Meter], None] = lambda _, __: None,
@@ -87,6 +92,7 @@ class App:
     ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._guard = guard
         self._observers = observers
         self._wires = wires
         self._passage = Passage(settings, wires.trust)
@@ -130,6 +136,8 @@ class App:
         way = door.way(request.method, path, request.url.query)
         story.kind = _kind_of(way)
         story.caller = caller = await self._caller(door, request)
+        if self._guard is not None and caller.token is None:
+            self._guard.check_caller(request)
         if isinstance(way, Submit):
             return await self._submitted(request, story, caller, way)
         if isinstance(way, Poll):

@@ -18,6 +18,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from kling_pricing.errors import KlingError
+
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -39,6 +41,18 @@ _HERE: Final = ("localhost", "127.0.0.1", "[::1]")
 _DEFAULT_PORTS: Final = (80, 443)
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="kling-ledger gateway", charset="UTF-8"'}
 _OWN: Final = frozenset({"same-origin", "none"})
+
+
+class ForeignError(KlingError):
+    """A web page of another site asks, through the browser of somebody here."""
+
+    code = "foreign"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "web pages may not spend from here, nor who calls this machine by another name",
+            hint="call 127.0.0.1 or localhost, from a program; or bring a token",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,16 @@ class Guard:
         if self.admits is not None and not _is_let_in(request, self.admits):
             return _answer(401, "the password of this page is needed\n", _challenge(request))
         return None
+
+    def check_caller(self, request: Request) -> None:
+        """Raise ForeignError for a request that a web page of another site has a browser send.
+
+        Nobody else says `Origin` or where it was fetched from; a page whose name was pointed here
+        is told by its `Host`. Callers with a token need no such check: no other site has it.
+        """
+        origin = request.headers.get("origin")
+        if origin is not None or not _is_own(request) or not self._is_known_host(request):
+            raise ForeignError
 
     def _is_known_host(self, request: Request) -> bool:
         given = request.headers.getlist("host")

@@ -81,6 +81,7 @@ class Gateway:
             ledger,
             settings,
             wires,
+            guard=Guard(None, settings.hosts),
             observers=watching,
             routes=[*self._callbacks.routes(), *pages],
             expect=self._settlement.expect,
