@@ -48,7 +48,7 @@ _WORKERS_EACH: Final = 4
 _HEAR_EVERY_S: Final = 0.2
 _AWAY_PAUSE_S: Final = 2.0
 _CLOSE_S: Final = 5.0
-_BUSY_TIMES: Final = 10
+_BUSY_TIMES: Final = 2
 _ITSELF: Final = "settlement"
 
 _Then = Callable[[], None]
@@ -325,7 +325,8 @@ class Settlement:
             self._problems[job.place.provider] = _said(error)
             return partial(self._ask, job, in_s=_AWAY_PAUSE_S)
         except Exception as error:
-            log.exception("job %s could not be looked at", job.id)
+            if not self._stop.is_set():
+                log.exception("job %s could not be looked at", job.id)
             self._problems[job.place.provider] = _said(error)
             return partial(self._ask, job, in_s=LONGEST_PAUSE_S)
         self._problems.pop(job.place.provider, None)
