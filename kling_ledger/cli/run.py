@@ -111,7 +111,7 @@ def run(
     """
     from kling_ledger.ledger import Ledger
 
-    saved = _saved(quote_id)
+    saved = saved_quote(quote_id)
     body, action = _body(provider, request_file, action, clip, saved)
     with Ledger(db, create=False) as ledger:
         meter = connection.meter(
@@ -194,7 +194,8 @@ def _carried_on(meter: Meter, begun: Reservation, body: dict[str, Any]) -> Reser
         return None
 
 
-def _saved(quote_id: str | None) -> SavedQuote | None:
+def saved_quote(quote_id: str | None) -> SavedQuote | None:
+    """Return the quote that is kept under an id; None where none is named."""
     if quote_id is None:
         return None
     from kling_ledger.jobs.saved_quotes import load_quote
@@ -226,14 +227,14 @@ def _body(
     from kling_pricing.gateways import read_request
 
     clip = {name: value for name, value in options.items() if name != "strict"}
-    body, action = _written(provider, request_file, action, clip, saved)
+    body, action = written_body(provider, request_file, action, clip, saved)
     request = read_request(provider, body, action=action, strict=options["strict"])
     for note in request.unheard:
         say(f"note: {note}")
     return body, action
 
 
-def _written(
+def written_body(
     provider: str,
     request_file: BinaryIO | None,
     action: str | None,
