@@ -35,8 +35,9 @@ class Upstream:
 class GatewaySettings:
     """What one gateway does.
 
-    `upstreams` is by provider. `wallet` pays for callers without a token, who are let in only while
-    `needs_token` is off; `project`, `labels`, `ceiling` and `approve_above` are theirs too.
+    `upstreams` is by provider. `wallet` pays for callers without a token: with None there is none
+    for them, and everybody needs one. `project`, `labels`, `ceiling` and `approve_above` are of
+    callers without a token too.
     `public_url` is where providers can call this gateway, None where none can: then a job's
     `callback_url` stays the client's own. `hosts` are the names under which browsers may ask for
     the live page, beside the address that is listened on.
@@ -48,7 +49,6 @@ class GatewaySettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     ceiling: Money | None = None
     approve_above: Money | None = None
-    needs_token: bool = False
     asks_estimate: bool = True
     public_url: str | None = None
     hosts: tuple[str, ...] = ()
@@ -56,6 +56,11 @@ class GatewaySettings:
     poll_every_s: float = 2.0
     longest_s: float = 900.0
     timeout_s: float = 60.0
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether nobody is let in without a token."""
+        return self.wallet is None
 
 
 PROVIDERS: Final = tuple(GATEWAYS)

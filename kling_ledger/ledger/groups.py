@@ -27,6 +27,7 @@ from kling_ledger.ledger import (
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.budget_history import BudgetEvent, Matched
+from kling_ledger.ledger.lefts import Left, left_beside
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.lists import Wanted
 from kling_ledger.ledger.periods import Period
@@ -129,6 +130,12 @@ class Reservations:
         """Return a reservation by its id; NotFoundError if there is none."""
         with self._access.read() as transaction:
             return reservations.find(transaction, reservation_id)
+
+    def with_left(self, reservation_id: str) -> tuple[Reservation, Left]:
+        """Return a reservation, and what its wallet and budgets have left beside it."""
+        with self._access.read() as transaction:
+            rules = self._access.rules.read(transaction)
+            return left_beside(transaction, rules, reservation_id)
 
     def of_task(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -111,10 +112,11 @@ class Secret:
 
 
 class Http:
-    """Requests to one provider at one address, with its key in a header.
+    """Requests to one provider at one address, with a key in a header.
 
     Submissions have connections of their own that are never used twice: a connection that the
-    provider closed while it lay idle would leave a job in doubt that was never sent.
+    provider closed while it lay idle would leave a job in doubt that was never sent. Who speaks
+    there with another key too, `under` it, shares the connections.
     """
 
     def __init__(
@@ -122,37 +124,54 @@ class Http:
     ) -> None:
         self.address = checked_address(base_url)
         self.secret = secret
-        headers = {header: f"{scheme}{secret.value}", **_JSON}
+        self._key_in = (header, scheme)
         once = httpx.Limits(max_connections=100, max_keepalive_connections=0)
         with naming_the_variable():
             trust = httpx.create_ssl_context()
-            asking = httpx.Client(headers=headers, verify=trust)
-            submitting = httpx.Client(headers=headers, verify=trust, limits=once)
+            asking = httpx.Client(headers=_JSON, verify=trust)
+            submitting = httpx.Client(headers=_JSON, verify=trust, limits=once)
         self._asking = bound(asking, timeout_s)
         self._submitting = bound(submitting, timeout_s)
+
+    def under(self, secret: Secret) -> Http:
+        """Return the same connections, spoken over with another key."""
+        other = copy(self)
+        other.secret = secret
+        return other
 
     def close(self) -> None:
         """Close all connections."""
         self._asking.close()
         self._submitting.close()
 
-    def submit(self, path: str, body: Mapping[str, Any]) -> Reply:
+    def submit(
+        self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         """Send a body once and never again. Raises NotSentError or LostError."""
-        return self._sent(self._submitting, "POST", path, body)
+        return self._sent(self._submitting, "POST", path, body, headers or {})
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
         """Send a request that changes nothing, once. Raises NotSentError or LostError."""
-        return self._sent(self._asking, method, path, body)
+        return self._sent(self._asking, method, path, body, {})
 
     def _sent(
-        self, client: httpx.Client, method: str, path: str, body: Mapping[str, Any] | None
+        self,
+        client: httpx.Client,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        more: Mapping[str, str],
     ) -> Reply:
         try:
             content = None if body is None else json.dumps(body, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise NotSentError(f"the body is no JSON: {error}") from None
+        header, scheme = self._key_in
+        headers = {**more, header: f"{scheme}{self.secret.value}"}
         try:
-            reply = client.request(method, f"{self.address}{path}", content=content)
+            reply = client.request(
+                method, f"{self.address}{path}", content=content, headers=headers
+            )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             kind = NotSentError if is_never_sent(error) else LostError
             raise kind(self.secret.hidden_in(in_words(error))) from None

@@ -29,7 +29,7 @@ from kling_ledger.providers.base import (
 )
 from kling_ledger.providers.callback_rules import check_callback_url
 from kling_ledger.providers.facts import ProviderFacts
-from kling_ledger.providers.http import Http, LostError, NotSentError, Secret
+from kling_ledger.providers.http import Http, LostError, NotSentError, Reply, Secret
 from kling_ledger.providers.replies import (
     NOT_FOUND,
     Answer,
@@ -53,14 +53,20 @@ from kling_pricing.money import Money
 _Read = TypeVar("_Read")
 
 
+def _unheard(_: Reply) -> None:
+    """Keep nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How one provider is spoken to, and what its answers mean.
 
+    `submit_path` and `task_path` may name the `{action}`, and `task_path` the `{task_id}`.
     `verdict` says what an answer means, `told` what it says in words, and `code` by which number
-    it says so. `task_in` finds the task in an answer's body, `task_id` its id, and `status` reads
-    it; its links may be relative. `balance` and `estimate` raise AmountError for what they cannot
-    read. The key is sent in `key_header`, after `key_scheme`, and shown nowhere.
+    it says so. `task_in` finds the task in an answer, `task_id` its id, and `status` reads it; its
+    links may be relative. `estimate_body` is what is asked of an action and its body. `balance` and
+    `estimate` raise AmountError for what they cannot read. The key is sent in `key_header`, after
+    `key_scheme`, and shown nowhere.
     """
 
     facts: ProviderFacts
@@ -69,7 +75,7 @@ class Dialect:
     verdict: Callable[[Answer], Verdict]
     told: Callable[[Answer], str]
     code: Callable[[Answer], int]
-    task_in: Callable[[Json], Json]
+    task_in: Callable[[Answer], Json]
     task_id: Callable[[Json], str | None]
     status: Callable[[Json, datetime], TaskStatus]
     key_header: str = "Authorization"
@@ -79,6 +85,7 @@ class Dialect:
     balance: Callable[[Json], Balance] | None = None
     estimate_path: str | None = None
     estimate: Callable[[Json], Estimate] | None = None
+    estimate_body: Callable[[str, Json], Json] = lambda _, body: body
 
     def connect(
         self,
@@ -117,6 +124,8 @@ class HttpProvider:
     pacing: Pacing
     missing: set[str] = field(default_factory=set, repr=False, compare=False)
     """The models that the provider turned out to have no estimate for."""
+    hear: Callable[[Reply], None] = field(default=_unheard, repr=False, compare=False)
+    """Is given each answer as it came, whatever it means."""
 
     @property
     def facts(self) -> ProviderFacts:
@@ -150,11 +159,13 @@ class HttpProvider:
         """Raise RequestError where the provider could not call the body's `callback_url`."""
         check_callback_url(self.facts, body, address=self.address)
 
-    def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:  # noqa: ARG002
-        """Send a job once, whatever comes back; action and key are not part of this dialect."""
+    def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:
+        """Send a job once, whatever comes back, under its key where the provider takes one."""
+        path = self.dialect.submit_path.format(action=in_address(action))
+        keyed = {"Idempotency-Key": key, "X-Client-Request-Id": key} if self.facts.takes_key else {}
         try:
             self.check(body)
-            answer = Answer.of(self.http.submit(self.dialect.submit_path, body))
+            reply = self.http.submit(path, body, headers=keyed)
         except RequestError as error:
             raise JobRefusedError(self.name, str(error)) from error
         except NotSentError as error:
@@ -162,19 +173,19 @@ class HttpProvider:
         except LostError as error:
             problem = f"no clear answer to the submission: {error}"
             raise JobInDoubtError(self.name, problem) from error
-        return self._submission(answer)
+        self.hear(reply)
+        return self._submission(Answer.of(reply))
 
-    def poll(
-        self,
-        action: str,  # noqa: ARG002
-        task_id: str,
-        *,
-        is_patient: bool = True,
-    ) -> TaskStatus:
+    def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
         """Ask for a task."""
-        path = self.dialect.task_path.format(task_id=in_address(task_id))
-        answer = self._asked("GET", path, None, PollError, is_patient=is_patient)
-        task = self.dialect.task_in(answer.body or {})
+        path = self.dialect.task_path.format(action=in_address(action), task_id=in_address(task_id))
+        return self.understood(
+            task_id, self._asked("GET", path, None, PollError, is_patient=is_patient)
+        )
+
+    def understood(self, task_id: str, answer: Answer) -> TaskStatus:
+        """Return what an answer to a question for a task says of it."""
+        task = self.dialect.task_in(answer)
         now = self.pacing.now()
         if self.dialect.task_id(task) == task_id:
             status = self.dialect.status(task, now)
@@ -190,7 +201,7 @@ class HttpProvider:
             raise NoAnswerError(self.name, "it documents no balance", is_final=True)
         return self._understood(read, self._asked("GET", path, None, NoAnswerError))
 
-    def estimate(self, action: str, body: dict[str, Any]) -> Estimate:  # noqa: ARG002
+    def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
         """Ask what a body would cost."""
         path, read = self.dialect.estimate_path, self.dialect.estimate
         if path is None or read is None:
@@ -202,7 +213,7 @@ class HttpProvider:
         answer = self._asked(
             "POST",
             path,
-            asked,
+            self.dialect.estimate_body(action, asked),
             NoAnswerError,
             is_no_use=lambda answer: self._has_no_estimate(answer, model),
         )
@@ -214,7 +225,7 @@ class HttpProvider:
 
     def _submission(self, answer: Answer) -> Submission:
         """Return the task that an answer names, whatever else it says: then one was made."""
-        task = self.dialect.task_in(answer.body or {})
+        task = self.dialect.task_in(answer)
         task_id = self.dialect.task_id(task)
         verdict = self.dialect.verdict(answer)
         is_taken = verdict is Verdict.TAKEN
@@ -260,10 +271,12 @@ class HttpProvider:
         attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
         while True:
             try:
-                answer = Answer.of(self.http.ask(method, path, body))
+                reply = self.http.ask(method, path, body)
             except (NotSentError, LostError) as error:
                 problem, asked_s = f"no answer: {error}", None
             else:
+                self.hear(reply)
+                answer = Answer.of(reply)
                 verdict = self.dialect.verdict(answer)
                 if verdict is Verdict.TAKEN:
                     return answer

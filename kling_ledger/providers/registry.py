@@ -19,6 +19,7 @@ from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.providers.base import Callback, Pacing, Provider
+    from kling_ledger.providers.http_provider import Dialect
 
 FACTS: Final[Mapping[str, ProviderFacts]] = {
     name: import_module(f"kling_ledger.providers.{name}.facts").FACTS for name in GATEWAYS
@@ -63,6 +64,13 @@ def connect(
         **more,
     )
     return provider
+
+
+def wire(name: str) -> Dialect:
+    """Return how a provider is spoken to over plain HTTP, whose answers can be passed on."""
+    module = import_module(f"kling_ledger.providers.{name}.wire") if name == "runapi" else None
+    dialect: Dialect = (module or _module(provider_facts(name))).DIALECT
+    return dialect
 
 
 def read_callback(name: str, payload: bytes, *, now: datetime) -> Callback:

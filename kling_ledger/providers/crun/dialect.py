@@ -90,8 +90,9 @@ def _told(answer: Answer) -> str:
     return f"{code} {text_at(answer.body, 'message') or 'without a message'}"
 
 
-def _task_in(body: Json) -> Json:
+def _task_in(answer: Answer) -> Json:
     """Return `data`; beside it a `task_id` is one too, and an `id` may be of anything."""
+    body = answer.body or {}
     data = only_object(body.get("data"))
     return data or {name: id_ for name, id_ in body.items() if name == "task_id"}
 

@@ -67,7 +67,8 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
 was taken under the same key.
 """
 
-_TASK_HEADER: Final = "X-RunAPI-Task-Id"
+TASK_HEADER: Final = "X-RunAPI-Task-Id"
+"""Where RunAPI names the task of an answer beside its body."""
 _WORTH_REPEATING: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -102,7 +103,7 @@ def plain(reply: Any) -> Any:
     """Return a reply with its task's id in `id`, as text, and its state in small letters."""
     body, headers = getattr(reply, "body", reply), getattr(reply, "response_headers", {})
     task = task_or_data(only_object(body), *ID_NAMES)
-    id_ = first_id(task, *ID_NAMES) or read_task_id(headers.get(_TASK_HEADER))
+    id_ = first_id(task, *ID_NAMES) or read_task_id(headers.get(TASK_HEADER))
     if id_ is None or not isinstance(body, (dict, list)):
         return reply
     word = task.get("status")
@@ -120,7 +121,7 @@ def task_named_by(error: Error) -> str | None:
     """Return the task that a reply names although its status is an error: one was made."""
     answer = answer_of(error)
     task = task_or_data(answer.body or {}, *ID_NAMES)
-    by_header = read_task_id(answer.headers.get(_TASK_HEADER))
+    by_header = read_task_id(answer.headers.get(TASK_HEADER))
     return by_header or (None if is_of_a_request(task, answer) else first_id(task, *ID_NAMES))
 
 

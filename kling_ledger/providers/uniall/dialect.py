@@ -69,7 +69,7 @@ DIALECT: Final = Dialect(
     verdict=lambda answer: verdict_of_status(answer, HTTP_VERDICTS),
     told=_told,
     code=lambda answer: answer.status,
-    task_in=lambda body: task_or_data(body, "task_id", "id"),
+    task_in=lambda answer: task_or_data(answer.body or {}, "task_id", "id"),
     task_id=lambda task: first_id(task, "task_id", "id"),
     status=_status,
 )

@@ -1,0 +1,193 @@
+"""`kling-ledger gateway`: the providers' own addresses, and every job through them is metered."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kling_ledger.cli.books import book_option
+from kling_ledger.cli.connections import ceiling_of
+from kling_ledger.cli.inputs import label_option, read_labels
+from kling_ledger.cli.output import database_option, listening_options, say
+
+if TYPE_CHECKING:
+    from kling_ledger.gateway.server import Gateway
+    from kling_ledger.gateway.settings import GatewaySettings, Upstream
+    from kling_ledger.ledger import Ledger
+    from kling_pricing.library import Library
+
+_PORT: Final = 8770
+
+
+@click.command()
+@listening_options(port=_PORT)
+@click.option(
+    "--wallet",
+    help="Who pays for callers without a token. Without it everybody needs a token.",
+)
+@click.option("--project", help="What jobs without X-Kling-Project are for.")
+@label_option
+@click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
+@click.option(
+    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
+)
+@click.option(
+    "--upstream",
+    "upstreams",
+    multiple=True,
+    metavar="[PROVIDER=]URL",
+    help="Where a provider is, or with a bare address all of them, for a sandbox.",
+)
+@click.option(
+    "--own-keys",
+    is_flag=True,
+    help="Callers bring their own provider keys; those of this environment are not used.",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    help="Where providers can reach this gateway: their callbacks come here first.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name under which browsers may ask for the live page, beside this machine's own.",
+)
+@click.option("--estimate/--no-estimate", default=True, help="Ask providers what a job will cost.")
+@click.option(
+    "--poll-every",
+    "poll_every_s",
+    type=click.FloatRange(0.05),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to ask for a job that nobody else asks for.",
+)
+@click.option(
+    "--timeout",
+    "longest_s",
+    type=click.FloatRange(0.1),
+    default=900.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a job may take before it is in doubt; its credits stay reserved.",
+)
+@book_option
+@database_option
+def gateway(
+    *,
+    host: str,
+    port: int,
+    wallet: str | None,
+    project: str | None,
+    labels: tuple[str, ...],
+    max_cost: str | None,
+    approve_above: str | None,
+    upstreams: tuple[str, ...],
+    own_keys: bool,
+    public_url: str | None,
+    hosts: tuple[str, ...],
+    estimate: bool,
+    poll_every_s: float,
+    longest_s: float,
+    library: Library,
+    db: str | None,
+) -> None:
+    """Serve /runapi, /crun, /evolink and /uniall: the providers' own APIs, within your limits.
+
+    Clients change nothing but their base URL. Each job is quoted and reserved before it is sent
+    on, refused in the provider's own words where wallet or budget do not hold enough, and settled
+    when it ends, whether its client asks for it or not. If the ledger cannot be reached, nothing
+    is sent.
+
+    \b
+    export RUNAPI_API_KEY=...
+    kling-ledger gateway --wallet team
+    curl http://127.0.0.1:8770/runapi/api/v1/kling/text_to_video -d @body.json ...
+
+    Where this environment has a provider's key, that key is used, and callers need none. Else the
+    key that they bring is passed through and stored nowhere.
+
+    \b
+    Requests may say  X-Kling-Project, X-Kling-Labels (name=value,...), X-Kling-Run,
+                      X-Kling-Token, X-Kling-Approval, Idempotency-Key
+    Answers say       X-Kling-Reservation, -Quote, -Held, -Committed, -Wallet-Left, -Budget-Left
+
+    The address is printed on standard output once it listens. Stop it with Ctrl-C.
+    """
+    from kling_ledger.gateway.server import Gateway
+    from kling_ledger.gateway.settings import GatewaySettings
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        settings = GatewaySettings(
+            upstreams=read_upstreams(upstreams, uses_keys=not own_keys),
+            wallet=wallet,
+            project=project,
+            labels=read_labels(labels),
+            ceiling=_amount(ledger, wallet, max_cost, "--max-cost"),
+            approve_above=_amount(ledger, wallet, approve_above, "--approve-above"),
+            asks_estimate=estimate,
+            public_url=public_url,
+            hosts=hosts,
+            library=library,
+            poll_every_s=poll_every_s,
+            longest_s=longest_s,
+        )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with Gateway(ledger, settings, host=host, port=port) as serving:
+                _announce(serving, settings)
+                serving.wait()
+        except KeyboardInterrupt:
+            say("the gateway is stopped")
+
+
+def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Upstream]:
+    """Return where each provider is and which key is used there. UsageError for what is none."""
+    from kling_ledger import config
+    from kling_ledger.gateway.settings import PROVIDERS, Upstream
+    from kling_ledger.providers.http import Secret, checked_address
+    from kling_ledger.providers.registry import FACTS
+
+    addresses = {name: FACTS[name].base_url for name in PROVIDERS}
+    for one in written:
+        name, equals, address = one.partition("=")
+        if not equals or name.startswith(("http:", "https:")):
+            addresses = dict.fromkeys(PROVIDERS, checked_address(one))
+        elif name in PROVIDERS:
+            addresses[name] = checked_address(address)
+        else:
+            raise click.UsageError(f"--upstream: {name} is none of {', '.join(PROVIDERS)}")
+    found = {}
+    for name, address in addresses.items():
+        variable = FACTS[name].key_variable
+        has_key = uses_keys and config.has_api_key(variable, None)
+        key = Secret(config.api_key(variable, None)) if has_key else None
+        found[name] = Upstream(name, address, key)
+    return found
+
+
+def _amount(ledger: Ledger, wallet: str | None, written: str | None, option: str) -> Any:
+    if written is not None and wallet is None:
+        raise click.UsageError(f"{option} is for callers without a token: name their --wallet")
+    return None if wallet is None else ceiling_of(ledger, wallet, written)
+
+
+def _announce(serving: Gateway, settings: GatewaySettings) -> None:
+    """Tell people how to use it, then programs the address: who has that line has it all."""
+    say("The gateway listens; give clients these base URLs:")
+    for name, upstream in settings.upstreams.items():
+        whose = "callers bring their own key" if upstream.key is None else "with the key of here"
+        say(f"  {name}: {serving.url}/{name} -> {upstream.address}, {whose}")
+    if settings.wallet is None:
+        say("Everybody needs a token: kling-ledger token create NAME --wallet WALLET")
+    else:
+        say(f"Callers without a token spend from wallet {json.dumps(settings.wallet)}.")
+    say("Stop it with Ctrl-C.")
+    click.echo(serving.url)

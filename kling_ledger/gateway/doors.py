@@ -1,0 +1,119 @@
+"""Doors: which of a provider's addresses start jobs, ask for them, or are known to cost nothing.
+
+A door is read from the provider's own dialect: what it says of its paths, it says once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+from urllib.parse import parse_qs
+
+from kling_ledger.gateway.paths import PathError, alike
+from kling_ledger.gateway.settings import PROVIDERS
+from kling_ledger.providers.http_provider import Dialect
+from kling_ledger.providers.registry import wire
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A request that starts a job; `action` is None where the body alone says what is asked for."""
+
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A question for one task."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Anything else. `is_free` says that it is known to cost nothing."""
+
+    is_free: bool
+
+
+Way = Submit | Poll | Other
+
+
+@dataclass(frozen=True)
+class Door:
+    """One provider's addresses. `aliases` also start jobs; `free` are writes that cost nothing."""
+
+    dialect: Dialect
+    aliases: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = field(default=())
+    """Below these every write starts a job or nothing does: none of them is passed through."""
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self.dialect.facts.name
+
+    def way(self, method: str, path: str, query: str) -> Way:
+        """Say what a request is. Raises PathError for one that is nearly a submission."""
+        if method == "POST" and (found := self._submits.fullmatch(path)):
+            return Submit(found.groupdict().get("action"))
+        if method in _READS:
+            return self._read(method, path, query)
+        loose = alike(path)
+        if self._submits.fullmatch(loose) or loose.startswith(self.prefixes or ("\0",)):
+            raise PathError("jobs are started by POST, at the address that is documented")
+        return Other(is_free=loose in self.free)
+
+    def _read(self, method: str, path: str, query: str) -> Way:
+        found = self._polls.fullmatch(path)
+        if method != "GET" or found is None:
+            return Other(is_free=True)
+        if self._asks_by is None:
+            return Poll(found["task_id"])
+        named = parse_qs(query).get(self._asks_by, [])
+        return Poll(named[0]) if len(named) == 1 else Other(is_free=True)
+
+    @cached_property
+    def _submits(self) -> re.Pattern[str]:
+        paths = (self.dialect.submit_path, *self.aliases)
+        return re.compile("|".join(map(_pattern, paths)))
+
+    @cached_property
+    def _polls(self) -> re.Pattern[str]:
+        return re.compile(_pattern(self.dialect.task_path.partition("?")[0]))
+
+    @cached_property
+    def _asks_by(self) -> str | None:
+        """The parameter of the query that names the task, None where the path does."""
+        return self.dialect.task_path.partition("?")[2].partition("=")[0] or None
+
+
+def _pattern(path: str) -> str:
+    """Write a path as a regular expression, its `{names}` as parts of it."""
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))
+
+
+DOORS: Final[Mapping[str, Door]] = {
+    name: Door(
+        wire(name),
+        aliases={"uniall": ("/v1/videos/generations",)}.get(name, ()),
+        free={
+            "runapi": ("/api/v1/price_quotes",),
+            "crun": ("/api/v1/client/job/estimatetask", "/job/estimate-credits"),
+        }.get(name, ()),
+        prefixes={"runapi": ("/api/v1/kling/",)}.get(name, ()),
+    )
+    for name in PROVIDERS
+}
+"""The door of each provider.
+
+Sources: https://docs.uniall.ai/models/video/kling (the address for compatible clients),
+https://github.com/runapi-ai/core-sdk and https://github.com/CrunTeam/crun-agent-skills, checked
+2026-11-20.
+"""

@@ -1,0 +1,177 @@
+"""Refusals: what the gateway itself says no to, in the words of the provider that was asked.
+
+Each client then raises its own error for it. Inside stands the same problem for everybody, in the
+terms of RFC 9457: which limit, how much was asked, what is left, when it frees and what would fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from kling_ledger import errors
+from kling_ledger.gateway.callers import CallerError
+from kling_ledger.gateway.paths import PathError
+from kling_pricing import errors as pricing_errors
+from kling_pricing.errors import KlingError
+from kling_pricing.money import Money
+
+_PASSES: Final = 503
+_AGAIN_S: Final = 5
+
+_STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
+    (CallerError, 401),
+    (PathError, 400),
+    (errors.RefusedError, 402),
+    (errors.KeyUsedError, 409),
+    (errors.ConflictError, 409),
+    (errors.StateError, 409),
+    (errors.NotFoundError, 404),
+    (errors.LedgerError, 503),
+    (errors.ConfigError, 400),
+    (errors.JobRefusedError, 502),
+    (errors.ProviderError, 504),
+    (pricing_errors.PricingError, 422),
+)
+"""HTTP statuses by family, the first that fits; anything else is a fault of ours."""
+
+_TITLES: Final[Mapping[int, str]] = {
+    400: "The request cannot be forwarded",
+    401: "No valid token",
+    402: "Refused by a spending limit",
+    404: "No such thing",
+    408: "The request came too slowly",
+    409: "In conflict with another request",
+    413: "The request is too large",
+    422: "The job cannot be priced or made",
+    502: "The provider was not reached",
+    503: "The ledger cannot be reached",
+    504: "Nobody knows whether the provider took the job",
+}
+_TERMS: Final = {
+    "limit": ("limit", "ceiling", "most"),
+    "spent": ("spent",),
+    "reserved": ("reserved",),
+    "asked": ("asked", "needed", "cost"),
+    "left": ("left", "available"),
+    "would_fit": ("fits",),
+}
+"""What a problem calls each fact, and how our errors do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A refusal before it is written: its HTTP status, its error, and when to ask again."""
+
+    status: int
+    error: KlingError
+    retry_after_s: int | None = None
+
+    def terms(self) -> dict[str, Any]:
+        """Return the problem in the terms of RFC 9457; amounts are texts with their unit."""
+        error = self.error
+        told: dict[str, Any] = {
+            "type": f"urn:kling-ledger:{error.code}",
+            "title": _TITLES.get(self.status, "The gateway cannot do this"),
+            "status": self.status,
+            "detail": error.message,
+            "code": error.code,
+            "retryable": error.retryable,
+        }
+        for name, known_as in _TERMS.items():
+            amounts = (getattr(error, one, None) for one in known_as)
+            amount = next((one for one in amounts if isinstance(one, Money)), None)
+            if amount is not None:
+                told[name] = str(amount)
+        frees_at = getattr(error, "frees_at", None)
+        if isinstance(frees_at, datetime):
+            told["resets_at"] = frees_at.isoformat().replace("+00:00", "Z")
+        if error.hint:
+            told["next_step"] = error.hint
+        return told
+
+
+def problem_of(error: KlingError, *, now: datetime) -> Problem:
+    """Return how an error is told."""
+    status = next((code for family, code in _STATUSES if isinstance(error, family)), 500)
+    return Problem(status, error, _retry_after_s(error, status, now))
+
+
+def refusal(provider: str, problem: Problem) -> Response:
+    """Write a problem as a provider writes its errors."""
+    reply = _WRITERS[provider](problem)
+    if problem.retry_after_s is not None:
+        reply.headers["Retry-After"] = str(problem.retry_after_s)
+    return reply
+
+
+def _retry_after_s(error: KlingError, status: int, now: datetime) -> int | None:
+    """Return in how many seconds the same request may be admitted, None where waiting is no use."""
+    if isinstance(error, errors.BudgetError) and error.frees_at is not None:
+        # More than the whole limit fits in no window.
+        is_of_use = error.asked <= error.limit
+        return max(1, round((error.frees_at - now).total_seconds())) if is_of_use else None
+    return _AGAIN_S if status == _PASSES else None
+
+
+def _message(problem: Problem) -> str:
+    hint = problem.error.hint
+    return f"{problem.error.message} ({hint})" if hint else problem.error.message
+
+
+def _runapi(problem: Problem) -> Response:
+    error = {"code": problem.error.code, "message": _message(problem), "problem": problem.terms()}
+    return _json({"error": error}, problem.status)
+
+
+def _crun(problem: Problem) -> Response:
+    code = {400: 422, 408: 422, 409: 422, 413: 422}.get(problem.status, problem.status)
+    content = {"code": code, "message": _message(problem), "data": None}
+    return _json({**content, "problem": problem.terms()}, 200)
+
+
+def _evolink(problem: Problem) -> Response:
+    status = {408: 400, 409: 400, 422: 400, 504: 502}.get(problem.status, problem.status)
+    error = {
+        "code": problem.error.code,
+        "message": _message(problem),
+        "type": _EVOLINK_TYPES.get(status, "internal_server_error"),
+        "param": None,
+        "fallback_suggestion": problem.error.hint,
+        "problem": problem.terms(),
+    }
+    return _json({"error": error}, status)
+
+
+def _uniall(problem: Problem) -> Response:
+    kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+    error = {"message": _message(problem), "type": kind, "code": problem.error.code}
+    return _json({"error": {**error, "problem": problem.terms()}}, problem.status)
+
+
+def _json(content: Any, status: int) -> Response:
+    return Response(json.dumps(content), status, media_type="application/json")
+
+
+_WRITERS: Final[Mapping[str, Callable[[Problem], Response]]] = {
+    "runapi": _runapi,
+    "crun": _crun,
+    "evolink": _evolink,
+    "uniall": _uniall,
+}
+_EVOLINK_TYPES: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large_error",
+    502: "upstream_error",
+    503: "service_unavailable_error",
+}
+"""Source: https://docs.evolink.ai error codes, checked 2026-11-20."""

@@ -1,0 +1,148 @@
+"""Submits: a job that a caller sends is quoted, reserved, sent once, and its answer passed on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from kling_ledger.errors import (
+    DatabaseError,
+    JobInDoubtError,
+    KeyUsedError,
+    PollError,
+    ProviderError,
+    StateError,
+)
+from kling_ledger.gateway.callers import Caller
+from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.wires import Wires
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.jobs.watch import Patience
+from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.ledger.lefts import Left
+from kling_ledger.providers.http import Reply
+from kling_ledger.providers.http_provider import HttpProvider
+from kling_pricing.errors import KlingError
+from kling_pricing.gateways import parse_body
+
+log: Final = logging.getLogger("kling_ledger.gateway")
+
+_LOOK_EVERY_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a submission: the provider's answer, or None and why there is none.
+
+    `upstream_s` is what the provider took.
+    """
+
+    reservation: Reservation
+    left: Left | None
+    reply: Reply | None
+    upstream_s: float = 0.0
+    error: KlingError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submits:
+    """Sends jobs on for callers; `expect` is told of each that its provider has taken.
+
+    Every call blocks: it is made on a thread of its own.
+    """
+
+    ledger: Ledger
+    settings: GatewaySettings
+    wires: Wires
+    expect: Callable[[Reservation, Meter], None]
+
+    def submit(self, caller: Caller, provider: str, action: str | None, text: str) -> Submitted:
+        """Reserve and send one job. Raises KlingError where nothing was sent for the caller."""
+        body = parse_body(text)
+        meter = self.meter(caller, provider)
+        key = None if caller.own_key is None else _own_key(caller, provider)
+        reservation = meter.reserve(body, action=action, key=key)
+        if reservation.task_id is None and reservation.is_open:
+            return self._sent(meter, reservation, body)
+        return self._again(meter, reservation, key or "")
+
+    def meter(self, caller: Caller, provider: str) -> Meter:
+        """Return the meter that a caller's jobs at a provider run through."""
+        return Meter(
+            self.ledger,
+            self.wires.wire(provider, caller.key),
+            wallet=caller.wallet,
+            project=caller.project,
+            labels=caller.labels,
+            ceiling=caller.ceiling,
+            asks_estimate=self.settings.asks_estimate,
+            library=self.settings.library,
+            patience=Patience(
+                poll_every_s=self.settings.poll_every_s, longest_s=self.settings.longest_s
+            ),
+        )
+
+    def _sent(self, meter: Meter, reserved: Reservation, body: dict[str, Any]) -> Submitted:
+        heard: list[Reply] = []
+        begun = time.perf_counter()
+        error: KlingError | None = None
+        try:
+            _hearing(meter, heard.append).submit(reserved, body)
+        except StateError:
+            # Another request under the same key is sending it: its answer is ours too.
+            return self._after_the_sender(meter, reserved)
+        except KlingError as raised:
+            if not isinstance(raised, ProviderError) and not heard:
+                raise
+            error = raised
+        took_s = time.perf_counter() - begun
+        found, left = self._now(reserved)
+        if found.is_open:
+            self.expect(found, meter)
+        return Submitted(found, left, heard[-1] if heard else None, took_s, error)
+
+    def _now(self, known: Reservation) -> tuple[Reservation, Left | None]:
+        """Return how a reservation stands, or stood: what was sent is answered in any case."""
+        try:
+            return self.ledger.reservations.with_left(known.id)
+        except DatabaseError as error:
+            log.warning("job %s: how it stands cannot be read: %s", known.id, error)
+            return known, None
+
+    def _again(self, meter: Meter, found: Reservation, key: str) -> Submitted:
+        """Answer a key that was used before: with its task as it stands now, if there is one."""
+        if found.task_id is None:
+            raise KeyUsedError(key, reservation_id=found.id, state=found.state)
+        heard: list[Reply] = []
+        begun = time.perf_counter()
+        with suppress(PollError):
+            status = _hearing(meter, heard.append).poll(found, is_patient=False)
+            meter.observe(found, status)
+        took_s = time.perf_counter() - begun
+        return Submitted(*self._now(found), heard[-1] if heard else None, took_s)
+
+    def _after_the_sender(self, meter: Meter, reserved: Reservation) -> Submitted:
+        give_up_at = time.monotonic() + self.settings.timeout_s
+        while time.monotonic() < give_up_at:
+            found = self.ledger.reservations.get(reserved.id)
+            if found.state is not State.SUBMITTING:
+                return self._again(meter, found, reserved.id)
+            time.sleep(_LOOK_EVERY_S)
+        raise JobInDoubtError(meter.provider.name, "another request is still sending it")
+
+
+def _own_key(caller: Caller, provider: str) -> str:
+    """Return a caller's key as the ledger knows it: two callers may use the same words."""
+    return f"gateway/{caller.name or '-'}/{provider}/{caller.own_key}"
+
+
+def _hearing(meter: Meter, hear: Callable[[Reply], None]) -> Meter:
+    """Return a meter whose provider's answers are kept as they came."""
+    provider = meter.provider
+    if not isinstance(provider, HttpProvider):
+        return meter
+    return replace(meter, provider=replace(provider, hear=hear))
