@@ -19,6 +19,7 @@ import pytest
 from kling_ledger.agents.hooks.calls import ToolCall
 from kling_ledger.agents.hooks.judging import Rules, judge
 from kling_ledger.agents.hooks.verdicts import LEAVE, Verdict
+from kling_ledger.gateway.doors import DOORS
 from tests.cli import BODY, COMMAND, Cli, Said
 from tests.test_cli_cold_start import loaded
 
@@ -113,6 +114,15 @@ def test_a_script_is_looked_into_when_it_is_run(tmp_path: Path, started: str):
     assert of_command(started, tmp_path) == LEAVE
 
 
+def test_every_address_at_which_the_gateway_takes_jobs_is_known():
+    for name, door in DOORS.items():
+        host = door.dialect.facts.base_url
+        for path in (door.dialect.submit_path, *door.aliases):
+            command = f"curl -d @body.json {host}{path.format(action='extend_video')}"
+            verdict = of_command(command)
+            assert (verdict.decision, f"to {name} (" in verdict.reason) == ("deny", True), command
+
+
 def test_an_agent_under_exec_may_call_providers_but_not_leave_the_proxy():
     under = Rules(RULES.of_run, RULES.of_tool, environ={}, is_under_exec=True)
 
@@ -182,6 +192,10 @@ def test_each_agent_is_answered_in_its_own_words(tmp_path: Path, agent: str):
     assert "runapi.ai/api/v1/kling/text_to_video" in reason
     assert answered(f"curl $SOMEWHERE/v1/videos/generations {DATA}")[0] == "ask"
     assert answered("npm test") == ("leave", "")
+    # What `exec` gives a program in place of a key says that its proxy is there.
+    under_exec = Cli(tmp_path, {"RUNAPI_API_KEY": "klr_AbC"})
+    said = under_exec("hook", agent, stdin=asked(f"curl {RUNAPI} {DATA}"))
+    assert decided(agent, said)[0] == "leave"
 
 
 @pytest.mark.parametrize("agent", AGENTS)

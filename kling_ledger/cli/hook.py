@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _AGENTS: Final = ("claude-code", "hermes", "openclaw")
 _LONGEST: Final = 4 * 1024 * 1024
+_UNDER_EXEC: Final = "klr_"
+"""How the token begins that a program under `exec` has in place of a provider's key."""
 _SPENDING: Final = ("run", "batch")
 _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
 
@@ -161,6 +163,7 @@ def _judged(answering: _Answering, ask_above: str | None, gateway: str | None) -
         of_run=lambda words, folder: _of_run(costs, words, folder),
         of_tool=lambda tool, arguments: _of_tool(costs, tool, arguments),
         gateway=gateway,
+        is_under_exec=any(value.startswith(_UNDER_EXEC) for value in os.environ.values()),
     )
     return judge(call, rules)
 

@@ -15,9 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from kling_ledger.providers.registry import FACTS
 
-_ACTIONS: Final = "text_to_video|image_to_video|motion_control|extend_video|edit_video|ai_avatar"
 _SUBMIT: Final = re.compile(
-    rf"(?:(?P<runapi>/api/v1/kling/(?:{_ACTIONS}))"
+    r"(?:(?P<runapi>/api/v1/kling/[\w-]+)"
     r"|(?P<crun>/api/v1/client/job/createtask)"
     r"|(?P<evolink>/v1/videos/generations)"
     r"|(?P<uniall>/v1/video/generations))"

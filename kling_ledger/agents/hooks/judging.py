@@ -164,6 +164,6 @@ def _instead(door: Door | None, rules: Rules) -> str:
     return (
         f"Do this instead: kling-ledger run --provider {provider} --request body.json "
         f'--wallet NAME --max-cost "AMOUNT UNIT" --key YOUR-ID; or {through}or put '
-        f'"kling-ledger exec -- " in front of the command. What it would cost: '
+        f'"kling-ledger exec --wallet NAME -- " in front of the command. What it would cost: '
         f"kling-ledger quote --provider {provider} --request body.json"
     )
