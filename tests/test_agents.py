@@ -147,8 +147,8 @@ def test_a_hook_stops_the_call_before_it_runs_and_every_call_where_it_fails(
         settings = json.loads((folder / "command.json").read_text())
         settings["command"] = ["/nowhere/kling-ledger"]
         (folder / "command.json").write_text(json.dumps(settings))
-    # What is stopped is never sent, so that the provider's own address may stand here.
-    direct = curl(kind, "https://runapi.ai", "none")
+    # What is stopped is never sent; were it not stopped, it would come no farther than here.
+    direct = curl(kind, "--resolve runapi.ai:443:127.0.0.1 https://runapi.ai", "none")
     harmless = ToolCall(kind.shell, {"command": "echo it ran"})
     agent = kind(home, settings=kind.with_hook(folder), environ=ours(cli))
     with scripted(direct, harmless, LastWord("Stopped.")) as model:

@@ -18,7 +18,10 @@ _COSTS_NOTHING: Final = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 
 
 
 class OpenClaw(Agent):
-    """`agent exec` asks once; its settings are a file that it is given."""
+    """Its home holds `openclaw.json`; `agent --local` asks once, with its plugins.
+
+    `agent exec` asks once too, but loads no hook of a plugin.
+    """
 
     variable = "OPENCLAW"
     shell = "exec"
@@ -60,8 +63,9 @@ class OpenClaw(Agent):
             "agents": {"defaults": {"model": {"primary": f"vllm/{MODEL}"}}},
             **self.settings,
         }
-        (self.home / "openclaw.json").write_text(json.dumps(settings))
+        folder = self.home / ".openclaw"
+        folder.mkdir(exist_ok=True)
+        (folder / "openclaw.json").write_text(json.dumps(settings))
 
     def words(self, question: str) -> list[str]:
-        settings = str(self.home / "openclaw.json")
-        return ["agent", "exec", question, "--config", settings, "--cwd", str(self.home)]
+        return ["agent", "--local", "--agent", "main", "--message", question]
