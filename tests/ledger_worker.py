@@ -74,6 +74,25 @@ def reserve(
         return dict(Counter(pool.map(one, range(tries))))
 
 
+def reserve_in_run(
+    ledger: Ledger, token: str, amount: str, runs: list[str], tries: int, threads: int
+) -> Answer:
+    """Reserve again and again under a token, in each run in turn; say what came of it."""
+    known = ledger.tokens.get(token)
+    asked = Asked("", Money.parse(amount))
+
+    def one(number: int) -> str:
+        try:
+            run = runs[number % len(runs)]
+            ledger.reserve_many([ledger.tokens.bound(known, asked, run=run)])
+        except RefusedError as error:
+            return error.code
+        return "admitted"
+
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(Counter(pool.map(one, range(tries))))
+
+
 def reserve_with_key(ledger: Ledger, wallet: str, amount: str, key: str, threads: int) -> Answer:
     """Reserve under one key from many threads at once."""
 
@@ -239,6 +258,7 @@ COMMANDS: Final[dict[str, Callable[..., Answer]]] = {
         create_wallet,
         fund,
         reserve,
+        reserve_in_run,
         reserve_with_key,
         end,
         live,

@@ -43,6 +43,8 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.NotFoundError, EXIT_USAGE),
     (errors.ConflictError, EXIT_USAGE),
     (errors.StateError, EXIT_USAGE),
+    (errors.ApprovalClosedError, EXIT_USAGE),
+    (errors.TokenError, EXIT_USAGE),
     (errors.LedgerMovedError, EXIT_DIFFERENCES),
     (errors.PlanUndoneError, EXIT_USAGE),
     (errors.PeriodError, EXIT_USAGE),

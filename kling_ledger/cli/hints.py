@@ -16,6 +16,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "budget": "kling-ledger budget list",
     "reservation": "kling-ledger reservation list",
     "closed period": "kling-ledger close {name}",
+    "approval": "kling-ledger approval list --all",
 }
 """What to do about something that is not there, by what it would be."""
 
@@ -80,6 +81,10 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
         f' kling-ledger budget raise {error.budget} "AMOUNT" --until WHEN --reason WHY'
     ),
     errors.CeilingError.code: _under_a_ceiling,
+    errors.ApprovalNeededError.code: lambda error: (
+        f"a person grants it with: {error.command}; then ask for the same job again"
+    ),
+    errors.ApprovalClosedError.code: lambda error: f"kling-ledger approval show {error.approval}",
     errors.TotalError.code: lambda _: "run fewer rows, or raise --max-total",
 }
 """How to say it, by the code of the error; every other error says it well enough itself."""

@@ -30,6 +30,8 @@ KlingError (kling_pricing.errors)
 │   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
 │   ├── StateError           a reservation's state does not allow the change
 │   │   └── KeyUsedError     a key stands for a reservation that cannot be sent any more
+│   ├── ApprovalClosedError  an approval was decided before, or has expired
+│   ├── TokenError           no token that is in force has this secret
 │   ├── PeriodError          a month cannot be closed, or is closed
 │   │   ├── PeriodOrderError an earlier month has to be sealed first
 │   │   └── TwoPeopleError   who prepared a month may not approve it too
@@ -39,6 +41,12 @@ KlingError (kling_pricing.errors)
 │       ├── TotalError           a batch costs more than it may in all
 │       ├── UnknownWorthError    a budget counts in another unit and no rate is known
 │       ├── CeilingError               the job costs more than a single job may
+│       ├── ModelNotAllowedError       a token is not for this model
+│       ├── ProjectNotAllowedError     a token is not for this project
+│       ├── LabelNotAllowedError       a caller sets a label that is the token's
+│       ├── RunNeededError       a token has a cap by run, and no run was named
+│       ├── ApprovalNeededError  a person has to approve the job first
+│       ├── ApprovalDeniedError  a person was asked and said no
 │       ├── PriceChangedError    it costs more than its saved quote says
 │       └── QuoteExpiredError    its saved quote may not be relied on any more
 └── ProviderError
@@ -64,6 +72,7 @@ from kling_ledger.errors.downloads import (
 )
 from kling_ledger.errors.ledger import (
     AmbiguousTaskError,
+    ApprovalClosedError,
     ClockError,
     ConflictError,
     DatabaseError,
@@ -101,6 +110,8 @@ from kling_ledger.errors.quotes import (
     QuoteExpiredError,
 )
 from kling_ledger.errors.refusals import (
+    ApprovalDeniedError,
+    ApprovalNeededError,
     BudgetError,
     CeilingError,
     InsufficientCreditsError,
@@ -117,11 +128,21 @@ from kling_ledger.errors.settings import (
     OtherAddressError,
     PortError,
 )
+from kling_ledger.errors.tokens import (
+    LabelNotAllowedError,
+    ModelNotAllowedError,
+    ProjectNotAllowedError,
+    RunNeededError,
+    TokenError,
+)
 from kling_pricing.errors import KlingError
 
 __all__ = [
     "AccountError",
     "AmbiguousTaskError",
+    "ApprovalClosedError",
+    "ApprovalDeniedError",
+    "ApprovalNeededError",
     "BillQuestionError",
     "BudgetError",
     "CallbackError",
@@ -139,10 +160,12 @@ __all__ = [
     "JobRefusedError",
     "KeyUsedError",
     "KlingError",
+    "LabelNotAllowedError",
     "LedgerError",
     "LedgerMovedError",
     "LinkExpiredError",
     "LivePricesError",
+    "ModelNotAllowedError",
     "NewerSchemaError",
     "NoAnswerError",
     "NoKeyError",
@@ -159,13 +182,16 @@ __all__ = [
     "PollError",
     "PortError",
     "PriceChangedError",
+    "ProjectNotAllowedError",
     "ProviderError",
     "QuestionError",
     "QuoteExpiredError",
     "RefusedError",
+    "RunNeededError",
     "SignatureError",
     "StateError",
     "TaskNotWrittenError",
+    "TokenError",
     "TotalError",
     "TwoPeopleError",
     "UnknownWorthError",

@@ -254,6 +254,26 @@ class KeyUsedError(StateError):
         self.state = state
 
 
+class ApprovalClosedError(LedgerError):
+    """An approval cannot be decided any more: somebody did before, or it has expired.
+
+    `verdict` and `by` are None where nobody did.
+    """
+
+    code = "approval_closed"
+
+    def __init__(self, approval: str, *, verdict: str | None, by: str | None, at: datetime) -> None:
+        what = "expired" if verdict is None else f"was {verdict} by {by}"
+        super().__init__(
+            f"approval {approval} {what} at {at:%Y-%m-%d %H:%M} UTC: nothing was changed",
+            hint="a job that still needs one has to be asked for again",
+        )
+        self.approval = approval
+        self.verdict = verdict
+        self.by = by
+        self.at = at
+
+
 class PeriodError(LedgerError):
     """A month cannot be closed as asked, or is closed for what was asked of it."""
 

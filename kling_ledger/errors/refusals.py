@@ -120,5 +120,73 @@ class UnknownWorthError(RefusedError):
         self.unit = unit
 
 
+class ApprovalNeededError(RefusedError):
+    """The job costs more than is spent without asking a person; `approval` is what was asked.
+
+    Once it is granted, before `expires_at`, the same job is admitted once. `command` is what a
+    person runs to grant it; `problem` says why an approval that was named is no good, None where
+    none was.
+    """
+
+    code = "approval_needed"
+
+    def __init__(
+        self,
+        approval: str,
+        *,
+        asked: Money,
+        above: Money,
+        expires_at: datetime,
+        problem: str | None = None,
+    ) -> None:
+        because = f" ({problem})" if problem else ""
+        super().__init__(
+            f"the job costs {asked}, and above {above} a person has to approve it{because}:"
+            f" {approval} waits for that until {expires_at:%Y-%m-%d %H:%M} UTC",
+            hint=f"ask a person to grant {approval}, then ask for the same job again",
+        )
+        self.approval = approval
+        self.asked = asked
+        self.above = above
+        self.fits = above
+        self.expires_at = expires_at
+        self.problem = problem
+
+    @property
+    def command(self) -> str:
+        """What a person runs to grant it."""
+        return f"kling-ledger approval grant {self.approval}"
+
+
+class ApprovalDeniedError(RefusedError):
+    """A person was asked for this job and said no; that stands until `until`."""
+
+    code = "approval_denied"
+
+    def __init__(
+        self,
+        approval: str,
+        *,
+        by: str,
+        reason: str | None,
+        asked: Money,
+        above: Money,
+        until: datetime,
+    ) -> None:
+        why = f": {reason}" if reason else ""
+        super().__init__(
+            f"{by} denied {approval}, this job at {asked}{why}",
+            hint=f"ask for what costs at most {above}, or talk to {by}: the same job may be asked"
+            f" for again after {until:%Y-%m-%d %H:%M} UTC",
+        )
+        self.approval = approval
+        self.by = by
+        self.reason = reason
+        self.asked = asked
+        self.above = above
+        self.fits = above
+        self.until = until
+
+
 def _would_fit(fits: Money) -> str:
     return f"up to {fits} would be admitted now" if fits.amount > 0 else "nothing fits now"

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from kling_ledger.errors import ConfigError, JobRefusedError
+from kling_ledger.errors import ConfigError, JobRefusedError, NotFoundError
 from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_headers
 from kling_ledger.gateway.callers import Caller, caller_of
 from kling_ledger.gateway.doors import DOORS, Door, Poll, Submit
@@ -147,7 +147,7 @@ class App:
         done: Submitted = await self._working(work)
         story.reservation, story.upstream_s = done.reservation, done.upstream_s
         if done.reservation.task_id is not None:
-            self._tasks.know(story.door.provider, done.reservation.task_id, done.reservation.id)
+            self._tasks.know(story.door.provider, done.reservation.task_id, done.reservation)
         if done.reply is not None:
             reply = answer(done.reply)
         else:
@@ -161,20 +161,32 @@ class App:
         self, request: Request, story: _Story, caller: Caller, way: Poll, path: str
     ) -> Response:
         door = story.door
+        meter = self._submits.meter(caller, door.provider)
+        await self._check_is_theirs(caller, meter, way.task_id)
         heard = await self._timed(story, self._passage.ask(request, door.dialect, path, caller))
         reply = answer(heard)
         wire = self._wires.wire(door.provider, caller.key)
         known = self._tasks.of(door.provider, way.task_id)
         if known is not None and is_running(wire, way.task_id, heard):
-            reply.headers[RESERVATION_HEADER] = known
+            reply.headers[RESERVATION_HEADER] = known.reservation_id
             return reply
-        meter = self._submits.meter(caller, door.provider)
         seen = await self._working(self._polls.seen, meter, wire, way.task_id, heard)
         if seen.reservation is not None:
             story.reservation = seen.reservation
-            self._tasks.know(door.provider, way.task_id, seen.reservation.id)
+            self._tasks.know(door.provider, way.task_id, seen.reservation)
             reply.headers.update(money_headers(seen.reservation, seen.left))
         return reply
+
+    async def _check_is_theirs(self, caller: Caller, meter: Meter, task_id: str) -> None:
+        """Refuse to show a task under the gateway's own key to a token of another wallet."""
+        if caller.token is None or caller.brings_key:
+            return
+        known = self._tasks.of(meter.provider.name, task_id)
+        wallet = (
+            known.wallet if known else await self._working(self._polls.wallet_of, meter, task_id)
+        )
+        if wallet != caller.wallet:
+            raise NotFoundError("task", task_id)
 
     async def _timed(self, story: _Story, asking: Awaitable[_Result]) -> _Result:
         begun = time.perf_counter()

@@ -7,18 +7,18 @@ Where it has none, what they bring is passed through, and a token has a header o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from starlette.datastructures import Headers
 
-from kling_ledger.errors import ConfigError
+from kling_ledger.errors import ConfigError, TokenError
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger.tokens import SECRET_PREFIX, Token
 from kling_ledger.providers.http import Secret
 from kling_ledger.providers.http_provider import Dialect
-from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 
 TOKEN_HEADER: Final = "X-Kling-Token"  # noqa: S105 - the header's name
@@ -38,57 +38,80 @@ _LONGEST: Final = 512
 _ONCE: Final = frozenset({"authorization", "x-api-key", "idempotency-key", "content-length", *OURS})
 
 
-class CallerError(KlingError):
-    """Nobody that may call here: no token, or one that is none any more."""
-
-    code = "unauthorized"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the token is missing, or is not valid here",
-            hint=f"bring one of kling-ledger token create, as the API key or in {TOKEN_HEADER}",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: `name` is the token's, None where none is needed; `key` is the provider's.
+    """Who asks: `token` is None for callers without one; `key` is the provider's that is used.
 
-    `brings_key` says that the key is the caller's own.
+    `brings_key` says that the key is the caller's own. Wallet, project, labels and run are as they
+    were asked for: a token decides what of them may be so.
     """
 
     wallet: str
     key: Secret = field(repr=False)
     brings_key: bool
-    name: str | None = None
+    token: Token | None = None
     project: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    run: str | None = None
     ceiling: Money | None = None
     approve_above: Money | None = None
     approval: str | None = None
     own_key: str | None = None
 
+    @property
+    def name(self) -> str | None:
+        """What the caller's token is called."""
+        return None if self.token is None else self.token.name
+
 
 def caller_of(
     ledger: Ledger, settings: GatewaySettings, dialect: Dialect, headers: Headers
 ) -> Caller:
-    """Return who asks. Raises CallerError for nobody, ConfigError for headers that say nothing."""
+    """Return who asks.
+
+    Raises TokenError for nobody, ConfigError for headers that say nothing and where there is no
+    key of the provider's.
+    """
     _check_headers(headers)
-    del ledger  # tokens are looked up in it
     key = settings.upstreams[dialect.facts.name].key
     brought = _credential(dialect, headers)
+    is_token = brought.startswith(SECRET_PREFIX)
+    secret = headers.get(TOKEN_HEADER) or (brought if is_token else None)
+    if key is None and is_token:
+        raise ConfigError(
+            f"this gateway has no key of {dialect.facts.name}",
+            hint=f"bring your own in {dialect.key_header}, and the token in {TOKEN_HEADER}",
+        )
+    used = key or Secret(brought)
+    return _bounded(
+        Caller(
+            settings.wallet or "",
+            used,
+            brings_key=key is None,
+            token=None if secret is None else ledger.tokens.of_secret(secret),
+            project=headers.get(PROJECT_HEADER),
+            labels=read_labels(headers.get(LABELS_HEADER)),
+            run=headers.get(RUN_HEADER),
+            approval=headers.get(APPROVAL_HEADER),
+            own_key=headers.get(KEY_HEADER),
+        ),
+        settings,
+    )
+
+
+def _bounded(caller: Caller, settings: GatewaySettings) -> Caller:
+    """Return a caller with the limits that hold: the token's, or of those without one."""
+    if caller.token is not None:
+        return replace(caller, wallet=caller.token.wallet, approve_above=caller.token.approve_above)
     if settings.wallet is None:
-        raise CallerError
-    return Caller(
-        settings.wallet,
-        key or Secret(brought),
-        brings_key=key is None,
-        project=headers.get(PROJECT_HEADER, settings.project),
-        labels={**read_labels(headers.get(LABELS_HEADER)), **settings.labels},
+        raise TokenError
+    run = {} if caller.run is None else {"run": caller.run}
+    return replace(
+        caller,
+        project=settings.project if caller.project is None else caller.project,
+        labels={**caller.labels, **run, **settings.labels},
         ceiling=settings.ceiling,
         approve_above=settings.approve_above,
-        approval=headers.get(APPROVAL_HEADER),
-        own_key=headers.get(KEY_HEADER),
     )
 
 

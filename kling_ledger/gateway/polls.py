@@ -52,6 +52,11 @@ class Polls:
             self._forget(now.id)
         return Seen(*self._ledger.reservations.with_left(now.id))
 
+    def wallet_of(self, meter: Meter, task_id: str) -> str | None:
+        """Return which wallet pays for a task, None where it is nobody's."""
+        found = self._found(meter, task_id)
+        return None if found is None else found.wallet
+
     def _found(self, meter: Meter, task_id: str) -> Reservation | None:
         place = meter.place
         try:
@@ -71,21 +76,29 @@ def is_running(wire: Wire, task_id: str, reply: Reply) -> bool:
     return wire.understood(task_id, answer).state is TaskState.RUNNING
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Whose a task is: its reservation, and the wallet that pays for it."""
+
+    reservation_id: str
+    wallet: str
+
+
 class Tasks:
-    """Which reservation each task is of, of the latest that were submitted or asked for."""
+    """Whose each task is, of the latest that were submitted or asked for."""
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._lock = Lock()
 
-    def know(self, provider: str, task_id: str, reservation_id: str) -> None:
-        """Keep in mind which reservation a task is of."""
+    def know(self, provider: str, task_id: str, reservation: Reservation) -> None:
+        """Keep in mind whose a task is."""
         with self._lock:
-            self._ids[provider, task_id] = reservation_id
-            if len(self._ids) > _MOST_KNOWN:
-                self._ids.popitem(last=False)
+            self._known[provider, task_id] = Known(reservation.id, reservation.wallet)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
 
-    def of(self, provider: str, task_id: str) -> str | None:
-        """Return the reservation of a task, None if it is not in mind."""
+    def of(self, provider: str, task_id: str) -> Known | None:
+        """Return whose a task is, None if it is not in mind."""
         with self._lock:
-            return self._ids.get((provider, task_id))
+            return self._known.get((provider, task_id))

@@ -15,7 +15,6 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from kling_ledger import errors
-from kling_ledger.gateway.callers import CallerError
 from kling_ledger.gateway.paths import PathError
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
@@ -25,8 +24,12 @@ _PASSES: Final = 503
 _AGAIN_S: Final = 5
 
 _STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
-    (CallerError, 401),
+    (errors.TokenError, 401),
     (PathError, 400),
+    (errors.ModelNotAllowedError, 403),
+    (errors.ProjectNotAllowedError, 403),
+    (errors.LabelNotAllowedError, 403),
+    (errors.RunNeededError, 400),
     (errors.RefusedError, 402),
     (errors.KeyUsedError, 409),
     (errors.ConflictError, 409),
@@ -44,6 +47,7 @@ _TITLES: Final[Mapping[int, str]] = {
     400: "The request cannot be forwarded",
     401: "No valid token",
     402: "Refused by a spending limit",
+    403: "Not what this token is for",
     404: "No such thing",
     408: "The request came too slowly",
     409: "In conflict with another request",

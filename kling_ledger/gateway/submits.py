@@ -20,9 +20,10 @@ from kling_ledger.errors import (
 from kling_ledger.gateway.callers import Caller
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.wires import Wires
+from kling_ledger.jobs.approving import approved
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Patience
-from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.ledger import Asked, Ledger, Reservation, State
 from kling_ledger.ledger.lefts import Left
 from kling_ledger.providers.http import Reply
 from kling_ledger.providers.http_provider import HttpProvider
@@ -65,10 +66,29 @@ class Submits:
         body = parse_body(text)
         meter = self.meter(caller, provider)
         key = None if caller.own_key is None else _own_key(caller, provider)
-        reservation = meter.reserve(body, action=action, key=key)
+        asked = self._bounded(caller, meter.asked(body, action=action, key=key))
+        reservation = meter.reserve_asked(asked)
         if reservation.task_id is None and reservation.is_open:
             return self._sent(meter, reservation, body)
-        return self._again(meter, reservation, key or "")
+        return self._again(meter, reservation, asked.key or "")
+
+    def _bounded(self, caller: Caller, asked: Asked) -> Asked:
+        """Return a job as its caller may ask for it, and as a person has approved it."""
+        if caller.token is not None:
+            asked = self.ledger.tokens.bound(
+                caller.token,
+                asked,
+                project=caller.project,
+                labels=caller.labels,
+                run=caller.run,
+            )
+        return approved(
+            self.ledger,
+            asked,
+            above=caller.approve_above,
+            asked_by=caller.name or "the gateway",
+            approval=caller.approval,
+        )
 
     def meter(self, caller: Caller, provider: str) -> Meter:
         """Return the meter that a caller's jobs at a provider run through."""

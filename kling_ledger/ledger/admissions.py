@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from kling_ledger.errors import OutcomeUnknownError, RefusedError
-from kling_ledger.ledger import admission, expiry, notices, wallets
+from kling_ledger.ledger import admission, expiry, limits, notices, wallets
 from kling_ledger.ledger.access import Access, under
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.reservations import Reservation
+from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.wallets import Wallet
 
 Admitted = Callable[[], Reservation] | RefusedError
@@ -70,8 +71,9 @@ class Admissions:
         def reserve(
             transaction: Transaction,
         ) -> tuple[list[Reservation], Callable[[int], Reservation]]:
-            rules = self._access.rules.read(transaction)
-            ended = expiry.expire_due(transaction, rules, stamp=sweep)
+            ended = expiry.expire_due(
+                transaction, self._access.rules.read(transaction), stamp=sweep
+            )
             return ended, self._reserve(transaction, asked, stamp)
 
         ended, result_of = self._access.write(reserve)
@@ -86,6 +88,7 @@ class Admissions:
         def reserve(transaction: Transaction) -> tuple[list[Reservation], list[Admitted]]:
             rules = self._access.rules.read(transaction)
             ended = [] if sweep is None else expiry.expire_due(transaction, rules, stamp=sweep)
+            rules = self._with_caps(transaction, asked, stamp)
             return ended, admission.reserve_each(
                 transaction, rules, asked, stamp=stamp, wallets=self._wallets
             )
@@ -97,8 +100,14 @@ class Admissions:
     def _reserve(
         self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp
     ) -> Callable[[int], Reservation]:
-        rules = self._access.rules.read(transaction)
+        rules = self._with_caps(transaction, asked, stamp)
         return admission.reserve(transaction, rules, asked, stamp=stamp, wallets=self._wallets)
+
+    def _with_caps(self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp) -> Rules:
+        """Return the rules, with the budgets that jobs bring with them: those are set if new."""
+        rules = self._access.rules.read(transaction)
+        caps = [one.cap for one in asked if one.cap is not None]
+        return limits.define_missing(transaction, rules, caps, stamp=stamp) if caps else rules
 
     def _is_any_due(self) -> bool:
         with self._access.read() as transaction:

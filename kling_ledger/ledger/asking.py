@@ -11,6 +11,7 @@ from kling_ledger.ledger import idempotency, scopes
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Row
+from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.reservations import Job
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.errors import AmountError
@@ -22,7 +23,8 @@ class Asked:
     """One reservation that is asked for: how much, from which wallet, for which job.
 
     `key` makes the call repeatable; `ceiling` bounds this one job; after `expires_at` the clock
-    alone may end the reservation, as long as nothing was sent for it.
+    alone may end the reservation, as long as nothing was sent for it. `cap` is a budget that
+    has to count the job: where it is not there yet, it is set in the same transaction.
     """
 
     wallet: str
@@ -33,6 +35,7 @@ class Asked:
     key: str | None = None
     ceiling: Money | None = None
     expires_at: datetime | None = None
+    cap: Setting | None = None
 
 
 def check(one: Asked, wallet: Wallet) -> None:
@@ -101,7 +104,8 @@ def check_place(one: Asked, earlier: Row) -> None:
 def content_of(wallet: Wallet, one: Asked) -> idempotency.Content:
     """Return what a key stands for, field by field.
 
-    Neither the ceiling nor the expiry belongs to it: they bound a call and do not change its job.
+    Neither the ceiling, the cap nor the expiry belongs to it: they bound a call and do not
+    change its job.
     """
     job = one.job
     return {

@@ -1,8 +1,9 @@
 """The groups of a ledger: `ledger.budgets`, `.reservations`, `.periods`.
 
 `ledger.wallets` is in `wallets_group.py`. Whose keys its jobs run on is in `accounts_group.py`,
-what others say of our money in `evidence_group.py`: `ledger.accounts` and `ledger.evidence`. Each
-method is one transaction. What reserves and settles stands on the ledger itself.
+what others say of our money in `evidence_group.py`: `ledger.accounts` and `ledger.evidence`. What
+persons approve is in `approvals_group.py`, who may spend in `tokens_group.py`. Each method is one
+transaction. What reserves and settles stands on the ledger itself.
 """
 
 from __future__ import annotations

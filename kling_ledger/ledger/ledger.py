@@ -21,6 +21,7 @@ from kling_ledger.ledger import (
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.accounts_group import Accounts
 from kling_ledger.ledger.admissions import Admissions
+from kling_ledger.ledger.approvals_group import Approvals
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.blocks import Blocks
 from kling_ledger.ledger.changes import Change
@@ -31,6 +32,7 @@ from kling_ledger.ledger.evidence_group import Evidence
 from kling_ledger.ledger.groups import Budgets, Periods, Reservations
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.states import State
+from kling_ledger.ledger.tokens_group import Tokens
 from kling_ledger.ledger.wallets_group import Wallets
 from kling_pricing.money import Money
 
@@ -71,6 +73,8 @@ class Ledger(Blocks):
         self.accounts = Accounts(self._access)
         self.evidence = Evidence(self._access)
         self.periods = Periods(self._access)
+        self.approvals = Approvals(self._access)
+        self.tokens = Tokens(self._access)
 
     def __enter__(self) -> Self:
         return self

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from kling_ledger.errors import ConfigError, ConflictError
 from kling_ledger.ledger import rules
-from kling_ledger.ledger.budgets import MODES, Budget, by_name, find_budget
+from kling_ledger.ledger.budgets import MODES, Budget, by_name, every, find_budget
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.ids import new_id, numbers
+from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import BUDGET, BUDGET_EVENT
 from kling_ledger.ledger.scopes import Scope, check_scope
 from kling_ledger.ledger.standing import BudgetStatus, status
@@ -18,6 +20,9 @@ from kling_ledger.ledger.wallets import NAME, find
 from kling_ledger.ledger.windows import REPEATS, read_zone
 from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
+
+WITH_A_JOB: Final = "set with the first job that it counts"
+"""Why a budget was set that a job brought with it: nobody has set or changed it by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,26 @@ def define(transaction: Transaction, setting: Setting, *, stamp: Stamp) -> Budge
         _change(transaction, budget)
     record(transaction, budget.id, _said(budget), stamp)
     return status(transaction, budget, stamp.at_us)
+
+
+def define_missing(
+    transaction: Transaction, known: Rules, settings: Iterable[Setting], *, stamp: Stamp
+) -> Rules:
+    """Set the budgets that are not there yet, and return the rules with them.
+
+    One that is there stays as it is, whatever its limit has become since. Raises ConflictError
+    where a budget of that name covers something else.
+    """
+    missing = {one.name: one for one in settings if not known.has(one.name, one.scope)}
+    if not missing:
+        return known
+    transaction.be_alone()
+    for place, setting in enumerate(missing.values()):
+        own = replace(stamp, chance=stamp.chance + place, reason=WITH_A_JOB)
+        define(transaction, setting, stamp=own)
+    rules.changed(transaction)
+    # Not kept for others in this transaction: what this one does may yet be undone by itself.
+    return replace(known, budgets=every(transaction))
 
 
 def remove(transaction: Transaction, name: str, *, stamp: Stamp) -> None:

@@ -60,6 +60,11 @@ def tell_expired(ended: Iterable[Reservation]) -> None:
         log.info("reservation %s of %s has expired in wallet %s", one.id, one.amount, one.wallet)
 
 
+def tell_token(name: str, what: str) -> None:
+    """Tell what became of a token: its caller hears only that there is no such one."""
+    log.info("token %s %s", name, what)
+
+
 def tell_findings(findings: Iterable[Finding]) -> None:
     """Tell of everything that does not agree with the journal."""
     for finding in findings:

@@ -15,7 +15,7 @@ from kling_ledger.ledger import budgets
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.ids import from_us
-from kling_ledger.ledger.scopes import Subject
+from kling_ledger.ledger.scopes import Scope, Subject
 
 _DAY_US: Final = 86_400_000_000
 _CHANGED: Final = "rules were changed"
@@ -43,6 +43,10 @@ class Rules:
         """Return the budgets in which a reservation counts, in the order of their ids."""
         return [budget for budget in self.budgets if budget.covers(subject)]
 
+    def has(self, name: str, scope: Scope) -> bool:
+        """Whether there is a budget of a name that covers exactly this."""
+        return any(one.name == name and one.scope == scope for one in self.budgets)
+
     def period(self, at_us: int) -> str:
         """Return the month that a transfer counts in: its own, or the next that is not closed."""
         return _first_open(month_of(at_us), self.closed, self.sealed_to)
@@ -53,6 +57,11 @@ class RulesReader:
 
     def __init__(self) -> None:
         self._rules: Rules | None = None
+
+    @property
+    def kept(self) -> Rules | None:
+        """The rules as they were last read, None before: they may have changed since."""
+        return self._rules
 
     def read(self, transaction: Transaction) -> Rules:
         """Return the rules that hold in a transaction."""

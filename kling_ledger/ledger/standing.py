@@ -104,10 +104,19 @@ def counted(
         held, spent = "usd_held_micro", "usd_spent_micro"
     else:
         held, spent = "held_micro", "COALESCE(committed_micro, 0) - refunded_micro"
+    source = "reservation"
+    if budget.scope.label is not None:
+        # Its jobs are found by their label: a new run of few jobs must not read all there are.
+        source = "reservation_label AS labelled CROSS JOIN reservation"
+        condition = (
+            "reservation.id = labelled.reservation_id AND labelled.label = :labelled"
+            f" AND {condition}"
+        )
+        values["labelled"] = budget.scope.label
     row = transaction.row(
         f"SELECT COALESCE(SUM({held}), 0) AS held, COALESCE(SUM({spent}), 0) AS spent"
-        f" FROM reservation WHERE {condition}"
-        " AND created_at >= :starts AND created_at < :ends",
+        f" FROM {source} WHERE {condition}"
+        " AND reservation.created_at >= :starts AND reservation.created_at < :ends",
         starts=starts_us,
         ends=ends_us,
         **values,

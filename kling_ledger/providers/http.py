@@ -48,6 +48,11 @@ _LONGEST_TOLD: Final = 300
 _SHORTEST_SECRET: Final = 8
 _Told = TypeVar("_Told")
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
+_ONCE: Final = {"Connection": "close"}
+"""A pool that keeps no connection still hands one to the next thread in the instant before it is
+closed, and then closes it under that request: the job would be in doubt. One that says that it will
+be closed is never idle."""
+_MOST_AT_ONCE: Final = 200
 
 
 class NotSentError(Exception):
@@ -125,11 +130,11 @@ class Http:
         self.address = checked_address(base_url)
         self.secret = secret
         self._key_in = (header, scheme)
-        once = httpx.Limits(max_connections=100, max_keepalive_connections=0)
+        once = httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=0)
         with naming_the_variable():
             trust = httpx.create_ssl_context()
             asking = httpx.Client(headers=_JSON, verify=trust)
-            submitting = httpx.Client(headers=_JSON, verify=trust, limits=once)
+            submitting = httpx.Client(headers={**_JSON, **_ONCE}, verify=trust, limits=once)
         self._asking = bound(asking, timeout_s)
         self._submitting = bound(submitting, timeout_s)
 

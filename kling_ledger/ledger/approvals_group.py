@@ -1,0 +1,71 @@
+"""The approvals of a ledger: `ledger.approvals`. Each method is one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kling_ledger.ledger import approvals
+from kling_ledger.ledger.access import Access
+from kling_ledger.ledger.approvals import LIVES_S, Approval, Verdict
+from kling_ledger.ledger.asking import Asked
+from kling_pricing.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """What persons were asked about jobs before they were reserved, by id."""
+
+    _access: Access
+
+    def ask(self, asked: Asked, *, said: str, asked_by: str, lives_s: int = LIVES_S) -> Approval:
+        """Ask a person about a job; what stands for it already is given and not asked again.
+
+        `said` is the job in words, without its prompt; `asked_by` is who asks: only their own
+        earlier questions are theirs. What is given may be granted or denied by now. It can be
+        decided, and used, for `lives_s` seconds.
+        """
+        stamp = self._access.stamp()
+        with self._access.read() as transaction:
+            known = approvals.standing_for(transaction, asked, asked_by=asked_by, at_us=stamp.at_us)
+        if known is not None:
+            return known
+        return self._access.write(
+            lambda transaction: approvals.ask(
+                transaction, asked, said=said, asked_by=asked_by, lives_s=lives_s, stamp=stamp
+            )
+        )
+
+    def grant(
+        self, approval_id: str, *, reason: str | None = None, ceiling: Money | None = None
+    ) -> Approval:
+        """Let the job be reserved once, before the approval expires, at what was asked at most.
+
+        A `ceiling` lets it cost more, should its price rise until then. Raises ApprovalClosedError
+        where somebody decided before, or it has expired.
+        """
+        return self._decide(approval_id, "granted", reason=reason, ceiling=ceiling)
+
+    def deny(self, approval_id: str, *, reason: str | None = None) -> Approval:
+        """Say no; raises ApprovalClosedError as `grant` does."""
+        return self._decide(approval_id, "denied", reason=reason, ceiling=None)
+
+    def get(self, approval_id: str) -> Approval:
+        """Return an approval by its id; NotFoundError if there is none."""
+        with self._access.read() as transaction:
+            return approvals.find(transaction, approval_id)
+
+    def all(self, *, undecided_only: bool = False) -> list[Approval]:
+        """Return all approvals, oldest first, or those that a person can decide now."""
+        at_us = self._access.at_us() if undecided_only else None
+        with self._access.read() as transaction:
+            return approvals.every(transaction, undecided_at_us=at_us)
+
+    def _decide(
+        self, approval_id: str, verdict: Verdict, *, reason: str | None, ceiling: Money | None
+    ) -> Approval:
+        stamp = self._access.stamp(reason)
+        return self._access.write(
+            lambda transaction: approvals.decide(
+                transaction, approval_id, verdict, ceiling=ceiling, stamp=stamp
+            )
+        )

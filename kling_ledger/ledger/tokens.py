@@ -1,0 +1,263 @@
+"""Tokens: who may spend from which wallet, and how one is made, known again and revoked.
+
+A secret is told once and kept nowhere: the ledger has its SHA-256. It is 256 bits of the system's
+chance, so that nobody finds it by trying, and how long a look-up takes says nothing about it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from kling_ledger.errors import ConfigError, NotFoundError
+from kling_ledger.ledger import labels as label_words
+from kling_ledger.ledger import scopes, wallets
+from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken, plain
+from kling_ledger.ledger.ids import from_us, new_id, numbers, to_us
+from kling_ledger.ledger.schema import TOKEN
+from kling_pricing.errors import AmountError
+from kling_pricing.money import Money
+
+SECRET_PREFIX: Final = "klt_"  # noqa: S105 - how a secret begins, and none itself
+"""How a token's secret begins, so that a person knows it when it turns up somewhere."""
+
+OWN_LABELS: Final = ("token", "run")
+"""Labels that the ledger alone sets on a token's jobs."""
+
+_SECRET_BYTES: Final = 32
+_LONGEST_SECRET: Final = 200
+_LONGEST_MODEL: Final = 128
+_SELECT: Final = (
+    f"SELECT {TOKEN.selected}, wallet.name AS wallet_name, wallet.unit"
+    " FROM token JOIN wallet ON wallet.id = token.wallet_id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token: its jobs are paid by `wallet`, for `project`, and carry `labels` and its name.
+
+    A `project` that ends in `/` lets the caller choose below it. `models` are names, or how they
+    begin with a `*` at the end, each perhaps after `PROVIDER:`; none are every model. `ceiling`
+    bounds one job, `run_limit` all jobs of one run; above `approve_above` a person is asked. All
+    amounts are in the wallet's `unit`.
+    """
+
+    id: str
+    name: str
+    wallet: str
+    unit: str
+    project: str | None
+    labels: Mapping[str, str]
+    models: tuple[str, ...]
+    ceiling: Money | None
+    run_limit: Money | None
+    approve_above: Money | None
+    actor: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+
+    def is_in_force_at(self, at: datetime) -> bool:
+        """Whether it opens anything at an instant: not once revoked, and not from its expiry on."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A token that is to be made; as `Token` has it."""
+
+    name: str
+    wallet: str
+    project: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    models: Sequence[str] = ()
+    ceiling: Money | None = None
+    run_limit: Money | None = None
+    approve_above: Money | None = None
+    expires_at: datetime | None = None
+
+
+def new_secret() -> str:
+    """Return a new secret, from the system's own chance."""
+    chance = base64.urlsafe_b64encode(os.urandom(_SECRET_BYTES))
+    return SECRET_PREFIX + chance.rstrip(b"=").decode()
+
+
+def digest_of(secret: str) -> str:
+    """Return what the ledger keeps of a secret."""
+    import hashlib
+
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
+
+
+def create(transaction: Transaction, wish: Wish, digest: str, *, stamp: Stamp) -> Token:
+    """Make a token. Raises ConfigError for what none can have, and where its name is in force."""
+    transaction.be_alone()
+    wallet = wallets.find(transaction, wish.wallet)
+    _check(wish, wallet.unit, stamp)
+    taken = _in_force(transaction, wish.name)
+    if taken is not None:
+        raise ConfigError(
+            f"a token called {wish.name} was made at {taken.created_at:%Y-%m-%d %H:%M} UTC",
+            hint="revoke it first, or choose another name",
+        )
+    token_id = new_id("tok", next(numbers(stamp.at_us, stamp.chance)))
+    row = {
+        "id": token_id,
+        "name": wish.name,
+        "digest": digest,
+        "wallet_id": wallet.id,
+        "project": wish.project,
+        "labels": label_words.to_text(wish.labels),
+        "models": " ".join(dict.fromkeys(wish.models)) or None,
+        "ceiling_micro": _micro(wish.ceiling),
+        "run_limit_micro": _micro(wish.run_limit),
+        "approve_above_micro": _micro(wish.approve_above),
+        "actor": stamp.actor,
+        "created_at": stamp.at_us,
+        "expires_at": None if wish.expires_at is None else to_us(wish.expires_at),
+        "revoked_at": None,
+        "revoked_by": None,
+    }
+    transaction.insert(TOKEN, [row])
+    return _token(transaction.rows(f"{_SELECT} WHERE token.id = :id", id=token_id)[0])
+
+
+def of_secret(transaction: Transaction, secret: str) -> Token | None:
+    """Return the token of a secret, in force or not; None where no token ever had it."""
+    if not secret.startswith(SECRET_PREFIX) or len(secret) > _LONGEST_SECRET:
+        return None
+    digest = digest_of(secret)
+    row = transaction.row(f"{_SELECT} WHERE digest = :digest", digest=digest)
+    if row is None or not hmac.compare_digest(str(row["digest"]), digest):
+        return None
+    return _token(row)
+
+
+def find(transaction: Transaction, name: str) -> Token:
+    """Return the token of a name that is not revoked, or the last that was; NotFoundError if none.
+
+    A name may be given again once its token is revoked.
+    """
+    rows = transaction.rows(
+        f"{_SELECT} WHERE token.name = :name"
+        " ORDER BY CASE WHEN revoked_at IS NULL THEN 0 ELSE 1 END, token.id DESC LIMIT 1",
+        name=plain(name),
+    )
+    if not rows:
+        raise NotFoundError("token", name)
+    return _token(rows[0])
+
+
+def every(transaction: Transaction) -> list[Token]:
+    """Return every token that was ever made, by name, oldest first."""
+    return [_token(row) for row in transaction.rows(f"{_SELECT} ORDER BY token.name, token.id")]
+
+
+def revoke(transaction: Transaction, name: str, *, stamp: Stamp) -> Token:
+    """Let a token open nothing from now on. One that is revoked is left as it is."""
+    transaction.be_alone()
+    known = find(transaction, name)
+    if known.revoked_at is not None:
+        return known
+    transaction.change(
+        "UPDATE token SET revoked_at = :at, revoked_by = :actor WHERE id = :id"
+        " AND revoked_at IS NULL",
+        {"at": stamp.at_us, "actor": stamp.actor, "id": known.id},
+        expect=1,
+        refused=overtaken,
+    )
+    return find(transaction, name)
+
+
+def _in_force(transaction: Transaction, name: str) -> Token | None:
+    row = transaction.row(f"{_SELECT} WHERE token.name = :name AND revoked_at IS NULL", name=name)
+    return None if row is None else _token(row)
+
+
+def _check(wish: Wish, unit: str, stamp: Stamp) -> None:
+    # A name is the value of a label too, and every name that is legal here is one.
+    if not wallets.NAME.fullmatch(wish.name):
+        raise ConfigError(
+            f"{wish.name!r} cannot name a token",
+            hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
+        )
+    if wish.project is not None and not scopes.is_project(wish.project.removesuffix("/")):
+        raise ConfigError(
+            f"{wish.project!r} names no project",
+            hint="such as film/teaser, or film/ with all below for the caller to choose",
+        )
+    label_words.check(wish.labels)
+    for name in OWN_LABELS:
+        if name in wish.labels:
+            raise ConfigError(
+                f"label {name} is for the ledger to set", hint="use another name for it"
+            )
+    for model in wish.models:
+        _check_model(model)
+    for name in ("ceiling", "run_limit", "approve_above"):
+        _check_amount(name, getattr(wish, name), unit)
+    if wish.expires_at is not None and to_us(wish.expires_at) <= stamp.at_us:
+        raise ConfigError("the token would expire before it is made", hint="name a later instant")
+
+
+def _check_model(model: str) -> None:
+    is_word = bool(model) and model.isprintable() and not any(map(str.isspace, model))
+    if not is_word or len(model) > _LONGEST_MODEL or "*" in model[:-1]:
+        raise ConfigError(
+            f"{model!r} names no model",
+            hint="such as kling-3.0, kling-* or runapi:kling-3.0: a * only at the end",
+        )
+
+
+def _check_amount(name: str, amount: Money | None, unit: str) -> None:
+    if amount is None:
+        return
+    if not isinstance(amount, Money):
+        raise AmountError(name, got=repr(amount), allowed="Money, such as Money.parse('1 USD')")
+    if amount.unit != unit:
+        raise AmountError(f"unit of the {name}", got=amount.unit, allowed=unit)
+    # To ask a person about everything is a wish; a token that can buy nothing is a mistake.
+    if amount.micro < 0 or (amount.micro == 0 and name != "approve_above"):
+        raise AmountError(name, got=str(amount), allowed="more than nothing")
+
+
+def _micro(amount: Money | None) -> int | None:
+    return None if amount is None else amount.micro
+
+
+def _token(row: Row) -> Token:
+    money: Any = partial(_money, unit=row["unit"])
+    return Token(
+        id=row["id"],
+        name=row["name"],
+        wallet=row["wallet_name"],
+        unit=row["unit"],
+        project=row["project"],
+        labels=label_words.from_text(row["labels"]),
+        models=tuple((row["models"] or "").split()),
+        ceiling=money(row["ceiling_micro"]),
+        run_limit=money(row["run_limit_micro"]),
+        approve_above=money(row["approve_above_micro"]),
+        actor=row["actor"],
+        created_at=from_us(row["created_at"]),
+        expires_at=_instant(row["expires_at"]),
+        revoked_at=_instant(row["revoked_at"]),
+        revoked_by=row["revoked_by"],
+    )
+
+
+def _money(micro: int | None, *, unit: str) -> Money | None:
+    return None if micro is None else Money.from_micro(micro, unit)
+
+
+def _instant(us: int | None) -> datetime | None:
+    return None if us is None else from_us(us)
