@@ -68,6 +68,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "wallet": "create, fund, buy credits for, adjust and show wallets",
     "account": "show and name the accounts whose API keys jobs run on",
     "budget": "set, raise, remove and show limits over projects, providers, labels, ...",
+    "check": "would a request be admitted, what stands in its way, what would fit",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
     "batch": "run a whole manifest, many jobs at once, none of them twice",
     "resume": "finish what a crash, a time-out or a lost reply left open",

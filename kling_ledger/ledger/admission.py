@@ -15,13 +15,15 @@ from typing import Any, Final
 
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import idempotency, reservations, slots
-from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.asking import (
     Asked,
     check,
     check_place,
     check_spelling,
     content_of,
+    over_ceiling,
+    subject_of,
+    worth_micro,
 )
 from kling_ledger.ledger.demands import Admitted, Demand, demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
@@ -31,13 +33,12 @@ from kling_ledger.ledger.refusals import Refusals, WalletDemand
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
-from kling_ledger.ledger.scopes import Subject
 from kling_ledger.ledger.slots import Owner
 from kling_ledger.ledger.standing import open_window
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.thresholds import Warnings
 from kling_ledger.ledger.wallets import Wallet
-from kling_pricing.money import USD, Money
+from kling_pricing.money import Money
 
 _TAKE_FROM_WALLET: Final = """
 UPDATE wallet SET reserved_micro = reserved_micro + :amount
@@ -96,6 +97,8 @@ def reserve(
         if earlier is None:
             check(one, wallet)
             check_spelling(one.project, rules.budgets)
+            if (refusal := over_ceiling(one)) is not None:
+                raise refusal
             fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
             earlier = admitted.row["id"]
         if one.key is not None:
@@ -160,14 +163,12 @@ def _owners(
     rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int
 ) -> Iterator[tuple[Owner, int]]:
     """Return the wallet and the windows that a job would count in, and what it would take there."""
-    wallet, job = wallets[one.wallet], one.job
+    wallet = wallets[one.wallet]
     amount: object = one.amount
     if not isinstance(amount, Money):
         return  # it is refused when its turn comes
     yield Owner(wallet.id), amount.micro
-    labels = label_words.to_text(one.labels)
-    subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
-    for budget in rules.covering(subject):
+    for budget in rules.covering(subject_of(one, wallet)):
         yield Owner(budget.id, budget.window_at(at_us)[0]), amount.micro
 
 
@@ -206,8 +207,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
     journal.transfer(
         "reserve", micro, wallet_id=wallet.id, unit=wallet.unit, reservation_id=reservation_id
     )
-    usd = micro if wallet.unit == USD else None if job.usd is None else job.usd.micro
-    labels = label_words.to_text(one.labels)
+    usd, subject = worth_micro(one), subject_of(one, wallet)
     quoted = _micro(job.quoted, wallet.unit)
     row = {
         **_UNSETTLED,
@@ -224,7 +224,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "low_micro": quoted if job.low is job.quoted else _micro(job.low, wallet.unit),
         "estimated_micro": _micro(job.estimated, wallet.unit),
         "project": one.project,
-        "labels": labels,
+        "labels": subject.labels,
         "provider": job.provider,
         "model": job.model,
         "action": job.action,
@@ -243,7 +243,6 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "updated_at": stamp.at_us,
     }
     journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED, said=row)
-    subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     return Admitted(row, wallet.name, subject)
 
 
