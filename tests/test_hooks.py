@@ -281,7 +281,7 @@ def test_a_call_of_ours_above_the_sum_is_asked(
 )
 def test_a_run_by_mcp_above_the_sum_is_asked(tmp_path: Path, tool: str):
     def answered(most: str, **arguments: Any) -> str:
-        given = {"provider": "runapi", "request": BODY, "wallet": "team", **arguments}
+        given = {"provider": "runapi", "body": BODY, "key": "shot-7", **arguments}
         told = json.dumps({"tool_name": tool, "tool_input": given})
         said = Cli(tmp_path)("hook", "claude-code", "--ask-above", most, stdin=told)
         return decided("claude-code", said)[0]
@@ -289,7 +289,11 @@ def test_a_run_by_mcp_above_the_sum_is_asked(tmp_path: Path, tool: str):
     assert answered("1.35 USD") == "leave"
     assert answered("1 USD") == "ask"
     assert answered("1 USD", max_cost="1 USD") == "leave"
-    assert answered("1 USD", request="a lake") == "ask"
+    clip = {"model": "kling-3.0", "prompt": "x", "seconds": 5, "resolution": "1080p"}
+    assert answered("1.35 USD", body=None, **clip, sound=True) == "leave"
+    assert answered("1.34 USD", body=None, **clip, sound=True) == "ask"
+    assert answered("100 USD", body="a lake") == "ask"
+    assert answered("100 USD", provider=None) == "ask"
 
 
 def test_the_hook_loads_neither_a_database_nor_a_network_nor_tables(tmp_path: Path):

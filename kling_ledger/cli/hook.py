@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -181,7 +182,7 @@ def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
             return by_ceiling
         if words[0] == "batch":
             return ask(f"a batch may cost more than {costs.most}: say how much, with --max-total")
-        return _of_request(costs, given)
+        return _of_request(costs, given, given["request_file"])
 
 
 def _context(words: Sequence[str]) -> click.Context:
@@ -194,35 +195,35 @@ def _context(words: Sequence[str]) -> click.Context:
     return command.make_context(words[0], list(words[1:]), resilient_parsing=True)
 
 
-def _of_request(costs: AskAbove, given: Mapping[str, Any]) -> Verdict:
+def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None) -> Verdict:
+    """Judge a request, as the options of `run` or the arguments of our MCP server have it."""
     from kling_ledger.agents.hooks.verdicts import ask
-    from kling_ledger.cli.run import saved_quote, written_body
+    from kling_ledger.cli.request_options import read_body
+    from kling_ledger.jobs.saved_quotes import load_quote
     from kling_pricing.errors import KlingError
 
-    clip = {name: given.get(name) for name in _CLIP}
+    clip = {**{name: given.get(name) for name in _CLIP}, "strict": False}
+    provider = str(given.get("provider"))
     try:
-        saved = saved_quote(given["quote_id"])
-        body, action = written_body(
-            given["provider"], given["request_file"], given["action"], clip, saved
-        )
+        saved = load_quote(given["quote_id"]) if given.get("quote_id") else None
+        body, action = read_body(provider, file, given.get("action"), clip, saved)
     except (KlingError, click.ClickException) as error:
         return ask(f"what this job costs cannot be told before it runs: {error}")
-    return costs.of_body(given["provider"], body, action)
+    return costs.of_body(provider, body, action)
 
 
 def _of_tool(costs: AskAbove, tool: str, arguments: Mapping[str, Any]) -> Verdict:
     """Judge a call of our MCP server by what it would hold at most."""
-    from kling_ledger.agents.hooks.verdicts import LEAVE, ask
+    from kling_ledger.agents.hooks.verdicts import LEAVE
 
     if tool != "run":
         return LEAVE
     by_ceiling = costs.of_ceiling(arguments.get("max_cost"))
     if by_ceiling is not None:
         return by_ceiling
-    body, provider = arguments.get("request"), arguments.get("provider")
-    if not isinstance(body, dict) or not isinstance(provider, str):
-        return ask("what this job costs cannot be told before it runs: it names no request")
-    return costs.of_body(provider, body, arguments.get("action"))
+    body = arguments.get("body")
+    file = None if body is None else BytesIO(json.dumps(body).encode())
+    return _of_request(costs, arguments, file)
 
 
 def _installed_words(name: str, ask_above: str | None, gateway: str | None) -> list[str]:
