@@ -277,6 +277,21 @@ def test_a_call_of_ours_above_the_sum_is_asked(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        "wallet fund team '9 USD'",
+        "budget raise today '9 USD' --until 2h --reason x",
+        "approval grant apr_1",
+        "token create other --wallet team",
+        "reservation rollback res_1 --reason x",
+    ],
+)
+def test_an_agent_does_not_decide_about_limits_itself(tmp_path: Path, words: str):
+    said = Cli(tmp_path)("hook", "claude-code", stdin=asked(f"sleep 1; kling-ledger {words}"))
+    assert decided("claude-code", said)[0] == "ask"
+
+
+@pytest.mark.parametrize(
     "tool", ["mcp__kling-ledger__run", "mcp_kling_ledger_run", "kling-ledger__run"]
 )
 def test_a_run_by_mcp_above_the_sum_is_asked(tmp_path: Path, tool: str):

@@ -29,6 +29,16 @@ _LONGEST: Final = 4 * 1024 * 1024
 _UNDER_EXEC: Final = "klr_"
 """How the token begins that a program under `exec` has in place of a provider's key."""
 _SPENDING: Final = ("run", "batch")
+_OF_A_PERSON: Final = {
+    "wallet": {"create", "fund", "purchase", "adjust"},
+    "budget": {"set", "raise", "remove"},
+    "token": {"create", "revoke"},
+    "approval": {"grant", "deny"},
+    "reservation": {"commit", "rollback", "refund"},
+    "account": {"adopt"},
+    "db": {"restore", "slots"},
+}
+"""Commands by which the person who answers for the money decides, and no agent."""
 _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
 
 
@@ -77,7 +87,8 @@ def hook(
     \b
     A command that would send a job to RunAPI, Crun, EvoLink or UniAll past the gateway,
     `kling-ledger run` and `kling-ledger exec` is denied, in words that say what to do instead. A
-    call of ours above --ask-above is asked. Everything else is left alone. Whatever goes wrong
+    person is asked before a call of ours above --ask-above, and before one that changes a limit,
+    such as `wallet fund` or `approval grant`. Everything else is left alone. Whatever goes wrong
     denies.
 
     It is a seat belt, not a wall: an address that is hidden well enough is not found. A wall is a
@@ -173,6 +184,10 @@ def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
     """Judge a call of this command line by what it would hold at most."""
     from kling_ledger.agents.hooks.verdicts import LEAVE, ask
 
+    if _OF_A_PERSON.get(" ".join(words[:1]), set()).intersection(words[1:2]):
+        return ask(
+            f"kling-ledger {words[0]} {words[1]} is for the person who answers for the money"
+        )
     if costs.most is None or not words or words[0] not in _SPENDING:
         return LEAVE
     with chdir(folder), _context(words) as context:
