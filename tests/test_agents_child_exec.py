@@ -357,6 +357,49 @@ def test_a_ledger_that_is_away_refuses_and_everything_else_works(
     assert truth(sandbox) == []
 
 
+FORGETFUL: Final = (
+    POSTING
+    + """
+import httpx
+print(httpx.post(URL, content=BODY, headers=HEADERS).json()["id"], flush=True)
+"""
+)
+
+
+def test_jobs_that_a_program_leaves_running_are_settled_after_it(cli: Cli, sandbox: Sandbox):
+    """Under our key and under its own: each is asked for with the key that it was sent with."""
+    for key in ([], [API_KEY]):
+        given = [*python(FORGETFUL), f"https://runapi.ai{SUBMIT}", body(), *key]
+        said = finish(cli.start(*words(sandbox, "--wait", "60"), *given))
+        assert said.code == 0, said.err
+        assert "1 jobs, spent 0.675 USD, held 0 USD" in said.err
+    assert [one.state for one in reservations(cli)] == [State.COMMITTED] * 2
+
+
+def test_a_job_that_still_runs_is_told_with_what_to_do(cli: Cli, sandbox: Sandbox):
+    given = [f"https://runapi.ai{SUBMIT}", body("a lake [never]")]
+    said = finish(cli.start(*words(sandbox), *python(FORGETFUL), *given))
+    assert "1 jobs, spent 0 USD, held 0.675 USD" in said.err
+    assert "1 open, and still holding credits: kling-ledger resume" in said.err
+    [ours] = reservations(cli)
+    assert ours.state is State.SUBMITTED
+
+
+def test_a_signal_ends_the_waiting_and_not_the_putting_away(cli: Cli, sandbox: Sandbox):
+    given = [f"https://runapi.ai{SUBMIT}", body("a lake [never]")]
+    command = [COMMAND, *words(sandbox, "--wait", "600"), *python(FORGETFUL), *given]
+    with started(cli, command, start_new_session=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        # The program ends by itself; its folder of certificates goes before the waiting begins.
+        while left_behind(cli):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert b"1 open" in err
+
+
 # --- everything else ---------------------------------------------------------------------------
 
 

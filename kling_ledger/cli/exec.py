@@ -66,10 +66,19 @@ class Options:
     "it, or to the provider's own address, is guarded and goes there.",
 )
 @click.option("--estimate/--no-estimate", default=True, help="Ask providers what a job will cost.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait, after the program, for jobs that it left running. "
+    "[default: ask for each once]",
+)
 @book_option
 @database_option
 @gathered(Options)
-def exec(program: tuple[str, ...], options: Options, *, db: str | None) -> int:  # noqa: A001
+def exec(program: tuple[str, ...], options: Options, *, wait_s: float, db: str | None) -> int:  # noqa: A001
     """Run a program; every Kling job that it starts is within your limits.
 
     \b
@@ -79,8 +88,8 @@ def exec(program: tuple[str, ...], options: Options, *, db: str | None) -> int: 
     certificate authority that is made for this run and can vouch for the providers' hosts alone.
     What it sends to them is quoted and reserved before it goes on, refused in the provider's own
     words where wallet, budget or limit do not hold enough, and settled when the program asks how
-    its job ended. Everything else is passed on byte for byte. The providers' keys of this
-    environment stay here: the program has a token instead, which is worth nothing elsewhere.
+    its job ended, or after the program. Everything else is passed on byte for byte. The providers'
+    keys of this environment stay here: the program has a token that is worth nothing elsewhere.
 
     Where the ledger cannot be reached, or this process is killed, the program reaches no provider;
     what it had reserved stays reserved, and is finished by kling-ledger resume.
@@ -102,7 +111,7 @@ def exec(program: tuple[str, ...], options: Options, *, db: str | None) -> int: 
     with child() as one, Ledger(db, create=False) as ledger:
         run = Run(ledger, options.settings(ledger))
         most = ceiling_of(ledger, options.wallet, options.max_total)
-        code = run.start(one, program, os.environ, most=most)
+        code = run.start(one, program, os.environ, most=most, wait_s=wait_s)
         _tell(run, run.summary())
         return code
 

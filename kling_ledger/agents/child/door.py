@@ -57,13 +57,15 @@ class Door:
             told = " or ".join(opened.providers)
             await _refusal(421, f"nobody knows that this is for {told}")(scope, receive, send)
             return
-        gateway = self._with_our_keys if self._is_ours(scope["headers"]) else self._with_own_keys
+        is_ours = self._is_ours(scope["headers"])
+        leaving = (_OURS, *_KEYED) if is_ours else (_OURS,)
         below = {
             **scope,
             "path": f"/{provider}{scope['path']}",
             "raw_path": b"/" + provider.encode() + scope["raw_path"],
-            "headers": [one for one in scope["headers"] if not one[0].startswith(_OURS)],
+            "headers": [one for one in scope["headers"] if not one[0].startswith(leaving)],
         }
+        gateway = self._with_our_keys if is_ours else self._with_own_keys
         await gateway(below, receive, send)
 
     def _meant(self, opened: Opened, scope: Scope) -> str | None:

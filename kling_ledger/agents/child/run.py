@@ -10,6 +10,7 @@ from typing import Final
 
 from kling_ledger.agents.child.environment import Keys
 from kling_ledger.agents.child.guard import Gateways, guarded
+from kling_ledger.agents.child.leftovers import Leftovers
 from kling_ledger.agents.child.opened import Directory
 from kling_ledger.agents.child.running import Child
 from kling_ledger.errors import NotFoundError
@@ -70,24 +71,31 @@ class Run:
         return f"{LABEL}={self.name}"
 
     def start(
-        self, child: Child, words: Sequence[str], environ: Mapping[str, str], *, most: Money | None
+        self,
+        child: Child,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        most: Money | None,
+        wait_s: float = 0.0,
     ) -> int:
         """Run a program within the limits to its end; return its exit code.
 
-        `most` is what all its jobs may cost together. Raises KlingError where something cannot be
+        `most` is what all its jobs may cost together. What it left running is asked for once, and
+        then as long as `wait_s`. Raises KlingError where something cannot be
         set up: then the program was not started.
         """
         upstreams = self.settings.upstreams
         directory = Directory({name: one.address for name, one in upstreams.items()})
         found = {name: one.key.value for name, one in upstreams.items() if one.key is not None}
         keys = Keys(found, f"klr_{secrets.token_urlsafe(32)}")
-        now = self.ledger.now()
-        with (
-            self._capped(most),
-            self._gateways() as gateways,
-            guarded(directory, gateways, keys=keys, environ=environ, now=now) as given,
-        ):
-            return child.run(words, given)
+        leftovers = Leftovers(self.ledger, self.settings.poll_every_s)
+        with self._capped(most), self._gateways(leftovers) as gateways:
+            guard = guarded(directory, gateways, keys=keys, environ=environ, now=self.ledger.now())
+            with guard as given:
+                code = child.run(words, given)
+            leftovers.settle(wait_s, child.stop)
+            return code
 
     def summary(self) -> Summary:
         """Return what came of the run so far."""
@@ -124,13 +132,19 @@ class Run:
                 budgets.remove(self.name, reason="its run is over")
 
     @contextmanager
-    def _gateways(self) -> Iterator[Gateways]:
+    def _gateways(self, leftovers: Leftovers) -> Iterator[Gateways]:
         """Make the gateway twice: its own keys are spent on metered jobs alone, others pass."""
         label = {**self.settings.labels, LABEL: self.name}
         ours = replace(self.settings, labels=label)
         keyless = {name: replace(one, key=None) for name, one in ours.upstreams.items()}
         apps = [
-            App(self.ledger, settings, observers=[self.refusals])
+            App(
+                self.ledger,
+                settings,
+                observers=[self.refusals],
+                expect=leftovers.expect,
+                forget=leftovers.forget,
+            )
             for settings in (ours, replace(ours, upstreams=keyless))
         ]
 

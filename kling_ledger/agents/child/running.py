@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Event
 from types import FrameType
 from typing import Any, Final
 
@@ -30,12 +31,13 @@ class Child:
 
     It stays in our process group, so that the terminal is its own: it reads keys, and Ctrl-C and
     Ctrl-Z reach it as they reach us. Before it is started a signal ends us, with everything put
-    away; while it runs it is passed on; after that we only put away what is left.
+    away; while it runs it is passed on; after that it sets `stop`, and nothing is waited for.
     """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: list[int] | None = None
+        self.stop = Event()
 
     def run(self, words: Sequence[str], environ: Mapping[str, str]) -> int:
         """Run a program to its end; return its exit code, as a shell would.
@@ -53,13 +55,19 @@ class Child:
         code = self._process.wait()
         return code if code >= 0 else _SIGNALLED - code
 
+    @property
+    def _has_ended(self) -> bool:
+        return self._process is not None and self._process.returncode is not None
+
     def taken(self, number: int, frame: FrameType | None = None) -> None:  # noqa: ARG002 - as called
         """Do about a signal what is to be done about it now."""
         if self._waiting is None:
             sys.exit(_SIGNALLED + number)
-        if _came_from_keys(number):
+        if self._has_ended:
+            self.stop.set()
+        elif _came_from_keys(number):
             return
-        if self._process is None:
+        elif self._process is None:
             self._waiting.append(number)
         else:
             self._process.send_signal(number)
