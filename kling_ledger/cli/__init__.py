@@ -72,6 +72,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
     "batch": "run a whole manifest, many jobs at once, none of them twice",
     "resume": "finish what a crash, a time-out or a lost reply left open",
+    "mcp": "serve agents: quote, check and run within limits, as tools of an MCP server",
     "gateway": "the providers' own addresses on this machine: every job through them is metered",
     "exec": "run any program; every job that it starts is within your limits",
     "callbacks": "receive what providers post when jobs end, and settle those jobs",
