@@ -25,7 +25,7 @@ class Hermes(Agent):
 
     @classmethod
     def server_call(cls, tool: str, arguments: dict[str, Any]) -> ToolCall:
-        return ToolCall(f"mcp_kling_ledger_{tool}", arguments)
+        return ToolCall(f"mcp__kling_ledger__{tool}", arguments)
 
     @classmethod
     def with_hook(cls, folder: Path) -> dict[str, Any]:
