@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kling_ledger.agents.hooks.calls import ToolCall
 from kling_ledger.agents.hooks.judging import Rules, judge
@@ -59,6 +61,8 @@ DENIED = {
     "node": "node -e \"fetch('https://runapi.ai/api/v1/kling/motion_control', {method: 'POST'})\"",
 }
 LEFT_ALONE = {
+    "code that is longer than a file's name": "python -c '" + "x = 1; " * 60 + "'",
+    "code with a sign that no file's name has": "python -c 'print(\0)'",
     "nothing of ours": "npm test",
     "the gateway": f"curl http://127.0.0.1:8770/runapi/api/v1/kling/text_to_video {DATA}",
     "the gateway in a variable": f"curl $GATEWAY/api/v1/kling/text_to_video {DATA}",
@@ -132,6 +136,34 @@ def test_an_agent_under_exec_may_call_providers_but_not_leave_the_proxy():
     assert decided(f"curl {RUNAPI} {DATA}") == "leave"
     assert decided(f"curl --noproxy '*' {RUNAPI} {DATA}") == "deny"
     assert decided(f"HTTPS_PROXY= curl {RUNAPI} {DATA}") == "deny"
+
+
+PIECES = [
+    "curl",
+    RUNAPI,
+    "'",
+    '"',
+    "\\",
+    "$(",
+    ")",
+    "`",
+    "<<EOF",
+    "EOF",
+    "\n",
+    "|",
+    "&",
+    ";",
+    "A=",
+    "$A",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12))
+def test_whatever_a_command_line_is_it_is_judged(pieces: list[str]):
+    assert of_command(" ".join(pieces)).decision in {"leave", "ask", "deny"}
+    # Nothing that stands beside a job hides it, but for what a shell itself takes for text.
+    harmless = [piece for piece in pieces if piece.isalnum()]
+    assert of_command("; ".join([*harmless, f"curl {RUNAPI} {DATA}"])).decision == "deny"
 
 
 TOOLS: list[tuple[str, dict[str, Any], str]] = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -116,11 +117,11 @@ def _scripts(words: Sequence[str], folder: Path) -> Iterator[str]:
         named = words[0] if "/" in words[0] else None
     if named is None:
         return
-    file = folder / named
-    if file.is_file() and file.stat().st_size <= _LONGEST_SCRIPT:
-        text = file.read_bytes()
-        if b"\0" not in text:
-            yield text.decode("utf-8", "replace")
+    # What is no name of a file that can be read, such as the code after `-c`, is no script.
+    with suppress(OSError, ValueError):
+        file = folder / named
+        if file.is_file() and file.stat().st_size <= _LONGEST_SCRIPT:
+            yield file.read_text("utf-8", "replace")
 
 
 def _of_ours(pipeline: Pipeline, folder: Path, rules: Rules) -> Verdict:
