@@ -202,10 +202,11 @@ def test_an_id_that_nobody_has_is_not_found(ledger, name):
 
 
 def test_what_others_say_is_kept_as_every_engine_can(ledger):
-    hostile = "\0\ud800" + "x" * 5000
+    hostile = "\0\ud800\x1b[2J\r\n\u202e" + "x" * 5000
     made = ledger.approvals.ask(ASKED, said=hostile, asked_by=hostile)
     assert ledger.approvals.ask(ASKED, said="again", asked_by=hostile) == made
     assert (len(made.said), len(made.asked_by)) == (500, 200)
+    assert made.said.startswith("???[2J???xxx")
 
 
 def test_of_many_who_ask_at_once_one_question_is_made(ledger):

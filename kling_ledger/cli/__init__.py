@@ -68,6 +68,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "wallet": "create, fund, buy credits for, adjust and show wallets",
     "account": "show and name the accounts whose API keys jobs run on",
     "budget": "set, raise, remove and show limits over projects, providers, labels, ...",
+    "token": "make, show and revoke tokens: who may spend through a gateway",
+    "approval": "grant or deny the jobs that a person is asked about",
     "check": "would a request be admitted, what stands in its way, what would fit",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
     "batch": "run a whole manifest, many jobs at once, none of them twice",

@@ -17,6 +17,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "reservation": "kling-ledger reservation list",
     "closed period": "kling-ledger close {name}",
     "approval": "kling-ledger approval list --all",
+    "token": "kling-ledger token list --all",
 }
 """What to do about something that is not there, by what it would be."""
 

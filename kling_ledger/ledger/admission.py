@@ -85,7 +85,7 @@ def reserve(
     InsufficientCreditsError, BudgetError or CeilingError, and ConflictError where a key was used
     for something else.
     """
-    stored = idempotency.known_keys(transaction, (one.key for one in asked))
+    stored = idempotency.known_keys(transaction, (key for one in asked for key in one.keys))
     known: dict[str, str] = {}
     contents: dict[str, idempotency.Content] = {}
     fresh: dict[int, Admitted] = {}
@@ -101,8 +101,7 @@ def reserve(
                 raise refusal
             fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
             earlier = admitted.row["id"]
-        if one.key is not None:
-            known[one.key] = earlier
+        known.update(dict.fromkeys(one.keys, earlier))
         ids.append(earlier)
     demands = demands_of(rules, fresh.values(), stamp.at_us)
     figures = _take(transaction, rules, demands, list(fresh.values()), stamp.at_us)
@@ -189,15 +188,17 @@ def _earlier(
     contents: dict[str, idempotency.Content],
     known: dict[str, str],
 ) -> str | None:
-    """Return the id that a key has already given, in this call or an earlier one."""
-    if one.key is None:
+    """Return the id that one of its keys has already given, in this call or an earlier one."""
+    if not one.keys:
         return None
     content = content_of(wallet, one)
-    if one.key in known:
-        idempotency.check_same(one.key, contents[one.key], content)
-        return known[one.key]
-    contents[one.key] = content
-    return idempotency.result_in(stored, one.key, content)
+    for key in one.keys:
+        if key in known:
+            idempotency.check_same(key, contents[key], content)
+            return known[key]
+    contents.update(dict.fromkeys(one.keys, content))
+    found = (idempotency.result_in(stored, key, content) for key in one.keys)
+    return next((earlier for earlier in found if earlier is not None), None)
 
 
 def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:
@@ -332,7 +333,7 @@ def _write(
     keys = [
         idempotency.key_row(key, contents[key], result_id=admitted.row["id"], at_us=stamp.at_us)
         for place, admitted in fresh.items()
-        if (key := asked[place].key) is not None
+        for key in asked[place].keys
     ]
     if keys:
         transaction.insert(IDEMPOTENCY, keys)

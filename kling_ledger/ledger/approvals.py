@@ -23,7 +23,6 @@ from kling_ledger.ledger.engines.transaction import (
     Transaction,
     overtaken,
     plain,
-    readable,
 )
 from kling_ledger.ledger.ids import from_us, new_id, numbers
 from kling_ledger.ledger.schema import APPROVAL
@@ -179,7 +178,7 @@ def ask(
         "model": job.model,
         "action": job.action,
         "project": asked.project,
-        "said": (readable(said) or "")[:_LONGEST_SAID],
+        "said": _plain_line(said, _LONGEST_SAID),
         "asked_micro": asked.amount.micro,
         "ceiling_micro": asked.amount.micro,
         "asked_by": _name(asked_by),
@@ -240,7 +239,13 @@ def decide(
 
 
 def _name(actor: str) -> str:
-    return (readable(actor) or "")[:_LONGEST_NAME]
+    return _plain_line(actor, _LONGEST_NAME)
+
+
+def _plain_line(text: str, longest: int) -> str:
+    """Return what a person reads at a terminal: a line without what would steer it."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text[:longest])
+    return line.encode(errors="replace").decode()
 
 
 def _approval(row: Row) -> Approval:

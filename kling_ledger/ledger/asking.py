@@ -26,6 +26,7 @@ class Asked:
     `key` makes the call repeatable; `ceiling` bounds this one job; after `expires_at` the clock
     alone may end the reservation, as long as nothing was sent for it. `cap` is a budget that
     has to count the job: where it is not there yet, it is set in the same transaction.
+    `approval` is a second key, that of an approval which this job uses up.
     """
 
     wallet: str
@@ -37,6 +38,12 @@ class Asked:
     ceiling: Money | None = None
     expires_at: datetime | None = None
     cap: Setting | None = None
+    approval: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys under which this job, and no other, is reserved."""
+        return tuple(key for key in (self.key, self.approval) if key is not None)
 
 
 def check(one: Asked, wallet: Wallet) -> None:
