@@ -238,11 +238,10 @@ def test_a_program_is_refused_past_its_limit_in_the_providers_words(
     assert truth(sandbox) == []
 
 
-def test_a_key_in_a_file_of_the_programs_own_is_metered_too(
-    cli: Cli, sandbox: Sandbox, program: list[str]
-):
+@pytest.mark.parametrize("name", ["curl", "httpx"])
+def test_a_key_in_a_file_of_the_programs_own_is_metered_too(cli: Cli, sandbox: Sandbox, name: str):
     del cli.environ["RUNAPI_API_KEY"]
-    given = [*program, f"https://runapi.ai{SUBMIT}", body(), API_KEY]
+    given = [*PROGRAMS[name], f"https://runapi.ai{SUBMIT}", body(), API_KEY]
     said = finish(cli.start(*words(sandbox), *given))
     assert said.code == 0, said.err
     [ours] = reservations(cli)
@@ -269,6 +268,47 @@ def test_the_sandboxs_own_address_is_guarded_too(cli: Cli, sandbox: Sandbox):
         done = finish(cli.start(*words(sandbox), *python(HTTPX), f"{url}{SUBMIT}", body()))
         assert done.code == 0, done.err
     assert [one.state for one in reservations(cli)] == [State.COMMITTED] * 2
+
+
+def test_it_is_the_same_on_each_engine(cli: Cli, sandbox: Sandbox, url: str):
+    cli.environ["KLING_LEDGER_DB"] = url
+    with Ledger(url) as ledger:
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", Money.parse("2 USD"))
+    assert run(cli, sandbox, PROGRAMS["httpx"], "--max-total", "0.7").code == 0
+    assert run(cli, sandbox, PROGRAMS["httpx"], "--max-total", "0.6").code == 1
+    with Ledger(url) as ledger:
+        assert ledger.verify().findings == ()
+        [ours] = ledger.reservations.latest()
+        assert ledger.wallets.get("team").spent.amount == ONE_CLIP
+        assert ledger.budgets.all() == []
+    assert [ours.task_id] == [task["id"] for task in truth(sandbox)]
+
+
+WAITING: Final = (
+    POSTING
+    + """
+import httpx
+first = httpx.post(URL, content=BODY, headers=HEADERS)
+print(first.json()["error"]["problem"]["approval"], flush=True)
+sys.stdin.readline()
+print(httpx.post(URL, content=BODY, headers=HEADERS).status_code)
+"""
+)
+
+
+def test_a_dear_job_waits_for_a_person(cli: Cli, sandbox: Sandbox):
+    """The program only asks again: it need not say which approval it means."""
+    given = [*python(WAITING), f"https://runapi.ai{SUBMIT}", body()]
+    command = [COMMAND, *words(sandbox, "--approve-above", "0.5"), *given]
+    with started(cli, command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        approval = process.stdout.readline().decode().strip()
+        with Ledger(str(cli.database)) as ledger:
+            ledger.approvals.grant(approval)
+        out, err = process.communicate(b"\n")
+    assert out == b"200\n", err
+    assert len(truth(sandbox)) == 1
 
 
 def test_every_provider_is_guarded(cli: Cli, sandbox: Sandbox):
@@ -519,7 +559,7 @@ def counted(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "signals.end").touch()
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_to_us_reaches_the_program_once(
     cli: Cli, sandbox: Sandbox, counted: Path, name: str
 ):

@@ -317,6 +317,15 @@ def test_what_cannot_be_reached_is_said_to_be(guarded: Guarded):
         assert status(request(guarded, f"GET http://127.0.0.1:{port}/")) == 502
 
 
+def test_a_client_that_leaves_tls_to_us_is_told_whom_we_do_not_trust(
+    guarded: Guarded, stranger: Stranger
+):
+    with stranger.listening() as port:
+        answer = request(guarded, f"GET https://localhost:{port}/")
+    assert status(answer) == 502
+    assert b"is not trusted" in answer
+
+
 # --- who may, and what is no request -----------------------------------------------------------
 
 

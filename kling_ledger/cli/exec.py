@@ -31,6 +31,7 @@ class Options:
     labels: tuple[str, ...]
     max_cost: str | None
     max_total: str | None
+    approve_above: str | None
     upstreams: tuple[str, ...]
     estimate: bool
     library: Library
@@ -45,6 +46,7 @@ class Options:
             project=self.project,
             labels=read_labels(self.labels),
             ceiling=ceiling_of(ledger, self.wallet, self.max_cost),
+            approve_above=ceiling_of(ledger, self.wallet, self.approve_above),
             asks_estimate=self.estimate,
             library=self.library,
         )
@@ -57,6 +59,9 @@ class Options:
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole run may cost.")
+@click.option(
+    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
+)
 @click.option(
     "--upstream",
     "upstreams",

@@ -25,6 +25,7 @@ from kling_ledger.agents.child.proxy import Inside, Listening, Proxy
 from kling_ledger.serving import Served, bind
 
 _STOP_S: Final = 5
+_KEEPS_S: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def _served(
             # A client's X-Forwarded-For would be taken for where it came from.
             proxy_headers=False,
             server_header=False,
+            # As long as other servers: a program sends its next job on a connection that it has.
+            timeout_keep_alive=_KEEPS_S,
             log_level="error",
             timeout_graceful_shutdown=_STOP_S,
             ssl_certfile=str(certificate),

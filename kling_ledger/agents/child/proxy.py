@@ -163,7 +163,7 @@ class Proxy:
             outer, far = await self.onward.forward(wanted.origin, is_tls=wanted.is_tls)
             try:
                 if wanted.is_tls:
-                    await far[1].start_tls(self._trust, server_hostname=wanted.origin.host)
+                    await self._over_tls(far, wanted.origin)
                 far[1].write(written_anew(head, wanted, through=outer))
                 await _join((reader, writer), far)
             finally:
@@ -172,6 +172,12 @@ class Proxy:
             async with self._bridge(opened, speaks_tls=False) as inside:
                 inside[1].write(written_anew(head, wanted))
                 await _join((reader, writer), inside)
+
+    async def _over_tls(self, far: Streams, origin: Origin) -> None:
+        try:
+            await far[1].start_tls(self._trust, server_hostname=origin.host)
+        except OSError as error:
+            raise NoWayError(f"{origin} is not trusted: {error}") from None
 
     @asynccontextmanager
     async def _bridge(self, opened: Opened, *, speaks_tls: bool) -> AsyncIterator[Streams]:
