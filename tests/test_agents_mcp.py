@@ -31,6 +31,7 @@ TOOLS = ["quote", "compare", "afford", "check", "run", "status", "spend"]
 CLIP = {"model": "kling-3.0", "resolution": "1080p", "sound": True}
 """Each second of it costs 0.135 USD."""
 JOB = {**CLIP, "seconds": 5, "prompt": "a secret lake", "max_cost": "0.70 USD"}
+JSON = "application/json"
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 WAYS = ("official stdio", "official legacy stdio", "plain stdio")
 WAYS_HTTP = ("official http", "official legacy http", "plain http")
@@ -142,7 +143,7 @@ def test_every_client_lists_and_calls_every_tool(cli, sandbox, way):
     }
 
 
-@pytest.mark.parametrize("way", [*WAYS, "plain http"])
+@pytest.mark.parametrize("way", ["official stdio", "plain stdio", "plain http"])
 def test_a_refusal_is_an_answer_that_says_what_would_fit(cli, sandbox, way):
     with Ledger(str(cli.database)) as ledger:
         ledger.budgets.set(
@@ -164,9 +165,15 @@ def test_a_refusal_is_an_answer_that_says_what_would_fit(cli, sandbox, way):
             assert "7 s of the same clip for 0.945 USD" in answer.text
             assert "kling-ledger budget raise daily" in answer.text
             assert "Nothing was reserved and nothing was sent." in answer.text
+            assert cli.reservations() == []
+            # The advice is good to the second.
+            longer = await caller.call("run", **{**long, "seconds": 8})
+            assert longer.content["error"]["code"] == "budget"
+            fitting = await caller.call("run", **{**long, "seconds": 7, "wait_s": 20})
+            assert fitting.content["committed"] == "0.945"
 
     asyncio.run(refused())
-    assert cli.reservations() == []
+    assert len(cli.reservations()) == 1
 
 
 # --- spending ---------------------------------------------------------------------------------
@@ -260,7 +267,7 @@ def test_a_providers_own_body_runs_as_it_is_under_the_servers_labels(cli, sandbo
 # --- approvals --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["official stdio", "plain stdio", "plain http"])
+@pytest.mark.parametrize("way", ["official stdio", "plain http"])
 def test_who_cannot_ask_a_person_is_told_the_command_that_one_runs(cli, sandbox, way):
     async def asked() -> None:
         mcp = serving(cli, sandbox, "--approve-above", "0.50 USD")
@@ -329,31 +336,27 @@ def test_a_client_that_can_ask_a_person_does(cli, sandbox, way, says, code):
         assert len(cli.reservations()) == 1
 
 
-def test_an_answer_that_nobody_was_asked_for_approves_nothing(cli, sandbox):
+@pytest.mark.parametrize(
+    ("state", "answer"), [({}, "input_required"), ({"requestState": "apr_made_up"}, "error")]
+)
+def test_an_answer_that_nobody_was_asked_for_approves_nothing(cli, sandbox, state, answer):
+    said = {"approval": {"action": "accept", "content": {"approve": True}}}
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "x", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+    }
+    params = {"name": "run", "arguments": {**JOB, "key": "x"}, "inputResponses": said, **state}
+    headers = {
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": MODERN,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "run",
+    }
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {**params, "_meta": meta}}
     with serving(cli, sandbox, "--approve-above", "0.1 USD").http() as url:
-        said = {"approval": {"action": "accept", "content": {"approve": True}}}
-        meta = {
-            "io.modelcontextprotocol/protocolVersion": MODERN,
-            "io.modelcontextprotocol/clientInfo": {"name": "x", "version": "1"},
-            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
-        }
-        params = {"name": "run", "arguments": {**JOB, "key": "x"}, "inputResponses": said}
-        reply = httpx.post(
-            url,
-            json={
-                "jsonrpc": "2.0",
-                "id": 1,
-                "method": "tools/call",
-                "params": {**params, "requestState": "apr_made_up", "_meta": meta},
-            },
-            headers={
-                "Accept": "application/json, text/event-stream",
-                "MCP-Protocol-Version": MODERN,
-                "Mcp-Method": "tools/call",
-                "Mcp-Name": "run",
-            },
-        )
-    assert "committed" not in reply.text
+        reply = httpx.post(url, json=call, headers=headers)
+    assert answer in reply.text
     assert cli.reservations() == []
 
 
@@ -426,25 +429,87 @@ def test_nothing_but_protocol_is_written_and_no_prompt_or_key_is_logged(cli, san
         assert secret not in logged
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Host": "evil.example"}, 421),
-        ({"Host": "127.0.0.1.evil.example:80"}, 421),
-        ({"Origin": "http://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-    ],
-)
-def test_a_page_of_elsewhere_does_not_reach_the_server(cli, sandbox, headers, status):
-    with serving(cli, sandbox).http() as url:
-        given = {"Accept": "application/json, text/event-stream", **headers}
-        assert httpx.post(url, json={}, headers=given).status_code == status
+def test_a_page_of_elsewhere_does_not_reach_the_server(cli, sandbox):
+    with serving(cli, sandbox).http("--allow-host", "studio.example") as url:
+        for headers, status in (
+            ({"Host": "evil.example"}, 421),
+            ({"Host": "127.0.0.1.evil.example:80"}, 421),
+            ({"Origin": "http://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Content-Type": "text/plain"}, 400),
+        ):
+            given = {"Accept": "application/json, text/event-stream", **headers}
+            reply = httpx.post(url, content="{}", headers={"Content-Type": JSON, **given})
+            assert (headers, reply.status_code) == (headers, status)
+        with plain_http(url, Host="studio.example", Origin="http://studio.example") as plain:
+            assert [tool["name"] for tool in asyncio.run(plain.tools())] == TOOLS
+        large = httpx.post(url, json={"a": "a" * 1_100_000}, headers={"Accept": JSON})
+        assert large.status_code == 413
+
+
+def test_a_client_that_goes_away_while_it_waits_is_left_at_once(cli, tmp_path_factory):
+    with sandbox_process(tmp_path_factory.mktemp("slow"), "--job-seconds", "600") as slow:
+        with serving(cli, slow).lines() as (_, process):
+            message = {
+                "jsonrpc": "2.0",
+                "id": 99,
+                "method": "tools/call",
+                "params": {"name": "run", "arguments": {**JOB, "key": "w", "wait_s": 600}},
+            }
+            assert process.stdin is not None
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+            wait_for(cli, "submitted")
+            process.stdin.close()
+            process.wait(30)
+        assert cli.wallet()["reserved"] == "0.675"
 
 
 def test_beyond_this_machine_nobody_is_let_in_without_a_token(cli):
     said = cli("mcp", "--wallet", "team", "--http", "--host", "0.0.0.0", "--port", "0")  # noqa: S104
     assert said.code == 2
     assert "nobody may come in without a token" in said.err
+
+
+def test_a_tokens_limits_hold_and_over_http_its_secret_is_asked_for(cli, sandbox):
+    with Ledger(str(cli.database)) as ledger:
+        _, secret = ledger.tokens.create(
+            "bot",
+            wallet="team",
+            project="ads/",
+            ceiling=Money.parse("0.5 USD"),
+            run_limit=Money.parse("0.5 USD"),
+        )
+        _, other = ledger.tokens.create("else", wallet="team")
+        alien = ledger.reserve("team", Money.parse("0.1 USD"))
+    mcp = Mcp(cli, serving(cli, sandbox).words[2:])
+    given = {**JOB, "seconds": 3, "key": "t", "wait_s": 20}
+    with mcp.http("--token", "bot", "--run", "night") as url:
+        for headers in ({}, {"Authorization": f"Bearer {other}"}, {"Authorization": secret}):
+            accept = {"Accept": "application/json, text/event-stream"}
+            reply = httpx.post(url, json={}, headers={**accept, **headers})
+            assert reply.status_code == 401
+            assert reply.headers["www-authenticate"] == "Bearer"
+        with plain_http(url, Authorization=f"Bearer {secret}") as plain:
+            ended = asyncio.run(plain.call("run", **given))
+            dear = asyncio.run(plain.call("run", **{**JOB, "key": "d"}))
+            capped = asyncio.run(plain.call("run", **{**given, "key": "c"}))
+            outside = asyncio.run(plain.call("check", **CLIP, seconds=3, project="film/a"))
+            hidden = asyncio.run(plain.call("status", reservation=alien.id))
+            spent = asyncio.run(plain.call("spend", by=["project"]))
+            with Ledger(str(cli.database)) as ledger:
+                ledger.tokens.revoke("bot")
+            with pytest.raises(httpx.HTTPStatusError, match="401"):
+                plain.ask("tools/list")
+    assert ended.content["labels"] == {"token": "bot", "run": "bot/night"}
+    assert (ended.content["project"], ended.content["committed"]) == ("ads", "0.405")
+    assert dear.content["error"]["code"] == "ceiling"
+    # 0.405 of 0.5 USD are spent in this run.
+    assert capped.content["error"]["budget"] == "run/bot/night"
+    assert capped.content["error"]["left"] == {"amount": "0.095", "unit": "USD"}
+    assert outside.is_error
+    assert hidden.content["error"]["code"] == "not_found"
+    assert [row["spent"] for row in spent.content["rows"]] == ["0.405"]
 
 
 def test_without_the_package_it_says_how_to_get_it(cli):

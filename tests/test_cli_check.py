@@ -73,6 +73,18 @@ def test_what_is_refused_exits_3_and_says_what_would_fit(cli):
     assert cli.wallet()["reserved"] == "0"
 
 
+def test_each_suggestion_would_be_admitted_and_a_second_more_would_not(cli):
+    fit = cli(*checked(*CLIP, "10")).json["would_fit"]
+    most = int(fit["max_seconds"])
+    smaller = ("--model", "kling-3.0", "--seconds", "10", "--resolution", "720p")
+    assert fit["lower_resolution"]["options"] == "720p with sound"
+    assert cli(*checked(*CLIP, str(most))).code == 0
+    assert cli(*checked(*CLIP, str(most + 1))).code == 3
+    assert cli(*checked(*smaller, "--sound")).json["held"] == fit["lower_resolution"]["held"]
+    silent = ("--model", "kling-3.0", "--seconds", "10", "--resolution", "1080p", "--no-sound")
+    assert cli(*checked(*silent)).json["held"] == fit["without_sound"]["held"]
+
+
 def test_a_table_says_the_same_in_words(cli):
     said = cli("check", "--provider", "runapi", "--wallet", "team", *CLIP, "10")
     assert said.code == 3

@@ -128,6 +128,20 @@ def test_a_key_that_has_reserved_before_is_admitted_whatever_is_left(ledger):
         asked_of(ledger, "8 USD", key="shot-1")
 
 
+def test_a_cap_that_comes_with_the_job_counts_before_it_is_set(ledger):
+    token, _ = ledger.tokens.create("bot", wallet="film", run_limit=usd("1"))
+    bound = ledger.tokens.bound(token, Asked("film", usd("1.5")), run="night")
+    with unchanged(ledger):
+        answer = ledger.would_admit(bound)
+    assert isinstance(answer.refusal, BudgetError)
+    assert (answer.refusal.budget, answer.fits) == ("run/bot/night", usd("1"))
+    with pytest.raises(BudgetError) as caught:
+        ledger.reserve_many([bound])
+    assert str(caught.value) == str(answer.refusal)
+    ledger.reserve_many([replace(bound, amount=usd("0.75"))])
+    assert ledger.would_admit(bound).fits == usd("0.25")
+
+
 def test_what_is_bad_input_to_reserve_is_bad_input_to_ask(ledger):
     ledger.budgets.set("film", usd("2"), scope=Scope(project="film/"))
     with pytest.raises(ConfigError, match="by capitals alone"):

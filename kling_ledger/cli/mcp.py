@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -16,7 +17,7 @@ import click
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import Connection, ceiling_of, connection_options, silent
 from kling_ledger.cli.hints import hint_for
-from kling_ledger.cli.inputs import label_option, read_labels
+from kling_ledger.cli.inputs import gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, listening_options
 from kling_ledger.cli.report_options import Edge, query_of
 from kling_ledger.cli.reservation_rows import reservation_dict
@@ -24,7 +25,7 @@ from kling_ledger.errors import ConfigError
 from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
-    from kling_ledger.agents.mcp.desk import Desk
+    from kling_ledger.agents.mcp.settings import McpSettings
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
     from kling_pricing.library import Library
@@ -32,8 +33,32 @@ if TYPE_CHECKING:
 _PORT: Final = 8771
 
 
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """Whether to serve over HTTP, and where."""
+
+    http: bool
+    host: str
+    port: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spending:
+    """Whose money may be spent, how much of it, and on what."""
+
+    wallet: str | None
+    project: str | None
+    provider: str | None
+    max_cost: str | None
+    approve_above: str | None
+    labels: tuple[str, ...]
+    token: str | None
+    run: str | None
+
+
 @click.command()
-@click.option("--wallet", required=True, help="Who pays.")
+@click.option("--wallet", help="Who pays; that of the --token unless it is said.")
 @click.option("--project", help="What jobs are for that name no project.")
 @click.option(
     "--provider",
@@ -51,23 +76,31 @@ _PORT: Final = 8771
 @label_option
 @click.option("--http", is_flag=True, help="Serve over HTTP instead of standard input and output.")
 @listening_options(port=_PORT)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name under which it is asked over HTTP, beside this machine's own.",
+)
+@click.option(
+    "--token",
+    metavar="NAME",
+    help="The token whose limits hold for every job; over HTTP callers bring its secret as a "
+    "bearer token.",
+)
+@click.option("--run", metavar="NAME", help="The run that the token's jobs count in.")
 @book_option
 @connection_options
 @database_option
+@gathered(_Listening, "listening")
+@gathered(_Spending, "spending")
 def mcp(
-    *,
-    wallet: str,
-    project: str | None,
-    provider: str | None,
-    max_cost: str | None,
-    approve_above: str | None,
-    labels: tuple[str, ...],
-    http: bool,
-    host: str,
-    port: int,
+    spending: _Spending,
+    listening: _Listening,
+    connection: Connection,
     library: Library,
     db: str | None,
-    connection: Connection,
 ) -> None:
     """Serve agents: they quote, check and run clips within your limits, as tools of MCP.
 
@@ -80,41 +113,64 @@ def mcp(
     else the refusal names the command that grants it. Jobs are settled while this serves, whether
     their agent asks or not; what is open when it ends: kling-ledger resume.
 
-    With --http it prints its address and answers this machine alone. Stop it with Ctrl-C.
+    With --http it prints its address. Beyond this machine it lets in only who brings the secret
+    of its --token. Stop it with Ctrl-C.
     """
     _check_installed()
-    if connection.api_key and provider is None:
+    if connection.api_key and spending.provider is None:
         raise click.UsageError("--api-key is of one provider: say which with --provider")
     from kling_ledger.agents.mcp.desk import Desk
     from kling_ledger.agents.mcp.following import Following
     from kling_ledger.agents.mcp.server import server_for
-    from kling_ledger.agents.mcp.serving import serve_http, serve_stdio
-    from kling_ledger.agents.mcp.settings import McpSettings
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
-        settings = McpSettings(
-            wallet=wallet,
-            connect=_Connect(ledger, connection, wallet, provider, library),
-            describe=reservation_dict,
-            hint_for=hint_for,
-            spent=_Spent(ledger, wallet),
-            project=project,
-            labels=read_labels(labels),
-            ceiling=ceiling_of(ledger, wallet, max_cost),
-            approve_above=ceiling_of(ledger, wallet, approve_above),
-            provider=provider,
-            library=library,
-        )
-        with Following() as following, _closing(Desk(ledger, settings, following)) as desk:
-            server = server_for(desk, settings)
-            if http:
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
-                serve_http(server, host=host, port=port, lets_in=None, announce=click.echo)
-            else:
-                # A thread waits for the next line: nothing gentler would end it before that comes.
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-                serve_stdio(server)
+        settings = _settings(ledger, spending, connection, library)
+        with Following() as following, closing(Desk(ledger, settings, following)) as desk:
+            _serve(server_for(desk, settings), ledger, listening, spending.token)
+
+
+def _settings(
+    ledger: Ledger, spending: _Spending, connection: Connection, library: Library
+) -> McpSettings:
+    from kling_ledger.agents.mcp.settings import McpSettings
+
+    token, provider = spending.token, spending.provider
+    wallet = _payer(ledger, spending.wallet, token)
+    return McpSettings(
+        wallet=wallet,
+        connect=_Connect(ledger, connection, wallet, provider, library),
+        describe=reservation_dict,
+        hint_for=hint_for,
+        spent=_Spent(ledger, wallet, token),
+        project=spending.project,
+        labels=read_labels(spending.labels),
+        ceiling=ceiling_of(ledger, wallet, spending.max_cost),
+        approve_above=ceiling_of(ledger, wallet, spending.approve_above),
+        provider=provider,
+        library=library,
+        token=token,
+        run=spending.run,
+    )
+
+
+def _serve(server: Any, ledger: Ledger, listening: _Listening, token: str | None) -> None:
+    from kling_ledger.agents.mcp.serving import serve_http, serve_stdio
+
+    if not listening.http:
+        # A thread waits for the next line: nothing gentler would end it before that comes.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        serve_stdio(server)
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    serve_http(
+        server,
+        host=listening.host,
+        port=listening.port,
+        lets_in=None if token is None else partial(_lets_in, ledger, token),
+        hosts=listening.hosts,
+        announce=click.echo,
+    )
 
 
 def _check_installed() -> None:
@@ -128,12 +184,24 @@ def _check_installed() -> None:
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
-@contextmanager
-def _closing(desk: Desk) -> Iterator[Desk]:
+def _payer(ledger: Ledger, wallet: str | None, token: str | None) -> str:
+    """Return the wallet that pays; UsageError where none is named, or another than the token's."""
+    of_token = None if token is None else ledger.tokens.get(token).wallet
+    payer = wallet or of_token
+    if payer is None:
+        raise click.UsageError("give --wallet, or a --token")
+    if of_token not in {None, payer}:
+        raise click.UsageError(f"token {token} spends from wallet {of_token}, not from {payer}")
+    return payer
+
+
+def _lets_in(ledger: Ledger, token: str, secret: str) -> bool:
+    from kling_ledger.errors import TokenError
+
     try:
-        yield desk
-    finally:
-        desk.close()
+        return ledger.tokens.of_secret(secret).name == token
+    except TokenError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +233,11 @@ class _Connect:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """Answers what one wallet has spent: no agent sees another's."""
+    """Answers what one wallet has spent, under one token if there is one: no agent sees others'."""
 
     ledger: Ledger
     wallet: str
+    token: str | None
 
     def __call__(
         self,
@@ -180,11 +249,13 @@ class _Spent:
         from kling_reports import spend
         from kling_reports.render import json as form
 
-        if any(one.startswith("wallet") for one in where):
-            raise ConfigError("this server tells of its own wallet alone", hint="leave it out")
+        if any(one.startswith(("wallet", "label:token")) for one in where):
+            raise ConfigError("this server tells of its own jobs alone", hint="leave that out")
+        own = [f"wallet={self.wallet}"]
+        own += [] if self.token is None else [f"label:token={self.token}"]
         query = query_of(
             by=tuple(by),
-            where=(*where, f"wallet={self.wallet}"),
+            where=(*where, *own),
             starts_at=_edge(since, "since"),
             ends_at=_edge(until, "until"),
         )

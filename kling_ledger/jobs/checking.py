@@ -41,6 +41,11 @@ class Checked:
         return tuple(dict.fromkeys([*self.request.assumptions, *told]))
 
 
+def _unbound(asked: Asked) -> Asked:
+    """Leave a job as it is asked for."""
+    return asked
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """Who would pay for a request, and what it is for; as a meter has it."""
@@ -53,23 +58,36 @@ class Wish:
 
 
 def check_by_meter(
-    meter: Meter, body: dict[str, Any], *, action: str | None = None, key: str | None = None
+    meter: Meter,
+    body: dict[str, Any],
+    *,
+    action: str | None = None,
+    key: str | None = None,
+    bound: Callable[[Asked], Asked] = _unbound,
 ) -> Checked:
     """Say what a meter's `reserve` would do, the provider's own estimate included.
 
-    Raises what it would raise that is no refusal, such as RequestError and NoPriceError.
+    `bound` is what is done to the job before it is asked for, such as by a token. Raises what
+    `reserve` would raise that is no refusal, such as RequestError and NoPriceError.
     """
-    asked = meter.asked(body, action=action, key=key)
+    asked = bound(meter.asked(body, action=action, key=key))
     request = read_request(meter.provider.name, body, action=action)
     return _checked(meter.ledger, meter.library, request, asked, at=meter.clock())
 
 
 def check_by_book(
-    ledger: Ledger, request: Request, wish: Wish, *, at: datetime, library: Library
+    ledger: Ledger,
+    request: Request,
+    wish: Wish,
+    *,
+    at: datetime,
+    library: Library,
+    bound: Callable[[Asked], Asked] = _unbound,
 ) -> Checked:
     """Say what would become of a request by the books alone: no key is needed, nobody is asked.
 
-    Raises NoPriceError where no book has a price, and what `reserve` raises that is no refusal.
+    `bound` is as in `check_by_meter`. Raises NoPriceError where no book has a price, and what
+    `reserve` raises that is no refusal.
     """
     quoted = quoted_by(library.book(request.clip.provider), request, at)
     held = held_for(quoted, None)
@@ -84,7 +102,7 @@ def check_by_book(
         key=wish.key,
         ceiling=wish.ceiling,
     )
-    return _checked(ledger, library, request, asked, at=at)
+    return _checked(ledger, library, request, bound(asked), at=at)
 
 
 def checked_dict(checked: Checked, hint_for: Callable[[KlingError], str | None]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kling_ledger.errors import RefusedError, UnknownWorthError
-from kling_ledger.ledger import idempotency, reservations
+from kling_ledger.ledger import idempotency, limits, reservations
 from kling_ledger.ledger.asking import (
     Asked,
     check,
@@ -46,9 +46,11 @@ def would_admit(
 ) -> Admissible:
     """Say what `reserve` would say now. Raises what it would raise that is no refusal.
 
-    A key that has reserved before sets nothing aside again: that is admitted.
+    A key that has reserved before sets nothing aside again: that is admitted. A budget that the job
+    would bring with it counts as if it were set.
     """
     is_known = _has_reserved(transaction, asked, wallet)
+    rules = limits.as_if_defined(transaction, rules, asked.cap, at_us=at_us)
     if not is_known:
         check(asked, wallet)
         check_spelling(asked.project, rules.budgets)

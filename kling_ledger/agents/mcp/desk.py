@@ -7,26 +7,33 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 from kling_ledger.agents.mcp import arguments, asking
 from kling_ledger.agents.mcp.following import Following
 from kling_ledger.agents.mcp.settings import McpSettings
 from kling_ledger.agents.mcp.told import Told, told_error
-from kling_ledger.errors import ConfigError, NoKeyError, NotFoundError, RefusedError, StateError
+from kling_ledger.errors import (
+    ConfigError,
+    NoKeyError,
+    NotFoundError,
+    RefusedError,
+    StateError,
+    TokenError,
+)
 from kling_ledger.jobs.approving import approved
 from kling_ledger.jobs.checking import Wish, check_by_book, check_by_meter, checked_dict
 from kling_ledger.jobs.endings import is_charged_without_clip
 from kling_ledger.jobs.fitting import would_fit
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Asked, Ledger, Reservation, State
+from kling_ledger.ledger.tokens import Token
 from kling_pricing.afford import afford
 from kling_pricing.compare import compare
 from kling_pricing.gateways import read_request
 from kling_pricing.money import USD, Money
-
-_KEYS: Final = "mcp"
 
 
 class Desk:
@@ -101,18 +108,20 @@ class Desk:
     def check(self, given: arguments.Check) -> Told:
         """Say whether a job would be admitted, and what would fit."""
         provider, body, action = asking.body_of(given, self._settings, any_prompt=True)
-        ceiling = self._ceiling(given.max_cost)
+        ceiling, bound = self._ceiling(given.max_cost), partial(self._bounded, given)
         try:
             meter = self._meter(provider, given, ceiling)
         except NoKeyError:
             wish = Wish(self._settings.wallet, *self._place(given), ceiling)
             request = read_request(provider, body, action=action)
             at, library = self._ledger.now(), self._settings.library
-            checked = check_by_book(self._ledger, request, wish, at=at, library=library)
+            checked = check_by_book(
+                self._ledger, request, wish, at=at, library=library, bound=bound
+            )
         else:
-            checked = check_by_meter(meter, body, action=action)
+            checked = check_by_meter(meter, body, action=action, bound=bound)
         content = checked_dict(checked, self._settings.hint_for)
-        above = self._settings.approve_above
+        above = self._approve_above()
         content["needs_approval"] = above is not None and checked.asked.amount > above
         if checked.refusal is not None:
             told = told_error(checked.refusal, self._settings.hint_for, fit=checked.fit)
@@ -141,14 +150,15 @@ class Desk:
         """
         provider, body, action = asking.body_of(given, self._settings)
         ceiling = self._ceiling(given.max_cost)
-        if ceiling is None:
+        if ceiling is None:  # a token's alone is not the word of who asks for this job
             raise ConfigError(
                 "say the most that the job may cost",
                 hint='give max_cost, such as "0.70 USD"; check tells what it would cost',
             )
         meter = self._meter(provider, given, ceiling)
-        own = _own_key(given.key)
+        own = self._own_key(given.key)
         asked = meter.asked(body, action=action, key=self._approved.get(own, own))
+        asked = self._bounded(given, asked)
         refusal = self._ledger.would_admit(asked).refusal
         if refusal is not None:
             return self._refused(refusal, meter, body, asked)
@@ -160,7 +170,7 @@ class Desk:
             return self._refused(error, meter, body, asked)
         self._remember(own, asked)
         begun = self._begun(meter, reserved, body)
-        return self._followed(begun, meter, given.wait_s)
+        return self._followed(begun, meter)
 
     def status(self, given: arguments.Status) -> Told:
         """Say how a job stands; one that nobody follows is followed from now on."""
@@ -168,7 +178,15 @@ class Desk:
         meter = None
         if found.is_open and found.task_id is not None and found.job.provider is not None:
             meter = self._connected(found.job.provider, found.job.address)
-        return self._followed(found, meter, given.wait_s)
+        return self._followed(found, meter)
+
+    def is_followed(self, reservation_id: str) -> bool:
+        """Whether a job may still change by itself."""
+        return self._following.is_followed(reservation_id)
+
+    def job(self, reservation_id: str) -> Told:
+        """Say how a job stands."""
+        return self._told(self._ledger.reservations.get(reservation_id))
 
     def decide(self, approval: str, *, granted: bool) -> None:
         """Write down what a person has decided through the client."""
@@ -182,7 +200,7 @@ class Desk:
         return approved(
             self._ledger,
             asked,
-            above=self._settings.approve_above,
+            above=self._approve_above(),
             asked_by=self._settings.asked_by,
             approval=approval,
         )
@@ -201,11 +219,9 @@ class Desk:
                 meter.submit(reserved, body)
         return self._ledger.reservations.get(reserved.id)
 
-    def _followed(self, found: Reservation, meter: Meter | None, wait_s: int) -> Told:
+    def _followed(self, found: Reservation, meter: Meter | None) -> Told:
         if meter is not None and found.is_open and found.task_id is not None:
             self._following.expect(found, meter)
-            self._following.wait(found.id, wait_s)
-            found = self._ledger.reservations.get(found.id)
         return self._told(found)
 
     def _told(self, found: Reservation) -> Told:
@@ -241,12 +257,13 @@ class Desk:
             found = self._of_key(given.key)
         else:
             raise ConfigError("say which job is meant", hint="give its reservation, or its key")
-        if found.wallet != self._settings.wallet:
+        is_other = self._settings.token not in {None, found.labels.get("token")}
+        if found.wallet != self._settings.wallet or is_other:
             raise NotFoundError("reservation", found.id)
         return found
 
     def _of_key(self, key: str) -> Reservation:
-        own = _own_key(key)
+        own = self._own_key(key)
         under = self._approved.get(own, own)
         found = self._ledger.reservations.of_keys([under]).get(under)
         if found is None:
@@ -269,13 +286,36 @@ class Desk:
         labels = {**(given.labels or {}), **self._settings.labels}
         return given.project or self._settings.project, labels
 
+    def _bounded(self, given: arguments.Check, asked: Asked) -> Asked:
+        """Return a job as the server's token lets it be asked for. Raises TokenError."""
+        token = self._token()
+        if token is None:
+            return asked
+        project, labels = self._place(given)
+        run = self._settings.run
+        return self._ledger.tokens.bound(token, asked, project=project, labels=labels, run=run)
+
+    def _token(self) -> Token | None:
+        """Return the token as it is now: it may be revoked while this serves."""
+        if self._settings.token is None:
+            return None
+        found = self._ledger.tokens.get(self._settings.token)
+        if not found.is_in_force_at(self._ledger.now()):
+            raise TokenError
+        return found
+
+    def _approve_above(self) -> Money | None:
+        """Return from where on a person has to approve: by the server's word or its token's."""
+        token = self._token()
+        both = (self._settings.approve_above, None if token is None else token.approve_above)
+        return min((one for one in both if one is not None), default=None)
+
+    def _own_key(self, key: str) -> str:
+        """Return a client's key as the ledger knows it: other callers may use the same words."""
+        return f"mcp/{self._settings.token or '-'}/{key}"
+
     def _ceiling(self, written: str | None) -> Money | None:
         """Return the lower of what the client and the server allow."""
         given = None if written is None else Money.parse(written, default_unit=self._unit)
         both = [one for one in (given, self._settings.ceiling) if one is not None]
         return min(both, default=None)
-
-
-def _own_key(key: str) -> str:
-    """Return a client's key as the ledger knows it: other callers may use the same words."""
-    return f"{_KEYS}/{key}"

@@ -7,11 +7,10 @@ them: nothing here is needed for the truth about money.
 from __future__ import annotations
 
 import logging
-import time
 from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Condition, Event, Thread
+from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import Final, Self
 
@@ -34,33 +33,27 @@ class Following:
     def __init__(self) -> None:
         self._new: SimpleQueue[Watch | None] = SimpleQueue()
         self._open: set[str] = set()
-        self._changed = Condition()
+        self._lock = Lock()
         self._stop = Event()
         self._thread = Thread(target=self._run, name="kling following", daemon=True)
 
     def expect(self, reservation: Reservation, meter: Meter) -> None:
         """Follow a job that its provider has taken; one that is followed already is left alone."""
-        with self._changed:
+        with self._lock:
             if reservation.id in self._open:
                 return
             self._open.add(reservation.id)
         self._new.put(Watch(meter, reservation))
 
-    def wait(self, reservation_id: str, within_s: float) -> None:
-        """Wait until a job is followed no more, and no longer than that."""
-        give_up_at = time.monotonic() + within_s
-        with self._changed:
-            self._changed.wait_for(
-                lambda: reservation_id not in self._open or self._stop.is_set(),
-                timeout=max(0.0, give_up_at - time.monotonic()),
-            )
+    def is_followed(self, reservation_id: str) -> bool:
+        """Whether a job is still asked for."""
+        with self._lock:
+            return reservation_id in self._open
 
     def close(self) -> None:
         """Follow nothing any more: jobs that are under way stay as they are."""
         self._stop.set()
         self._new.put(None)
-        with self._changed:
-            self._changed.notify_all()
         self._thread.join(_STOP_S)
 
     def __enter__(self) -> Self:
@@ -92,9 +85,8 @@ class Following:
                 follower.put(partial(_ask, watch), asks=watch.provider)
 
     def _ended(self, watch: Watch) -> None:
-        with self._changed:
+        with self._lock:
             self._open.discard(watch.reservation.id)
-            self._changed.notify_all()
 
 
 def _ask(watch: Watch) -> _Asked:

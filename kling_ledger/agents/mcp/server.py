@@ -7,10 +7,12 @@ only what no tool was asked by. Neither arguments nor keys are logged.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
+import anyio
 import anyio.to_thread
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -20,6 +22,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
+from kling_ledger.agents.mcp.arguments import Arguments
 from kling_ledger.agents.mcp.desk import Desk
 from kling_ledger.agents.mcp.schemas import OUTPUTS
 from kling_ledger.agents.mcp.settings import McpSettings
@@ -36,6 +39,10 @@ NAME: Final = "kling-ledger"
 _ASKS_IN_ANSWERS: Final = "2026-07-28"
 """From this revision on, a question to a person is the answer to a call, which comes again."""
 
+_AT_ONCE: Final = 64
+"""How many calls are worked on at a time; others wait for their turn."""
+
+_LOOK_EVERY_S: Final = 0.1
 _QUESTION: Final = "approval"
 _FORM: Final[dict[str, Any]] = {
     "type": "object",
@@ -98,6 +105,7 @@ class _Served:
     def __init__(self, desk: Desk, settings: McpSettings) -> None:
         self._desk = desk
         self._settings = settings
+        self._limiter = anyio.CapacityLimiter(_AT_ONCE)
 
     async def called(self, context: _Context, params: types.CallToolRequestParams) -> _Answer:
         """Answer one call."""
@@ -108,9 +116,8 @@ class _Served:
             given = facts.takes.model_validate(params.arguments or {})
         except ValidationError as error:
             return self._error(_input_error(error))
-        work = partial(facts.answer, self._desk, given)
         try:
-            return _result(await anyio.to_thread.run_sync(work))
+            return await self._answered(partial(facts.answer, self._desk, given), given)
         except ApprovalNeededError as needed:
             return await self._asked_a_person(context, params, given, needed)
         except KlingError as error:
@@ -120,6 +127,19 @@ class _Served:
             kind = type(error).__name__
             log.error("tool %s broke: %s", params.name, kind)  # noqa: TRY400
             return self._error(KlingError(f"{params.name} broke: {kind}"))
+
+    async def _answered(self, work: Callable[[], Told], given: Arguments) -> types.CallToolResult:
+        """Do what a tool does, and wait for the end of its job for as long as was asked."""
+        told = await anyio.to_thread.run_sync(work, limiter=self._limiter)
+        wait_s = getattr(given, "wait_s", 0)
+        if wait_s and told.content.get("is_over") is False:
+            job: str = told.content["id"]
+            # No thread waits: many may, and a client that goes away is left at once.
+            with anyio.move_on_after(wait_s):
+                while self._desk.is_followed(job):
+                    await anyio.sleep(_LOOK_EVERY_S)
+            told = await anyio.to_thread.run_sync(self._desk.job, job, limiter=self._limiter)
+        return _result(told)
 
     async def _asked_a_person(
         self,
@@ -156,7 +176,7 @@ class _Served:
             await anyio.to_thread.run_sync(decide)
             # Denied, it is refused by the ledger itself, in words.
             run = partial(self._desk.run, given, approval=needed.approval)
-            return _result(await anyio.to_thread.run_sync(run))
+            return await self._answered(run, given)
         except KlingError as error:
             return self._error(error)
 

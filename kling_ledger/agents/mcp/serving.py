@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -49,9 +49,12 @@ def serve_http(
     host: str,
     port: int,
     lets_in: LetsIn | None,
+    hosts: Sequence[str] = (),
     announce: Callable[[str], None],
 ) -> None:
     """Serve over streamable HTTP until Ctrl-C; `announce` is told where.
+
+    `hosts` are the names under which it is asked, beside this machine's own and `host`.
 
     Raises ConfigError where the address cannot be had, and beyond this machine without a token.
     """
@@ -66,7 +69,7 @@ def serve_http(
         host=host,
         max_request_body_size=_LARGEST,
         max_sessions=_MOST_SESSIONS,
-        transport_security=_security(host),
+        transport_security=_security([*_HERE, _bracketed(host), *hosts]),
     )
     config = uvicorn.Config(
         app if lets_in is None else _Guarded(app, lets_in),
@@ -84,9 +87,8 @@ def serve_http(
         uvicorn.Server(config).run(sockets=[bound])
 
 
-def _security(host: str) -> TransportSecuritySettings:
+def _security(names: Sequence[str]) -> TransportSecuritySettings:
     """Return which hosts and origins are answered: a page of elsewhere must not reach us."""
-    names = dict.fromkeys([*_HERE, _bracketed(host)])
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[form for name in names for form in (name, f"{name}:*")],

@@ -30,7 +30,8 @@ class McpSettings:
 
     `wallet` pays for every job; `ceiling` is the most that one may cost, and `approve_above` from
     where on a person has to approve it. `provider` is meant where a client names none; `project`
-    and `labels` are of jobs that say none, and a client cannot take back those labels.
+    and `labels` are of jobs that say none, and a client cannot take back those labels. `token` is
+    the name of one whose limits hold too, and `run` the run that its jobs count in.
 
     What is not the agents' room to know is handed in: how providers are reached, how a reservation
     is shown, what a person may do about an error, what was spent.
@@ -47,4 +48,10 @@ class McpSettings:
     approve_above: Money | None = None
     provider: str | None = None
     library: Library = field(default_factory=at_hand)
-    asked_by: str = "mcp"
+    token: str | None = None
+    run: str | None = None
+
+    @property
+    def asked_by(self) -> str:
+        """Who asks a person for approval."""
+        return "mcp" if self.token is None else f"mcp {self.token}"
