@@ -26,7 +26,6 @@ from tests.test_docs import ROOT, TOLD_ANEW, commands, is_part_of
 
 SKILL = "skills/kling-ledger/SKILL.md"
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "agents").glob("*.md"))
-LISTENS = "http://127.0.0.1:8770"
 TO_THE_SANDBOX = {
     "gateway": ("--port", "0", "--upstream", "{url}"),
     "exec": ("--upstream", "{url}"),
@@ -61,7 +60,7 @@ class Reader:
         self._cli = Cli(folder, {"HOME": str(folder)})
         self._sandbox = sandbox
         self._stack = stack
-        self._listens = LISTENS
+        self._listens: dict[str, str] = {}
 
     def types(self, command: str, printed: list[str]) -> Said | None:
         """Type a command; None where it only prepares."""
@@ -74,29 +73,33 @@ class Reader:
             self._cli.environ[variable] = value
             return None
         if words[-1] == "&":
-            return self._serves(words[1:-1])
-        if words[0] == "kling-ledger" and "<" not in words:
+            return self._serves(words[1:-1], printed[0])
+        if words[0] == "kling-ledger" and not {"<", ">"}.intersection(words):
             return self._cli(*self._given(words[1:]))
         return self._by_shell(command)
 
     def _given(self, words: list[str]) -> list[str]:
         more = [word.format(url=self._sandbox.url) for word in TO_THE_SANDBOX.get(words[0], ())]
-        return [words[0], *more, *words[1:]]
+        # The last port wins; what is behind the words of `exec` is another program's.
+        return [*words, *more] if words[0] == "gateway" else [words[0], *more, *words[1:]]
 
-    def _serves(self, words: list[str]) -> Said:
+    def _serves(self, words: list[str], shown: str) -> Said:
         process = self._cli.start(*self._given(words))
         self._stack.callback(process.communicate, timeout=_LONGEST_S)
         self._stack.callback(process.terminate)
         assert process.stdout is not None
-        self._listens = process.stdout.readline().decode().strip()
-        return Said(0, LISTENS, "")
+        self._listens[shown] = process.stdout.readline().decode().strip()
+        return Said(0, shown, "")
 
     def _by_shell(self, command: str) -> Said:
+        for shown, real in self._listens.items():
+            command = command.replace(shown, real)
+        db = {"KLING_LEDGER_DB": str(self._cli.database)}
         path = f"{Path(COMMAND).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            ["sh", "-c", command.replace(LISTENS, self._listens)],
+            ["sh", "-c", command],
             cwd=self._cli.folder,
-            env={**os.environ, **self._cli.environ, "PATH": path},
+            env={**os.environ, **self._cli.environ, **db, "PATH": path},
             capture_output=True,
             text=True,
             timeout=_LONGEST_S,
@@ -220,4 +223,4 @@ def test_every_code_of_a_refusal_that_the_skill_explains_exists():
 def test_every_link_of_the_pages_leads_somewhere():
     for name in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page(name)):
-            assert (ROOT / name).parent.joinpath(target).exists() or target == "exec.md", target
+            assert (ROOT / name).parent.joinpath(target).exists(), target
