@@ -43,6 +43,7 @@ DENIED = {
     "a shell's own words": f"bash -lc 'curl {RUNAPI} -d @body.json'",
     "a shell that reads": f'echo "curl {RUNAPI}" | sh',
     "Crun": f"curl https://api.crun.ai/api/v1/client/job/CreateTask {DATA}",
+    "Crun, by its other name": f"curl https://api.crunai.com/api/v1/client/job/CreateTask {DATA}",
     "UniAll by wget": "wget --post-file=b.json https://api.uniall.ai/v1/video/generations",
     "a variable": f"BASE=https://runapi.ai\ncurl $BASE/api/v1/kling/text_to_video {DATA}",
     "an exported one": f"export B=https://runapi.ai; curl ${{B}}/api/v1/kling/ai_avatar {DATA}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from kling_ledger.agents.child.opened import ALIASES
 from kling_ledger.providers.registry import FACTS
 
 _SUBMIT: Final = re.compile(
@@ -24,8 +25,9 @@ _SUBMIT: Final = re.compile(
     r"(?!/?[\w-])"
 )
 _DOMAINS: Final = {
-    ".".join(str(urlsplit(facts.base_url).hostname).split(".")[-2:]): name
+    ".".join(host.split(".")[-2:]): name
     for name, facts in FACTS.items()
+    for host in (str(urlsplit(facts.base_url).hostname), *ALIASES.get(name, ()))
 }
 _HOST: Final = re.compile(
     r"(?<![\w-])(?:[\w-]{1,63}\.){0,8}(" + "|".join(map(re.escape, _DOMAINS)) + r")(?![\w-]|\.\w)"
