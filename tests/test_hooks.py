@@ -59,6 +59,9 @@ DENIED = {
     "after exec": f"kling-ledger exec -- true; curl {RUNAPI} {DATA}",
     "run before exec": f"kling-ledger exec -- echo $(curl {RUNAPI} {DATA})",
     "run before grep": f"grep $(curl {RUNAPI} {DATA}) notes.txt",
+    "after a comment with an apostrophe": f"# don't wait\ncurl {RUNAPI} -d '{{}}'",
+    "set for a shell alone": f"URL={RUNAPI} bash -c 'curl $URL -d @body.json'",
+    "after lines for a file": f"cat > it's.md <<'EOF'\nit's\nEOF\ncurl {RUNAPI} {DATA}",
     "node": "node -e \"fetch('https://runapi.ai/api/v1/kling/motion_control', {method: 'POST'})\"",
 }
 LEFT_ALONE = {
@@ -80,6 +83,9 @@ LEFT_ALONE = {
     "an installation": "pip install runapi-kling",
     "metered": 'python -c "from kling_ledger import metered; from runapi.kling import KlingClient; '
     'metered(KlingClient(), ledger, wallet=1).text_to_video.run()"',
+    "a comment": f"# curl {RUNAPI} {DATA}\nnpm test # {RUNAPI}",
+    "a word in a body": "curl http://127.0.0.1:8770/runapi/api/v1/kling/text_to_video "
+    """-d '{"prompt": "https://runapi.ai"}'""",
     "an address alone": "export RUNAPI_BASE_URL=https://runapi.ai",
 }
 ASKED = {
@@ -175,6 +181,10 @@ TOOLS: list[tuple[str, dict[str, Any], str]] = [
     ("mcp__runapi__text_to_video", {"prompt": "a lake"}, "deny"),
     ("mcp__kling__generate", {}, "deny"),
     ("mcp__runapi__get_balance", {}, "leave"),
+    ("mcp__runapi__list_video_models", {}, "leave"),
+    ("mcp_runapi_get_balance", {}, "leave"),
+    ("mcp_runapi_create_video", {}, "deny"),
+    ("exec", {"command": "curl -d @b.json $URL", "env": {"URL": RUNAPI}}, "deny"),
     ("mcp__github__create_issue", {"body": "a lake"}, "leave"),
     ("Write", {"file_path": "a.md", "content": f"curl {RUNAPI} {DATA}"}, "leave"),
     ("terminal", {"command": ["curl", RUNAPI, "-d", "{}"]}, "deny"),

@@ -122,6 +122,7 @@ class _Answering:
 
     dialect: Dialect
     told: dict[str, Any] = field(default_factory=dict)
+    is_answered: bool = False
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, judged: Callable[[], Verdict]) -> int:
@@ -137,6 +138,7 @@ class _Answering:
             problem = f"{type(error).__name__}: {error}"
             verdict, code = broken(problem), self.dialect.blocking_code
         with self._turn:
+            self.is_answered = True
             self._say(verdict, code)
         return code
 
@@ -145,6 +147,8 @@ class _Answering:
         from kling_ledger.agents.hooks.verdicts import broken
 
         with self._turn:
+            if self.is_answered:
+                return
             self._say(broken(f"it took longer than {timeout_s:g} s"), self.dialect.blocking_code)
             sys.stdout.flush()
             os._exit(self.dialect.blocking_code)

@@ -77,6 +77,12 @@ class ToolCall:
         return None
 
     @property
+    def variables(self) -> dict[str, str]:
+        """The variables that the arguments set for a command."""
+        given = self.arguments.get("env")
+        return {str(k): str(v) for k, v in given.items()} if isinstance(given, Mapping) else {}
+
+    @property
     def text(self) -> str:
         """Every text in the arguments, a line each. CallError where they are too long."""
         text = "\n".join(_texts(self.arguments))

@@ -58,23 +58,26 @@ def door_in(text: str) -> Door | None:
 
 def _doors(text: str) -> Iterator[Door]:
     hosts = [found[0] for found in _HOST.finditer(text)]
-    for version in dict.fromkeys((text, _GLUE.sub("", text), unquote(text))):
-        for path in _SUBMIT.finditer(version):
-            host = _host_before(version, path.start())
-            if host is None and hosts:
-                yield Door(_provider(hosts[0]), hosts[0] + path[0], is_seen=True)
-            elif host is None:
-                yield Door(str(path.lastgroup), path[0], is_seen=False)
-            elif _HOST.fullmatch(host):
-                yield Door(_provider(host), host + path[0], is_seen=True)
-    yield from _suspected(text)
+    versions = dict.fromkeys((text, _GLUE.sub("", text), unquote(text)))
+    paths = [(one, path) for one in versions for path in _SUBMIT.finditer(one)]
+    for version, path in paths:
+        host = _host_before(version, path.start())
+        if host is None and hosts:
+            yield Door(_provider(hosts[0]), hosts[0] + path[0], is_seen=True)
+        elif host is None:
+            yield Door(str(path.lastgroup), path[0], is_seen=False)
+        elif _HOST.fullmatch(host):
+            yield Door(_provider(host), host + path[0], is_seen=True)
+    if not paths:
+        yield from _suspected(text)
 
 
 def _suspected(text: str) -> Iterator[Door]:
     """Give the doors of a text that hides where it sends to: a host alone, a provider's client."""
-    for found in _HOST.finditer(text):
+    hosts = _HOST.finditer(text) if _SENDING.search(text) else ()
+    for found in hosts:
         goes_on = text[found.end() : found.end() + 2].lstrip("/")[:1]
-        if (not goes_on or goes_on in "\"'`$+{ \n)") and _SENDING.search(text):
+        if not goes_on or goes_on in "\"'`$+{ \n)":
             yield Door(_provider(found[0]), found[0], is_seen=False)
     if _CLIENT.search(text) and _CALLED.search(text) and not _GUARDED.search(text):
         is_elsewhere = "base_url" in text and not _HOST.search(text)

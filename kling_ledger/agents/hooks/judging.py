@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,10 @@ _INTERPRETERS: Final = re.compile(
     r"python[\d.]*|pypy3?|node|bun|deno|ruby|perl|php|(?:ba|z|da|k)?sh|source|\."
 )
 _PROVIDERS_TOOL: Final = re.compile(r"kling|runapi|crun|evolink|uniall")
-_MAKES: Final = re.compile(r"create|generat|submit|video|avatar|motion|run")
+_MAKES: Final = re.compile(r"(?:create|generat|submit|video|avatar|motion)\w*|run|make")
+_ONLY_ASKS: Final = frozenset(
+    ("get", "list", "check", "status", "price", "prices", "pricing", "quote", "search", "describe")
+)
 _LONGEST_SCRIPT: Final = 256 * 1024
 
 RunJudge = Callable[[Sequence[str], Path], Verdict]
@@ -64,8 +67,9 @@ def judge(call: ToolCall, rules: Rules) -> Verdict:
         return LEAVE
     if call.our_tool is not None:
         return rules.of_tool(call.our_tool, call.arguments)
+    text = call.text
     if call.command is not None:
-        return _of_command(call, rules)
+        return _of_command(call, call.command, rules)
     if _is_providers_tool(call.name):
         return deny(
             f"the tool {call.tool} would make a job at a provider past the spending limits. "
@@ -73,24 +77,26 @@ def judge(call: ToolCall, rules: Rules) -> Verdict:
         )
     if is_reading(call.arguments):
         return LEAVE
-    return _of_text(call.text, rules)
+    return _of_text(text, rules)
 
 
 def _is_providers_tool(name: str) -> bool:
     """Whether a tool of an MCP server, by the name of both, makes clips at a provider."""
-    server, _, tool = name.removeprefix("mcp").lstrip("_").partition("__")
-    is_of_server = name.startswith("mcp") or "__" in name
-    return is_of_server and bool(_PROVIDERS_TOOL.search(server) and _MAKES.search(tool or server))
+    if not (name.startswith("mcp") or "__" in name) or not _PROVIDERS_TOOL.search(name):
+        return False
+    words = set(name.split("_"))
+    return any(map(_MAKES.fullmatch, words)) and not words & _ONLY_ASKS
 
 
-def _of_command(call: ToolCall, rules: Rules) -> Verdict:
+def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
     ours: list[Pipeline] = []
     others: list[str] = []
-    for pipeline in pipelines(call.text if call.command is None else call.command):
+    for pipeline in pipelines(command):
         if OURS in pipeline.programs:
             ours.append(pipeline)
         others.extend(_unguarded(pipeline, call.folder))
-    verdict = _of_text("\n".join(others), rules)
+    seen = replace(rules, environ={**rules.environ, **call.variables})
+    verdict = _of_text("\n".join(others), seen)
     if verdict.decision is not Decision.LEAVE:
         return verdict
     return _first_of(_of_ours(pipeline, call.folder, rules) for pipeline in ours)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _PIECE: Final = re.compile(
-    r"""(?P<quoted>'[^']*'|"(?:\\.|[^"\\])*"|\\.)
+    r"""(?P<comment>(?<![^\s;&|(])\#[^\n]*)
+    |(?P<quoted>'[^']*'|"(?:\\.|[^"\\])*"|\\.)
     |(?P<string><<<)
     |<<-?[ \t]*(?P<quote>['"]?)(?P<end>\w+)(?P=quote)
     |(?P<cut>&&|\|\||;|(?<![<>&])&(?![>&]))
@@ -61,33 +62,40 @@ def pipelines(command: str) -> Iterator[Pipeline]:
         pipeline = Pipeline(text, tuple(map(_words, parts)))
         if pipeline.inner is None:
             yield pipeline
-        else:
-            yield from pipelines(pipeline.inner)
+            continue
+        # What is set for a shell alone stands in front of it.
+        yield Pipeline(text.partition(pipeline.commands[0][0])[0], ())
+        yield from pipelines(pipeline.inner)
 
 
 def _cut(command: str) -> Iterator[tuple[str, list[str]]]:
-    """Give each pipeline's text and its commands: cut where a shell cuts, never within quotes."""
-    start = begun = place = 0
-    parts: list[str] = []
+    """Give each pipeline's text and its commands: cut where a shell cuts, never within quotes.
+
+    Comments are left out; the lines that a command is given belong to its text.
+    """
+    place, given = 0, ""
+    parts: list[list[str]] = [[]]
     ends: list[str] = []
-    while place < len(command):
-        piece = _PIECE.match(command, place)
-        if piece is None:
-            break
-        place = piece.end()
+    while (piece := _PIECE.match(command, place)) is not None:
+        begun, place = place, piece.end()
         if piece["end"]:
             ends.append(piece["end"])
+        if piece["line"] and ends:
+            place = _after(command, place, ends)
+            given, ends = command[begun:place], []
+        if piece["cut"] or piece["line"]:
+            yield _joined(parts, given)
+            parts, given = [[]], ""
         elif piece["pipe"]:
-            parts.append(command[begun : piece.start()])
-            begun = place
-        elif piece["cut"] or piece["line"]:
-            parts.append(command[begun : piece.start()])
-            # What a command is given in the lines after it belongs to it.
-            place = _after(command, place, ends) if piece["line"] else place
-            yield command[start:place], parts
-            start, begun, parts = place, place, []
-            ends = [] if piece["line"] else ends
-    yield command[start:], [*parts, command[begun:]]
+            parts.append([])
+        elif not piece["comment"]:
+            parts[-1].append(piece[0])
+    yield _joined(parts, given)
+
+
+def _joined(parts: list[list[str]], given: str) -> tuple[str, list[str]]:
+    texts = ["".join(part) for part in parts]
+    return " | ".join(texts) + given, texts
 
 
 def _after(command: str, place: int, ends: list[str]) -> int:
