@@ -20,7 +20,10 @@ import httpx
 import pytest
 
 from kling_ledger import Ledger, State
+from kling_ledger.agents.child.leftovers import Leftovers
+from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Reservation
+from kling_ledger.providers.registry import connect
 from kling_ledger.sandbox import Sandbox
 from kling_pricing import Money
 from tests.children import Stranger
@@ -390,7 +393,9 @@ def test_a_ledger_that_is_away_refuses_and_everything_else_works(
     with stranger.listening() as port:
         given = [f"https://runapi.ai{SUBMIT}", body(), API_KEY, str(cli.database)]
         given += [f"https://localhost:{port}/", str(tmp_path / "authority.pem")]
-        said = finish(cli.start(*words(sandbox), *python(program), *given))
+        said = finish(cli.start(*words(sandbox, "--max-total", "2"), *python(program), *given))
+    assert said.code == 0
+    assert "what came of it cannot be read" in said.err
     refused, other = said.out.splitlines()
     assert json.loads(refused)["error"]["problem"]["status"] == 503, refused
     assert other == "200"
@@ -414,6 +419,22 @@ def test_jobs_that_a_program_leaves_running_are_settled_after_it(cli: Cli, sandb
         assert said.code == 0, said.err
         assert "1 jobs, spent 0.675 USD, held 0 USD" in said.err
     assert [one.state for one in reservations(cli)] == [State.COMMITTED] * 2
+
+
+def test_a_job_that_nobody_asks_for_is_settled_while_its_program_runs(
+    ledger: Ledger, team: str, sandbox: Sandbox
+):
+    provider = connect("runapi", api_key=API_KEY, base_url=sandbox.url)
+    meter = Meter(ledger, provider, wallet=team)
+    reserved = meter.reserve(BODY, action="text_to_video")
+    meter.submit(reserved, BODY)
+    leftovers = Leftovers(ledger, poll_every_s=0.05, look_every_s=0.05)
+    leftovers.expect(reserved, meter)
+    with leftovers.looked_after():
+        while ledger.reservations.get(reserved.id).is_open:
+            time.sleep(0.02)
+    assert ledger.wallets.get(team).spent.amount == ONE_CLIP
+    provider.close()
 
 
 def test_a_job_that_still_runs_is_told_with_what_to_do(cli: Cli, sandbox: Sandbox):

@@ -111,13 +111,17 @@ def exec(program: tuple[str, ...], options: Options, *, wait_s: float, db: str |
     """
     from kling_ledger.agents.child.run import Run
     from kling_ledger.agents.child.running import child
+    from kling_ledger.errors import DatabaseError
     from kling_ledger.ledger import Ledger
 
     with child() as one, Ledger(db, create=False) as ledger:
         run = Run(ledger, options.settings(ledger))
         most = ceiling_of(ledger, options.wallet, options.max_total)
         code = run.start(one, program, os.environ, most=most, wait_s=wait_s)
-        _tell(run, run.summary())
+        try:
+            _tell(run, run.summary())
+        except DatabaseError as error:
+            say(f"kling-ledger exec: what came of it cannot be read: {error} ({run.label})")
         return code
 
 

@@ -13,7 +13,7 @@ from kling_ledger.agents.child.guard import Gateways, guarded
 from kling_ledger.agents.child.leftovers import Leftovers
 from kling_ledger.agents.child.opened import Directory
 from kling_ledger.agents.child.running import Child
-from kling_ledger.errors import NotFoundError
+from kling_ledger.errors import DatabaseError, NotFoundError
 from kling_ledger.gateway.app import App
 from kling_ledger.gateway.events import Exchange
 from kling_ledger.gateway.settings import GatewaySettings
@@ -82,8 +82,8 @@ class Run:
         """Run a program within the limits to its end; return its exit code.
 
         `most` is what all its jobs may cost together. What it left running is asked for once, and
-        then as long as `wait_s`. Raises KlingError where something cannot be
-        set up: then the program was not started.
+        then as long as `wait_s`. Raises KlingError where something cannot be set up: then the
+        program was not started.
         """
         upstreams = self.settings.upstreams
         directory = Directory({name: one.address for name, one in upstreams.items()})
@@ -92,9 +92,11 @@ class Run:
         leftovers = Leftovers(self.ledger, self.settings.poll_every_s)
         with self._capped(most), self._gateways(leftovers) as gateways:
             guard = guarded(directory, gateways, keys=keys, environ=environ, now=self.ledger.now())
-            with guard as given:
+            with guard as given, leftovers.looked_after():
                 code = child.run(words, given)
-            leftovers.settle(wait_s, child.stop)
+            # Its exit code is told in any case: what cannot be asked for now is left to `resume`.
+            with suppress(DatabaseError):
+                leftovers.settle(wait_s, child.stop)
             return code
 
     def summary(self) -> Summary:
@@ -127,8 +129,8 @@ class Run:
         try:
             yield
         finally:
-            # Whoever removed it meanwhile has done what is left to do.
-            with suppress(NotFoundError):
+            # Whoever removed it has done what is left to do; one that stays covers nothing more.
+            with suppress(NotFoundError, DatabaseError):
                 budgets.remove(self.name, reason="its run is over")
 
     @contextmanager
