@@ -203,6 +203,19 @@ def test_the_same_key_books_once_however_often_and_at_once_it_is_asked(cli, sand
     assert cli.wallet()["spent"] == "0.675"
 
 
+def test_many_at_once_never_pass_what_the_wallet_holds(cli, sandbox):
+    async def together() -> list[Any]:
+        async with client(serving(cli, sandbox), "official http") as caller:
+            jobs = [caller.call("run", **{**JOB, "seconds": 3}, key=f"k{n}") for n in range(12)]
+            return list(await asyncio.gather(*jobs))
+
+    answers = asyncio.run(together())
+    refused = [answer.content["error"]["code"] for answer in answers if answer.is_error]
+    # Each holds 0.405 of 2 USD: four fit, and a fifth would be 2.025.
+    assert refused == ["insufficient_credits"] * 8
+    assert len(cli.reservations()) == 4
+
+
 def test_a_job_that_fails_gives_its_credits_back_and_says_so(cli, sandbox):
     with serving(cli, sandbox).lines() as (plain, _):
         failing = {**JOB, "prompt": "a lake [fail]"}
@@ -327,6 +340,7 @@ def test_a_client_that_can_ask_a_person_does(cli, sandbox, way, says, code):
     content = asyncio.run(asked())
     assert len(questions) == 1
     assert "0.675 USD" in questions[0]
+    assert "kling-3.0 text_to_video at runapi, 5 s, 1080p, with sound" in questions[0]
     assert "lake" not in questions[0]
     if code is None:
         assert content["committed"] == "0.675"

@@ -16,6 +16,7 @@ from kling_ledger.agents.mcp.following import Following
 from kling_ledger.agents.mcp.settings import McpSettings
 from kling_ledger.agents.mcp.told import Told, told_error
 from kling_ledger.errors import (
+    ApprovalNeededError,
     ConfigError,
     NoKeyError,
     NotFoundError,
@@ -187,6 +188,15 @@ class Desk:
     def job(self, reservation_id: str) -> Told:
         """Say how a job stands."""
         return self._told(self._ledger.reservations.get(reservation_id))
+
+    def question(self, needed: ApprovalNeededError) -> str:
+        """Return what a person is asked: which job, without its prompt, and what it costs."""
+        asked = self._ledger.approvals.get(needed.approval)
+        project = f" for {asked.project}" if asked.project else ""
+        return (
+            f"An agent wants to make a clip{project}: {asked.said}. It costs {needed.asked}, and"
+            f" above {needed.above} a person has to approve it ({asked.id}). Approve this one job?"
+        )
 
     def decide(self, approval: str, *, granted: bool) -> None:
         """Write down what a person has decided through the client."""

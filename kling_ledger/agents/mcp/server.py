@@ -151,7 +151,8 @@ class _Served:
         """Ask through the client whether a job may be made; where it cannot ask, refuse."""
         if not _can_ask(context):
             return self._error(needed)
-        question = types.ElicitRequestFormParams(message=_question(needed), requested_schema=_FORM)
+        message = await anyio.to_thread.run_sync(self._desk.question, needed)
+        question = types.ElicitRequestFormParams(message=message, requested_schema=_FORM)
         if is_version_at_least(context.protocol_version, _ASKS_IN_ANSWERS):
             said = (params.input_responses or {}).get(_QUESTION)
             if params.request_state != needed.approval or not isinstance(said, types.ElicitResult):
@@ -187,13 +188,6 @@ class _Served:
 def _can_ask(context: _Context) -> bool:
     capabilities = context.session.client_capabilities
     return capabilities is not None and capabilities.elicitation is not None
-
-
-def _question(needed: ApprovalNeededError) -> str:
-    return (
-        f"An agent wants to make a Kling clip for {needed.asked}. Above {needed.above} a person has"
-        f" to approve it ({needed.approval}). Approve this one job?"
-    )
 
 
 def _input_error(error: ValidationError) -> ConfigError:

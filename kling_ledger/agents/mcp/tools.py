@@ -27,7 +27,6 @@ class ToolFacts:
     takes: type[Arguments]
     answer: Callable[[Desk, Any], Told]
     spends: bool = False
-    is_repeatable: bool = True
 
 
 TOOLS: Final[Mapping[str, ToolFacts]] = {
