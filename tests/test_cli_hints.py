@@ -111,6 +111,13 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
             errors.ApprovalClosedError("apr_1", verdict="denied", by="ada", at=NOON),
             "kling-ledger approval show apr_1",
         ),
+        (
+            errors.ApprovalsWaitError("bot", waiting=100),
+            (
+                "wait until a person has decided some, or until they expire:"
+                " kling-ledger approval list"
+            ),
+        ),
         (errors.NotFoundError("approval", "apr_1"), "kling-ledger approval list --all"),
         (errors.NotFoundError("token", "bot"), "kling-ledger token list --all"),
     ],

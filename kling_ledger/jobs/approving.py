@@ -39,8 +39,8 @@ def approved(
     given as it stands; the caller's own key stays, and what that has reserved before needs none.
     `said` is the job in words for the person who decides, written from the job unless it is given.
 
-    Raises ApprovalNeededError, after a person was asked; ApprovalDeniedError; and ConfigError for a
-    caller's key that an approval could have.
+    Raises ApprovalNeededError, after a person was asked; ApprovalDeniedError; ApprovalsWaitError;
+    and ConfigError for a caller's key that an approval could have.
     """
     if asked.key is not None and asked.key.startswith(KEY_PREFIX):
         raise ConfigError(f"a key does not begin with {KEY_PREFIX}: those are of approvals")

@@ -14,7 +14,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
 
-from kling_ledger.errors import ApprovalClosedError, ConfigError, NotFoundError
+from kling_ledger.errors import (
+    ApprovalClosedError,
+    ApprovalsWaitError,
+    ConfigError,
+    NotFoundError,
+)
 from kling_ledger.ledger import wallets
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.engines.transaction import (
@@ -40,6 +45,9 @@ KEY_PREFIX: Final = "approval/"
 
 LIVES_S: Final = 3600
 """How long an approval can be decided and used, in seconds, unless it is said otherwise."""
+
+MOST_WAITING: Final = 100
+"""How many jobs of one asker may wait for a person: a question is a row for ever."""
 
 _LONGEST_SAID: Final = 500
 _LONGEST_NAME: Final = 200
@@ -155,7 +163,8 @@ def ask(
 ) -> Approval:
     """Ask a person about a job; what stands for it already is not asked again.
 
-    Raises ConfigError for a job that nobody could know again: without its payload or provider.
+    Raises ConfigError for a job that nobody could know again, without its payload or provider, and
+    ApprovalsWaitError where more questions wait than anybody answers.
     """
     transaction.be_alone()
     known = standing_for(transaction, asked, asked_by=asked_by, at_us=stamp.at_us)
@@ -169,6 +178,7 @@ def ask(
         )
     if asked.amount.unit != wallet.unit:
         raise AmountError("unit of the wallet", got=wallet.unit, allowed=asked.amount.unit)
+    _check_waiting(transaction, asked_by, stamp.at_us)
     approval_id = new_id("apr", next(numbers(stamp.at_us, stamp.chance)))
     row = {
         "id": approval_id,
@@ -236,6 +246,17 @@ def decide(
         refused=overtaken,
     )
     return find(transaction, known.id)
+
+
+def _check_waiting(transaction: Transaction, asked_by: str, at_us: int) -> None:
+    row = transaction.row(
+        "SELECT COUNT(*) AS waiting FROM approval"
+        " WHERE asked_by = :asked_by AND verdict IS NULL AND expires_at > :at",
+        asked_by=_name(asked_by),
+        at=at_us,
+    )
+    if row is not None and row["waiting"] >= MOST_WAITING:
+        raise ApprovalsWaitError(_name(asked_by), waiting=int(row["waiting"]))
 
 
 def _name(actor: str) -> str:
