@@ -17,6 +17,7 @@ from kling_ledger.errors import DatabaseError, NotFoundError
 from kling_ledger.gateway.app import App
 from kling_ledger.gateway.events import Exchange
 from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.wires import Wires
 from kling_ledger.ledger import Ledger, Reservation
 from kling_ledger.ledger.scopes import Scope
 from kling_pricing.errors import KlingError
@@ -143,6 +144,7 @@ class Run:
             App(
                 self.ledger,
                 settings,
+                wires=Wires(settings),
                 observers=[self.refusals],
                 expect=leftovers.expect,
                 forget=leftovers.forget,
