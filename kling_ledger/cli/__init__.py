@@ -85,6 +85,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "close": "close a month, seal it, and list what is closed",
     "verify": "work every balance out again from the journal",
     "db": "back the database up, restore it, and bring it up to date",
+    "hook": "judge an agent's tool call before it runs; what would pass the limits is denied",
     "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
     "demo": "see the whole idea in a few seconds, with no key and no network",
 }
