@@ -17,6 +17,7 @@ from starlette.responses import Response
 from kling_ledger import errors
 from kling_ledger.gateway.guard import ForeignError
 from kling_ledger.gateway.paths import PathError
+from kling_ledger.gateway.reading import LargeError, LateError
 from kling_ledger.jobs.fitting import Fit
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
@@ -39,6 +40,8 @@ _STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.StateError, 409),
     (errors.NotFoundError, 404),
     (errors.LedgerError, 503),
+    (LateError, 408),
+    (LargeError, 413),
     (errors.ConfigError, 400),
     (errors.JobRefusedError, 502),
     (errors.ProviderError, 504),
@@ -139,7 +142,7 @@ def _message(problem: Problem) -> str:
     """Say it all in one text: many agents read nothing else."""
     error = problem.error
     command = getattr(error, "command", None)
-    parts = [error.message, error.hint, command and f"with {command}"]
+    parts = [error.message, error.hint, command and f"a person runs: {command}"]
     if problem.fit is not None:
         parts.append(f"would fit: {', '.join(problem.fit.told)}")
     return "; ".join(part for part in parts if part)
