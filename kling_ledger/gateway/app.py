@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
+import httpx
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -19,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 
 from kling_ledger.errors import ConfigError, JobRefusedError, NotFoundError
 from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_headers
-from kling_ledger.gateway.callers import Caller, caller_of
+from kling_ledger.gateway.callers import Caller, caller_of, names_token
 from kling_ledger.gateway.doors import DOORS, Door, Poll, Submit
 from kling_ledger.gateway.events import Exchange, Kind, Observer
 from kling_ledger.gateway.passing import Passage
@@ -31,6 +32,7 @@ from kling_ledger.gateway.submits import Submits, Submitted
 from kling_ledger.gateway.wires import Wires
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation
+from kling_ledger.providers.surroundings import naming_the_variable
 from kling_pricing.errors import KlingError
 
 log: Final = logging.getLogger("kling_ledger.gateway")
@@ -83,8 +85,10 @@ class App:
         self._ledger = ledger
         self._settings = settings
         self._observers = observers
-        self._wires = Wires(settings)
-        self._passage = Passage(settings)
+        with naming_the_variable():
+            trust = httpx.create_ssl_context()
+        self._wires = Wires(settings, trust)
+        self._passage = Passage(settings, trust)
         self._submits = Submits(ledger, settings, self._wires, expect)
         self._polls = Polls(ledger, forget)
         self._tasks = Tasks()
@@ -124,7 +128,7 @@ class App:
         path = checked_path(request.scope["raw_path"])[len(door.provider) + 1 :]
         way = door.way(request.method, path, request.url.query)
         story.kind = _kind_of(way)
-        story.caller = caller = await self._working(self._caller, door, request)
+        story.caller = caller = await self._caller(door, request)
         if isinstance(way, Submit):
             return await self._submitted(request, story, caller, way)
         if isinstance(way, Poll):
@@ -136,8 +140,10 @@ class App:
             )
         return await self._timed(story, self._passage.pass_on(request, door.dialect, path, caller))
 
-    def _caller(self, door: Door, request: Request) -> Caller:
-        return caller_of(self._ledger, self._settings, door.dialect, request.headers)
+    async def _caller(self, door: Door, request: Request) -> Caller:
+        find = partial(caller_of, self._ledger, self._settings, door.dialect, request.headers)
+        # Only a token is looked up in the ledger, which may have to be waited for.
+        return await self._working(find) if names_token(door.dialect, request.headers) else find()
 
     async def _submitted(
         self, request: Request, story: _Story, caller: Caller, way: Submit

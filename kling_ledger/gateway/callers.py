@@ -64,6 +64,11 @@ class Caller:
         return None if self.token is None else self.token.name
 
 
+def names_token(dialect: Dialect, headers: Headers) -> bool:
+    """Whether a request brings a token, which only the ledger can know."""
+    return TOKEN_HEADER in headers or _credential(dialect, headers).startswith(SECRET_PREFIX)
+
+
 def caller_of(
     ledger: Ledger, settings: GatewaySettings, dialect: Dialect, headers: Headers
 ) -> Caller:

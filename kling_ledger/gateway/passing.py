@@ -6,6 +6,7 @@ It goes to the provider's own address and nowhere else; headers about one connec
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from ssl import SSLContext
 from typing import Final
 
 import httpx
@@ -43,11 +44,11 @@ _MOST_CONNECTIONS: Final = 200
 class Passage:
     """The way to every upstream and back, on the server's event loop."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, trust: SSLContext) -> None:
         self._addresses = {name: one.address for name, one in settings.upstreams.items()}
         with naming_the_variable():
             self._http = httpx.AsyncClient(
-                verify=httpx.create_ssl_context(),
+                verify=trust,
                 timeout=httpx.Timeout(settings.timeout_s, pool=None),
                 limits=httpx.Limits(max_connections=_MOST_CONNECTIONS),
             )

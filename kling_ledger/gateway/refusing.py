@@ -95,6 +95,9 @@ class Problem:
         frees_at = getattr(error, "frees_at", None)
         if isinstance(frees_at, datetime):
             told["resets_at"] = frees_at.isoformat().replace("+00:00", "Z")
+        for name in ("approval", "command"):
+            if isinstance(text := getattr(error, name, None), str):
+                told[name] = text
         if error.hint:
             told["next_step"] = error.hint
         return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -107,6 +108,12 @@ def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
         )
     if settings.wallet is not None:
         ledger.wallets.get(settings.wallet)
+    for upstream in settings.upstreams.values():
+        if upstream.key is not None:
+            # Now, and not with the first job: that may be refused, and a refusal writes nothing.
+            ledger.accounts.of_key(
+                upstream.provider, partial(upstream.key.fingerprint, provider=upstream.provider)
+            )
 
 
 def _bracketed(host: str) -> str:

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from threading import Lock
 from typing import Any, Final
 
@@ -61,12 +62,13 @@ class Wire(HttpProvider):
 class Wires:
     """The wires of a gateway: one for each provider and key, their connections shared by all."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, trust: SSLContext) -> None:
         self._first: dict[str, HttpProvider] = {
             name: wire(name).connect(
                 (upstream.key or Secret("")).value,
                 base_url=upstream.address,
                 timeout_s=settings.timeout_s,
+                trust=trust,
             )
             for name, upstream in settings.upstreams.items()
         }

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -125,14 +126,21 @@ class Http:
     """
 
     def __init__(
-        self, base_url: str, *, header: str, scheme: str, secret: Secret, timeout_s: float
+        self,
+        base_url: str,
+        *,
+        header: str,
+        scheme: str,
+        secret: Secret,
+        timeout_s: float,
+        trust: SSLContext | None = None,
     ) -> None:
         self.address = checked_address(base_url)
         self.secret = secret
         self._key_in = (header, scheme)
         once = httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=0)
         with naming_the_variable():
-            trust = httpx.create_ssl_context()
+            trust = trust or httpx.create_ssl_context()
             asking = httpx.Client(headers=_JSON, verify=trust)
             submitting = httpx.Client(headers={**_JSON, **_ONCE}, verify=trust, limits=once)
         self._asking = bound(asking, timeout_s)

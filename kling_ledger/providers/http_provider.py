@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from ssl import SSLContext
 from typing import Any, TypeVar
 
 from kling_ledger.errors import (
@@ -94,14 +95,19 @@ class Dialect:
         base_url: str | None = None,
         timeout_s: float = 60.0,
         pacing: Pacing | None = None,
+        trust: SSLContext | None = None,
     ) -> HttpProvider:
-        """Return the provider behind this dialect, at its own address unless another is given."""
+        """Return the provider behind this dialect, at its own address unless another is given.
+
+        `trust` is shared where several are connected: loading the authorities takes its time.
+        """
         http = Http(
             base_url or self.facts.base_url,
             header=self.key_header,
             scheme=self.key_scheme,
             secret=Secret(api_key),
             timeout_s=timeout_s,
+            trust=trust,
         )
         return HttpProvider(self, http, pacing or Pacing())
 
