@@ -281,14 +281,9 @@ class Recorder:
     """A provider that accepts whatever arrives and remembers it, request by request."""
 
     url: str
-    heads: list[str] = field(default_factory=list)
-    raw: list[bytes] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list, repr=False)
+    raw: list[bytes] = field(default_factory=list, repr=False)
     """What came over each connection, to the byte."""
-
-    @property
-    def creates(self) -> list[str]:
-        """The first lines of everything that is not a plain look."""
-        return [head for head in self.heads if not head.startswith(("GET ", "HEAD ", "OPTIONS "))]
 
 
 _TAKEN: Final = json.dumps(

@@ -43,6 +43,7 @@ BODY_S: Final = 15.0
 THREADS: Final = 96
 """How many submissions are under way at the same time; others wait for their turn."""
 
+_NAME_HEADER: Final = "X-Client-Request-Id"
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _Result = TypeVar("_Result")
 
@@ -156,6 +157,9 @@ class App:
             self._tasks.know(story.door.provider, done.reservation.task_id, done.reservation)
         if done.reply is not None:
             reply = answer(done.reply)
+            # The provider knows the request by its reservation, its client by a name of its own.
+            if _NAME_HEADER in reply.headers and _NAME_HEADER in request.headers:
+                reply.headers[_NAME_HEADER] = request.headers[_NAME_HEADER]
         else:
             error = done.error or JobRefusedError(story.door.provider, "no answer")
             story.refusal = error
