@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from kling_ledger.errors import (
     ConfigError,
@@ -69,7 +69,7 @@ class Served:
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         bound: socket.socket,
         *,
         name: str,
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         bound: socket.socket,
         stopping: Callable[[], Awaitable[None]],
         settings: dict[str, Any],

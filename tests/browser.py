@@ -46,8 +46,8 @@ class Browser:
         result: dict[str, Any] = said["result"]
         return result
 
-    def open(self, page: Path, *, width: int = 1200, height: int = 900) -> None:
-        """Open a file on a screen of a width, and wait until it is loaded."""
+    def open(self, page: Path | str, *, width: int = 1200, height: int = 900) -> None:
+        """Open a file or an address on a screen of a width, and wait until it is loaded."""
         self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -56,7 +56,7 @@ class Browser:
             mobile=False,
         )
         self.events.clear()
-        self.ask("Page.navigate", url=page.as_uri())
+        self.ask("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 

@@ -37,6 +37,7 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, no_books: str
         "EVOLINK_API_KEY",
         "UNIALL_API_KEY",
         "KLING_LEDGER_WEBHOOK_SECRET",
+        "KLING_LEDGER_PAGE_PASSWORD",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KLING_LEDGER_BOOKS", no_books)

@@ -128,3 +128,22 @@ def test_what_a_call_raises_is_raised_where_it_is_told_of():
         follows.put(breaks)
         with pytest.raises(LookupError, match="broken"):
             list(follows)
+
+
+def test_one_that_hangs_leaves_threads_for_the_others():
+    may_end, quick = Event(), 0
+
+    def slow() -> str:
+        may_end.wait(30)
+        return "slow"
+
+    with follower(at_once=4, each=2) as follows:
+        for _ in range(10):
+            follows.put(slow, asks="slow")
+        for _ in range(20):
+            follows.put(lambda: "quick", asks="quick")
+        for told in follows:
+            quick += told == "quick"
+            if quick == 20:
+                may_end.set()
+    assert quick == 20

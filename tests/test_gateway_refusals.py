@@ -249,3 +249,21 @@ def test_above_a_sum_a_person_is_asked_and_the_refusal_names_the_command(ledger,
     assert granted.status_code == again.status_code == 200
     assert granted.json()["id"] == again.json()["id"]
     assert gateway.made("runapi") == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"host": "evil.example"},
+        {"host": "evil.example:80"},
+    ],
+)
+def test_no_web_page_spends_through_somebodys_browser(headers, ledger, team, sandbox):
+    with running(ledger, sandbox, has_keys=True) as gateway, unchanged(ledger):
+        reply = gateway.post("runapi", **headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (403, "foreign")
+    assert gateway.made("runapi") == 0

@@ -22,7 +22,7 @@ from kling_ledger.jobs.recovery import KEY_LIVES_S, Meters, Recovered
 from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Job, Reservation, State
 from tests.ledgers import usd
-from tests.metering import House, house
+from tests.metering import QUICK, House, house
 from tests.sandbox_rig import HOLDS, PRICES, PROVIDERS, body
 
 KNOW_NO_REPEATS = ("crun", "evolink", "uniall")
@@ -426,3 +426,24 @@ def test_who_asks_again_after_a_crash_waits_no_longer_than_it_may(here):
     left = here.submitting("crun")
     meter = replace(here.meter("crun"), patience=replace(here.meter("crun").patience, sender_s=0))
     assert meter.carry_on(left, body("crun", "a lake")).state is State.IN_DOUBT
+
+
+def test_looking_at_one_brings_it_as_far_as_it_can_be_brought(here: House):
+    ended, runs = here.submitted("crun", "a lake [takes 60]"), here.submitted("evolink")
+    told = here.recovery(later=timedelta(0)).look_at(runs)
+    assert (told.is_running, told.again_in_s) == (True, QUICK.poll_every_s)
+    here.sandbox.finish()
+    told = here.recovery().look_at(ended)
+    assert (told.reservation.state, told.again_in_s) == (State.COMMITTED, None)
+
+
+def test_a_job_that_still_runs_past_its_longest_life_is_not_doubted_again(anywhere: House):
+    found = anywhere.submitted("crun")
+    anywhere.recover(later=timedelta(hours=49))
+    doubtful = anywhere.ledger.reservations.get(found.id)
+    assert doubtful.state is State.IN_DOUBT
+    told = only(anywhere.recover(later=timedelta(hours=50)))
+    assert told.is_running
+    assert anywhere.ledger.reservations.get(found.id) == doubtful
+    anywhere.sandbox.finish()
+    assert only(anywhere.recover()).reservation.state is State.COMMITTED

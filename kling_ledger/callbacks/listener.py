@@ -1,58 +1,39 @@
 """Listener: the address that providers post their callbacks to, `/callbacks/{provider}`.
 
-It reads what is posted, within bounds, has the receiver act on it in a thread of its own, and
-answers with a status that says whether to send it again. What the answer tells is little: anybody
-may have asked.
+It is answered with a status that says whether to send the same again. How it is read and acted upon
+stands in `callbacks.hearing`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
-from kling_ledger.callbacks.receiver import CallbackOutcome, Receipt, Receiver
+from kling_ledger.callbacks.hearing import (
+    ANSWER_S,
+    RETRY_AFTER_S,
+    STATUSES,
+    Hearing,
+    UnreadError,
+    answer,
+    answer_to,
+    read_payload,
+    silent,
+)
+from kling_ledger.callbacks.receiver import Receipt, Receiver
 from kling_ledger.callbacks.unfinished import HEAD_S, UnfinishedProtocol
-from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.serving import Served, bind
 
-log: Final = logging.getLogger("kling_ledger.callbacks")
-
-STATUSES: Final[Mapping[CallbackOutcome, int]] = {
-    CallbackOutcome.DONE: 200,
-    CallbackOutcome.NOTED: 202,
-    CallbackOutcome.UNREADABLE: 400,
-    CallbackOutcome.UNSIGNED: 401,
-    CallbackOutcome.UNKNOWN: 404,
-    CallbackOutcome.ELSEWHERE: 409,
-    CallbackOutcome.EARLY: 503,
-    CallbackOutcome.UNANSWERED: 503,
-}
-"""The HTTP status of each outcome: only after 503 does it help to send the same again."""
-
-ANSWER_S: Final = 8.0
-"""How long a sender waits at most; EvoLink documents ten seconds for itself."""
-
-_BODY_S: Final = 5.0
-_EARLY_S: Final = 2.0
-_LOOK_EVERY_S: Final = 0.1
-_RETRY_AFTER_S: Final = 1
-_THREADS: Final = 16
 _MOST_CONNECTIONS: Final = 256
 _STOP_S: Final = 60.0
-
-
-def _silent(_: Receipt) -> None:
-    """Tell nobody."""
 
 
 class Listener:
@@ -74,7 +55,7 @@ class Listener:
         port: int = 0,
         answer_s: float = ANSWER_S,
         head_s: float = HEAD_S,
-        on_receipt: Callable[[Receipt], None] = _silent,
+        on_receipt: Callable[[Receipt], None] = silent,
     ) -> None:
         self._head_s = head_s
         self._app = _App(receiver, answer_s, on_receipt)
@@ -119,7 +100,7 @@ class Listener:
         """Stop listening, and wait for what is being asked or written right now."""
         if self._served is not None:
             self._served.close(_STOP_S)
-            self._app.workers.shutdown(wait=True, cancel_futures=True)
+            self._app.hearing.close()
             self._served = None
 
     def __enter__(self) -> Self:
@@ -135,91 +116,33 @@ class Listener:
 
 
 class _App:
-    """The one address as an application, and the threads that work for it."""
+    """The one address as an application."""
 
     def __init__(
         self, receiver: Receiver, answer_s: float, on_receipt: Callable[[Receipt], None]
     ) -> None:
-        self._receiver = receiver
         self._answer_s = answer_s
-        self._on_receipt = on_receipt
-        self.workers = ThreadPoolExecutor(_THREADS, thread_name_prefix="callback")
-        self.closing = asyncio.Event()
+        self.hearing = Hearing(receiver, on_receipt)
         self.asgi = Starlette(
             routes=[Route("/callbacks/{provider}", self._callback, methods=["POST"])]
         )
 
     async def stop(self) -> None:
         """Let nothing wait any longer for its job."""
-        self.closing.set()
+        self.hearing.stop()
 
     async def _callback(self, request: Request) -> Response:
         try:
-            async with asyncio.timeout(_BODY_S):
-                payload = await _read(request)
-        except TimeoutError:
-            return _answer(408, "too slow")
-        except ClientDisconnect:
-            return _answer(400, "cut short")
-        if payload is None:
-            return _answer(413, f"more than {LARGEST_CALLBACK} bytes")
+            payload = await read_payload(request)
+        except UnreadError as error:
+            return answer(error.status, error.said)
         provider = request.path_params["provider"]
         try:
             async with asyncio.timeout(self._answer_s):
-                receipt = await self._received(provider, request.headers, payload)
+                return answer_to(await self.hearing.heard(provider, request.headers, payload))
         except TimeoutError:
             # The work goes on; whoever sends the same again finds it done.
-            return _answer(503, "still being asked", retry_after_s=_RETRY_AFTER_S)
-        return _answer(
-            STATUSES[receipt.outcome], receipt.outcome, retry_after_s=receipt.retry_after_s
-        )
-
-    async def _received(self, provider: str, headers: Mapping[str, str], payload: bytes) -> Receipt:
-        """Have a callback acted upon; one that came too early waits a moment for its job."""
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + _EARLY_S
-        while True:
-            is_last = self.closing.is_set() or loop.time() >= give_up_at
-            receipt = await loop.run_in_executor(
-                self.workers, partial(self._work, provider, headers, payload, is_last=is_last)
-            )
-            if receipt.outcome is not CallbackOutcome.EARLY or is_last:
-                return receipt
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    def _work(
-        self, provider: str, headers: Mapping[str, str], payload: bytes, *, is_last: bool
-    ) -> Receipt:
-        receipt = self._receiver.receive(provider, headers, payload)
-        if receipt.outcome is not CallbackOutcome.EARLY or is_last:
-            # A listener that fails, such as a closed terminal, changes nothing of what was done.
-            try:
-                self._on_receipt(receipt)
-            except Exception:
-                log.warning("a listener raised", exc_info=True)
-        return receipt
-
-
-async def _read(request: Request) -> bytes | None:
-    """Return what was posted, None where it is more than any callback."""
-    declared = request.headers.get("Content-Length", "0")
-    if not declared.isdecimal() or int(declared) > LARGEST_CALLBACK:
-        return None
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_CALLBACK:
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _answer(status: int, said: str, *, retry_after_s: float | None = None) -> Response:
-    headers: dict[str, Any] = {}
-    if status == STATUSES[CallbackOutcome.UNANSWERED]:
-        headers["Retry-After"] = str(max(_RETRY_AFTER_S, round(retry_after_s or 0)))
-    return JSONResponse({"outcome": said}, status, headers)
+            return answer(503, "still being asked", retry_after_s=RETRY_AFTER_S)
 
 
 __all__ = ["ANSWER_S", "STATUSES", "Listener"]

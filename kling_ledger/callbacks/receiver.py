@@ -104,11 +104,8 @@ class Receiver:
         if provider not in FACTS:
             name = on_one_line(provider[:40])
             return Receipt(CallbackOutcome.UNKNOWN, name, f"providers: {', '.join(FACTS)}")
-        now = self.clock()
         try:
-            if self.secrets:
-                verify(self.secrets, headers, payload, now=now)
-            callback = read_callback(provider, payload, now=now)
+            callback = self.read(provider, headers, payload)
         except SignatureError as error:
             return Receipt(CallbackOutcome.UNSIGNED, provider, error.message)
         except CallbackError as error:
@@ -116,6 +113,16 @@ class Receiver:
         # One after the other for one task: whoever comes second finds what the first has done.
         with self._taken[hash((provider, callback.task_id)) % _AT_ONCE]:
             return self._heard(callback)
+
+    def read(self, provider: str, headers: Mapping[str, str], payload: bytes) -> Callback:
+        """Return what was posted for a provider, and move nothing.
+
+        Raises SignatureError where none of the secrets signed it, and CallbackError.
+        """
+        now = self.clock()
+        if self.secrets:
+            verify(self.secrets, headers, payload, now=now)
+        return read_callback(provider, payload, now=now)
 
     def _heard(self, callback: Callback) -> Receipt:
         found: Reservation | None = None

@@ -72,6 +72,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "batch": "run a whole manifest, many jobs at once, none of them twice",
     "resume": "finish what a crash, a time-out or a lost reply left open",
     "gateway": "the providers' own addresses on this machine: every job through them is metered",
+    "exec": "run any program; every job that it starts is within your limits",
     "callbacks": "receive what providers post when jobs end, and settle those jobs",
     "reconcile": "compare the ledger with a provider's own record, and mend it",
     "reservation": "create, commit, roll back, refund and show reservations",

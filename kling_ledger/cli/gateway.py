@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -14,6 +16,7 @@ from kling_ledger.cli.inputs import label_option, read_labels
 from kling_ledger.cli.output import database_option, listening_options, say
 
 if TYPE_CHECKING:
+    from kling_ledger.gateway.events import Observer
     from kling_ledger.gateway.server import Gateway
     from kling_ledger.gateway.settings import GatewaySettings, Upstream
     from kling_ledger.ledger import Ledger
@@ -58,6 +61,25 @@ _PORT: Final = 8770
     metavar="NAME",
     help="A name under which browsers may ask for the live page, beside this machine's own.",
 )
+@click.option(
+    "--page-password",
+    envvar="KLING_LEDGER_PAGE_PASSWORD",
+    metavar="TEXT",
+    help="The password of the live page and /metrics; they are on this machine alone without one."
+    " [env, preferred: KLING_LEDGER_PAGE_PASSWORD]",
+)
+@click.option(
+    "--log/--no-log",
+    "writes_log",
+    default=False,
+    help="Write a line of JSON for each request to standard error.",
+)
+@click.option(
+    "--spans/--no-spans",
+    "makes_spans",
+    default=False,
+    help="Make an OpenTelemetry span of each request; run it under opentelemetry-instrument.",
+)
 @click.option("--estimate/--no-estimate", default=True, help="Ask providers what a job will cost.")
 @click.option(
     "--poll-every",
@@ -92,6 +114,9 @@ def gateway(
     own_keys: bool,
     public_url: str | None,
     hosts: tuple[str, ...],
+    page_password: str | None,
+    writes_log: bool,
+    makes_spans: bool,
     estimate: bool,
     poll_every_s: float,
     longest_s: float,
@@ -123,6 +148,7 @@ def gateway(
     from kling_ledger.gateway.server import Gateway
     from kling_ledger.gateway.settings import GatewaySettings
     from kling_ledger.ledger import Ledger
+    from kling_ledger.providers.http import Secret
 
     with Ledger(db, create=False) as ledger:
         settings = GatewaySettings(
@@ -135,17 +161,13 @@ def gateway(
             asks_estimate=estimate,
             public_url=public_url,
             hosts=hosts,
+            page_secret=Secret(page_password) if page_password else None,
             library=library,
             poll_every_s=poll_every_s,
             longest_s=longest_s,
         )
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with Gateway(ledger, settings, host=host, port=port) as serving:
-                _announce(serving, settings)
-                serving.wait()
-        except KeyboardInterrupt:
-            say("the gateway is stopped")
+        observers = [*_observers(writes_log=writes_log, makes_spans=makes_spans)]
+        _serve(Gateway(ledger, settings, host=host, port=port, observers=observers), settings)
 
 
 def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Upstream]:
@@ -173,10 +195,32 @@ def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Up
     return found
 
 
+def _observers(*, writes_log: bool, makes_spans: bool) -> Iterator[Observer]:
+    """Return who is told of each request, beside the live page and the metrics."""
+    if writes_log:
+        from kling_ledger.gateway.log import Log
+
+        yield Log(sys.stderr)
+    if makes_spans:
+        from kling_ledger.gateway.spans import Spans
+
+        yield Spans()
+
+
 def _amount(ledger: Ledger, wallet: str | None, written: str | None, option: str) -> Any:
     if written is not None and wallet is None:
         raise click.UsageError(f"{option} is for callers without a token: name their --wallet")
     return None if wallet is None else ceiling_of(ledger, wallet, written)
+
+
+def _serve(serving: Gateway, settings: GatewaySettings) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with serving:
+            _announce(serving, settings)
+            serving.wait()
+    except KeyboardInterrupt:
+        say("the gateway is stopped")
 
 
 def _announce(serving: Gateway, settings: GatewaySettings) -> None:
@@ -189,5 +233,9 @@ def _announce(serving: Gateway, settings: GatewaySettings) -> None:
         say("Everybody needs a token: kling-ledger token create NAME --wallet WALLET")
     else:
         say(f"Callers without a token spend from wallet {json.dumps(settings.wallet)}.")
+    if serving.shows_page:
+        say(f"Live page: {serving.url}/ and figures for Prometheus: {serving.url}/metrics")
+    else:
+        say("Beyond this machine the live page needs a password: KLING_LEDGER_PAGE_PASSWORD")
     say("Stop it with Ctrl-C.")
     click.echo(serving.url)

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,6 +22,7 @@ from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_heade
 from kling_ledger.gateway.callers import Caller, caller_of, names_token
 from kling_ledger.gateway.doors import DOORS, Door, Poll, Submit
 from kling_ledger.gateway.events import Exchange, Kind, Observer
+from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.passing import Passage
 from kling_ledger.gateway.paths import checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
@@ -32,8 +32,8 @@ from kling_ledger.gateway.submits import Submits, Submitted
 from kling_ledger.gateway.wires import Wires
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation
-from kling_ledger.providers.surroundings import naming_the_variable
 from kling_pricing.errors import KlingError
+from kling_pricing.gateways import parse_body
 
 log: Final = logging.getLogger("kling_ledger.gateway")
 
@@ -68,30 +68,37 @@ class _Story:
     reservation: Reservation | None = None
     upstream_s: float = 0.0
     refusal: KlingError | None = None
+    model: str | None = None
+    action: str | None = None
 
 
 class App:
-    """The gateway as an application. `expect` and `forget` are the settlement's."""
+    """The gateway as an application. `expect`, `forget` and `known` are the settlement's.
+
+    `guard` keeps web pages of other sites from spending without a token.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         settings: GatewaySettings,
+        wires: Wires,
         *,
+        guard: Guard | None = None,
         observers: Sequence[Observer] = (),
         routes: Sequence[BaseRoute] = (),
         expect: Callable[[Reservation, Meter], None] = lambda _, __: None,
         forget: Callable[[str], None] = lambda _: None,
+        known: Callable[[Meter], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._settings = settings
+        self._guard = guard
         self._observers = observers
-        with naming_the_variable():
-            trust = httpx.create_ssl_context()
-        self._wires = Wires(settings, trust)
-        self._passage = Passage(settings, trust)
-        self._submits = Submits(ledger, settings, self._wires, expect)
-        self._polls = Polls(ledger, forget)
+        self._wires = wires
+        self._passage = Passage(settings, wires.trust)
+        self._submits = Submits(ledger, settings, wires, expect)
+        self._polls = Polls(ledger, forget, known)
         self._tasks = Tasks()
         self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway")
         self.asgi = Starlette(
@@ -130,6 +137,8 @@ class App:
         way = door.way(request.method, path, request.url.query)
         story.kind = _kind_of(way)
         story.caller = caller = await self._caller(door, request)
+        if self._guard is not None and caller.token is None:
+            self._guard.check_caller(request)
         if isinstance(way, Submit):
             return await self._submitted(request, story, caller, way)
         if isinstance(way, Poll):
@@ -151,7 +160,11 @@ class App:
     ) -> Response:
         text = await _text(request)
         work = partial(self._submits.submit, caller, story.door.provider, way.action, text)
-        done: Submitted = await self._working(work)
+        try:
+            done: Submitted = await self._working(work)
+        except KlingError:
+            story.model, story.action = _model_in(text), way.action
+            raise
         story.reservation, story.upstream_s = done.reservation, done.upstream_s
         if done.reservation.task_id is not None:
             self._tasks.know(story.door.provider, done.reservation.task_id, done.reservation)
@@ -260,6 +273,15 @@ async def _text(request: Request) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
+def _model_in(text: str) -> str | None:
+    """Return the model that a refused body names, None where it names none."""
+    try:
+        model = parse_body(text).get("model")
+    except KlingError:
+        return None
+    return model if isinstance(model, str) else None
+
+
 def _exchange(story: _Story, status: int) -> Exchange:
     caller, found = story.caller, story.reservation
     job = None if found is None else found.job
@@ -272,12 +294,19 @@ def _exchange(story: _Story, status: int) -> Exchange:
         upstream_s=story.upstream_s,
         caller=None if caller is None else caller.name,
         wallet=None if caller is None else caller.wallet,
-        project=None if found is None else found.project,
-        model=None if job is None else job.model,
-        action=None if job is None else job.action,
+        project=_project(story),
+        model=story.model if job is None else job.model,
+        action=story.action if job is None else job.action,
         reservation_id=None if found is None else found.id,
         quoted=None if job is None else job.quoted,
         held=None if found is None else found.held,
         committed=None if found is None else found.committed,
         refusal=story.refusal,
+        settled_by=None if found is None else found.settled_by,
     )
+
+
+def _project(story: _Story) -> str | None:
+    if story.reservation is not None:
+        return story.reservation.project
+    return None if story.caller is None else story.caller.project

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from kling_ledger.ledger.reservations import SettledBy
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 
@@ -27,7 +28,8 @@ class Exchange:
 
     `took_s` is the whole of it, `upstream_s` what the provider took of that. `caller` is the name
     of the token, None without one. `refusal` is why the gateway itself said no. Amounts are None
-    where there are none: `committed` is there once a poll has seen the end of a job.
+    where there are none: `committed` is there once a poll has seen the end of a job, and
+    `settled_by` says whose word it is.
     """
 
     at: datetime
@@ -46,6 +48,7 @@ class Exchange:
     held: Money | None = None
     committed: Money | None = None
     refusal: KlingError | None = None
+    settled_by: SettledBy | None = None
 
 
 Observer = Callable[[Exchange], None]

@@ -29,11 +29,17 @@ class Seen:
 
 
 class Polls:
-    """Settles jobs by what callers' own polls bring. Each call blocks."""
+    """Settles jobs by what callers' own polls bring. Each call blocks.
 
-    def __init__(self, ledger: Ledger, forget: Callable[[str], None]) -> None:
+    `forget` is told of each that has ended, `known` of a key that its provider knows.
+    """
+
+    def __init__(
+        self, ledger: Ledger, forget: Callable[[str], None], known: Callable[[Meter], None]
+    ) -> None:
         self._ledger = ledger
         self._forget = forget
+        self._known = known
 
     def seen(self, meter: Meter, wire: Wire, task_id: str, reply: Reply) -> Seen:
         """Take in an answer about a task; one that says nothing of it moves nothing.
@@ -45,6 +51,7 @@ class Polls:
         if wire.dialect.verdict(answer) is not Verdict.TAKEN:
             return Seen()
         found = self._found(meter, task_id)
+        self._known(meter)
         if found is None:
             return Seen()
         now = meter.observe(found, wire.understood(task_id, answer))

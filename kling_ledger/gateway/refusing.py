@@ -15,6 +15,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from kling_ledger import errors
+from kling_ledger.gateway.guard import ForeignError
 from kling_ledger.gateway.paths import PathError
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
@@ -26,6 +27,7 @@ _AGAIN_S: Final = 5
 _STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.TokenError, 401),
     (PathError, 400),
+    (ForeignError, 403),
     (errors.ModelNotAllowedError, 403),
     (errors.ProjectNotAllowedError, 403),
     (errors.LabelNotAllowedError, 403),
@@ -47,7 +49,7 @@ _TITLES: Final[Mapping[int, str]] = {
     400: "The request cannot be forwarded",
     401: "No valid token",
     402: "Refused by a spending limit",
-    403: "Not what this token is for",
+    403: "Not allowed to this caller",
     404: "No such thing",
     408: "The request came too slowly",
     409: "In conflict with another request",

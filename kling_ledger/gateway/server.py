@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 
+from kling_ledger.callbacks.receiver import Receipt, Receiver
 from kling_ledger.errors import ConfigError
+from kling_ledger.gateway import health, page
 from kling_ledger.gateway.app import App
+from kling_ledger.gateway.callbacks import CallbackDoor
 from kling_ledger.gateway.events import Observer
+from kling_ledger.gateway.guard import Guard
+from kling_ledger.gateway.metrics import Metrics
+from kling_ledger.gateway.own_keys import OwnKeys
+from kling_ledger.gateway.recent import Recent
+from kling_ledger.gateway.relay import Relay
 from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.settlement import Settlement
+from kling_ledger.gateway.wires import Wires
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
 from kling_ledger.serving import Served, bind
@@ -44,7 +55,39 @@ class Gateway:
         _check(ledger, settings, host)
         self._host = host
         self._port = port
-        self._app = App(ledger, settings, observers=observers)
+        recent, metrics = Recent(), Metrics(ledger)
+        watching: tuple[Observer, ...] = (recent, metrics, *observers)
+        wires = Wires(settings)
+        guard = _guard(settings, host)
+        self.shows_page = guard is not None
+        """Whether the live page and the metrics are served."""
+        self._settlement = Settlement(
+            ledger,
+            meter_for=OwnKeys(ledger, settings, wires),
+            poll_every_s=settings.poll_every_s,
+            longest_s=settings.longest_s,
+        )
+        self._relay = Relay()
+        self._callbacks = CallbackDoor(
+            Receiver(ledger, self._settlement.meter_for),
+            self._relay,
+            on_receipt=self._received,
+            observers=watching,
+        )
+        pages = _own_routes(
+            ledger, recent, metrics, guard=guard, is_settling=lambda: self._settlement.is_alive
+        )
+        self._app = App(
+            ledger,
+            settings,
+            wires,
+            guard=Guard(None, settings.hosts),
+            observers=watching,
+            routes=[*self._callbacks.routes(), *pages],
+            expect=self._settlement.expect,
+            forget=self._settlement.forget,
+            known=self._settlement.known,
+        )
         self._served: Served | None = None
 
     @property
@@ -67,13 +110,14 @@ class Gateway:
             self._app.asgi,
             bind(self._host, self._port, problem="the gateway cannot listen"),
             name="gateway",
-            stopping=self._app.stop,
+            stopping=self._stop,
             log_level="error",
             server_header=False,
             proxy_headers=False,
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_FINISH_S,
         )
+        self._settlement.start()
         return self
 
     def wait(self) -> None:
@@ -86,7 +130,18 @@ class Gateway:
         if self._served is not None:
             self._served.close(_STOP_S)
             self._served = None
+            self._settlement.close()
+            self._callbacks.close()
+            self._relay.close()
             self._app.close()
+
+    async def _stop(self) -> None:
+        await self._callbacks.stop()
+        await self._app.stop()
+
+    def _received(self, receipt: Receipt) -> None:
+        if receipt.reservation is not None and not receipt.reservation.is_open:
+            self._settlement.forget(receipt.reservation.id)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -100,8 +155,37 @@ class Gateway:
         self.close()
 
 
+def _own_routes(
+    ledger: Ledger,
+    recent: Recent,
+    metrics: Metrics,
+    *,
+    guard: Guard | None,
+    is_settling: Callable[[], bool],
+) -> list[BaseRoute]:
+    """Return the addresses that are the gateway's own; without a guard only those for anybody."""
+    routes: list[BaseRoute] = [*health.routes(ledger, is_settling)]
+    if guard is not None:
+        routes += [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
+    return routes
+
+
+def _guard(settings: GatewaySettings, host: str) -> Guard | None:
+    """Return who may look at the page and the metrics; None where nobody may.
+
+    A token of a caller is no password for them: they tell of everybody's wallets and projects.
+    """
+    if settings.page_secret is not None:
+        return Guard.of_secret(settings.page_secret.value, settings.hosts)
+    return Guard(None, settings.hosts) if _is_here(host) else None
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(f"http://{_bracketed(host)}")
+
+
 def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
-    if settings.wallet is not None and not is_loopback(f"http://{_bracketed(host)}"):
+    if settings.wallet is not None and not _is_here(host):
         raise ConfigError(
             f"{host} is not this machine alone: nobody may come in without a token there",
             hint="make tokens with kling-ledger token create, and name no wallet",

@@ -40,7 +40,8 @@ class GatewaySettings:
     callers without a token too.
     `public_url` is where providers can call this gateway, None where none can: then a job's
     `callback_url` stays the client's own. `hosts` are the names under which browsers may ask for
-    the live page, beside the address that is listened on.
+    the live page, beside the address that is listened on. `page_secret` is the password of the live
+    page and the metrics; without one they are there on loopback alone.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -52,6 +53,7 @@ class GatewaySettings:
     asks_estimate: bool = True
     public_url: str | None = None
     hosts: tuple[str, ...] = ()
+    page_secret: Secret | None = None
     library: Library = field(default_factory=at_hand)
     poll_every_s: float = 2.0
     longest_s: float = 900.0

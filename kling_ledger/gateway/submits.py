@@ -17,6 +17,7 @@ from kling_ledger.errors import (
     ProviderError,
     StateError,
 )
+from kling_ledger.gateway.callbacks import rewritten
 from kling_ledger.gateway.callers import Caller
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.wires import Wires
@@ -63,12 +64,20 @@ class Submits:
 
     def submit(self, caller: Caller, provider: str, action: str | None, text: str) -> Submitted:
         """Reserve and send one job. Raises KlingError where nothing was sent for the caller."""
-        body = parse_body(text)
+        body, called = rewritten(
+            parse_body(text),
+            provider=provider,
+            address=self.wires.address(provider),
+            public_url=self.settings.public_url,
+            proof=self.ledger.reservations.relay_proof,
+        )
         meter = self.meter(caller, provider)
         key = None if caller.own_key is None else _own_key(caller, provider)
         asked = self._bounded(caller, meter.asked(body, action=action, key=key))
         reservation = meter.reserve_asked(asked)
         if reservation.task_id is None and reservation.is_open:
+            if called is not None:
+                self.ledger.reservations.relay_to(reservation.id, called)
             return self._sent(meter, reservation, body)
         return self._again(meter, reservation, asked.key or "")
 

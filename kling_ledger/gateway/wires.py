@@ -7,15 +7,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ssl import SSLContext
 from threading import Lock
 from typing import Any, Final
+
+import httpx
 
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.providers.base import Estimate
 from kling_ledger.providers.http import Secret
 from kling_ledger.providers.http_provider import HttpProvider
 from kling_ledger.providers.registry import wire
+from kling_ledger.providers.surroundings import naming_the_variable
 
 ESTIMATE_LIVES_S: Final = 60.0
 """How long a provider's estimate stands for the same clip with another prompt."""
@@ -62,13 +64,16 @@ class Wire(HttpProvider):
 class Wires:
     """The wires of a gateway: one for each provider and key, their connections shared by all."""
 
-    def __init__(self, settings: GatewaySettings, trust: SSLContext) -> None:
+    def __init__(self, settings: GatewaySettings) -> None:
+        with naming_the_variable():
+            self.trust = httpx.create_ssl_context()
+            """Whose certificates are believed; loaded once for all."""
         self._first: dict[str, HttpProvider] = {
             name: wire(name).connect(
                 (upstream.key or Secret("")).value,
                 base_url=upstream.address,
                 timeout_s=settings.timeout_s,
-                trust=trust,
+                trust=self.trust,
             )
             for name, upstream in settings.upstreams.items()
         }
@@ -88,6 +93,10 @@ class Wires:
             if len(self._known) > _MOST_KEYS:
                 self._known.popitem(last=False)
         return known
+
+    def address(self, provider: str) -> str:
+        """Return where a provider is reached, as jobs have it."""
+        return self._first[provider].address
 
     def close(self) -> None:
         """Close all connections."""

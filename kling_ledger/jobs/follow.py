@@ -45,8 +45,9 @@ class _Due(Generic[_Told]):
 
 @dataclass(frozen=True, slots=True)
 class _Ended(Generic[_Told]):
-    """What a call returned, or what it raised."""
+    """What a call returned, or what it raised, and which provider it asked."""
 
+    asks: str | None
     told: Any
     error: BaseException | None = None
 
@@ -60,16 +61,24 @@ class _Ended(Generic[_Told]):
 class _Polls(Generic[_Told]):
     """The polls of one provider that are due, and when the next one may be made.
 
-    Whoever comes late may catch up with a tenth of a second, no more.
+    Whoever comes late may catch up with a tenth of a second, no more. At most so many are under way
+    at once: one that does not answer leaves threads for the others.
     """
 
-    def __init__(self, per_s: float) -> None:
+    def __init__(self, per_s: float, at_once: int) -> None:
         self.waiting: deque[_Due[_Told]] = deque()
         self.next_at = 0.0
+        self.under_way = 0
         self._every_s = 1 / per_s
+        self._at_once = at_once
+
+    @property
+    def may_come(self) -> bool:
+        """Whether the next one only waits for its time."""
+        return bool(self.waiting) and self.under_way < self._at_once
 
     def is_next(self, now: float) -> bool:
-        return bool(self.waiting) and self.next_at <= now
+        return self.may_come and self.next_at <= now
 
     def take(self, now: float) -> _Due[_Told]:
         self.next_at = max(self.next_at, now - _CATCH_UP_S) + self._every_s
@@ -85,7 +94,8 @@ class Follower(Generic[_Told]):
                 ...
 
     One thread puts and iterates, and may put more while it does. What a call raises is raised
-    there. `stop` ends the iteration from outside; calls that are not due by then are never made.
+    there. `at_once` calls are made at the same time at most, of one provider `each`. `stop` ends
+    the iteration from outside; calls that are not due by then are never made.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class Follower(Generic[_Told]):
         *,
         name: str = "follow",
         at_once: int = CALLS_AT_ONCE,
+        each: int = CALLS_AT_ONCE,
         polls_per_s: float = POLLS_PER_S,
         stop: Event | None = None,
     ) -> None:
@@ -101,10 +112,12 @@ class Follower(Generic[_Told]):
         self._stop = stop or Event()
         self._due: list[tuple[float, int, _Due[_Told]]] = []
         self._numbers = count()
-        self._polls: defaultdict[str, _Polls[_Told]] = defaultdict(lambda: _Polls(polls_per_s))
+        self._polls: defaultdict[str, _Polls[_Told]] = defaultdict(
+            lambda: _Polls(polls_per_s, each)
+        )
         self._others: deque[_Due[_Told]] = deque()
         self._under_way = 0
-        self._calls: SimpleQueue[Callable[[], _Told] | None] = SimpleQueue()
+        self._calls: SimpleQueue[_Due[_Told] | None] = SimpleQueue()
         self._ended: SimpleQueue[_Ended[_Told]] = SimpleQueue()
         self._threads: list[Thread] = []
 
@@ -126,6 +139,8 @@ class Follower(Generic[_Told]):
             except Empty:
                 continue
             self._under_way -= 1
+            if ended.asks is not None:
+                self._polls[ended.asks].under_way -= 1
             yield ended.result()
 
     def close(self, *, within_s: float | None = LEAVING_S) -> None:
@@ -159,11 +174,12 @@ class Follower(Generic[_Told]):
             (self._others if due.asks is None else self._polls[due.asks].waiting).append(due)
         for polls in self._polls.values():
             while polls.is_next(now) and self._has_room():
-                self._make(polls.take(now).call)
+                polls.under_way += 1
+                self._make(polls.take(now))
         while self._others and self._has_room():
-            self._make(self._others.popleft().call)
+            self._make(self._others.popleft())
 
-    def _make(self, call: Callable[[], _Told]) -> None:
+    def _make(self, due: _Due[_Told]) -> None:
         self._under_way += 1
         if self._under_way > len(self._threads):
             # They are daemons: a call to a provider that hangs must not keep a process from ending.
@@ -172,7 +188,7 @@ class Follower(Generic[_Told]):
             # Ctrl-C may come in between: only a thread that was started can be waited for.
             thread.start()
             self._threads.append(thread)
-        self._calls.put(call)
+        self._calls.put(due)
 
     def _has_room(self) -> bool:
         # A call that had to wait for a thread would be made at another time than was decided.
@@ -183,16 +199,14 @@ class Follower(Generic[_Told]):
         if not self._has_room():
             return _LONGEST_WAIT_S
         dues = [self._due[0][0]] if self._due else []
-        dues += [polls.next_at for polls in self._polls.values() if polls.waiting]
+        dues += [polls.next_at for polls in self._polls.values() if polls.may_come]
         left_s = min(dues, default=math.inf) - time.monotonic()
         return min(max(left_s, 0.001), _LONGEST_WAIT_S)
 
 
-def _work(
-    calls: SimpleQueue[Callable[[], _Told] | None], ended: SimpleQueue[_Ended[_Told]]
-) -> None:
-    while (call := calls.get()) is not None:
+def _work(calls: SimpleQueue[_Due[_Told] | None], ended: SimpleQueue[_Ended[_Told]]) -> None:
+    while (due := calls.get()) is not None:
         try:
-            ended.put(_Ended(call()))
+            ended.put(_Ended(due.asks, due.call()))
         except BaseException as error:  # noqa: BLE001 - it is raised again where calls are told of
-            ended.put(_Ended(None, error))
+            ended.put(_Ended(due.asks, None, error))

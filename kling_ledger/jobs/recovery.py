@@ -18,11 +18,12 @@ from threading import Lock
 from typing import Final
 
 from kling_ledger.config import SENDING_S
-from kling_ledger.errors import DatabaseError, StateError
+from kling_ledger.errors import DatabaseError, ProviderError, StateError
 from kling_ledger.jobs.follow import Follower
 from kling_ledger.jobs.meter import Meter
-from kling_ledger.jobs.watch import Watch
+from kling_ledger.jobs.watch import Patience, Watch
 from kling_ledger.ledger import Ledger, Reservation, State
+from kling_ledger.providers.base import Provider, TaskState, TaskStatus
 from kling_pricing.errors import KlingError
 
 KEY_LIVES_S: Final = 86_400.0
@@ -58,6 +59,7 @@ class Recovered:
     """What became of an open reservation, and what a person has to do where nothing else can.
 
     `error` is why it could not be asked for now; `is_running` says that the provider is at it.
+    `again_in_s` is when its provider may be asked again, None where asking is over.
     """
 
     reservation: Reservation
@@ -65,6 +67,7 @@ class Recovered:
     next_step: NextStep | None = None
     error: KlingError | None = None
     is_running: bool = False
+    again_in_s: float | None = None
 
     @property
     def problem(self) -> str | None:
@@ -121,6 +124,13 @@ class Recovery:
         """Bring one reservation as far as it can be brought now; whatever fails is told of."""
         (recovered,) = self.run([reservation])
         return recovered
+
+    def look_at(self, reservation: Reservation) -> Recovered:
+        """Bring one reservation as far as it can be brought now, on this thread.
+
+        Raises DatabaseError, and what a fault of ours raises; what a provider does is told of.
+        """
+        return self._safely(reservation, lambda: self._moved_on(reservation)).recovered
 
     def _made(self, calls: Iterable[Callable[[], _Move]]) -> Iterator[_Move]:
         with Follower[_Move](name="recovery", at_once=AT_ONCE) as follower:
@@ -232,7 +242,7 @@ class Recovery:
     def _asked_for(self, found: Reservation) -> _Move:
         """Ask once how a job stands; one that is overdue and has no verdict is in doubt."""
         meter = self.meter_for(found)
-        watch = Watch(meter, found)
+        watch = Watch(_Overdue(meter) if self._is_doubted(found, meter) else meter, found)
         pause_s = watch.ask()
         seen = watch.reservation
         if self._is_overdue(seen, meter):
@@ -244,8 +254,44 @@ class Recovery:
         return self.now - found.updated_at < timedelta(seconds=self.grace_s)
 
     def _is_overdue(self, found: Reservation, meter: Meter) -> bool:
-        longest = timedelta(seconds=meter.patience.longest_s)
-        return found.state is State.SUBMITTED and self.now - found.created_at > longest
+        return found.state is State.SUBMITTED and self._has_outlived(found, meter)
+
+    def _is_doubted(self, found: Reservation, meter: Meter) -> bool:
+        return found.state is State.IN_DOUBT and self._has_outlived(found, meter)
+
+    def _has_outlived(self, found: Reservation, meter: Meter) -> bool:
+        return self.now - found.created_at > timedelta(seconds=meter.patience.longest_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Overdue:
+    """A meter for a job that is in doubt past its longest life: only its end moves it on.
+
+    That it still runs is known: each look would else take it out of doubt and back into it.
+    """
+
+    meter: Meter
+
+    @property
+    def provider(self) -> Provider:
+        return self.meter.provider
+
+    @property
+    def patience(self) -> Patience:
+        return self.meter.patience
+
+    def poll(self, reservation: Reservation, *, is_patient: bool = True) -> TaskStatus:
+        return self.meter.poll(reservation, is_patient=is_patient)
+
+    def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
+        is_running = status.state is TaskState.RUNNING
+        return reservation if is_running else self.meter.observe(reservation, status)
+
+    def give_up(self, reservation: Reservation, problem: str) -> Reservation:
+        return self.meter.give_up(reservation, problem)
+
+    def tell_trouble(self, error: ProviderError) -> None:
+        self.meter.tell_trouble(error)
 
 
 def _how_it_stands(watch: Watch) -> str:
@@ -272,8 +318,10 @@ def _move_of(watch: Watch, seen: Reservation, pause_s: float | None, what: str) 
         return _Move(Recovered(seen, did, NextStep.ASK_ABOUT_TASK, watch.error))
     if watch.unclear is not None:
         step = NextStep.ASK_ABOUT_TASK if seen.state is State.IN_DOUBT else None
-        return _Move(Recovered(seen, did, step, watch.error), watch, pause_s)
-    return _Move(Recovered(seen, did, error=watch.error, is_running=True), watch, pause_s)
+        told = Recovered(seen, did, step, watch.error, again_in_s=pause_s)
+    else:
+        told = Recovered(seen, did, error=watch.error, is_running=True, again_in_s=pause_s)
+    return _Move(told, watch, pause_s)
 
 
 def _age(since: timedelta) -> str:

@@ -22,6 +22,7 @@ from kling_ledger.ledger import (
     lists,
     periods,
     raises,
+    relays,
     reservations,
     standing,
     two_people,
@@ -247,6 +248,26 @@ class Reservations:
         """Return the names of all tasks at a provider that are ours."""
         with self._access.read() as transaction:
             return reservations.tasks_at(transaction, provider)
+
+    def relay_to(self, reservation_id: str, url: str) -> None:
+        """Keep where a job's client wants to be called; for good, and before the job is sent.
+
+        Raises NotFoundError without such a reservation, ConflictError where another is kept.
+        """
+        stamp = self._access.stamp()
+        self._access.write(
+            lambda transaction: relays.write(transaction, reservation_id, url, stamp=stamp)
+        )
+
+    def relay_of(self, reservation_id: str) -> str | None:
+        """Return where a job's client wants to be called, None where nobody is to be."""
+        with self._access.read() as transaction:
+            return relays.read(transaction, reservation_id)
+
+    def relay_proof(self, url: str) -> str:
+        """Return what an address ends in that stands for a client's own: see `ledger.relays`."""
+        with self._access.read() as transaction:
+            return relays.proof(transaction, url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Child: one program is run behind a proxy of its own, which guards what it sends to providers."""

@@ -1,0 +1,163 @@
+"""Run: one guarded program, what it may spend, and what came of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from kling_ledger.agents.child.environment import Keys
+from kling_ledger.agents.child.guard import Gateways, guarded
+from kling_ledger.agents.child.leftovers import Leftovers
+from kling_ledger.agents.child.opened import Directory
+from kling_ledger.agents.child.running import Child
+from kling_ledger.errors import DatabaseError, NotFoundError
+from kling_ledger.gateway.app import App
+from kling_ledger.gateway.events import Exchange
+from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.wires import Wires
+from kling_ledger.ledger import Ledger, Reservation
+from kling_ledger.ledger.scopes import Scope
+from kling_pricing.errors import KlingError
+from kling_pricing.money import Money
+
+LABEL: Final = "run"
+"""The label by which the jobs of one run are found, and counted in its budget."""
+
+_PAGE: Final = 500
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What the gateway refused during a run: how often, and why the last time."""
+
+    count: int = 0
+    last: KlingError | None = None
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Take in one exchange."""
+        if exchange.refusal is not None:
+            self.count += 1
+            self.last = exchange.refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What came of a run. Amounts are in the wallet's unit; `held` is of the `open` jobs."""
+
+    jobs: int
+    spent: Money
+    held: Money
+    open: int
+    refusals: Refusals
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a program: its jobs carry the label `run=NAME`.
+
+    `settings` hold the providers' keys that the program is not given; its wallet pays.
+    """
+
+    ledger: Ledger
+    settings: GatewaySettings
+    name: str = field(default_factory=lambda: f"exec/{secrets.token_hex(6)}")
+    refusals: Refusals = field(default_factory=Refusals)
+
+    @property
+    def label(self) -> str:
+        """The label of the run's jobs, as budgets and lists are told it."""
+        return f"{LABEL}={self.name}"
+
+    def start(
+        self,
+        child: Child,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        most: Money | None,
+        wait_s: float = 0.0,
+    ) -> int:
+        """Run a program within the limits to its end; return its exit code.
+
+        `most` is what all its jobs may cost together. What it left running is asked for once, and
+        then as long as `wait_s`. Raises KlingError where something cannot be set up: then the
+        program was not started.
+        """
+        upstreams = self.settings.upstreams
+        directory = Directory({name: one.address for name, one in upstreams.items()})
+        found = {name: one.key.value for name, one in upstreams.items() if one.key is not None}
+        keys = Keys(found, f"klr_{secrets.token_urlsafe(32)}")
+        leftovers = Leftovers(self.ledger, self.settings.poll_every_s)
+        with self._capped(most), self._gateways(leftovers) as gateways:
+            guard = guarded(directory, gateways, keys=keys, environ=environ, now=self.ledger.now())
+            with guard as given, leftovers.looked_after():
+                code = child.run(words, given)
+            # Its exit code is told in any case: what cannot be asked for now is left to `resume`.
+            with suppress(DatabaseError):
+                leftovers.settle(wait_s, child.stop)
+            return code
+
+    def summary(self) -> Summary:
+        """Return what came of the run so far."""
+        found = list(self._jobs())
+        zero = Money.zero(self.ledger.wallets.get(self.settings.wallet or "").unit)
+        left_open = [one for one in found if one.is_open]
+        return Summary(
+            len(found),
+            sum((one.spent for one in found), zero),
+            sum((one.held for one in left_open), zero),
+            len(left_open),
+            self.refusals,
+        )
+
+    def _jobs(self) -> Iterator[Reservation]:
+        after = None
+        while page := self.ledger.reservations.latest(label=self.label, after=after, limit=_PAGE):
+            yield from page
+            after = page[-1].id
+
+    @contextmanager
+    def _capped(self, most: Money | None) -> Iterator[None]:
+        """Limit what the run's jobs may cost together, by a budget that is there while it lasts."""
+        if most is None:
+            yield
+            return
+        budgets = self.ledger.budgets
+        budgets.set(self.name, most, scope=Scope(label=self.label), reason="the cap of one run")
+        try:
+            yield
+        finally:
+            # Whoever removed it has done what is left to do; one that stays covers nothing more.
+            with suppress(NotFoundError, DatabaseError):
+                budgets.remove(self.name, reason="its run is over")
+
+    @contextmanager
+    def _gateways(self, leftovers: Leftovers) -> Iterator[Gateways]:
+        """Make the gateway twice: its own keys are spent on metered jobs alone, others pass."""
+        label = {**self.settings.labels, LABEL: self.name}
+        ours = replace(self.settings, labels=label)
+        keyless = {name: replace(one, key=None) for name, one in ours.upstreams.items()}
+        apps = [
+            App(
+                self.ledger,
+                settings,
+                Wires(settings),
+                observers=[self.refusals],
+                expect=leftovers.expect,
+                forget=leftovers.forget,
+            )
+            for settings in (ours, replace(ours, upstreams=keyless))
+        ]
+
+        async def stop() -> None:
+            for app in apps:
+                await app.stop()
+
+        try:
+            yield Gateways(apps[0].asgi, apps[1].asgi, stop)
+        finally:
+            for app in apps:
+                app.close()

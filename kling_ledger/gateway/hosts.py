@@ -1,0 +1,135 @@
+"""Hosts: which addresses of the network a client may have the gateway call.
+
+Names are looked up once, and the address that was looked at is the one that is called: a name that
+leads elsewhere a moment later leads nowhere.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from typing import Final
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+LookUp = Callable[[str, int], Sequence[str]]
+"""Gives the addresses of a host as texts; raises OSError where it has none."""
+
+_V4: Final = ipaddress.IPv4Address
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_NOT_FOR_US: Final = (
+    # Set aside for protocols, with the metadata of a cloud in it; relays of 6to4; and where
+    # another cloud answers its own machines, at an address that looks like everybody's.
+    ipaddress.IPv4Network("192.0.0.0/24"),
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv4Network("168.63.129.16/32"),
+)
+_LOOK_UPS: Final = 16
+
+
+class UnreachableError(OSError):
+    """A host that has no address, or not in time."""
+
+
+class ForbiddenError(Exception):
+    """A host that the gateway does not call, whoever asks for it: nothing was sent there."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the internet, and so is every other that it stands for."""
+    if isinstance(address, _V4):
+        special = address.is_multicast or address.is_reserved
+        return address.is_global and not special and not _is_among(address, _NOT_FOR_US)
+    if address.scope_id is not None:
+        return False
+    inner = [*_inside(address)]
+    if inner:
+        return all(map(is_public, inner))
+    return address in _UNICAST and address.is_global
+
+
+def may_be_public(host: str) -> bool:
+    """Whether a host is a name, or else an address of the internet."""
+    try:
+        return is_public(ipaddress.ip_address(host))
+    except ValueError:
+        return True
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether an address is on this machine."""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def look_up(host: str, port: int) -> Sequence[str]:
+    """Return the addresses of a host, as this machine finds them. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Hosts:
+    """Looks hosts up, and says which addresses may be called. Safe to share between threads.
+
+    Machines have no bound on how long a look-up takes; here it is left alone after a while.
+    """
+
+    def __init__(self, look_up: LookUp = look_up) -> None:
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="look-up")
+
+    def addresses(
+        self, host: str, port: int, *, may_be_local: bool, within_s: float | None
+    ) -> list[str]:
+        """Return the addresses that may be called for a host.
+
+        Where one of them may not be, none is: whoever mixes them has a reason. Raises
+        ForbiddenError, and UnreachableError where it has none.
+        """
+        found = [_read(text) for text in self._found(host, port, within_s)]
+        if not found:
+            raise UnreachableError("the name has no address")
+        is_local = may_be_local and all(map(is_loopback, found))
+        if not is_local and not all(map(is_public, found)):
+            raise ForbiddenError("it is, or leads to, an address that is not public")
+        return [str(address) for address in found]
+
+    def close(self) -> None:
+        """Look nothing up any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _found(self, host: str, port: int, within_s: float | None) -> Sequence[str]:
+        looked_up = self._threads.submit(self._look_up, host, port)
+        try:
+            return looked_up.result(within_s)
+        except TookTooLong:
+            looked_up.cancel()
+            raise UnreachableError("the name was not found in time") from None
+        except (OSError, UnicodeError) as error:
+            raise UnreachableError("the name was not found") from error
+
+
+def _read(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise ForbiddenError("its address cannot be read") from None
+
+
+def _inside(address: ipaddress.IPv6Address) -> Iterator[Address]:
+    """Yield the addresses of version 4 that one of version 6 leads to."""
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if address in _NAT64:
+        yield _V4(int(address) & 0xFFFFFFFF)
+
+
+def _is_among(address: ipaddress.IPv4Address, networks: Sequence[ipaddress.IPv4Network]) -> bool:
+    return any(address in network for network in networks)

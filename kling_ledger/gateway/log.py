@@ -1,0 +1,78 @@
+"""Log: one line of JSON for each exchange, in ASCII; never a prompt, a key or an address.
+
+What a caller sent cannot break a line or look like another: whatever is not a plain character is
+written as an escape.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from datetime import UTC
+from typing import Any, Final, TextIO
+
+from kling_ledger.gateway import said
+from kling_ledger.gateway.events import Exchange
+from kling_pricing.money import Money
+
+LOGGER: Final = logging.getLogger("kling_ledger.gateway")
+"""Where the lines go unless a stream is given: as messages of level INFO."""
+
+_DELETE: Final = "\x7f"
+
+
+class Log:
+    """An observer that writes every exchange. Safe to share between threads."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Write one line."""
+        written = line(exchange)
+        if self._stream is None:
+            LOGGER.info("%s", written)
+            return
+        with self._lock:
+            self._stream.write(f"{written}\n")
+            self._stream.flush()
+
+
+def line(exchange: Exchange) -> str:
+    """Return an exchange as one line of JSON without a line end; what is not known is left out.
+
+    Amounts are exact texts with their unit, such as `0.675 USD`; what took time is in milliseconds.
+    """
+    known = {name: value for name, value in _told(exchange).items() if value is not None}
+    # The one character of ASCII that JSON leaves as it is and a terminal does not.
+    return json.dumps(known, ensure_ascii=True).replace(_DELETE, "\\u007f")
+
+
+def _told(exchange: Exchange) -> dict[str, Any]:
+    refusal = exchange.refusal
+    return {
+        "time": exchange.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "provider": said.word(exchange.provider),
+        "kind": str(exchange.kind),
+        "status": exchange.status,
+        "took_ms": round(exchange.took_s * 1000),
+        "upstream_ms": round(exchange.upstream_s * 1000),
+        "caller": said.word(exchange.caller),
+        "wallet": said.word(exchange.wallet),
+        "project": said.word(exchange.project),
+        "model": said.word(exchange.model),
+        "action": said.word(exchange.action),
+        "reservation": exchange.reservation_id,
+        "quoted": _amount(exchange.quoted),
+        "held": _amount(exchange.held),
+        "committed": _amount(exchange.committed),
+        "settled_by": exchange.settled_by,
+        "refusal": None if refusal is None else refusal.code,
+        "reason": None if refusal is None else said.reason(refusal),
+    }
+
+
+def _amount(money: Money | None) -> str | None:
+    return None if money is None else str(money)
