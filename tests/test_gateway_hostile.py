@@ -737,11 +737,18 @@ UNKNOWN_SENDERS: Final = (
 
 
 @pytest.mark.parametrize("path", UNKNOWN_SENDERS)
-def test_a_callback_of_nobodys_changes_nothing(rig: Rig, path: str):
-    told = {"id": "task_1", "task_id": "task_1", "status": "completed", "usage": {"cost": 99}}
-    with rig.untouched():
-        reply = ask(rig.address, "POST", path, body=json.dumps(told).encode())
-        assert_harmless(reply)
+@pytest.mark.parametrize("named", ["task_1", "task_of_nobody", "../x", ""])
+def test_a_callback_that_anybody_may_send_settles_nothing(rig: Rig, path: str, named: str):
+    told = {"id": named, "task_id": named, "status": "completed", "usage": {"cost": 99}}
+    heads = len(rig.upstream.heads)
+    before = counts(rig.database)
+    reply = ask(rig.address, "POST", path, body=json.dumps(told).encode())
+    assert_harmless(reply)
+    assert reply.status < 500, reply
+    assert counts(rig.database) == before
+    # At the most its provider is asked whether it is so.
+    assert [head for head in rig.upstream.heads[heads:] if not head.startswith("GET ")] == []
+    rig.assert_well()
 
 
 # --- who asks ------------------------------------------------------------------------------------
@@ -952,6 +959,69 @@ def test_what_passes_through_is_one_request_too(own: Rig):
             [reply] = own.send(sent, timeout_s=5)
             assert reply.status == 400
         assert own.upstream.raw[heads:] == []
+
+
+# --- from a browser ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """On this machine alone: nobody needs a token, and the gateway has the providers' keys."""
+    yield from _rig(tmp_path_factory.mktemp("home"), "--wallet", "team")
+
+
+FOREIGN: Final[dict[str, list[str]]] = {
+    "a name that leads here": ["Host: evil.example"],
+    "a name that leads here, with its port": ["Host: evil.example:{port}"],
+    "a name that looks like here": ["Host: 127.0.0.1.evil.example:{port}"],
+    "a name that begins like here": ["Host: localhost.evil.example"],
+    "no name": ["Host: "],
+    "another page": ["Host: 127.0.0.1:{port}", "Origin: http://evil.example"],
+    "a page without an address": ["Host: 127.0.0.1:{port}", "Origin: null"],
+    "a page of another port": ["Host: 127.0.0.1:{port}", "Origin: http://127.0.0.1:1"],
+    "a page elsewhere": ["Host: 127.0.0.1:{port}", "Sec-Fetch-Site: cross-site"],
+    "a page of the same site": ["Host: 127.0.0.1:{port}", "Sec-Fetch-Site: same-site"],
+}
+
+
+@pytest.mark.parametrize("who", FOREIGN)
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_no_page_of_another_site_spends(at_home: Rig, provider: str, who: str):
+    lines = [line.format(port=at_home.address[1]) for line in FOREIGN[who]]
+    payload = content(provider)
+    # What a browser sends for a page without asking first.
+    lines += ["Content-Type: text/plain;charset=UTF-8", "User-Agent: Mozilla/5.0"]
+    lines += ["Connection: close", f"Content-Length: {len(payload)}", "", ""]
+    first = f"POST /{provider}{SUBMITS[provider]} HTTP/1.1"
+    with at_home.untouched():
+        [reply] = at_home.send("\r\n".join([first, *lines]).encode() + payload)
+        assert is_refused(provider, reply)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/runapi/api/v1/me/balance"])
+@pytest.mark.parametrize("who", [who for who in FOREIGN if "name" in who])
+def test_no_name_that_somebody_else_gave_shows_anything(at_home: Rig, path: str, who: str):
+    lines = [line.format(port=at_home.address[1]) for line in FOREIGN[who]]
+    with at_home.untouched():
+        head = "\r\n".join([f"GET {path} HTTP/1.1", *lines, "Connection: close", "", ""])
+        [reply] = at_home.send(head.encode())
+        assert reply.status >= 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
+def test_names_of_this_machine_show_the_page(at_home: Rig, host: str):
+    name = f"{host}:{at_home.address[1]}"
+    head = f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+    [reply] = at_home.send(head.encode())
+    assert reply.status == 200
+
+
+def test_no_reply_may_be_read_by_a_page_of_another_site(at_home: Rig):
+    for method in ("GET", "OPTIONS"):
+        headers = [("Origin", "http://evil.example"), ("Access-Control-Request-Method", "POST")]
+        for path in ("/", RUNAPI, "/healthz"):
+            reply = ask(at_home.address, method, path, headers=headers)
+            assert reply.header("access-control-allow-origin") is None
 
 
 # --- slow ----------------------------------------------------------------------------------------
