@@ -39,6 +39,7 @@ log: Final = logging.getLogger("kling_ledger.gateway")
 THREADS: Final = 96
 """How many submissions are under way at the same time; others wait for their turn."""
 
+_NAME_HEADER: Final = "X-Client-Request-Id"
 _KINDS: Final[Mapping[type[Way], Kind]] = {
     Submit: Kind.SUBMIT,
     Poll: Kind.POLL,
@@ -164,6 +165,9 @@ class App:
             self._tasks.know(story.provider, done.reservation.task_id, done.reservation)
         if done.reply is not None:
             reply = answer(done.reply)
+            # The provider knows the request by its reservation, its client by a name of its own.
+            if _NAME_HEADER in reply.headers and _NAME_HEADER in request.headers:
+                reply.headers[_NAME_HEADER] = request.headers[_NAME_HEADER]
         else:
             error = done.error or JobRefusedError(story.provider, "no answer")
             story.refusal = error

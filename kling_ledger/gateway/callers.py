@@ -110,34 +110,36 @@ def _bounded(caller: Caller, settings: GatewaySettings) -> Caller:
         return replace(caller, wallet=caller.token.wallet, approve_above=caller.token.approve_above)
     if settings.wallet is None:
         raise TokenError
-    _check_labels(caller)
-    run = {} if caller.run is None else {"run": caller.run}
     return replace(
         caller,
         project=settings.project if caller.project is None else caller.project,
-        labels={**caller.labels, **run, **settings.labels},
+        labels={**_labels_without_token(caller), **settings.labels},
         ceiling=settings.ceiling,
         approve_above=settings.approve_above,
     )
 
 
-def _check_labels(caller: Caller) -> None:
-    """Refuse labels by which somebody's token, or one of its runs, is counted.
+def _labels_without_token(caller: Caller) -> dict[str, str]:
+    """Return the labels of a caller without a token: none of them may be those of a token's jobs.
 
-    A run of a token is called NAME/RUN: who has no token names no such one.
+    Raises ConfigError for those that would count against the limits of a token or of its runs.
     """
-    taken = [name for name in OWN_LABELS if name in caller.labels]
-    if taken or "/" in (caller.run or ""):
-        raise ConfigError(
-            f"the label {taken[0] if taken else 'run'} is of tokens, and there is none",
-            hint=f"leave it out, and name a run in {RUN_HEADER} without a slash",
-        )
+    if taken := caller.labels.keys() & set(OWN_LABELS):
+        raise ConfigError(f"label {min(taken)} is for the gateway to set", hint="leave it out")
+    if caller.run is None:
+        return dict(caller.labels)
+    if "/" in caller.run:
+        raise ConfigError(f"{RUN_HEADER} holds a /", hint="without a token write it without one")
+    return {**caller.labels, "run": caller.run}
 
 
 def read_labels(written: str | None) -> dict[str, str]:
-    """Read `name=value` words between commas. Raises ConfigError for what is none."""
+    """Read `name=value` words between commas, each name once. Raises ConfigError for others."""
     words = [word.strip() for word in (written or "").split(",")]
-    return dict(label_words.read_label(word) for word in words if word)
+    pairs = [label_words.read_label(word) for word in words if word]
+    if len(labels := dict(pairs)) < len(pairs):
+        raise ConfigError("a label is there twice", hint="send each once")
+    return labels
 
 
 def _credential(dialect: Dialect, headers: Headers) -> str:
@@ -149,7 +151,12 @@ def _credential(dialect: Dialect, headers: Headers) -> str:
 
 
 def _check_headers(headers: Headers) -> None:
-    """Refuse a header that is there twice: two readers could take either."""
+    """Refuse a header that is there twice, and two lengths: two readers could take either."""
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise ConfigError(
+            "the body's length is said in two ways",
+            hint="send Content-Length or Transfer-Encoding, not both",
+        )
     seen: set[str] = set()
     for name, text in headers.items():
         if name not in _ONCE:

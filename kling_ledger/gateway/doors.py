@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from kling_ledger.gateway.paths import PathError, alike
 from kling_ledger.gateway.settings import PROVIDERS
@@ -66,23 +66,47 @@ class Door:
         if method in _READS:
             return self._read(method, path, query)
         loose = alike(path)
-        if self._submits.fullmatch(loose) or loose.startswith(self.prefixes or ("\0",)):
+        # One address may be the upstream of several providers.
+        if any(door.is_nearly_a_submit(loose) for door in DOORS.values()):
             raise PathError("jobs are started by POST, at the address that is documented")
         return Other(is_free=loose in self.free)
 
+    def is_nearly_a_submit(self, loose: str) -> bool:
+        """Whether a lenient server may start a job at a path, as `alike` has it."""
+        is_below = loose.startswith(self.prefixes or ("\0",))
+        return is_below or self._submits_alike.fullmatch(loose) is not None
+
     def _read(self, method: str, path: str, query: str) -> Way:
         found = self._polls.fullmatch(path)
+        if found is None and self._polls_alike.fullmatch(alike(path)):
+            # Whose a task is would not be asked.
+            raise PathError("tasks are asked for at the address that is documented")
         if method != "GET" or found is None:
             return Other(is_free=True)
-        if self._asks_by is None:
-            return Poll(found["task_id"])
-        named = parse_qs(query).get(self._asks_by, [])
-        return Poll(named[0]) if len(named) == 1 else Other(is_free=True)
+        return Poll(found["task_id"]) if self._asks_by is None else self._read_by(query)
+
+    def _read_by(self, query: str) -> Way:
+        asks_by = self._asks_by or ""
+        times = unquote(query).lower().count(asks_by)
+        named = parse_qs(query).get(asks_by, [])
+        if times == len(named) == 1:
+            return Poll(named[0])
+        if times:
+            raise PathError(f"{asks_by} names one task, once")
+        return Other(is_free=True)
 
     @cached_property
     def _submits(self) -> re.Pattern[str]:
         paths = (self.dialect.submit_path, *self.aliases)
         return re.compile("|".join(map(_pattern, paths)))
+
+    @cached_property
+    def _submits_alike(self) -> re.Pattern[str]:
+        return re.compile(self._submits.pattern, re.IGNORECASE)
+
+    @cached_property
+    def _polls_alike(self) -> re.Pattern[str]:
+        return re.compile(self._polls.pattern, re.IGNORECASE)
 
     @cached_property
     def _polls(self) -> re.Pattern[str]:

@@ -11,10 +11,10 @@ from typing import Final
 
 import httpx
 from starlette.background import BackgroundTask
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from kling_ledger.errors import JobRefusedError, PollError
+from kling_ledger.errors import ConfigError, JobRefusedError, PollError
 from kling_ledger.gateway.answers import passed_on
 from kling_ledger.gateway.callers import OURS, Caller
 from kling_ledger.gateway.settings import GatewaySettings
@@ -60,7 +60,8 @@ class Passage:
     ) -> Response:
         """Send a request on as it is, and stream the answer back.
 
-        Raises JobRefusedError where the provider is not reached, PollError without an answer.
+        Raises JobRefusedError where the provider is not reached, PollError without an answer,
+        ConfigError for a body that is cut short.
         """
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         sent = self._http.build_request(
@@ -108,6 +109,8 @@ class Passage:
         name = dialect.facts.name
         try:
             return await self._http.send(sent, stream=True)
+        except ClientDisconnect:
+            raise ConfigError("the body was cut short", hint="send it again") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if is_never_sent(error):
                 problem = f"could not be reached: {in_words(error)}"

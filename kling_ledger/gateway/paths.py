@@ -12,6 +12,7 @@ LONGEST_PATH: Final = 2048
 
 _PLAIN: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+/?")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})?")
+_PARAMETERS: Final = re.compile(r";[^/]*")
 _NEVER_ESCAPED: Final = re.compile(r"[A-Za-z0-9._~/\\%\x00-\x1f\x7f;]")
 
 
@@ -46,5 +47,8 @@ def checked_path(raw: bytes) -> str:
 
 
 def alike(path: str) -> str:
-    """Return a path as a lenient server may read it: small letters, no slash at the end."""
-    return path.rstrip("/").lower()
+    """Return a path as a lenient server may read it.
+
+    That is in small letters, and without parameters, the name of a format, or a slash at the end.
+    """
+    return _PARAMETERS.sub("", path.lower()).rstrip("/").removesuffix(".json").rstrip("/")

@@ -61,7 +61,7 @@ _TITLES: Final[Mapping[int, str]] = {
     422: "The job cannot be priced or made",
     502: "The provider was not reached",
     503: "The ledger cannot be reached",
-    504: "Nobody knows whether the provider took the job",
+    504: "No clear answer from the provider",
 }
 _TERMS: Final = {
     "limit": ("limit", "ceiling", "most"),
@@ -160,7 +160,8 @@ def _crun(problem: Problem) -> Response:
 
 
 def _evolink(problem: Problem) -> Response:
-    status = {408: 400, 409: 400, 422: 400, 504: 502}.get(problem.status, problem.status)
+    # After 502 its own client sends a job again, which may have been taken.
+    status = {408: 400, 409: 400, 422: 400, 504: 500}.get(problem.status, problem.status)
     error = {
         "code": problem.error.code,
         "message": _message(problem),
