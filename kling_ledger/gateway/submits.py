@@ -87,22 +87,28 @@ class Submits:
             proof=self.ledger.reservations.relay_proof,
         )
         meter = self.meter(caller, provider)
+        reservation = self._reserved(caller, meter, body, action)
+        if reservation.task_id is None and reservation.is_open:
+            if called is not None:
+                self.ledger.reservations.relay_to(reservation.id, called)
+            return self._sent(meter, reservation, body)
+        return self._again(meter, reservation, caller.own_key or "")
+
+    def _reserved(
+        self, caller: Caller, meter: Meter, body: dict[str, Any], action: str | None
+    ) -> Reservation:
+        provider = meter.provider.name
         key = None if caller.own_key is None else _own_key(caller, provider)
         asked = meter.asked(body, action=action, key=key)
         try:
             asked = self._bounded(caller, asked)
-            reservation = meter.reserve_asked(asked)
+            return meter.reserve_asked(asked)
         except RefusedError as error:
             fits = getattr(error, "fits", None)
             if not isinstance(fits, Money):
                 raise
             fit = self._fit(read_request(provider, body, action=action), fits, asked)
             raise UnfitError(error, fit) from error
-        if reservation.task_id is None and reservation.is_open:
-            if called is not None:
-                self.ledger.reservations.relay_to(reservation.id, called)
-            return self._sent(meter, reservation, body)
-        return self._again(meter, reservation, asked.key or "")
 
     def _fit(self, request: Request, fits: Money, asked: Asked) -> Fit:
         return would_fit(
