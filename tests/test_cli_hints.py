@@ -10,6 +10,7 @@ import pytest
 from kling_ledger import errors
 from kling_ledger.cli.hints import hint_for
 from kling_pricing import KlingError, Money
+from tests.ledgers import NOON
 
 ONE, TWO = Money.parse("1 USD"), Money.parse("2 USD")
 CREDIT = Money.parse("1 crun-credit")
@@ -99,6 +100,26 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
             ),
         ),
         (errors.TotalError(cost=TWO, most=ONE), "run fewer rows, or raise --max-total"),
+        (
+            errors.ApprovalNeededError("apr_1", asked=TWO, above=ONE, expires_at=NOON),
+            (
+                "a person grants it with: kling-ledger approval grant apr_1;"
+                " then ask for the same job again"
+            ),
+        ),
+        (
+            errors.ApprovalClosedError("apr_1", verdict="denied", by="ada", at=NOON),
+            "kling-ledger approval show apr_1",
+        ),
+        (
+            errors.ApprovalsWaitError("bot", waiting=100),
+            (
+                "wait until a person has decided some, or until they expire:"
+                " kling-ledger approval list"
+            ),
+        ),
+        (errors.NotFoundError("approval", "apr_1"), "kling-ledger approval list --all"),
+        (errors.NotFoundError("token", "bot"), "kling-ledger token list --all"),
     ],
     ids=lambda given: given.code if isinstance(given, KlingError) else None,
 )

@@ -30,6 +30,11 @@ JOB: dict[str, Any] = {
 }
 
 
+def fitting(options: str, amount: str) -> dict[str, str]:
+    seller = {"provider": "runapi", "model": "kling-3.0", "unit": "USD"}
+    return {**seller, "options": options, "amount": amount, "held": amount}
+
+
 @contextmanager
 def client_of(gateway: Running, api_key: str) -> Iterator[KlingClient]:
     client = KlingClient(api_key=api_key, base_url=f"{gateway.gateway.url}/runapi")
@@ -95,7 +100,15 @@ def test_over_budget_the_client_raises_its_own_insufficient_credits(ledger, gate
         "reserved": "0 USD",
         "asked": "0.675 USD",
         "left": "0.5 USD",
-        "would_fit": "0.5 USD",
+        # 3 s are 0.405 and 4 s would be 0.54; 720p with sound is 0.10 a second, silent 1080p 0.09.
+        "would_fit": {
+            "amount": "0.5",
+            "unit": "USD",
+            "max_seconds": "3",
+            "lower_resolution": fitting("720p with sound", "0.5"),
+            "without_sound": fitting("1080p without sound", "0.45"),
+            "other_seller": None,
+        },
         "next_step": "up to 0.5 USD would be admitted now; or raise it for a time",
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def poor(ledger: Ledger, provider: str, sandbox: Sandbox) -> Iterator[Running]:
         yield one
 
 
-def shape(provider: str, reply: object) -> tuple[object, dict[str, object]]:
+def shape(provider: str, reply: object) -> tuple[object, dict[str, Any]]:
     """Return the error of a reply as its provider writes it, and the problem inside."""
     assert isinstance(reply, dict)
     if provider == "crun":
@@ -47,7 +48,8 @@ def test_a_refusal_has_the_providers_shape_and_status(provider, poor, ledger):
     assert reply.status_code == (200 if provider == "crun" else 402)
     assert code == (402 if provider == "crun" else "insufficient_credits")
     assert problem["code"] == "insufficient_credits"
-    assert problem["left"] == problem["would_fit"] == f"0.5 {ledger.wallets.get(provider).unit}"
+    assert problem["left"] == f"0.5 {ledger.wallets.get(provider).unit}"
+    assert problem["would_fit"]["amount"] == "0.5"
     assert poor.made(provider) == 0
     assert "x-kling-reservation" not in reply.headers
 
@@ -267,3 +269,21 @@ def test_no_web_page_spends_through_somebodys_browser(headers, ledger, team, san
         reply = gateway.post("runapi", **headers)
     assert (reply.status_code, reply.json()["error"]["code"]) == (403, "foreign")
     assert gateway.made("runapi") == 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"x_kling_labels": "token=bot"}, {"x_kling_labels": "run=bot/a"}, {"x_kling_run": "bot/a"}],
+)
+def test_nobody_uses_up_the_cap_of_somebody_elses_token(headers, ledger, team, sandbox):
+    with running(ledger, sandbox) as gateway, unchanged(ledger):
+        reply = gateway.post("runapi", **headers)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "config")
+    assert gateway.made("runapi") == 0
+
+
+def test_a_run_without_a_token_is_a_label(ledger, team, sandbox):
+    with running(ledger, sandbox) as gateway:
+        gateway.post("runapi", x_kling_run="a", x_kling_labels="client=north")
+    (job,) = ledger.reservations.latest()
+    assert job.labels == {"run": "a", "client": "north"}

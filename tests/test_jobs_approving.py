@@ -223,6 +223,41 @@ def test_what_a_callers_own_key_has_reserved_needs_no_approval_again(ledger):
         assert reserve(ledger, keyed) == made
 
 
+def test_a_callers_own_key_gives_the_approved_job_again_without_the_approval(ledger):
+    keyed = replace(ASKED, key="mine")
+    approval = granted(ledger, keyed)
+    made = reserve(ledger, keyed)
+    assert ledger.approvals.get(approval).reservation_id == made.id
+    with unchanged(ledger):
+        assert reserve(ledger, keyed) == made
+        assert reserve(ledger, keyed, approval=approval) == made
+        # Under another key it is the one job of its approval all the same.
+        assert reserve(ledger, replace(ASKED, key="other"), approval=approval) == made
+        assert reserve(ledger, approval=approval) == made
+    with unchanged(ledger), pytest.raises(ConflictError, match="payload"):
+        reserve(ledger, replace(keyed, job=replace(JOB, payload_hash="b" * 64)))
+
+
+def test_callers_with_keys_of_their_own_share_one_approval_and_one_reservation(ledger):
+    approval = granted(ledger)
+    ledger.wallets.fund("film", usd("100"))
+
+    def one(number: int) -> str:
+        return reserve(ledger, replace(ASKED, key=f"key {number}"), approval=approval).id
+
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(one, range(16)))) == 1
+    assert len(ledger.reservations.latest()) == 1
+
+
+def test_one_call_may_ask_twice_under_one_approval(ledger):
+    key = let_in(ledger, approval=granted(ledger)).key
+    asked = [replace(ASKED, key=own, approval=key) for own in ("a", None, "b")]
+    made = ledger.reserve_many(asked)
+    assert len({one.id for one in made}) == 1
+    assert ledger.wallets.get("film").reserved == usd("5")
+
+
 @pytest.mark.parametrize("names_it", [True, False])
 def test_many_with_one_granted_approval_reserve_once(ledger, names_it):
     approval = granted(ledger)

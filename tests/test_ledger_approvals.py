@@ -10,7 +10,12 @@ from datetime import timedelta
 
 import pytest
 
-from kling_ledger.errors import ApprovalClosedError, ConfigError, NotFoundError
+from kling_ledger.errors import (
+    ApprovalClosedError,
+    ApprovalsWaitError,
+    ConfigError,
+    NotFoundError,
+)
 from kling_ledger.ledger import Asked, Job, Ledger
 from kling_ledger.ledger.approvals import Approval
 from kling_pricing.errors import AmountError
@@ -202,10 +207,29 @@ def test_an_id_that_nobody_has_is_not_found(ledger, name):
 
 
 def test_what_others_say_is_kept_as_every_engine_can(ledger):
-    hostile = "\0\ud800" + "x" * 5000
+    hostile = "\0\ud800\x1b[2J\r\n\u202e" + "x" * 5000
     made = ledger.approvals.ask(ASKED, said=hostile, asked_by=hostile)
     assert ledger.approvals.ask(ASKED, said="again", asked_by=hostile) == made
     assert (len(made.said), len(made.asked_by)) == (500, 200)
+    assert made.said.startswith("???[2J???xxx")
+
+
+def test_a_hundred_questions_of_one_asker_wait_and_no_more(ledger, clock):
+    def number(n: int) -> Asked:
+        return replace(ASKED, job=replace(JOB, payload_hash=f"{n:064}"))
+
+    waiting = [ask(ledger, number(n)) for n in range(100)]
+    with unchanged(ledger), pytest.raises(ApprovalsWaitError, match="100 jobs of agent wait"):
+        ask(ledger, number(100))
+    # What waits already is found, others may ask, and one that is decided makes room.
+    assert ask(ledger, number(7)) == waiting[7]
+    ask(ledger, number(100), by="another agent")
+    ledger.approvals.deny(waiting[0].id)
+    ask(ledger, number(100))
+    with pytest.raises(ApprovalsWaitError):
+        ask(ledger, number(101))
+    clock.forward(hours=1)
+    ask(ledger, number(101))
 
 
 def test_of_many_who_ask_at_once_one_question_is_made(ledger):

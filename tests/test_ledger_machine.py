@@ -395,7 +395,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def reserve(self, one: Request) -> None:
         asked = self.asking(one)
         self.asked.append([asked])
-        said = {name: getattr(asked, name) for name in Asked.__dataclass_fields__}
+        # A cap and an approval come with jobs of tokens alone, which are asked for as `Asked`.
+        names = Asked.__dataclass_fields__.keys() - {"cap", "approval"}
+        said: dict[str, Any] = {name: getattr(asked, name) for name in names}
         self.call(
             lambda model: model.reserve_many([asked])[0], lambda ledger: ledger.reserve(**said)
         )

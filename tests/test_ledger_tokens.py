@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -30,11 +31,15 @@ from kling_ledger.errors import (
 )
 from kling_ledger.ledger import Asked, Job, Ledger, Scope
 from kling_ledger.ledger.backup import backup, restore
+from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.limits import Setting
+from kling_ledger.ledger.schema import SCHEMA_VERSION
+from kling_ledger.ledger.token_bounds import check_model, project_of
 from kling_ledger.ledger.tokens import Token
 from kling_pricing.errors import AmountError
+from tests.first_release import make_first_release
 from tests.ledger_worker import Nursery, nursery_running
-from tests.ledgers import NOON, Clock, found, money, on_disk, unchanged, usd
+from tests.ledgers import NOON, Clock, dump, found, money, on_disk, unchanged, usd
 
 JOB = Job(provider="runapi", model="kling-3.0", action="text_to_video", payload_hash="a" * 64)
 ASKED = Asked("film", usd("1"), job=JOB)
@@ -256,10 +261,10 @@ def test_a_token_that_nobody_made_is_not_found(ledger, name):
 def test_a_token_is_for_the_models_that_it_names(ledger, models, provider, model, is_allowed):
     token = create(ledger, models=models)
     if is_allowed:
-        ledger.tokens.check_model(token, provider, model)
+        check_model(token, provider, model)
         return
     with pytest.raises(ModelNotAllowedError) as caught:
-        ledger.tokens.check_model(token, provider, model)
+        check_model(token, provider, model)
     assert (caught.value.code, caught.value.allowed) == ("model_not_allowed", models)
     assert isinstance(caught.value, RefusedError)
     assert ", ".join(models) in caught.value.message
@@ -278,7 +283,7 @@ def test_a_token_is_for_the_models_that_it_names(ledger, models, provider, model
     ],
 )
 def test_a_tokens_project_is_its_own_or_chosen_below_its_folder(ledger, own, asked, found_):
-    assert ledger.tokens.project_of(create(ledger, project=own), asked) == found_
+    assert project_of(create(ledger, project=own), asked) == found_
 
 
 @pytest.mark.parametrize(
@@ -299,7 +304,7 @@ def test_a_tokens_project_is_its_own_or_chosen_below_its_folder(ledger, own, ask
 )
 def test_a_project_outside_of_a_tokens_is_refused(ledger, own, asked):
     with pytest.raises(ProjectNotAllowedError) as caught:
-        ledger.tokens.project_of(create(ledger, project=own), asked)
+        project_of(create(ledger, project=own), asked)
     assert caught.value.code == "project_not_allowed"
     assert f"token bot is for {'what is below ' * own.endswith('/')}{own}" in caught.value.message
 
@@ -307,8 +312,8 @@ def test_a_project_outside_of_a_tokens_is_refused(ledger, own, asked):
 def test_a_job_carries_its_tokens_labels_and_what_the_caller_adds(ledger):
     token = create(ledger, labels={"team": "fx"})
     added = {"shot": "7", "team": "fx"}
-    assert ledger.tokens.job_labels(token, None) == {"team": "fx", "token": "bot"}
-    assert ledger.tokens.job_labels(token, "nightly", asked=added) == {
+    assert ledger.tokens.bound(token, ASKED).labels == {"team": "fx", "token": "bot"}
+    assert ledger.tokens.bound(token, ASKED, run="nightly", labels=added).labels == {
         "team": "fx",
         "shot": "7",
         "token": "bot",
@@ -320,7 +325,7 @@ def test_a_job_carries_its_tokens_labels_and_what_the_caller_adds(ledger):
 def test_a_caller_changes_no_label_of_the_tokens(ledger, asked):
     token = create(ledger, labels={"team": "fx"}, run_limit=usd("1"))
     with unchanged(ledger), pytest.raises(LabelNotAllowedError) as caught:
-        ledger.tokens.job_labels(token, "nightly", asked=asked)
+        ledger.tokens.bound(token, ASKED, run="nightly", labels=asked)
     assert caught.value.code == "label_not_allowed"
 
 
@@ -330,7 +335,7 @@ def test_a_caller_changes_no_label_of_the_tokens(ledger, asked):
 def test_what_is_no_label_and_too_many_labels_are_refused(ledger, asked):
     token = create(ledger)
     with unchanged(ledger), pytest.raises(ConfigError):
-        ledger.tokens.job_labels(token, None, asked=asked)
+        ledger.tokens.bound(token, ASKED, labels=asked)
 
 
 def test_a_cap_by_day_is_a_budget_over_the_tokens_label(ledger):
@@ -406,24 +411,20 @@ def test_a_run_under_a_token_without_a_cap_is_a_label_alone(ledger):
     assert len(ledger.reservations.latest(label="run=bot/nightly")) == 1
 
 
-def test_labels_alone_bring_the_cap_too(ledger):
+def test_the_cap_of_a_run_is_set_once_by_its_first_job(ledger):
     token = create(ledger, run_limit=usd("3"))
-    labels = ledger.tokens.job_labels(token, "nightly")
-    ledger.reserve("film", usd("3"), labels=labels)
-    with pytest.raises(BudgetError):
-        ledger.reserve("film", usd("0.000001"), labels=labels)
     with unchanged(ledger):
-        ledger.tokens.job_labels(token, "nightly")
-    assert len(ledger.budgets.history("run/bot/nightly")) == 1
-
-
-def test_a_run_that_is_known_is_neither_written_nor_looked_up(ledger, monkeypatch):
-    token = create(ledger, run_limit=usd("3"))
+        ledger.tokens.bound(token, ASKED, run="nightly")
     for _ in range(2):
         reserve(ledger, token, run="nightly")
+    (event,) = ledger.budgets.history("run/bot/nightly")
+    assert (event.actor, event.reason) == ("ada", "set with the first job that it counts")
+
+
+def test_a_tokens_job_is_bounded_without_the_database(ledger, monkeypatch):
+    token = create(ledger, run_limit=usd("3"))
     monkeypatch.setattr(ledger.database, "read", None)
     monkeypatch.setattr(ledger.database, "write", None)
-    assert ledger.tokens.job_labels(token, "nightly")["run"] == "bot/nightly"
     assert ledger.tokens.bound(token, ASKED, run="nightly").labels["run"] == "bot/nightly"
     monkeypatch.undo()
 
@@ -562,17 +563,10 @@ def test_a_late_charge_of_a_run_that_has_rested_counts_when_it_comes_back(ledger
         reserve(ledger, token, "1.000001", run="nightly")
 
 
-def test_a_cap_that_waits_for_its_first_job_does_not_rest(ledger, clock):
-    token = create(ledger, run_limit=usd("3"))
-    ledger.tokens.job_labels(token, "nightly")
-    with unchanged(ledger):
-        assert ledger.tokens.rest_runs(clock.now) == []
-
-
 def test_what_a_person_has_set_or_changed_does_not_rest(ledger, clock):
     token = create(ledger, run_limit=usd("3"))
     for run in ("raised", "changed"):
-        ledger.tokens.job_labels(token, run)
+        ledger.roll_back(reserve(ledger, token, run=run), "not wanted")
     soon = clock.now + timedelta(days=9)
     ledger.budgets.raise_limit("run/bot/raised", usd("1"), until=soon, reason="a long night")
     ledger.budgets.set("run/bot/changed", usd("4"), scope=Scope(label="run=bot/changed"))
@@ -662,3 +656,25 @@ def test_a_backup_brings_tokens_approvals_and_caps_back(
         with pytest.raises(BudgetError):
             reserve(again, made, "1.000001", run="nightly")
         assert again.verify().is_clean
+
+
+def test_a_ledger_of_the_first_release_has_tokens_once_it_is_upgraded(database_url):
+    url = address_of(database_url)
+    make_first_release(url)
+    with closing(Database(url, create=False, any_version=True)) as database:
+        database.upgrade()
+    with Ledger(url, create=False) as ledger:
+        made, secret = ledger.tokens.create("bot", wallet="team", run_limit=usd("1"))
+        approval = ledger.approvals.ask(replace(ASKED, wallet="team"), said="a clip", asked_by="x")
+        ledger.approvals.grant(approval.id)
+        reserve(ledger, made, "1", run="nightly")
+        with pytest.raises(BudgetError):
+            reserve(ledger, made, "0.000001", run="nightly")
+        assert ledger.verify().is_clean
+        before = dump(ledger)
+    # What is current already is left as it is, whatever the tables hold.
+    with closing(Database(url, create=False, any_version=True)) as database:
+        assert database.upgrade() == SCHEMA_VERSION
+    with Ledger(url, create=False) as ledger:
+        assert dump(ledger) == before
+        assert ledger.tokens.of_secret(secret) == made

@@ -22,8 +22,11 @@ MOST_UNFINISHED: Final = 96
 class UnfinishedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, without endless patience for requests that do not come."""
 
-    def __init__(self, *args: Any, head_s: float = HEAD_S, **more: Any) -> None:
+    def __init__(
+        self, *args: Any, head_s: float = HEAD_S, most: int = MOST_UNFINISHED, **more: Any
+    ) -> None:
         super().__init__(*args, **more)
+        self._most = most
         self.begun_at = self.loop.time()
         self._head_s = head_s
         self._timer: asyncio.TimerHandle | None = None
@@ -75,5 +78,5 @@ class UnfinishedProtocol(H11Protocol):
             for one in self.connections
             if isinstance(one, UnfinishedProtocol) and one.is_unfinished
         ]
-        if len(found) > MOST_UNFINISHED:
+        if len(found) > self._most:
             min(found, key=lambda one: one.begun_at).transport.abort()

@@ -91,6 +91,14 @@ _PORT: Final = 8770
     help="How often to ask for a job that nobody else asks for.",
 )
 @click.option(
+    "--polls-per-second",
+    "polls_per_s",
+    type=click.FloatRange(0.1),
+    default=20.0,
+    show_default=True,
+    help="How often one provider is asked at most for jobs that nobody else asks for.",
+)
+@click.option(
     "--timeout",
     "longest_s",
     type=click.FloatRange(0.1),
@@ -119,6 +127,7 @@ def gateway(
     makes_spans: bool,
     estimate: bool,
     poll_every_s: float,
+    polls_per_s: float,
     longest_s: float,
     library: Library,
     db: str | None,
@@ -164,6 +173,7 @@ def gateway(
             page_secret=Secret(page_password) if page_password else None,
             library=library,
             poll_every_s=poll_every_s,
+            polls_per_s=polls_per_s,
             longest_s=longest_s,
         )
         observers = [*_observers(writes_log=writes_log, makes_spans=makes_spans)]

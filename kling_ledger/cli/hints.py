@@ -17,6 +17,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "reservation": "kling-ledger reservation list",
     "closed period": "kling-ledger close {name}",
     "approval": "kling-ledger approval list --all",
+    "token": "kling-ledger token list --all",
 }
 """What to do about something that is not there, by what it would be."""
 
@@ -84,6 +85,7 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     errors.ApprovalNeededError.code: lambda error: (
         f"a person grants it with: {error.command}; then ask for the same job again"
     ),
+    errors.ApprovalsWaitError.code: lambda error: f"{error.hint}: kling-ledger approval list",
     errors.ApprovalClosedError.code: lambda error: f"kling-ledger approval show {error.approval}",
     errors.TotalError.code: lambda _: "run fewer rows, or raise --max-total",
 }

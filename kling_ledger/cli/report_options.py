@@ -26,7 +26,7 @@ _CODE: Final = re.compile("[A-Z]{3}")
 _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 
-class _Edge(Instant):
+class Edge(Instant):
     """One end of a span: a month, a day or an instant, in the query's zone unless it has one."""
 
     def convert(
@@ -42,12 +42,12 @@ _OPTIONS: Final = {
     "starts_at": click.option(
         "--from",
         "starts_at",
-        type=_Edge(),
+        type=Edge(),
         metavar="WHEN",
         help="From this month, day or instant on: 2026-10, 2026-10-01, 2026-10-01T12:00Z.",
     ),
     "ends_at": click.option(
-        "--to", "ends_at", type=_Edge(), metavar="WHEN", help="End of the time (exclusive)."
+        "--to", "ends_at", type=Edge(), metavar="WHEN", help="End of the time (exclusive)."
     ),
     "zone": click.option(
         "--timezone",

@@ -16,7 +16,6 @@ from kling_ledger.cli import (
     EXIT_NOT_SENT,
 )
 from kling_ledger.cli.books import book_option
-from kling_ledger.cli.clip_options import Seconds, clip_fields
 from kling_ledger.cli.connections import (
     Connection,
     ceiling_of,
@@ -26,14 +25,13 @@ from kling_ledger.cli.connections import (
     recover_first,
     say_trouble,
 )
-from kling_ledger.cli.inputs import label_option, read_labels, read_text, strict_option
+from kling_ledger.cli.inputs import label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_one, say
+from kling_ledger.cli.request_options import read_body, request_options
 from kling_ledger.cli.reservation_rows import reservation_dict
 from kling_ledger.cli.run_quoted import lower_of
 from kling_ledger.cli.run_quoted import reserve as reserve_quoted
 from kling_ledger.cli.telling import tell_error
-from kling_pricing.clip import RESOLUTIONS
-from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
     from kling_ledger.errors import JobRefusedError, ProviderError
@@ -44,13 +42,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--provider", type=click.Choice(GATEWAYS), required=True, help="Who makes the clip.")
-@click.option(
-    "--request",
-    "request_file",
-    type=click.File("rb"),
-    help="The provider's own JSON body; - for stdin.",
-)
+@request_options
 @click.option(
     "--quote",
     "quote_id",
@@ -58,17 +50,6 @@ if TYPE_CHECKING:
     help="A quote that `quote --save` kept: only what it is of runs, at its price or lower. Where "
     "no request is given, its own is run.",
 )
-@click.option("--action", help="What the request asks for, where the body does not say.")
-@click.option("--model", help="Instead of --request: the model that makes the clip.")
-@click.option("--prompt", help="Instead of --request: what the clip shows.")
-@click.option("--image-url", help="Instead of --request: the first frame.")
-@click.option("--seconds", type=Seconds(), help="Instead of --request: the length of the clip.")
-@click.option(
-    "--resolution",
-    type=click.Choice(RESOLUTIONS),
-    help="Instead of --request: the size of the picture.",
-)
-@click.option("--sound/--no-sound", default=None, help="Instead of --request: with sound or not.")
 @click.option("--wallet", required=True, help="Who pays.")
 @click.option("--project", help="What it is for, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
@@ -76,7 +57,6 @@ if TYPE_CHECKING:
     "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
 )
 @label_option
-@strict_option
 @grace_option("How long another process with the same --key is left to its sending.")
 @out_option
 @book_option
@@ -112,7 +92,7 @@ def run(
     from kling_ledger.ledger import Ledger
 
     saved = _saved(quote_id)
-    body, action = _body(provider, request_file, action, clip, saved)
+    body, action = read_body(provider, request_file, action, clip, saved)
     with Ledger(db, create=False) as ledger:
         meter = connection.meter(
             ledger,
@@ -213,57 +193,6 @@ def _reserved(
     if saved is None:
         return meter.reserve(body, action=action, key=key)
     return reserve_quoted(meter, body, action=action, key=key, saved=saved)
-
-
-def _body(
-    provider: str,
-    request_file: BinaryIO | None,
-    action: str | None,
-    options: dict[str, Any],
-    saved: SavedQuote | None,
-) -> tuple[dict[str, Any], str | None]:
-    """Return the provider's own body, and tell which of its fields are not documented."""
-    from kling_pricing.gateways import read_request
-
-    clip = {name: value for name, value in options.items() if name != "strict"}
-    body, action = _written(provider, request_file, action, clip, saved)
-    request = read_request(provider, body, action=action, strict=options["strict"])
-    for note in request.unheard:
-        say(f"note: {note}")
-    return body, action
-
-
-def _written(
-    provider: str,
-    request_file: BinaryIO | None,
-    action: str | None,
-    clip: dict[str, Any],
-    saved: SavedQuote | None = None,
-) -> tuple[dict[str, Any], str | None]:
-    """Return the provider's own body, as it is given, was quoted, or as a clip is written."""
-    from kling_pricing.clip import Clip
-    from kling_pricing.gateways import parse_body, write_request
-
-    given = {name: value for name, value in clip_fields(clip).items() if value is not None}
-    if request_file is not None:
-        if given:
-            raise click.UsageError(
-                f"the body of --request says it already: leave out {_first(given)}"
-            )
-        return parse_body(read_text(request_file)), action
-    if saved is not None and saved.body is not None and not given:
-        return dict(saved.body), action or saved.told["action"]
-    for needed in ("model", "prompt"):
-        if needed not in given:
-            raise click.UsageError(f"give a --request, or a --{needed} among others for a clip")
-    inputs = {name: given.pop(name) for name in ("prompt", "image_url") if name in given}
-    asked: dict[str, Any] = {"action": action} if action else {}
-    request = write_request(Clip(provider, **given, **asked), **inputs)
-    return request.body, request.clip.action
-
-
-def _first(given: dict[str, Any]) -> str:
-    return "--" + next(iter(given)).replace("_", "-")
 
 
 def save_clips(ledger: Ledger, ended: Reservation, folder: Path | None) -> tuple[bool, Reservation]:

@@ -47,6 +47,7 @@ KlingError (kling_pricing.errors)
 │       ├── RunNeededError       a token has a cap by run, and no run was named
 │       ├── ApprovalNeededError  a person has to approve the job first
 │       ├── ApprovalDeniedError  a person was asked and said no
+│       ├── ApprovalsWaitError   too many jobs of one asker wait for a person
 │       ├── PriceChangedError    it costs more than its saved quote says
 │       └── QuoteExpiredError    its saved quote may not be relied on any more
 └── ProviderError
@@ -112,6 +113,7 @@ from kling_ledger.errors.quotes import (
 from kling_ledger.errors.refusals import (
     ApprovalDeniedError,
     ApprovalNeededError,
+    ApprovalsWaitError,
     BudgetError,
     CeilingError,
     InsufficientCreditsError,
@@ -143,6 +145,7 @@ __all__ = [
     "ApprovalClosedError",
     "ApprovalDeniedError",
     "ApprovalNeededError",
+    "ApprovalsWaitError",
     "BillQuestionError",
     "BudgetError",
     "CallbackError",

@@ -188,5 +188,20 @@ class ApprovalDeniedError(RefusedError):
         self.until = until
 
 
+class ApprovalsWaitError(RefusedError):
+    """Somebody has asked about so many jobs that no person could answer: no more are asked."""
+
+    code = "approvals_wait"
+    retryable = True
+
+    def __init__(self, asked_by: str, *, waiting: int) -> None:
+        super().__init__(
+            f"{waiting} jobs of {asked_by} wait for an approval: no more are asked about",
+            hint="wait until a person has decided some, or until they expire",
+        )
+        self.asked_by = asked_by
+        self.waiting = waiting
+
+
 def _would_fit(fits: Money) -> str:
     return f"up to {fits} would be admitted now" if fits.amount > 0 else "nothing fits now"

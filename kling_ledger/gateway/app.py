@@ -4,72 +4,62 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kling_ledger.errors import ConfigError, JobRefusedError, NotFoundError
 from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_headers
 from kling_ledger.gateway.callers import Caller, caller_of, names_token
-from kling_ledger.gateway.doors import DOORS, Door, Poll, Submit
-from kling_ledger.gateway.events import Exchange, Kind, Observer
+from kling_ledger.gateway.doors import DOORS, Door, Other, Poll, Submit, Way
+from kling_ledger.gateway.events import Kind, Observer
 from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.passing import Passage
 from kling_ledger.gateway.paths import checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
+from kling_ledger.gateway.reading import text_of
 from kling_ledger.gateway.refusing import problem_of, refusal
-from kling_ledger.gateway.settings import LARGEST_BODY, GatewaySettings
-from kling_ledger.gateway.submits import Submits, Submitted
+from kling_ledger.gateway.settings import GatewaySettings
+from kling_ledger.gateway.story import Story
+from kling_ledger.gateway.submits import Submits, Submitted, UnfitError
 from kling_ledger.gateway.wires import Wires
+from kling_ledger.jobs.fitting import Fit
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Ledger, Reservation
 from kling_pricing.errors import KlingError
-from kling_pricing.gateways import parse_body
 
 log: Final = logging.getLogger("kling_ledger.gateway")
-
-BODY_S: Final = 15.0
-"""How long the body of a submission may take to arrive."""
 
 THREADS: Final = 96
 """How many submissions are under way at the same time; others wait for their turn."""
 
 _NAME_HEADER: Final = "X-Client-Request-Id"
+
+_KINDS: Final[Mapping[type[Way], Kind]] = {
+    Submit: Kind.SUBMIT,
+    Poll: Kind.POLL,
+    Other: Kind.OTHER,
+}
 _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _Result = TypeVar("_Result")
 
 
-class _LateError(ConfigError):
-    """A body that came too slowly, or not whole."""
+class _OurFaultError(KlingError):
+    """Something in the gateway itself: the log says what."""
 
+    code = "our_fault"
 
-class _LargeError(ConfigError):
-    """A body that is larger than any that is documented."""
-
-
-@dataclass(slots=True)
-class _Story:
-    """What becomes of one request while it is answered."""
-
-    door: Door
-    at: datetime
-    begun: float
-    kind: Kind = Kind.OTHER
-    caller: Caller | None = None
-    reservation: Reservation | None = None
-    upstream_s: float = 0.0
-    refusal: KlingError | None = None
-    model: str | None = None
-    action: str | None = None
+    def __init__(self, kind: str) -> None:
+        super().__init__(
+            f"the gateway failed at this request ({kind})",
+            hint="look at its log; a job that it has sent is in the ledger",
+        )
 
 
 class App:
@@ -122,33 +112,39 @@ class App:
         self._wires.close()
 
     async def _answered(self, door: Door, request: Request) -> Response:
-        story = _Story(door, self._ledger.now(), time.perf_counter())
+        story = Story(door.provider, self._ledger.now())
         try:
-            reply = await self._judged(request, story)
+            reply = await self._judged(door, request, story)
+        except UnfitError as unfit:
+            story.refusal = unfit.error
+            reply = self._refused(door, unfit.error, unfit.fit)
         except KlingError as error:
             story.refusal = error
             reply = self._refused(door, error)
-        self._tell(story, reply.status_code)
+        except Exception as error:
+            log.exception("a request to %s failed in the gateway", door.provider)
+            story.refusal = _OurFaultError(type(error).__name__)
+            reply = self._refused(door, story.refusal)
+        story.tell(self._observers, reply.status_code)
         return reply
 
-    async def _judged(self, request: Request, story: _Story) -> Response:
-        door = story.door
+    async def _judged(self, door: Door, request: Request, story: Story) -> Response:
         path = checked_path(request.scope["raw_path"])[len(door.provider) + 1 :]
         way = door.way(request.method, path, request.url.query)
-        story.kind = _kind_of(way)
+        story.kind = _KINDS[type(way)]
         story.caller = caller = await self._caller(door, request)
         if self._guard is not None and caller.token is None:
             self._guard.check_caller(request)
         if isinstance(way, Submit):
-            return await self._submitted(request, story, caller, way)
+            return await self._submitted(door, request, story, caller, way)
         if isinstance(way, Poll):
-            return await self._polled(request, story, caller, way, path)
+            return await self._polled(door, request, story, caller, way, path)
         if not (way.is_free or caller.brings_key):
             raise ConfigError(
                 f"{request.method} {path} is not metered, and the gateway's key is not spent on it",
                 hint="bring a key of your own, or ask for a Kling job at its documented address",
             )
-        return await self._timed(story, self._passage.pass_on(request, door.dialect, path, caller))
+        return await story.timed(self._passage.pass_on(request, door.dialect, path, caller))
 
     async def _caller(self, door: Door, request: Request) -> Caller:
         find = partial(caller_of, self._ledger, self._settings, door.dialect, request.headers)
@@ -156,37 +152,36 @@ class App:
         return await self._working(find) if names_token(door.dialect, request.headers) else find()
 
     async def _submitted(
-        self, request: Request, story: _Story, caller: Caller, way: Submit
+        self, door: Door, request: Request, story: Story, caller: Caller, way: Submit
     ) -> Response:
-        text = await _text(request)
-        work = partial(self._submits.submit, caller, story.door.provider, way.action, text)
+        text = await text_of(request)
+        work = partial(self._submits.submit, caller, story.provider, way.action, text)
         try:
             done: Submitted = await self._working(work)
-        except KlingError:
-            story.model, story.action = _model_in(text), way.action
+        except (KlingError, UnfitError):
+            story.refused(text, way.action)
             raise
         story.reservation, story.upstream_s = done.reservation, done.upstream_s
         if done.reservation.task_id is not None:
-            self._tasks.know(story.door.provider, done.reservation.task_id, done.reservation)
+            self._tasks.know(story.provider, done.reservation.task_id, done.reservation)
         if done.reply is not None:
             reply = answer(done.reply)
             # The provider knows the request by its reservation, its client by a name of its own.
             if _NAME_HEADER in reply.headers and _NAME_HEADER in request.headers:
                 reply.headers[_NAME_HEADER] = request.headers[_NAME_HEADER]
         else:
-            error = done.error or JobRefusedError(story.door.provider, "no answer")
+            error = done.error or JobRefusedError(story.provider, "no answer")
             story.refusal = error
-            reply = self._refused(story.door, error)
+            reply = self._refused(door, error)
         reply.headers.update(money_headers(done.reservation, done.left))
         return reply
 
     async def _polled(
-        self, request: Request, story: _Story, caller: Caller, way: Poll, path: str
+        self, door: Door, request: Request, story: Story, caller: Caller, way: Poll, path: str
     ) -> Response:
-        door = story.door
         meter = self._submits.meter(caller, door.provider)
         await self._check_is_theirs(caller, meter, way.task_id)
-        heard = await self._timed(story, self._passage.ask(request, door.dialect, path, caller))
+        heard = await story.timed(self._passage.ask(request, door.dialect, path, caller))
         reply = answer(heard)
         wire = self._wires.wire(door.provider, caller.key)
         known = self._tasks.of(door.provider, way.task_id)
@@ -211,102 +206,10 @@ class App:
         if wallet != caller.wallet:
             raise NotFoundError("task", task_id)
 
-    async def _timed(self, story: _Story, asking: Awaitable[_Result]) -> _Result:
-        begun = time.perf_counter()
-        try:
-            return await asking
-        finally:
-            story.upstream_s = time.perf_counter() - begun
-
     async def _working(self, work: Callable[..., _Result], *given: Any) -> _Result:
         """Do work that blocks on a thread; it goes on where its caller does not wait for it."""
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._workers, partial(work, *given)))
 
-    def _refused(self, door: Door, error: KlingError) -> Response:
-        problem = problem_of(error, now=self._ledger.now())
-        if isinstance(error, _LateError):
-            problem = replace(problem, status=408)
-        if isinstance(error, _LargeError):
-            problem = replace(problem, status=413)
-        return refusal(door.provider, problem)
-
-    def _tell(self, story: _Story, status: int) -> None:
-        told = _exchange(story, status)
-        for observer in self._observers:
-            try:
-                observer(told)
-            except Exception:
-                log.warning("an observer raised", exc_info=True)
-
-
-def _kind_of(way: object) -> Kind:
-    return (
-        Kind.SUBMIT
-        if isinstance(way, Submit)
-        else Kind.POLL
-        if isinstance(way, Poll)
-        else Kind.OTHER
-    )
-
-
-async def _text(request: Request) -> str:
-    """Return the body of a submission, read whole within bounds."""
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ConfigError("a submission is not compressed", hint="send the JSON as it is")
-    content = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for part in request.stream():
-                content += part
-                if len(content) > LARGEST_BODY:
-                    raise _LargeError(
-                        f"the body is larger than {LARGEST_BODY} bytes",
-                        hint="give pictures as addresses",
-                    )
-    except TimeoutError:
-        raise _LateError(
-            f"the body did not arrive within {BODY_S:g} s", hint="send it again"
-        ) from None
-    except ClientDisconnect:
-        raise _LateError("the body was cut short", hint="send it again") from None
-    return content.decode("utf-8", "surrogateescape")
-
-
-def _model_in(text: str) -> str | None:
-    """Return the model that a refused body names, None where it names none."""
-    try:
-        model = parse_body(text).get("model")
-    except KlingError:
-        return None
-    return model if isinstance(model, str) else None
-
-
-def _exchange(story: _Story, status: int) -> Exchange:
-    caller, found = story.caller, story.reservation
-    job = None if found is None else found.job
-    return Exchange(
-        at=story.at,
-        provider=story.door.provider,
-        kind=story.kind,
-        status=status,
-        took_s=time.perf_counter() - story.begun,
-        upstream_s=story.upstream_s,
-        caller=None if caller is None else caller.name,
-        wallet=None if caller is None else caller.wallet,
-        project=_project(story),
-        model=story.model if job is None else job.model,
-        action=story.action if job is None else job.action,
-        reservation_id=None if found is None else found.id,
-        quoted=None if job is None else job.quoted,
-        held=None if found is None else found.held,
-        committed=None if found is None else found.committed,
-        refusal=story.refusal,
-        settled_by=None if found is None else found.settled_by,
-    )
-
-
-def _project(story: _Story) -> str | None:
-    if story.reservation is not None:
-        return story.reservation.project
-    return None if story.caller is None else story.caller.project
+    def _refused(self, door: Door, error: KlingError, fit: Fit | None = None) -> Response:
+        return refusal(door.provider, problem_of(error, now=self._ledger.now(), fit=fit))

@@ -17,6 +17,8 @@ from starlette.responses import Response
 from kling_ledger import errors
 from kling_ledger.gateway.guard import ForeignError
 from kling_ledger.gateway.paths import PathError
+from kling_ledger.gateway.reading import LargeError, LateError
+from kling_ledger.jobs.fitting import Fit
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
@@ -38,6 +40,8 @@ _STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.StateError, 409),
     (errors.NotFoundError, 404),
     (errors.LedgerError, 503),
+    (LateError, 408),
+    (LargeError, 413),
     (errors.ConfigError, 400),
     (errors.JobRefusedError, 502),
     (errors.ProviderError, 504),
@@ -72,11 +76,15 @@ _TERMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal before it is written: its HTTP status, its error, and when to ask again."""
+    """A refusal before it is written: its HTTP status, its error, and when to ask again.
+
+    `fit` is what of the request would be admitted, where that was worked out.
+    """
 
     status: int
     error: KlingError
     retry_after_s: int | None = None
+    fit: Fit | None = None
 
     def terms(self) -> dict[str, Any]:
         """Return the problem in the terms of RFC 9457; amounts are texts with their unit."""
@@ -94,6 +102,8 @@ class Problem:
             amount = next((one for one in amounts if isinstance(one, Money)), None)
             if amount is not None:
                 told[name] = str(amount)
+        if self.fit is not None:
+            told["would_fit"] = self.fit.as_dict()
         frees_at = getattr(error, "frees_at", None)
         if isinstance(frees_at, datetime):
             told["resets_at"] = frees_at.isoformat().replace("+00:00", "Z")
@@ -105,10 +115,10 @@ class Problem:
         return told
 
 
-def problem_of(error: KlingError, *, now: datetime) -> Problem:
+def problem_of(error: KlingError, *, now: datetime, fit: Fit | None = None) -> Problem:
     """Return how an error is told."""
     status = next((code for family, code in _STATUSES if isinstance(error, family)), 500)
-    return Problem(status, error, _retry_after_s(error, status, now))
+    return Problem(status, error, _retry_after_s(error, status, now), fit)
 
 
 def refusal(provider: str, problem: Problem) -> Response:
@@ -129,8 +139,13 @@ def _retry_after_s(error: KlingError, status: int, now: datetime) -> int | None:
 
 
 def _message(problem: Problem) -> str:
-    hint = problem.error.hint
-    return f"{problem.error.message} ({hint})" if hint else problem.error.message
+    """Say it all in one text: many agents read nothing else."""
+    error = problem.error
+    command = getattr(error, "command", None)
+    parts = [error.message, error.hint, command and f"a person runs: {command}"]
+    if problem.fit is not None:
+        parts.append(f"would fit: {', '.join(problem.fit.told)}")
+    return "; ".join(part for part in parts if part)
 
 
 def _runapi(problem: Problem) -> Response:

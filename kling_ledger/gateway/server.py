@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from kling_ledger.callbacks.receiver import Receipt, Receiver
+from kling_ledger.callbacks.unfinished import UnfinishedProtocol
 from kling_ledger.errors import ConfigError
 from kling_ledger.gateway import health, page
 from kling_ledger.gateway.app import App
@@ -26,11 +27,15 @@ from kling_ledger.gateway.settlement import Settlement
 from kling_ledger.gateway.wires import Wires
 from kling_ledger.ledger import Ledger
 from kling_ledger.providers.callback_rules import is_loopback
+from kling_ledger.providers.http import checked_address
 from kling_ledger.serving import Served, bind
 
 _STOP_S: Final = 70.0
 _FINISH_S: Final = 65
+_HEAD_S: Final = 30
+"""How long a connection may be idle, or take for the head of a request."""
 _MOST_CONNECTIONS: Final = 512
+_MOST_IDLE: Final = 400
 
 
 class Gateway:
@@ -65,6 +70,7 @@ class Gateway:
             ledger,
             meter_for=OwnKeys(ledger, settings, wires),
             poll_every_s=settings.poll_every_s,
+            polls_per_s=settings.polls_per_s,
             longest_s=settings.longest_s,
         )
         self._relay = Relay()
@@ -114,6 +120,8 @@ class Gateway:
             log_level="error",
             server_header=False,
             proxy_headers=False,
+            http=partial(UnfinishedProtocol, head_s=_HEAD_S, most=_MOST_IDLE),
+            timeout_keep_alive=_HEAD_S,
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_FINISH_S,
         )
@@ -190,6 +198,8 @@ def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
             f"{host} is not this machine alone: nobody may come in without a token there",
             hint="make tokens with kling-ledger token create, and name no wallet",
         )
+    if settings.public_url is not None:
+        checked_address(settings.public_url)
     if settings.wallet is not None:
         ledger.wallets.get(settings.wallet)
     for upstream in settings.upstreams.values():

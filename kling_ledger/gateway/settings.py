@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from kling_ledger.jobs.follow import POLLS_PER_S
 from kling_ledger.providers.http import Secret
 from kling_pricing.gateways import GATEWAYS
 from kling_pricing.library import Library, at_hand
@@ -41,7 +42,8 @@ class GatewaySettings:
     `public_url` is where providers can call this gateway, None where none can: then a job's
     `callback_url` stays the client's own. `hosts` are the names under which browsers may ask for
     the live page, beside the address that is listened on. `page_secret` is the password of the live
-    page and the metrics; without one they are there on loopback alone.
+    page and the metrics; without one they are there on loopback alone. `polls_per_s` is how often
+    one provider is asked for jobs that no client asks for.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -56,6 +58,7 @@ class GatewaySettings:
     page_secret: Secret | None = None
     library: Library = field(default_factory=at_hand)
     poll_every_s: float = 2.0
+    polls_per_s: float = POLLS_PER_S
     longest_s: float = 900.0
     timeout_s: float = 60.0
 

@@ -18,6 +18,7 @@ from typing import Final
 
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import ConfigError, DatabaseError, OtherAddressError
+from kling_ledger.gateway.resting import REST_EVERY_S, rest_runs
 from kling_ledger.gateway.sweep import Sweep, place_of
 from kling_ledger.jobs.follow import POLLS_PER_S, Follower
 from kling_ledger.jobs.meter import Meter
@@ -48,7 +49,7 @@ _WORKERS_EACH: Final = 4
 _HEAR_EVERY_S: Final = 0.2
 _AWAY_PAUSE_S: Final = 2.0
 _CLOSE_S: Final = 5.0
-_BUSY_TIMES: Final = 10
+_BUSY_TIMES: Final = 2
 _ITSELF: Final = "settlement"
 
 _Then = Callable[[], None]
@@ -177,6 +178,7 @@ class Settlement:
             for provider in FACTS:
                 self._begin(Sweep(self._ledger, provider))
             follower.put(self._beat)
+            follower.put(self._rested)
             for then in follower:
                 then()
 
@@ -191,6 +193,10 @@ class Settlement:
 
     def _beat(self) -> _Then:
         return self._hear
+
+    def _rested(self) -> _Then:
+        rest_runs(self._ledger)
+        return partial(self._follower.put, self._rested, in_s=REST_EVERY_S)
 
     def _hear(self) -> None:
         """Do what other threads have asked for, now and again in a moment."""
@@ -325,7 +331,8 @@ class Settlement:
             self._problems[job.place.provider] = _said(error)
             return partial(self._ask, job, in_s=_AWAY_PAUSE_S)
         except Exception as error:
-            log.exception("job %s could not be looked at", job.id)
+            if not self._stop.is_set():
+                log.exception("job %s could not be looked at", job.id)
             self._problems[job.place.provider] = _said(error)
             return partial(self._ask, job, in_s=LONGEST_PAUSE_S)
         self._problems.pop(job.place.provider, None)

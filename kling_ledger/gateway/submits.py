@@ -15,6 +15,7 @@ from kling_ledger.errors import (
     KeyUsedError,
     PollError,
     ProviderError,
+    RefusedError,
     StateError,
 )
 from kling_ledger.gateway.callbacks import rewritten
@@ -22,6 +23,7 @@ from kling_ledger.gateway.callers import Caller
 from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.wires import Wires
 from kling_ledger.jobs.approving import approved
+from kling_ledger.jobs.fitting import Fit, would_fit
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Asked, Ledger, Reservation, State
@@ -29,7 +31,8 @@ from kling_ledger.ledger.lefts import Left
 from kling_ledger.providers.http import Reply
 from kling_ledger.providers.http_provider import HttpProvider
 from kling_pricing.errors import KlingError
-from kling_pricing.gateways import parse_body
+from kling_pricing.gateways import Request, parse_body, read_request
+from kling_pricing.money import Money
 
 log: Final = logging.getLogger("kling_ledger.gateway")
 
@@ -50,6 +53,15 @@ class Submitted:
     error: KlingError | None = None
 
 
+class UnfitError(Exception):
+    """A job was refused by a limit; `fit` says what of it would be admitted."""
+
+    def __init__(self, error: RefusedError, fit: Fit) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.fit = fit
+
+
 @dataclass(frozen=True, slots=True)
 class Submits:
     """Sends jobs on for callers; `expect` is told of each that its provider has taken.
@@ -63,7 +75,10 @@ class Submits:
     expect: Callable[[Reservation, Meter], None]
 
     def submit(self, caller: Caller, provider: str, action: str | None, text: str) -> Submitted:
-        """Reserve and send one job. Raises KlingError where nothing was sent for the caller."""
+        """Reserve and send one job.
+
+        Raises KlingError where nothing was sent for the caller, UnfitError for a limit.
+        """
         body, called = rewritten(
             parse_body(text),
             provider=provider,
@@ -73,13 +88,30 @@ class Submits:
         )
         meter = self.meter(caller, provider)
         key = None if caller.own_key is None else _own_key(caller, provider)
-        asked = self._bounded(caller, meter.asked(body, action=action, key=key))
-        reservation = meter.reserve_asked(asked)
+        asked = meter.asked(body, action=action, key=key)
+        try:
+            asked = self._bounded(caller, asked)
+            reservation = meter.reserve_asked(asked)
+        except RefusedError as error:
+            fits = getattr(error, "fits", None)
+            if not isinstance(fits, Money):
+                raise
+            fit = self._fit(read_request(provider, body, action=action), fits, asked)
+            raise UnfitError(error, fit) from error
         if reservation.task_id is None and reservation.is_open:
             if called is not None:
                 self.ledger.reservations.relay_to(reservation.id, called)
             return self._sent(meter, reservation, body)
         return self._again(meter, reservation, asked.key or "")
+
+    def _fit(self, request: Request, fits: Money, asked: Asked) -> Fit:
+        return would_fit(
+            request,
+            fits,
+            at=self.ledger.now(),
+            library=self.settings.library,
+            held=asked.amount,
+        )
 
     def _bounded(self, caller: Caller, asked: Asked) -> Asked:
         """Return a job as its caller may ask for it, and as a person has approved it."""

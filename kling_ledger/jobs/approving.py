@@ -36,11 +36,11 @@ def approved(
 
     `approval` is the id that a caller names; without one, what `asked_by` was granted for the same
     job counts. The key lets an approval be of one reservation, which whoever names it again is
-    given as it stands. What the caller's own key has reserved before needs none. `said` is the job
-    in words for the person who decides, written from the job unless it is given.
+    given as it stands; the caller's own key stays, and what that has reserved before needs none.
+    `said` is the job in words for the person who decides, written from the job unless it is given.
 
-    Raises ApprovalNeededError, after a person was asked; ApprovalDeniedError; and ConfigError for a
-    caller's key that an approval could have.
+    Raises ApprovalNeededError, after a person was asked; ApprovalDeniedError; ApprovalsWaitError;
+    and ConfigError for a caller's key that an approval could have.
     """
     if asked.key is not None and asked.key.startswith(KEY_PREFIX):
         raise ConfigError(f"a key does not begin with {KEY_PREFIX}: those are of approvals")
@@ -51,10 +51,10 @@ def approved(
         found = _found(ledger, approval)
         problem = _problem_of(found, asked, ledger.now(), called=approval[:_LONGEST_ID])
         if found is not None and problem is None:
-            return replace(asked, key=found.key)
+            return _under(found, asked)
     standing = ledger.approvals.ask(asked, said=said or in_words(asked), asked_by=asked_by)
     if standing.verdict == "granted":
-        return replace(asked, key=standing.key)
+        return _under(standing, asked)
     raise _refusal(standing, asked, above, problem)
 
 
@@ -72,6 +72,13 @@ def in_words(asked: Asked) -> str:
         )
         if part
     )
+
+
+def _under(granted: Approval, asked: Asked) -> Asked:
+    """Return a job that uses an approval up, and is known by the caller's own key too."""
+    if asked.key is None:
+        return replace(asked, key=granted.key)
+    return replace(asked, approval=granted.key)
 
 
 def _is_reserved(ledger: Ledger, key: str | None) -> bool:

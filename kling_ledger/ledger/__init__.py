@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kling_ledger.ledger.accruals import Accrual
+from kling_ledger.ledger.admissible import Admissible
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.changes import Change
@@ -20,6 +21,7 @@ from kling_ledger.ledger.wallets import Wallet
 __all__ = [
     "OPEN_STATES",
     "Accrual",
+    "Admissible",
     "Asked",
     "Budget",
     "BudgetStatus",

@@ -15,13 +15,15 @@ from typing import Any, Final
 
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import idempotency, reservations, slots
-from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.asking import (
     Asked,
     check,
     check_place,
     check_spelling,
     content_of,
+    over_ceiling,
+    subject_of,
+    worth_micro,
 )
 from kling_ledger.ledger.demands import Admitted, Demand, demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
@@ -31,13 +33,12 @@ from kling_ledger.ledger.refusals import Refusals, WalletDemand
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
-from kling_ledger.ledger.scopes import Subject
 from kling_ledger.ledger.slots import Owner
 from kling_ledger.ledger.standing import open_window
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.thresholds import Warnings
 from kling_ledger.ledger.wallets import Wallet
-from kling_pricing.money import USD, Money
+from kling_pricing.money import Money
 
 _TAKE_FROM_WALLET: Final = """
 UPDATE wallet SET reserved_micro = reserved_micro + :amount
@@ -84,7 +85,7 @@ def reserve(
     InsufficientCreditsError, BudgetError or CeilingError, and ConflictError where a key was used
     for something else.
     """
-    stored = idempotency.known_keys(transaction, (one.key for one in asked))
+    stored = idempotency.known_keys(transaction, (key for one in asked for key in one.keys))
     known: dict[str, str] = {}
     contents: dict[str, idempotency.Content] = {}
     fresh: dict[int, Admitted] = {}
@@ -96,10 +97,11 @@ def reserve(
         if earlier is None:
             check(one, wallet)
             check_spelling(one.project, rules.budgets)
+            if (refusal := over_ceiling(one)) is not None:
+                raise refusal
             fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
             earlier = admitted.row["id"]
-        if one.key is not None:
-            known[one.key] = earlier
+        known.update(dict.fromkeys(one.keys, earlier))
         ids.append(earlier)
     demands = demands_of(rules, fresh.values(), stamp.at_us)
     figures = _take(transaction, rules, demands, list(fresh.values()), stamp.at_us)
@@ -160,14 +162,12 @@ def _owners(
     rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int
 ) -> Iterator[tuple[Owner, int]]:
     """Return the wallet and the windows that a job would count in, and what it would take there."""
-    wallet, job = wallets[one.wallet], one.job
+    wallet = wallets[one.wallet]
     amount: object = one.amount
     if not isinstance(amount, Money):
         return  # it is refused when its turn comes
     yield Owner(wallet.id), amount.micro
-    labels = label_words.to_text(one.labels)
-    subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
-    for budget in rules.covering(subject):
+    for budget in rules.covering(subject_of(one, wallet)):
         yield Owner(budget.id, budget.window_at(at_us)[0]), amount.micro
 
 
@@ -188,15 +188,17 @@ def _earlier(
     contents: dict[str, idempotency.Content],
     known: dict[str, str],
 ) -> str | None:
-    """Return the id that a key has already given, in this call or an earlier one."""
-    if one.key is None:
+    """Return the id that one of its keys has already given, in this call or an earlier one."""
+    if not one.keys:
         return None
     content = content_of(wallet, one)
-    if one.key in known:
-        idempotency.check_same(one.key, contents[one.key], content)
-        return known[one.key]
-    contents[one.key] = content
-    return idempotency.result_in(stored, one.key, content)
+    for key in one.keys:
+        if key in known:
+            idempotency.check_same(key, contents[key], content)
+            return known[key]
+    contents.update(dict.fromkeys(one.keys, content))
+    found = (idempotency.result_in(stored, key, content) for key in one.keys)
+    return next((earlier for earlier in found if earlier is not None), None)
 
 
 def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:
@@ -206,8 +208,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
     journal.transfer(
         "reserve", micro, wallet_id=wallet.id, unit=wallet.unit, reservation_id=reservation_id
     )
-    usd = micro if wallet.unit == USD else None if job.usd is None else job.usd.micro
-    labels = label_words.to_text(one.labels)
+    usd, subject = worth_micro(one), subject_of(one, wallet)
     quoted = _micro(job.quoted, wallet.unit)
     row = {
         **_UNSETTLED,
@@ -224,7 +225,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "low_micro": quoted if job.low is job.quoted else _micro(job.low, wallet.unit),
         "estimated_micro": _micro(job.estimated, wallet.unit),
         "project": one.project,
-        "labels": labels,
+        "labels": subject.labels,
         "provider": job.provider,
         "model": job.model,
         "action": job.action,
@@ -243,7 +244,6 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "updated_at": stamp.at_us,
     }
     journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED, said=row)
-    subject = Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
     return Admitted(row, wallet.name, subject)
 
 
@@ -333,7 +333,7 @@ def _write(
     keys = [
         idempotency.key_row(key, contents[key], result_id=admitted.row["id"], at_us=stamp.at_us)
         for place, admitted in fresh.items()
-        if (key := asked[place].key) is not None
+        for key in asked[place].keys
     ]
     if keys:
         transaction.insert(IDEMPOTENCY, keys)

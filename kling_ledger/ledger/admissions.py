@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from kling_ledger.errors import OutcomeUnknownError, RefusedError
-from kling_ledger.ledger import admission, expiry, limits, notices, wallets
+from kling_ledger.ledger import admissible, admission, expiry, limits, notices, wallets
 from kling_ledger.ledger.access import Access, under
+from kling_ledger.ledger.admissible import Admissible
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.reservations import Reservation
@@ -54,6 +55,14 @@ class Admissions:
             if isinstance(outcome, RefusedError):
                 notices.tell_refusal(outcome)
         return outcomes
+
+    def would_admit(self, asked: Asked) -> Admissible:
+        """Say whether a reservation would be admitted now; writes nothing."""
+        self._know_wallets([asked])
+        at_us, wallet = self._access.at_us(), self._wallets[asked.wallet]
+        with self._access.read() as transaction:
+            rules = self._access.rules.read(transaction)
+            return admissible.would_admit(transaction, rules, asked, at_us=at_us, wallet=wallet)
 
     def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         try:

@@ -14,7 +14,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
 
-from kling_ledger.errors import ApprovalClosedError, ConfigError, NotFoundError
+from kling_ledger.errors import (
+    ApprovalClosedError,
+    ApprovalsWaitError,
+    ConfigError,
+    NotFoundError,
+)
 from kling_ledger.ledger import wallets
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.engines.transaction import (
@@ -23,7 +28,6 @@ from kling_ledger.ledger.engines.transaction import (
     Transaction,
     overtaken,
     plain,
-    readable,
 )
 from kling_ledger.ledger.ids import from_us, new_id, numbers
 from kling_ledger.ledger.schema import APPROVAL
@@ -41,6 +45,9 @@ KEY_PREFIX: Final = "approval/"
 
 LIVES_S: Final = 3600
 """How long an approval can be decided and used, in seconds, unless it is said otherwise."""
+
+MOST_WAITING: Final = 100
+"""How many jobs of one asker may wait for a person: a question is a row for ever."""
 
 _LONGEST_SAID: Final = 500
 _LONGEST_NAME: Final = 200
@@ -156,7 +163,8 @@ def ask(
 ) -> Approval:
     """Ask a person about a job; what stands for it already is not asked again.
 
-    Raises ConfigError for a job that nobody could know again: without its payload or provider.
+    Raises ConfigError for a job that nobody could know again, without its payload or provider, and
+    ApprovalsWaitError where more questions wait than anybody answers.
     """
     transaction.be_alone()
     known = standing_for(transaction, asked, asked_by=asked_by, at_us=stamp.at_us)
@@ -170,6 +178,7 @@ def ask(
         )
     if asked.amount.unit != wallet.unit:
         raise AmountError("unit of the wallet", got=wallet.unit, allowed=asked.amount.unit)
+    _check_waiting(transaction, asked_by, stamp.at_us)
     approval_id = new_id("apr", next(numbers(stamp.at_us, stamp.chance)))
     row = {
         "id": approval_id,
@@ -179,7 +188,7 @@ def ask(
         "model": job.model,
         "action": job.action,
         "project": asked.project,
-        "said": (readable(said) or "")[:_LONGEST_SAID],
+        "said": _plain_line(said, _LONGEST_SAID),
         "asked_micro": asked.amount.micro,
         "ceiling_micro": asked.amount.micro,
         "asked_by": _name(asked_by),
@@ -239,8 +248,25 @@ def decide(
     return find(transaction, known.id)
 
 
+def _check_waiting(transaction: Transaction, asked_by: str, at_us: int) -> None:
+    row = transaction.row(
+        "SELECT COUNT(*) AS waiting FROM approval"
+        " WHERE asked_by = :asked_by AND verdict IS NULL AND expires_at > :at",
+        asked_by=_name(asked_by),
+        at=at_us,
+    )
+    if row is not None and row["waiting"] >= MOST_WAITING:
+        raise ApprovalsWaitError(_name(asked_by), waiting=int(row["waiting"]))
+
+
 def _name(actor: str) -> str:
-    return (readable(actor) or "")[:_LONGEST_NAME]
+    return _plain_line(actor, _LONGEST_NAME)
+
+
+def _plain_line(text: str, longest: int) -> str:
+    """Return what a person reads at a terminal: a line without what would steer it."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text[:longest])
+    return line.encode(errors="replace").decode()
 
 
 def _approval(row: Row) -> Approval:

@@ -22,7 +22,8 @@ class Approvals:
 
         `said` is the job in words, without its prompt; `asked_by` is who asks: only their own
         earlier questions are theirs. What is given may be granted or denied by now. It can be
-        decided, and used, for `lives_s` seconds.
+        decided, and used, for `lives_s` seconds. Raises ApprovalsWaitError, a refusal, where too
+        many of the same asker's questions wait.
         """
         stamp = self._access.stamp()
         with self._access.read() as transaction:

@@ -13,6 +13,7 @@ from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.reservations import Job
+from kling_ledger.ledger.scopes import Subject
 from kling_ledger.ledger.wallets import Wallet
 from kling_pricing.errors import AmountError
 from kling_pricing.money import USD, Money
@@ -25,6 +26,7 @@ class Asked:
     `key` makes the call repeatable; `ceiling` bounds this one job; after `expires_at` the clock
     alone may end the reservation, as long as nothing was sent for it. `cap` is a budget that
     has to count the job: where it is not there yet, it is set in the same transaction.
+    `approval` is a second key, that of an approval which this job uses up.
     """
 
     wallet: str
@@ -36,13 +38,18 @@ class Asked:
     ceiling: Money | None = None
     expires_at: datetime | None = None
     cap: Setting | None = None
+    approval: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys under which this job, and no other, is reserved."""
+        return tuple(key for key in (self.key, self.approval) if key is not None)
 
 
 def check(one: Asked, wallet: Wallet) -> None:
     """Refuse what no ledger could set aside, before any window or wallet is asked.
 
-    Raises AmountError, ConfigError for a project that names nothing, and CeilingError for what
-    costs more than the caller allowed.
+    Raises AmountError, and ConfigError for a project that names nothing.
     """
     amount = one.amount
     if not isinstance(amount, Money):
@@ -54,8 +61,6 @@ def check(one: Asked, wallet: Wallet) -> None:
     if one.job.usd is not None:
         _check_worth(one.job.usd)
     check_ceiling(one.ceiling)
-    if one.ceiling is not None and amount > one.ceiling:
-        raise CeilingError(cost=amount, ceiling=one.ceiling)
     if one.project is not None and not scopes.is_project(one.project):
         raise ConfigError(
             f"{one.project!r} cannot name a project",
@@ -79,6 +84,26 @@ def check_spelling(project: str | None, budgets: Iterable[Budget]) -> None:
                 f"{project!r} differs from {scope!r} of budget {one.name} by capitals alone",
                 hint="write it as the budget does, or set a budget for the other spelling too",
             )
+
+
+def over_ceiling(one: Asked) -> CeilingError | None:
+    """Return the refusal of what costs more than the caller allowed; None where it does not."""
+    if one.ceiling is None or one.amount <= one.ceiling:
+        return None
+    return CeilingError(cost=one.amount, ceiling=one.ceiling)
+
+
+def subject_of(one: Asked, wallet: Wallet) -> Subject:
+    """Return what budgets look at in a job that is asked for."""
+    job, labels = one.job, label_words.to_text(one.labels)
+    return Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
+
+
+def worth_micro(one: Asked) -> int | None:
+    """Return what a job is worth in millionths of a US dollar; None where nobody knows."""
+    if one.amount.unit == USD:
+        return one.amount.micro
+    return None if one.job.usd is None else one.job.usd.micro
 
 
 def check_ceiling(ceiling: object) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NoReturn
 
-from kling_ledger.errors import CeilingError, UnknownWorthError
+from kling_ledger.errors import CeilingError, RefusedError, UnknownWorthError
 from kling_ledger.ledger.budgets import Budget
 from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.rules import Rules
@@ -36,8 +37,21 @@ class Demand:
     amount_micro: int
 
 
-def demands_of(rules: Rules, admitted: Iterable[Admitted], at_us: int) -> list[Demand]:
-    """Add up what the jobs take from each budget; under a hard one each must fit by itself."""
+def _raised(refusal: RefusedError) -> NoReturn:
+    raise refusal
+
+
+def demands_of(
+    rules: Rules,
+    admitted: Iterable[Admitted],
+    at_us: int,
+    *,
+    refuse: Callable[[RefusedError], object] = _raised,
+) -> list[Demand]:
+    """Add up what the jobs take from each budget; under a hard one each must fit by itself.
+
+    Whatever does not is told to `refuse`; unless another is given, it is raised.
+    """
     if not rules.budgets:
         return []
     jobs: dict[str, list[tuple[str, int | None, Money]]] = {}
@@ -45,8 +59,9 @@ def demands_of(rules: Rules, admitted: Iterable[Admitted], at_us: int) -> list[D
         for budget in rules.covering(one.subject):
             amount = one.row["usd_micro"] if budget.unit == USD else one.row["reserved_micro"]
             asked = Money.from_micro(one.row["reserved_micro"], one.subject.unit)
-            if budget.mode == "hard":
-                _check_fits(budget, amount, asked)
+            refusal = _why_not(budget, amount, asked)
+            if refusal is not None:
+                refuse(refusal)
             jobs.setdefault(budget.id, []).append((one.row["id"], amount, asked))
     return [
         Demand(
@@ -60,13 +75,16 @@ def demands_of(rules: Rules, admitted: Iterable[Admitted], at_us: int) -> list[D
     ]
 
 
-def _check_fits(budget: Budget, amount_micro: int | None, asked: Money) -> None:
-    """Refuse what is dearer than a budget's ceiling; unknown is an error, never zero."""
+def _why_not(budget: Budget, amount_micro: int | None, asked: Money) -> RefusedError | None:
+    """Say why a job cannot fit a hard budget by itself; unknown is an error, never zero."""
+    if budget.mode != "hard":
+        return None
     if amount_micro is None:
-        raise UnknownWorthError(budget.name, asked=asked, unit=budget.unit)
-    if budget.ceiling_micro is not None and amount_micro > budget.ceiling_micro:
-        raise CeilingError(
-            cost=Money.from_micro(amount_micro, budget.unit),
-            ceiling=Money.from_micro(budget.ceiling_micro, budget.unit),
-            budget=budget.name,
-        )
+        return UnknownWorthError(budget.name, asked=asked, unit=budget.unit)
+    if budget.ceiling_micro is None or amount_micro <= budget.ceiling_micro:
+        return None
+    return CeilingError(
+        cost=Money.from_micro(amount_micro, budget.unit),
+        ceiling=Money.from_micro(budget.ceiling_micro, budget.unit),
+        budget=budget.name,
+    )

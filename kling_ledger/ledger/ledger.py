@@ -20,6 +20,7 @@ from kling_ledger.ledger import (
 )
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.accounts_group import Accounts
+from kling_ledger.ledger.admissible import Admissible
 from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.approvals_group import Approvals
 from kling_ledger.ledger.asking import Asked
@@ -137,6 +138,14 @@ class Ledger(Blocks):
         none of them is reserved.
         """
         return self._admissions.each_of(asked)
+
+    def would_admit(self, asked: Asked) -> Admissible:
+        """Say whether a reservation would be admitted now, and the most that would be.
+
+        It only reads, and what it says may change before anybody reserves. Raises what `reserve`
+        would raise that is no refusal, such as NotFoundError for an unknown wallet.
+        """
+        return self._admissions.would_admit(asked)
 
     def mark_submitting(self, reservation_id: str) -> Reservation:
         """Write down, durably and before the network call, that the request is about to be sent.

@@ -84,6 +84,23 @@ def define_missing(
     return replace(known, budgets=every(transaction))
 
 
+def as_if_defined(
+    transaction: Transaction, known: Rules, setting: Setting | None, *, at_us: int
+) -> Rules:
+    """Return the rules as `define_missing` would leave them; nothing is set.
+
+    Raises what it would raise.
+    """
+    if setting is None or known.has(setting.name, setting.scope):
+        return known
+    _check(setting)
+    named = by_name(transaction, setting.name)
+    budget = _as_set(transaction, setting, named, Stamp(at_us, "", None, 0))
+    if named is not None:
+        _check_unchanged(named, budget)
+    return replace(known, budgets=tuple(sorted([*known.budgets, budget], key=lambda one: one.id)))
+
+
 def remove(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
     """Remove a budget: it counts and refuses nothing from now on. Its history stays."""
     transaction.be_alone()

@@ -6,7 +6,6 @@ nobody else who posts there has anything passed on: a client's address may hold 
 
 from __future__ import annotations
 
-import hmac
 from typing import Final
 
 from kling_ledger.errors import ConflictError
@@ -52,4 +51,7 @@ def read(transaction: Transaction, reservation_id: str) -> str | None:
 def proof(transaction: Transaction, url: str) -> str:
     """Return what shows that a provider was given an address by this ledger, for a client's own."""
     secret = bytes.fromhex(accounts.secret(transaction))
+    # It loads hashlib, which a reservation should not have to wait for.
+    import hmac
+
     return hmac.new(secret, f"callback\0{url}".encode(), "sha256").hexdigest()[:_DIGITS]

@@ -58,11 +58,6 @@ class RulesReader:
     def __init__(self) -> None:
         self._rules: Rules | None = None
 
-    @property
-    def kept(self) -> Rules | None:
-        """The rules as they were last read, None before: they may have changed since."""
-        return self._rules
-
     def read(self, transaction: Transaction) -> Rules:
         """Return the rules that hold in a transaction."""
         known = transaction.known.get(_VERSION)

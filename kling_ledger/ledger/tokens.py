@@ -7,7 +7,6 @@ chance, so that nobody finds it by trying, and how long a look-up takes says not
 from __future__ import annotations
 
 import base64
-import hmac
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,6 +134,8 @@ def of_secret(transaction: Transaction, secret: str) -> Token | None:
     """Return the token of a secret, in force or not; None where no token ever had it."""
     if not secret.startswith(SECRET_PREFIX) or len(secret) > _LONGEST_SECRET:
         return None
+    import hmac
+
     digest = digest_of(secret)
     row = transaction.row(f"{_SELECT} WHERE digest = :digest", digest=digest)
     if row is None or not hmac.compare_digest(str(row["digest"]), digest):

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from kling_ledger.errors import TokenError
-from kling_ledger.ledger import ids, limits, notices, runs, token_bounds, tokens
+from kling_ledger.ledger import ids, notices, runs, token_bounds, tokens
 from kling_ledger.ledger.access import Access
 from kling_ledger.ledger.asking import Asked
-from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.tokens import Token, Wish
 from kling_pricing.money import Money
 
@@ -109,48 +108,24 @@ class Tokens:
     ) -> Asked:
         """Return a job as a token lets it be asked for: all that bounds it, in one step.
 
-        Wallet, project, labels and ceiling are the token's, as far as the caller may not choose
-        them. The cap of its run comes with the job: the reservation counts in it, and sets it for
-        the first job of a run. Raises what `check_model`, `project_of` and `job_labels` raise.
+        Project, labels and run are as the caller chooses them, as far as the token lets it; wallet
+        and ceiling are the token's. The job carries `token=NAME` and `run=NAME/RUN`. The cap of its
+        run comes with it: the reservation counts in that, and sets it for the first job of a run.
+
+        Raises ModelNotAllowedError, ProjectNotAllowedError, LabelNotAllowedError, RunNeededError,
+        and ConfigError for what is no label or cannot name a run.
         """
-        self.check_model(token, asked.job.provider or "", asked.job.model)
+        token_bounds.check_model(token, asked.job.provider or "", asked.job.model)
         ceilings = [one for one in (asked.ceiling, token.ceiling) if one is not None]
         value = runs.label_value(token, run)
         return replace(
             asked,
             wallet=token.wallet,
-            project=self.project_of(token, project),
+            project=token_bounds.project_of(token, project),
             labels=token_bounds.labels_of(token, labels or {}, value),
             ceiling=min(ceilings, default=None),
             cap=asked.cap if value is None else runs.cap(token, value),
         )
-
-    def check_model(self, token: Token, provider: str, model: str | None) -> None:
-        """Refuse a model that a token is not for; raises ModelNotAllowedError."""
-        token_bounds.check_model(token, provider, model)
-
-    def project_of(self, token: Token, asked: str | None) -> str | None:
-        """Return the project of a token's job; raises ProjectNotAllowedError for one outside."""
-        return token_bounds.project_of(token, asked)
-
-    def job_labels(
-        self, token: Token, run: str | None, *, asked: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
-        """Return the labels of a token's job; the cap of its run is there when this returns.
-
-        They are what the caller `asked` for, the token's own, `token=NAME` and `run=NAME/RUN`. A
-        run that is known costs nothing; one that is new writes its budget. Where `rest_runs` may
-        remove that before the job is reserved, `bound` is exact: it brings the cap with the job.
-
-        Raises RunNeededError where the token has a cap by run and none is named, ConfigError for
-        what cannot name one or is no label, and LabelNotAllowedError.
-        """
-        value = runs.label_value(token, run)
-        labels = token_bounds.labels_of(token, asked or {}, value)
-        cap = None if value is None else runs.cap(token, value)
-        if cap is not None:
-            self._set(cap)
-        return labels
 
     def rest_runs(self, before: datetime) -> list[str]:
         """Remove the caps of runs that have no open job and none since an instant; return them.
@@ -165,15 +140,4 @@ class Tokens:
         stamp = self._access.stamp("its run has rested")
         return self._access.write(
             lambda transaction: runs.rest(transaction, before_us, stamp=stamp)
-        )
-
-    def _set(self, cap: Setting) -> None:
-        rules = self._access.rules
-        if rules.kept is not None and rules.kept.has(cap.name, cap.scope):
-            return
-        stamp = self._access.stamp()
-        self._access.write(
-            lambda transaction: limits.define_missing(
-                transaction, rules.read(transaction), [cap], stamp=stamp
-            )
         )

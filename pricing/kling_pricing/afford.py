@@ -154,14 +154,14 @@ def _longest_of(
     purse: _Purse, book: PriceBook, wanted: Clip, model: str, offer: Offer
 ) -> Quote | None:
     # From the longest down, for prices need not rise with the length: flat ones do not.
-    for seconds in reversed(_lengths(offer.rate)):
+    for seconds in reversed(lengths(offer.rate)):
         answer = quoted_of(book, model, replace(wanted, seconds=seconds), purse.at)
         if isinstance(answer, Quote) and purse.holds(answer):
             return answer
     return None
 
 
-def _lengths(rate: Rate) -> list[int]:
+def lengths(rate: Rate) -> list[int]:
     """Return the whole seconds that a request may ask for; none where it does not ask for any."""
     if "seconds" in rate.dimensions:
         position = rate.dimensions.index("seconds")

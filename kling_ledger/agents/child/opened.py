@@ -15,7 +15,7 @@ from kling_pricing.gateways import GATEWAYS
 HTTP_PORT: Final = 80
 HTTPS_PORT: Final = 443
 
-_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     # Its published client names this one. Source: https://github.com/CrunTeam/crun-agent-skills,
     # checked 2026-11-20.
     "crun": ("api.crunai.com",),
@@ -60,7 +60,7 @@ class Directory:
         self._opened: dict[Origin, Opened] = {}
         for provider in GATEWAYS:
             own = urlsplit(provider_facts(provider).base_url).hostname or ""
-            for host in (own, *_ALIASES.get(provider, ())):
+            for host in (own, *ALIASES.get(provider, ())):
                 self._open(provider, Origin(host, HTTPS_PORT), is_tls=True)
                 self._open(provider, Origin(host, HTTP_PORT), is_tls=False)
         self._own_names = frozenset(origin.host for origin in self._opened)

@@ -1,0 +1,56 @@
+"""Costs: what a call of ours would hold at most, and whether a person wants to be asked first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kling_ledger.agents.hooks.verdicts import LEAVE, Verdict, ask
+from kling_pricing.errors import AmountError, KlingError
+from kling_pricing.gateways import read_request
+from kling_pricing.library import Library
+from kling_pricing.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class AskAbove:
+    """From which sum on a person is asked, and what prices a call: the books, at an instant."""
+
+    most: Money | None
+    library: Library
+    at: datetime
+
+    def of_ceiling(self, written: str | None) -> Verdict | None:
+        """Judge a call by the ceiling that it states itself; None where that decides nothing."""
+        if self.most is None:
+            return LEAVE
+        try:
+            # A bare number is of the wallet's unit, which is not known here.
+            is_below = written is not None and _is_at_most(Money.parse(written), self.most)
+        except AmountError:
+            return None
+        return LEAVE if is_below else None
+
+    def of_body(self, provider: str, body: dict[str, Any], action: str | None) -> Verdict:
+        """Judge a provider's own body by what a reservation of it would hold."""
+        if self.most is None:
+            return LEAVE
+        try:
+            request = read_request(provider, body, action=action)
+            quoted = request.quote(at=self.at, book=self.library.book(provider))
+        except KlingError as error:
+            return ask(f"what this job costs cannot be told before it runs: {error.message}")
+        hold = quoted.hold
+        counted = hold if hold.unit == self.most.unit else quoted.in_usd(hold.amount)
+        if counted is None or counted.unit != self.most.unit:
+            return ask(f"this job holds {hold}; what that is in {self.most.unit} is not known")
+        if counted <= self.most:
+            return LEAVE
+        return ask(
+            f"this job holds {hold}, more than the {self.most} that nobody has to be asked for"
+        )
+
+
+def _is_at_most(money: Money, most: Money) -> bool:
+    return money.unit == most.unit and money <= most

@@ -1,0 +1,94 @@
+"""Dialects: how each agent tells a hook of a tool call, and how it is answered.
+
+Source: https://code.claude.com/docs/en/hooks; the package openclaw 2026.9.6, docs/plugins/hooks/;
+the package hermes-agent 0.19.0, hermes_cli/plugins.py and agent/shell_hooks.py; checked 2026-11-27.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kling_ledger.agents.hooks.calls import CallError, ToolCall
+from kling_ledger.agents.hooks.verdicts import Decision, Verdict, deny
+
+_APPROVAL_MS: Final = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One agent's way of asking and being answered.
+
+    `answer` makes the JSON of a verdict; None says nothing. `blocking_code` is the exit code with
+    which a hook that failed keeps the call from running, its reason on standard error.
+    """
+
+    name: str
+    answer: Callable[[Verdict, Mapping[str, Any]], dict[str, Any] | None]
+    blocking_code: int
+
+
+def read_call(text: bytes) -> tuple[ToolCall, dict[str, Any]]:
+    """Return the tool call that an agent tells of as JSON, and all that it told."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        raise CallError("what the agent sent is no JSON") from None
+    tool = told.get("tool_name") if isinstance(told, dict) else None
+    if not isinstance(tool, str) or not tool:
+        raise CallError("what the agent sent names no tool")
+    arguments = told.get("tool_input") or {}
+    if not isinstance(arguments, dict):
+        raise CallError(f"the arguments of {tool} are no JSON object")
+    folder = Path(str(told.get("cwd") or "."), str(arguments.get("workdir") or "."))
+    return ToolCall(tool, arguments, folder), told
+
+
+def _claude_code(verdict: Verdict, told: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001
+    if verdict.decision is Decision.LEAVE:
+        return None
+    said = {
+        "hookEventName": "PreToolUse",
+        "permissionDecision": str(verdict.decision),
+        "permissionDecisionReason": verdict.reason,
+    }
+    return {"hookSpecificOutput": said}
+
+
+def _openclaw(verdict: Verdict, told: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    if verdict.decision is Decision.LEAVE:
+        return {}
+    if verdict.decision is Decision.DENY:
+        return {"block": True, "blockReason": verdict.reason}
+    approval = {
+        "title": "Kling job",
+        "description": verdict.reason,
+        "severity": "warning",
+        "timeoutMs": _APPROVAL_MS,
+        "timeoutBehavior": "deny",
+    }
+    return {"requireApproval": approval}
+
+
+def _hermes(verdict: Verdict, told: Mapping[str, Any]) -> dict[str, Any]:
+    if verdict.decision is Decision.LEAVE:
+        return {}
+    # A shell hook of Hermes, unlike a plugin, cannot ask: what it does not know it lets through.
+    if verdict.decision is Decision.ASK and "hook_event_name" in told:
+        verdict = deny(verdict.reason)
+    action = "approve" if verdict.decision is Decision.ASK else "block"
+    return {"action": action, "message": verdict.reason}
+
+
+DIALECTS: Final = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect("claude-code", _claude_code, blocking_code=2),
+        Dialect("openclaw", _openclaw, blocking_code=1),
+        Dialect("hermes", _hermes, blocking_code=1),
+    )
+}
+"""The agents that have a hook, by the name that the command line has for them."""

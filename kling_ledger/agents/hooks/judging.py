@@ -1,0 +1,176 @@
+"""Judging: may this tool call run, must a person be asked, or would it send a job past the limits?
+
+What it cannot decide it asks; what it cannot look at it denies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kling_ledger.agents.hooks.calls import ToolCall, is_reading
+from kling_ledger.agents.hooks.doors import Door, door_in
+from kling_ledger.agents.hooks.shell import Pipeline, pipelines, substitutions, with_values
+from kling_ledger.agents.hooks.verdicts import LEAVE, Decision, Verdict, ask, deny
+
+OURS: Final = "kling-ledger"
+
+_READING: Final = """
+    grep egrep fgrep rg ag cat bat less more head tail wc echo printf ls cd pwd git jq yq cut sort
+    uniq diff tee touch mkdir cp mv rm chmod stat file which type man true false test [ pip tree
+    export set unset alias history nl od hexdump strings tr fold column code open
+"""
+_READS: Final = frozenset(_READING.split())
+"""Programs that call no address that they are given: what they write or search for is no job."""
+
+_SETS: Final = frozenset(("export", "set", "alias"))
+_INTERPRETERS: Final = re.compile(
+    r"python[\d.]*|pypy3?|node|bun|deno|ruby|perl|php|(?:ba|z|da|k)?sh|source|\."
+)
+_PROVIDERS_TOOL: Final = re.compile(r"kling|runapi|crun|evolink|uniall")
+_MAKES: Final = re.compile(r"(?:create|generat|submit|video|avatar|motion)\w*|run|make")
+_ONLY_ASKS: Final = frozenset(
+    ("get", "list", "check", "status", "price", "prices", "pricing", "quote", "search", "describe")
+)
+_LONGEST_SCRIPT: Final = 256 * 1024
+
+RunJudge = Callable[[Sequence[str], Path], Verdict]
+"""Judges `kling-ledger` with these words, in this folder: what it would cost."""
+ToolJudge = Callable[[str, Mapping[str, Any]], Verdict]
+"""Judges a tool of our MCP server with these arguments: what it would cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a hook holds tool calls to.
+
+    `of_run` and `of_tool` judge calls of ours. `gateway` is where the gateway listens, for words.
+    `environ` is what commands will see; `is_under_exec` says that the agent itself runs under
+    `kling-ledger exec`, which lets no job past.
+    """
+
+    of_run: RunJudge
+    of_tool: ToolJudge
+    gateway: str | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    is_under_exec: bool = False
+
+
+def judge(call: ToolCall, rules: Rules) -> Verdict:
+    """Return what becomes of a tool call."""
+    if call.sends_nothing:
+        return LEAVE
+    if call.our_tool is not None:
+        return rules.of_tool(call.our_tool, call.arguments)
+    text = call.text
+    if call.command is not None:
+        return _of_command(call, call.command, rules)
+    if _is_providers_tool(call.name):
+        return deny(
+            f"the tool {call.tool} would make a job at a provider past the spending limits. "
+            + _instead(None, rules)
+        )
+    if is_reading(call.arguments):
+        return LEAVE
+    return _of_text(text, rules)
+
+
+def _is_providers_tool(name: str) -> bool:
+    """Whether a tool of an MCP server, by the name of both, makes clips at a provider."""
+    if not (name.startswith("mcp") or "__" in name) or not _PROVIDERS_TOOL.search(name):
+        return False
+    words = set(name.split("_"))
+    return any(map(_MAKES.fullmatch, words)) and not words & _ONLY_ASKS
+
+
+def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
+    ours: list[Pipeline] = []
+    others: list[str] = []
+    for pipeline in pipelines(command):
+        if OURS in pipeline.programs:
+            ours.append(pipeline)
+        others.extend(_unguarded(pipeline, call.folder))
+    seen = replace(rules, environ={**rules.environ, **call.variables})
+    verdict = _of_text("\n".join(others), seen)
+    if verdict.decision is not Decision.LEAVE:
+        return verdict
+    return _first_of(_of_ours(pipeline, call.folder, rules) for pipeline in ours)
+
+
+def _unguarded(pipeline: Pipeline, folder: Path) -> Iterator[str]:
+    """Give the texts of a pipeline that could send a job past us, with the scripts that it runs."""
+    programs = set(pipeline.programs)
+    if programs and not programs - {OURS} - _READS and not programs & _SETS:
+        yield from substitutions(pipeline.text)
+        return
+    yield pipeline.text
+    for words in pipeline.commands:
+        yield from _scripts(words, folder)
+
+
+def _scripts(words: Sequence[str], folder: Path) -> Iterator[str]:
+    """Give the text of a script that a command runs, where it is a file that can be read."""
+    if not words:
+        return
+    if _INTERPRETERS.fullmatch(words[0].rpartition("/")[2]):
+        named = next((word for word in words[1:] if not word.startswith("-")), None)
+    else:
+        named = words[0] if "/" in words[0] else None
+    if named is None:
+        return
+    # What is no name of a file that can be read, such as the code after `-c`, is no script.
+    with suppress(OSError, ValueError):
+        file = folder / named
+        if file.is_file() and file.stat().st_size <= _LONGEST_SCRIPT:
+            yield file.read_text("utf-8", "replace")
+
+
+def _of_ours(pipeline: Pipeline, folder: Path, rules: Rules) -> Verdict:
+    calls = (words[1:] for words in pipeline.commands if words and words[0].endswith(OURS))
+    return _first_of(rules.of_run(words, folder) for words in calls)
+
+
+def _first_of(verdicts: Iterator[Verdict]) -> Verdict:
+    """Return the strictest of verdicts, and of these the first."""
+    found = [one for one in verdicts if one.decision is not Decision.LEAVE]
+    denied = [one for one in found if one.decision is Decision.DENY]
+    return (denied or found or [LEAVE])[0]
+
+
+def _of_text(text: str, rules: Rules) -> Verdict:
+    door = door_in(with_values(text, rules.environ)) if text else None
+    if door is None or (rules.is_under_exec and not _leaves_proxy(text)):
+        return LEAVE
+    if door.is_seen:
+        return deny(
+            f"this would send a job to {door.provider} ({door.address}) past the spending limits. "
+            + _instead(door, rules)
+        )
+    return ask(
+        f"this may send a job to {door.provider} past the spending limits: it names "
+        f"{door.address}, and where it goes cannot be seen. " + _instead(door, rules)
+    )
+
+
+def _leaves_proxy(text: str) -> bool:
+    return bool(re.search(r"no_?proxy|https?_proxy\s*=|-u\s+https?_proxy|unset\s", text.casefold()))
+
+
+def _instead(door: Door | None, rules: Rules) -> str:
+    provider = door.provider if door else "PROVIDER"
+    through = (
+        f"send the same request to {rules.gateway.rstrip('/')}/{provider}, "
+        if rules.gateway
+        else "send the same request through the gateway if there is one, "
+    )
+    return (
+        f"Do this instead: kling-ledger run --provider {provider} --request body.json "
+        f'--wallet NAME --max-cost "AMOUNT UNIT" --key YOUR-ID; or {through}or put '
+        f'"kling-ledger exec --wallet NAME -- " in front of the command. What it would cost: '
+        f"kling-ledger quote --provider {provider} --request body.json"
+    )

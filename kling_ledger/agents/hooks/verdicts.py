@@ -1,0 +1,47 @@
+"""Verdicts: what a hook says of a tool call, in words that the agent can act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Decision(StrEnum):
+    """What becomes of a tool call."""
+
+    LEAVE = "leave"
+    """The hook says nothing: the agent's own rules decide, as they would without it."""
+    ASK = "ask"
+    """A person is asked first."""
+    DENY = "deny"
+    """The call does not run, and the model is told why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and its reason; only what is left alone needs none."""
+
+    decision: Decision
+    reason: str = ""
+
+
+LEAVE: Final = Verdict(Decision.LEAVE)
+
+
+def deny(reason: str) -> Verdict:
+    """Return the verdict that a call must not run."""
+    return Verdict(Decision.DENY, reason)
+
+
+def ask(reason: str) -> Verdict:
+    """Return the verdict that a person decides."""
+    return Verdict(Decision.ASK, reason)
+
+
+def broken(problem: str) -> Verdict:
+    """Return the verdict of a hook that could not do its work: what it did not see may not run."""
+    return deny(
+        f"kling-ledger could not look at this call, so it does not run: {problem}. Stop, and tell "
+        "the person you work for; do not look for a way around this hook."
+    )

@@ -1,0 +1,114 @@
+"""Arguments: what each tool takes, as its client reads it and as it is checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kling_pricing.vocabulary import Action, Resolution
+
+Amount = Annotated[str, Field(min_length=1, max_length=60)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(max_length=20_000)]
+
+
+class Arguments(BaseModel):
+    """What every tool's arguments have in common: nothing that is not known is let in."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True)
+
+
+class Look(Arguments):
+    """A clip whoever makes it."""
+
+    model: Name = Field(description="The model family, such as kling-3.0.")
+    seconds: int | None = Field(None, description="The length of the clip in whole seconds.")
+    resolution: Resolution | None = Field(None, description="The size of the picture.")
+    sound: bool | None = Field(None, description="With the model's own sound, or silent.")
+    action: Action | None = Field(None, description="What to do; text_to_video unless said.")
+
+
+class Afford(Look):
+    """A clip and a sum."""
+
+    budget: Amount = Field(description='How much there is, such as "20 USD" or "500 crun-credit".')
+    provider: Name | None = Field(None, description="Only at this provider.")
+
+
+class ClipOrBody(Arguments):
+    """One clip at one provider: in neutral words, or as the provider's own JSON body."""
+
+    provider: Name | None = Field(
+        None, description="Who makes the clip: runapi, crun, evolink or uniall."
+    )
+    model: Name | None = Field(None, description="The provider's own id of the model.")
+    seconds: int | None = Field(None, description="The length of the clip in whole seconds.")
+    resolution: Resolution | None = Field(None, description="The size of the picture.")
+    sound: bool | None = Field(None, description="With the model's own sound, or silent.")
+    action: Action | None = Field(
+        None, description="What to do: as the body or the model says unless it is said here."
+    )
+    prompt: Text | None = Field(None, description="What the clip shows.")
+    image_url: Annotated[str, Field(max_length=4_000)] | None = Field(
+        None, description="The first frame."
+    )
+    body: dict[str, Any] | None = Field(
+        None, description="The provider's own request body, instead of all the above but provider."
+    )
+
+
+class Check(ClipOrBody):
+    """A clip and who would pay for it."""
+
+    max_cost: Amount | None = Field(
+        None, description='The most that it may cost, such as "0.70 USD", held to as `run` would.'
+    )
+    project: Name | None = Field(None, description="What it is for, such as film/teaser.")
+    labels: dict[str, str] | None = Field(
+        None, description="What budgets and reports tell jobs apart by, such as {team: a}."
+    )
+
+
+class Run(Check):
+    """A clip that is to be made and paid for."""
+
+    key: Annotated[str, Field(min_length=1, max_length=120)] = Field(
+        description="Your own id of this job. The same key again follows the same job and never "
+        "pays twice: repeat a call whose answer was lost with the same key."
+    )
+    wait_s: int = Field(
+        0, ge=0, le=600, description="How many seconds to wait for the end; 0 returns at once."
+    )
+    approval: Name | None = Field(
+        None, description="The id of an approval that a person has granted, if one was needed."
+    )
+
+
+class Status(Arguments):
+    """A job that was started."""
+
+    reservation: Name | None = Field(None, description="The id that `run` gave, res_...")
+    key: Name | None = Field(None, description="Or the key that `run` was given.")
+    wait_s: int = Field(
+        0, ge=0, le=600, description="How many seconds to wait for the end; 0 returns at once."
+    )
+
+
+class Spend(Arguments):
+    """A question about what was spent."""
+
+    by: list[Name] = Field(
+        default=["project", "provider", "model"],
+        max_length=6,
+        description="What to add up by: project, provider, model, label:NAME, day, month, wallet.",
+    )
+    since: Name | None = Field(
+        None, description="From this month, day or instant on, such as 2026-11 or 2026-11-21."
+    )
+    until: Name | None = Field(None, description="Up to this one, which is left out.")
+    where: list[Name] = Field(
+        default=[],
+        max_length=10,
+        description="Only these, such as project=film/ or model=kling-3.0.",
+    )

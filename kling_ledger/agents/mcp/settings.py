@@ -1,0 +1,57 @@
+"""Settings: whose money an MCP server spends, how much of it, and what only its caller can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from kling_ledger.agents.mcp.told import HintFor
+from kling_ledger.jobs.meter import Meter
+from kling_ledger.ledger import Reservation
+from kling_pricing.library import Library, at_hand
+from kling_pricing.money import Money
+
+
+class Connect(Protocol):
+    """Connects to a provider: the meter that jobs run through. Raises NoKeyError without a key."""
+
+    def __call__(self, provider: str, address: str | None = None) -> Meter:
+        """Return a new meter; `address` is where a job was submitted before."""
+
+
+Spent = Callable[[Sequence[str], Sequence[str], str | None, str | None], dict[str, Any]]
+"""Answers what was spent: by which words, where, since when, until when."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpSettings:
+    """What one MCP server does.
+
+    `wallet` pays for every job; `ceiling` is the most that one may cost, and `approve_above` from
+    where on a person has to approve it. `provider` is meant where a client names none; `project`
+    and `labels` are of jobs that say none, and a client cannot take back those labels. `token` is
+    the name of one whose limits hold too, and `run` the run that its jobs count in.
+
+    What is not the agents' room to know is handed in: how providers are reached, how a reservation
+    is shown, what a person may do about an error, what was spent.
+    """
+
+    wallet: str
+    connect: Connect
+    describe: Callable[[Reservation], dict[str, Any]]
+    hint_for: HintFor
+    spent: Spent
+    project: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ceiling: Money | None = None
+    approve_above: Money | None = None
+    provider: str | None = None
+    library: Library = field(default_factory=at_hand)
+    token: str | None = None
+    run: str | None = None
+
+    @property
+    def asked_by(self) -> str:
+        """Who asks a person for approval."""
+        return "mcp" if self.token is None else f"mcp {self.token}"

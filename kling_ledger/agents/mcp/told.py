@@ -1,0 +1,58 @@
+"""Told: what a tool answers, as data for programs and as a few lines for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kling_ledger.errors import CeilingError, JobInDoubtError, JobRefusedError, RefusedError
+from kling_ledger.errors.facts import error_dict
+from kling_ledger.jobs.fitting import Fit
+from kling_pricing.errors import KlingError
+
+HintFor = Callable[[KlingError], str | None]
+"""Says what a person may do about an error: the command that helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer: JSON in which amounts are strings, and text. An error is an answer too."""
+
+    content: dict[str, Any]
+    text: str
+    is_error: bool = False
+
+
+def told_error(error: KlingError, hint_for: HintFor, *, fit: Fit | None = None) -> Told:
+    """Return an error as an answer that says what is in the way, and what to do about it."""
+    # An option of the command line is nothing that an agent could raise.
+    is_own = isinstance(error, CeilingError) and error.budget is None
+    hint = error.hint if is_own else hint_for(error)
+    lines = [error.message]
+    if fit is not None:
+        lines.append(f"would fit: {'; '.join(fit.told)}")
+    if hint:
+        lines.append(f"what helps: {hint}")
+    lines.append(_became(error))
+    facts: dict[str, Any] = error_dict(error, hint)
+    command = getattr(error, "command", None)
+    if command:
+        facts["command"] = command
+    if fit is not None:
+        facts["would_fit"] = fit.as_dict()
+    return Told({"error": facts}, "\n".join(line for line in lines if line), is_error=True)
+
+
+def _became(error: KlingError) -> str:
+    """Say what became of the money: that is what an agent has to know before it tries again."""
+    if isinstance(error, RefusedError):
+        return "Nothing was reserved and nothing was sent."
+    if isinstance(error, JobRefusedError):
+        return "The provider did not take the job; its credits were given back."
+    if isinstance(error, JobInDoubtError):
+        return (
+            "Nobody knows whether the provider took the job: its credits stay reserved. Do not run"
+            " it under another key."
+        )
+    return ""

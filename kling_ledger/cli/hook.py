@@ -1,0 +1,272 @@
+"""`kling-ledger hook`: judge an agent's tool call before it runs, or show how to install that."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from kling_ledger.cli.output import say
+
+if TYPE_CHECKING:
+    from kling_ledger.agents.hooks.costs import AskAbove
+    from kling_ledger.agents.hooks.dialects import Dialect
+    from kling_ledger.agents.hooks.verdicts import Verdict
+
+_AGENTS: Final = ("claude-code", "hermes", "openclaw")
+_LONGEST: Final = 4 * 1024 * 1024
+_UNDER_EXEC: Final = "klr_"
+"""How the token begins that a program under `exec` has in place of a provider's key."""
+_SPENDING: Final = ("run", "batch")
+_OF_A_PERSON: Final = {
+    "wallet": {"create", "fund", "purchase", "adjust"},
+    "budget": {"set", "raise", "remove"},
+    "token": {"create", "revoke"},
+    "approval": {"grant", "deny"},
+    "reservation": {"commit", "rollback", "refund"},
+    "account": {"adopt"},
+    "db": {"restore", "slots"},
+}
+"""Commands by which the person who answers for the money decides, and no agent."""
+_CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
+
+
+@click.command()
+@click.argument("name", type=click.Choice(_AGENTS))
+@click.option(
+    "--ask-above",
+    metavar="AMOUNT",
+    help='Ask a person before a call of kling-ledger that holds more than this, such as "1 USD".',
+)
+@click.option("--gateway", metavar="URL", help="Where the gateway listens, for the words it says.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default=8.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="After how many seconds a call that is still being looked at is denied.",
+)
+@click.option(
+    "--show",
+    "--install",
+    "show",
+    is_flag=True,
+    help="Print what to paste into the agent's settings, and judge nothing.",
+)
+@click.option(
+    "--write",
+    "place",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Write it: into Claude Code's file of settings, whose other entries are kept, or into the "
+    "folder of a plugin.",
+)
+def hook(
+    name: str,
+    ask_above: str | None,
+    gateway: str | None,
+    timeout_s: float,
+    place: Path | None,
+    *,
+    show: bool,
+) -> int | None:
+    """Judge the tool call that an agent tells of on standard input, before it runs.
+
+    \b
+    A command that would send a job to RunAPI, Crun, EvoLink or UniAll past the gateway,
+    `kling-ledger run` and `kling-ledger exec` is denied, in words that say what to do instead. A
+    person is asked before a call of ours above --ask-above, and before one that changes a limit,
+    such as `wallet fund` or `approval grant`. Everything else is left alone. Whatever goes wrong
+    denies.
+
+    It is a seat belt, not a wall: an address that is hidden well enough is not found. A wall is a
+    provider's key that the agent does not have (gateway tokens), or a program under
+    `kling-ledger exec`.
+
+    \b
+    kling-ledger hook claude-code --show --ask-above "1 USD"
+    kling-ledger hook claude-code --write .claude/settings.json
+    """
+    if show or place is not None:
+        words = _installed_words(name, ask_above, gateway)
+        _shown(name, words) if place is None else _written(name, words, place)
+        return None
+    from kling_ledger.agents.hooks.dialects import DIALECTS
+
+    answering = _Answering(DIALECTS[name])
+    # A daemon: the interpreter does not wait for it once the answer is given.
+    timer = threading.Timer(timeout_s, answering.give_up, [timeout_s])
+    timer.daemon = True
+    timer.start()
+    try:
+        return answering.answer(lambda: _judged(answering, ask_above, gateway))
+    finally:
+        timer.cancel()
+
+
+@dataclass
+class _Answering:
+    """Answers an agent once, whoever is first: the judge, or the timer that waits for it."""
+
+    dialect: Dialect
+    told: dict[str, Any] = field(default_factory=dict)
+    is_answered: bool = False
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def answer(self, judged: Callable[[], Verdict]) -> int:
+        """Print the answer and return the exit code; what is not judged is denied."""
+        from kling_ledger.agents.hooks.verdicts import broken
+        from kling_pricing.errors import KlingError
+
+        try:
+            verdict, code = judged(), 0
+        except KlingError as error:
+            verdict, code = broken(error.message), self.dialect.blocking_code
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call must not run
+            problem = f"{type(error).__name__}: {error}"
+            verdict, code = broken(problem), self.dialect.blocking_code
+        with self._turn:
+            self.is_answered = True
+            self._say(verdict, code)
+        return code
+
+    def give_up(self, timeout_s: float) -> None:
+        """Deny a call that is looked at for too long, and end this process."""
+        from kling_ledger.agents.hooks.verdicts import broken
+
+        with self._turn:
+            if self.is_answered:
+                return
+            self._say(broken(f"it took longer than {timeout_s:g} s"), self.dialect.blocking_code)
+            sys.stdout.flush()
+            os._exit(self.dialect.blocking_code)
+
+    def _say(self, verdict: Verdict, code: int) -> None:
+        said = self.dialect.answer(verdict, self.told)
+        if said is not None:
+            click.echo(json.dumps(said))
+        if code:
+            say(verdict.reason)
+
+
+def _judged(answering: _Answering, ask_above: str | None, gateway: str | None) -> Verdict:
+    from kling_ledger.agents.hooks.calls import CallError
+    from kling_ledger.agents.hooks.costs import AskAbove
+    from kling_ledger.agents.hooks.dialects import read_call
+    from kling_ledger.agents.hooks.judging import Rules, judge
+    from kling_pricing.library import at_hand
+    from kling_pricing.money import USD, Money
+
+    told = sys.stdin.buffer.read(_LONGEST + 1)
+    if len(told) > _LONGEST:
+        raise CallError(f"the call is longer than {_LONGEST:,} bytes")
+    most = None if ask_above is None else Money.parse(ask_above, default_unit=USD)
+    costs = AskAbove(most, at_hand(), datetime.now(UTC))
+    call, answering.told = read_call(told)
+    rules = Rules(
+        of_run=lambda words, folder: _of_run(costs, words, folder),
+        of_tool=lambda tool, arguments: _of_tool(costs, tool, arguments),
+        gateway=gateway,
+        is_under_exec=any(value.startswith(_UNDER_EXEC) for value in os.environ.values()),
+    )
+    return judge(call, rules)
+
+
+def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
+    """Judge a call of this command line by what it would hold at most."""
+    from kling_ledger.agents.hooks.verdicts import LEAVE, ask
+
+    if _OF_A_PERSON.get(" ".join(words[:1]), set()).intersection(words[1:2]):
+        return ask(
+            f"kling-ledger {words[0]} {words[1]} is for the person who answers for the money"
+        )
+    if costs.most is None or not words or words[0] not in _SPENDING:
+        return LEAVE
+    with chdir(folder), _context(words) as context:
+        given = context.params
+        by_ceiling = costs.of_ceiling(given.get("max_cost") or given.get("max_total"))
+        if by_ceiling is not None:
+            return by_ceiling
+        if words[0] == "batch":
+            return ask(f"a batch may cost more than {costs.most}: say how much, with --max-total")
+        return _of_request(costs, given, given["request_file"])
+
+
+def _context(words: Sequence[str]) -> click.Context:
+    """Return what a command of ours was given, as far as it can be read."""
+    from kling_ledger.cli import cli
+
+    command = cli.get_command(click.Context(cli), words[0])
+    if command is None:
+        raise click.UsageError(f"there is no command {words[0]}")
+    return command.make_context(words[0], list(words[1:]), resilient_parsing=True)
+
+
+def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None) -> Verdict:
+    """Judge a request, as the options of `run` or the arguments of our MCP server have it."""
+    from kling_ledger.agents.hooks.verdicts import ask
+    from kling_ledger.cli.request_options import read_body
+    from kling_ledger.jobs.saved_quotes import load_quote
+    from kling_pricing.errors import KlingError
+
+    clip = {**{name: given.get(name) for name in _CLIP}, "strict": False}
+    provider = str(given.get("provider"))
+    try:
+        saved = load_quote(given["quote_id"]) if given.get("quote_id") else None
+        body, action = read_body(provider, file, given.get("action"), clip, saved)
+    except (KlingError, click.ClickException) as error:
+        return ask(f"what this job costs cannot be told before it runs: {error}")
+    return costs.of_body(provider, body, action)
+
+
+def _of_tool(costs: AskAbove, tool: str, arguments: Mapping[str, Any]) -> Verdict:
+    """Judge a call of our MCP server by what it would hold at most."""
+    from kling_ledger.agents.hooks.verdicts import LEAVE
+
+    if tool != "run":
+        return LEAVE
+    by_ceiling = costs.of_ceiling(arguments.get("max_cost"))
+    if by_ceiling is not None:
+        return by_ceiling
+    body = arguments.get("body")
+    file = None if body is None else BytesIO(json.dumps(body).encode())
+    return _of_request(costs, arguments, file)
+
+
+def _installed_words(name: str, ask_above: str | None, gateway: str | None) -> list[str]:
+    """Return the command that an agent calls, by its whole path: an agent has a PATH of its own."""
+    program = shutil.which("kling-ledger") or shutil.which(sys.argv[0]) or "kling-ledger"
+    words = [str(Path(program).absolute()), "hook", name]
+    given = {"--ask-above": ask_above, "--gateway": gateway}
+    return [*words, *(word for flag, value in given.items() if value for word in (flag, value))]
+
+
+def _shown(name: str, words: Sequence[str]) -> None:
+    from kling_ledger.agents.hooks.installing import STEPS, claude_code_entry, plugin_files
+
+    if name == "claude-code":
+        click.echo(json.dumps({"hooks": {"PreToolUse": [claude_code_entry(words)]}}, indent=2))
+    else:
+        for file, text in plugin_files(name, words).items():
+            click.echo(f"== {file}\n{text}")
+    say(STEPS[name])
+
+
+def _written(name: str, words: Sequence[str], place: Path) -> None:
+    from kling_ledger.agents.hooks.installing import STEPS, write
+
+    for file in write(name, words, place.expanduser()):
+        click.echo(f"wrote {file}")
+    say(STEPS[name].partition("\n")[2])

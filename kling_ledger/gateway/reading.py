@@ -1,0 +1,44 @@
+"""Reading: the body of a submission comes whole, in time and in bounds, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from starlette.requests import ClientDisconnect, Request
+
+from kling_ledger.errors import ConfigError
+from kling_ledger.gateway.settings import LARGEST_BODY
+
+BODY_S: Final = 15.0
+"""How long the body of a submission may take to arrive."""
+
+
+class LateError(ConfigError):
+    """A body that came too slowly, or not whole."""
+
+
+class LargeError(ConfigError):
+    """A body that is larger than any that is documented."""
+
+
+async def text_of(request: Request) -> str:
+    """Return the body of a submission. Raises LateError, LargeError, and ConfigError if packed."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ConfigError("a submission is not compressed", hint="send the JSON as it is")
+    content = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                content += part
+                if len(content) > LARGEST_BODY:
+                    raise LargeError(
+                        f"the body is larger than {LARGEST_BODY} bytes",
+                        hint="give pictures as addresses",
+                    )
+    except TimeoutError:
+        problem = f"the body did not arrive within {BODY_S:g} s"
+        raise LateError(problem, hint="send it again") from None
+    except ClientDisconnect:
+        raise LateError("the body was cut short", hint="send it again") from None
+    return content.decode("utf-8", "surrogateescape")

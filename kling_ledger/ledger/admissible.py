@@ -1,0 +1,84 @@
+"""Admissible: whether a reservation would be admitted, and the most that would be; a mere reading.
+
+The rules are those of `admission.py`, asked and not acted on: nothing is written, no window is
+opened, no writer's turn is taken. Whoever reserves afterwards may still find another state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kling_ledger.errors import RefusedError, UnknownWorthError
+from kling_ledger.ledger import idempotency, limits, reservations
+from kling_ledger.ledger.asking import (
+    Asked,
+    check,
+    check_place,
+    check_spelling,
+    content_of,
+    over_ceiling,
+    subject_of,
+    worth_micro,
+)
+from kling_ledger.ledger.demands import Admitted, demands_of
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.refusals import Refusals
+from kling_ledger.ledger.rules import Rules
+from kling_ledger.ledger.wallets import Wallet
+from kling_pricing.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Admissible:
+    """What would become of a reservation now: its refusal, None where it would be admitted.
+
+    `fits` is the most that would be admitted for such a job, in the wallet's unit; 0 for nothing.
+    Where a budget counts in another unit, an amount is taken to be worth its share of what was
+    asked.
+    """
+
+    refusal: RefusedError | None
+    fits: Money
+
+
+def would_admit(
+    transaction: Transaction, rules: Rules, asked: Asked, *, at_us: int, wallet: Wallet
+) -> Admissible:
+    """Say what `reserve` would say now. Raises what it would raise that is no refusal.
+
+    A key that has reserved before sets nothing aside again: that is admitted. A budget that the job
+    would bring with it counts as if it were set.
+    """
+    is_known = _has_reserved(transaction, asked, wallet)
+    rules = limits.as_if_defined(transaction, rules, asked.cap, at_us=at_us)
+    if not is_known:
+        check(asked, wallet)
+        check_spelling(asked.project, rules.budgets)
+    micro = asked.amount.micro
+    row = {"id": "", "reserved_micro": micro, "usd_micro": worth_micro(asked)}
+    said: list[RefusedError] = []
+    if (dear := over_ceiling(asked)) is not None:
+        said.append(dear)
+    one = Admitted(row, wallet.name, subject_of(asked, wallet))
+    demands = demands_of(rules, [one], at_us, refuse=said.append)
+    demanded = {wallet.id: (wallet.name, wallet.unit, micro)}
+    refusals = Refusals(transaction, demands, demanded, at_us, is_question=True)
+    refusal = said[0] if said else refusals.first()
+    return Admissible(None if is_known else refusal, _fits(asked, refusals.fits(), said))
+
+
+def _has_reserved(transaction: Transaction, asked: Asked, wallet: Wallet) -> bool:
+    known, content = idempotency.known_keys(transaction, asked.keys), content_of(wallet, asked)
+    found = (idempotency.result_in(known, key, content) for key in asked.keys)
+    earlier = next(filter(None, found), None)
+    if earlier is None:
+        return False
+    check_place(asked, reservations.find_rows(transaction, [earlier])[earlier])
+    return True
+
+
+def _fits(asked: Asked, fits: Money, said: list[RefusedError]) -> Money:
+    """Bound what fits by the caller's own ceiling; what nobody knows the worth of never fits."""
+    if any(isinstance(one, UnknownWorthError) for one in said):
+        return Money.from_micro(0, fits.unit)
+    return fits if asked.ceiling is None else min(fits, asked.ceiling)
