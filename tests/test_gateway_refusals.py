@@ -226,6 +226,18 @@ def test_a_token_bounds_what_a_caller_may_say(headers, status, code, ledger, tea
     assert gateway.made("runapi") == 0
 
 
+def test_a_caller_without_a_token_is_shown_no_task_of_another_wallet(ledger, team, sandbox):
+    ledger.wallets.create("other", "USD")
+    ledger.wallets.fund("other", usd("1"))
+    _, secret = ledger.tokens.create("bot", wallet="other")
+    with running(ledger, sandbox, has_keys=True) as gateway:
+        task = gateway.post("runapi", authorization=f"Bearer {secret}").json()["id"]
+        own = gateway.post("runapi").json()["id"]
+        path = "/api/v1/kling/text_to_video"
+        assert gateway.get("runapi", f"{path}/{task}").status_code == 404
+        assert gateway.get("runapi", f"{path}/{own}").status_code == 200
+
+
 def test_a_run_has_a_cap_of_its_own(ledger, team, sandbox):
     _, secret = ledger.tokens.create("agent", wallet=team, run_limit=usd("1"))
     token = {"authorization": f"Bearer {secret}"}

@@ -18,6 +18,7 @@ COMMITTED_HEADER: Final = "X-Kling-Committed"
 WALLET_HEADER: Final = "X-Kling-Wallet-Left"
 BUDGET_HEADER: Final = "X-Kling-Budget-Left"
 
+_OURS: Final = "x-kling-"
 _BETWEEN_TWO: Final = frozenset(
     {
         "connection",
@@ -37,7 +38,8 @@ _BETWEEN_TWO: Final = frozenset(
 def passed_on(headers: Iterable[tuple[str, str]], *, leaving: frozenset[str]) -> dict[str, str]:
     """Return headers without those that are about one connection, or that `leaving` names.
 
-    What `Connection` itself names is about the connection too.
+    What `Connection` itself names is about the connection too. What the gateway says, nobody says
+    for it.
     """
     pairs = [(name.lower(), text) for name, text in headers]
     named = {
@@ -48,7 +50,7 @@ def passed_on(headers: Iterable[tuple[str, str]], *, leaving: frozenset[str]) ->
     }
     kept: dict[str, str] = {}
     for name, text in pairs:
-        if name in _BETWEEN_TWO or name in named or name in leaving:
+        if name in _BETWEEN_TWO or name in named or name in leaving or name.startswith(_OURS):
             continue
         kept[name] = f"{kept[name]}, {text}" if name in kept else text
     return kept

@@ -40,6 +40,7 @@ THREADS: Final = 96
 """How many submissions are under way at the same time; others wait for their turn."""
 
 _NAME_HEADER: Final = "X-Client-Request-Id"
+
 _KINDS: Final[Mapping[type[Way], Kind]] = {
     Submit: Kind.SUBMIT,
     Poll: Kind.POLL,
@@ -195,8 +196,8 @@ class App:
         return reply
 
     async def _check_is_theirs(self, caller: Caller, meter: Meter, task_id: str) -> None:
-        """Refuse to show a task under the gateway's own key to a token of another wallet."""
-        if caller.token is None or caller.brings_key:
+        """Refuse to show a task under the gateway's own key to who spends from another wallet."""
+        if caller.brings_key:
             return
         known = self._tasks.of(meter.provider.name, task_id)
         wallet = (

@@ -110,27 +110,28 @@ def _bounded(caller: Caller, settings: GatewaySettings) -> Caller:
         return replace(caller, wallet=caller.token.wallet, approve_above=caller.token.approve_above)
     if settings.wallet is None:
         raise TokenError
+    _check_labels(caller)
+    run = {} if caller.run is None else {"run": caller.run}
     return replace(
         caller,
         project=settings.project if caller.project is None else caller.project,
-        labels={**_labels_without_token(caller), **settings.labels},
+        labels={**caller.labels, **run, **settings.labels},
         ceiling=settings.ceiling,
         approve_above=settings.approve_above,
     )
 
 
-def _labels_without_token(caller: Caller) -> dict[str, str]:
-    """Return the labels of a caller without a token: none of them may be those of a token's jobs.
+def _check_labels(caller: Caller) -> None:
+    """Refuse labels by which somebody's token, or one of its runs, is counted.
 
-    Raises ConfigError for those that would count against the limits of a token or of its runs.
+    A run of a token is called NAME/RUN: who has no token names no such one.
     """
-    if taken := caller.labels.keys() & set(OWN_LABELS):
-        raise ConfigError(f"label {min(taken)} is for the gateway to set", hint="leave it out")
-    if caller.run is None:
-        return dict(caller.labels)
-    if "/" in caller.run:
-        raise ConfigError(f"{RUN_HEADER} holds a /", hint="without a token write it without one")
-    return {**caller.labels, "run": caller.run}
+    taken = [name for name in OWN_LABELS if name in caller.labels]
+    if taken or "/" in (caller.run or ""):
+        raise ConfigError(
+            f"the label {taken[0] if taken else 'run'} is of tokens, and there is none",
+            hint=f"leave it out, and name a run in {RUN_HEADER} without a slash",
+        )
 
 
 def read_labels(written: str | None) -> dict[str, str]:

@@ -86,13 +86,16 @@ class Problem:
     retry_after_s: int | None = None
     fit: Fit | None = None
 
-    def terms(self) -> dict[str, Any]:
-        """Return the problem in the terms of RFC 9457; amounts are texts with their unit."""
+    def terms(self, status: int) -> dict[str, Any]:
+        """Return the problem in the terms of RFC 9457; amounts are texts with their unit.
+
+        `status` is the one that the provider would answer with.
+        """
         error = self.error
         told: dict[str, Any] = {
             "type": f"urn:kling-ledger:{error.code}",
             "title": _TITLES.get(self.status, "The gateway cannot do this"),
-            "status": self.status,
+            "status": status,
             "detail": error.message,
             "code": error.code,
             "retryable": error.retryable,
@@ -149,14 +152,14 @@ def _message(problem: Problem) -> str:
 
 
 def _runapi(problem: Problem) -> Response:
-    error = {"code": problem.error.code, "message": _message(problem), "problem": problem.terms()}
-    return _json({"error": error}, problem.status)
+    error = {"code": problem.error.code, "message": _message(problem)}
+    return _json({"error": {**error, "problem": problem.terms(problem.status)}}, problem.status)
 
 
 def _crun(problem: Problem) -> Response:
     code = {400: 422, 408: 422, 409: 422, 413: 422}.get(problem.status, problem.status)
     content = {"code": code, "message": _message(problem), "data": None}
-    return _json({**content, "problem": problem.terms()}, 200)
+    return _json({**content, "problem": problem.terms(code)}, 200)
 
 
 def _evolink(problem: Problem) -> Response:
@@ -168,7 +171,7 @@ def _evolink(problem: Problem) -> Response:
         "type": _EVOLINK_TYPES.get(status, "internal_server_error"),
         "param": None,
         "fallback_suggestion": problem.error.hint,
-        "problem": problem.terms(),
+        "problem": problem.terms(status),
     }
     return _json({"error": error}, status)
 
@@ -176,7 +179,7 @@ def _evolink(problem: Problem) -> Response:
 def _uniall(problem: Problem) -> Response:
     kind = "server_error" if problem.status >= 500 else "invalid_request_error"
     error = {"message": _message(problem), "type": kind, "code": problem.error.code}
-    return _json({"error": {**error, "problem": problem.terms()}}, problem.status)
+    return _json({"error": {**error, "problem": problem.terms(problem.status)}}, problem.status)
 
 
 def _json(content: Any, status: int) -> Response:
