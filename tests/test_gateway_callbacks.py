@@ -247,7 +247,7 @@ def test_a_clients_server_that_hangs_keeps_no_job_from_being_settled(ledger: Led
 
 
 def test_a_provider_that_cannot_be_asked_keeps_no_client_from_being_called(ledger: Ledger):
-    with rigged(ledger, settings={"hang_s": 20}) as rig:
+    with rigged(ledger, settings={"hang_s": 4}) as rig:
         found = rig.submitted("runapi", "a lake [poll hang 9]")
         assert rig.called(found) == ["200"]
         assert rig.posts()[0]["id"] == found.task_id
