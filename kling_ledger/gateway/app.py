@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from kling_ledger.errors import ConfigError, JobRefusedError, NotFoundError
 from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_headers
@@ -21,7 +22,7 @@ from kling_ledger.gateway.doors import DOORS, Door, Other, Poll, Submit, Way
 from kling_ledger.gateway.events import Kind, Observer
 from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.passing import Passage
-from kling_ledger.gateway.paths import checked_path
+from kling_ledger.gateway.paths import PathError, checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
 from kling_ledger.gateway.reading import text_of
 from kling_ledger.gateway.refusing import problem_of, refusal
@@ -46,7 +47,7 @@ _KINDS: Final[Mapping[type[Way], Kind]] = {
     Poll: Kind.POLL,
     Other: Kind.OTHER,
 }
-_METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _Result = TypeVar("_Result")
 
 
@@ -91,16 +92,16 @@ class App:
         self._polls = Polls(ledger, forget, known)
         self._tasks = Tasks()
         self._workers = ThreadPoolExecutor(THREADS, thread_name_prefix="gateway")
-        self.asgi = Starlette(
-            routes=[
-                *routes,
-                *(
-                    Route(f"/{name}/{{rest:path}}", partial(self._answered, door), methods=_METHODS)
-                    for name, door in DOORS.items()
-                    if name in settings.upstreams
-                ),
-            ]
-        )
+        self._own = Starlette(routes=list(routes))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer below a provider's name; everything else is the gateway's own."""
+        door = DOORS.get(scope.get("path", "")[1:].partition("/")[0])
+        if door is None or door.provider not in self._settings.upstreams:
+            await self._own(scope, receive, send)
+            return
+        reply = await self._answered(door, Request(scope, receive))
+        await reply(scope, receive, send)
 
     async def stop(self) -> None:
         """Close the connections that are the event loop's."""
@@ -129,6 +130,8 @@ class App:
         return reply
 
     async def _judged(self, door: Door, request: Request, story: Story) -> Response:
+        if request.method not in _METHODS:
+            raise PathError(f"{request.method} is no method of it")
         path = checked_path(request.scope["raw_path"])[len(door.provider) + 1 :]
         way = door.way(request.method, path, request.url.query)
         story.kind = _KINDS[type(way)]

@@ -7,8 +7,8 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from starlette.applications import Starlette
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 from kling_ledger.callbacks.receiver import Receipt, Receiver
 from kling_ledger.callbacks.unfinished import UnfinishedProtocol
@@ -97,9 +97,9 @@ class Gateway:
         self._served: Served | None = None
 
     @property
-    def asgi(self) -> Starlette:
+    def asgi(self) -> ASGIApp:
         """The application itself, for another server."""
-        return self._app.asgi
+        return self._app
 
     @property
     def url(self) -> str:
@@ -113,7 +113,7 @@ class Gateway:
         if self._served is not None:
             raise RuntimeError("the gateway is started already")
         self._served = Served(
-            self._app.asgi,
+            self._app,
             bind(self._host, self._port, problem="the gateway cannot listen"),
             name="gateway",
             stopping=self._stop,

@@ -157,7 +157,7 @@ class Run:
                 await app.stop()
 
         try:
-            yield Gateways(apps[0].asgi, apps[1].asgi, stop)
+            yield Gateways(apps[0], apps[1], stop)
         finally:
             for app in apps:
                 app.close()
