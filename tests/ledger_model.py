@@ -720,11 +720,13 @@ def check_asked(one: Asked, unit: str) -> None:
     if one.job.usd is not None:
         check_unit(one.job.usd, "USD")
         require(one.job.usd.micro >= 0, "AmountError")
+    check_unit(one.ceiling or one.amount, None)
+    # What cannot be asked for at all comes before what the caller does not allow.
+    require(one.project is None or one.project.strip() != "", "ConfigError")
     if one.ceiling is not None:
         check_unit(one.ceiling, unit)
         if one.amount.micro > one.ceiling.micro:
             raise ExpectedError("CeilingError", cost=one.amount, ceiling=one.ceiling, budget=None)
-    require(one.project is None or one.project.strip() != "", "ConfigError")
 
 
 def asked_content(one: Asked) -> dict[str, Any]:

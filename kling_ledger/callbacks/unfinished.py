@@ -63,7 +63,7 @@ class UnfinishedProtocol(H11Protocol):
         elif self._timer is None:
             self.begun_at = self.loop.time()
             self._timer = self.loop.call_later(self._head_s, self.transport.close)
-        if self.is_unfinished:
+        if len(self.connections) > self._most and self.is_unfinished:
             self._make_way()
 
     def _stop(self) -> None:
