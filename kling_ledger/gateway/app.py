@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from kling_ledger.errors import ConfigError, JobRefusedError, NotFoundError
 from kling_ledger.gateway.answers import RESERVATION_HEADER, answer, money_headers
-from kling_ledger.gateway.callers import Caller, caller_of, names_token
+from kling_ledger.gateway.callers import Caller, caller_of, names_token, said_in
 from kling_ledger.gateway.doors import DOORS, Door, Other, Poll, Submit, Way
 from kling_ledger.gateway.events import Kind, Observer
 from kling_ledger.gateway.guard import Guard
@@ -150,9 +150,10 @@ class App:
         return await story.timed(self._passage.pass_on(request, door.dialect, path, caller))
 
     async def _caller(self, door: Door, request: Request) -> Caller:
-        find = partial(caller_of, self._ledger, self._settings, door.dialect, request.headers)
+        said = said_in(request.headers)
+        find = partial(caller_of, self._ledger, self._settings, door.dialect, said)
         # Only a token is looked up in the ledger, which may have to be waited for.
-        return await self._working(find) if names_token(door.dialect, request.headers) else find()
+        return await self._working(find) if names_token(door.dialect, said) else find()
 
     async def _submitted(
         self, door: Door, request: Request, story: Story, caller: Caller, way: Submit

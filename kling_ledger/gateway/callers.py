@@ -64,24 +64,43 @@ class Caller:
         return None if self.token is None else self.token.name
 
 
-def names_token(dialect: Dialect, headers: Headers) -> bool:
+Said = Mapping[str, str]
+"""The headers of a request, by their names in small letters."""
+
+
+def said_in(headers: Headers) -> Said:
+    """Return what the headers of a request say. Raises ConfigError for those that say it twice."""
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise ConfigError(
+            "the body's length is said in two ways",
+            hint="send Content-Length or Transfer-Encoding, not both",
+        )
+    said: dict[str, str] = {}
+    for name, text in headers.items():
+        if name in _ONCE and (name in said or len(text) > _LONGEST or not text.isprintable()):
+            raise ConfigError(
+                f"the header {name} is there twice, is too long or holds an odd character",
+                hint=f"send it once, in at most {_LONGEST} plain characters",
+            )
+        said[name] = text
+    return said
+
+
+def names_token(dialect: Dialect, said: Said) -> bool:
     """Whether a request brings a token, which only the ledger can know."""
-    return TOKEN_HEADER in headers or _credential(dialect, headers).startswith(SECRET_PREFIX)
+    return TOKEN_HEADER.lower() in said or _credential(dialect, said).startswith(SECRET_PREFIX)
 
 
-def caller_of(
-    ledger: Ledger, settings: GatewaySettings, dialect: Dialect, headers: Headers
-) -> Caller:
+def caller_of(ledger: Ledger, settings: GatewaySettings, dialect: Dialect, said: Said) -> Caller:
     """Return who asks.
 
     Raises TokenError for nobody, ConfigError for headers that say nothing and where there is no
     key of the provider's.
     """
-    _check_headers(headers)
     key = settings.upstreams[dialect.facts.name].key
-    brought = _credential(dialect, headers)
+    brought = _credential(dialect, said)
     is_token = brought.startswith(SECRET_PREFIX)
-    secret = headers.get(TOKEN_HEADER) or (brought if is_token else None)
+    secret = said.get(TOKEN_HEADER.lower()) or (brought if is_token else None)
     if key is None and is_token:
         raise ConfigError(
             f"this gateway has no key of {dialect.facts.name}",
@@ -94,11 +113,11 @@ def caller_of(
             used,
             brings_key=key is None,
             token=None if secret is None else ledger.tokens.of_secret(secret),
-            project=headers.get(PROJECT_HEADER),
-            labels=read_labels(headers.get(LABELS_HEADER)),
-            run=headers.get(RUN_HEADER),
-            approval=headers.get(APPROVAL_HEADER),
-            own_key=headers.get(KEY_HEADER),
+            project=said.get(PROJECT_HEADER.lower()),
+            labels=read_labels(said.get(LABELS_HEADER.lower())),
+            run=said.get(RUN_HEADER.lower()),
+            approval=said.get(APPROVAL_HEADER.lower()),
+            own_key=said.get(KEY_HEADER.lower()),
         ),
         settings,
     )
@@ -143,28 +162,9 @@ def read_labels(written: str | None) -> dict[str, str]:
     return labels
 
 
-def _credential(dialect: Dialect, headers: Headers) -> str:
-    written = headers.get(dialect.key_header, "")
+def _credential(dialect: Dialect, said: Said) -> str:
+    written = said.get(dialect.key_header.lower(), "")
     scheme = dialect.key_scheme
     if scheme and written[: len(scheme)].lower() != scheme.lower():
         return ""
     return written[len(scheme) :].strip()
-
-
-def _check_headers(headers: Headers) -> None:
-    """Refuse a header that is there twice, and two lengths: two readers could take either."""
-    if "content-length" in headers and "transfer-encoding" in headers:
-        raise ConfigError(
-            "the body's length is said in two ways",
-            hint="send Content-Length or Transfer-Encoding, not both",
-        )
-    seen: set[str] = set()
-    for name, text in headers.items():
-        if name not in _ONCE:
-            continue
-        if name in seen or len(text) > _LONGEST or not text.isprintable():
-            raise ConfigError(
-                f"the header {name} is there twice, is too long or holds an odd character",
-                hint=f"send it once, in at most {_LONGEST} plain characters",
-            )
-        seen.add(name)

@@ -31,6 +31,7 @@ from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
 from kling_ledger.ledger.groups import Budgets, Periods, Reservations
+from kling_ledger.ledger.lookout import NOTED_AFTER_S, Lookout
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.tokens_group import Tokens
@@ -68,6 +69,8 @@ class Ledger(Blocks):
         watch = ClockWatch(self.database) if clock is utc_now else None
         self._access = Access(self.database, clock, actor or config.actor(), chance, watch)
         self._admissions = Admissions(self._access)
+        self.lookout = Lookout(NOTED_AFTER_S)
+        """Who leaves a note of a task that takes its time to be written down."""
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
         self.reservations = Reservations(self._access)

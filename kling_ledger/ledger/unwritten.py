@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock, Timer
+from threading import Lock
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from kling_ledger import config
@@ -26,6 +26,7 @@ from kling_ledger.errors import (
     StateError,
     TaskNotWrittenError,
 )
+from kling_ledger.ledger.lookout import Late, Lookout
 from kling_pricing.errors import KlingError
 
 if TYPE_CHECKING:
@@ -41,9 +42,6 @@ PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 LONGEST_S: Final = 25.0
 """After so long it is not tried again: a database may take its time to say that it is away."""
-
-NOTED_AFTER_S: Final = 1.0
-"""After so long the task is in a file too."""
 
 _SUFFIX: Final = ".task"
 _SQLITE: Final = "sqlite:///"
@@ -76,7 +74,7 @@ def keep_task(
     ConflictError for a task that another reservation has, and StateError where the job has another.
     """
     taken = write or (lambda: ledger.mark_submitted(reservation_id, task_id))
-    with _SlowWriting(ledger.database.url, reservation_id, task_id) as writing:
+    with _SlowWriting(ledger.lookout, ledger.database.url, reservation_id, task_id) as writing:
         for pause_s in (*PAUSES_S, None):
             try:
                 kept = _kept(ledger, reservation_id, task_id, taken)
@@ -126,13 +124,13 @@ class _SlowWriting:
     Whoever is killed while a database takes its time could not leave one any more.
     """
 
-    def __init__(self, url: str, reservation_id: str, task_id: str) -> None:
+    def __init__(self, lookout: Lookout, url: str, reservation_id: str, task_id: str) -> None:
         self.note: Note | None = None
         self._of = url, reservation_id, task_id
         self._lock = Lock()
         self._give_up_at = time.monotonic() + LONGEST_S
-        self._timer = Timer(NOTED_AFTER_S, self.leave_note)
-        self._timer.daemon = True
+        self._lookout = lookout
+        self._late: Late | None = None
 
     @property
     def has_lasted(self) -> bool:
@@ -146,17 +144,21 @@ class _SlowWriting:
 
     def remove_note(self) -> None:
         """Take the file away: the ledger has what it says."""
-        self._timer.cancel()
+        self._is_over()
         with self._lock:
             if self.note is not None:
                 self.note.remove()
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        self._late = self._lookout.expect(self.leave_note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self._is_over()
+
+    def _is_over(self) -> None:
+        if self._late is not None:
+            self._late.is_over = True
 
 
 def _kept(
