@@ -22,7 +22,7 @@ from kling_ledger.gateway.doors import DOORS, Door, Other, Poll, Submit, Way
 from kling_ledger.gateway.events import Kind, Observer
 from kling_ledger.gateway.guard import Guard
 from kling_ledger.gateway.passing import Passage
-from kling_ledger.gateway.paths import PathError, checked_path
+from kling_ledger.gateway.paths import checked_path
 from kling_ledger.gateway.polls import Polls, Tasks, is_running
 from kling_ledger.gateway.reading import text_of
 from kling_ledger.gateway.refusing import problem_of, refusal
@@ -97,7 +97,9 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer below a provider's name; everything else is the gateway's own."""
         door = DOORS.get(scope.get("path", "")[1:].partition("/")[0])
-        if door is None or door.provider not in self._settings.upstreams:
+        is_theirs = door is not None and door.provider in self._settings.upstreams
+        # After CONNECT a success would open a tunnel, and Crun's refusals are one to HTTP.
+        if door is None or not is_theirs or scope["method"] not in _METHODS:
             await self._own(scope, receive, send)
             return
         reply = await self._answered(door, Request(scope, receive))
@@ -130,8 +132,6 @@ class App:
         return reply
 
     async def _judged(self, door: Door, request: Request, story: Story) -> Response:
-        if request.method not in _METHODS:
-            raise PathError(f"{request.method} is no method of it")
         path = checked_path(request.scope["raw_path"])[len(door.provider) + 1 :]
         way = door.way(request.method, path, request.url.query)
         story.kind = _KINDS[type(way)]
