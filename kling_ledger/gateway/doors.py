@@ -17,7 +17,8 @@ from kling_ledger.gateway.settings import PROVIDERS
 from kling_ledger.providers.http_provider import Dialect
 from kling_ledger.providers.registry import wire
 
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that ask, and start nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Door:
         """Say what a request is. Raises PathError for one that is nearly a submission."""
         if method == "POST" and (found := self._submits.fullmatch(path)):
             return Submit(found.groupdict().get("action"))
-        if method in _READS:
+        if method in READS:
             return self._read(method, path, query)
         loose = alike(path)
         # One address may be the upstream of several providers.

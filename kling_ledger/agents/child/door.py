@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kling_ledger.agents.child.bridges import Bridges
 from kling_ledger.agents.child.heads import BadHeadError, authority_of
 from kling_ledger.agents.child.opened import HTTP_PORT, HTTPS_PORT, Directory, Opened
-from kling_ledger.gateway.doors import DOORS, Other
-from kling_ledger.gateway.paths import PathError
+from kling_ledger.gateway.doors import DOORS, READS, Other
+from kling_ledger.gateway.paths import PathError, alike
 
 _KEYED: Final = (b"authorization", b"x-api-key")
 _OURS: Final = b"x-kling-"
@@ -97,11 +97,12 @@ class Door:
 
 def _claims(provider: str, scope: Scope) -> bool:
     """Whether a path is one of a provider's own, or nearly one."""
-    query = scope["query_string"].decode("latin-1")
+    door, query = DOORS[provider], scope["query_string"].decode("latin-1")
     try:
-        way = DOORS[provider].way(scope["method"], scope["path"], query)
+        way = door.way(scope["method"], scope["path"], query)
     except PathError:
-        return True
+        # A door refuses what is nearly a submission at any of them; a question only at its own.
+        return scope["method"] in READS or door.is_nearly_a_submit(alike(scope["path"]))
     return not isinstance(way, Other)
 
 
