@@ -21,7 +21,8 @@ class Hermes(Agent):
 
     @classmethod
     def with_server(cls, words: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any]:
-        return {"mcp_servers": server(words, environ)}
+        # It gives servers a second and a half to start, and then begins without their tools.
+        return {"mcp_servers": server(words, environ), "mcp_discovery_timeout": 60}
 
     @classmethod
     def server_call(cls, tool: str, arguments: dict[str, Any]) -> ToolCall:
