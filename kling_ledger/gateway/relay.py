@@ -109,11 +109,9 @@ class Relay:
         self._hosts = Hosts(look_up)
         self._under_way: dict[str, int] = {}
         self._lock = Lock()
-        trusted = trust or httpx.create_ssl_context(trust_env=False)
-        public = _Checked(network or httpcore.SyncBackend(), self._hosts, may_be_local=False)
-        local = _Checked(network or httpcore.SyncBackend(), self._hosts, may_be_local=True)
-        self._public = _client(public, trusted, timeout_s)
-        self._local = _client(local, trusted, timeout_s)
+        self._network = network or httpcore.SyncBackend()
+        self._trust = trust or httpx.create_ssl_context(trust_env=False)
+        self._timeout_s = timeout_s
 
     def post(
         self, url: str, content: bytes, headers: Headers, *, may_be_local: bool = False
@@ -125,10 +123,10 @@ class Relay:
         """
         check_address(url, may_be_local=may_be_local)
         host = host_of(url)
-        client = self._local if may_be_local else self._public
         self._begin(host)
         try:
-            reply = client.post(url, content=content, headers=[*headers])
+            with self._client(may_be_local=may_be_local) as client:
+                reply = client.post(url, content=content, headers=[*headers])
         except ForbiddenError as error:
             raise RelayRefusedError(host, str(error)) from None
         except UnreachableError as error:
@@ -142,10 +140,20 @@ class Relay:
         return reply.status_code
 
     def close(self) -> None:
-        """Give back every connection."""
-        self._public.close()
-        self._local.close()
+        """Look no host up any more."""
         self._hosts.close()
+
+    def _client(self, *, may_be_local: bool) -> httpx.Client:
+        """Return a client for one call: a pool of many may close a connection under another's."""
+        transport = httpx.HTTPTransport(verify=self._trust, trust_env=False)
+        # The transport has no public way to be given a network.
+        transport._pool._network_backend = _Checked(
+            self._network, self._hosts, may_be_local=may_be_local
+        )
+        client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
+        # What is posted is what was posted to us: nothing of a client's own is added to it.
+        client.headers.clear()
+        return bound(client, self._timeout_s)
 
     def _begin(self, host: str) -> None:
         with self._lock:
@@ -158,17 +166,6 @@ class Relay:
             self._under_way[host] -= 1
             if not self._under_way[host]:
                 del self._under_way[host]
-
-
-def _client(network: _Checked, trust: SSLContext, timeout_s: float) -> httpx.Client:
-    once = httpx.Limits(max_connections=100, max_keepalive_connections=0)
-    transport = httpx.HTTPTransport(verify=trust, trust_env=False, limits=once)
-    # The transport has no public way to be given a network.
-    transport._pool._network_backend = network
-    client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
-    # What is posted is what was posted to us: nothing of a client's own is added to it.
-    client.headers.clear()
-    return bound(client, timeout_s)
 
 
 class _Checked(httpcore.NetworkBackend):
