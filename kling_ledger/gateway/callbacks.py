@@ -36,7 +36,7 @@ from kling_ledger.callbacks.hearing import (
 from kling_ledger.callbacks.receiver import Receipt, Receiver
 from kling_ledger.errors import CallbackError, SignatureError
 from kling_ledger.gateway.answers import passed_on
-from kling_ledger.gateway.events import Exchange, Kind, Observer
+from kling_ledger.gateway.events import Exchange, Kind, Observer, tell
 from kling_ledger.gateway.relay import (
     ALLOWED,
     Headers,
@@ -188,11 +188,7 @@ class CallbackDoor:
             reservation_id=None if found is None else found.id,
             committed=None if found is None else found.committed,
         )
-        for observer in self._observers:
-            try:
-                observer(exchange)
-            except Exception:
-                log.warning("an observer raised", exc_info=True)
+        tell(self._observers, exchange)
 
     async def _answered(self, request: Request, told: list[Receipt]) -> Response:
         payload = await read_payload(request)

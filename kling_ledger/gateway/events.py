@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from kling_ledger.ledger.reservations import SettledBy
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
+
+log: Final = logging.getLogger("kling_ledger.gateway")
 
 
 class Kind(StrEnum):
@@ -52,4 +56,13 @@ class Exchange:
 
 
 Observer = Callable[[Exchange], None]
-"""Is told of each exchange, on the thread that made it; what it raises is logged and dropped."""
+"""Is told of each exchange, on the thread that made it."""
+
+
+def tell(observers: Iterable[Observer], exchange: Exchange) -> None:
+    """Tell everybody who listens; what one raises is logged, and keeps no other from hearing."""
+    for observer in observers:
+        try:
+            observer(exchange)
+        except Exception:
+            log.warning("an observer raised", exc_info=True)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from kling_ledger.gateway.callers import Caller
-from kling_ledger.gateway.events import Exchange, Kind, Observer
+from kling_ledger.gateway.events import Exchange, Kind, Observer, tell
 from kling_ledger.ledger import Reservation
 from kling_pricing.errors import KlingError
 from kling_pricing.gateways import parse_body
-
-log: Final = logging.getLogger("kling_ledger.gateway")
 
 _Answer = TypeVar("_Answer")
 
@@ -51,13 +48,8 @@ class Story:
         self.model, self.action = _model_in(text), action
 
     def tell(self, observers: Iterable[Observer], status: int) -> None:
-        """Tell everybody who listens how it ended; what they raise is logged and dropped."""
-        told = self._exchange(status)
-        for observer in observers:
-            try:
-                observer(told)
-            except Exception:
-                log.warning("an observer raised", exc_info=True)
+        """Tell everybody who listens how it ended."""
+        tell(observers, self._exchange(status))
 
     def _exchange(self, status: int) -> Exchange:
         caller, found = self.caller, self.reservation
