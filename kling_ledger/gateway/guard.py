@@ -37,7 +37,9 @@ HEADERS: Final[Mapping[str, str]] = {
 METHODS: Final = ["GET"]
 """How a guarded page may be asked for; HEAD goes with it."""
 
-_HERE: Final = ("localhost", "127.0.0.1", "[::1]")
+HERE: Final = ("localhost", "127.0.0.1", "[::1]")
+"""How this machine is called in a `Host` by who is on it."""
+
 _DEFAULT_PORTS: Final = (80, 443)
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="kling-ledger gateway", charset="UTF-8"'}
 _OWN: Final = frozenset({"same-origin", "none"})
@@ -102,7 +104,7 @@ class Guard:
     def _is_known_host(self, request: Request) -> bool:
         given = request.headers.getlist("host")
         address, port = request.scope.get("server") or ("", None)
-        here = (*_HERE, f"[{address}]" if ":" in address else address)
+        here = (*HERE, f"[{address}]" if ":" in address else address)
         known = {f"{name}:{port}" for name in (*here, *self.hosts)} | set(self.hosts)
         if port in _DEFAULT_PORTS:
             known.update(here)

@@ -26,7 +26,7 @@ from kling_ledger.gateway.settings import GatewaySettings
 from kling_ledger.gateway.settlement import Settlement
 from kling_ledger.gateway.wires import Wires
 from kling_ledger.ledger import Ledger
-from kling_ledger.providers.callback_rules import is_loopback
+from kling_ledger.providers.callback_rules import is_loopback_host
 from kling_ledger.providers.http import checked_address
 from kling_ledger.serving import Served, bind
 
@@ -185,15 +185,11 @@ def _guard(settings: GatewaySettings, host: str) -> Guard | None:
     """
     if settings.page_secret is not None:
         return Guard.of_secret(settings.page_secret.value, settings.hosts)
-    return Guard(None, settings.hosts) if _is_here(host) else None
-
-
-def _is_here(host: str) -> bool:
-    return is_loopback(f"http://{_bracketed(host)}")
+    return Guard(None, settings.hosts) if is_loopback_host(host) else None
 
 
 def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
-    if settings.wallet is not None and not _is_here(host):
+    if settings.wallet is not None and not is_loopback_host(host):
         raise ConfigError(
             f"{host} is not this machine alone: nobody may come in without a token there",
             hint="make tokens with kling-ledger token create, and name no wallet",
@@ -208,7 +204,3 @@ def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
             ledger.accounts.of_key(
                 upstream.provider, partial(upstream.key.fingerprint, provider=upstream.provider)
             )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

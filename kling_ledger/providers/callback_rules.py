@@ -53,7 +53,11 @@ def _is_address(given: str, schemes: tuple[str, ...]) -> bool:
 
 def is_loopback(address: str | None) -> bool:
     """Whether an address is on this machine, as a sandbox's is."""
-    host = urlsplit(address or "").hostname or ""
+    return is_loopback_host(urlsplit(address or "").hostname or "")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host is this machine; an address of IPv6 has no brackets around it."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

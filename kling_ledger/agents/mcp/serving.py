@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.providers.callback_rules import is_loopback
+from kling_ledger.gateway.guard import HERE
+from kling_ledger.providers.callback_rules import is_loopback_host
 from kling_ledger.serving import address_of, bind
 
 PATH: Final = "/mcp"
@@ -27,7 +28,6 @@ _LARGEST: Final = 1024 * 1024
 _STOP_S: Final = 5
 _MOST_CONNECTIONS: Final = 256
 _MOST_SESSIONS: Final = 256
-_HERE: Final = ("127.0.0.1", "localhost", "[::1]")
 
 LetsIn = Callable[[str], bool]
 """Says whether a caller's token is one that is let in."""
@@ -58,7 +58,7 @@ def serve_http(
 
     Raises ConfigError where the address cannot be had, and beyond this machine without a token.
     """
-    if lets_in is None and not is_loopback(f"http://{_bracketed(host)}"):
+    if lets_in is None and not is_loopback_host(host):
         raise ConfigError(
             f"{host} is not this machine alone: nobody may come in without a token there",
             hint="make one with kling-ledger token create, and name it with --token",
@@ -69,7 +69,7 @@ def serve_http(
         host=host,
         max_request_body_size=_LARGEST,
         max_sessions=_MOST_SESSIONS,
-        transport_security=_security([*_HERE, _bracketed(host), *hosts]),
+        transport_security=_security([*HERE, _bracketed(host), *hosts]),
     )
     config = uvicorn.Config(
         app if lets_in is None else _Guarded(app, lets_in),
