@@ -161,7 +161,7 @@ class Glances:
         before the budget is counted from all of them, so it is counted once a minute.
         """
         starts_us, _ = budget.window_at(at_us)
-        if _is_opened(transaction, budget, starts_us):
+        if standing.is_opened(transaction, budget, starts_us):
             return standing.status(transaction, budget, at_us)
         kept = self._counted.get(budget)
         if kept is not None and kept[0] == starts_us and at_us - kept[1] < _COUNTED_AGAIN_US:
@@ -213,15 +213,6 @@ def is_of_a_run(budget: Budget) -> bool:
 def _place(budget: Budget) -> tuple[bool, str]:
     """Put the caps of single runs last: there may be many of them."""
     return is_of_a_run(budget), budget.name
-
-
-def _is_opened(transaction: Transaction, budget: Budget, starts_us: int) -> bool:
-    row = transaction.row(
-        "SELECT 1 AS is_there FROM budget_window WHERE budget_id = :budget AND starts_at = :starts",
-        budget=budget.id,
-        starts=starts_us,
-    )
-    return row is not None
 
 
 def _spent_in_all(wallets: Iterable[Wallet]) -> Mapping[str, int]:

@@ -72,14 +72,19 @@ def window_figures(
     return int(row["held_micro"]), int(row["spent_micro"])
 
 
-def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_us: int) -> bool:
-    """Make the row of a window, with what it has counted so far; False if it is there."""
+def is_opened(transaction: Transaction, budget: Budget, starts_us: int) -> bool:
+    """Whether a window has a row, with sums of its own."""
     row = transaction.row(
         "SELECT 1 AS is_there FROM budget_window WHERE budget_id = :budget AND starts_at = :starts",
         budget=budget.id,
         starts=starts_us,
     )
-    if row is not None:
+    return row is not None
+
+
+def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_us: int) -> bool:
+    """Make the row of a window, with what it has counted so far; False if it is there."""
+    if is_opened(transaction, budget, starts_us):
         return False
     held, spent = counted(transaction, budget, starts_us, ends_us)
     window = {
