@@ -12,9 +12,6 @@ from kling_pricing.gateways import GATEWAYS
 from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 
-DEFAULT_PORT: Final = 8770
-"""Where the gateway listens unless told otherwise."""
-
 LARGEST_BODY: Final = 1024 * 1024
 """The most bytes of a submission that are read: a body with four pictures inline is refused."""
 
@@ -61,11 +58,6 @@ class GatewaySettings:
     polls_per_s: float = POLLS_PER_S
     longest_s: float = 900.0
     timeout_s: float = 60.0
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether nobody is let in without a token."""
-        return self.wallet is None
 
 
 PROVIDERS: Final = tuple(GATEWAYS)

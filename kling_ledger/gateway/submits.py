@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kling_ledger.errors import (
     DatabaseError,
@@ -21,7 +21,7 @@ from kling_ledger.errors import (
 from kling_ledger.gateway.callbacks import rewritten
 from kling_ledger.gateway.callers import Caller
 from kling_ledger.gateway.settings import GatewaySettings
-from kling_ledger.gateway.wires import Wires
+from kling_ledger.gateway.wires import Wire, Wires
 from kling_ledger.jobs.approving import approved
 from kling_ledger.jobs.fitting import Fit, would_fit
 from kling_ledger.jobs.meter import Meter
@@ -29,7 +29,6 @@ from kling_ledger.jobs.watch import Patience
 from kling_ledger.ledger import Asked, Ledger, Reservation, State
 from kling_ledger.ledger.lefts import Left
 from kling_ledger.providers.http import Reply
-from kling_ledger.providers.http_provider import HttpProvider
 from kling_pricing.errors import KlingError
 from kling_pricing.gateways import Request, parse_body, read_request
 from kling_pricing.money import Money
@@ -209,7 +208,4 @@ def _own_key(caller: Caller, provider: str) -> str:
 
 def _hearing(meter: Meter, hear: Callable[[Reply], None]) -> Meter:
     """Return a meter whose provider's answers are kept as they came."""
-    provider = meter.provider
-    if not isinstance(provider, HttpProvider):
-        return meter
-    return replace(meter, provider=replace(provider, hear=hear))
+    return replace(meter, provider=replace(cast("Wire", meter.provider), hear=hear))
