@@ -144,6 +144,16 @@ address_option = click.option(
 )
 """Add --base-url."""
 
+approve_option = click.option(
+    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
+)
+"""Add --approve-above."""
+
+estimate_option = click.option(
+    "--estimate/--no-estimate", default=True, help="Ask providers what a job will cost."
+)
+"""Add --estimate."""
+
 account_option = click.option(
     "--account",
     metavar="NAME",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kling_ledger.cli.books import book_option
-from kling_ledger.cli.connections import ceiling_of
+from kling_ledger.cli.connections import approve_option, ceiling_of, estimate_option
 from kling_ledger.cli.gateway import read_upstreams
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.inputs import gathered, label_option, read_labels
@@ -59,9 +59,7 @@ class Options:
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole run may cost.")
-@click.option(
-    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
-)
+@approve_option
 @click.option(
     "--upstream",
     "upstreams",
@@ -70,7 +68,7 @@ class Options:
     help="Where a provider is, or with a bare address all of them, for a sandbox: what is sent to "
     "it, or to the provider's own address, is guarded and goes there.",
 )
-@click.option("--estimate/--no-estimate", default=True, help="Ask providers what a job will cost.")
+@estimate_option
 @click.option(
     "--wait",
     "wait_s",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kling_ledger.cli.books import book_option
-from kling_ledger.cli.connections import ceiling_of
+from kling_ledger.cli.connections import approve_option, ceiling_of, estimate_option
 from kling_ledger.cli.inputs import label_option, read_labels
 from kling_ledger.cli.output import database_option, listening_options, say
 
@@ -34,9 +34,7 @@ _PORT: Final = 8770
 @click.option("--project", help="What jobs without X-Kling-Project are for.")
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
-@click.option(
-    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
-)
+@approve_option
 @click.option(
     "--upstream",
     "upstreams",
@@ -80,7 +78,7 @@ _PORT: Final = 8770
     default=False,
     help="Make an OpenTelemetry span of each request; run it under opentelemetry-instrument.",
 )
-@click.option("--estimate/--no-estimate", default=True, help="Ask providers what a job will cost.")
+@estimate_option
 @click.option(
     "--poll-every",
     "poll_every_s",

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kling_ledger.cli.books import book_option
-from kling_ledger.cli.connections import Connection, ceiling_of, connection_options, silent
+from kling_ledger.cli.connections import (
+    Connection,
+    approve_option,
+    ceiling_of,
+    connection_options,
+    silent,
+)
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.inputs import gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, listening_options
@@ -70,9 +76,7 @@ class _Spending:
     metavar="AMOUNT",
     help="The most that one job may cost; an agent may say less. Without it each job has to.",
 )
-@click.option(
-    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
-)
+@approve_option
 @label_option
 @click.option("--http", is_flag=True, help="Serve over HTTP instead of standard input and output.")
 @listening_options(port=_PORT)
