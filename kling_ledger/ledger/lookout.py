@@ -9,7 +9,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock, Thread
 from typing import Final
 
@@ -26,6 +26,15 @@ class Late:
     is_over: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """What one process waits for, and whether a thread of it does."""
+
+    lock: Lock = field(default_factory=Lock)
+    late: deque[Late] = field(default_factory=deque)
+    has_thread: bool = False
+
+
 class Lookout:
     """Makes calls about what takes longer than so many seconds. Safe to share between threads.
 
@@ -34,33 +43,34 @@ class Lookout:
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
-        self._lock = Lock()
-        self._waiting: deque[Late] = deque()
-        self._runs_in: int | None = None
+        # By process: a fork inherits a lock that another thread held, and nobody gives it back.
+        self._by_process: dict[int, _Waiting] = {}
 
     def expect(self, call: Callable[[], None]) -> Late:
         """Look out for something that begins now; set `is_over` once it has ended."""
         late = Late(time.monotonic() + self._after_s, call)
-        with self._lock:
-            self._waiting.append(late)
-            # A process that was forked has the list, and no thread.
-            if self._runs_in != os.getpid():
-                Thread(target=self._run, name="lookout", daemon=True).start()
-                self._runs_in = os.getpid()
+        waiting = self._by_process.setdefault(os.getpid(), _Waiting())
+        with waiting.lock:
+            waiting.late.append(late)
+            if not waiting.has_thread:
+                Thread(target=_look_out, args=(waiting,), name="lookout", daemon=True).start()
+                waiting.has_thread = True
         return late
 
-    def _run(self) -> None:
-        while (late := self._next()) is not None:
-            time.sleep(max(0.0, late.due_at - time.monotonic()))
-            if not late.is_over:
-                late.call()
 
-    def _next(self) -> Late | None:
-        """Return what is due first and not over; None, and no thread, where there is nothing."""
-        with self._lock:
-            while self._waiting:
-                late = self._waiting.popleft()
-                if not late.is_over:
-                    return late
-            self._runs_in = None
-            return None
+def _look_out(waiting: _Waiting) -> None:
+    while (late := _next(waiting)) is not None:
+        time.sleep(max(0.0, late.due_at - time.monotonic()))
+        if not late.is_over:
+            late.call()
+
+
+def _next(waiting: _Waiting) -> Late | None:
+    """Return what is due first and not over; None, and no thread, where there is nothing."""
+    with waiting.lock:
+        while waiting.late:
+            late = waiting.late.popleft()
+            if not late.is_over:
+                return late
+        waiting.has_thread = False
+        return None
