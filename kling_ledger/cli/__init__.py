@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 import click
 
 from kling_ledger import errors
-from kling_ledger.cli.telling import tell_error, tell_programs
+from kling_ledger.cli.telling import tell_error, tell_programs, tell_usage
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
 
@@ -31,6 +31,7 @@ EXIT_CHARGED_WITHOUT_CLIP: Final = 8
 EXIT_NOT_DOWNLOADED: Final = 9
 EXIT_NOT_SENT: Final = 10
 EXIT_PIPE: Final = 141
+_EXIT_STOPPED: Final = 130
 
 _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (pricing_errors.NoPriceError, EXIT_NO_PRICE),
@@ -108,7 +109,18 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _as_we_write_it(word: str) -> str:
+    """Return an option, a choice or a command as we write them: `--max_cost` is `--max-cost`."""
+    return word.lower().replace("_", "-").replace(" ", "-")
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _as_we_write_it,
+    },
+)
 @click.version_option(package_name="kling-ledger", message="%(version)s")
 def cli() -> None:
     """Know what a Kling clip costs, spend within a limit, see what was spent.
@@ -128,24 +140,9 @@ def main() -> NoReturn:
     _let_waiting_be_told()
     stdout = sys.stdout
     try:
-        outcome = cli.main(standalone_mode=False)
+        code = _outcome()
         # Here, where it can be told, and not at the end of the interpreter, where it cannot.
         sys.stdout.flush()
-        sys.exit(outcome if isinstance(outcome, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(EXIT_USAGE)
-    except click.ClickException as error:
-        error.show()
-        facts = {"code": "usage", "message": error.format_message(), "hint": None}
-        tell_programs({**facts, "retryable": False, "exit_code": error.exit_code})
-        sys.exit(error.exit_code)
-    except KlingError as error:
-        tell_error(error, exit_code(error))
-        sys.exit(exit_code(error))
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         _end_of_pipe()
     except SystemExit:
@@ -154,13 +151,40 @@ def main() -> NoReturn:
             _end_of_pipe()
         raise
     except OSError as error:
+        code = _told_system(error)
+    except KeyboardInterrupt:
+        code = _EXIT_STOPPED
+    sys.exit(code)
+
+
+def _outcome() -> int:
+    """Run the command that is asked for, tell what went wrong, and return the exit code."""
+    try:
+        outcome = cli.main(standalone_mode=False, prog_name="kling-ledger")
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.ClickException as error:
+        tell_usage(error)
+        return error.exit_code
+    except KlingError as error:
+        tell_error(error, exit_code(error))
+        return exit_code(error)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return _EXIT_STOPPED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _told_system(error: OSError) -> int:
+    """Tell of what the system refused, such as a full disk, and return the exit code."""
+    with suppress(OSError):
         click.echo(f"error: {error}", err=True)
         facts = {"code": "os", "message": str(error), "hint": None}
-        with suppress(OSError):
-            tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
-            sys.stdout.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_OURS)
+        tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
+        sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OURS
 
 
 def _let_waiting_be_told() -> None:

@@ -1,12 +1,17 @@
-"""Known words: units, providers and models that nobody knows would limit nothing, for ever."""
+"""Known words: units, providers and models, forgiven where one is meant and refused where none is.
+
+A budget of a unit that nobody knows would limit nothing, for ever.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from kling_ledger.cli.usage import HintedUsageError, did_you_mean
+from kling_pricing.errors import NoPriceError
 from kling_pricing.money import USD, Money
 
 if TYPE_CHECKING:
@@ -51,19 +56,52 @@ def known_model(written: str, provider: str | None, library: Library) -> str:
 
 def known(noun: str, written: str, words: Collection[str]) -> str:
     """Return a word as it is known; capitals are forgiven where one word alone is meant."""
+    found = meant(written, words)
+    if found is None:
+        near = did_you_mean(alike(written, words))
+        insisting = "--unknown takes it as it is written"
+        raise HintedUsageError(
+            f"nobody knows a {noun} {written}",
+            hint=f"{near} {insisting}" if near else insisting,
+        )
+    return found
+
+
+def priced_provider(written: str, library: Library) -> str:
+    """Return a provider that has a price book. UsageError, with the names there are, for none."""
+    found = meant(written, library.providers)
+    if found is None:
+        near = did_you_mean(alike(written, library.providers))
+        raise HintedUsageError(
+            f"no such provider: {written}",
+            hint=near or f"providers: {', '.join(library.providers)}",
+        )
+    return found
+
+
+def priced_model(written: str, models: Collection[str]) -> str:
+    """Return a model as a price book writes it, or as it is written where no book has it."""
+    return meant(written, models) or written
+
+
+def with_near_names(error: NoPriceError, written: str) -> NoPriceError:
+    """Return the error with the known names that look like the one that has no price."""
+    near = did_you_mean(alike(written, {one.split(" ")[0] for one in error.known}))
+    if error.hint or not near:
+        return error
+    return NoPriceError(error.subject, known=error.known, hint=near)
+
+
+def meant(written: str, words: Collection[str]) -> str | None:
+    """Return the one word that is meant, whatever its capitals and blanks; None where none is."""
     if written in words:
         return written
-    same = [word for word in words if word.casefold() == written.casefold()]
-    if len(same) == 1:
-        return same[0]
-    alike = _alike(written, words)
-    meant = f": did you mean {' or '.join(alike)}?" if alike else "."
-    raise click.UsageError(
-        f"nobody knows a {noun} {written}{meant} --unknown takes it as it is written"
-    )
+    same = [word for word in words if _bare(word) == _bare(written)]
+    return same[0] if len(same) == 1 else None
 
 
-def _alike(written: str, words: Iterable[str]) -> list[str]:
+def alike(written: str, words: Iterable[str]) -> Sequence[str]:
+    """Return the few words that look like the one that is written, the likeliest first."""
     import difflib
 
     by_word = {word.casefold(): word for word in words}
@@ -71,3 +109,7 @@ def _alike(written: str, words: Iterable[str]) -> list[str]:
     close = difflib.get_close_matches(low, by_word, n=_SHOWN, cutoff=0.6)
     within = sorted(word for word in by_word if low.rstrip("s") in word or word in low)
     return [by_word[word] for word in dict.fromkeys([*close, *within])][:_SHOWN]
+
+
+def _bare(word: str) -> str:
+    return word.casefold().replace("_", "-").replace(" ", "-")

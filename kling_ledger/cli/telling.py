@@ -24,6 +24,18 @@ def tell_error(error: KlingError, code: int) -> None:
     tell_programs({**error_dict(error, hint), "exit_code": code})
 
 
+def tell_usage(error: click.ClickException) -> None:
+    """Tell a person, and programs too, that a line cannot be read, and what may help."""
+    from kling_ledger.cli.usage import told_usage
+
+    message, hint = told_usage(error)
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint: {hint}", err=True)
+    facts = {"code": "usage", "message": message, "hint": hint}
+    tell_programs({**facts, "retryable": False, "exit_code": error.exit_code})
+
+
 def tell_programs(facts: dict[str, Any]) -> None:
     """Print the facts of an error as JSON on stdout, where --format json was asked for."""
     if _wants_json(sys.argv[1:]):
@@ -31,9 +43,11 @@ def tell_programs(facts: dict[str, Any]) -> None:
 
 
 def _wants_json(words: list[str]) -> bool:
+    """Whether the last --format of a line is json; what follows -- is another program's."""
+    own = words[: words.index("--")] if "--" in words else words
     formats = [
         word.partition("=")[2] if "=" in word else following
-        for word, following in zip(words, [*words[1:], ""], strict=True)
-        if word == "--format" or word.startswith("--format=")
+        for word, following in zip(own, [*own[1:], ""], strict=True)
+        if word.lower().partition("=")[0] == "--format"
     ]
-    return formats[-1:] == ["json"]
+    return [form.lower() for form in formats[-1:]] == ["json"]
