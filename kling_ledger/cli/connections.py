@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kling_ledger.cli.inputs import gathered
+from kling_ledger.cli.inputs import Wait, gathered
 from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import Command, say
 from kling_ledger.config import SENDING_S
@@ -174,7 +174,7 @@ def grace_option(said: str) -> Callable[[Command], Command]:
     """Return what adds --grace, with its help."""
     return click.option(
         "--grace",
-        type=click.FloatRange(0),
+        type=Wait(0),
         default=SENDING_S,
         show_default=True,
         metavar="SECONDS",
@@ -190,7 +190,7 @@ def connection_options(command: Command) -> Command:
         click.option(
             "--poll-every",
             "poll_every_s",
-            type=click.FloatRange(0.05),
+            type=Wait(0.05),
             default=2.0,
             show_default=True,
             metavar="SECONDS",
@@ -199,7 +199,7 @@ def connection_options(command: Command) -> Command:
         click.option(
             "--timeout",
             "timeout_s",
-            type=click.FloatRange(0.1),
+            type=Wait(0.1),
             default=900.0,
             show_default=True,
             metavar="SECONDS",

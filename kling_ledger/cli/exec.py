@@ -12,7 +12,7 @@ from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import approve_option, ceiling_of, estimate_option
 from kling_ledger.cli.gateway import read_upstreams
 from kling_ledger.cli.hints import hint_for
-from kling_ledger.cli.inputs import gathered, label_option, read_labels
+from kling_ledger.cli.inputs import Wait, gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, say
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Options:
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=Wait(0),
     default=0.0,
     metavar="SECONDS",
     help="How long to wait, after the program, for jobs that it left running. "

@@ -14,14 +14,6 @@ _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z-]{2,31}")
 _OF_COMMANDS: Final = ("--db", "--format")
 
 
-class HintedUsageError(click.UsageError):
-    """A line that cannot be read, and what to write instead."""
-
-    def __init__(self, message: str, *, hint: str | None) -> None:
-        super().__init__(message)
-        self.hint = hint
-
-
 def did_you_mean(words: Sequence[str]) -> str | None:
     """Ask whether one of a few words is meant; None where there are none."""
     return f"did you mean {' or '.join(words)}?" if words else None
@@ -116,7 +108,7 @@ def _said_hint(error: click.UsageError) -> str | None:
     extra = _EXTRA.search(error.message)
     if extra is not None and _UNIT.fullmatch(extra[1]):
         return f'an amount and its unit are one word: "10 {extra[1]}" or 10{extra[1]}'
-    return getattr(error, "hint", None) or _more(error)
+    return _more(error)
 
 
 def _usage(error: click.UsageError) -> str | None:
