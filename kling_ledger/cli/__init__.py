@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -86,10 +86,18 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "close": "close a month, seal it, and list what is closed",
     "verify": "work every balance out again from the journal",
     "db": "back the database up, restore it, and bring it up to date",
+    "config": "every setting and where it comes from; the file that keeps yours",
+    "doctor": "look whether all that is needed is in order, and say what to do",
+    "explain": "what an error code means, and what to do about it",
+    "completion": "the script by which your shell completes our commands",
     "hook": "judge an agent's tool call before it runs; what would pass the limits is denied",
     "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
     "demo": "see the whole idea in a few seconds, with no key and no network",
 }
+
+
+_LOOK_THEMSELVES: Final = ("config", "doctor")
+"""Commands that look at a settings file that may be wrong."""
 
 
 class _Commands(click.Group):
@@ -103,6 +111,15 @@ class _Commands(click.Group):
             return None
         command = getattr(import_module(f"kling_ledger.cli.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is asked for, its defaults as the settings file has them."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None and not _asks_help(rest):
+            ctx.default_map = _defaults(name, command, ctx.params.get("config"))
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -122,7 +139,12 @@ def _as_we_write_it(word: str) -> str:
     },
 )
 @click.version_option(package_name="kling-ledger", message="%(version)s")
-def cli() -> None:
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="Read your settings from this file. [env: KLING_LEDGER_CONFIG]",
+)
+def cli(config: str | None) -> None:
     """Know what a Kling clip costs, spend within a limit, see what was spent.
 
     \b
@@ -132,6 +154,26 @@ def cli() -> None:
     and booked, but a clip could not be downloaded, 10 nothing was sent: the provider refused the
     API key or could not be reached.
     """
+
+
+def _defaults(name: str, command: click.Command, file: str | None) -> dict[str, Any] | None:
+    """Return the defaults of a command by the settings file; the usual case, none, is quick."""
+    from kling_ledger.settings_file import FILE_VARIABLE, settings_path
+
+    if file is not None:
+        # For the library too, and for the programs that `exec` starts.
+        os.environ[FILE_VARIABLE] = os.path.abspath(file)  # noqa: PTH100
+    is_there = FILE_VARIABLE in os.environ or os.path.exists(settings_path())  # noqa: PTH110
+    if not is_there or name in _LOOK_THEMSELVES:
+        return None
+    from kling_ledger.cli.defaults import defaults_of
+
+    return defaults_of(name, command)
+
+
+def _asks_help(words: list[str]) -> bool:
+    own = words[: words.index("--")] if "--" in words else words
+    return "-h" in own or "--help" in own
 
 
 def main() -> NoReturn:

@@ -70,7 +70,7 @@ class Connection:
         from kling_ledger.providers.registry import provider_facts
 
         default = provider_facts(provider).base_url
-        return checked_address(config.base_url(self.base_url, default=default))
+        return checked_address(config.base_url(self.base_url, default=default, provider=provider))
 
     def account_at(self, ledger: Ledger, provider: str) -> str:
         """Return whose record is compared: the account that is named, the key's, the only one.
@@ -145,7 +145,9 @@ address_option = click.option(
 """Add --base-url."""
 
 approve_option = click.option(
-    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
+    "--approve-above",
+    metavar="AMOUNT",
+    help="Ask a person before a job that costs more than this is started.",
 )
 """Add --approve-above."""
 

@@ -10,6 +10,7 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import approve_option, ceiling_of, estimate_option
+from kling_ledger.cli.defaults import project_option, wallet_option
 from kling_ledger.cli.gateway import read_upstreams
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.inputs import Wait, gathered, label_option, read_labels
@@ -54,8 +55,8 @@ class Options:
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--wallet", required=True, help="Who pays.")
-@click.option("--project", help="What the program's jobs are for.")
+@wallet_option
+@project_option("What the program's jobs are for.")
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole run may cost.")

@@ -185,7 +185,10 @@ def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Up
     from kling_ledger.providers.http import Secret, checked_address
     from kling_ledger.providers.registry import FACTS
 
-    addresses = {name: FACTS[name].base_url for name in PROVIDERS}
+    addresses = {
+        name: checked_address(config.base_url(None, default=FACTS[name].base_url, provider=name))
+        for name in PROVIDERS
+    }
     for one in written:
         name, equals, address = one.partition("=")
         if not equals or name.startswith(("http:", "https:")):

@@ -263,11 +263,13 @@ def _laid_beside(
 ) -> Sequence[Difference]:
     if live == "crun":
         return list(_beside_crun(book, now, base_url, api_key))
+    from kling_ledger import config
     from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
     from kling_ledger.providers.runapi.live_prices import fetch_schedule
     from kling_pricing.gateways.runapi.agreement import differences
 
-    fetched = fetch_schedule(base_url or RUNAPI.base_url)
+    address = config.base_url(base_url, default=RUNAPI.base_url, provider=live)
+    fetched = fetch_schedule(address)
     return differences(book, fetched.rows if fetched else (), now)
 
 
@@ -281,7 +283,8 @@ def _beside_crun(
     from kling_pricing.cells import priced_cells, sample_clip
 
     key = config.api_key(CRUN.key_variable, api_key)
-    with live_prices.CrunEstimates(key, base_url=base_url or CRUN.base_url) as crun:
+    address = config.base_url(base_url, default=CRUN.base_url, provider="crun")
+    with live_prices.CrunEstimates(key, base_url=address) as crun:
         for cell in priced_cells(book, now):
             clip = sample_clip(book, cell)
             if clip is None:

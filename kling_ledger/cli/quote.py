@@ -10,6 +10,7 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
+from kling_ledger.cli.defaults import is_from_file
 from kling_ledger.cli.inputs import strict_option
 from kling_ledger.cli.known_words import priced_model, priced_provider
 from kling_ledger.cli.output import format_option, print_one, print_table, say
@@ -76,7 +77,8 @@ def quote(
     if manifest is not None:
         if save:
             raise click.UsageError("--save keeps the quote of one clip: leave out --manifest")
-        others = {"--provider": provider, "--model": model, "--action": options["action"]}
+        named = None if is_from_file("provider") else provider
+        others = {"--provider": named, "--model": model, "--action": options["action"]}
         _refuse_flags({**others, "--request": request_file, **_flags(options)}, "--manifest")
         from kling_ledger.cli.manifest import quote_manifest
 

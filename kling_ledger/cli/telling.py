@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import click
 
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.errors.facts import error_dict, told
 from kling_pricing.errors import KlingError
+
+_SPEAKS_OTHERWISE: Final = {"mcp", "hook", "exec", "gateway", "callbacks", "sandbox", "demo"}
+"""Commands without --format: their standard output is another program's to read."""
 
 
 def tell_error(error: KlingError, code: int) -> None:
@@ -38,11 +42,11 @@ def tell_usage(error: click.ClickException) -> None:
 
 def tell_programs(facts: dict[str, Any]) -> None:
     """Print the facts of an error as JSON on stdout, where --format json was asked for."""
-    if _wants_json(sys.argv[1:]):
+    if _wants_json(sys.argv[1:], default=_usual_form):
         click.echo(json.dumps({"error": facts}, indent=2, ensure_ascii=False))
 
 
-def _wants_json(words: list[str]) -> bool:
+def _wants_json(words: list[str], *, default: Callable[[], str | None]) -> bool:
     """Whether the last --format of a line is json; what follows -- is another program's."""
     own = words[: words.index("--")] if "--" in words else words
     formats = [
@@ -50,4 +54,15 @@ def _wants_json(words: list[str]) -> bool:
         for word, following in zip(own, [*own[1:], ""], strict=True)
         if word.lower().partition("=")[0] == "--format"
     ]
-    return [form.lower() for form in formats[-1:]] == ["json"]
+    asked = formats[-1] if formats else None if _SPEAKS_OTHERWISE & set(own) else default()
+    return asked is not None and asked.lower() == "json"
+
+
+def _usual_form() -> str | None:
+    """Return the form that the settings file names; None where it cannot be read."""
+    from kling_ledger.settings_file import read_settings
+
+    try:
+        return read_settings().text("format")
+    except KlingError:
+        return None
