@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from kling_ledger import errors
 from kling_ledger.cli.telling import tell_error, tell_programs, tell_usage
@@ -117,9 +118,19 @@ class _Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is asked for, its defaults as the settings file has them."""
         name, command, rest = super().resolve_command(ctx, args)
-        if name is not None and command is not None and not _asks_help(rest):
+        is_run = not (ctx.resilient_parsing or _asks_help(rest))
+        if name is not None and command is not None and is_run:
             ctx.default_map = _defaults(name, command, ctx.params.get("config"))
         return name, command, rest
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing all of them."""
+        named = [
+            CompletionItem(name, help=said)
+            for name, said in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
@@ -262,7 +273,9 @@ def exit_code(error: KlingError) -> int:
     """Return the exit code that an error has on the command line."""
     if isinstance(error, errors.JobRefusedError) and error.nothing_was_sent:
         return EXIT_NOT_SENT
-    for family, code in _EXIT_CODES:
-        if isinstance(error, family):
-            return code
-    return EXIT_OURS
+    return exit_code_of(type(error))
+
+
+def exit_code_of(kind: type[KlingError]) -> int:
+    """Return the exit code of a kind of errors, unless one of them says better."""
+    return next((code for family, code in _EXIT_CODES if issubclass(kind, family)), EXIT_OURS)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from kling_ledger.cli.keys import without_password
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.config import DATABASE_VARIABLE, database_url
 from kling_ledger.errors import ConfigError
@@ -26,7 +27,6 @@ from kling_ledger.settings_file import (
 from kling_pricing.own_books import BOOKS_VARIABLE, books_folder
 
 _COLUMNS: Final = ("setting", "value", "origin", "meaning")
-_PASSWORD: Final = re.compile(r"(?<=://)([^:/@\s]*):\S*@")
 _USUAL: Final = {"format": "table", "timeout": 900.0, "poll_every": 2.0}
 _FIRST_TABLE: Final = re.compile(r"^\s*\[", re.MULTILINE)
 
@@ -96,7 +96,7 @@ def _rows(db: str | None) -> Iterator[dict[str, Any]]:
 def _found(key: str, settings: Settings, db: str | None) -> tuple[str | None, str]:
     """Return what a setting is, and who says so."""
     if key == "db":
-        shown = _PASSWORD.sub(r"\1:...@", database_url(db))
+        shown = without_password(database_url(db))
         if db is not None:
             return shown, "--db"
         if os.environ.get(DATABASE_VARIABLE):

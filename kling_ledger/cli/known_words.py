@@ -77,12 +77,12 @@ def known(noun: str, written: str, words: Collection[str]) -> str:
 
 def priced_provider(written: str, library: Library) -> str:
     """Return a provider that has a price book. ConfigError, with the names there are, for none."""
-    return _priced("provider", written, library.providers)
+    return chosen("provider", written, library.providers)
 
 
 def priced_unit(written: str, library: Library) -> str:
     """Return a unit that somebody charges in. ConfigError, with the units there are, for none."""
-    return written if written == USD else _priced("unit", written, {USD, *library.units()})
+    return written if written == USD else chosen("unit", written, {USD, *library.units()})
 
 
 def priced_model(written: str, book: PriceBook) -> str:
@@ -94,7 +94,8 @@ def priced_model(written: str, book: PriceBook) -> str:
     return found
 
 
-def _priced(noun: str, written: str, words: Collection[str]) -> str:
+def chosen(noun: str, written: str, words: Collection[str]) -> str:
+    """Return the one of a closed list of words that is meant. ConfigError, with those, for none."""
     found = meant(written, words)
     if found is None:
         near = did_you_mean(alike(written, words))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from kling_ledger.cli.hints import hint_for
+from kling_ledger.errors import LedgerError
 from kling_ledger.errors.facts import error_dict, told
 from kling_pricing.errors import KlingError
 
@@ -19,13 +20,18 @@ _SPEAKS_OTHERWISE: Final = {"mcp", "hook", "exec", "gateway", "callbacks", "sand
 
 def tell_error(error: KlingError, code: int) -> None:
     """Tell a person of an error and what may help; with --format json, tell programs too."""
-    hint = hint_for(error)
+    hint = hint_for(error) or _explained(error)
     problems = getattr(error, "problems", None)
     for line in told(problems or (error.message,)):
         click.echo(f"error: {line}", err=True)
     if hint:
         click.echo(f"hint: {hint}", err=True)
     tell_programs({**error_dict(error, hint), "exit_code": code})
+
+
+def _explained(error: KlingError) -> str | None:
+    """Lead to what an error of the ledger means, where it says no next step itself."""
+    return f"kling-ledger explain {error.code}" if isinstance(error, LedgerError) else None
 
 
 def tell_usage(error: click.ClickException) -> None:
