@@ -22,7 +22,9 @@ def test_every_error_of_the_ledger_is_explained():
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.code)
-def test_a_code_is_told_with_its_exit_code_and_status(tmp_path: Path, kind: type[errors.KlingError]):
+def test_a_code_is_told_with_its_exit_code_and_status(
+    tmp_path: Path, kind: type[errors.KlingError]
+):
     told = Cli(tmp_path).json("explain", kind.code.upper())
     assert told["exit_code"] == exit_code_of(kind)
     assert told["http_status"] >= 400
