@@ -15,6 +15,7 @@ from kling_ledger.errors import (
     ConfigError,
     NoKeyError,
 )
+from kling_ledger.settings_file import read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,9 @@ _POSTGRES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the database address: the one given, the variable's, or a file in the data folder.
+    """Return the database address: given, of the variable, of the settings file, or the default.
+
+    The default is a file in the user's data folder.
 
     A bare path stands for an SQLite file; `postgresql://` for the driver that we use. An address
     of no letters is a ConfigError: most likely a variable that is not set, and then the default
@@ -40,7 +43,7 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
             "the database's address is empty",
             hint="is the variable set that names it? leave the address out for the default",
         )
-    written = given or environ.get(DATABASE_VARIABLE)
+    written = given or environ.get(DATABASE_VARIABLE) or read_settings(environ).text("db")
     if not written:
         return f"sqlite:///{_default_file()}"
     scheme, separator, rest = written.partition("://")
@@ -126,9 +129,19 @@ def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.en
     return key
 
 
-def base_url(given: str | None, *, default: str) -> str:
-    """Return the address of a provider: the one given or its own. ConfigError for no address."""
-    url = default if given is None else given.strip()
+def base_url(
+    given: str | None,
+    *,
+    default: str,
+    provider: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Return the address of a provider: given, of the settings file, or its own.
+
+    ConfigError for what is no address.
+    """
+    said = read_settings(environ).text(f"base_url.{provider}") if given is None else given.strip()
+    url = default if said is None else said
     if not url.startswith(("http://", "https://")):
         raise ConfigError(
             f"{url!r} is no address of a provider", hint="it begins with https://, or http:// here"

@@ -146,7 +146,8 @@ class Cli:
 
     def _environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("KLING_", "RUNAPI_"))}
-        return {**inherited, "KLING_LEDGER_DB": str(self.database), **self.environ}
+        own = {"KLING_LEDGER_DB": str(self.database), "KLING_LEDGER_CONFIG": os.devnull}
+        return {**inherited, **own, **self.environ}
 
 
 def _written() -> io.TextIOWrapper:

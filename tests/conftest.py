@@ -41,6 +41,7 @@ def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch, no_books: str
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KLING_LEDGER_BOOKS", no_books)
+    monkeypatch.setenv("KLING_LEDGER_CONFIG", os.devnull)
 
 
 @pytest.fixture(scope="session")

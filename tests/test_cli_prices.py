@@ -199,9 +199,9 @@ def test_show_tells_what_a_job_that_came_to_nothing_costs(tmp_path: Path) -> Non
     assert header.endswith("charged_on_failure,charged_on_refusal,charged_on_invalid_input")
 
 
-def test_show_of_a_model_or_provider_without_prices_has_exit_code_7() -> None:
+def test_show_of_a_model_without_prices_has_exit_code_7_and_of_no_provider_2() -> None:
     assert run("prices", "show", "evolink", "kling-99").exit_code == 7
-    assert run("prices", "show", "nobody").exit_code == 7
+    assert run("prices", "show", "nobody").exit_code == 2
 
 
 def test_schema_is_a_json_schema() -> None:

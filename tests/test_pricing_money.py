@@ -261,6 +261,26 @@ def test_a_written_unit_wins_over_the_callers():
     assert Money.parse("10 CNY", default_unit="USD") == cny("10")
 
 
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("$10", "10"),
+        ("-$0.5", "-0.5"),
+        ("$10 usd", "10"),
+        ("1,000 USD", "1000"),
+        ("$1,234,567.5", "1234567.5"),
+        ("0.5 Usd", "0.5"),
+    ],
+)
+def test_dollar_signs_and_commas_between_thousands_are_read(text: str, amount: str):
+    assert Money.parse(text, default_unit="crun-credit") == usd(amount)
+
+
+def test_capitals_of_the_callers_unit_are_forgiven():
+    assert Money.parse("5 Crun-Credit", default_unit="crun-credit").unit == "crun-credit"
+    assert Money.parse("5 Crun-Credit").unit == "Crun-Credit"
+
+
 def test_an_amount_without_any_unit_is_refused():
     with pytest.raises(AmountError, match="an amount and its unit"):
         Money.parse("10")
@@ -268,7 +288,10 @@ def test_an_amount_without_any_unit_is_refused():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "USD", "USD 10", "1,5 USD", "1e3 USD", "1_0 USD", "NaN USD", "$10", ". USD", "١ USD"],
+    [
+        *("", "USD", "USD 10", "1,5 USD", "1e3 USD", "1_0 USD", "NaN USD", ". USD", "١ USD"),
+        *("0,500 USD", "1,00 USD", "1,0000 USD", "1000,000 USD", ",500 USD", "$1 EUR", "€1", "$"),
+    ],
 )
 def test_anything_else_is_no_amount(text: str):
     with pytest.raises(AmountError, match="an amount and its unit"):

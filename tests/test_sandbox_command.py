@@ -140,7 +140,7 @@ def test_a_taken_port_is_our_error_with_the_next_step() -> None:
     [
         ["--balance", "much"],
         ["--balance", "5 CNY"],
-        ["--job-seconds", "nan"],
+        ["--job-seconds", "-1"],
         ["--api-key", "two words"],
         ["--callbacks-to", "http://example.com"],
         ["--webhook-secret", "?"],

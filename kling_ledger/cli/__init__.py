@@ -11,12 +11,13 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from kling_ledger import errors
-from kling_ledger.cli.telling import tell_error, tell_programs
+from kling_ledger.cli.telling import tell_error, tell_programs, tell_usage
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
 
@@ -31,6 +32,7 @@ EXIT_CHARGED_WITHOUT_CLIP: Final = 8
 EXIT_NOT_DOWNLOADED: Final = 9
 EXIT_NOT_SENT: Final = 10
 EXIT_PIPE: Final = 141
+_EXIT_STOPPED: Final = 130
 
 _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (pricing_errors.NoPriceError, EXIT_NO_PRICE),
@@ -85,10 +87,18 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "close": "close a month, seal it, and list what is closed",
     "verify": "work every balance out again from the journal",
     "db": "back the database up, restore it, and bring it up to date",
+    "config": "every setting and where it comes from; the file that keeps yours",
+    "doctor": "look whether all that is needed is in order, and say what to do",
+    "explain": "what an error code means, and what to do about it",
+    "completion": "the script by which your shell completes our commands",
     "hook": "judge an agent's tool call before it runs; what would pass the limits is denied",
     "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
     "demo": "see the whole idea in a few seconds, with no key and no network",
 }
+
+
+_LOOK_THEMSELVES: Final = ("config", "doctor")
+"""Commands that look at a settings file that may be wrong."""
 
 
 class _Commands(click.Group):
@@ -103,14 +113,49 @@ class _Commands(click.Group):
         command = getattr(import_module(f"kling_ledger.cli.{cmd_name}"), cmd_name)
         return command if isinstance(command, click.Command) else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is asked for, its defaults as the settings file has them."""
+        name, command, rest = super().resolve_command(ctx, args)
+        is_run = not (ctx.resilient_parsing or _asks_help(rest))
+        if name is not None and command is not None and is_run:
+            ctx.default_map = _defaults(name, command, ctx.params.get("config"))
+        return name, command, rest
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without importing all of them."""
+        named = [
+            CompletionItem(name, help=said)
+            for name, said in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*named, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _as_we_write_it(word: str) -> str:
+    """Return an option, a choice or a command as we write them: `--max_cost` is `--max-cost`."""
+    return word.lower().replace("_", "-").replace(" ", "-")
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _as_we_write_it,
+    },
+)
 @click.version_option(package_name="kling-ledger", message="%(version)s")
-def cli() -> None:
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="Read your settings from this file. [env: KLING_LEDGER_CONFIG]",
+)
+def cli(config: str | None) -> None:
     """Know what a Kling clip costs, spend within a limit, see what was spent.
 
     \b
@@ -122,30 +167,35 @@ def cli() -> None:
     """
 
 
+def _defaults(name: str, command: click.Command, file: str | None) -> dict[str, Any] | None:
+    """Return the defaults of a command by the settings file; the usual case, none, is quick."""
+    from kling_ledger.settings_file import FILE_VARIABLE, settings_path
+
+    if file is not None:
+        # For the library too, and for the programs that `exec` starts.
+        os.environ[FILE_VARIABLE] = os.path.abspath(file)  # noqa: PTH100
+    is_there = FILE_VARIABLE in os.environ or os.path.exists(settings_path())  # noqa: PTH110
+    if not is_there or name in _LOOK_THEMSELVES:
+        return None
+    from kling_ledger.cli.defaults import defaults_of
+
+    return defaults_of(name, command)
+
+
+def _asks_help(words: list[str]) -> bool:
+    own = words[: words.index("--")] if "--" in words else words
+    return "-h" in own or "--help" in own
+
+
 def main() -> NoReturn:
     """Run the command line and exit with the code that the outcome has."""
     _open_what_is_closed()
     _let_waiting_be_told()
     stdout = sys.stdout
     try:
-        outcome = cli.main(standalone_mode=False)
+        code = _outcome()
         # Here, where it can be told, and not at the end of the interpreter, where it cannot.
         sys.stdout.flush()
-        sys.exit(outcome if isinstance(outcome, int) else 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(EXIT_USAGE)
-    except click.ClickException as error:
-        error.show()
-        facts = {"code": "usage", "message": error.format_message(), "hint": None}
-        tell_programs({**facts, "retryable": False, "exit_code": error.exit_code})
-        sys.exit(error.exit_code)
-    except KlingError as error:
-        tell_error(error, exit_code(error))
-        sys.exit(exit_code(error))
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         _end_of_pipe()
     except SystemExit:
@@ -154,13 +204,40 @@ def main() -> NoReturn:
             _end_of_pipe()
         raise
     except OSError as error:
+        code = _told_system(error)
+    except KeyboardInterrupt:
+        code = _EXIT_STOPPED
+    sys.exit(code)
+
+
+def _outcome() -> int:
+    """Run the command that is asked for, tell what went wrong, and return the exit code."""
+    try:
+        outcome = cli.main(standalone_mode=False, prog_name="kling-ledger")
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_USAGE
+    except click.ClickException as error:
+        tell_usage(error)
+        return error.exit_code
+    except KlingError as error:
+        tell_error(error, exit_code(error))
+        return exit_code(error)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        return _EXIT_STOPPED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _told_system(error: OSError) -> int:
+    """Tell of what the system refused, such as a full disk, and return the exit code."""
+    with suppress(OSError):
         click.echo(f"error: {error}", err=True)
         facts = {"code": "os", "message": str(error), "hint": None}
-        with suppress(OSError):
-            tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
-            sys.stdout.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_OURS)
+        tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
+        sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OURS
 
 
 def _let_waiting_be_told() -> None:
@@ -196,7 +273,9 @@ def exit_code(error: KlingError) -> int:
     """Return the exit code that an error has on the command line."""
     if isinstance(error, errors.JobRefusedError) and error.nothing_was_sent:
         return EXIT_NOT_SENT
-    for family, code in _EXIT_CODES:
-        if isinstance(error, family):
-            return code
-    return EXIT_OURS
+    return exit_code_of(type(error))
+
+
+def exit_code_of(kind: type[KlingError]) -> int:
+    """Return the exit code of a kind of errors, unless one of them says better."""
+    return next((code for family, code in _EXIT_CODES if issubclass(kind, family)), EXIT_OURS)

@@ -10,11 +10,13 @@ import click
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.compare import (
     family_options,
+    named_family,
     no_offer_code,
     read_clip,
     say_unable,
     unable_row,
 )
+from kling_ledger.cli.known_words import priced_provider, priced_unit
 from kling_ledger.cli.output import format_option, print_many
 from kling_pricing.afford import Affordable
 from kling_pricing.afford import afford as afforded
@@ -52,14 +54,15 @@ def afford(
     that are asked for; the best one has the seconds. 4k is better than 1080p and that than 720p,
     and of one size the one with sound.
     """
-    found = afforded(
-        Money.parse(budget, default_unit=USD),
-        read_clip(options),
-        family=family,
-        at=at or datetime.now(UTC),
-        library=library,
-        provider=provider,
-    )
+    with named_family(family, library) as name:
+        found = afforded(
+            _in_known_unit(Money.parse(budget, default_unit=USD), library),
+            read_clip(options),
+            family=name,
+            at=at or datetime.now(UTC),
+            library=library,
+            provider=None if provider is None else priced_provider(provider, library),
+        )
     rows = [_row(option) for option in found.options]
     if form == "table":
         empty = "nobody can tell what the budget buys"
@@ -70,6 +73,11 @@ def afford(
     else:
         print_many([*rows, *map(unable_row, found.unable)], _ALL, form, empty="")
     return None if found.options else no_offer_code(found.unable)
+
+
+def _in_known_unit(money: Money, library: Library) -> Money:
+    """Return an amount in a unit that a provider charges in, or in US dollars."""
+    return Money(money.amount, priced_unit(money.unit, library))
 
 
 def _row(option: Affordable) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from kling_ledger.cli.batch_telling import changes, pauses, telling
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
+    approve_option,
     ceiling_of,
     connection_options,
     grace_option,
@@ -37,6 +38,7 @@ from kling_ledger.cli.connections import (
     recover_first,
     silent,
 )
+from kling_ledger.cli.defaults import project_option, wallet_option
 from kling_ledger.cli.inputs import gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.run import save_clips
@@ -70,6 +72,7 @@ class Options:
     polls_per_second: float
     max_total: str | None
     max_cost: str | None
+    approve_above: str | None
     name: str | None
     retry_failed: bool
     again: bool
@@ -81,8 +84,8 @@ class Options:
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--wallet", required=True, help="Who pays.")
-@click.option("--project", help="What it is for, where a row does not say.")
+@wallet_option
+@project_option("What it is for, where a row does not say.")
 @label_option
 @click.option(
     "--concurrency",
@@ -100,6 +103,7 @@ class Options:
 )
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole batch may cost.")
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
+@approve_option
 @click.option("--name", help="The batch's name: another one runs the same rows anew. [the file's]")
 @click.option("--retry-failed", is_flag=True, help="Start again what was taken and then failed.")
 @click.option("--again", is_flag=True, help="Make rows once more that another batch has made.")
@@ -206,7 +210,14 @@ class _Session:
 
     def connected(self, open_things: ExitStack) -> dict[str, Meter]:
         """Return the meter of each provider."""
-        more = {"ceiling": self.ceiling, "library": self.options.library, "on_change": silent}
+        more = {
+            "ceiling": self.ceiling,
+            "approve_above": ceiling_of(
+                self.ledger, self.options.wallet, self.options.approve_above
+            ),
+            "library": self.options.library,
+            "on_change": silent,
+        }
         connect = self.options.connection.meter
         return _meters(
             open_things,

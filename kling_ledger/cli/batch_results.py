@@ -20,6 +20,7 @@ from kling_ledger.cli import (
     EXIT_NOT_SENT,
     EXIT_REFUSED,
 )
+from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.output import print_one, say
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import whole_file
@@ -132,7 +133,7 @@ def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> 
 def _reason(outcome: Outcome) -> str | None:
     """Return why a row is not done, with what may help; None where nothing is known."""
     if outcome.error is not None:
-        hint = outcome.error.hint
+        hint = hint_for(outcome.error)
         return f"{outcome.error}: {hint}" if hint else str(outcome.error)
     found = outcome.reservation
     return found.problem if found is not None else None

@@ -11,11 +11,13 @@ from kling_ledger.cli import EXIT_REFUSED
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
+    approve_option,
     ceiling_of,
     connection_options,
     has_key,
     silent,
 )
+from kling_ledger.cli.defaults import project_option, wallet_option
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.inputs import label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_one, print_table, say
@@ -23,17 +25,19 @@ from kling_ledger.cli.request_options import read_body, request_options
 
 if TYPE_CHECKING:
     from kling_ledger.jobs.checking import Checked, Wish
-    from kling_ledger.ledger import Ledger
+    from kling_ledger.ledger import Asked, Ledger
     from kling_pricing.library import Library
+    from kling_pricing.money import Money
 
 _ANY_PROMPT = "any"
 
 
 @click.command()
 @request_options
-@click.option("--wallet", required=True, help="Who would pay.")
-@click.option("--project", help="What it is for, such as film/teaser.")
+@wallet_option
+@project_option("What it is for, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
+@approve_option
 @click.option("--key", help="The id that the job would be run under.")
 @label_option
 @book_option
@@ -47,6 +51,7 @@ def check(
     wallet: str,
     project: str | None,
     max_cost: str | None,
+    approve_above: str | None,
     key: str | None,
     labels: tuple[str, ...],
     library: Library,
@@ -64,7 +69,7 @@ def check(
 
     It needs no API key. With one, a provider that estimates its jobs for nothing is asked, as `run`
     asks it; without, the books alone decide. What would fit is worked out from the books. Exit
-    codes: 0 it would be admitted, 3 it would not.
+    codes: 0 it would be admitted, 3 it would not, or a person has to approve it first.
     """
     from kling_ledger.jobs.checking import Wish
     from kling_ledger.ledger import Ledger
@@ -75,8 +80,21 @@ def check(
     with Ledger(db, create=False) as ledger:
         wish = Wish(wallet, project, read_labels(labels), ceiling_of(ledger, wallet, max_cost), key)
         checked = _checked(ledger, connection, library, wish, (provider, body, action))
-    print_one(_row(checked), form, table=lambda: _print_table(checked))
-    return EXIT_REFUSED if checked.refusal else 0
+        above = ceiling_of(ledger, wallet, approve_above)
+        needs = _needs_approval(ledger, checked.asked, above)
+    row = {**_row(checked), "needs_approval": needs}
+    print_one(row, form, table=lambda: _print_table(checked, needs_approval=needs))
+    return EXIT_REFUSED if checked.refusal or needs else 0
+
+
+def _needs_approval(ledger: Ledger, asked: Asked, above: Money | None) -> bool:
+    """Whether a person has to grant the job first, and none has."""
+    if above is None or asked.amount <= above:
+        return False
+    found = (one for one in ledger.approvals.all() if one.is_of(asked))
+    return not any(
+        one.standing_at(ledger.now()) == "granted" and asked.amount <= one.ceiling for one in found
+    )
 
 
 def _checked(
@@ -118,13 +136,14 @@ def _row(checked: Checked) -> dict[str, Any]:
     return checked_dict(checked, hint_for)
 
 
-def _print_table(checked: Checked) -> None:
+def _print_table(checked: Checked, *, needs_approval: bool) -> None:
     asked, refusal = checked.asked, checked.refusal
     rows = [
         ("quoted", checked.quoted.amount if checked.quoted else "no book has a price"),
         ("would hold", asked.amount),
         ("from wallet", asked.wallet),
         ("admitted", refusal is None),
+        ("needs approval", "a person has to grant it first" if needs_approval else None),
         ("because", None if refusal is None else refusal.message),
         ("what helps", None if refusal is None else hint_for(refusal)),
         ("would fit", list(checked.fit.told)),

@@ -27,11 +27,12 @@ _TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
 _INSTANT: Final = (
     rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}(?:[T ]{_TIME}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?"
 )
+_LINES: Final = {one.removesuffix("p"): one for one in RESOLUTIONS if one.endswith("p")}
 _INSTANT_WORDS: Final = "a day or an instant, such as 2026-11-21 or 2026-11-21T12:30:00Z"
 
 
 class Seconds(click.ParamType[Decimal]):
-    """A length in seconds: a number above 0, a day at most."""
+    """A length in seconds, `5` or `5s`: a number above 0, a day at most."""
 
     name = "seconds"
 
@@ -39,10 +40,24 @@ class Seconds(click.ParamType[Decimal]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Decimal:
         """Return the number; a usage error for anything else."""
-        number = Decimal(value) if re.fullmatch(_DECIMAL, str(value)) else Decimal(0)
+        written = re.fullmatch(rf"({_DECIMAL})\s*(?:s|sec|seconds?)?", str(value).lower())
+        number = Decimal(written[1]) if written else Decimal(0)
         if not 0 < number <= LONGEST_S:
             self.fail(f"got {value}, allowed: {LENGTH_WORDS}", param, ctx)
         return number
+
+
+class Resolution(click.Choice[str]):
+    """The size of a picture; a number alone is that of its lines: `1080` is 1080p."""
+
+    name = "resolution"
+
+    def __init__(self) -> None:
+        super().__init__(RESOLUTIONS)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the size as price books write it; a usage error for anything else."""
+        return super().convert(_LINES.get(str(value), value), param, ctx)
 
 
 class Instant(click.ParamType[datetime]):
@@ -70,7 +85,7 @@ def _instant(text: str) -> datetime:
 _OPTIONS: Final = (
     click.option("--action", type=click.Choice(ACTIONS), help="What the model is asked to do."),
     click.option("--seconds", type=Seconds(), metavar="SECONDS", help="The length of the clip."),
-    click.option("--resolution", type=click.Choice(RESOLUTIONS), help="The size of the picture."),
+    click.option("--resolution", type=Resolution(), help="The size of the picture."),
     click.option("--sound/--no-sound", default=None, help="With the model's own sound, or silent."),
     click.option(
         "--input-seconds",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
+from kling_ledger.cli.known_words import meant, with_near_names
 from kling_ledger.cli.output import format_option, print_many, say
 from kling_pricing.clip import Clip
 from kling_pricing.compare import Comparison, Unable, wanted_clip
@@ -40,6 +42,18 @@ def read_clip(options: dict[str, Any]) -> Clip:
     return wanted_clip(**clip_fields(options))
 
 
+@contextmanager
+def named_family(written: str, library: Library) -> Iterator[str]:
+    """Give a model family as price books write it; who has no price for it is told what is near."""
+    books = (library.book(name) for name in library.providers)
+    offers = (offer for book in books for dated in book.offers.values() for offer in dated)
+    families = {offer.rate.family for offer in offers}
+    try:
+        yield meant(written, families) or written
+    except NoPriceError as error:
+        raise with_near_names(error, written) from None
+
+
 def no_offer_code(unable: Sequence[Unable]) -> int:
     """Return the exit code where nobody has an offer: bad input if that is the only reason."""
     is_unpriced = any(isinstance(one.error, NoPriceError) for one in unable)
@@ -61,7 +75,9 @@ def compare(
     Without --action it is made from text. JSON has those that cannot make it too, each with its
     reason; a table tells them on stderr.
     """
-    found = compared(read_clip(options), family=family, at=at or datetime.now(UTC), library=library)
+    now = at or datetime.now(UTC)
+    with named_family(family, library) as name:
+        found = compared(read_clip(options), family=name, at=now, library=library)
     _print(found, form)
     return None if found.offers else no_offer_code(found.unable)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kling_ledger.cli.inputs import gathered
+from kling_ledger.cli.inputs import Wait, gathered
 from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import Command, say
 from kling_ledger.config import SENDING_S
@@ -70,7 +70,7 @@ class Connection:
         from kling_ledger.providers.registry import provider_facts
 
         default = provider_facts(provider).base_url
-        return checked_address(config.base_url(self.base_url, default=default))
+        return checked_address(config.base_url(self.base_url, default=default, provider=provider))
 
     def account_at(self, ledger: Ledger, provider: str) -> str:
         """Return whose record is compared: the account that is named, the key's, the only one.
@@ -145,7 +145,9 @@ address_option = click.option(
 """Add --base-url."""
 
 approve_option = click.option(
-    "--approve-above", metavar="AMOUNT", help="From where on a person has to approve a job."
+    "--approve-above",
+    metavar="AMOUNT",
+    help="Ask a person before a job that costs more than this is started.",
 )
 """Add --approve-above."""
 
@@ -174,7 +176,7 @@ def grace_option(said: str) -> Callable[[Command], Command]:
     """Return what adds --grace, with its help."""
     return click.option(
         "--grace",
-        type=click.FloatRange(0),
+        type=Wait(0),
         default=SENDING_S,
         show_default=True,
         metavar="SECONDS",
@@ -190,7 +192,7 @@ def connection_options(command: Command) -> Command:
         click.option(
             "--poll-every",
             "poll_every_s",
-            type=click.FloatRange(0.05),
+            type=Wait(0.05),
             default=2.0,
             show_default=True,
             metavar="SECONDS",
@@ -199,7 +201,7 @@ def connection_options(command: Command) -> Command:
         click.option(
             "--timeout",
             "timeout_s",
-            type=click.FloatRange(0.1),
+            type=Wait(0.1),
             default=900.0,
             show_default=True,
             metavar="SECONDS",

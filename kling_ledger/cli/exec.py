@@ -10,9 +10,10 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import approve_option, ceiling_of, estimate_option
+from kling_ledger.cli.defaults import project_option, wallet_option
 from kling_ledger.cli.gateway import read_upstreams
 from kling_ledger.cli.hints import hint_for
-from kling_ledger.cli.inputs import gathered, label_option, read_labels
+from kling_ledger.cli.inputs import Wait, gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, say
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Options:
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--wallet", required=True, help="Who pays.")
-@click.option("--project", help="What the program's jobs are for.")
+@wallet_option
+@project_option("What the program's jobs are for.")
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole run may cost.")
@@ -72,7 +73,7 @@ class Options:
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=Wait(0),
     default=0.0,
     metavar="SECONDS",
     help="How long to wait, after the program, for jobs that it left running. "

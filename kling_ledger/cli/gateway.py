@@ -12,7 +12,7 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import approve_option, ceiling_of, estimate_option
-from kling_ledger.cli.inputs import label_option, read_labels
+from kling_ledger.cli.inputs import Wait, label_option, read_labels
 from kling_ledger.cli.output import database_option, listening_options, say
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ _PORT: Final = 8770
 @click.option(
     "--poll-every",
     "poll_every_s",
-    type=click.FloatRange(0.05),
+    type=Wait(0.05),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -99,7 +99,7 @@ _PORT: Final = 8770
 @click.option(
     "--timeout",
     "longest_s",
-    type=click.FloatRange(0.1),
+    type=Wait(0.1),
     default=900.0,
     show_default=True,
     metavar="SECONDS",
@@ -185,7 +185,10 @@ def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Up
     from kling_ledger.providers.http import Secret, checked_address
     from kling_ledger.providers.registry import FACTS
 
-    addresses = {name: FACTS[name].base_url for name in PROVIDERS}
+    addresses = {
+        name: checked_address(config.base_url(None, default=FACTS[name].base_url, provider=name))
+        for name in PROVIDERS
+    }
     for one in written:
         name, equals, address = one.partition("=")
         if not equals or name.startswith(("http:", "https:")):

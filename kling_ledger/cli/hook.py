@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from kling_ledger.cli.inputs import Wait
 from kling_ledger.cli.output import say
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound"
     "timeout_s",
     default=8.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=Wait(min=0, min_open=True),
     help="After how many seconds a call that is still being looked at is denied.",
 )
 @click.option(

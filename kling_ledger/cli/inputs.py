@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -16,7 +17,24 @@ from kling_ledger.cli.output import Command
 from kling_pricing.errors import Problem, RequestError
 
 _SPAN: Final = r"([0-9]{1,5})([mhdw])"
-_UNIT_S: Final = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Wait(click.FloatRange):
+    """How long to wait, in seconds: `30`, `30s`, and `5m` or `1h` too."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds; a usage error for anything else."""
+        written = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]*)?)\s*([smh])", str(value).strip().lower())
+        seconds = value if written is None else float(written[1]) * _UNIT_S[written[2]]
+        found = float(super().convert(seconds, param, ctx))
+        if math.isnan(found):
+            self.fail(f"got {value}, allowed: seconds, such as 30 or 5m", param, ctx)
+        return found
 
 
 class Span(click.ParamType[timedelta]):

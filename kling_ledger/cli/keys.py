@@ -44,6 +44,11 @@ def repeated(options: Mapping[str, str]) -> str:
     return shlex.join(words)
 
 
+def without_password(address: str) -> str:
+    """Return a database's address as it may be shown."""
+    return _PASSWORD.sub(r"\1:...@", address)
+
+
 def _without(words: list[str], option: str) -> list[str]:
     """Return words without an option and its value."""
     if option in words:

@@ -1,19 +1,32 @@
-"""Known words: units, providers and models that nobody knows would limit nothing, for ever."""
+"""Known words: units, providers and models, forgiven where one is meant and refused where none is.
+
+A budget of a unit that nobody knows would limit nothing, for ever.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from kling_ledger.cli.usage import did_you_mean
+from kling_ledger.errors import ConfigError
+from kling_pricing.errors import NoPriceError
 from kling_pricing.money import USD, Money
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
+    from kling_pricing.book import PriceBook
     from kling_pricing.library import Library
 
 _SHOWN: Final = 3
+_ALIKE: Final = 0.6
+"""From where on two words look alike, of 1."""
+_AS_ALIKE: Final = 0.1
+"""How much less alike than the likeliest word another one may be, to be named beside it."""
+_LONGEST: Final = 300
+"""How much is said again of a name: it may be anything."""
 
 unknown_option = click.option(
     "--unknown",
@@ -25,7 +38,7 @@ unknown_option = click.option(
 
 
 def known_unit(written: str, ledger: Ledger, library: Library) -> str:
-    """Return a unit as it is known: by a wallet, or by a price book. UsageError for another."""
+    """Return a unit as it is known: by a wallet, or by a price book. ConfigError for another."""
     quick = {USD, *(wallet.unit for wallet in ledger.wallets.all())}
     if written in quick:
         return written
@@ -38,12 +51,12 @@ def in_known_unit(money: Money, ledger: Ledger, library: Library) -> Money:
 
 
 def known_provider(written: str, library: Library) -> str:
-    """Return a provider by the name of its price book. UsageError for another."""
+    """Return a provider by the name of its price book. ConfigError for another."""
     return known("provider", written, library.providers)
 
 
 def known_model(written: str, provider: str | None, library: Library) -> str:
-    """Return a model that a provider makes, or any where none is named. UsageError for another."""
+    """Return a model that a provider makes, or any where none is named. ConfigError for another."""
     sellers = library.providers if provider is None else (provider,)
     models = {model for seller in sellers for model in library.book(seller).models}
     return known("model", written, models)
@@ -51,23 +64,74 @@ def known_model(written: str, provider: str | None, library: Library) -> str:
 
 def known(noun: str, written: str, words: Collection[str]) -> str:
     """Return a word as it is known; capitals are forgiven where one word alone is meant."""
+    found = meant(written, words)
+    if found is None:
+        near = did_you_mean(alike(written, words))
+        insisting = "--unknown takes it as it is written"
+        raise ConfigError(
+            f"nobody knows a {noun} {written}",
+            hint=f"{near} {insisting}" if near else insisting,
+        )
+    return found
+
+
+def priced_provider(written: str, library: Library) -> str:
+    """Return a provider that has a price book. ConfigError, with the names there are, for none."""
+    return chosen("provider", written, library.providers)
+
+
+def priced_unit(written: str, library: Library) -> str:
+    """Return a unit that somebody charges in. ConfigError, with the units there are, for none."""
+    return written if written == USD else chosen("unit", written, {USD, *library.units()})
+
+
+def priced_model(written: str, book: PriceBook) -> str:
+    """Return a model as its provider's book writes it. NoPriceError where that has none."""
+    found = meant(written, book.models)
+    if found is None:
+        unknown = NoPriceError(f"{book.provider} {written}", known=book.models)
+        raise with_near_names(unknown, written)
+    return found
+
+
+def chosen(noun: str, written: str, words: Collection[str]) -> str:
+    """Return the one of a closed list of words that is meant. ConfigError, with those, for none."""
+    found = meant(written, words)
+    if found is None:
+        near = did_you_mean(alike(written, words))
+        names = f"{noun}s: {', '.join(sorted(words))}"
+        raise ConfigError(f"no such {noun}: {written[:_LONGEST]}", hint=near or names)
+    return found
+
+
+def with_near_names(error: NoPriceError, written: str) -> NoPriceError:
+    """Return the error with the known names that look like the one that has no price."""
+    near = did_you_mean(alike(written, {one.split(" ")[0] for one in error.known}))
+    if error.hint or not near:
+        return error
+    return NoPriceError(error.subject, known=error.known, hint=near)
+
+
+def meant(written: str, words: Collection[str]) -> str | None:
+    """Return the one word that is meant, whatever its capitals and blanks; None where none is."""
     if written in words:
         return written
-    same = [word for word in words if word.casefold() == written.casefold()]
-    if len(same) == 1:
-        return same[0]
-    alike = _alike(written, words)
-    meant = f": did you mean {' or '.join(alike)}?" if alike else "."
-    raise click.UsageError(
-        f"nobody knows a {noun} {written}{meant} --unknown takes it as it is written"
-    )
+    same = [word for word in words if _bare(word) == _bare(written)]
+    return same[0] if len(same) == 1 else None
 
 
-def _alike(written: str, words: Iterable[str]) -> list[str]:
-    import difflib
+def alike(written: str, words: Iterable[str]) -> Sequence[str]:
+    """Return the few words that look like the one that is written, the likeliest first."""
+    from difflib import SequenceMatcher
 
-    by_word = {word.casefold(): word for word in words}
-    low = written.casefold()
-    close = difflib.get_close_matches(low, by_word, n=_SHOWN, cutoff=0.6)
-    within = sorted(word for word in by_word if low.rstrip("s") in word or word in low)
-    return [by_word[word] for word in dict.fromkeys([*close, *within])][:_SHOWN]
+    low = written.casefold()[:_LONGEST]
+    likeness = {word: SequenceMatcher(None, low, word.casefold()).ratio() for word in words}
+    best = max(likeness.values(), default=0.0)
+    close = [word for word, ratio in likeness.items() if ratio >= max(_ALIKE, best - _AS_ALIKE)]
+    if not close:
+        close = [word for word in likeness if low.rstrip("s") in word.casefold()] if low else []
+    return sorted(close, key=lambda word: (-likeness[word], word))[:_SHOWN]
+
+
+def _bare(word: str) -> str:
+    return word.casefold().replace("_", "-").replace(" ", "-")

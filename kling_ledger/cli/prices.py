@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from kling_ledger.cli.books import book_option
+from kling_ledger.cli.known_words import priced_model, priced_provider
 from kling_ledger.cli.output import (
     format_option,
     print_json,
@@ -21,7 +22,7 @@ from kling_ledger.cli.output import (
 )
 from kling_ledger.cli.prices_rows import listed_rows, shown_rows
 from kling_pricing.book import PriceBook, Rate
-from kling_pricing.errors import ClipError, NoPriceError, Problem
+from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import Library
 from kling_pricing.money import plain
 from kling_pricing.own_rates import charges_set_by, set_by
@@ -57,7 +58,7 @@ def prices() -> None:
 def list_(provider: str | None, library: Library, form: str) -> None:
     """List every model that has a price today."""
     now = datetime.now(UTC)
-    names = (provider,) if provider else library.providers
+    names = (priced_provider(provider, library),) if provider else library.providers
     rows = [row for name in names for row in listed_rows(library.book(name), now)]
     print_many(rows, _LISTED, form, empty="no prices yet", optional=_GIVE_WAY)
 
@@ -73,9 +74,8 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     Prices that ended or have yet to begin are shown too, each with its dates; and whether a job
     that came to nothing is charged.
     """
-    book = library.book(provider)
-    if model is not None and model not in book.models:
-        raise NoPriceError(f"{provider} {model}", known=book.models)
+    book = library.book(priced_provider(provider, library))
+    model = None if model is None else priced_model(model, book)
     offers = [
         (name, action, offer)
         for (name, action), dated in sorted(book.offers.items())
@@ -263,11 +263,13 @@ def _laid_beside(
 ) -> Sequence[Difference]:
     if live == "crun":
         return list(_beside_crun(book, now, base_url, api_key))
+    from kling_ledger import config
     from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
     from kling_ledger.providers.runapi.live_prices import fetch_schedule
     from kling_pricing.gateways.runapi.agreement import differences
 
-    fetched = fetch_schedule(base_url or RUNAPI.base_url)
+    address = config.base_url(base_url, default=RUNAPI.base_url, provider=live)
+    fetched = fetch_schedule(address)
     return differences(book, fetched.rows if fetched else (), now)
 
 
@@ -281,7 +283,8 @@ def _beside_crun(
     from kling_pricing.cells import priced_cells, sample_clip
 
     key = config.api_key(CRUN.key_variable, api_key)
-    with live_prices.CrunEstimates(key, base_url=base_url or CRUN.base_url) as crun:
+    address = config.base_url(base_url, default=CRUN.base_url, provider="crun")
+    with live_prices.CrunEstimates(key, base_url=address) as crun:
         for cell in priced_cells(book, now):
             clip = sample_clip(book, cell)
             if clip is None:

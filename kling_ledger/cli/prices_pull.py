@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kling_ledger import config
 from kling_ledger.cli.output import say
 from kling_ledger.errors import ConfigError, LivePricesError
 from kling_ledger.providers.runapi.facts import FACTS as RUNAPI
@@ -31,7 +32,7 @@ _WRITTEN_BY: Final = "# Written by `kling-ledger prices pull`: the next pull rep
 def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: datetime) -> None:
     """Fetch a provider's live prices and write them as a book; ConfigError for another's file."""
     path = out or Path(books_folder()) / f"{provider}.toml"
-    address = base_url or RUNAPI.base_url
+    address = config.base_url(base_url, default=RUNAPI.base_url, provider=provider)
     earlier = _earlier(path, provider)
     tag = _tag_file(path)
     fetched = fetch_schedule(address, etag=_read_tag(tag, address) if earlier else None)

@@ -10,7 +10,9 @@ import click
 
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import clip_fields, clip_options
+from kling_ledger.cli.defaults import is_from_file
 from kling_ledger.cli.inputs import strict_option
+from kling_ledger.cli.known_words import priced_model, priced_provider
 from kling_ledger.cli.output import format_option, print_one, print_table, say
 from kling_pricing.clip import ACTIONS, Clip
 from kling_pricing.errors import ClipError, NoPriceError, Problem
@@ -75,7 +77,8 @@ def quote(
     if manifest is not None:
         if save:
             raise click.UsageError("--save keeps the quote of one clip: leave out --manifest")
-        others = {"--provider": provider, "--model": model, "--action": options["action"]}
+        named = None if is_from_file("provider") else provider
+        others = {"--provider": named, "--model": model, "--action": options["action"]}
         _refuse_flags({**others, "--request": request_file, **_flags(options)}, "--manifest")
         from kling_ledger.cli.manifest import quote_manifest
 
@@ -84,6 +87,7 @@ def quote(
         raise click.UsageError("--out goes with --manifest")
     if provider is None:
         raise click.UsageError("give --provider, or --manifest FILE")
+    provider = priced_provider(provider, library)
     body: dict[str, Any] | None = None
     if request_file is not None:
         _refuse_flags({"--model": model, **_flags(options)}, "the body of --request")
@@ -92,11 +96,7 @@ def quote(
     elif model is None:
         raise click.UsageError("give --model and its options, or --request FILE")
     else:
-        try:
-            clip = _clip(provider, model, options, library)
-            answer = _answer(price(clip, at=instant, book=library.book(provider)), library)
-        except ClipError as error:
-            raise ClipError([_as_flag(problem) for problem in error.problems]) from None
+        answer = _quote_clip(provider, model, options, instant, library)
     if save:
         answer = _saved(answer, body)
     print_one(answer, form, table=lambda: _print_table(answer))
@@ -122,6 +122,17 @@ def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
     told = quoted.as_dict()
     own = [line for line in set_by(quoted.rate, library) if line not in told["assumptions"]]
     return {**told, "assumptions": [*told["assumptions"], *own]}
+
+
+def _quote_clip(
+    provider: str, model: str, options: dict[str, Any], at: datetime, library: Library
+) -> dict[str, Any]:
+    book = library.book(provider)
+    model = priced_model(model, book)
+    try:
+        return _answer(price(_clip(provider, model, options, library), at=at, book=book), library)
+    except ClipError as error:
+        raise ClipError([_as_flag(problem) for problem in error.problems]) from None
 
 
 def _quote_request(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import click
 
-from kling_ledger.cli.clip_options import Seconds, clip_fields
+from kling_ledger.cli.clip_options import Resolution, Seconds, clip_fields
 from kling_ledger.cli.inputs import read_text, strict_option
+from kling_ledger.cli.known_words import meant, with_near_names
 from kling_ledger.cli.output import say
-from kling_pricing.clip import RESOLUTIONS
+from kling_pricing.clip import ACTIONS
+from kling_pricing.errors import NoPriceError
 from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
@@ -28,14 +30,18 @@ _OPTIONS: Final = (
         type=click.File("rb"),
         help="The provider's own JSON body; - for stdin.",
     ),
-    click.option("--action", help="What the request asks for, where the body does not say."),
+    click.option(
+        "--action",
+        type=click.Choice(ACTIONS),
+        help="What the request asks for, where the body does not say.",
+    ),
     click.option("--model", help="Instead of --request: the model that makes the clip."),
     click.option("--prompt", help="Instead of --request: what the clip shows."),
     click.option("--image-url", help="Instead of --request: the first frame."),
     click.option("--seconds", type=Seconds(), help="Instead of --request: the length of the clip."),
     click.option(
         "--resolution",
-        type=click.Choice(RESOLUTIONS),
+        type=Resolution(),
         help="Instead of --request: the size of the picture.",
     ),
     click.option(
@@ -80,6 +86,7 @@ def _written(
     """Return the provider's own body, as it is given, was quoted, or as a clip is written."""
     from kling_pricing.clip import Clip
     from kling_pricing.gateways import parse_body, write_request
+    from kling_pricing.library import at_hand
 
     given = {name: value for name, value in clip_fields(clip).items() if value is not None}
     if request_file is not None:
@@ -95,7 +102,11 @@ def _written(
             raise click.UsageError(f"give a --request, or a --{needed} among others for a clip")
     inputs = {name: given.pop(name) for name in ("prompt", "image_url") if name in given}
     asked: dict[str, Any] = {"action": action} if action else {}
-    request = write_request(Clip(provider, **given, **asked), **inputs)
+    model = meant(given.pop("model"), at_hand().book(provider).models) or clip["model"]
+    try:
+        request = write_request(Clip(provider, model, **given, **asked), **inputs)
+    except NoPriceError as error:
+        raise with_near_names(error, model) from None
     return request.body, request.clip.action
 
 

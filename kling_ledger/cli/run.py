@@ -18,6 +18,7 @@ from kling_ledger.cli import (
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.connections import (
     Connection,
+    approve_option,
     ceiling_of,
     connection_options,
     grace_option,
@@ -25,6 +26,7 @@ from kling_ledger.cli.connections import (
     recover_first,
     say_trouble,
 )
+from kling_ledger.cli.defaults import project_option, wallet_option
 from kling_ledger.cli.inputs import label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.request_options import read_body, request_options
@@ -50,9 +52,10 @@ if TYPE_CHECKING:
     help="A quote that `quote --save` kept: only what it is of runs, at its price or lower. Where "
     "no request is given, its own is run.",
 )
-@click.option("--wallet", required=True, help="Who pays.")
-@click.option("--project", help="What it is for, such as film/teaser.")
+@wallet_option
+@project_option("What it is for, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
+@approve_option
 @click.option(
     "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
 )
@@ -71,6 +74,7 @@ def run(
     wallet: str,
     project: str | None,
     max_cost: str | None,
+    approve_above: str | None,
     key: str | None,
     labels: tuple[str, ...],
     grace: float,
@@ -101,6 +105,7 @@ def run(
             project=project,
             labels=read_labels(labels),
             ceiling=lower_of(ceiling_of(ledger, wallet, max_cost), saved),
+            approve_above=ceiling_of(ledger, wallet, approve_above),
             library=library,
             on_note=lambda note: say(f"note: {note}"),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kling_ledger.cli.inputs import Wait
 from kling_ledger.cli.output import listening_options
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
 @click.command()
 @listening_options(port=8765)
 @click.option(
-    "--job-seconds", default=2.0, show_default=True, type=float, help="How long a job takes."
+    "--job-seconds", default=2.0, show_default=True, type=Wait(), help="How long a job takes."
 )
 @click.option(
     "--api-key", default="sandbox-key", show_default=True, help="The key that callers must bring."
@@ -96,12 +97,12 @@ _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "--hang-seconds",
     default=30.0,
     show_default=True,
-    type=float,
+    type=Wait(),
     help="How long an answer that never comes is held before the connection is closed.",
 )
 @click.option(
     "--link-seconds",
-    type=float,
+    type=Wait(),
     help="How long a clip can be downloaded; by default as long as its provider documents.",
 )
 @click.option(

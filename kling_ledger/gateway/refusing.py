@@ -120,8 +120,13 @@ class Problem:
 
 def problem_of(error: KlingError, *, now: datetime, fit: Fit | None = None) -> Problem:
     """Return how an error is told."""
-    status = next((code for family, code in _STATUSES if isinstance(error, family)), 500)
+    status = status_of(type(error))
     return Problem(status, error, _retry_after_s(error, status, now), fit)
+
+
+def status_of(kind: type[KlingError]) -> int:
+    """Return the HTTP status that a kind of errors has."""
+    return next((code for family, code in _STATUSES if issubclass(kind, family)), 500)
 
 
 def refusal(provider: str, problem: Problem) -> Response:

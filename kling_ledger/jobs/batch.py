@@ -268,7 +268,7 @@ class Batch:
             return found
         asked = meter.asked(job.request.body, action=job.request.clip.action, key=attempt.key)
         self._allowance.promise(job.place, asked.amount)
-        return meter.ledger.reserve_many([asked])[0]
+        return meter.ledger.reserve_many([meter.approved(asked)])[0]
 
     def _is_being_sent(self, meter: Meter, found: Reservation) -> bool:
         is_young = meter.clock() - found.updated_at < self._grace

@@ -14,8 +14,9 @@ from datetime import datetime
 from threading import Event
 from typing import Any
 
-from kling_ledger.config import utc_now
+from kling_ledger.config import actor, utc_now
 from kling_ledger.errors import NoAnswerError, ProviderError, StateError
+from kling_ledger.jobs.approving import approved
 from kling_ledger.jobs.listeners import Listeners, log
 from kling_ledger.jobs.places import Place, place_of
 from kling_ledger.jobs.quoting import (
@@ -52,6 +53,7 @@ class Meter:
     told so. `on_change` is told of each new state of a reservation, `on_trouble` of
     each call that the provider refused or did not answer. What they raise is not the job's concern
     and is logged. Once `stop` is set nothing is waited for any more: jobs stay as they are.
+    A job above `approve_above` is reserved only once a person has approved it.
     """
 
     ledger: Ledger
@@ -69,6 +71,7 @@ class Meter:
     clock: Callable[[], datetime] = utc_now
     stop: Event = field(default_factory=Event)
     account: str | None = None
+    approve_above: Money | None = None
 
     @property
     def place(self) -> Place:
@@ -114,8 +117,14 @@ class Meter:
         return self.reserve_asked(self.asked(body, action=action, key=key))
 
     def reserve_asked(self, asked: Asked) -> Reservation:
-        """Set aside what was asked for."""
-        return self._listeners.tell_change(self.ledger.reserve_many([asked])[0])
+        """Set aside what was asked for, once a person has approved it where that is needed."""
+        return self._listeners.tell_change(self.ledger.reserve_many([self.approved(asked)])[0])
+
+    def approved(self, asked: Asked) -> Asked:
+        """Return a job as it may be reserved. Raises ApprovalNeededError, ApprovalDeniedError."""
+        if self.approve_above is None:
+            return asked
+        return approved(self.ledger, asked, above=self.approve_above, asked_by=actor())
 
     def asked(
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None

@@ -59,7 +59,7 @@ def connect(
     more: dict[str, Any] = {} if pacing is None else {"pacing": pacing}
     provider: Provider = _module(facts).connect(
         config.api_key(facts.key_variable, api_key),
-        base_url=checked_address(config.base_url(base_url, default=facts.base_url)),
+        base_url=checked_address(config.base_url(base_url, default=facts.base_url, provider=name)),
         timeout_s=config.timeout_s(timeout_s),
         **more,
     )

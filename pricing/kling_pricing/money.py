@@ -47,8 +47,10 @@ _SIX_DECIMALS: Final = "at most six decimals"
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
 # Compiled when they are first used: a quote from bundled books needs neither.
 _NUMBER: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
+# Commas part thousands where each has three digits behind it, and the number begins with no zero.
 _WRITTEN: Final = (
-    r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*((?![eE][0-9])[A-Za-z][A-Za-z0-9-]*)?\s*"
+    r"\s*([+-]?)(\$?)((?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
+    r"\s*((?![eE][0-9])[A-Za-z][A-Za-z0-9-]*)?\s*"
 )
 
 
@@ -71,13 +73,15 @@ class Money:
 
     @classmethod
     def parse(cls, text: str, *, default_unit: str | None = None) -> Money:
-        """Read `"10 USD"`, `"10usd"`, or `"10"` where the caller knows the unit."""
+        """Read `"10 USD"`, `"10usd"`, `"$10"`, `"1,000 USD"`, or `"10"` where the unit is known.
+
+        Capitals of a currency are forgiven, and those of `default_unit`.
+        """
         match = re.fullmatch(_WRITTEN, text)
-        unit = (match[2] or default_unit) if match else None
+        unit = _unit_of(match[2], match[4], default_unit) if match else None
         if match is None or unit is None:
             raise AmountError("amount", got=text, allowed='an amount and its unit, as in "10 USD"')
-        # Nobody means another unit than the currency by `1 usd`.
-        return cls(Decimal(match[1]), unit.upper() if unit.upper() in _CURRENCIES else unit)
+        return cls(Decimal(match[1] + match[3].replace(",", "")), unit)
 
     @classmethod
     def from_micro(cls, micro: int, unit: str) -> Money:
@@ -172,6 +176,17 @@ class Money:
         if other.unit != self.unit:
             raise AmountError("unit", got=other.unit, allowed=self.unit)
         return other
+
+
+def _unit_of(sign: str, written: str | None, default: str | None) -> str | None:
+    """Return the unit that is meant; None where none is said, or two are."""
+    if written is None:
+        return USD if sign else default
+    # Nobody means another unit than the currency by `1 usd`.
+    unit = written.upper() if written.upper() in _CURRENCIES else written
+    if default is not None and unit.casefold() == default.casefold():
+        unit = default
+    return None if sign and unit != USD else unit
 
 
 def to_micro(amount: Decimal) -> int:

@@ -107,9 +107,10 @@ class Filter:
 def read_group(word: str) -> Group:
     """Read a word of `--by`; ConfigError, which lists the words, for anything else."""
     name, colon, rest = word.partition(":")
-    if not colon and name in _PLAIN:
-        source, kind = _PLAIN[name]
-        return Group(word, source, kind)
+    plain = name.lower().replace("-", "_")
+    if not colon and plain in _PLAIN:
+        source, kind = _PLAIN[plain]
+        return Group(plain, source, kind)
     if name == "project" and rest.isascii() and rest.isdigit() and 0 < int(rest) < 100:
         return Group(word, "project", "text", level=int(rest))
     if name == "label" and rest:

@@ -83,6 +83,11 @@ class PostgresServer:
         self._is_pooled = False
         self._was_reached = False
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler stands between: known once it was reached."""
+        return self._is_pooled
+
     def close(self) -> None:
         """Give back every connection."""
         self._lanes.close()
@@ -247,5 +252,5 @@ class PostgresServer:
     def _connect(self) -> Pipeline:
         pipeline = self._address.pipeline()
         self._was_reached = True
-        pipeline.is_pooled = pipeline.is_pooled or self._is_pooled
+        self._is_pooled = pipeline.is_pooled = pipeline.is_pooled or self._is_pooled
         return pipeline

@@ -1,0 +1,153 @@
+"""The settings file: what a user says once, and every command and script then takes for said.
+
+It is TOML and holds no secrets. An option comes before a variable of the environment, that before
+this file, and this file before the default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from kling_ledger.errors import ConfigError
+
+FILE_VARIABLE: Final = "KLING_LEDGER_CONFIG"
+"""Names the file, in place of `config.toml` in the user's settings."""
+
+PROVIDERS: Final = ("runapi", "crun", "evolink", "uniall")
+KEYS: Final[Mapping[str, tuple[str, str]]] = {
+    "db": ("text", "the ledger's database: a file or an address"),
+    "wallet": ("text", "who pays for run, batch, check and exec"),
+    "project": ("text", "what their jobs are for"),
+    "provider": ("text", "who makes the clips of quote, run and check"),
+    "format": ("text", "table, json or csv"),
+    "books": ("text", "the folder of your own price books"),
+    "approve_above": ("amount", "from where on a person has to approve a job"),
+    "timeout": ("seconds", "how long a job may take before it is in doubt"),
+    "poll_every": ("seconds", "how often a provider is asked for a job"),
+    **{f"base_url.{name}": ("address", f"where {name} is") for name in PROVIDERS},
+}
+"""Every key of the file: what kind of value it has, and what it is."""
+
+_SECRET: Final = re.compile(r"api_?key|secret|password|passwd|token|credential|(^|_)key$")
+_PASSWORD: Final = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the file says, by key; `base_url.runapi` is that of one provider. `path` need not exist.
+
+    Nothing where there is no file.
+    """
+
+    path: str
+    values: Mapping[str, str | float] = field(default_factory=dict)
+
+    def text(self, key: str) -> str | None:
+        """Return what the file says of a key, None where it says nothing."""
+        found = self.values.get(key)
+        return None if found is None else str(found)
+
+
+def settings_path(environ: Mapping[str, str] = os.environ) -> str:
+    """Return where the file is: the variable's, or `config.toml` in the user's settings."""
+    named = environ.get(FILE_VARIABLE)
+    if named:
+        return os.path.expanduser(named)  # noqa: PTH111
+    if sys.platform == "linux":
+        # The same answer as below, without the import: every command looks here first.
+        folder = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
+        return os.path.join(os.path.expanduser(folder), "kling-ledger", "config.toml")  # noqa: PTH111, PTH118
+    from platformdirs import user_config_path
+
+    return str(user_config_path("kling-ledger", appauthor=False) / "config.toml")
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the file. Raises ConfigError for one that is named and not there, or that says nonsense.
+
+    A key that nobody knows is an error: it may be one that is meant to limit something.
+    """
+    path = settings_path(environ)
+    try:
+        if not os.path.getsize(path):  # noqa: PTH202
+            return Settings(path)
+        with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123
+            return Settings(path, parsed(file.read(), path))
+    except FileNotFoundError:
+        if environ.get(FILE_VARIABLE):
+            raise ConfigError(
+                f"there is no settings file at {path}",
+                hint=f"create it, or leave out --config and {FILE_VARIABLE}",
+            ) from None
+        return Settings(path)
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parsed(text: str, path: str) -> dict[str, str | float]:
+    """Read the text of a settings file, key by key. Raises ConfigError naming the key at fault."""
+    import tomllib
+
+    try:
+        said = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path} is no TOML: {error}", hint='a line is written as wallet = "team"'
+        ) from None
+    return {key: checked(key, value, path) for key, value in _flat(said)}
+
+
+def checked(key: str, value: object, path: str) -> str | float:
+    """Return the value of a key if it can be one. ConfigError for a secret, or what is no key."""
+    if key not in KEYS:
+        raise _unknown(key, path)
+    kind = KEYS[key][0]
+    if kind == "seconds":
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 < float(str(value)) < Decimal("Infinity"):
+            raise ConfigError(f"{path}: {key}: got {value}, allowed: seconds above 0")
+        return float(str(value))
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{path}: {key}: got {value!r}, allowed: a text")
+    if _PASSWORD.search(value):
+        raise ConfigError(
+            f"{path}: {key} holds a password, and this file holds no secrets",
+            hint="PostgreSQL reads it from ~/.pgpass; or set KLING_LEDGER_DB",
+        )
+    if kind == "address" and not value.startswith(("http://", "https://")):
+        raise ConfigError(f"{path}: {key}: got {value}, allowed: an address, as https://host")
+    return value
+
+
+def _flat(said: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the keys of a document, those of its tables after a dot."""
+    found: list[tuple[str, Any]] = []
+    for key, value in said.items():
+        if isinstance(value, dict):
+            found += [(f"{key}.{name}", one) for name, one in value.items()]
+        else:
+            found.append((key, value))
+    return found
+
+
+def _unknown(key: str, path: str) -> ConfigError:
+    if _SECRET.search(key.casefold()):
+        return ConfigError(
+            f"{path}: {key} looks like a secret, and this file holds none",
+            hint="set a variable of the environment, such as RUNAPI_API_KEY",
+        )
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, KEYS, n=1)
+    return ConfigError(
+        f"{path}: there is no setting {key}",
+        hint=f"did you mean {near[0]}?" if near else f"settings: {', '.join(KEYS)}",
+    )
