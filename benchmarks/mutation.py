@@ -4,9 +4,10 @@
     python -m benchmarks.mutation [GROUP ...] [--folder DIR] [--children 1] [--list]
 
 A group is a few modules and the tests that hold them; pyproject.toml names both, under
-`tool.mutation`. mutmut takes a module's name from its path, so the three packages are copied side by
-side into a folder of their own and changed there; the checkout stays as it is. Mutants that nobody
-noticed are named; `mutmut show NAME` in that folder prints one.
+`tool.mutation`. mutmut takes a module's name from its path, so the three packages are copied side
+by side into a folder of their own and changed there; the checkout stays as it is. Mutants that
+nobody noticed are named; `mutmut show NAME` in that folder prints one. Lines that raise an error
+are left alone: their words are held by the tests of errors, and would drown the arithmetic.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ source_paths = {names!r}
 only_mutate = {list(group.modules)!r}
 also_copy = ["docs"]
 pytest_add_cli_args_test_selection = {[f"tests/{test}" for test in group.tests]!r}
+do_not_mutate_patterns = ["^\\\\s*raise ", "Problem\\\\("]
 use_git_change_detection = false
 track_dependencies = false
 use_setproctitle = false

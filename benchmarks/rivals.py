@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import which
 from typing import Any, Final
@@ -54,7 +54,7 @@ class Row:
     name: str
     engine: str
     admitted: int
-    of_four_processes: int
+    of_four_processes: str
     errors: int
     killed: str
     late: str
@@ -175,7 +175,8 @@ class Trials:
     def rush(self) -> dict[str, Any]:
         return self.ask("rush", self.prepared(), str(ATTEMPTS))
 
-    def rush_of_processes(self) -> int:
+    def rush_of_processes(self) -> str:
+        """Return how many were admitted in all, and how many processes broke over it."""
         place, each = self.prepared(), str(ATTEMPTS // PROCESSES)
         command = [self.python, str(DRIVERS / self.driver), "rush", place, each]
         told = os.environ if self.python == sys.executable else without_our_paths()
@@ -183,7 +184,13 @@ class Trials:
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told)
             for _ in range(PROCESSES)
         ]
-        return sum(answer_of(child)["admitted"] for child in children)
+        admitted, broken = 0, 0
+        for child in children:
+            try:
+                admitted += answer_of(child)["admitted"]
+            except RuntimeError:
+                broken += 1
+        return f"{admitted}, {broken} of {PROCESSES} broke" if broken else str(admitted)
 
     def killed(self) -> int:
         place = self.prepared()
@@ -224,8 +231,6 @@ def row_of(rival: Rival, trials: Trials, runs: int) -> Row:
 
 def beside_snipz(rows: list[Row]) -> list[Row]:
     """Return rows with each rate beside that of snipz on the same engine, else on SQLite."""
-    from dataclasses import replace
-
     rates = {row.engine: row.per_second for row in rows if row.name == "snipz"}
     base = rates.get("sqlite")
     return [

@@ -18,7 +18,14 @@ CALL_S = 0.001
 """How long the call between look and record takes: far less than a real one."""
 
 litellm.register_model(
-    {MODEL: {"input_cost_per_token": PRICE, "output_cost_per_token": 0.0, "litellm_provider": "openai", "mode": "chat"}}
+    {
+        MODEL: {
+            "input_cost_per_token": PRICE,
+            "output_cost_per_token": 0.0,
+            "litellm_provider": "openai",
+            "mode": "chat",
+        }
+    }
 )
 
 
