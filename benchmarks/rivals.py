@@ -72,9 +72,9 @@ RIVALS: Final = (
 )
 NOT_TRIED: Final = {
     "LiteLLM proxy": "its budgets need Prisma, whose engine is no package but a download",
-    "bursar 2.0.4": "its PostgreSQL needs pg_partman 5 and pg_jsonschema, which no package here has",
+    "bursar 2.0.4": "it needs PostgreSQL with pg_partman 5 and pg_jsonschema, which are no packages",
     "treg 0.27.0": "a hosted proxy; no driver yet for its money module",
-    "Cycles 0.5.3": "the package is a client; its server is in no registry that is reached here",
+    "Cycles 0.5.3": "the package is a client; its server is a container image",
 }
 
 
@@ -140,7 +140,7 @@ class Places:
         import psycopg
 
         with psycopg.connect(self.server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name}")
         return urlunsplit(urlsplit(self.server)._replace(path=f"/{name}"))
 
 
@@ -208,7 +208,7 @@ def without_our_paths() -> dict[str, str]:
 def answer_of(child: subprocess.Popen[str]) -> dict[str, Any]:
     out, _ = child.communicate(timeout=TOO_LONG_S)
     if child.returncode != 0:
-        raise RuntimeError(f"{child.args} ended with {child.returncode}")
+        raise RuntimeError(f"{child.args!r} ended with {child.returncode}")
     return dict(json.loads(out.splitlines()[-1]))
 
 

@@ -23,7 +23,7 @@ def test_every_claim_stands_in_its_document_and_has_a_benchmark():
         assert claim.entry in names, claim
 
 
-def listed(*arguments):
+def listed(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
