@@ -72,7 +72,7 @@ RIVALS: Final = (
 )
 NOT_TRIED: Final = {
     "LiteLLM proxy": "its budgets need Prisma, whose engine is no package but a download",
-    "bursar 2.0.4": "it needs PostgreSQL with pg_partman 5 and pg_jsonschema, which are no packages",
+    "bursar 2.0.4": "its PostgreSQL needs pg_partman 5 and pg_jsonschema, which are not here",
     "treg 0.27.0": "a hosted proxy; no driver yet for its money module",
     "Cycles 0.5.3": "the package is a client; its server is a container image",
 }
@@ -202,7 +202,9 @@ class Trials:
 
 
 def without_our_paths() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    # LiteLLM would ask the network for its prices whenever it starts.
+    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
 
 def answer_of(child: subprocess.Popen[str]) -> dict[str, Any]:

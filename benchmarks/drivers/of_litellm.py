@@ -73,8 +73,8 @@ def rush(budget: BudgetManager, attempts: int) -> object:
 
 
 def room(budget: BudgetManager) -> int:
-    left = budget.get_total_budget(USER) - budget.get_current_cost(USER)
-    return int(round(left / PRICE))
+    left = float(budget.get_total_budget(USER) - budget.get_current_cost(USER))
+    return round(left / PRICE)
 
 
 def crash(budget: BudgetManager) -> object:
