@@ -1,0 +1,262 @@
+"""Four trials of one cap, by us and by whoever else promises to hold one, in the same run.
+
+    pip install '.[test]'
+    python -m benchmarks.rivals [--cache DIR] [--runs 3] [--format md|json]
+
+A cap of 5 USD has room for fifty jobs of 0.10. Tried are a thousand reserves at once, from one
+process and from four; a caller killed between reserving and settling, while the provider makes and
+charges the job; a job that ends well after its hold ran out; and a submission whose answer is lost.
+After each the rival itself is asked for how many jobs there is room: 49 where the job counts, 50
+where the books forgot it. Each rival is installed into an environment of its own and called as it
+documents; what could not be tried says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from shutil import which
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.postgres import own_server
+
+DRIVERS: Final = Path(__file__).with_name("drivers")
+ATTEMPTS, ALLOWED, PROCESSES = 1000, 50, 4
+TOO_LONG_S: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Who is tried, what installs it, and by which Python; nothing is installed for us."""
+
+    name: str
+    driver: str
+    package: str | None = None
+    python: str = "python3"
+    engine: str = "sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one rival did. `allowed` is 50; a rate is attempts a second, times snipz' beside it."""
+
+    name: str
+    engine: str
+    admitted: int
+    of_four_processes: str
+    errors: int
+    killed: str
+    late: str
+    lost_reply: str
+    per_second: float
+    times_snipz: float | None = None
+
+
+RIVALS: Final = (
+    Rival("kling-ledger", "of_ours.py"),
+    Rival("kling-ledger", "of_ours.py", engine="postgresql"),
+    Rival("snipz", "of_snipz.py", "snipz[postgres]==0.2.0", "python3.13"),
+    Rival("snipz", "of_snipz.py", "snipz[postgres]==0.2.0", "python3.13", engine="postgresql"),
+    Rival("LiteLLM BudgetManager", "of_litellm.py", "litellm", engine="file"),
+)
+NOT_TRIED: Final = {
+    "LiteLLM proxy": "its budgets need Prisma, whose engine is no package but a download",
+    "bursar 2.0.4": "its PostgreSQL needs pg_partman 5 and pg_jsonschema, which are not here",
+    "treg 0.27.0": "a hosted proxy; no driver yet for its money module",
+    "Cycles 0.5.3": "the package is a client; its server is a container image",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rivals")
+    parser.add_argument("--cache", type=Path, help="keep the environments here")
+    parser.add_argument("--runs", type=int, default=3, help="rushes, of which the median counts")
+    parser.add_argument("--format", choices=("md", "json"), default="md")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch, own_server() as server:
+        rows, why = tried(asked, Path(scratch), server)
+    rows = beside_snipz(rows)
+    told = {"rows": [asdict(row) for row in rows], "not_tried": why}
+    print(json.dumps(told, indent=2) if asked.format == "json" else table(rows, why))
+    return 0
+
+
+def tried(
+    asked: argparse.Namespace, scratch: Path, server: str
+) -> tuple[list[Row], dict[str, str]]:
+    rows, why = [], dict(NOT_TRIED)
+    for number, rival in enumerate(RIVALS):
+        try:
+            python = installed(rival, asked.cache or scratch)
+        except (OSError, subprocess.CalledProcessError) as error:
+            why[f"{rival.name} ({rival.engine})"] = f"not installed: {error}"
+            continue
+        places = Places(rival.engine, scratch / str(number), server)
+        rows.append(row_of(rival, Trials(python, rival.driver, places), asked.runs))
+    return rows, why
+
+
+def installed(rival: Rival, folder: Path) -> str:
+    """Return the Python that has a rival, in an environment that is made once."""
+    if rival.package is None:
+        return sys.executable
+    home = folder / rival.driver.removesuffix(".py")
+    python = home / "bin" / "python"
+    if not python.exists():
+        base = which(rival.python)
+        if base is None:
+            raise FileNotFoundError(f"{rival.python} is needed")
+        subprocess.run([base, "-m", "venv", str(home)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", rival.package], check=True)
+    return str(python)
+
+
+@dataclass(slots=True)
+class Places:
+    """A new file, or a new database on the server, for each trial."""
+
+    engine: str
+    folder: Path
+    server: str
+    made: int = 0
+
+    def new(self) -> str:
+        self.made += 1
+        self.folder.mkdir(exist_ok=True)
+        if self.engine != "postgresql":
+            return str(self.folder / f"place{self.made}")
+        name = f"bench_{self.folder.name}_{self.made}"
+        import psycopg
+
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return urlunsplit(urlsplit(self.server)._replace(path=f"/{name}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """The driver of one rival, started once for each trial."""
+
+    python: str
+    driver: str
+    places: Places
+
+    def prepared(self) -> str:
+        place = self.places.new()
+        self.ask("prepare", place)
+        return place
+
+    def ask(self, trial: str, place: str, *more: str) -> dict[str, Any]:
+        with self.running(trial, place, *more) as child:
+            return answer_of(child)
+
+    @contextmanager
+    def running(self, trial: str, place: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+        command = [self.python, str(DRIVERS / self.driver), trial, place, *more]
+        told = os.environ if self.python == sys.executable else without_our_paths()
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.wait()
+
+    def rush(self) -> dict[str, Any]:
+        return self.ask("rush", self.prepared(), str(ATTEMPTS))
+
+    def rush_of_processes(self) -> str:
+        """Return how many were admitted in all, and how many processes broke over it."""
+        place, each = self.prepared(), str(ATTEMPTS // PROCESSES)
+        command = [self.python, str(DRIVERS / self.driver), "rush", place, each]
+        told = os.environ if self.python == sys.executable else without_our_paths()
+        children = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told)
+            for _ in range(PROCESSES)
+        ]
+        admitted, broken = 0, 0
+        for child in children:
+            try:
+                admitted += answer_of(child)["admitted"]
+            except RuntimeError:
+                broken += 1
+        return f"{admitted}, {broken} of {PROCESSES} broke" if broken else str(admitted)
+
+    def killed(self) -> int:
+        place = self.prepared()
+        with self.running("crash", place) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline().strip() == "reserved"
+            child.send_signal(signal.SIGKILL)
+        return int(self.ask("crashed", place)["room"])
+
+
+def without_our_paths() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    # LiteLLM would ask the network for its prices whenever it starts.
+    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
+def answer_of(child: subprocess.Popen[str]) -> dict[str, Any]:
+    out, _ = child.communicate(timeout=TOO_LONG_S)
+    if child.returncode != 0:
+        raise RuntimeError(f"{child.args!r} ended with {child.returncode}")
+    return dict(json.loads(out.splitlines()[-1]))
+
+
+def row_of(rival: Rival, trials: Trials, runs: int) -> Row:
+    rushes = [trials.rush() for _ in range(runs)]
+    late = trials.ask("late", trials.prepared())
+    early = ", freed too early" if late["between"] == ALLOWED else ""
+    return Row(
+        name=rival.name,
+        engine=rival.engine,
+        admitted=max(rush["admitted"] for rush in rushes),
+        of_four_processes=trials.rush_of_processes(),
+        errors=max(rush.get("errors", 0) for rush in rushes),
+        killed="held" if trials.killed() < ALLOWED else "forgotten",
+        late=("charged" if late["room"] < ALLOWED else "lost") + early,
+        lost_reply="held" if trials.ask("lost", trials.prepared())["room"] < ALLOWED else "freed",
+        per_second=ATTEMPTS / statistics.median(rush["seconds"] for rush in rushes),
+    )
+
+
+def beside_snipz(rows: list[Row]) -> list[Row]:
+    """Return rows with each rate beside that of snipz on the same engine, else on SQLite."""
+    rates = {row.engine: row.per_second for row in rows if row.name == "snipz"}
+    base = rates.get("sqlite")
+    return [
+        replace(row, times_snipz=row.per_second / rate)
+        if (rate := rates.get(row.engine, base)) is not None
+        else row
+        for row in rows
+    ]
+
+
+def table(rows: list[Row], why: dict[str, str]) -> str:
+    head = (
+        f"| | kept in | admitted (allowed {ALLOWED}) | from four processes | errors | killed |"
+        " late success | lost reply | a second | times snipz |\n"
+        "|---|---|---|---|---|---|---|---|---|---|"
+    )
+    lines = [
+        f"| {row.name} | {row.engine} | {row.admitted} | {row.of_four_processes} | {row.errors} |"
+        f" {row.killed} | {row.late} | {row.lost_reply} | {row.per_second:,.0f} |"
+        f" {'' if row.times_snipz is None else format(row.times_snipz, '.1f')} |"
+        for row in rows
+    ]
+    return "\n".join([head, *lines, "", *(f"- {name}: {reason}." for name, reason in why.items())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
