@@ -30,7 +30,7 @@ PAGES = (
     "CHANGELOG.md",
     "pricing/README.md",
     "reports/README.md",
-    "docs/decisions/README.md",
+    "docs/explanation/decisions/index.md",
 )
 
 

@@ -25,7 +25,7 @@ from tests.cli import COMMAND, Cli, Said
 from tests.test_docs import ROOT, TOLD_ANEW, commands, is_part_of
 
 SKILL = "skills/kling-ledger/SKILL.md"
-PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "agents").glob("*.md"))
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs/how-to/agents").glob("*.md"))
 TO_THE_SANDBOX = {
     "gateway": ("--port", "0", "--upstream", "{url}"),
     "exec": ("--upstream", "{url}"),

@@ -1,4 +1,4 @@
-"""Views: the columns that docs/sql.md promises, with the same values on both engines."""
+"""Views: the columns that docs/reference/sql.md promises, with the same values on both engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.ledgers import found, plain_url
 from tests.postgres import PostgresServer
 from tests.views_ledger import viewed
 
-DOCS = Path(__file__).parent.parent / "docs" / "sql.md"
+DOCS = Path(__file__).parent.parent / "docs" / "reference" / "sql.md"
 NAMES = [view.name for view in VIEWS]
 TYPES = {
     "text": ("TEXT", "text"),
