@@ -1,4 +1,4 @@
-"""Views: the columns that docs/sql.md promises, with the same values on both engines."""
+"""Views: the columns that docs/reference/sql.md promises, with the same values on both engines."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.views import VIEWS
 from tests.cli import Cli
 from tests.ledgers import found, plain_url
+from tests.pages import Page
 from tests.postgres import PostgresServer
 from tests.views_ledger import viewed
 
-DOCS = Path(__file__).parent.parent / "docs" / "sql.md"
+PAGE = Page("docs/reference/sql.md")
 NAMES = [view.name for view in VIEWS]
 TYPES = {
     "text": ("TEXT", "text"),
@@ -39,18 +40,16 @@ TYPES = {
 
 def documented() -> dict[str, list[tuple[str, str]]]:
     """The columns of each view and their kinds, as the page lists them."""
-    sections = re.split(r"^## (v1_\w+)$", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.split(r"^## (v1_\w+)$", PAGE.text, flags=re.MULTILINE)
     return {
         name: re.findall(r"^\| `(\w+)` \| (\w+) \|", text.split("\n## ")[0], re.MULTILINE)
         for name, text in zip(sections[1::2], sections[2::2], strict=True)
     }
 
 
-def examples(language: str, name: str = "") -> list[str]:
+def examples(language: str, name: str | None = None) -> list[str]:
     """The examples of the page in a language, of one name if it is given."""
-    pattern = rf"^```{language} ?({name}[^\n]*)\n(.*?)^```"
-    page = DOCS.read_text(encoding="utf-8")
-    return [found[1] for found in re.findall(pattern, page, re.MULTILINE | re.DOTALL)]
+    return [block.text for block in PAGE.blocks(language, name)]
 
 
 @contextmanager

@@ -368,7 +368,8 @@ def test_what_a_mapping_cannot_say_is_refused(text: str, said: str):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
 def test_every_example_books_a_month_and_stands_in_the_page(tmp_path: Path, name: str):
-    assert f"```toml\n{example(name)}```" in (ROOT / "docs/erp.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/erp.md").read_text("utf-8")
+    assert f"```toml\n{example(name)}```" in page
     clock = Clock(START)
     with Ledger(str(tmp_path / "ledger"), clock=clock, actor="ann") as ledger:
         for wallet, unit in (("team", "USD"), ("crun", "crun-credit")):

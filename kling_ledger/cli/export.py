@@ -26,8 +26,9 @@ def export(folder: Path, *, db: str | None, form: str) -> None:
     \b
     kling-ledger export --parquet ledger-files
 
-    One file a view, with the columns that docs/sql.md promises; amounts are exact decimals. All
-    files tell of one state of the ledger, and the folder appears when all of them are in it.
+    One file a view, with the columns that docs/reference/sql.md promises; amounts are exact
+    decimals. All files tell of one state of the ledger, and the folder appears when all of them are
+    in it.
     """
     from kling_ledger.ledger import Ledger
     from kling_reports import view_files

@@ -55,7 +55,7 @@ def erp_journal(
     kling-ledger report erp-journal --period 2026-10 --mapping mapping.toml --out journal.csv
 
     Every document balances. An account of the ledger that the mapping has no code for is an error
-    that names it: nothing is booked on a default. See docs/erp.md.
+    that names it: nothing is booked on a default. See docs/how-to/erp.md.
     """
     if example is not None:
         from kling_reports.erp.mapping_reader import example as text_of

@@ -23,7 +23,7 @@ MOST_JOBS: Final = 100
 
 _FINDINGS: Final = (
     Column("finding", "finding", "text", "in words"),
-    Column("rule", "rule", "text", "the rule that found it: docs/findings.md"),
+    Column("rule", "rule", "text", "the rule that found it: docs/reference/findings.md"),
     Column("amount_micro", "amount", "money", "what it is about"),
     Column(UNIT, "unit", "text"),
     Column("table", "table", "text", "the table that proves it"),
@@ -102,7 +102,7 @@ def findings(found: Iterable[Finding], tables: Sequence[Table]) -> Table:
         "Findings",
         _FINDINGS,
         frame,
-        empty="Nothing unusual: no rule of docs/findings.md found anything.",
+        empty="Nothing unusual: no rule of docs/reference/findings.md found anything.",
         gives_way=("row", "table", "rule"),
     )
 

@@ -43,7 +43,7 @@ DETAILS: Final = ("daily", "project_models", "days", "jobs")
 _NOTES: Final = (
     "Budgets stand as they are now, whatever the period and the conditions.",
     "Budgets and variance stay in their own units.",
-    "Findings follow written rules: docs/findings.md has each with its threshold.",
+    "Findings follow written rules: docs/reference/findings.md has each with its threshold.",
 )
 
 

@@ -1,1 +1,1 @@
-"""The journal of a month for an ERP: double-entry lines as a mapping file says (docs/erp.md)."""
+"""The journal of a month for an ERP, by a mapping file: docs/how-to/erp.md."""

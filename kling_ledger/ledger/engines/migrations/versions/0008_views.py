@@ -1,4 +1,4 @@
-"""The views that programs of other people may read: version 1, see docs/sql.md."""
+"""The views that programs of other people may read: version 1, see docs/reference/sql.md."""
 
 from __future__ import annotations
 
