@@ -45,7 +45,9 @@ CLAIMS: Final = (
     Claim("ARCHITECTURE.md", "`benchmarks/gateway.py`", "gateway"),
     Claim("CHANGELOG.md", "A million rows are priced", "quotes"),
     Claim("CHANGELOG.md", "A page of 190,000 lines took", "forms"),
-    Claim("docs/decisions/bodies.md", "doubles the cold start of a quote", "cold_start"),
-    Claim("docs/decisions/engines.md", "took 200 to 300 ms", "pages"),
-    Claim("docs/decisions/reports.md", "20 seconds for 190,000", "forms"),
+    Claim(
+        "docs/explanation/decisions/bodies.md", "doubles the cold start of a quote", "cold_start"
+    ),
+    Claim("docs/explanation/decisions/engines.md", "took 200 to 300 ms", "pages"),
+    Claim("docs/explanation/decisions/reports.md", "20 seconds for 190,000", "forms"),
 )

@@ -33,7 +33,8 @@ BESIDE_THE_CODE: Final[Mapping[str, str]] = {
 site has its own."""
 
 _LINK: Final = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
-_SENTENCE: Final = re.compile(r".+?[.:](?=\s|\Z)|.+", re.DOTALL)
+_SENTENCE: Final = re.compile(r".+?\.(?=\s|\Z)|.+", re.DOTALL)
+_DATE: Final = re.compile(r"^\*\*\d{4}-\d\d-\d\d\.\s*|\*\*")
 _NO_PROSE: Final = ("#", "|", "<", "```", "    ")
 
 
@@ -53,14 +54,17 @@ def build(folder: Path) -> Path:
     order = f"[project]\nnav = {as_toml(list(navigation(pages)))}\n"
     (folder / "zensical.toml").write_text(settings.replace("[project]\n", order, 1), "utf-8")
     run = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    subprocess.run(run, cwd=folder, check=True, env={**os.environ, "NO_COLOR": "1"})
+    if subprocess.run(run, cwd=folder, check=False).returncode:
+        raise SystemExit("the site is not built: see the warnings above")
     add_markdown(pages, site)
     return site
 
 
 def lay_out(pages: Path) -> None:
     """Copy every page to where it stands on the site, its links with it."""
-    shutil.copytree(ROOT / "docs", pages, ignore=shutil.ignore_patterns("*.py", "*.toml", "__*"))
+    shutil.copytree(
+        ROOT / "docs", pages, ignore=shutil.ignore_patterns("*.py", "*.toml", "__*", "make")
+    )
     places = {ROOT / source: pages / target for source, target in BESIDE_THE_CODE.items()}
     places |= {
         source: pages / source.relative_to(ROOT / "docs")
@@ -97,7 +101,7 @@ def navigation(folder: Path) -> Iterator[dict[str, Any]]:
     while (root.parent / "index.md").exists():
         root = root.parent
     index = folder / "index.md"
-    yield {title(index): str(index.relative_to(root))}
+    yield {"Home" if folder == root else title(index): str(index.relative_to(root))}
     listed = [index]
     for link in _LINK.finditer(index.read_text(encoding="utf-8")):
         page = (folder / link[1]).resolve()
@@ -107,7 +111,8 @@ def navigation(folder: Path) -> Iterator[dict[str, Any]]:
         if page.name == "index.md":
             yield {title(page): list(navigation(page.parent))}
         elif page.parent == folder.resolve():
-            yield {title(page): str(page.relative_to(root.resolve()))}
+            name = title(page).removeprefix("kling-ledger ")
+            yield {name: str(page.relative_to(root.resolve()))}
     unlisted = {page.resolve() for page in folder.glob("*.md")} - set(listed)
     if unlisted:
         raise SystemExit(f"{index}: does not list {sorted(map(str, unlisted))}")
@@ -144,27 +149,27 @@ def add_markdown(pages: Path, site: Path) -> None:
 
 
 def _listed(pages: Path, order: list[tuple[str, str]]) -> str:
-    (front, name), *rest = order
-    lines = [f"# {name}", "", f"> {summary(pages / front)}", ""]
+    front, *rest = order
+    lines = [f"# {title(pages / front[0])}", "", f"> {summary(pages / front[0])}", ""]
     lines += [
         "Each page is here as Markdown; with .html in place of .md it is the page for people."
     ]
     section = ""
-    for path, called in rest:
+    for path, _ in rest:
         if path.split("/")[0] != section:
             section = path.split("/")[0]
             lines += ["", f"## {title(pages / section / 'index.md')}", ""]
-        lines.append(f"- [{called}]({path}): {summary(pages / path)}")
+        lines.append(f"- [{title(pages / path)}]({path}): {summary(pages / path)}")
     return "\n".join(lines) + "\n"
 
 
 def summary(page: Path) -> str:
-    """Return the first sentence of a page, on one line and without its links."""
-    body = re.split(r"^# .+\n", page.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[
-        -1
-    ]
-    prose = next(one for one in body.split("\n\n") if one.strip() and not one.startswith(_NO_PROSE))
-    told = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", prose.removeprefix("- "))
+    """Return the first sentence of a page, on one line, without its links and without a date."""
+    text = page.read_text(encoding="utf-8")
+    body = re.split(r"^# .+\n", text, maxsplit=1, flags=re.MULTILINE)[-1]
+    parts = map(str.strip, body.split("\n\n"))
+    prose = next(one for one in parts if one and not one.startswith(_NO_PROSE))
+    told = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", _DATE.sub("", prose.removeprefix("- ")))
     found = _SENTENCE.match(" ".join(told.split()))
     return found[0].rstrip(":") if found else title(page)
 

@@ -70,7 +70,12 @@ def commands(group: click.Command = all_commands, name: str = "") -> dict[str, c
 def command_of(words: list[str]) -> click.Command:
     """Return the command that the words after `kling-ledger` call; all their options exist."""
     known = commands()
-    command = known.get(" ".join(words[:2])) or known.get(words[0])
+    command = (
+        known.get(" ".join(words[:2]))
+        or known.get(words[0])
+        # A group may be a command too, as `config` is.
+        or all_commands.get_command(click.Context(all_commands), words[0])
+    )
     assert command is not None, words
     ours = words[: words.index("--")] if "--" in words else words
     options = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}

@@ -110,6 +110,11 @@ class Page:
         text = self.file.read_text(encoding="utf-8")
         return text.split("\n---\n", 1)[1] if text.startswith("---\n") else text
 
+    @property
+    def is_generated(self) -> bool:
+        """Whether `python -m docs.generate` writes it: its blocks are usages and signatures."""
+        return "<!-- generated:" in self.text
+
     def blocks(self, language: str | None = None, name: str | None = None) -> list[Block]:
         """Return its fenced blocks in their order: all, those of a language, or of a name."""
         return [
@@ -140,8 +145,12 @@ def under_docs() -> list[Page]:
 
 
 def tried() -> list[Page]:
-    """Return the pages whose blocks are tried."""
-    return [page for page in under_docs() if not page.path.startswith(DECISIONS)]
+    """Return the pages whose blocks are tried: all but dated records and what is generated."""
+    return [
+        page
+        for page in under_docs()
+        if not page.path.startswith(DECISIONS) and not page.is_generated
+    ]
 
 
 def every() -> list[Page]:

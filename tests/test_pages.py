@@ -14,7 +14,7 @@ import pytest
 
 from kling_ledger.sandbox import Sandbox
 from tests.page_reader import READ, Reader, command_of
-from tests.pages import ROOT, Page, every, tried
+from tests.pages import ROOT, Page, every, tried, under_docs
 
 RUN: Final = {"console", "python", "sh", "bash", "sql"}
 
@@ -60,11 +60,13 @@ def test_a_block_that_is_tried_elsewhere_names_a_test_that_is_there():
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, block
 
 
-@pytest.mark.parametrize("page", tried(), ids=lambda page: page.path)
+@pytest.mark.parametrize("page", under_docs(), ids=lambda page: page.path)
 def test_commands_in_blocks_that_are_not_run_exist_with_their_options(page: Page):
-    for block in (block for block in page.blocks() if block.not_run):
-        for line in re.findall(r"kling-ledger ([a-z].*)", block.text.replace("\\\n", " ")):
-            command_of(shlex.split(line.split("|")[0]))
+    for block in (block for block in page.blocks() if block.not_run or page.is_generated):
+        for line in re.findall(
+            r"^(?:\$ )?kling-ledger ([a-z].*)", block.text.replace("\\\n", " "), re.MULTILINE
+        ):
+            command_of(shlex.split(re.split(r"[|>;]", line)[0]))
 
 
 @pytest.mark.parametrize("page", tried(), ids=lambda page: page.path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.build import build
+from docs.generate import stale
 from tests.pages import BESIDE_THE_CODE, under_docs
 
 pytest.importorskip("zensical")
@@ -66,3 +67,7 @@ def test_the_site_loads_nothing_from_elsewhere(folder: Path):
     for sheet in (folder / "site").rglob("*.css"):
         text = sheet.read_text("utf-8")
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", text), sheet
+
+
+def test_the_generated_pages_are_what_the_code_says():
+    assert stale() == [], "write them again with: python -m docs.generate"
