@@ -136,3 +136,13 @@ def test_nobody_is_asked_about_where_no_file_is(cli: Cli):
     cli.environ["KLING_LEDGER_CONFIG"] = ""
     cli.environ["XDG_CONFIG_HOME"] = str(cli.folder / "none")
     assert cli("wallet", "list").code == 0
+
+
+def test_a_file_that_is_a_link_stays_a_link(cli: Cli, file: Path, tmp_path: Path):
+    kept = tmp_path / "kept.toml"
+    kept.write_text('project = "film"\n')
+    file.unlink(missing_ok=True)
+    file.symlink_to(kept)
+    assert cli("config", "set", "wallet", "team").code == 0
+    assert file.is_symlink()
+    assert kept.read_text() == 'project = "film"\nwallet = "team"\n'

@@ -130,6 +130,8 @@ def _write(key: str, value: str | float | None) -> None:
 
     What comes of it is read again before anything is replaced.
     """
+    from kling_ledger.tabular.files import whole_file
+
     file = Path(settings_path())
     before = file.read_text("utf-8-sig") if file.exists() else ""
     text = _changed(before, key, value)
@@ -142,9 +144,8 @@ def _write(key: str, value: str | float | None) -> None:
         )
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f"{file.name}.new")
-        beside.write_text(text, "utf-8")
-        beside.replace(file)
+        with whole_file(file) as beside:
+            beside.write_text(text, "utf-8")
     except OSError as error:
         hint = f"name another file with --config or {FILE_VARIABLE}"
         raise ConfigError(f"{file} cannot be written: {error.strerror}", hint=hint) from None
