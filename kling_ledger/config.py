@@ -133,7 +133,7 @@ def base_url(
     given: str | None,
     *,
     default: str,
-    provider: str | None = None,
+    provider: str,
     environ: Mapping[str, str] = os.environ,
 ) -> str:
     """Return the address of a provider: given, of the settings file, or its own.

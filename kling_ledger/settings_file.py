@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from kling_ledger.errors import ConfigError
+from kling_pricing.own_books import in_settings
 
 FILE_VARIABLE: Final = "KLING_LEDGER_CONFIG"
 """Names the file, in place of `config.toml` in the user's settings."""
@@ -56,16 +56,7 @@ class Settings:
 
 def settings_path(environ: Mapping[str, str] = os.environ) -> str:
     """Return where the file is: the variable's, or `config.toml` in the user's settings."""
-    named = environ.get(FILE_VARIABLE)
-    if named:
-        return os.path.expanduser(named)  # noqa: PTH111
-    if sys.platform == "linux":
-        # The same answer as below, without the import: every command looks here first.
-        folder = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
-        return os.path.join(os.path.expanduser(folder), "kling-ledger", "config.toml")  # noqa: PTH111, PTH118
-    from platformdirs import user_config_path
-
-    return str(user_config_path("kling-ledger", appauthor=False) / "config.toml")
+    return in_settings("config.toml", FILE_VARIABLE, environ)
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

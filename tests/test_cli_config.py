@@ -8,7 +8,8 @@ import pytest
 
 from kling_ledger import Ledger, config
 from kling_ledger.errors import ConfigError
-from kling_ledger.settings_file import read_settings
+from kling_ledger.settings_file import PROVIDERS, read_settings
+from kling_pricing.gateways import GATEWAYS
 from tests.cli import Cli
 
 CLIP = ("--model", "kling-3.0", "--seconds", "5", "--resolution", "1080p", "--sound")
@@ -28,6 +29,10 @@ def cli(tmp_path: Path, file: Path) -> Cli:
 
 def origins(cli: Cli, *words: str) -> dict[str, tuple[str | None, str]]:
     return {one["setting"]: (one["value"], one["origin"]) for one in cli.json("config", *words)}
+
+
+def test_the_file_has_an_address_for_every_provider_that_runs_jobs():
+    assert tuple(GATEWAYS) == PROVIDERS
 
 
 def test_each_value_is_told_with_its_origin(cli: Cli, file: Path):

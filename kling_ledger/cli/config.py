@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import click
 
+from kling_ledger.cli.checkup import named_by
 from kling_ledger.cli.keys import without_password
 from kling_ledger.cli.output import database_option, format_option, print_many, say
-from kling_ledger.config import DATABASE_VARIABLE, database_url
+from kling_ledger.config import database_url
 from kling_ledger.errors import ConfigError
 from kling_ledger.settings_file import (
     FILE_VARIABLE,
@@ -97,11 +98,7 @@ def _found(key: str, settings: Settings, db: str | None) -> tuple[str | None, st
     """Return what a setting is, and who says so."""
     if key == "db":
         shown = without_password(database_url(db))
-        if db is not None:
-            return shown, "--db"
-        if os.environ.get(DATABASE_VARIABLE):
-            return shown, DATABASE_VARIABLE
-        return shown, settings.path if settings.text("db") else "default"
+        return shown, named_by(db, settings.path, in_file=settings.text("db") is not None)
     if key == "books" and os.environ.get(BOOKS_VARIABLE):
         return books_folder(), BOOKS_VARIABLE
     if key in settings.values:

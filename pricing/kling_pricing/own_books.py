@@ -27,17 +27,22 @@ def books_folder(environ: Mapping[str, str] = os.environ) -> str:
 
     It need not exist.
     """
-    named = environ.get(BOOKS_VARIABLE)
+    return in_settings("books", BOOKS_VARIABLE, environ)
+
+
+def in_settings(name: str, variable: str, environ: Mapping[str, str]) -> str:
+    """Return where a variable says that something is, else its name in the user's settings."""
+    named = environ.get(variable)
     if named:
         return os.path.expanduser(named)  # noqa: PTH111
     if sys.platform == "linux":
-        # The same answer as below, without the import: every quote looks here first. So it is a
+        # The same answer as below, without the import: every command looks here first. So it is a
         # text too: pathlib loads the parsing of URLs.
         settings = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
-        return os.path.join(os.path.expanduser(settings), "kling-ledger", "books")  # noqa: PTH111, PTH118
+        return os.path.join(os.path.expanduser(settings), "kling-ledger", name)  # noqa: PTH111, PTH118
     from platformdirs import user_config_path
 
-    return str(user_config_path("kling-ledger", appauthor=False) / "books")
+    return str(user_config_path("kling-ledger", appauthor=False) / name)
 
 
 def folder_at_hand(environ: Mapping[str, str] = os.environ) -> Path | None:
