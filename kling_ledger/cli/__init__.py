@@ -11,15 +11,17 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from kling_ledger import errors
 from kling_ledger.cli.telling import tell_error, tell_programs, tell_usage
 from kling_pricing import errors as pricing_errors
 from kling_pricing.errors import KlingError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_OURS: Final = 1
 EXIT_USAGE: Final = 2
@@ -125,6 +127,8 @@ class _Commands(click.Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete a command's name without importing all of them."""
+        from click.shell_completion import CompletionItem
+
         named = [
             CompletionItem(name, help=said)
             for name, said in _COMMANDS.items()
