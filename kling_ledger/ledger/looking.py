@@ -17,6 +17,7 @@ from kling_ledger.ledger.engines.read_only import can_be_written
 from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.schema import FIRST_TABLE, FIRST_VERSION, SCHEMA_VERSION, VERSION_TABLE
+from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.errors import KlingError
 
 _SQLITE: Final = "sqlite:///"
@@ -31,6 +32,7 @@ _SERVER: Final = (
     " CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint) AS now"
 )
 _TIMEOUT_S: Final = 5.0
+_STILL_OPEN: Final = tuple(state for state in OPEN_STATES if state is not State.IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,8 @@ def _looked(
         return bare
     return Looked(
         *(version, SCHEMA_VERSION, writable, beside, server),
-        in_doubt=_count(transaction, "state = 'in_doubt'"),
-        still_open=_count(transaction, "state IN ('reserved', 'submitting', 'submitted')"),
+        in_doubt=_count(transaction, State.IN_DOUBT),
+        still_open=_count(transaction, *_STILL_OPEN),
         waiting=len(approvals.every(transaction, undecided_at_us=at_us)),
         clock=_clock(transaction, at_us, server_us),
         secret=_secret(transaction),
@@ -151,8 +153,9 @@ def _version(transaction: Transaction, dialect: str, name: str) -> str:
     raise ForeignDatabaseError(name) if tables else NoLedgerError(name)
 
 
-def _count(transaction: Transaction, condition: str) -> int:
-    row = transaction.row(f"SELECT COUNT(*) AS many FROM reservation WHERE {condition}")
+def _count(transaction: Transaction, *states: State) -> int:
+    among = ", ".join(f"'{state}'" for state in states)
+    row = transaction.row(f"SELECT COUNT(*) AS many FROM reservation WHERE state IN ({among})")
     return int(row["many"]) if row else 0
 
 
