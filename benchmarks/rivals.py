@@ -161,11 +161,14 @@ class Trials:
         with self.running(trial, place, *more) as child:
             return answer_of(child)
 
-    @contextmanager
-    def running(self, trial: str, place: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+    def start(self, trial: str, place: str, *more: str) -> subprocess.Popen[str]:
         command = [self.python, str(DRIVERS / self.driver), trial, place, *more]
         told = os.environ if self.python == sys.executable else without_our_paths()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told)
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told)
+
+    @contextmanager
+    def running(self, trial: str, place: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+        child = self.start(trial, place, *more)
         try:
             yield child
         finally:
@@ -178,12 +181,7 @@ class Trials:
     def rush_of_processes(self) -> str:
         """Return how many were admitted in all, and how many processes broke over it."""
         place, each = self.prepared(), str(ATTEMPTS // PROCESSES)
-        command = [self.python, str(DRIVERS / self.driver), "rush", place, each]
-        told = os.environ if self.python == sys.executable else without_our_paths()
-        children = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=told)
-            for _ in range(PROCESSES)
-        ]
+        children = [self.start("rush", place, each) for _ in range(PROCESSES)]
         admitted, broken = 0, 0
         for child in children:
             try:

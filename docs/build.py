@@ -9,6 +9,7 @@ lists these, llms-full.txt is all of them.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -40,8 +41,9 @@ _NO_PROSE: Final = ("#", "|", "<", "```", "    ")
 
 def main() -> None:
     """Build into the folder that is given, or into build/."""
-    folder = Path(sys.argv[1]) if sys.argv[1:] else ROOT / "build"
-    print(build(folder) / "index.html")
+    parser = argparse.ArgumentParser(prog="python -m docs.build")
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build")
+    print(build(parser.parse_args().folder) / "index.html")
 
 
 def build(folder: Path) -> Path:

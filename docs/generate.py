@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +25,8 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield FOLDER / "schema.md", schema.page()
 
 
-def stale() -> list[Path]:
-    """Return the pages that differ from what the code says now, and those that are too many."""
-    made = dict(pages())
+def stale(made: Mapping[Path, str]) -> list[Path]:
+    """Return the pages that differ from what was made of the code, and those that are too many."""
     wrong = [page for page, text in made.items() if not _is(page, text)]
     return wrong + [page for page in (FOLDER / "cli").glob("*.md") if page not in made]
 
@@ -37,17 +37,21 @@ def _is(page: Path, text: str) -> bool:
 
 def main() -> None:
     """Write the pages that are stale and remove those that are too many, or only name them."""
-    wrong, made = stale(), dict(pages())
+    parser = argparse.ArgumentParser(prog="python -m docs.generate")
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    only_names = parser.parse_args().check
+    made = dict(pages())
+    wrong = stale(made)
     for page in wrong:
         print(page.relative_to(FOLDER.parent.parent))
-        if sys.argv[1:] == ["--check"]:
+        if only_names:
             continue
         if page in made:
             page.parent.mkdir(parents=True, exist_ok=True)
             page.write_text(made[page], encoding="utf-8")
         else:
             page.unlink()
-    sys.exit(1 if wrong and sys.argv[1:] == ["--check"] else 0)
+    sys.exit(1 if wrong and only_names else 0)
 
 
 if __name__ == "__main__":
