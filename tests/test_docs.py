@@ -46,6 +46,11 @@ def test_every_command_and_option_has_help(words: str):
     assert unexplained == []
 
 
+@pytest.mark.parametrize("noun", sorted({words.split()[0] for words in commands()}))
+def test_the_readme_speaks_of_every_command(noun: str):
+    assert re.search(rf"\b{noun}\b", page("README.md"))
+
+
 @pytest.mark.parametrize("name", ["README.md", "pricing/README.md"])
 def test_every_command_that_is_shown_exists_with_its_options(name: str):
     known = commands()
