@@ -87,7 +87,12 @@ def test_a_person_is_asked_above_what_the_file_says(cli: Cli, file: Path):
     assert "kling-ledger approval grant apr_" in said.err
     (waiting,) = cli.json("approval", "list")
     assert cli("approval", "grant", waiting["id"]).code == 0
-    assert cli("check", *CLIP, "--approve-above", "0.5 USD").code in {0, 3}
+    ours = ("check", *CLIP, "--prompt", "x")
+    assert cli(*ours).code == 0
+    assert cli("check", *CLIP, "--prompt", "another").code == 3
+    # What one person was granted lets nobody else in, as `run` would say.
+    stranger = Cli(cli.folder, {**cli.environ, "KLING_LEDGER_ACTOR": "somebody-else"})
+    assert stranger(*ours).code == 3
 
 
 def test_a_script_opens_the_ledger_of_the_file(

@@ -22,12 +22,12 @@ from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.inputs import label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_one, print_table, say
 from kling_ledger.cli.request_options import read_body, request_options
+from kling_ledger.config import actor
 
 if TYPE_CHECKING:
     from kling_ledger.jobs.checking import Checked, Wish
-    from kling_ledger.ledger import Asked, Ledger
+    from kling_ledger.ledger import Ledger
     from kling_pricing.library import Library
-    from kling_pricing.money import Money
 
 _ANY_PROMPT = "any"
 
@@ -71,6 +71,7 @@ def check(
     asks it; without, the books alone decide. What would fit is worked out from the books. Exit
     codes: 0 it would be admitted, 3 it would not, or a person has to approve it first.
     """
+    from kling_ledger.jobs.approving import needs_grant
     from kling_ledger.jobs.checking import Wish
     from kling_ledger.ledger import Ledger
 
@@ -81,20 +82,10 @@ def check(
         wish = Wish(wallet, project, read_labels(labels), ceiling_of(ledger, wallet, max_cost), key)
         checked = _checked(ledger, connection, library, wish, (provider, body, action))
         above = ceiling_of(ledger, wallet, approve_above)
-        needs = _needs_approval(ledger, checked.asked, above)
+        needs = needs_grant(ledger, checked.asked, above=above, asked_by=actor())
     row = {**_row(checked), "needs_approval": needs}
     print_one(row, form, table=lambda: _print_table(checked, needs_approval=needs))
     return EXIT_REFUSED if checked.refusal or needs else 0
-
-
-def _needs_approval(ledger: Ledger, asked: Asked, above: Money | None) -> bool:
-    """Whether a person has to grant the job first, and none has."""
-    if above is None or asked.amount <= above:
-        return False
-    found = (one for one in ledger.approvals.all() if one.is_of(asked))
-    return not any(
-        one.standing_at(ledger.now()) == "granted" and asked.amount <= one.ceiling for one in found
-    )
 
 
 def _checked(

@@ -44,7 +44,7 @@ def approved(
     """
     if asked.key is not None and asked.key.startswith(KEY_PREFIX):
         raise ConfigError(f"a key does not begin with {KEY_PREFIX}: those are of approvals")
-    if above is None or asked.amount <= above or _is_reserved(ledger, asked.key):
+    if above is None or _is_free(ledger, asked, above):
         return asked
     problem = None
     if approval is not None:
@@ -56,6 +56,14 @@ def approved(
     if standing.verdict == "granted":
         return _under(standing, asked)
     raise _refusal(standing, asked, above, problem)
+
+
+def needs_grant(ledger: Ledger, asked: Asked, *, above: Money | None, asked_by: str) -> bool:
+    """Whether `approved` would not let a job in, as nobody has granted it; nobody is asked."""
+    if above is None or _is_free(ledger, asked, above):
+        return False
+    standing = ledger.approvals.standing_for(asked, asked_by=asked_by)
+    return standing is None or standing.verdict != "granted"
 
 
 def in_words(asked: Asked) -> str:
@@ -79,6 +87,11 @@ def _under(granted: Approval, asked: Asked) -> Asked:
     if asked.key is None:
         return replace(asked, key=granted.key)
     return replace(asked, approval=granted.key)
+
+
+def _is_free(ledger: Ledger, asked: Asked, above: Money) -> bool:
+    """Whether a job needs nobody's word: it is cheap enough, or was reserved before."""
+    return asked.amount <= above or _is_reserved(ledger, asked.key)
 
 
 def _is_reserved(ledger: Ledger, key: str | None) -> bool:

@@ -25,16 +25,21 @@ class Approvals:
         decided, and used, for `lives_s` seconds. Raises ApprovalsWaitError, a refusal, where too
         many of the same asker's questions wait.
         """
-        stamp = self._access.stamp()
-        with self._access.read() as transaction:
-            known = approvals.standing_for(transaction, asked, asked_by=asked_by, at_us=stamp.at_us)
+        known = self.standing_for(asked, asked_by=asked_by)
         if known is not None:
             return known
+        stamp = self._access.stamp()
         return self._access.write(
             lambda transaction: approvals.ask(
                 transaction, asked, said=said, asked_by=asked_by, lives_s=lives_s, stamp=stamp
             )
         )
+
+    def standing_for(self, asked: Asked, *, asked_by: str) -> Approval | None:
+        """Return what stands for a job already, as `ask` gives it; None where it would ask."""
+        at_us = self._access.at_us()
+        with self._access.read() as transaction:
+            return approvals.standing_for(transaction, asked, asked_by=asked_by, at_us=at_us)
 
     def grant(
         self, approval_id: str, *, reason: str | None = None, ceiling: Money | None = None
