@@ -129,7 +129,8 @@ def _write(key: str, value: str | float | None) -> None:
     """
     from kling_ledger.tabular.files import whole_file
 
-    file = Path(settings_path())
+    # Settings are often links into a folder of such files: the link stays, the file is written.
+    file = Path(os.path.realpath(settings_path()))
     before = file.read_text("utf-8-sig") if file.exists() else ""
     text = _changed(before, key, value)
     expected = dict(parsed(before, str(file)))

@@ -89,18 +89,17 @@ def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
     """Give a file beside `path` to write; it takes the place of `path` once the block is done.
 
     A reader finds the old file or the whole new one, and where the block is left by an error,
-    the old one stays; a private one can be read by its owner alone. A link stays a link: the file
-    that it leads to is replaced. Raises ConfigError where nothing can be written there, and for
-    what is not a file: whoever may rename in /dev would replace the device.
+    the old one stays; a private one can be read by its owner alone. A link is replaced, and never
+    what it leads to. Raises ConfigError where nothing can be written there, and for what is neither
+    a file nor a link: whoever may rename in /dev would replace the device.
     """
-    named, path = path, Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{named} is not a file, and nothing takes its place")
+    if path.exists() and not (path.is_symlink() or path.is_file()):
+        raise ConfigError(f"{path} is not a file, and nothing takes its place")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise ConfigError(f"{named}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}") from None
     beside = Path(name)
     try:
         yield beside
