@@ -252,8 +252,10 @@ def test_a_reservation_that_is_not_there_is_named(team: Cli) -> None:
 def test_a_text_file_is_no_database(cli: Cli) -> None:
     cli.database.write_text("notes that are long enough to be a database header, but are none\n")
     said = cli("wallet", "list")
-    assert (said.code, len(said.lines)) == (1, 1)
-    assert "not a database" in said.err
+    problem, hint = said.lines
+    assert said.code == 1
+    assert "not a database" in problem
+    assert hint == "hint: kling-ledger explain database"
 
 
 def test_the_database_of_another_program_is_refused(cli: Cli) -> None:
@@ -308,7 +310,7 @@ def test_an_adjustment_with_a_key_is_made_once(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("-1",), "Missing option '--reason'"),
+        (("-1",), "--reason is missing"),
         (("0", "--reason", "a fee"), "more or less than nothing"),
         (("-1 halo-credit", "--reason", "a fee"), 'got "halo-credit", allowed: USD'),
         (("-x", "--reason", "a fee"), 'got "-x"'),
