@@ -88,6 +88,14 @@ def _own_certificate(name: str) -> tuple[bytes, bytes, bytes]:
     )
 
 
+async def _left(server: asyncio.Server) -> None:
+    """Wait until every connection is closed: `wait_closed` does so from Python 3.12 on only."""
+    for _ in range(500):
+        await asyncio.sleep(0.01)
+        if not getattr(server, "_active_count", 0):
+            return
+
+
 @contextmanager
 def listening(answered: Any, *, tls: ssl.SSLContext | None = None) -> Iterator[int]:
     """Serve connections on a free port of this machine, on a thread, while the block lasts."""
@@ -106,7 +114,7 @@ def listening(answered: Any, *, tls: ssl.SSLContext | None = None) -> Iterator[i
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0.01)
+        await _left(server)
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
