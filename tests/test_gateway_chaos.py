@@ -236,8 +236,9 @@ STANDING: Final = f"""
 def number_transfers(database: str) -> None:
     """Let the database number transfers as they are posted: ids are drawn before that.
 
-    Whoever posts one holds the rows of its budgets and its wallet by then, so that of each of them
-    the numbers are the order in which it moved.
+    Whoever posts one has to hold the rows of its budgets and its wallet when it is numbered, so
+    that of each of them the numbers are the order in which it moved. On PostgreSQL rows are written
+    before balances are taken, which may wait for another's: they are numbered at the COMMIT.
     """
     if database.startswith("postgresql"):
         with psycopg.connect(plain_url(database), autocommit=True) as server:
@@ -247,8 +248,8 @@ def number_transfers(database: str) -> None:
                 " INSERT INTO arrival (transfer_id) VALUES (NEW.id); RETURN NEW; END $$"
             )
             server.execute(
-                "CREATE TRIGGER arrives AFTER INSERT ON transfer"
-                " FOR EACH ROW EXECUTE FUNCTION arrived()"
+                "CREATE CONSTRAINT TRIGGER arrives AFTER INSERT ON transfer"
+                " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION arrived()"
             )
         return
     with closing(sqlite3.connect(database, isolation_level=None)) as file:
