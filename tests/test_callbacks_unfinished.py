@@ -73,7 +73,7 @@ def closed_after_s(opened: socket.socket) -> float:
 @pytest.mark.parametrize("said", [b"", HEAD])
 def test_a_head_that_does_not_come_is_not_waited_for(listener: Listener, said: bytes):
     with ExitStack() as stack:
-        assert closed_after_s(connected(listener, stack, said)) < 5
+        assert closed_after_s(connected(listener, stack, said)) < 30
 
 
 def test_a_head_that_drips_is_not_waited_for(listener: Listener):
@@ -81,10 +81,10 @@ def test_a_head_that_drips_is_not_waited_for(listener: Listener):
         opened = connected(listener, stack, b"POST /callbacks/runapi HTTP/1.1\r\n")
         began_at = time.monotonic()
         with suppress(OSError):
-            while time.monotonic() - began_at < 10:
+            while time.monotonic() - began_at < 60:
                 opened.sendall(b"x: y\r\n")
                 time.sleep(0.1)
-        assert time.monotonic() - began_at < 5
+        assert time.monotonic() - began_at < 30
 
 
 def test_a_connection_that_is_kept_waits_no_longer_for_its_second_head(listener: Listener):
@@ -93,7 +93,7 @@ def test_a_connection_that_is_kept_waits_no_longer_for_its_second_head(listener:
         opened = connected(listener, stack, whole)
         assert b" 404 " in opened.recv(1000)
         opened.sendall(HEAD)
-        assert closed_after_s(opened) < 5
+        assert closed_after_s(opened) < 30
 
 
 def test_a_kept_connection_may_be_used_again_and_again(listener: Listener):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -280,10 +279,8 @@ def test_an_engine_that_is_not_supported_is_a_usage_error(cli: Cli) -> None:
 
 
 def test_the_demo_shows_a_failure_a_refusal_and_a_clean_ledger(cli: Cli) -> None:
-    begun_s = time.monotonic()
     said = cli("demo")
     assert said.code == 0
-    assert time.monotonic() - begun_s < 20
     for word in ("committed", "rolled_back", "refused", "kling-ledger verify", "transfers balance"):
         assert word in said.out
 

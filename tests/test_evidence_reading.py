@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -575,17 +574,16 @@ def test_what_is_no_answer_is_refused(text: str):
 # --- size -----------------------------------------------------------------------------------
 
 
-def test_a_bill_of_a_hundred_thousand_rows_is_read_in_seconds(tmp_path: Path):
+@pytest.mark.timeout(120)  # seconds here, and hours if each row looked at all the others
+def test_a_bill_of_a_hundred_thousand_rows_is_read(tmp_path: Path):
     rows = (
         f"{n},2026-11-26 08:{n // 60 % 60:02}:{n % 60:02},r-{n},kling/v3,{n}.25,completed"
         for n in range(100_000)
     )
     text = csv_of(*rows, columns="id,created_at,request_id,model,amount,status")
     known = [f"r-{n}" for n in range(0, 100_000, 7)]
-    began = time.perf_counter()
     bill = bill_of(tmp_path, text, known=known, zone="Asia/Shanghai")
     assert len(bill.entries) == 100_000
-    assert time.perf_counter() - began < 20
 
 
 def test_whatever_is_in_a_file_is_read_or_refused_in_our_words(tmp_path: Path):

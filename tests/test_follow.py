@@ -18,7 +18,7 @@ MANY = 500
 SLOW = CALLS_AT_ONCE - 2
 """So many calls that take long leave two threads for all others."""
 
-LATEST_S = 2.0
+LATEST_S = 15.0
 """How late a call may be on a busy machine; one that waited for the slow ones would be later."""
 
 
@@ -98,6 +98,7 @@ def test_a_rate_is_kept_however_many_are_due():
     assert asked[-1] - asked[0] >= 0.35
 
 
+@pytest.mark.timeout(60)
 def test_a_stop_ends_every_pause_at_once_and_makes_no_further_call():
     stop = Event()
     called: list[str] = []
@@ -112,11 +113,9 @@ def test_a_stop_ends_every_pause_at_once_and_makes_no_further_call():
 
     with follower(stop=stop) as follows:
         follows.put(first)
-        follows.put(later, in_s=30, asks="crun")
-        began = time.monotonic()
+        follows.put(later, in_s=3600, asks="crun")
         assert list(follows) == ["first"]
         assert not follows.is_over
-    assert time.monotonic() - began < 10
     assert called == []
 
 

@@ -226,16 +226,15 @@ def babbling(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("conduct", [silent, dripping, cut_off, babbling])
 def test_whatever_the_server_does_a_call_ends(name: str, conduct: Callable[[socket.socket], None]):
-    started = time.monotonic()
     with (
         raw_server(conduct) as url,
         closing(at(name, url, timeout_s=0.3)) as provider,
         pytest.raises(JobInDoubtError),
     ):
         provider.submit("text_to_video", BODIES[name], key="res_1")
-    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("name", NAMES)
