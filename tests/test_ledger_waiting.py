@@ -181,12 +181,12 @@ def test_whoever_has_waited_for_long_gives_up_and_nothing_of_it_is_written_later
 
 def test_a_ledger_that_gave_up_can_be_closed_while_the_holder_is_still_there(path, monkeypatch):
     monkeypatch.setattr(writer, "GIVEN_UP_AFTER_S", 1.0)
-    with process(WRITES_AND_STOPS, path) as stopped:
-        with (
-            pytest.raises(DatabaseError, match=f"process {stopped.pid} has been writing"),
-            Ledger(str(path)) as ledger,
-        ):
-            ledger.reserve("team", usd("1"))
+    with (
+        process(WRITES_AND_STOPS, path) as stopped,
+        pytest.raises(DatabaseError, match=f"process {stopped.pid} has been writing"),
+        Ledger(str(path)) as ledger,
+    ):
+        ledger.reserve("team", usd("1"))
     assert reserved(path) == 0
 
 
