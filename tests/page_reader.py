@@ -46,7 +46,10 @@ TO_THE_SANDBOX: Final[Mapping[str, tuple[str, str]]] = {
 """What a command is given more where its page does not say it, so that the sandbox plays along."""
 
 _LONGEST_S: Final = 60
-_INSTALLS: Final = re.compile(r"pipx? install |uv |python3? -m venv |(\.|source) \S+/activate$")
+_INSTALLS: Final = re.compile(
+    r"^(?:pipx? install |uv |python3? -m venv |(?:\.|source) \S+/activate\b)[^&\n]*(?:&& *|$)",
+    re.MULTILINE,
+)
 _BY_SHELL: Final = re.compile(r"[<>|;&$`*]")
 _ID: Final = re.compile(r"\b([a-z]{3})_[0-9a-z]{20,}\b")
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?( UTC|Z)?")
@@ -209,12 +212,13 @@ class Reader:
     def types(self, command: str, shown: list[str] | None = None) -> Said:
         """Type a command and return what it said."""
         shown = shown or []
+        command = _INSTALLS.sub("", command)
+        if not command:
+            return Said(0, "\n".join(shown), "")
         words = shlex.split(command, comments=True)
         if words[0] == "cat" and len(words) == 2 and not (self._folder / words[1]).exists():
             text = self._as_it_is_here("\n".join(shown))
             (self._folder / words[1]).write_text(text + "\n")
-            return Said(0, "\n".join(shown), "")
-        if _INSTALLS.match(command):
             return Said(0, "\n".join(shown), "")
         if words[0] == "export":
             return self._exports(command)
@@ -287,7 +291,7 @@ class Reader:
                 database.execute(text).fetchall()
         else:
             assert language in {"sh", "bash"}, f"{where}: nobody runs {language or 'this block'}"
-            self._last = self._by_shell(text.strip())
+            self._last = self._by_shell(_INSTALLS.sub("", text.strip()))
             assert self._last.code == 0, (where, self._last)
 
     def _by_python(self, text: str, where: str) -> str:

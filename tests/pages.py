@@ -32,7 +32,7 @@ A setup may have several lines, one a word or command each. Besides:
   its real one is used; http://127.0.0.1:8765 is a sandbox, started by the page or not. `check`,
   `run`, `gateway` and `exec` go there even where no address is given, and so does `KlingClient()`.
 - Lines of a console block that begin with `# ` are remarks. `pip install` and the making of virtual
-  environments are taken as done.
+  environments are taken as done; what follows behind `&&` is run.
 - Any other language needs `printed` or `not run`.
 """
 

@@ -14,7 +14,7 @@ import pytest
 
 from kling_ledger.sandbox import Sandbox
 from tests.page_reader import READ, Reader, command_of
-from tests.pages import ROOT, Page, every, tried, under_docs
+from tests.pages import ROOT, Block, Page, every, tried, under_docs
 
 RUN: Final = {"console", "python", "sh", "bash", "sql"}
 
@@ -34,6 +34,15 @@ def test_what_a_page_shows_works(page: Page, tmp_path: Path, sandbox: Sandbox):
         reader = Reader(tmp_path, sandbox, stack)
         for block in page.blocks():
             reader.reads(block)
+
+
+def test_what_follows_an_installation_is_run(tmp_path: Path, sandbox: Sandbox):
+    with ExitStack() as stack:
+        reader = Reader(tmp_path, sandbox, stack)
+        reader.reads(Block("page.md", 1, "sh", "pip install . && echo shown > file\n"))
+        reader.reads(Block("page.md", 2, "console", "$ pip install '.[test]'\n$ cat file\nshown\n"))
+        with pytest.raises(AssertionError):
+            reader.reads(Block("page.md", 3, "sh", "pip install . && false\n"))
 
 
 def test_no_block_goes_untried_unseen():
