@@ -37,6 +37,11 @@ ENTRIES: Final = (
     Entry("pages", "pages of a long report"),
     Entry("glance", "the live page's figures in a small and in a large ledger", ("20000",)),
     Entry("rivals", "four trials of one cap, beside whoever else promises to hold one"),
+    Entry(
+        "sizes",
+        "daily work with a thousand rows to a million, in a table and a plot",
+        ("--largest", "100000", "--runs", "3"),
+    ),
 )
 
 CLAIMS: Final = (

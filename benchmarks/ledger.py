@@ -187,12 +187,19 @@ def plain_sqlite_batch(connection: sqlite3.Connection, plain: Plain, size: int) 
 @contextmanager
 def plain_sqlite() -> Iterator[tuple[sqlite3.Connection, Plain]]:
     with sqlite_ledger() as ledger:
-        path = ledger.database.url.removeprefix("sqlite:///")
+        path = Path(ledger.database.url.removeprefix("sqlite:///"))
         wallet_id = ledger.wallets.get("team").id
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA foreign_keys=ON")
+        with plain_file(path) as connection:
             yield connection, Plain(wallet_id, "?")
+
+
+@contextmanager
+def plain_file(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a ledger's file as the ledger does, so that plain SQL is as durable."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        yield connection
 
 
 def rate(pairs: int, work: Callable[[], object], times: int = 1) -> float:

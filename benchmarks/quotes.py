@@ -146,10 +146,10 @@ def read_each(clips: Sequence[Clip]) -> None:
         _ = quote(clip, at=AT).amount
 
 
-def table_of(clips: Sequence[Clip]) -> pd.DataFrame:
+def table_of(clips: Sequence[Clip], rows: int = BULK) -> pd.DataFrame:
     names = (*TEXTS, "seconds", "sound")
     few = pd.DataFrame({name: [getattr(clip, name) for clip in clips] for name in names})
-    return pd.concat([few] * (BULK // len(few)), ignore_index=True)
+    return pd.concat([few] * -(-rows // len(few)), ignore_index=True)[:rows]
 
 
 def genai_prices_work() -> Work | None:
