@@ -81,7 +81,7 @@ def _handler(of: Callable[[], Loopback]) -> type[BaseHTTPRequestHandler]:
             with suppress(ConnectionError):
                 self.wfile.write(sent)
 
-        do_GET = do_POST = do_CONNECT = _answer  # noqa: N815 - the names that the base class calls
+        do_GET = do_POST = do_PATCH = do_CONNECT = _answer  # noqa: N815 - the names that the base class calls
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass

@@ -68,6 +68,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "compare": "one clip at every provider that can make it, cheapest first",
     "afford": "how many clips a budget buys, the longest and the best",
     "plan": "what a storyboard will come to, takes and failures counted, and what a change adds",
+    "changes": "what a change in a git repository adds, for a pull request or a commit",
     "prices": "list, show, check and pull the prices that quotes rest on",
     "wallet": "create, fund, buy credits for, adjust and show wallets",
     "account": "show and name the accounts whose API keys jobs run on",

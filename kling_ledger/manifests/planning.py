@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -45,14 +45,16 @@ class Storyboard:
     misspelt: Mapping[str, str]
 
 
-def read_storyboard(name: str, usual: Usual, *, id_column: str = ID) -> Storyboard:
-    """Read a CSV, JSON, JSONL or Parquet file of clips, or - for one on stdin.
+def read_storyboard(
+    name: str, usual: Usual, *, id_column: str = ID, content: IO[bytes] | None = None
+) -> Storyboard:
+    """Read a CSV, JSON, JSONL or Parquet file of clips, or - for one on stdin; or `content`.
 
     `takes` and `failure_rate` may be columns. What is wrong with a row is kept with the row; a file
     that is none, or has no clips, is a ConfigError.
     """
     rows: list[Wanted] = []
-    with open_manifest(name) as manifest:
+    with open_manifest(name, content) as manifest:
         columns = list(manifest.columns)
         for chunk in manifest.chunks:
             rows.extend(_wanted(chunk, usual, id_column, first=len(rows) + 1))

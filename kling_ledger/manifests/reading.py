@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 import pandas as pd
 
@@ -49,11 +49,11 @@ class Manifest(NamedTuple):
 
 
 @contextmanager
-def open_manifest(name: str) -> Iterator[Manifest]:
-    """Open a file of clips, or - for stdin. ConfigError if it is none."""
+def open_manifest(name: str, content: IO[bytes] | None = None) -> Iterator[Manifest]:
+    """Open a file of clips, or - for stdin; or read `content`. ConfigError if it is none."""
     if Path(name).suffix:
         kind_by_name(name)
-    with open_table(name) as table:
+    with open_table(name, content) as table:
         if isinstance(table, TableOfColumns) and "request" not in map(column_of, table.columns):
             yield _by_blocks(table)
         else:

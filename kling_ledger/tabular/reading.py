@@ -8,7 +8,7 @@ may be what spreadsheets of the west and of China write too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -23,13 +23,13 @@ from kling_ledger.tabular.table import Table
 
 
 @contextmanager
-def open_table(name: str | Path) -> Iterator[Table]:
-    """Open a file of rows, or standard input for `-`.
+def open_table(name: str | Path, content: IO[bytes] | None = None) -> Iterator[Table]:
+    """Open a file of rows, or standard input for `-`; or read `content`, which is called so.
 
     Raises ConfigError for a file that cannot be opened, is empty or is no file of rows.
     """
     suffix = Path(name).suffix
-    with opened(str(name)) as file:
+    with opened(str(name)) if content is None else nullcontext(content) as file:
         kind = kind_by_content(file, suffix=suffix)
         if kind == "parquet":
             yield ParquetTable(file, str(name))
