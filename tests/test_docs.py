@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from kling_ledger.errors import StateError
 from kling_ledger.providers.runapi.dialect import RunApi
 from kling_ledger.sandbox import Sandbox
 from kling_pricing.gateways import GATEWAYS
-from tests.cli import Cli
+from tests.cli import COMMAND, Cli
 from tests.ledgers import usd
 from tests.page_reader import MyClient, commands
 from tests.pages import ROOT
@@ -65,6 +67,23 @@ def test_every_command_that_is_shown_exists_with_its_options(name: str):
 
 
 ROOMS = ("kling_ledger", "pricing/kling_pricing", "reports/kling_reports")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of Unix")
+def test_the_picture_of_the_demo_shows_what_it_prints():
+    from docs.pictures import written
+
+    drawn = re.findall(r">([^<>]+)</text>", page("docs/assets/demo.svg"))
+    told = re.sub(r"\x1b\[[\d;]*m", "", written((COMMAND, "demo")))
+    assert words_of(" ".join(map(html.unescape, drawn))) == [
+        "kling-ledger",
+        *words_of(f"$ kling-ledger demo {told}"),
+    ], "take it again with: python -m docs.pictures"
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text; a port, which is another each time, is the same."""
+    return re.sub(r":\d{4,5}\b", ":PORT", text).split()
 
 
 def test_every_file_of_the_map_is_there():
