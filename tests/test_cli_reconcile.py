@@ -13,6 +13,7 @@ import pytest
 from kling_ledger.ledger import State
 from kling_ledger.sandbox import PROVIDERS
 from tests.cli import Cli, Said
+from tests.ledgers import unchanged
 from tests.metering import SETTINGS, House, house
 from tests.sandbox_rig import PRICES
 
@@ -88,6 +89,27 @@ def test_a_bill_that_differs_is_mended_once(cli: Cli, here: House):
     assert here.standing("uniall") == ("1.26", "0")
     # Nor does asking for the task, which names no cost, undo what the bill said.
     assert reconcile(cli, here, "uniall", "--apply").code == 0
+    assert here.standing("uniall") == ("1.26", "0")
+
+
+def test_a_dry_run_prints_what_the_plan_would_move_and_changes_nothing(cli: Cli, here: House):
+    here.run("uniall", "a lake [cost 150%]")
+    words = bill(cli, here, "uniall")
+    columns = ("kind", "debit_account", "credit_account", "amount", "unit")
+    with unchanged(here.ledger):
+        said = reconcile(cli, here, "uniall", *words, "--apply", "--dry-run")
+    assert said.code == 6
+    told = [{name: row[name] for name in columns} for row in said.json]
+    assert [(row["kind"], row["amount"]) for row in told] == [("late_commit", "0.42")]
+    assert "--undo" not in said.err
+    applied = reconcile(cli, here, "uniall", *words, "--apply")
+    assert here.standing("uniall") == ("1.26", "0")
+    plan = re.findall("pln_[0-9a-z]+", applied.err)[0]
+    with unchanged(here.ledger):
+        said = cli("reconcile", "--undo", plan, "--dry-run", "--format", "json")
+    back = {**told[0], "kind": "refund"}
+    back["debit_account"], back["credit_account"] = back["credit_account"], back["debit_account"]
+    assert [{name: row[name] for name in columns} for row in said.json] == [back]
     assert here.standing("uniall") == ("1.26", "0")
 
 

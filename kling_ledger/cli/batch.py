@@ -151,7 +151,7 @@ def batch(
         read_labels(options.labels),
         options.library,
     )
-    with Ledger(db, create=False) as ledger, ExitStack() as open_things:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger, ExitStack() as open_things:
         session = _Session(ledger, jobs, options)
         try:
             meters = session.connected(open_things)

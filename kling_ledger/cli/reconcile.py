@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.bill_options import BillForm, bill_options
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.connections import Connection, connection_options
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.inputs import gathered
 from kling_ledger.cli.output import Command, database_option, format_option, print_many, say
 from kling_ledger.cli.reconcile_rows import proposed, report, say_notes
@@ -108,6 +110,7 @@ def _scope_options(command: Command) -> Command:
 @_scope_options
 @bill_options
 @connection_options
+@dry_run_option
 @database_option
 @format_option
 def reconcile(
@@ -122,6 +125,7 @@ def reconcile(
     *,
     applies: bool,
     shows_all: bool,
+    dry_run: bool,
 ) -> int:
     """Compare the ledger with a provider's record; exit 6 while differences or questions stand.
 
@@ -134,12 +138,14 @@ def reconcile(
     kling-ledger reconcile --provider crun --statement november.csv --complete \\
         --from 2026-11-01 --to 2026-12-01 --zone Asia/Shanghai --apply
     kling-ledger reconcile --undo pln_...
+
+    With --dry-run it prints what --apply, or --undo, would move.
     """
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         if undo is not None:
-            return _undone(ledger, undo, form)
+            return _undone(ledger, undo, form, dry_run=dry_run)
         if provider is None:
             raise click.UsageError("whose record? Say it with --provider")
         _check(scope, form_of_bill)
@@ -148,6 +154,8 @@ def reconcile(
         with connection.meters(ledger) as meters:
             work = _Work(ledger, provider, account, meters, scope, bill)
             compared = work.compared()
+            if dry_run:
+                return _rehearsed(work, compared, form)
             if applies:
                 work.apply(compared)
                 compared = work.compared()
@@ -233,6 +241,12 @@ class _Work:
 
     def apply(self, compared: Compared) -> None:
         """Make what is proposed, and say what was done and how to take it back."""
+        made = self.made(compared)
+        if made is not None:
+            say(f"plan {made}: kling-ledger reconcile --undo {made} takes it back")
+
+    def made(self, compared: Compared) -> str | None:
+        """Make what is proposed, and say it; return the id of the plan, None if nothing is."""
         from kling_ledger.evidence.apply import plan_of
 
         plan = plan_of(
@@ -245,10 +259,10 @@ class _Work:
         )
         applied = self.ledger.evidence.apply(plan)
         if applied is None or not plan.corrections:
-            return
+            return None
         for one in plan.corrections:
             say(f"{one.reservation_id}: {proposed([one.change])}")
-        say(f"plan {applied.id}: kling-ledger reconcile --undo {applied.id} takes it back")
+        return applied.id
 
     def keep(self, compared: Compared) -> None:
         """Keep what the record said of each task, for the reports."""
@@ -264,9 +278,20 @@ class _Work:
         return ASKED if self.scope.statement is None else self.scope.statement.name
 
 
-def _undone(ledger: Ledger, plan_id: str, form: str) -> int:
+def _rehearsed(work: _Work, compared: Compared, form: str) -> int:
+    """Print what the record's corrections would move; what the balance says rests on those."""
+    say_notes(compared)
+    work.made(compared)
+    print_transfers(work.ledger, form)
+    return EXIT_DIFFERENCES if any(line.stands for line in compared.lines) else 0
+
+
+def _undone(ledger: Ledger, plan_id: str, form: str, *, dry_run: bool) -> int:
     """Take a plan back and tell how each reservation stands now."""
     undone = ledger.evidence.undo(plan_id)
+    if dry_run:
+        print_transfers(ledger, form)
+        return 0
     rows = [
         {"reservation": one.id, "state": str(one.state), "spent": str(one.spent)}
         for one in undone.reservations

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.inputs import key_option
 from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import (
@@ -104,6 +105,7 @@ def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:
 @click.option("--part", "is_part", is_flag=True, help="More will come: the rest stays reserved.")
 @click.option("--reason", help="How you know, for the journal.")
 @key_option
+@dry_run_option
 @database_option
 @format_option
 def commit(
@@ -115,13 +117,14 @@ def commit(
     form: str,
     *,
     is_part: bool,
+    dry_run: bool,
 ) -> None:
     """Charge what a job really cost, less or more than was reserved; the rest goes back."""
     from kling_ledger.ledger import Ledger
 
     if is_part and amount is None:
         raise click.UsageError("--part needs an --amount")
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         found = ledger.reservations.get(id_)
         if amount is not None or not _is_committed(found):
             charged = (
@@ -132,6 +135,9 @@ def commit(
                 found = ledger.commit(
                     id_, charged, settled_by=settled_by, reason=reason, is_part=is_part, key=own
                 )
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(reservation_dict(found), form)
     if is_part and key is None:
         say("note: without a --key, the same part again is charged again")
@@ -141,14 +147,20 @@ def commit(
 @click.argument("id_", metavar="ID")
 @click.option("--reason", default=_NO_REASON, help="How you know that nothing is charged.")
 @key_option
+@dry_run_option
 @database_option
 @format_option
-def rollback(id_: str, reason: str, key: str | None, db: str | None, form: str) -> None:
+def rollback(
+    id_: str, reason: str, key: str | None, db: str | None, form: str, *, dry_run: bool
+) -> None:
     """Return all credits of a job that were not committed."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger, keyed(key) as own:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger, keyed(key) as own:
         ended = ledger.roll_back(id_, reason, key=own)
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(reservation_dict(ended), form)
 
 
@@ -157,17 +169,30 @@ def rollback(id_: str, reason: str, key: str | None, db: str | None, form: str) 
 @click.option("--amount", required=True, help='What the provider gave back, such as "0.20 USD".')
 @click.option("--reason", required=True, help="How you know, for the journal.")
 @key_option
+@dry_run_option
 @database_option
 @format_option
-def refund(id_: str, amount: str, reason: str, key: str | None, db: str | None, form: str) -> None:
+def refund(
+    id_: str,
+    amount: str,
+    reason: str,
+    key: str | None,
+    db: str | None,
+    form: str,
+    *,
+    dry_run: bool,
+) -> None:
     """Give back some of what was committed, because the provider did."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         unit = ledger.reservations.get(id_).amount.unit
         back = Money.parse(amount, default_unit=unit)
         with keyed(key) as own:
             refunded = ledger.refund(id_, back, reason=reason, key=own)
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(reservation_dict(refunded), form)
     if key is None:
         say("note: without a --key, the same refund again is given again")
@@ -178,32 +203,49 @@ def refund(id_: str, amount: str, reason: str, key: str | None, db: str | None, 
 @click.option("--amount", required=True, help="What the job cost in the end, 0 too.")
 @click.option("--reason", required=True, help="How you know, for the journal.")
 @key_option
+@dry_run_option
 @database_option
 @format_option
-def correct(id_: str, amount: str, reason: str, key: str | None, db: str | None, form: str) -> None:
+def correct(
+    id_: str,
+    amount: str,
+    reason: str,
+    key: str | None,
+    db: str | None,
+    form: str,
+    *,
+    dry_run: bool,
+) -> None:
     """Set what an ended job cost in the end: the difference is charged or given back.
 
     It is how a question of `reconcile` about an ended job is answered.
     """
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         unit = ledger.reservations.get(id_).amount.unit
         cost = Money.parse(amount, default_unit=unit)
         with keyed(key) as own:
             ended = ledger.correct(id_, cost, reason=reason, settled_by="person", key=own)
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(reservation_dict(ended), form)
 
 
 @reservation.command()
+@dry_run_option
 @database_option
 @format_option
-def expire(db: str | None, form: str) -> None:
+def expire(db: str | None, form: str, *, dry_run: bool) -> None:
     """End every reservation whose time is over and of which nothing was sent; list them."""
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         rows = [reservation_dict(entry) for entry in ledger.expire()]
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_many(rows, COLUMNS, form, empty="nothing has expired", optional=_OPTIONAL)
 
 

@@ -10,6 +10,7 @@ import click
 from kling_ledger.cli import EXIT_REFUSED
 from kling_ledger.cli.books import book_option
 from kling_ledger.cli.clip_options import Instant
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.inputs import Span, key_option, label_option, read_labels, read_text
 from kling_ledger.cli.output import database_option, format_option, instant, print_one, say
 from kling_ledger.cli.reservation_rows import reservation_dict, say_warnings
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     "--expires-at", type=Instant(), metavar="INSTANT", help="The same, as an instant to come."
 )
 @book_option
+@dry_run_option
 @database_option
 @format_option
 def create(
@@ -65,6 +67,8 @@ def create(
     expires_at: datetime | None,
     db: str | None,
     form: str,
+    *,
+    dry_run: bool,
     **job: Any,
 ) -> int:
     """Set credits aside for one job, if its wallet and every budget that covers it admit it.
@@ -82,7 +86,7 @@ def create(
     now = datetime.now(UTC)
     _check_source(amount, job)
     expires = _expiry(expires_in, expires_at, key, now)
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         unit = ledger.wallets.get(wallet).unit
         cost, what = _priced(at=now, **job) if amount is None else _named(amount, unit, **job)
         made = ledger.reserve(
@@ -95,7 +99,10 @@ def create(
             ceiling=None if max_cost is None else Money.parse(max_cost, default_unit=unit),
             expires_at=expires,
         )
-    print_one(reservation_dict(made), form)
+    if dry_run:
+        print_transfers(ledger, form)
+    else:
+        print_one(reservation_dict(made), form)
     say_warnings(made)
     return _told_whether_to_send(made, now)
 

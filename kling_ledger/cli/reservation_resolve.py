@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.inputs import Span, gathered
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.reservation_rows import reservation_dict
@@ -72,6 +73,7 @@ class Which:
 @click.option("--commit-at", metavar="AMOUNT", help="One was charged, at this.")
 @click.option("--reason", required=True, help="How you know, for the journal.")
 @click.option("--yes", is_flag=True, help="Do it; else it is only listed.")
+@dry_run_option
 @database_option
 @format_option
 def resolve(
@@ -82,6 +84,7 @@ def resolve(
     commit_at: str | None,
     reason: str,
     yes: bool,
+    dry_run: bool,
     db: str | None,
     form: str,
 ) -> None:
@@ -97,10 +100,13 @@ def resolve(
         raise click.UsageError("say one of --rollback, --commit and --commit-at AMOUNT")
     if not reason.strip():
         raise click.UsageError("--reason has to say how you know")
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         found = _found(ledger, which)
         changes = _changes(found, None if rolls_back else commit_at or "", reason)
-        ended = ledger.settle(changes) if yes else found
+        ended = ledger.settle(changes) if yes or dry_run else found
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_many(
         [reservation_dict(one) for one in ended],
         (*_COLUMNS, "committed") if yes else _COLUMNS,

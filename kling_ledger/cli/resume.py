@@ -16,6 +16,7 @@ from kling_ledger.cli.connections import (
     say_recovered,
     take_down_tasks,
 )
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.next_steps import to_do
 from kling_ledger.cli.output import database_option, format_option, print_many, say
 from kling_ledger.cli.run import report
@@ -34,6 +35,7 @@ _COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 @click.option("--wait/--no-wait", default=True, help="Follow jobs to their end, or ask once.")
 @grace_option("Leave alone what changed so lately that another process may be at it.")
 @connection_options
+@dry_run_option
 @database_option
 @format_option
 def resume(
@@ -44,25 +46,35 @@ def resume(
     db: str | None,
     form: str,
     connection: Connection,
+    *,
+    dry_run: bool,
 ) -> int:
     """Finish every open reservation, or the one that is named.
 
     One that was never sent is rolled back. One that was taken is asked for. A submission without
     an answer is sent again where the provider knows repeated keys (RunAPI); elsewhere it stays in
-    doubt, and what a person should look at is printed.
+    doubt, and what a person should look at is printed. With --dry-run providers are asked once how
+    their jobs stand; nothing is sent again.
     """
     from kling_ledger.jobs.recovery import Recovery
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger, connection.meters(ledger) as meters:
-        take_down_tasks(ledger)
+    with (
+        Ledger(db, create=False, dry_run=dry_run) as ledger,
+        connection.meters(ledger) as meters,
+    ):
+        if not dry_run:
+            take_down_tasks(ledger)
         recovery = Recovery(
             ledger,
             meters,
             now=datetime.now(UTC),
             grace_s=0 if id_ else grace,
-            waits=wait,
+            waits=wait and not dry_run,
+            sends=not dry_run,
         )
+        if id_ is not None and dry_run:
+            return _rehearsed(recovery, [ledger.reservations.get(id_)], form)
         if id_ is not None:
             return _resume_one(recovery, ledger.reservations.get(id_), form)
         left_open = [
@@ -71,7 +83,17 @@ def resume(
         if connection.api_key and len({one.job.provider for one in left_open}) > 1:
             # Each provider would be sent the key of another one.
             raise click.UsageError("--api-key is of one provider: say which with --provider")
+        if dry_run:
+            return _rehearsed(recovery, left_open, form)
         return _resume_all(recovery, left_open, form)
+
+
+def _rehearsed(recovery: Recovery, left_open: list[Reservation], form: str) -> int:
+    """Say what would become of each job, and print what all of it would move."""
+    for recovered in recovery.run(left_open):
+        say_recovered(recovered)
+    print_transfers(recovery.ledger, form)
+    return 0
 
 
 def _resume_one(recovery: Recovery, reservation: Reservation, form: str) -> int:

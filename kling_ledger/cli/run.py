@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -27,13 +27,16 @@ from kling_ledger.cli.connections import (
     say_trouble,
 )
 from kling_ledger.cli.defaults import project_option, wallet_option
-from kling_ledger.cli.inputs import label_option, read_labels
+from kling_ledger.cli.dry_run import dry_run_option
+from kling_ledger.cli.inputs import gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, format_option, print_one, say
 from kling_ledger.cli.request_options import read_body, request_options
 from kling_ledger.cli.reservation_rows import reservation_dict
+from kling_ledger.cli.run_dry import rehearse
 from kling_ledger.cli.run_quoted import lower_of
 from kling_ledger.cli.run_quoted import reserve as reserve_quoted
 from kling_ledger.cli.telling import tell_error
+from kling_pricing.gateways import read_request
 
 if TYPE_CHECKING:
     from kling_ledger.errors import JobRefusedError, ProviderError
@@ -41,6 +44,28 @@ if TYPE_CHECKING:
     from kling_ledger.jobs.saved_quotes import SavedQuote
     from kling_ledger.ledger import Ledger, Reservation
     from kling_pricing.library import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Who pays for a job, what it is for, and how much it may cost."""
+
+    wallet: str
+    project: str | None
+    max_cost: str | None
+    approve_above: str | None
+    key: str | None
+    labels: tuple[str, ...]
+
+    def given(self, ledger: Ledger, saved: SavedQuote | None) -> dict[str, Any]:
+        """Return them as a meter takes them."""
+        return {
+            "wallet": self.wallet,
+            "project": self.project,
+            "labels": read_labels(self.labels),
+            "ceiling": lower_of(ceiling_of(ledger, self.wallet, self.max_cost), saved),
+            "approve_above": ceiling_of(ledger, self.wallet, self.approve_above),
+        }
 
 
 @click.command()
@@ -64,25 +89,24 @@ if TYPE_CHECKING:
 @out_option
 @book_option
 @connection_options
+@dry_run_option
 @database_option
 @format_option
+@gathered(Terms, "terms")
 def run(
     provider: str,
     request_file: BinaryIO | None,
     quote_id: str | None,
     action: str | None,
-    wallet: str,
-    project: str | None,
-    max_cost: str | None,
-    approve_above: str | None,
-    key: str | None,
-    labels: tuple[str, ...],
     grace: float,
     out: Path | None,
     library: Library,
     db: str | None,
     form: str,
+    terms: Terms,
     connection: Connection,
+    *,
+    dry_run: bool,
     **clip: Any,
 ) -> int:
     """Run one request, if its wallet and budgets admit it, and print its reservation.
@@ -92,29 +116,28 @@ def run(
     kling-ledger run --provider crun --model kling/v3 --prompt "a lake" --seconds 5 \\
         --resolution 720p --no-sound --wallet credits --out clips
     kling-ledger run --provider runapi --quote quo_... --wallet team
+
+    With --dry-run nothing is sent and no key is needed: it prints what a job that succeeds would
+    move, by the books.
     """
     from kling_ledger.ledger import Ledger
 
     saved = _saved(quote_id)
     body, action = read_body(provider, request_file, action, clip, saved)
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
+        given = terms.given(ledger, saved)
+        if dry_run:
+            request = read_request(provider, body, action=action)
+            return rehearse(ledger, request, terms.key, form, library=library, saved=saved, **given)
         meter = connection.meter(
-            ledger,
-            provider,
-            wallet,
-            project=project,
-            labels=read_labels(labels),
-            ceiling=lower_of(ceiling_of(ledger, wallet, max_cost), saved),
-            approve_above=ceiling_of(ledger, wallet, approve_above),
-            library=library,
-            on_note=lambda note: say(f"note: {note}"),
+            ledger, provider, library=library, on_note=lambda note: say(f"note: {note}"), **given
         )
         refusals = Refusals()
         patience = replace(meter.patience, sender_s=grace)
         meter = replace(meter, patience=patience, on_trouble=refusals.tell)
         try:
             recover_first(ledger, meter)
-            begun = _reserved(meter, body, action=action, key=key, saved=saved)
+            begun = _reserved(meter, body, action=action, key=terms.key, saved=saved)
             ended = _carried_on(meter, begun, body)
         finally:
             meter.provider.close()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.known_words import known_unit, unknown_option
 from kling_ledger.cli.output import (
@@ -68,10 +69,18 @@ def create(
 @click.argument("amount")
 @click.option("--key", help="Your own id of this funding: it is added once, however often you ask.")
 @click.option("--reason", help="Why, for the journal.")
+@dry_run_option
 @database_option
 @format_option
 def fund(
-    name: str, amount: str, key: str | None, reason: str | None, db: str | None, form: str
+    name: str,
+    amount: str,
+    key: str | None,
+    reason: str | None,
+    db: str | None,
+    form: str,
+    *,
+    dry_run: bool,
 ) -> None:
     """Add an allowance to a wallet, for example: wallet fund team "10 USD".
 
@@ -79,11 +88,14 @@ def fund(
     """
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         unit = ledger.wallets.get(name).unit
         added = Money.parse(amount, default_unit=unit)
         with keyed(key) as own:
             funded = ledger.wallets.fund(name, added, key=own, reason=reason)
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(wallet_dict(funded), form)
     say("note: an allowance, without cash; for credits that were paid for: wallet purchase")
 
@@ -99,6 +111,7 @@ def fund(
     help="The month that it corrects, such as 2026-10. It counts there while that month is "
     "closed but not sealed, else now.",
 )
+@dry_run_option
 @database_option
 @format_option
 def adjust(
@@ -109,6 +122,8 @@ def adjust(
     corrects: str | None,
     db: str | None,
     form: str,
+    *,
+    dry_run: bool,
 ) -> None:
     """Correct a wallet up or down, for example: wallet adjust team "-3 USD" --reason "chargeback".
 
@@ -116,11 +131,14 @@ def adjust(
     """
     from kling_ledger.ledger import Ledger
 
-    with Ledger(db, create=False) as ledger:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger:
         unit = ledger.wallets.get(name).unit
         added = Money.parse(amount, default_unit=unit)
         with keyed(key) as own:
             adjusted = ledger.wallets.adjust(name, added, reason=reason, key=own, corrects=corrects)
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(wallet_dict(adjusted), form)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.output import database_option, format_option, print_many, print_one
 from kling_ledger.cli.wallet_rows import wallet_dict
@@ -54,6 +55,7 @@ def _paid(ctx: click.Context, param: click.Parameter, value: str | None) -> Mone
 )
 @click.option("--key", help="Your own id of it: it is recorded once, however often you ask.")
 @click.option("--reason", help="Why, for the journal.")
+@dry_run_option
 @database_option
 @format_option
 def purchase(
@@ -64,6 +66,8 @@ def purchase(
     reason: str | None,
     db: str | None,
     form: str,
+    *,
+    dry_run: bool,
     **paid: Any,
 ) -> None:
     """Add credits that were paid for to a wallet: a purchase lot.
@@ -80,11 +84,14 @@ def purchase(
         raise click.UsageError("give either AMOUNT, what was bought, or --of, an earlier funding")
     if of is not None and reason is not None:
         raise click.UsageError("a funding has its reason already: leave --reason out")
-    with Ledger(db, create=False) as ledger, keyed(key) as own:
+    with Ledger(db, create=False, dry_run=dry_run) as ledger, keyed(key) as own:
         if of is not None:
             made = ledger.wallets.record_purchase(name, of, key=own, **paid)
         else:
             made = _bought(ledger, name, str(amount), key=own, reason=reason, **paid)
+    if dry_run:
+        print_transfers(ledger, form)
+        return
     print_one(wallet_dict(made), form)
 
 

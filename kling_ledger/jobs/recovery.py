@@ -94,7 +94,7 @@ class Recovery:
 
     `meter_for` gives the meter of a reservation's provider. What changed less than `grace_s` ago
     and may be under way in another process is left alone. With `waits`, jobs are followed to their
-    end; without, each is asked for once.
+    end; without, each is asked for once. Unless it `sends`, nothing is sent again.
     """
 
     ledger: Ledger
@@ -102,6 +102,7 @@ class Recovery:
     now: datetime
     grace_s: float = SENDING_S
     waits: bool = False
+    sends: bool = True
 
     def run(
         self, reservations: Iterable[Reservation] | None = None
@@ -212,6 +213,8 @@ class Recovery:
         unsafe = self._why_not_again(found, meter)
         if unsafe is not None:
             return _Move(self._doubted(found, f"its submission got no answer, and {unsafe}"))
+        if not self.sends:
+            return _Move(Recovered(found, "would be sent again"))
         try:
             meter.submit(found, json.loads(found.job.request or "{}"))
         except StateError:

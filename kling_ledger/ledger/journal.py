@@ -148,6 +148,7 @@ class Journal:
             transaction.insert(JOB_EVENT, self._events)
         if self._transfers:
             transaction.insert(TRANSFER, self._transfers)
+            transaction.moved.extend(one["id"] for one in self._transfers)
 
 
 def account(side: str, wallet_id: str, provider: str | None = None) -> str:

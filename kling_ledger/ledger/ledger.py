@@ -32,6 +32,7 @@ from kling_ledger.ledger.engines.transaction import Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
 from kling_ledger.ledger.groups import Budgets, Periods, Reservations
 from kling_ledger.ledger.lookout import NOTED_AFTER_S, Lookout
+from kling_ledger.ledger.rehearsal import Rehearsal, Transfer
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.tokens_group import Tokens
@@ -47,7 +48,8 @@ class Ledger(Blocks):
 
     `url` is a path or address as config.database_url takes it; `clock` tells the time; `actor`
     is who is written down as acting; `chance` gives random bits for ids. A database that is not
-    there is made, unless `create` says no.
+    there is made, unless `create` says no. With `dry_run` everything is done and undone again:
+    refusals are real, nothing changes, and `would_move` has what would move.
 
     Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
     AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
@@ -64,8 +66,10 @@ class Ledger(Blocks):
         actor: str | None = None,
         chance: Callable[[int], int] = ids.random_bits,
         create: bool = True,
+        dry_run: bool = False,
     ) -> None:
-        self.database = Database(config.database_url(url), create=create)
+        address = config.database_url(url)
+        self.database = Rehearsal(address) if dry_run else Database(address, create=create)
         watch = ClockWatch(self.database) if clock is utc_now else None
         self._access = Access(self.database, clock, actor or config.actor(), chance, watch)
         self._admissions = Admissions(self._access)
@@ -94,6 +98,11 @@ class Ledger(Blocks):
     def now(self) -> datetime:
         """Return the instant that the ledger's clock shows."""
         return self._access.clock()
+
+    @property
+    def would_move(self) -> Sequence[Transfer]:
+        """The transfers that all calls so far would make, in a dry run; else there are none."""
+        return self.database.transfers if isinstance(self.database, Rehearsal) else ()
 
     def close(self) -> None:
         """Give back the connections to the database."""

@@ -88,6 +88,8 @@ class Transaction(ABC):
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
         """What was read once and holds until the end."""
+        self.moved: list[str] = []
+        """The transfers that were written in it, by their ids; a part that failed may have some."""
 
     @staticmethod
     @abstractmethod

@@ -1,0 +1,114 @@
+"""Rehearsal: a ledger in which everything is really done and then undone; what moved is kept.
+
+Each write runs those before it again, then itself, in one transaction that is rolled back. So one
+builds on another, and nothing is locked between them. Reads see the ledger as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Final, TypeVar
+
+from kling_ledger.ledger.engines.database import Database
+from kling_ledger.ledger.engines.transaction import Batch, Decide, Row, Stamp, Transaction
+from kling_pricing.money import Money
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOVED: Final = """
+SELECT transfer.id, transfer.kind, transfer.amount_micro, transfer.unit, transfer.period,
+    replace(transfer.debit_account, wallet.id, wallet.name) AS debit,
+    replace(transfer.credit_account, wallet.id, wallet.name) AS credit,
+    wallet.name AS wallet, transfer.reservation_id
+FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id
+WHERE transfer.id IN (:given)
+"""
+_THERE: Final = "SELECT id FROM reservation WHERE id IN (:given)"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What would move from one account to another, their wallet by its name.
+
+    `reservation_id` is None where the reservation would be made only then.
+    """
+
+    kind: str
+    debit_account: str
+    credit_account: str
+    amount: Money
+    wallet: str
+    reservation_id: str | None
+    period: str
+
+
+class Rehearsal(Database):
+    """A database whose writes are undone. `transfers` is what all of them together would move."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, create=False)
+        self.transfers: list[Transfer] = []
+        self._done: list[Callable[[Transaction], Any]] = []
+        self._turn = Lock()
+
+    def write(self, operation: Callable[[Transaction], Result]) -> Result:
+        """Return what an operation would, after those before it; nothing of it stays."""
+        with self._turn:
+            try:
+                super().write(lambda transaction: self._undone(transaction, operation))
+            except _Undone as undone:
+                self._done.append(operation)
+                self.transfers = self._told(undone.moved)
+                result: Result = undone.result
+                return result
+        raise AssertionError("a rehearsal was written")
+
+    def write_many(
+        self, decide: Decide[Item, Result], items: Sequence[Item], *, stamp: Stamp
+    ) -> list[Result]:
+        """Return what an operation on items would."""
+
+        def run(transaction: Transaction) -> list[Result]:
+            result_of = Batch(decide, items, stamp)(transaction)
+            return [result_of(place) for place in range(len(items))]
+
+        return self.write(run)
+
+    def _undone(self, transaction: Transaction, operation: Callable[[Transaction], Any]) -> None:
+        # Alone, each statement is answered at once: what is returned is known before the end.
+        transaction.be_alone()
+        for earlier in self._done:
+            earlier(transaction)
+        result = operation(transaction)
+        rows = transaction.rows_for(_MOVED, transaction.moved) if transaction.moved else []
+        raise _Undone(result, sorted(rows, key=lambda row: transaction.moved.index(row["id"])))
+
+    def _told(self, moved: Sequence[Row]) -> list[Transfer]:
+        """Return what moved; a reservation that was made only in the rehearsal has no id."""
+        named = sorted({row["reservation_id"] for row in moved if row["reservation_id"]})
+        with self.read() as transaction:
+            there = {row["id"] for row in transaction.rows_for(_THERE, named)}
+        return [
+            Transfer(
+                row["kind"],
+                row["debit"],
+                row["credit"],
+                Money.from_micro(row["amount_micro"], row["unit"]),
+                row["wallet"],
+                row["reservation_id"] if row["reservation_id"] in there else None,
+                row["period"],
+            )
+            for row in moved
+        ]
+
+
+class _Undone(Exception):  # noqa: N818 - it says that all went well
+    """Ends the transaction of a rehearsal; never seen by a caller."""
+
+    def __init__(self, result: Any, moved: Sequence[Row]) -> None:
+        super().__init__("a rehearsal is undone")
+        self.result = result
+        self.moved = moved
