@@ -13,6 +13,7 @@ from kling_ledger.cli.output import (
     print_many,
     print_one,
 )
+from kling_ledger.cli.spans import Month
 from kling_pricing.money import plain
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _OPTIONAL = ("seal", "closed_at", "prepared_by")
 
 
 @click.command()
-@click.argument("month", required=False)
+@click.argument("month", type=Month(), required=False)
 @click.option("--hard", is_flag=True, help="Seal it for good: nothing in it can change unseen.")
 @click.option("--reopen", is_flag=True, help="Open a month again that is closed but not sealed.")
 @click.option("--reason", help="Why, for the journal; --reopen needs one.")
@@ -55,7 +56,7 @@ def close(
     db: str | None,
     form: str,
 ) -> None:
-    """Close a MONTH that is over, such as 2026-10.
+    """Close a MONTH that is over, such as 2026-10 or last-month.
 
     \b
     kling-ledger close 2026-10

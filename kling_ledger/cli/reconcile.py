@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from kling_ledger.cli.dry_run import dry_run_option, print_transfers
 from kling_ledger.cli.inputs import gathered
 from kling_ledger.cli.output import Command, database_option, format_option, print_many, say
 from kling_ledger.cli.reconcile_rows import proposed, report, say_notes
+from kling_ledger.cli.spans import ends_of, period_option
 from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
@@ -34,11 +35,17 @@ class Scope:
     """What is compared: the bill if there is one, and the time of the jobs."""
 
     statement: Path | None = None
+    period: str | None = None
     complete: bool = False
     missing: int | None = None
     since: datetime | None = None
     until: datetime | None = None
     lag_hours: float = 24.0
+
+    def in_time(self) -> Scope:
+        """Return it with both ends of its time, where a period is named."""
+        since, until = ends_of(self.period, self.since, self.until, names="--from and --to")
+        return replace(self, since=since, until=until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,7 @@ def _scope_options(command: Command) -> Command:
             help="The statement has every charge of jobs from --from to --to: what is missing"
             " there was never charged.",
         ),
+        period_option(" In UTC."),
         click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive)."),
         click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive)."),
         click.option(
@@ -136,7 +144,7 @@ def reconcile(
     kling-ledger reconcile --provider runapi
     kling-ledger reconcile --provider crun --account studio --statement bill.csv --apply
     kling-ledger reconcile --provider crun --statement november.csv --complete \\
-        --from 2026-11-01 --to 2026-12-01 --zone Asia/Shanghai --apply
+        --period 2026-11 --zone Asia/Shanghai --apply
     kling-ledger reconcile --undo pln_...
 
     With --dry-run it prints what --apply, or --undo, would move.
@@ -148,6 +156,7 @@ def reconcile(
             return _undone(ledger, undo, form, dry_run=dry_run)
         if provider is None:
             raise click.UsageError("whose record? Say it with --provider")
+        scope = scope.in_time()
         _check(scope, form_of_bill)
         account = connection.account_at(ledger, provider)
         bill = _bill(ledger, provider, account, connection, scope, form_of_bill)
@@ -178,7 +187,9 @@ def _check(scope: Scope, form_of_bill: BillForm) -> None:
         raise click.UsageError("--complete and what says how to read are about a --statement")
     if scope.complete and (scope.since is None or scope.until is None):
         # What is missing is given back: that must not happen to the jobs of another month.
-        raise click.UsageError("--complete for which time? Say it with --from and --to")
+        raise click.UsageError(
+            "--complete for which time? Say it with --period, or --from and --to"
+        )
     if scope.missing is not None and not scope.complete:
         raise click.UsageError("--missing is about a statement that is --complete")
 

@@ -17,7 +17,17 @@ from kling_ledger.cli.output import say
 from kling_ledger.cli.report_erp import erp_journal
 from kling_ledger.cli.report_exports import register
 from kling_ledger.cli.report_forms import Out, form_of, write
-from kling_ledger.cli.report_options import basis, by, no_period, options, period, query_of, tenants
+from kling_ledger.cli.report_options import (
+    basis,
+    by,
+    journal_period,
+    month,
+    no_period,
+    options,
+    period,
+    query_of,
+    tenants,
+)
 from kling_ledger.config import database_url, ledger_name
 from kling_ledger.errors import ConfigError
 
@@ -40,14 +50,14 @@ def report() -> None:
 
 @report.command()
 @by("provider")
-@no_period
+@period
 @options()
 def overview(**given: Any) -> None:
     """What to know first, in words; this period beside the last one; who spent most; budgets.
 
-    The period is that of --from and --to, or the running month, which is compared with the same
-    days of the month before. Amounts are in USD at each job's own rate. --out page.html is the
-    page to keep open: it filters, sorts and drills down without a server.
+    The time is that of --period, of --from and --to, or the running month, which is compared with
+    the same days of the month before. Amounts are in USD at each job's own rate. --out page.html is
+    the page to keep open: it filters, sorts and drills down without a server.
     """
     _answer("overview", **given)
 
@@ -55,7 +65,7 @@ def overview(**given: Any) -> None:
 @report.command()
 @by("project", "provider", "model")
 @basis
-@period
+@journal_period
 @tenants
 @options()
 def spend(**given: Any) -> None:
@@ -66,7 +76,7 @@ def spend(**given: Any) -> None:
 
     is what the month charged and gave back, as the statement and the close pack have it.
     """
-    _answer("spend", **given)
+    _answer("spend", follows_journal=True, **given)
 
 
 @report.command()
@@ -80,6 +90,7 @@ def budgets(**given: Any) -> None:
 
 @report.command()
 @tenants
+@period
 @options("currency")
 def limits(**given: Any) -> None:
     """Who changed which budget, when, why, and from what to what; removed budgets too.
@@ -92,7 +103,7 @@ def limits(**given: Any) -> None:
 
 @report.command()
 @by("provider", "model")
-@no_period
+@period
 @options("currency", "rates")
 def variance(**given: Any) -> None:
     """What was quoted, estimated, held and settled, and how near the quotes were."""
@@ -101,7 +112,7 @@ def variance(**given: Any) -> None:
 
 @report.command("open")
 @tenants
-@no_period
+@period
 @options("rates")
 def open_(**given: Any) -> None:
     """Credits that are still set aside, by age, and what to do about them."""
@@ -109,15 +120,15 @@ def open_(**given: Any) -> None:
 
 
 @report.command()
-@period
+@journal_period
 @options("currency", "rates")
 def statement(**given: Any) -> None:
     """Each wallet from its opening to its closing balance, and every line between."""
-    _answer("statement", **given)
+    _answer("statement", follows_journal=True, **given)
 
 
 @report.command()
-@period
+@month
 @options("starts_at", "ends_at", "currency", "rates")
 def purchases(**given: Any) -> None:
     """What was paid for credits, what is left of it, and which fundings are allowances.
@@ -129,7 +140,7 @@ def purchases(**given: Any) -> None:
 
 @report.command()
 @by("provider", "model")
-@no_period
+@period
 @options("currency", "rates")
 def failures(**given: Any) -> None:
     """What failed, what it would have cost, and what came back."""
@@ -137,7 +148,7 @@ def failures(**given: Any) -> None:
 
 
 @report.command()
-@period
+@month
 @options("starts_at", "ends_at", "currency", "rates")
 def accruals(**given: Any) -> None:
     """What jobs may still cost at a month's end, and how far off the month before was."""
@@ -145,7 +156,7 @@ def accruals(**given: Any) -> None:
 
 
 @report.command()
-@no_period
+@period
 @options("currency", "rates")
 def reconciliation(**given: Any) -> None:
     """What our figures rest on, what is in doubt, and what was corrected."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
 from kling_ledger.cli.output import database_option, say
 from kling_ledger.cli.report_forms import write_bytes
+from kling_ledger.cli.spans import Month
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger
     from kling_reports.erp.journal import ErpJournal
 
-_MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
-
 
 @click.command("erp-journal")
-@click.option("--period", metavar="MONTH", help="The month of the journal, such as 2026-10.")
+@click.option(
+    "--period",
+    type=Month(),
+    metavar="MONTH",
+    help="The month of the journal, such as 2026-10 or last-month.",
+)
 @click.option(
     "--mapping",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -64,8 +67,6 @@ def erp_journal(
         return
     if period is None or mapping is None:
         raise click.UsageError("give a --period and a --mapping, or see --example")
-    if not _MONTH.fullmatch(period):
-        raise click.UsageError(f"{period!r} is no month: write it as in 2026-10")
     from kling_ledger.ledger import Ledger
     from kling_reports.doors import journal
     from kling_reports.erp import journal as erp

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from kling_ledger.cli.output import database_option, say
 from kling_ledger.cli.report_forms import write_bytes
+from kling_ledger.cli.spans import Month
 from kling_ledger.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,20 +19,7 @@ if TYPE_CHECKING:
 
     from kling_reports.exports.focus_columns import Dataset, Version
 
-_MONTH: Final = re.compile(r"2[0-9]{3}-(0[1-9]|1[0-2])")
 _RATE: Final = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31})=([0-9]{1,12}(?:\.[0-9]{1,15})?)")
-
-
-class _Month(click.ParamType[str]):
-    """A month of the journal."""
-
-    name = "month"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the month; a usage error for anything else."""
-        if not _MONTH.fullmatch(str(value)):
-            self.fail(f"{value!r} is no month: write it as in 2026-10", param, ctx)
-        return str(value)
 
 
 _out: Final = click.option(
@@ -41,7 +29,7 @@ _out: Final = click.option(
     help="Write it to a file. [default: standard output]",
 )
 _through: Final = click.option(
-    "--through", type=_Month(), metavar="MONTH", help="The last month that is in it."
+    "--through", type=Month(), metavar="MONTH", help="The last month that is in it."
 )
 _rates: Final = click.option(
     "--rate",
@@ -53,7 +41,7 @@ _rates: Final = click.option(
 
 
 @click.command()
-@click.option("--period", type=_Month(), metavar="MONTH", help="Only this month of the journal.")
+@click.option("--period", type=Month(), metavar="MONTH", help="Only this month of the journal.")
 @click.option(
     "--focus-version",
     "version",
@@ -122,7 +110,7 @@ def hledger(through: str | None, out: Path | None, db: str | None) -> None:
 
 
 @click.command("close-pack")
-@click.argument("month", type=_Month())
+@click.argument("month", type=Month())
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

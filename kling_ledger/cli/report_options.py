@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,10 +13,13 @@ import click
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.output import database_option
 from kling_ledger.cli.report_forms import FORMS, OutType
+from kling_ledger.cli.spans import Month, period_option, read_month, read_period
 from kling_ledger.errors import ConfigError
 from kling_pricing.money import USD
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from kling_reports.query import Basis, Query
     from kling_reports.report import Span
 
@@ -132,20 +135,29 @@ tenants: Final = click.option(
 )
 """The option `--tenants`, for the questions that are asked of several ledgers at a time."""
 
-period: Final = click.option(
-    "--period",
-    metavar="MONTH",
-    help="The month of the journal, such as 2026-10, as it is closed and sealed, or `last`, the "
-    "one before this; not with --from or --to.",
+period: Final = period_option()
+"""The option `--period`, for the questions about a time."""
+
+journal_period: Final = period_option(
+    " A month is the journal's own, as it is closed and sealed, for what was posted."
 )
-"""The option `--period`, for the questions that follow the journal."""
+"""The option `--period`, for the questions about a time that can follow the journal."""
+
+month: Final = click.option(
+    "--period",
+    "month",
+    type=Month(),
+    metavar="MONTH",
+    help="The month of the journal, such as 2026-10 or last-month, as it is closed and sealed.",
+)
+"""The option `--period`, for the questions about the end of a month."""
 
 
 def _refuse_period(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001
     if value is not None:
         raise ConfigError(
-            "a month of the journal is for what was posted, and not for this question",
-            hint="use --from and --to, or ask report spend --basis posted or report statement",
+            "budgets are told as they stand in their present windows",
+            hint="report spend tells of another time, report limits who changed a budget",
         )
 
 
@@ -174,22 +186,30 @@ def query_of(
     currency: str | None = None,
     by: tuple[str, ...] = (),
     period: str | None = None,
+    month: str | None = None,
     basis: Basis | None = None,
     rates: Path | None = None,
+    follows_journal: bool = False,
 ) -> Query:
-    """Return the query that options make; ConfigError for what cannot be asked."""
+    """Return the query that options make; ConfigError for what cannot be asked.
+
+    Where the question `follows_journal`, a month of what was posted is the journal's own.
+    """
+    from kling_ledger.ledger.windows import read_zone
     from kling_reports.currency import read_rates
     from kling_reports.groups import read_filters, read_groups
     from kling_reports.query import Query
 
-    span = _span(starts_at, ends_at, zone)
     now = datetime.now(UTC)
-    if period is not None and (starts_at or ends_at):
-        raise ConfigError("--period is a month such as 2026-10, without --from and --to")
-    if period is not None and basis == "reserved":
-        raise ConfigError(
-            "--period is a month of what was posted", hint="add --basis posted, or use --from"
-        )
+    if period is not None:
+        if starts_at or ends_at:
+            raise ConfigError("--period stands for both ends: give it without --from and --to")
+        found = read_period(period, now.astimezone(read_zone(zone)).date())
+        if follows_journal and basis != "reserved" and found.month:
+            month = read_month(period, now)
+        else:
+            starts_at, ends_at = found.begins_at, found.ends_at
+    span = _span(starts_at, ends_at, read_zone(zone))
     return Query(
         now=now,
         span=span,
@@ -197,19 +217,10 @@ def query_of(
         by=read_groups(by),
         filters=read_filters(where),
         currency=_currency(currency, rates),
-        period=None if period is None else _month(period, now),
+        period=month,
         basis=basis or "reserved",
         rates=None if rates is None else read_rates(rates),
     )
-
-
-def _month(written: str, now: datetime) -> str:
-    """Return a month of the journal; `last` is the last one that is over, in UTC."""
-    if written == "last":
-        return f"{now.replace(day=1) - timedelta(days=1):%Y-%m}"
-    if not _MONTH.fullmatch(written):
-        raise ConfigError(f"{written} is no month", hint="--period 2026-10, or --period last")
-    return written
 
 
 def _currency(written: str | None, rates: Path | None) -> str | None:
@@ -229,15 +240,12 @@ def _currency(written: str | None, rates: Path | None) -> str | None:
     return code
 
 
-def _span(starts_at: datetime | None, ends_at: datetime | None, zone: str) -> Span:
+def _span(starts_at: datetime | None, ends_at: datetime | None, zone: ZoneInfo) -> Span:
     """Return the time from one end to the other; an end without a zone is one of the query's."""
-    from kling_ledger.ledger.windows import read_zone
     from kling_reports.report import Span
 
-    known = read_zone(zone)
-
     def in_zone(at: datetime | None) -> datetime | None:
-        return at and (at if at.tzinfo else at.replace(tzinfo=known)).astimezone(UTC)
+        return at and (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
 
     span = Span(in_zone(starts_at), in_zone(ends_at))
     if span.starts_at and span.ends_at and span.starts_at >= span.ends_at:

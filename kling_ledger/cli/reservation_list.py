@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ from kling_ledger.cli.output import (
     say,
 )
 from kling_ledger.cli.reservation_rows import COLUMNS, reservation_dict
+from kling_ledger.cli.spans import ends_of, period_option
 
 if TYPE_CHECKING:
     from kling_ledger.ledger import Ledger, Reservation
@@ -66,9 +67,12 @@ class Choice:
 @click.option("--account", help="Only those that run on this account.")
 @click.option("--model", help="Only those of this model.")
 @click.option("--label", metavar="NAME=VALUE", help="Only those with this label.")
-@click.option("--since", type=Instant(), help="Only those made at this instant or later, UTC.")
-@click.option("--until", type=Instant(), help="Only those made before this instant, UTC.")
+@click.option(
+    "--since", "--from", type=Instant(), help="Only those made at this instant or later, UTC."
+)
+@click.option("--until", "--to", type=Instant(), help="Only those made before this instant, UTC.")
 @gathered(Choice, "choice")
+@period_option(" In UTC.")
 @click.option("--after", metavar="ID", help="Go on after this reservation, with older ones.")
 @click.option(
     "--limit",
@@ -80,11 +84,18 @@ class Choice:
 @database_option
 @format_option
 def list_reservations(
-    choice: Choice, after: str | None, limit: int, db: str | None, form: str
+    choice: Choice,
+    period: str | None,
+    after: str | None,
+    limit: int,
+    db: str | None,
+    form: str,
 ) -> None:
     """List the latest reservations, newest first."""
     from kling_ledger.ledger import Ledger
 
+    since, until = ends_of(period, choice.since, choice.until, names="--since and --until")
+    choice = replace(choice, since=since, until=until)
     with Ledger(db, create=False) as ledger:
         # One more than is shown: whether there is one says whether to go on.
         found = _paged(ledger, choice, after, limit + 1)
