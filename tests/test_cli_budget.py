@@ -61,7 +61,13 @@ def test_what_is_not_said_again_stays_as_it_was(cli: Cli) -> None:
     words = [word for option in EVERY_OPTION for word in option]
     first = set_budget(cli, "film", "--limit", "50 USD", *words)
     second = set_budget(cli, "film", "--limit", "60")
-    assert second == {**first, "limit": "60", "left": "60", "history": second["history"]}
+    assert second == {
+        **first,
+        "limit": "60",
+        "base_limit": "60",
+        "left": "60",
+        "history": second["history"],
+    }
     third = set_budget(cli, "film", "--mode", "hard", "--ceiling", "none")
     past = third["history"]
     assert third == {**second, "mode": "hard", "ceiling": None, "history": past}
@@ -202,3 +208,42 @@ def test_a_run_carries_its_labels_and_says_the_warnings_of_its_budgets(cli: Cli)
         assert refused.code == 3
         assert "budget film: limit 0.7 USD, spent 0.675 USD" in refused.err
         assert sandbox.spent_cents() == 67.5
+
+
+def test_the_past_of_a_budget_tells_who_when_why_and_the_base_limit(cli: Cli) -> None:
+    cli.json("budget", "set", "film", "--limit", "5 USD", "--reason", "the plan")
+    cli.json("budget", "raise", "film", "2", "--until", "3d", "--reason", "finale")
+    cli.json("budget", "set", "film", "--limit", "6 USD")
+    rows = cli.json("budget", "history", "film")
+    told = [tuple(row[name] for name in ("field", "from", "to", "base_limit")) for row in rows]
+    assert ("limit", None, "5 USD", "5 USD") in told
+    (raised,) = [row for row in rows if row["field"].startswith("raise until 20")]
+    assert (raised["from"], raised["to"], raised["base_limit"]) == ("5 USD", "7 USD", "5 USD")
+    assert (raised["reason"], raised["by"] != "", raised["removed"]) == ("finale", True, None)
+    assert told[-1] == ("limit", "5 USD", "6 USD", "6 USD")
+    shown = cli("budget", "history", "film").out
+    assert "finale" in shown
+
+
+def test_a_removed_budget_has_a_past_and_so_has_the_next_of_its_name(cli: Cli) -> None:
+    for limit in ("5 USD", "9 USD"):
+        cli.json("budget", "set", "film", "--limit", limit)
+        cli.json("budget", "remove", "film", "--reason", "over")
+    rows = cli.json("budget", "history", "film")
+    limits = [(row["from"], row["to"]) for row in rows if row["field"] in {"limit", "removed"}]
+    assert limits == [(None, "5 USD"), ("5 USD", None), (None, "9 USD"), ("9 USD", None)]
+    assert len({row["budget_id"] for row in rows}) == 2
+    assert all(row["removed"] for row in rows)
+    assert cli("budget", "history", "films").code == 2
+
+
+def test_a_raise_that_is_on_shows_the_base_limit_beside_the_limit(cli: Cli) -> None:
+    cli.json("budget", "set", "film", "--limit", "5 USD")
+    assert "base limit" not in cli("budget", "list").out + cli("budget", "show", "film").out
+    cli.json("budget", "raise", "film", "2", "--until", "3d", "--reason", "finale")
+    (row,) = cli.json("budget", "list")
+    assert (row["limit"], row["base_limit"]) == ("7", "5")
+    assert "base limit" in cli("budget", "list").out
+    assert "base_limit" in cli("budget", "show", "film").out
+    (row,) = cli.json("report", "budgets")["tables"]["budgets"]["rows"]
+    assert (row["limit"], row["base_limit"]) == ("7", "5")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kling_ledger.cli.budget_history import history
 from kling_ledger.cli.inputs import When, key_option
 from kling_ledger.cli.keys import keyed
 from kling_ledger.cli.known_words import (
@@ -36,6 +37,7 @@ _COLUMNS = (
     "name",
     "covers",
     "limit",
+    "base_limit",
     "spent",
     "reserved",
     "left",
@@ -55,6 +57,9 @@ _NOTHING = "none"
 @click.group()
 def budget() -> None:
     """Set limits over what is reserved and spent: by wallet, project, provider, model, label."""
+
+
+budget.add_command(history)
 
 
 @budget.command("set")
@@ -159,7 +164,10 @@ def list_budgets(db: str | None, form: str) -> None:
             for found in ledger.budgets.all(at=now)
         ]
     empty = "no budgets yet: kling-ledger budget set NAME --limit AMOUNT"
-    print_many(rows, _COLUMNS, form, empty=empty, optional=_OPTIONAL)
+    # Without a raise it is the limit itself, and would only be read twice.
+    is_raised = form != "table" or any(row["raises"] for row in rows)
+    columns = [name for name in _COLUMNS if is_raised or name != "base_limit"]
+    print_many(rows, columns, form, empty=empty, optional=_OPTIONAL)
 
 
 @budget.command()
@@ -169,7 +177,7 @@ def list_budgets(db: str | None, form: str) -> None:
 def show(name: str, db: str | None, form: str) -> None:
     """Show one budget: what it covers and has matched, and who changed what, from what to what.
 
-    report limits tells it of every budget, removed ones too.
+    budget history tells it of a removed budget too, and report limits of all.
     """
     from kling_ledger.ledger import Ledger
 
@@ -238,6 +246,7 @@ def budget_dict(found: BudgetStatus, at: datetime) -> dict[str, Any]:
         "id": known.id,
         "name": known.name,
         "limit": plain(found.limit.amount),
+        "base_limit": plain(known.limit.amount),
         "spent": plain(found.spent.amount),
         "reserved": plain(found.reserved.amount),
         "left": plain(found.left.amount),
@@ -304,6 +313,7 @@ def _said(event: Mapping[str, Any]) -> str:
 def _print(found: BudgetStatus, form: str, past: Mapping[str, Any]) -> None:
     told = {**budget_dict(found, datetime.now(UTC)), **past}
     if form == "table":
+        told["base_limit"] = told["base_limit"] if told["raises"] else None
         told["history"] = [_said(event) for event in told["history"]]
         told["thresholds"] = ", ".join(f"{percent} %" for percent in told["thresholds"])
         told["raises"] = [f"{one['amount']} until {one['until']}" for one in told["raises"]]

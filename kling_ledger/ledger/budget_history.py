@@ -7,13 +7,14 @@ Told as changes, each is one field that went from one thing to another.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger.budgets import Budget, every, find_budget
-from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.engines.transaction import Transaction, plain
 from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.scopes import Subject, subject_of
 from kling_pricing.money import USD, Money
@@ -35,6 +36,15 @@ class BudgetEvent:
     actor: str
     reason: str | None
     change: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetPast:
+    """The changes of one budget, oldest first; `removed_at` is None while it is there."""
+
+    budget_id: str
+    removed_at: datetime | None
+    events: Sequence[BudgetEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +100,26 @@ def matched(transaction: Transaction) -> dict[str, Matched]:
 
 def history(transaction: Transaction, name: str) -> list[BudgetEvent]:
     """Return the changes of a budget, oldest first; NotFoundError if there is none."""
-    rows = transaction.rows(
-        "SELECT created_at, actor, reason, change FROM budget_event WHERE budget_id = :id"
-        " ORDER BY step",
-        id=find_budget(transaction, name).id,
-    )
+    rows = transaction.rows(_EVENTS, id=find_budget(transaction, name).id)
     return [event_of(row) for row in rows]
+
+
+def pasts(transaction: Transaction, name: str) -> list[BudgetPast]:
+    """Return every budget that ever had a name, the first of them first. Raises NotFoundError."""
+    known = transaction.rows(
+        "SELECT id, removed_at FROM budget WHERE name = :name ORDER BY created_at, id",
+        name=plain(name),
+    )
+    if not known:
+        raise NotFoundError("budget", name)
+    return [
+        BudgetPast(
+            row["id"],
+            None if row["removed_at"] is None else from_us(row["removed_at"]),
+            [event_of(one) for one in transaction.rows(_EVENTS, id=row["id"])],
+        )
+        for row in known
+    ]
 
 
 def event_of(row: Mapping[str, Any]) -> BudgetEvent:
@@ -105,6 +129,9 @@ def event_of(row: Mapping[str, Any]) -> BudgetEvent:
     )
 
 
+_EVENTS = (
+    "SELECT created_at, actor, reason, change FROM budget_event WHERE budget_id = :id ORDER BY step"
+)
 _GROUPS = (
     "SELECT wallet_id, unit, project, provider, model, labels, COUNT(*) AS jobs,"
     " SUM(usd_held_micro + usd_spent_micro) AS usd,"

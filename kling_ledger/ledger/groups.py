@@ -28,7 +28,7 @@ from kling_ledger.ledger import (
     two_people,
 )
 from kling_ledger.ledger.access import Access
-from kling_ledger.ledger.budget_history import BudgetEvent, Matched
+from kling_ledger.ledger.budget_history import BudgetEvent, BudgetPast, Matched
 from kling_ledger.ledger.lefts import Left, left_beside
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.lists import Wanted
@@ -107,6 +107,14 @@ class Budgets:
         """Return who set, changed or raised a budget, when and why, oldest first."""
         with self._access.read() as transaction:
             return budget_history.history(transaction, name)
+
+    def pasts(self, name: str) -> list[BudgetPast]:
+        """Return the changes of every budget that ever had a name, removed ones too.
+
+        Raises NotFoundError where none had it.
+        """
+        with self._access.read() as transaction:
+            return budget_history.pasts(transaction, name)
 
     def get(self, name: str, *, at: datetime | None = None) -> BudgetStatus:
         """Return a budget and where it stands in the window that holds an instant."""
