@@ -88,7 +88,10 @@ def print_one(thing: Row, form: str, *, table: Callable[[], None] | None = None)
             for name, value in thing.items()
             if value not in (None, [], {})
         ]
-        print_table(fields, ["field", "value"], figures=False)
+        if _is_room(fields, ["field", "value"]):
+            print_table(fields, ["field", "value"], figures=False)
+        else:
+            _print_records([thing], list(thing))
 
 
 def print_many(
@@ -102,6 +105,7 @@ def print_many(
     """Print rows: a JSON array, CSV, or a table; `empty` is for a person if there are none.
 
     Where a terminal is too narrow for a table, its `optional` columns give way in their order.
+    Where most of them had to, or words would be cut, each row is lines of its own with all of it.
     """
     if form == "json":
         print_json(list(rows))
@@ -109,6 +113,9 @@ def print_many(
         print_csv(rows, columns)
     elif rows:
         kept = _that_fit(rows, columns, optional)
+        if len(kept) * 2 < len(columns) or not _is_room(rows, kept):
+            _print_records(rows, columns)
+            return
         print_table(rows, kept)
         left_out = [name.replace("_", " ") for name in columns if name not in kept]
         if left_out:
@@ -165,12 +172,8 @@ def _plain_lines(
         return None
     from kling_ledger.cli.plain_table import plain_table
 
-    texts = [[_text(row.get(name)) for name in columns] for row in rows]
-    right = {
-        place
-        for place, name in enumerate(columns)
-        if figures and any(_is_figure(row.get(name)) for row in rows)
-    }
+    texts = [[_cell(row, name) for name in columns] for row in rows]
+    right = {place for place, name in enumerate(columns) if figures and _has_figures(rows, name)}
     return plain_table(
         [name.replace("_", " ") for name in columns], texts, right=right, title=title
     )
@@ -191,28 +194,34 @@ def _print_rich_table(
         pad_edge=False,
         collapse_padding=True,
     )
-    needed = 0
     for name in columns:
-        texts = [name.replace("_", " "), *(_text(row.get(name)) for row in rows)]
-        is_figure = figures and any(_is_figure(row.get(name)) for row in rows)
-        # A figure that is cut would read as another figure, and half an id as no id.
-        is_whole = is_figure or name == "id"
-        least = max(map(_longest_line if is_whole else _longest_word, texts))
-        needed += least + 2
+        is_figure = figures and _has_figures(rows, name)
         table.add_column(
-            texts[0],
+            name.replace("_", " "),
             justify="right" if is_figure else "left",
-            no_wrap=is_whole,
-            min_width=least,
+            min_width=_least(rows, name),
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(_text(row.get(name)) for name in columns))
+        table.add_row(*(_cell(row, name) for name in columns))
+    needed = _needed(rows, columns)
     console = Console(width=max(_width(), needed), markup=False, highlight=False)
     with console.capture() as printed:
         console.print(table)
     for line in printed.get().splitlines():
         click.echo(line.rstrip())
+
+
+def _print_records(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print each row as lines, one a field that has something; the terminal folds what is long."""
+    longest = max(len(name) for name in columns)
+    for row in rows:
+        click.echo()
+        for name in columns:
+            if text := _cell(row, name):
+                lines = text.replace("\n", f"\n{' ' * (longest + 2)}")
+                click.echo(f"{name.replace('_', ' '):>{longest}}  {lines}")
+    click.echo()
 
 
 def _width() -> int:
@@ -232,19 +241,32 @@ def _that_fit(
     for name in optional if sys.stdout.isatty() else ():
         if _natural_width(rows, kept) <= _width():
             break
-        kept.remove(name)
+        # Amounts in several units say nothing without them.
+        if name != "unit" or len({row.get(name) for row in rows}) == 1:
+            kept.remove(name)
     return kept
+
+
+def _is_room(rows: Sequence[Row], columns: Sequence[str]) -> bool:
+    """Whether no word, figure or id has to be cut for a table to fit."""
+    return not sys.stdout.isatty() or _needed(rows, columns) <= _width()
+
+
+def _needed(rows: Sequence[Row], columns: Sequence[str]) -> int:
+    return sum(_least(rows, name) + 2 for name in columns)
+
+
+def _least(rows: Sequence[Row], name: str) -> int:
+    """Return how narrow a column may be: it is folded between words, and nowhere else."""
+    texts = [name.replace("_", " "), *(_cell(row, name) for row in rows)]
+    return max((len(word) for text in texts for word in text.split()), default=0)
 
 
 def _natural_width(rows: Sequence[Row], columns: Sequence[str]) -> int:
     widths = (
-        max(len(name), *(_longest_line(_text(row.get(name))) for row in rows)) for name in columns
+        max(len(name), *(_longest_line(_cell(row, name)) for row in rows)) for name in columns
     )
     return sum(width + 2 for width in widths)
-
-
-def _longest_word(text: str) -> int:
-    return min(max(map(len, text.split()), default=0), 12)
 
 
 def _longest_line(text: str) -> int:
@@ -261,6 +283,13 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def _cell(row: Row, name: str) -> str:
+    """Write what stands in a table; what is of no project says so."""
+    if name == "project" and name in row and not row[name]:
+        return "(none)"
+    return _text(row.get(name))
+
+
 def _text(value: object) -> str:
     if value is None:
         return ""
@@ -273,8 +302,14 @@ def _text(value: object) -> str:
     return str(value)
 
 
+def _has_figures(rows: Sequence[Row], name: str) -> bool:
+    """Whether a column holds figures and nothing else: those stand under each other."""
+    told = [row[name] for row in rows if row.get(name) not in {None, ""}]
+    return bool(told) and all(map(_is_figure, told))
+
+
 def _is_figure(value: object) -> bool:
-    if isinstance(value, bool) or value is None:
+    if isinstance(value, bool):
         return False
     from kling_ledger.tabular.cells import is_number
 

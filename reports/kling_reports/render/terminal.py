@@ -191,7 +191,7 @@ def _records(one: Measured, texts: Sequence[Sequence[str]]) -> Text:
 
 def _is_whole(column: Column) -> bool:
     """Whether a cut would make it something else: half a figure, half an id, half a date."""
-    return column.kind != "text" or column.name == "id"
+    return column.kind != "text" or column.name == "id" or column.name.endswith("_id")
 
 
 def _least(column: Column, longest: int) -> int:
