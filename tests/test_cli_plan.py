@@ -307,8 +307,9 @@ def test_a_terminal_of_eighty_columns_shows_the_unit(kl: Cli) -> None:
     crun = "f,crun,kling/v3,5,1080p,yes,3\n"
     clips = write(kl, HEADER + f"shot-01,fal,{model},5,1080p,yes,3\n" + crun)
     lines = on_a_terminal(kl, "plan", clips, "--failure-rate", "10%", "--sellers", *AT)
+    # The model is too long a word for a table of so many columns: each row is lines of its own.
     assert max(map(len, lines)) <= 80
-    assert next(line for line in lines if " row " in line).endswith("unit")
+    assert {"unit  USD", "unit  crun-credit"} <= {line.strip() for line in lines}
 
 
 def on_a_terminal(cli: Cli, *words: str) -> list[str]:

@@ -172,7 +172,7 @@ def _plain_lines(
         return None
     from kling_ledger.cli.plain_table import plain_table
 
-    texts = [[_cell(row, name) for name in columns] for row in rows]
+    texts = [[_text(row.get(name)) for name in columns] for row in rows]
     right = {place for place, name in enumerate(columns) if figures and _has_figures(rows, name)}
     return plain_table(
         [name.replace("_", " ") for name in columns], texts, right=right, title=title
@@ -203,7 +203,7 @@ def _print_rich_table(
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(_cell(row, name) for name in columns))
+        table.add_row(*(_text(row.get(name)) for name in columns))
     needed = _needed(rows, columns)
     console = Console(width=max(_width(), needed), markup=False, highlight=False)
     with console.capture() as printed:
@@ -218,7 +218,7 @@ def _print_records(rows: Sequence[Row], columns: Sequence[str]) -> None:
     for row in rows:
         click.echo()
         for name in columns:
-            if text := _cell(row, name):
+            if text := _text(row.get(name)):
                 lines = text.replace("\n", f"\n{' ' * (longest + 2)}")
                 click.echo(f"{name.replace('_', ' '):>{longest}}  {lines}")
     click.echo()
@@ -258,13 +258,13 @@ def _needed(rows: Sequence[Row], columns: Sequence[str]) -> int:
 
 def _least(rows: Sequence[Row], name: str) -> int:
     """Return how narrow a column may be: it is folded between words, and nowhere else."""
-    texts = [name.replace("_", " "), *(_cell(row, name) for row in rows)]
+    texts = [name.replace("_", " "), *(_text(row.get(name)) for row in rows)]
     return max((len(word) for text in texts for word in text.split()), default=0)
 
 
 def _natural_width(rows: Sequence[Row], columns: Sequence[str]) -> int:
     widths = (
-        max(len(name), *(_longest_line(_cell(row, name)) for row in rows)) for name in columns
+        max(len(name), *(_longest_line(_text(row.get(name))) for row in rows)) for name in columns
     )
     return sum(width + 2 for width in widths)
 
@@ -283,13 +283,6 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _cell(row: Row, name: str) -> str:
-    """Write what stands in a table; what is of no project says so."""
-    if name == "project" and name in row and not row[name]:
-        return "(none)"
-    return _text(row.get(name))
-
-
 def _text(value: object) -> str:
     if value is None:
         return ""
@@ -304,7 +297,7 @@ def _text(value: object) -> str:
 
 def _has_figures(rows: Sequence[Row], name: str) -> bool:
     """Whether a column holds figures and nothing else: those stand under each other."""
-    told = [row[name] for row in rows if row.get(name) not in {None, ""}]
+    told = [row[name] for row in rows if row.get(name) not in (None, "", [], {})]
     return bool(told) and all(map(_is_figure, told))
 
 

@@ -97,7 +97,6 @@ def _scope_options(command: Command) -> Command:
             help="The statement has every charge of jobs from --from to --to: what is missing"
             " there was never charged.",
         ),
-        period_option(" In UTC."),
         click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive)."),
         click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive)."),
         click.option(
@@ -115,6 +114,7 @@ def _scope_options(command: Command) -> Command:
 @click.option("--undo", metavar="PLAN", help="Take back what an earlier --apply corrected.")
 @click.option("--apply", "applies", is_flag=True, help="Make the proposed corrections.")
 @click.option("--all", "shows_all", is_flag=True, help="Show what agrees too.")
+@period_option(" In UTC.")
 @_scope_options
 @bill_options
 @connection_options

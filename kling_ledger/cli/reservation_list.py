@@ -21,7 +21,7 @@ from kling_ledger.cli.output import (
     print_many,
     say,
 )
-from kling_ledger.cli.reservation_rows import COLUMNS, reservation_dict
+from kling_ledger.cli.reservation_rows import COLUMNS, NO_PROJECT, reservation_dict
 from kling_ledger.cli.spans import ends_of, period_option
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ def _narrow(rows: Iterable[dict[str, Any]]) -> list[dict[str, str | None]]:
     known: dict[str, str] = {}
     kept = []
     for row in rows:
+        row["project"] = row["project"] or NO_PROJECT
         row["age"] = _age(now - datetime.fromisoformat(row["created_at"]))
         kept.append({name: row[name] and known.setdefault(row[name], row[name]) for name in _SHOWN})
     return kept

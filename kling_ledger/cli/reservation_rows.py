@@ -23,6 +23,9 @@ COLUMNS: Final = (
 )
 """What a listing in CSV has of each."""
 
+NO_PROJECT: Final = "(none)"
+"""What a table says of a job without a project: a blank cell says nothing."""
+
 
 def reservation_dict(found: Reservation) -> dict[str, Any]:
     """Return a reservation for printing: amounts as plain decimal strings in its unit."""

@@ -69,10 +69,13 @@ def read_period(written: str, today: date) -> Period:
 
 def read_month(written: str, now: datetime) -> str:
     """Return a month, as in 2026-11, of the journal, which is in UTC. ConfigError for no month."""
-    found = read_period(written, now.astimezone(UTC).date())
-    if found.month is None:
-        raise ConfigError(f"{written} is no month", hint="--period 2026-10, or last-month")
-    return found.month
+    try:
+        found = read_period(written, now.astimezone(UTC).date()).month
+    except ConfigError as error:
+        raise ConfigError(f"{written} is no month", hint=error.hint) from None
+    if found is None:
+        raise ConfigError(f"{written} is no month", hint="write it as in 2026-10, or last-month")
+    return found
 
 
 class Month(click.ParamType[str]):
