@@ -25,9 +25,12 @@ from unittest import mock
 import click
 import yaml
 from runapi.core import config
+from runapi.kling import KlingClient
 
 from kling_ledger.cli import cli as all_commands
+from kling_ledger.cli.plan_diff import diff
 from kling_ledger.config import DATABASE_VARIABLE
+from kling_ledger.providers.runapi.dialect import RunApi
 from kling_ledger.sandbox import Sandbox
 from tests.cli import API_KEY, COMMAND, Cli, Said
 from tests.cli import body as request_body
@@ -72,7 +75,7 @@ def commands(group: click.Command = all_commands, name: str = "") -> dict[str, c
 
 def command_of(words: list[str]) -> click.Command:
     """Return the command that the words after `kling-ledger` call; all their options exist."""
-    known = commands()
+    known = {**commands(), "plan diff": diff}  # `plan` finds it by itself
     command = (
         known.get(" ".join(words[:2]))
         or known.get(words[0])
@@ -159,7 +162,7 @@ class Reader:
             (self._folder / block.title).parent.mkdir(parents=True, exist_ok=True)
             (self._folder / block.title).write_text(text)
         if block.is_printed:
-            lost = missing(block.text.splitlines(), self._last.out.splitlines())
+            lost = missing(text.splitlines(), self._last.out.splitlines())
             assert lost is None, (str(block), lost, self._last)
         elif block.language == "console":
             self._types_all(block)
@@ -196,7 +199,8 @@ class Reader:
             self._last = said = self.types(command, shown)
             told = said.out.splitlines(), said.err.splitlines()
             either = [*told[0], *told[1]], [*told[1], *told[0]]
-            lost = min((missing(shown, lines) for lines in either), key=lambda one: one is not None)
+            here = [self._as_it_is_here(line) for line in shown]
+            lost = min((missing(here, lines) for lines in either), key=lambda one: one is not None)
             assert lost is None, (str(block), command, lost, said)
             may_fail = "echo $?" in after or any(line.startswith("error") for line in shown)
             assert (said.code == 0) is not may_fail, (str(block), command, said)
@@ -219,7 +223,7 @@ class Reader:
         if words[0] == "cat" and len(words) == 2 and not (self._folder / words[1]).exists():
             text = self._as_it_is_here("\n".join(shown))
             (self._folder / words[1]).write_text(text + "\n")
-            return Said(0, "\n".join(shown), "")
+            return Said(0, text, "")
         if words[0] == "export":
             return self._exports(command)
         if words[-1] == "&":
@@ -237,6 +241,8 @@ class Reader:
 
     def _given(self, words: list[str]) -> list[str]:
         """Send a command to the sandbox whose page does not say where to."""
+        if words[0].startswith("-"):
+            return words
         command_of(words)
         more = TO_THE_SANDBOX.get(words[0], ())
         if not more or more[0] in words:
@@ -264,7 +270,7 @@ class Reader:
         for written in (f"http://127.0.0.1:{usual}", *shown[:1]):
             self._real[written] = address
             self._real[written.partition("//")[2]] = address.partition("//")[2]
-        return Said(0, "\n".join(shown[:1]), "")
+        return Said(0, address, "")
 
     def _by_shell(self, command: str) -> Said:
         done = subprocess.run(
@@ -299,11 +305,21 @@ class Reader:
         with (
             mock.patch.dict(os.environ, self._environ(), clear=True),
             mock.patch.object(config, "base_url", self._real[SANDBOX]),
+            mock.patch.object(KlingClient, "__init__", self._made_here(KlingClient.__init__)),
             chdir(self._folder),
             redirect_stdout(printed),
         ):
             exec(compile(text, where, "exec"), self._names)  # noqa: S102 - the page's own script
         return printed.getvalue()
+
+    def _made_here(self, make: Callable[..., None]) -> Callable[..., None]:
+        """Make RunAPI's client, and close it after the page: it has no public way to be closed."""
+
+        def making(client: KlingClient, *given: Any, **named: Any) -> None:
+            make(client, *given, **named)
+            self._stack.callback(RunApi(client).close)
+
+        return making
 
     def _here(self, words: list[str]) -> list[str]:
         return [self._as_it_is_here(word) for word in words]
