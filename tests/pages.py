@@ -1,7 +1,8 @@
 """Pages: what the project has written for its readers, read once and in one way for all tests.
 
-Every fenced block of a page under `docs/` is tried, from top to bottom, by a reader with an empty
-folder, a ledger of their own and a sandbox (tests/page_reader.py does it). Its language says how:
+Every fenced block of README.md and of the pages under `docs/` is tried, from top to bottom, by a
+reader with an empty folder, a ledger of their own and a sandbox (tests/page_reader.py does it). Its
+language says how:
 
     console             each `$ command` is typed; what is shown under it must be printed, in order
     python, sh, bash    run as it stands; a page's Python blocks share their names
@@ -145,10 +146,10 @@ def under_docs() -> list[Page]:
 
 
 def tried() -> list[Page]:
-    """Return the pages whose blocks are tried: all but dated records and what is generated."""
+    """Return the pages whose blocks are tried: no dated records, nothing that is generated."""
     return [
         page
-        for page in under_docs()
+        for page in (Page("README.md"), *under_docs())
         if not page.path.startswith(DECISIONS) and not page.is_generated
     ]
 

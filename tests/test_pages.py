@@ -19,6 +19,7 @@ from tests.pages import ROOT, Block, Page, every, tried, under_docs
 RUN: Final = {"console", "python", "sh", "bash", "sql"}
 
 NOT_RUN: Final = {
+    "README.md": 1,
     "docs/explanation/reservation.md": 1,
     "docs/how-to/add-a-gateway.md": 1,
     "docs/how-to/agents/claude-code.md": 3,

@@ -37,7 +37,7 @@ REFUSED_BY_US = 3
 FAILED = 4
 IN_DOUBT = 5
 CHARGED_WITHOUT_CLIP = 8
-"""Exit codes, as README has them."""
+"""Exit codes, as the reference has them."""
 
 
 @pytest.fixture
