@@ -41,7 +41,7 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
     if given is not None and not given.strip():
         raise ConfigError(
             "the database's address is empty",
-            hint="is the variable set that names it? leave the address out for the default",
+            hint="check the variable that sets it, or omit the address for the default",
         )
     written = given or environ.get(DATABASE_VARIABLE) or read_settings(environ).text("db")
     if not written:
@@ -57,7 +57,7 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
     file = rest.removeprefix("/") if separator else written
     if file in {"", ":memory:"} or not file.isprintable():
         raise ConfigError(
-            f"a ledger lives in a file, got {written!r}",
+            f"an SQLite ledger needs a file, got {written!r}",
             hint="use a path or sqlite:///path/to/file",
         )
     from pathlib import Path
@@ -123,7 +123,8 @@ def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.en
         raise NoKeyError(variable)
     if not all(" " < character <= "~" for character in key):
         raise ConfigError(
-            f"the API key that was given or is in {variable} holds a space or an unusual character",
+            f"the API key that was passed or is in {variable} contains a space or an unusual"
+            " character",
             hint="copy it again: a key is one word",
         )
     return key
@@ -144,7 +145,7 @@ def base_url(
     url = default if said is None else said
     if not url.startswith(("http://", "https://")):
         raise ConfigError(
-            f"{url!r} is no address of a provider", hint="it begins with https://, or http:// here"
+            f"invalid provider address: {url!r}", hint="use https://, or http:// on this machine"
         )
     return url.rstrip("/")
 
@@ -152,7 +153,7 @@ def base_url(
 def timeout_s(given: float) -> float:
     """Return how long a call may take, in seconds. ConfigError for what is no time to wait."""
     if not 0 < given < math.inf:
-        raise ConfigError(f"{given!r} is no time-out", hint="give seconds above 0, such as 60")
+        raise ConfigError(f"invalid time-out: {given!r}", hint="give seconds above 0, such as 60")
     return given
 
 

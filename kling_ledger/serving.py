@@ -23,12 +23,12 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read
 
 
 class ServingError(KlingError):
-    """A server of ours ended by itself: nobody listens any more."""
+    """A server of ours stopped unexpectedly: nobody listens any more."""
 
     code = "serving"
 
     def __init__(self, name: str, url: str) -> None:
-        super().__init__(f"the {name} at {url} ended by itself", hint="start it again")
+        super().__init__(f"the {name} at {url} stopped unexpectedly", hint="start it again")
 
 
 def bind(host: str, port: int, *, problem: str) -> socket.socket:

@@ -27,9 +27,9 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "provider": ("text", "who makes the clips of quote, run and check"),
     "format": ("text", "table, json or csv"),
     "books": ("text", "the folder of your own price books"),
-    "approve_above": ("amount", "from where on a person has to approve a job"),
+    "approve_above": ("amount", "the cost above which a person must approve a job"),
     "timeout": ("seconds", "how long a job may take before it is in doubt"),
-    "poll_every": ("seconds", "how often a provider is asked for a job"),
+    "poll_every": ("seconds", "how often a job is polled"),
     **{f"base_url.{name}": ("address", f"where {name} is") for name in PROVIDERS},
 }
 """Every key of the file: what kind of value it has, and what it is."""
@@ -91,7 +91,7 @@ def parsed(text: str, path: str) -> dict[str, str | float]:
         said = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(
-            f"{path} is no TOML: {error}", hint='a line is written as wallet = "team"'
+            f"{path} is not valid TOML: {error}", hint='write a line as wallet = "team"'
         ) from None
     return {key: checked(key, value, path) for key, value in _flat(said)}
 
@@ -107,10 +107,10 @@ def checked(key: str, value: object, path: str) -> str | float:
             raise ConfigError(f"{path}: {key}: got {value}, allowed: seconds above 0")
         return float(str(value))
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{path}: {key}: got {value!r}, allowed: a text")
+        raise ConfigError(f"{path}: {key}: got {value!r}, allowed: text")
     if _PASSWORD.search(value):
         raise ConfigError(
-            f"{path}: {key} holds a password, and this file holds no secrets",
+            f"{path}: {key} holds a password, but this file must hold no secrets",
             hint="PostgreSQL reads it from ~/.pgpass; or set KLING_LEDGER_DB",
         )
     if kind == "address" and not value.startswith(("http://", "https://")):
@@ -132,13 +132,13 @@ def _flat(said: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _unknown(key: str, path: str) -> ConfigError:
     if _SECRET.search(key.casefold()):
         return ConfigError(
-            f"{path}: {key} looks like a secret, and this file holds none",
+            f"{path}: {key} looks like a secret, and this file must hold none",
             hint="set a variable of the environment, such as RUNAPI_API_KEY",
         )
     from difflib import get_close_matches
 
     near = get_close_matches(key, KEYS, n=1)
     return ConfigError(
-        f"{path}: there is no setting {key}",
+        f"{path}: no such setting: {key}",
         hint=f"did you mean {near[0]}?" if near else f"settings: {', '.join(KEYS)}",
     )

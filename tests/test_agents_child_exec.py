@@ -395,7 +395,7 @@ def test_a_ledger_that_is_away_refuses_and_everything_else_works(
         given += [f"https://localhost:{port}/", str(tmp_path / "authority.pem")]
         said = finish(cli.start(*words(sandbox, "--max-total", "2"), *python(program), *given))
     assert said.code == 0
-    assert "what came of it cannot be read" in said.err
+    assert "the summary cannot be read" in said.err
     refused, other = said.out.splitlines()
     assert json.loads(refused)["error"]["problem"]["status"] == 503, refused
     assert other == "200"
@@ -441,7 +441,7 @@ def test_a_job_that_still_runs_is_told_with_what_to_do(cli: Cli, sandbox: Sandbo
     given = [f"https://runapi.ai{SUBMIT}", body("a lake [never]")]
     said = finish(cli.start(*words(sandbox), *python(FORGETFUL), *given))
     assert "1 jobs, spent 0 USD, held 0.675 USD" in said.err
-    assert "1 open, and still holding credits: kling-ledger resume" in said.err
+    assert "1 open, with credits still reserved: kling-ledger resume" in said.err
     [ours] = reservations(cli)
     assert ours.state is State.SUBMITTED
 

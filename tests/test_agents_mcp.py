@@ -274,7 +274,7 @@ def test_a_providers_own_body_runs_as_it_is_under_the_servers_labels(cli, sandbo
         twice = asyncio.run(plain.call("quote", body=BODY, seconds=5))
     assert ended.content["labels"] == {"team": "red", "shot": "4"}
     assert ended.content["project"] == "film"
-    assert "the body says it already" in twice.text
+    assert "the body already says it" in twice.text
 
 
 # --- approvals --------------------------------------------------------------------------------

@@ -219,4 +219,4 @@ def test_the_command_tells_the_reason_of_an_outage_once(opened: Opens, tmp_path:
     assert said.json["in_doubt"] <= 8
     assert said.json["done"] == 60 - said.json["in_doubt"]
     assert said.err.count("gives no clear answers") == 1
-    assert f"{name} answers again: going on" in said.lines
+    assert f"{name} answers again: continuing" in said.lines

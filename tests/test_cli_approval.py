@@ -140,7 +140,7 @@ def test_an_approval_that_nobody_asked_for_is_not_found(cli: Cli) -> None:
         said = cli("approval", *words)
         assert said.code == 2
         assert said.lines == [
-            "error: no approval is called apr_1",
+            "error: no such approval: apr_1",
             "hint: kling-ledger approval list --all",
         ]
 

@@ -525,7 +525,7 @@ def test_a_stopped_batch_needs_no_more_than_is_left(
     stopped = interrupted(process, 0)
     assert stopped.code == 5
     assert stopped.json["running"] == 4
-    assert "the same command again goes on from here" in stopped.err
+    assert "run the same command again to continue" in stopped.err
     assert cli(*words(sandbox)).code == 0
     assert_ledger_is_the_truth(cli, sandbox)
 
@@ -545,7 +545,7 @@ def test_what_another_process_may_be_sending_is_waited_for_and_told(
         ledger.mark_submitting(left.id)
     said = cli(*words(sandbox, "--grace", "1.5"))
     assert said.code == 0, said.err
-    assert "1 may be under way in another process: left to it for 1.5 s" in said.err
+    assert "1 may still run in another process: waiting 1.5 s for it" in said.err
     assert results(cli)[0]["reservation"] == left.id
     assert len(tasks(cli, sandbox)) == 1
 
@@ -569,7 +569,7 @@ def test_a_wrong_key_is_told_once_with_its_count_and_what_was_not_begun_stays_so
     assert said.code == 10, said.err
     assert [line for line in said.lines if line.startswith("1 row: ")]
     assert "check RUNAPI_API_KEY" in said.err
-    assert "19 rows at runapi not started: nothing is reserved for them" in said.lines
+    assert "19 rows at runapi not started, nothing reserved" in said.lines
     assert said.err.count("no other row is started") == 1
     assert len(cli.reservations()) == 1
     assert cli.wallet()["reserved"] == "0"
@@ -581,12 +581,12 @@ def test_a_rehearsal_is_not_the_real_run_and_is_told(cli: Cli, sandbox: SandboxP
         assert cli(*words(rehearsal)).code == 0
     said = cli(*words(sandbox))
     assert said.code == 0, said.err
-    told = f"2 rows were run before at {rehearsal.url} (a rehearsal): this is another place"
+    told = f"2 rows were already run at {rehearsal.url} (a rehearsal), a different address"
     assert told in said.lines
     assert len(tasks(cli, sandbox)) == 2
     again = cli(*words(sandbox))
     assert (again.code, again.json["done"]) == (0, 2)
-    assert "this is another place" not in again.err
+    assert "a different address" not in again.err
     assert len(tasks(cli, sandbox)) == 2
 
 

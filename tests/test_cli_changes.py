@@ -101,7 +101,7 @@ def test_a_row_without_a_price_is_never_zero(
     said = kl("changes", *SHOTS, "--format", "json")
     assert said.code == code
     assert said.json["usd"] is None
-    assert said.json["summary"] == "what this change adds is not known: 1 row has no price"
+    assert said.json["summary"] == "what this change adds is unknown: 1 row has no price"
     assert said.json["rows"][-1]["error"]
     assert "shots/one/clips.csv: row 3" in said.err
 

@@ -15,11 +15,11 @@ from tests.cli import BODY, Cli, finish
 from tests.first_release import make_first_release
 from tests.ledgers import tamper
 
-REMEDY = "hint: bring it up to date with: kling-ledger db upgrade"
+REMEDY = "hint: upgrade it with: kling-ledger db upgrade"
 UPGRADED = [
     f"upgraded from 0001 to {SCHEMA_VERSION}",
-    "note: 4 fundings are allowances now: nobody said what was paid for them",
-    "note: report purchases lists them; for one that was paid for, in a month not sealed:",
+    "note: 4 fundings are now allowances, because no cash was recorded for them",
+    "note: `report purchases` lists them; to record cash for one, in a month not sealed:",
     '  kling-ledger wallet purchase WALLET --of txf_... --cash "33.75 USD" --seller NAME --date 2026-10-03',  # noqa: E501
 ]
 """What an upgrade says: every funding until then was one of which nobody said what was paid."""
@@ -88,7 +88,7 @@ def test_a_newer_ledger_is_refused_and_not_upgraded(cli: Cli, database_url: str)
     for words in (("wallet", "list"), ("db", "upgrade")):
         said = cli(*words)
         assert (said.code, said.out) == (2, "")
-        assert f"has schema 0999, this program knows up to {SCHEMA_VERSION}" in said.lines[0]
+        assert f"has schema 0999, this program supports up to {SCHEMA_VERSION}" in said.lines[0]
         assert said.lines[1] == remedy
     status = cli("db", "status", "--format", "json")
     assert (status.code, status.json["verdict"], status.lines) == (2, "newer", [remedy])
@@ -131,7 +131,7 @@ def test_the_database_of_another_program_is_neither_shown_nor_upgraded(tmp_path:
     for word in ("status", "upgrade"):
         said = cli("db", word)
         assert (said.code, said.out) == (1, "")
-        assert "database of something else" in said.err
+        assert "database of another program" in said.err
     assert cli.database.read_bytes() == before
 
 

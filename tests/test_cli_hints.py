@@ -34,33 +34,33 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
         ),
         (
             errors.BillQuestionError("where?", settles="zone", example="Asia/Shanghai"),
-            'say it: --zone "Asia/Shanghai"',
+            'give --zone "Asia/Shanghai"',
         ),
         (
             errors.OtherAccountError("res_1", provider="crun", account="north", asked="south"),
             (
-                "use that account's key, or: kling-ledger account adopt south --provider crun"
+                "use that account's key, or run: kling-ledger account adopt south --provider crun"
                 " --jobs-of north"
             ),
         ),
         (
             errors.OtherAccountError("res_1", provider="crun", account=None, asked="south"),
             (
-                "use that account's key, or: kling-ledger account adopt south --provider crun"
+                "use that account's key, or run: kling-ledger account adopt south --provider crun"
                 " --unclaimed"
             ),
         ),
         (
             errors.NoLedgerError("x.sqlite"),
-            "make one with: kling-ledger wallet create NAME, or name another with --db",
+            "create one with: kling-ledger wallet create NAME, or choose another with --db",
         ),
         (
             errors.ForeignDatabaseError("x.sqlite"),
-            "name another one with --db or KLING_LEDGER_DB",
+            "choose another database with --db or KLING_LEDGER_DB",
         ),
         (
             errors.OlderSchemaError("x.sqlite", version="1", needed="2"),
-            "bring it up to date with: kling-ledger db upgrade",
+            "upgrade it with: kling-ledger db upgrade",
         ),
         (
             errors.TaskNotWrittenError("away", reservation_id="res_1", task_id="t-1"),
@@ -84,7 +84,7 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
         (
             BUDGET,
             (
-                "up to 1 USD would be admitted now; or raise it for a time with:"
+                "up to 1 USD would be admitted now; or raise it temporarily with:"
                 ' kling-ledger budget raise film "AMOUNT" --until WHEN --reason WHY'
             ),
         ),
@@ -113,10 +113,7 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
         ),
         (
             errors.ApprovalsWaitError("bot", waiting=100),
-            (
-                "wait until a person has decided some, or until they expire:"
-                " kling-ledger approval list"
-            ),
+            ("wait until some are decided or expire: kling-ledger approval list"),
         ),
         (errors.NotFoundError("approval", "apr_1"), "kling-ledger approval list --all"),
         (errors.NotFoundError("token", "bot"), "kling-ledger token list --all"),

@@ -28,12 +28,12 @@ def set_budget(cli: Cli, *words: str) -> Any:
     [
         (("--limit", "1 usdd"), "did you mean USD"),
         (("--limit", "1 credits"), "-credit"),
-        (("--limit", "1 EUR"), "nobody knows a unit EUR"),
+        (("--limit", "1 EUR"), "unknown unit EUR"),
         (("--limit", "1 USD", "--provider", "runappi"), "did you mean runapi"),
         (("--limit", "1 USD", "--model", "kling-3.00"), "did you mean kling-3.0"),
         (
             ("--limit", "1 USD", "--provider", "crun", "--model", "kling-3.0"),
-            "nobody knows a model",
+            "unknown model",
         ),
     ],
 )

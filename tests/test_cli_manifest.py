@@ -223,7 +223,7 @@ def test_a_row_that_is_refused_has_no_price_beside_its_error(tmp_path: Path) -> 
 def test_a_column_that_looks_misspelt_is_warned_about(tmp_path: Path) -> None:
     text = "provider,model,secnds,scene,id\nrunapi,kling-3.0,5,a,1\n"
     ran = run("--manifest", written(tmp_path, text))
-    assert "warning: the column secnds is not used for the price; meant seconds?" in ran.err
+    assert "warning: the column secnds is not used for the price; did you mean seconds?" in ran.err
     assert ran.err.count("warning:") == 1
     assert ran.code == 2
 
@@ -253,7 +253,7 @@ def test_semicolons_part_cells_too(tmp_path: Path) -> None:
     ("name", "text", "told"),
     [
         ("clips.csv", "", "the file is empty"),
-        ("clips.csv", HEADER, "there are no clips in it"),
+        ("clips.csv", HEADER, "no clips in it"),
         ("clips.csv", "provider,seconds\nrunapi,5\n", "there is no column model"),
         ("clips.csv", HEADER + '1,"runapi', "this is no CSV"),
         ("clips.csv", "model,provider,model\na,b,c\n", "the column model is there twice"),
@@ -435,8 +435,10 @@ def test_a_parquet_file_without_a_column_says_which(tmp_path: Path, missing: str
 def test_columns_of_other_tools_are_told_what_ours_are_called(tmp_path: Path) -> None:
     text = "provider,model,Duration,audio,resolution\nrunapi,kling-3.0,5,true,1080p\n"
     ran = run("--manifest", written(tmp_path, text))
-    assert "warning: the column Duration is not used for the price; meant seconds?" in ran.err
-    assert "warning: the column audio is not used for the price; meant sound?" in ran.err
+    assert (
+        "warning: the column Duration is not used for the price; did you mean seconds?" in ran.err
+    )
+    assert "warning: the column audio is not used for the price; did you mean sound?" in ran.err
     assert ran.code == 2
 
 

@@ -120,7 +120,7 @@ def test_the_exit_code_says_what_kind_of_rows_there_were(kl: Cli, rows: str, cod
     assert said.code == code
     priced = read(said)["priced"]
     assert priced == rows.count("a,runapi")
-    assert ("no seller of all of it is known" in said.err) is (code != 0)
+    assert ("no seller of everything is known" in said.err) is (code != 0)
 
 
 def test_rows_without_a_price_are_named_and_counted(kl: Cli) -> None:
@@ -176,7 +176,7 @@ def test_what_cannot_be_meant_is_bad_input(kl: Cli, words: tuple[str, ...], told
 
 def test_a_column_that_looks_like_takes_is_told(kl: Cli) -> None:
     said = kl("plan", write(kl, ROWS.replace("takes", "take")), *AT)
-    assert "the column take is not used; meant takes?" in said.err
+    assert "the column take is not used; did you mean takes?" in said.err
 
 
 def test_the_sellers_of_all_of_it_come_cheapest_first(kl: Cli) -> None:
@@ -279,7 +279,7 @@ def test_no_difference_is_told_beside_a_row_without_a_price(kl: Cli) -> None:
     assert said.code == 7
     assert read(said)["usd"] is None
     assert "error: b.csv: row 4 (d): no price known" in said.err
-    assert read(said)["summary"] == "what this change adds is not known: 1 row has no price"
+    assert read(said)["summary"] == "what this change adds is unknown: 1 row has no price"
 
 
 def test_a_change_of_the_unit_shows_both_units(kl: Cli) -> None:

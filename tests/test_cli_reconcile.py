@@ -32,7 +32,7 @@ def here(cli: Cli) -> Iterator[House]:
 
 
 def until_now() -> tuple[str, ...]:
-    """All the time there was: no bill is complete up to an instant that is still to come."""
+    """All the time there was: no bill is complete up to an instant that is in the future."""
     now = datetime.now(UTC).isoformat()
     return ("--from", "2020-01-01", "--to", now, "--lag-hours", "0")
 
@@ -313,7 +313,7 @@ def test_a_cost_that_only_our_quote_says_is_not_confirmed(cli: Cli, here: House)
     here.run("uniall", "a hill")
     said = reconcile(cli, here, "uniall", "--all")
     assert said.code == 0
-    assert "cost not confirmed: 2 jobs, 1.68 USD: only our own figures say it" in said.err
+    assert "cost not confirmed: 2 jobs, 1.68 USD: known only from our own figures" in said.err
     table = cli("reconcile", "--provider", "uniall", "--base-url", here.sandbox.url)
     assert "no differences in what is confirmed" in table.err
     # A bill of one of them confirms that one alone.

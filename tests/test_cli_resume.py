@@ -87,7 +87,7 @@ def test_what_is_young_is_left_alone(cli: Cli, here: House):
     found = here.submitting("runapi")
     said = cli("resume")
     assert said.code == 5
-    assert "may just be under way" in said.out
+    assert "may still be in progress" in said.out
     assert here.state(found) is State.SUBMITTING
     assert here.tasks("runapi") == []
 
@@ -158,7 +158,7 @@ def test_each_run_looks_first_at_what_was_left_open_at_the_same_provider(cli: Cl
     words = ("run", "--provider", "runapi", "--request", "-", "--wallet", "runapi")
     said = cli(*words, "--base-url", here.sandbox.url, stdin=json.dumps(body("runapi")))
     assert said.code == 0
-    assert f"left open: {left.id} ended: committed" in said.err
+    assert f"earlier job {left.id}: ended: committed" in said.err
     # At a sandbox all providers have one address: another one's jobs are left to its own runs.
     assert (here.state(other), here.state(unsent)) == (State.SUBMITTED, State.SUBMITTING)
     assert len(here.tasks("runapi")) == 2
@@ -177,8 +177,8 @@ def test_many_jobs_that_need_a_person_are_told_of_in_a_few_lines(cli: Cli, here:
     words = ("run", "--provider", "crun", "--request", "-", "--wallet", "crun")
     said = cli(*words, "--base-url", here.sandbox.url, stdin=json.dumps(body("crun", "a hill")))
     assert theirs.id not in said.err
-    assert sum(f"left open: {one.id}" in said.err for one in old) == 3
-    assert "left open: 2 more that need a person: kling-ledger resume" in said.err
+    assert sum(f"earlier job {one.id}: " in said.err for one in old) == 3
+    assert "2 more jobs need a person: kling-ledger resume" in said.err
 
 
 BODY = """{"model": "kling-3.0", "prompt": "a hill", "duration_seconds": 5,

@@ -357,7 +357,7 @@ def test_a_key_used_for_something_else_names_the_difference(
     said = cli(*words(sandbox, "--key", "shot-1"), stdin=body(duration_seconds=4))
     assert (said.code, list(said.json)) == (2, ["error"])
     assert "shot-1" in said.err
-    assert "seconds 5, now with 4" in said.err
+    assert "seconds 5; 4 differs" in said.err
     assert len(cli.reservations()) == 1
 
 

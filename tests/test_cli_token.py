@@ -126,16 +126,16 @@ def test_a_ledger_without_tokens_says_how_to_make_one(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("a b",), "'a b' cannot name a token"),
-        (("bot", "--model", "kling-9"), "nobody knows a model kling-9"),
-        (("bot", "--model", "sora-*"), "nobody knows a model that begins with sora-"),
-        (("bot", "--model", "nowhere:kling-3.0"), "nobody knows a provider nowhere"),
-        (("bot", "--label", "token=x"), "label token is for the ledger to set"),
-        (("bot", "--label", "team"), "team is no label"),
-        (("bot", "--project", "../film"), "'../film' names no project"),
-        (("bot", "--max-cost", "0"), 'ceiling: got "0 USD", allowed: more than nothing'),
+        (("a b",), "invalid token name: 'a b'"),
+        (("bot", "--model", "kling-9"), "unknown model kling-9"),
+        (("bot", "--model", "sora-*"), "unknown model that begins with sora-"),
+        (("bot", "--model", "nowhere:kling-3.0"), "unknown provider nowhere"),
+        (("bot", "--label", "token=x"), "label token is set by the ledger"),
+        (("bot", "--label", "team"), "invalid label: team"),
+        (("bot", "--project", "../film"), "invalid project: '../film'"),
+        (("bot", "--max-cost", "0"), 'ceiling: got "0 USD", allowed: more than 0'),
         (("bot", "--run-limit", "5 crun-credit"), "crun-credit"),
-        (("bot", "--expires", "2020-01-01"), "would expire before it is made"),
+        (("bot", "--expires", "2020-01-01"), "would expire before it is created"),
         (("bot", "--expires", "soon"), "got soon"),
     ],
 )
@@ -162,7 +162,7 @@ def test_errors_say_what_to_do(cli: Cli) -> None:
         said = cli("token", *words)
         assert said.code == 2
         assert said.lines == [
-            "error: no token is called nobody",
+            "error: no such token: nobody",
             "hint: kling-ledger token list --all",
         ]
     nowhere = cli("token", "create", "ci", "--wallet", "nobody")

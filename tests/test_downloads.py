@@ -297,7 +297,7 @@ def test_a_link_that_expired_says_until_when_it_was_promised(
     shelf.script = [answer(status)]
     failure = fails(shelf, tmp_path, expire_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC))
     assert isinstance(failure, LinkExpiredError)
-    assert f"HTTP {status}, it was promised until 2026-11-20 09:30 UTC" in failure.message
+    assert f"HTTP {status}, it was valid until 2026-11-20 09:30 UTC" in failure.message
     assert not failure.retryable
     assert NAME in str(failure.hint)
     assert len(shelf.seen) == 1

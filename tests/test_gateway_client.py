@@ -109,7 +109,7 @@ def test_over_budget_the_client_raises_its_own_insufficient_credits(ledger, gate
             "without_sound": fitting("1080p without sound", "0.45"),
             "other_seller": None,
         },
-        "next_step": "up to 0.5 USD would be admitted now; or raise it for a time",
+        "next_step": "up to 0.5 USD would be admitted now; or raise it temporarily",
     }
 
 

@@ -150,7 +150,7 @@ def test_a_refusal_says_why_who_and_what_would_fit(ledger: Ledger):
         " left 0.5 USD, frees at 2026-11-28 00:00 UTC"
     )
     assert Reader(told).row("09:30:15")[1:] == [
-        f"{refusal} up to 0.5 USD would be admitted now; or raise it for a time",
+        f"{refusal} up to 0.5 USD would be admitted now; or raise it temporarily",
         "runapi kling-3.0 text_to_video 0.675 USD",
         "token openclaw project film/teaser",
     ]

@@ -19,7 +19,7 @@ def test_a_refusal_is_kept_with_who_asked_for_what_and_why_not():
     assert (kept.provider, kept.model, kept.action) == ("runapi", "kling-3.0", "text_to_video")
     assert kept.asked == usd("0.675")
     assert kept.reason.startswith("budget daily: limit 2 USD, spent 1.5 USD")
-    assert kept.hint == "up to 0.5 USD would be admitted now; or raise it for a time"
+    assert kept.hint == "up to 0.5 USD would be admitted now; or raise it temporarily"
 
 
 def test_only_the_last_are_kept_the_latest_first_and_all_are_counted():

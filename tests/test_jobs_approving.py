@@ -82,8 +82,8 @@ def test_above_the_sum_a_person_is_asked_and_nothing_is_reserved(ledger):
     assert (error.asked, error.above, error.fits) == (usd("5"), usd("4.999999"), usd("4.999999"))
     assert error.command == f"kling-ledger approval grant {question.id}"
     assert error.message == (
-        "the job costs 5 USD, and above 4.999999 USD a person has to approve it:"
-        f" {question.id} waits for that until 2026-03-18 13:00 UTC"
+        "the job costs 5 USD; above 4.999999 USD a person must approve it:"
+        f" {question.id} waits until 2026-03-18 13:00 UTC"
     )
     assert ledger.reservations.latest() == []
 
@@ -116,10 +116,10 @@ def test_whoever_names_a_used_approval_is_given_its_one_reservation(ledger, cloc
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"job": replace(JOB, payload_hash="b" * 64)}, "is of another job"),
-        ({"job": replace(JOB, provider="crun")}, "is of another job"),
-        ({"wallet": "other"}, "is of another job"),
-        ({"project": "film/trailer"}, "is of another job"),
+        ({"job": replace(JOB, payload_hash="b" * 64)}, "is for another job"),
+        ({"job": replace(JOB, provider="crun")}, "is for another job"),
+        ({"wallet": "other"}, "is for another job"),
+        ({"project": "film/trailer"}, "is for another job"),
     ],
 )
 @pytest.mark.parametrize("is_used", [False, True])
@@ -146,7 +146,7 @@ def test_the_ledger_itself_refuses_another_job_under_the_key_of_an_approval(ledg
 def test_a_caller_cannot_take_the_key_of_an_approval(ledger):
     key = f"approval/{granted(ledger)}"
     for above in (None, ABOVE, usd("9")):
-        with unchanged(ledger), pytest.raises(ConfigError, match="those are of approvals"):
+        with unchanged(ledger), pytest.raises(ConfigError, match="that prefix is for approvals"):
             let_in(ledger, replace(ASKED, key=key), above=above)
 
 
@@ -179,7 +179,7 @@ def test_what_nobody_has_decided_yet_is_said(ledger):
     first = refused(ledger)
     again = refused(ledger, approval=first.approval)
     assert again.approval == first.approval
-    assert f"(nobody has decided {first.approval} yet)" in again.message
+    assert f"({first.approval} is not decided yet)" in again.message
 
 
 def test_a_no_is_told_with_its_reason_and_asks_nobody_again(ledger):
@@ -195,7 +195,7 @@ def test_a_no_is_told_with_its_reason_and_asks_nobody_again(ledger):
 def test_an_approval_that_is_nowhere_is_no_approval(ledger):
     hostile = "apr_" + "x" * 10_000
     error = refused(ledger, approval=hostile)
-    assert "no approval is called apr_xxxx" in error.message
+    assert "no such approval: apr_xxxx" in error.message
     assert len(error.message) < 300
 
 

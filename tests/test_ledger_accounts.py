@@ -71,7 +71,7 @@ def test_a_key_of_one_account_is_not_another_ones(ledger: Ledger):
     ledger.accounts.of_key("runapi", key("one"), name="studio")
     with pytest.raises(AccountError, match="belongs to account studio, not to other"):
         ledger.accounts.of_key("runapi", key("one"), name="other")
-    with pytest.raises(AccountError, match="known by another API key"):
+    with pytest.raises(AccountError, match="has another API key"):
         ledger.accounts.of_key("runapi", key("two"), name="studio")
 
 

@@ -87,7 +87,7 @@ def test_a_millionth_is_refused_by_an_empty_wallet(ledger):
 
 @pytest.mark.parametrize("amount", ["0", "-0", "-0.000001", "-3"])
 def test_reserving_nothing_or_less_is_refused(ledger, amount):
-    with unchanged(ledger), pytest.raises(AmountError, match="more than nothing"):
+    with unchanged(ledger), pytest.raises(AmountError, match="more than 0"):
         ledger.reserve("film", usd(amount))
 
 
@@ -121,7 +121,7 @@ def test_a_worth_that_is_no_amount_of_dollars_is_refused(ledger, worth):
 
 @pytest.mark.parametrize("project", ["", "  ", "a\0b"])
 def test_a_project_that_names_nothing_is_refused(ledger, project):
-    with unchanged(ledger), pytest.raises(ConfigError, match="cannot name a project"):
+    with unchanged(ledger), pytest.raises(ConfigError, match="invalid project"):
         ledger.reserve("film", usd("1"), project=project)
 
 
@@ -168,7 +168,7 @@ def test_a_budget_that_only_warns_tells_of_its_ceiling_and_refuses_nothing(ledge
     ledger.budgets.set("month", usd("100"), ceiling=usd("3"), mode="warn")
     assert ledger.reserve("film", usd("3")).warnings == ()
     [warning] = ledger.reserve("film", usd("3.000001")).warnings
-    assert "dearer than its ceiling of 3 USD" in str(warning)
+    assert "exceeds its ceiling of 3 USD" in str(warning)
 
 
 def test_a_budget_that_only_warns_tells_of_an_unknown_worth_and_refuses_nothing(ledger):
@@ -192,13 +192,13 @@ def test_a_budget_that_only_warns_tells_of_an_unknown_worth_and_refuses_nothing(
 )
 def test_a_project_has_one_spelling_so_that_no_budget_is_escaped(ledger, project):
     ledger.budgets.set("b", usd("1"), scope=Scope(project="film/"))
-    with unchanged(ledger), pytest.raises(ConfigError, match="cannot name a project"):
+    with unchanged(ledger), pytest.raises(ConfigError, match="invalid project"):
         ledger.reserve("film", usd("2"), project=project)
 
 
 def test_a_project_that_differs_from_a_budgets_by_capitals_alone_is_refused(ledger):
     ledger.budgets.set("b", usd("1"), scope=Scope(project="film/"))
-    with unchanged(ledger), pytest.raises(ConfigError, match="by capitals alone"):
+    with unchanged(ledger), pytest.raises(ConfigError, match="only in capitals"):
         ledger.reserve("film", usd("2"), project="Film/a")
     ledger.budgets.set("other", usd("5"), scope=Scope(project="Film/"))
     assert ledger.reserve("film", usd("2"), project="Film/a").held == usd("2")

@@ -40,11 +40,11 @@ def forget(url: str) -> None:
         (EXPECTS_NOTHING, "a message that fails in the middle leaves something behind"),
         (
             "DROP TRIGGER provider_balance_never_update ON provider_balance",
-            "its triggers do not keep the journal from being changed",
+            "its triggers do not protect the journal from changes",
         ),
         (
             "ALTER TABLE provider_balance DISABLE TRIGGER ALL",
-            "its triggers do not keep the journal from being changed",
+            "its triggers do not protect the journal from changes",
         ),
     ],
 )

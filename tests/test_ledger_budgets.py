@@ -579,7 +579,7 @@ def test_an_unknown_or_removed_budget_is_named(ledger, call):
         ),
         "remove": lambda: ledger.budgets.remove("b"),
     }
-    with unchanged(ledger), pytest.raises(NotFoundError, match="no budget is called b"):
+    with unchanged(ledger), pytest.raises(NotFoundError, match="no such budget: b"):
         calls[call]()
 
 

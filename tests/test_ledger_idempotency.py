@@ -108,7 +108,7 @@ def test_a_key_with_a_payload_is_the_same_request_at_whatever_price(ledger):
 
 def test_a_key_without_a_payload_stands_for_its_amount(ledger):
     ledger.reserve("team", usd("4"), key="clip 1")
-    with unchanged(ledger), pytest.raises(ConflictError, match=r"amount 4 USD, now with 5 USD"):
+    with unchanged(ledger), pytest.raises(ConflictError, match=r"amount 4 USD; 5 USD differs"):
         ledger.reserve("team", usd("5"), key="clip 1")
 
 
@@ -264,7 +264,7 @@ def test_a_funding_up_to_the_largest_amount_is_repeated_under_its_key(ledger):
 
 def test_an_impossible_amount_under_a_used_key_is_other_content(ledger):
     ledger.reserve("team", usd("4"), key="clip 1")
-    with unchanged(ledger), pytest.raises(ConflictError, match="amount 4 USD, now with 0 USD"):
+    with unchanged(ledger), pytest.raises(ConflictError, match="amount 4 USD; 0 USD differs"):
         ledger.reserve("team", usd("0"), key="clip 1")
 
 

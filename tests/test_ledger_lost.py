@@ -291,7 +291,7 @@ def test_whoever_holds_a_lock_is_named_and_waited_for(url, caplog):
         letting_go.start()
         ledger.reserve("team", usd("1"))
         letting_go.join()
-    assert "somebody's shell has held what this needs since" in caplog.text
+    assert "somebody's shell has held a lock that this needs since" in caplog.text
     assert sums(url)["reserve"] == 1_000_000
 
 

@@ -272,7 +272,7 @@ def test_after_an_upgrade_every_key_still_stands_for_what_it_did(old_url):
         assert (again.id, by_hand.id) == (stands_for["job-1"], stands_for["by-hand"])
         assert again.state is State.COMMITTED
         assert ledger.wallets.fund("team", usd("20"), key="invoice-7") == before
-        with pytest.raises(ConflictError, match=r"amount 1\.5 USD, now with 2 USD"):
+        with pytest.raises(ConflictError, match=r"amount 1\.5 USD; 2 USD differs"):
             ledger.reserve("team", usd("2"), key="by-hand")
 
 

@@ -82,7 +82,7 @@ def test_a_month_is_closed_from_the_first_instant_of_the_next_one(ledger, clock,
 )
 def test_a_name_that_is_no_month_is_refused(ledger, clock, name):
     clock.now = MAY
-    with unchanged(ledger), pytest.raises(PeriodError, match="is no month") as caught:
+    with unchanged(ledger), pytest.raises(PeriodError, match="not a month") as caught:
         ledger.periods.close(name)
     assert "2026-10" in (caught.value.hint or "")
 
@@ -241,13 +241,13 @@ def test_an_adjustment_may_name_the_month_that_it_corrects(ledger, clock, hard, 
 
 
 def test_an_adjustment_of_a_month_to_come_is_refused(ledger):
-    with unchanged(ledger), pytest.raises(PeriodError, match="2026-04 is still to come"):
+    with unchanged(ledger), pytest.raises(PeriodError, match="2026-04 is in the future"):
         ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-04")
     ledger.wallets.adjust("team", usd("1"), reason="x", corrects="2026-03")
 
 
 def test_an_adjustment_of_no_month_is_refused(ledger):
-    with unchanged(ledger), pytest.raises(PeriodError, match="is no month"):
+    with unchanged(ledger), pytest.raises(PeriodError, match="not a month"):
         ledger.wallets.adjust("team", usd("1"), reason="x", corrects="March")
 
 

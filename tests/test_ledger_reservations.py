@@ -277,7 +277,7 @@ def test_submitting_again_with_another_task_shows_both(ledger, in_state):
 def test_a_task_that_is_known_is_not_replaced_after_a_doubt(ledger, in_state):
     reservation_id = in_state(SUBMITTED)
     ledger.mark_in_doubt(reservation_id, "no answer")
-    with unchanged(ledger), pytest.raises(ConflictError, match="task task-1, now with task-2"):
+    with unchanged(ledger), pytest.raises(ConflictError, match="task task-1; task-2 differs"):
         ledger.mark_submitted(reservation_id, "task-2")
     assert ledger.mark_submitted(reservation_id, "task-1").state is SUBMITTED
 
@@ -326,7 +326,7 @@ def test_the_task_of_an_ended_reservation_is_kept_and_changes_nothing_else(ledge
 
 @pytest.mark.parametrize("name", ["res_nothing", "", "nul\0", "'; DROP TABLE wallet"])
 def test_an_unknown_reservation_is_named(ledger, name):
-    with unchanged(ledger), pytest.raises(NotFoundError, match="no reservation is called"):
+    with unchanged(ledger), pytest.raises(NotFoundError, match="no such reservation"):
         ledger.roll_back(name, "not wanted")
 
 

@@ -419,7 +419,7 @@ def test_a_file_has_no_slots(tmp_path: Path):
 
 @pytest.mark.parametrize("count", [-1, 257])
 def test_there_cannot_be_any_number_of_slots(ledger: Ledger, count: int):
-    with pytest.raises(ConfigError, match=f"there cannot be {count} slots"):
+    with pytest.raises(ConfigError, match=f"invalid number of slots: {count}"):
         ledger.use_slots(count)
     assert ledger.slots == SLOTS
 

@@ -58,7 +58,7 @@ def test_who_prepared_a_month_does_not_seal_it(url: str, typed: str):
 
 def test_a_month_that_nobody_prepared_is_not_sealed(url: str):
     with acting(url, "ben") as ledger:
-        with pytest.raises(TwoPeopleError, match="nobody has prepared 2026-03"):
+        with pytest.raises(TwoPeopleError, match="2026-03 is not prepared yet"):
             ledger.periods.close("2026-03", hard=True)
         assert ledger.periods.all() == []
 
@@ -68,7 +68,7 @@ def test_opened_again_a_month_is_prepared_anew(url: str):
         ledger.periods.close("2026-03")
         assert ledger.periods.reopen("2026-03", reason="a bill").prepared_by is None
     with acting(url, "ben") as ledger:
-        with pytest.raises(TwoPeopleError, match="nobody has prepared"):
+        with pytest.raises(TwoPeopleError, match="is not prepared yet"):
             ledger.periods.close("2026-03", hard=True)
         ledger.periods.close("2026-03")
         with pytest.raises(TwoPeopleError, match="prepared by ben"):
@@ -79,7 +79,7 @@ def test_a_month_that_was_closed_before_that_was_kept_has_to_be_prepared(url: st
     with acting(url, "ada") as ledger:
         ledger.periods.close("2026-03")
     tamper(url, "UPDATE period SET prepared_by = NULL, prepared_at = NULL")
-    with acting(url, "ben") as ledger, pytest.raises(TwoPeopleError, match="nobody has prepared"):
+    with acting(url, "ben") as ledger, pytest.raises(TwoPeopleError, match="is not prepared yet"):
         ledger.periods.close("2026-03", hard=True)
 
 

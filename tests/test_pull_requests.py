@@ -173,7 +173,7 @@ def test_a_row_without_a_price_is_told_and_then_fails(tmp_path: Path) -> None:
     with answering((200, []), (201, {}), (200, []), (201, {})) as github:
         runner.environ["GITHUB_API_URL"] = github.url
         assert runner.runs() == 7
-        assert "what this change adds is not known" in github.seen[1].body["body"].lower()
+        assert "what this change adds is unknown" in github.seen[1].body["body"].lower()
         assert runner.outputs["usd"] == ""
         assert runner.runs(fail_on_unknown="false") == 0
 

@@ -69,7 +69,7 @@ def test_what_may_just_be_under_way_is_left_alone(here: House, kind: str):
     found: Reservation = getattr(here, kind)("runapi")
     for later in (0, SENDING_S - 5):
         recovered = only(here.recover(later=timedelta(seconds=later)))
-        assert recovered.did == "left alone: it may just be under way"
+        assert recovered.did == "left as it is: it may still be in progress"
         assert here.ledger.reservations.get(found.id) == found
     assert only(here.recover(later=timedelta(seconds=SENDING_S + 5))).reservation != found
 
@@ -141,7 +141,7 @@ def test_a_key_that_may_be_forgotten_is_not_sent_again(here: House):
     old = timedelta(seconds=KEY_LIVES_S + 60)
     recovered = only(here.recover(later=old))
     assert recovered.reservation.state is State.IN_DOUBT
-    assert "may not know its key any more, 24 h on" in (recovered.reservation.problem or "")
+    assert "may have forgotten its key after 24 h" in (recovered.reservation.problem or "")
     assert "look at runapi" in (to_do(recovered) or "")
     assert here.tasks("runapi") == []
     assert only(here.recover(later=timedelta(seconds=KEY_LIVES_S - 60))).reservation.task_id
@@ -315,7 +315,7 @@ def test_a_job_elsewhere_is_not_asked_for_here_and_not_touched(here: House):
 
 def test_an_ended_reservation_is_left_as_it_is(here: House):
     ended = here.run("crun")
-    assert here.recovery().finish(ended).did == "it has ended"
+    assert here.recovery().finish(ended).did == "already ended"
 
 
 def test_one_that_fails_does_not_keep_the_others_from_their_end(here: House):
@@ -380,7 +380,7 @@ def test_a_sender_that_was_only_late_keeps_its_word(here: House):
     stale = here.submitting("crun")
     now = here.ledger.mark_submitted(stale.id, "task-1")
     recovered = here.recovery().finish(stale)
-    assert (recovered.did, recovered.reservation) == ("somebody else moved it on", now)
+    assert (recovered.did, recovered.reservation) == ("another process moved it on", now)
 
 
 def test_each_place_has_one_meter_until_they_are_closed(here: House):

@@ -98,11 +98,11 @@ def test_a_rate_holds_from_its_day_until_the_next_one_or_for_so_many_days():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("2026-03-32,USD,EUR,0.9,ECB", "line 2: 2026-03-32 is no day"),
+        ("2026-03-32,USD,EUR,0.9,ECB", "line 2: not a day: 2026-03-32"),
         ("2026-03-20,USD,EUR,0.9,", "line 2: a rate without source"),
-        ("2026-03-20,USD,EUR,-0.9,ECB", "-0.9 is no rate"),
-        ("2026-03-20,USD,EUR,0,ECB", "0 is no rate"),
-        ("2026-03-20,USD,EUR,NaN,ECB", "NaN is no rate"),
+        ("2026-03-20,USD,EUR,-0.9,ECB", "not a rate: -0.9"),
+        ("2026-03-20,USD,EUR,0,ECB", "not a rate: 0"),
+        ("2026-03-20,USD,EUR,NaN,ECB", "not a rate: NaN"),
         ("2026-03-20,EUR,EUR,1,ECB", "to itself"),
         ("2026-03-20,USD,EUR,0.9,ECB\n2026-03-20,USD,EUR,0.91,ECB", "two rates from USD to EUR"),
     ],

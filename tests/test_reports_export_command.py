@@ -66,13 +66,13 @@ def test_a_close_pack_is_written_whole(ask: Ask, tmp_path: Path):
     ("words", "hint"),
     [
         (("close-pack", "2026-10", "--out", "pack"), "kling-ledger close 2026-10"),
-        (("close-pack", "October", "--out", "pack"), "write it as in 2026-10"),
+        (("close-pack", "October", "--out", "pack"), "write it as 2026-10"),
         (("close-pack", "2026-09"), "--out"),
         (("close-pack", "2026-09", "--out", "."), "name a new folder"),
         (("focus", "--rate", "crun-credit"), "--rate crun-credit=0.005"),
         (("focus", "--rate", "crun-credit=0"), "--rate crun-credit=0.005"),
         (("focus", "--focus-version", "1.3"), "1.2"),
-        (("beancount", "--through", "2026-13"), "write it as in 2026-10"),
+        (("beancount", "--through", "2026-13"), "write it as 2026-10"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_with_the_next_step(

@@ -41,7 +41,7 @@ def test_who_waits_for_a_server_that_breaks_is_told_so():
     # The server calls this about once a second, in the midst of its own work.
     with (
         serving(callback_notify=break_down, timeout_notify=0) as served,
-        pytest.raises(ServingError, match="ended by itself") as broken,
+        pytest.raises(ServingError, match="stopped unexpectedly") as broken,
     ):
         served.wait()
     assert str(broken.value.__cause__) == "out of everything"

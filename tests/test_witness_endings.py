@@ -223,7 +223,7 @@ def test_rows_that_were_charged_without_a_clip_are_counted_and_exit_with_8(opene
     assert said.code == WITHOUT_CLIP, said.err
     summary = json.loads(said.out)
     assert (summary["done"], summary["failed"], summary["charged_without_clip"]) == (0, 0, 2)
-    assert "2 charged, and there is no clip" in said.err
+    assert "2 charged, without a clip" in said.err
     check_rules(found)
 
 

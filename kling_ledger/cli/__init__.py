@@ -64,44 +64,44 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
 )
 
 _COMMANDS: Final[Mapping[str, str]] = {
-    "quote": "price a clip, before anything is spent",
-    "compare": "one clip at every provider that can make it, cheapest first",
-    "afford": "how many clips a budget buys, the longest and the best",
-    "plan": "what a storyboard will come to, takes and failures counted, and what a change adds",
-    "changes": "what a change in a git repository adds, for a pull request or a commit",
-    "prices": "list, show, check and pull the prices that quotes rest on",
+    "quote": "price a clip before you spend anything",
+    "compare": "price one clip at every provider that makes it, cheapest first",
+    "afford": "see what a budget buys: how many clips, the longest, the best",
+    "plan": "estimate a storyboard with its takes and failures, or the cost of a change",
+    "changes": "show what a change in a git repository adds, for a pull request or a commit",
+    "prices": "list, show, check and pull the prices behind quotes",
     "wallet": "create, fund, buy credits for, adjust and show wallets",
     "account": "show and name the accounts whose API keys jobs run on",
     "budget": "set, raise, remove and show limits over projects, providers, labels, ...",
-    "token": "make, show and revoke tokens: who may spend through a gateway",
-    "approval": "grant or deny the jobs that a person is asked about",
-    "check": "would a request be admitted, what stands in its way, what would fit",
+    "token": "create, show and revoke the tokens that let callers spend through a gateway",
+    "approval": "grant or deny the jobs that wait for a person",
+    "check": "see whether a request would be admitted, and what would fit",
     "run": "quote, reserve, submit, poll, then commit or roll back one request",
-    "batch": "run a whole manifest, many jobs at once, none of them twice",
+    "batch": "run a whole manifest, many jobs at once and each one only once",
     "resume": "finish what a crash, a time-out or a lost reply left open",
-    "mcp": "serve agents: quote, check and run within limits, as tools of an MCP server",
-    "gateway": "the providers' own addresses on this machine: every job through them is metered",
-    "exec": "run any program; every job that it starts is within your limits",
-    "callbacks": "receive what providers post when jobs end, and settle those jobs",
-    "reconcile": "compare the ledger with a provider's own record, and mend it",
+    "mcp": "let agents quote, check and run within limits, over MCP",
+    "gateway": "serve the providers' APIs on this machine and meter every job",
+    "exec": "run any program and hold every job it starts to your limits",
+    "callbacks": "receive the providers' callbacks and settle the jobs that ended",
+    "reconcile": "compare the ledger with a provider's own record, and correct it",
     "reservation": "create, commit, roll back, refund and show reservations",
-    "report": "what was spent, on what",
-    "export": "the ledger's views as Parquet files, for DuckDB, polars and the like",
+    "report": "report what was spent, and on what",
+    "export": "export the ledger as Parquet files for DuckDB, polars and others",
     "close": "close a month, seal it, and list what is closed",
-    "verify": "work every balance out again from the journal",
+    "verify": "recompute every balance from the journal",
     "db": "back the database up, restore it, and bring it up to date",
-    "config": "every setting and where it comes from; the file that keeps yours",
-    "doctor": "look whether all that is needed is in order, and say what to do",
-    "explain": "what an error code means, and what to do about it",
-    "completion": "the script by which your shell completes our commands",
-    "hook": "judge an agent's tool call before it runs; what would pass the limits is denied",
-    "sandbox": "serve a provider on this machine that makes no clips and costs nothing",
-    "demo": "see the whole idea in a few seconds, with no key and no network",
+    "config": "show every setting and where it comes from; edit your settings file",
+    "doctor": "check the installation, the ledger and the keys, and say what to fix",
+    "explain": "explain an error code and what to do about it",
+    "completion": "print the script that completes commands in your shell",
+    "hook": "check an agent's tool call before it runs; deny what would get around the limits",
+    "sandbox": "serve the providers on this machine as a rehearsal: no clips, no cost",
+    "demo": "see the whole idea in a few seconds, without a key or a network",
 }
 
 
 _LOOK_THEMSELVES: Final = ("config", "doctor")
-"""Commands that look at a settings file that may be wrong."""
+"""Commands that run even when the settings file is invalid."""
 
 
 class _Commands(click.Group):
@@ -164,9 +164,9 @@ def cli(config: str | None) -> None:
     """Know what a Kling clip costs, spend within a limit, see what was spent.
 
     \b
-    Exit codes: 0 done, 1 our error, 2 usage or bad input, 3 refused by wallet, budget or
+    Exit codes: 0 done, 1 internal error, 2 usage or bad input, 3 refused by wallet, budget or
     ceiling, 4 the job failed and its credits were rolled back, 5 in doubt and its credits stay
-    reserved, 6 differences found, 7 no price known, 8 the job was charged and made no clip, 9 done
+    reserved, 6 differences found, 7 no price known, 8 the job was charged but made no clip, 9 done
     and booked, but a clip could not be downloaded, 10 nothing was sent: the provider refused the
     API key or could not be reached.
     """

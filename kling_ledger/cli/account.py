@@ -33,7 +33,7 @@ def list_(db: str | None, form: str) -> None:
 
     with Ledger(db, create=False) as ledger:
         found = ledger.accounts.all()
-    print_many([_row(one) for one in found], _COLUMNS, form, empty="no account was seen yet")
+    print_many([_row(one) for one in found], _COLUMNS, form, empty="no accounts yet")
 
 
 @account.command()
@@ -41,11 +41,11 @@ def list_(db: str | None, form: str) -> None:
 @click.option(
     "--provider", type=click.Choice(GATEWAYS), required=True, help="Where the account is."
 )
-@click.option("--key/--no-key", "takes_key", default=True, help="The API key at hand is one of it.")
-@click.option("--jobs-of", metavar="ACCOUNT", help="This other account is the same one.")
 @click.option(
-    "--unclaimed", is_flag=True, help="Jobs from before accounts were known ran on it too."
+    "--key/--no-key", "takes_key", default=True, help="The current API key belongs to this account."
 )
+@click.option("--jobs-of", metavar="ACCOUNT", help="Merge in this account: it is the same one.")
+@click.option("--unclaimed", is_flag=True, help="Include jobs from before accounts were recorded.")
 @key_option
 @database_option
 @format_option
@@ -70,7 +70,7 @@ def adopt(
     from kling_ledger.ledger import Ledger
 
     if unclaimed and jobs_of is not None:
-        raise click.UsageError("--unclaimed and --jobs-of are two different sets of jobs")
+        raise click.UsageError("--unclaimed and --jobs-of name different jobs: use one")
     with Ledger(db, create=False) as ledger:
         moved = ledger.accounts.adopt(
             provider,

@@ -65,7 +65,7 @@ def afford(
         )
     rows = [_row(option) for option in found.options]
     if form == "table":
-        empty = "nobody can tell what the budget buys"
+        empty = "no provider has a price for this: what the budget buys is unknown"
         print_many(rows, _COLUMNS, form, empty=empty, optional=("longest_model", "unit", "each"))
         as_asked = {option.provider for option in found.options if option.cost}
         partly = [one for option in found.options for one in option.unable]

@@ -37,7 +37,7 @@ def approval() -> None:
 
 
 @approval.command("list")
-@click.option("--all", "has_all", is_flag=True, help="Those that are decided or expired too.")
+@click.option("--all", "has_all", is_flag=True, help="Include decided and expired ones.")
 @database_option
 @format_option
 def list_approvals(db: str | None, form: str, *, has_all: bool) -> None:
@@ -65,12 +65,12 @@ def show(approval_id: str, db: str | None, form: str) -> None:
 
 @approval.command()
 @click.argument("approval_id", metavar="ID")
-@click.option("--reason", help="Why; it is kept with the approval.")
+@click.option("--reason", help="The reason, kept with the approval.")
 @click.option(
     "--max-cost",
     metavar="AMOUNT",
-    help="The most that the job may cost, should its price rise until it is sent. "
-    "[default: what was asked]",
+    help="The most that the job may cost if its price rises before it is sent. [default: what was"
+    " asked]",
 )
 @database_option
 @format_option
@@ -89,12 +89,12 @@ def grant(
         ceiling = None if max_cost is None else Money.parse(max_cost, default_unit=unit)
         granted = ledger.approvals.grant(approval_id, reason=reason, ceiling=ceiling)
     print_one(approval_dict(granted), form)
-    say(f"granted: whoever asked for the job may ask again until {instant(granted.expires_at)}")
+    say(f"granted: the caller may ask for the job again until {instant(granted.expires_at)}")
 
 
 @approval.command()
 @click.argument("approval_id", metavar="ID")
-@click.option("--reason", required=True, help="Why; whoever asked is told.")
+@click.option("--reason", required=True, help="The reason, shown to whoever asked.")
 @database_option
 @format_option
 def deny(approval_id: str, reason: str, db: str | None, form: str) -> None:

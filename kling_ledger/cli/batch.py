@@ -1,4 +1,4 @@
-"""`kling-ledger batch`: run a whole manifest, many jobs at once, none of them twice."""
+"""`kling-ledger batch`: run a whole manifest, many jobs at once and each one only once."""
 
 from __future__ import annotations
 
@@ -85,34 +85,37 @@ class Options:
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
 @wallet_option
-@project_option("What it is for, where a row does not say.")
+@project_option("The project of rows that name none.")
 @label_option
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 10_000),
     default=8,
     show_default=True,
-    help="How many jobs may be in flight.",
+    help="How many jobs may run at once.",
 )
 @click.option(
     "--polls-per-second",
     type=click.FloatRange(0.1),
     default=20.0,
     show_default=True,
-    help="How often a provider is asked in all.",
+    help="Polls per second, all jobs of a provider together.",
 )
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole batch may cost.")
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @approve_option
-@click.option("--name", help="The batch's name: another one runs the same rows anew. [the file's]")
+@click.option(
+    "--name",
+    help="The batch's name; a new name runs the same rows again. [default: the file's name]",
+)
 @click.option("--retry-failed", is_flag=True, help="Start again what was taken and then failed.")
-@click.option("--again", is_flag=True, help="Make rows once more that another batch has made.")
-@grace_option("Leave alone so long what another process may just be sending.")
-@click.option("--dry-run", is_flag=True, help="Only say what it will cost.")
+@click.option("--again", is_flag=True, help="Run rows again that another batch has already made.")
+@grace_option("How long to leave alone a job that another process may be sending.")
+@click.option("--dry-run", is_flag=True, help="Print what it would cost, and start nothing.")
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the results go. [MANIFEST.results.jsonl]",
+    help="Write the results here. [default: MANIFEST.results.jsonl]",
 )
 @out_option
 @book_option
@@ -143,7 +146,7 @@ def batch(
 
     path = results or manifest.with_name(f"{manifest.name}.results.jsonl")
     if path.resolve() == manifest.resolve():
-        raise click.UsageError("--results names the manifest itself: name another file")
+        raise click.UsageError("--results is the manifest itself: choose another file")
     jobs = read_rows(
         manifest,
         options.name or manifest.name,
@@ -313,7 +316,7 @@ def _run(running: Batch, display: Display) -> _Stopped:
         try:
             running.run()
         except KeyboardInterrupt:
-            display.say("stopping: calls under way are waited for; Ctrl-C again leaves at once")
+            display.say("stopping after the calls in progress; press Ctrl-C again to leave at once")
             running.stop()
         except BaseException:
             running.stop()
@@ -336,9 +339,7 @@ def _say_who_is_sending(known: Iterable[Outcome], grace_s: float) -> None:
     found = [one.reservation for one in known if one.reservation is not None]
     sending = sum(reservation.state == "submitting" for reservation in found)
     if sending and grace_s:
-        say(
-            f"{sending} may be under way in another process: left to it for {grace_s:g} s (--grace)"
-        )
+        say(f"{sending} may still run in another process: waiting {grace_s:g} s for it (--grace)")
 
 
 def _spent(known: Iterable[Outcome], most: Money) -> Money:
@@ -384,7 +385,7 @@ def _save(ledger: Ledger, outcomes: Iterable[Outcome], folder: Path) -> bool:
         found = [saved.result()[0] for saved in saving]
         return all(found)
     except KeyboardInterrupt:
-        say("stopped: the same command again fetches the rest")
+        say("stopped: run the same command again to fetch the rest")
         _leave(EXIT_STOPPED)
     finally:
         pool.shutdown(cancel_futures=True)

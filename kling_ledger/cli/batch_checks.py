@@ -100,7 +100,7 @@ def check_cost(
     sums = Money.by_unit(job.cost for job in jobs)
     for unit in sums:
         if unit != payer.unit:
-            raise AmountError("unit of the wallet", got=payer.unit, allowed=unit)
+            raise AmountError("unit of the amount", got=unit, allowed=payer.unit)
     cost = sums.get(payer.unit, nothing)
     if most is not None and cost > most:
         raise TotalError(cost=cost, most=most)
@@ -159,12 +159,12 @@ def check_earlier(
     for address, many in found.elsewhere.items():
         if many:
             kind = " (a rehearsal)" if is_loopback(address) else ""
-            say(f"{_rows(many)} run before at {address}{kind}: this is another place")
+            say(f"{_rows(many)} already run at {address}{kind}, a different address")
     if not found.made:
         return
     say(
         f"{found.made} of {_rows(len(jobs))} already made under another batch name or project:"
-        " --again runs them again"
+        " --again repeats them"
     )
     if not may_begin:
         say("nothing was started")

@@ -51,7 +51,10 @@ def journal(path: Path) -> Iterator[Any]:
                 _append(file, _line(outcome).encode())
             except OSError as error:
                 if not is_told:
-                    say(f"note: {path}: {error.strerror}; the jobs go on, the ledger knows them")
+                    say(
+                        f"note: {path}: {error.strerror}; the jobs continue, and the ledger"
+                        " records them"
+                    )
                 is_told = True
 
         yield write
@@ -68,7 +71,10 @@ def write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, O
     except (ConfigError, OSError) as error:
         problem = f"{path}: {error.strerror}" if isinstance(error, OSError) else error
         say(f"error: the results cannot be written: {problem}")
-        say("hint: make room, then run the same command again: it writes them and pays for nothing")
+        say(
+            "hint: free some space, then run the same command again: it writes them and pays"
+            " nothing"
+        )
         return False
     return True
 
@@ -125,9 +131,9 @@ def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> 
     for reason, many in reasons.most_common(_MOST_REASONS):
         say(f"{_rows(many)}: {reason}")
     if len(reasons) > _MOST_REASONS:
-        say(f"and {len(reasons) - _MOST_REASONS} reasons more: the results have them all")
+        say(f"and {len(reasons) - _MOST_REASONS} more reasons: see the results")
     for provider, many in Counter(one.job.provider for one in not_started).items():
-        say(f"{_rows(many)} at {provider} not started: nothing is reserved for them")
+        say(f"{_rows(many)} at {provider} not started, nothing reserved")
 
 
 def _reason(outcome: Outcome) -> str | None:
@@ -158,11 +164,11 @@ def tell(
     if path is not None:
         say(f"results: {path}")
     if now["charged_without_clip"]:
-        say(f"{now['charged_without_clip']} charged, and there is no clip")
+        say(f"{now['charged_without_clip']} charged, without a clip")
     if now["waiting"] or now["running"]:
-        say("the same command again goes on from here")
+        say("run the same command again to continue")
     if now["in_doubt"]:
-        say(f"{now['in_doubt']} in doubt, their credits stay reserved: kling-ledger resume")
+        say(f"{now['in_doubt']} in doubt, with their credits still reserved: kling-ledger resume")
     return _code(jobs, outcomes)
 
 

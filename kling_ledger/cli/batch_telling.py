@@ -32,7 +32,7 @@ def changes(
         elif isinstance(outcome.error, DatabaseError) and outcome.error.code not in said:
             # Every row meets it: once is enough.
             said.add(outcome.error.code)
-            display.say(f"note: {outcome.error}; it is tried again while the others go on")
+            display.say(f"note: {outcome.error}; retrying while the others run")
 
     return change
 
@@ -41,7 +41,7 @@ def pauses(display: Display) -> Callable[[str, Pause | None], None]:
     """Return what is told where nothing more is started at a provider, and where it goes on."""
 
     def tell_pause(provider: str, pause: Pause | None) -> None:
-        display.say(f"{provider} answers again: going on" if pause is None else str(pause))
+        display.say(f"{provider} answers again: continuing" if pause is None else str(pause))
 
     return tell_pause
 

@@ -53,7 +53,7 @@ class BillForm:
         )
         if self.save_profile is not None:
             ledger.evidence.save_profile(self.save_profile, now.to_text())
-            say(f"kept: --profile {self.save_profile} says the same next time")
+            say(f"saved: use --profile {self.save_profile} next time")
         return now
 
     @property
@@ -67,32 +67,47 @@ def bill_options(command: Command) -> Command:
     wrapped: Any = gathered(BillForm, "form_of_bill")(command)
     for option in (
         click.option(
-            "--save-profile", metavar="NAME", help="Keep what is said here for the next month."
+            "--save-profile",
+            metavar="NAME",
+            help="Save these answers under a name for the next bill.",
         ),
-        click.option("--profile", metavar="NAME", help="Read it as was said under this name."),
-        click.option("--itemised", is_flag=True, help="The rows of one task are its parts."),
-        click.option("--encoding", metavar="NAME", help="Such as gb18030 or windows-1252."),
+        click.option(
+            "--profile",
+            metavar="NAME",
+            help="Read the bill with the answers saved under this name.",
+        ),
+        click.option(
+            "--itemised", is_flag=True, help="Several rows of one task add up to its cost."
+        ),
+        click.option(
+            "--encoding", metavar="NAME", help="The text encoding, such as gb18030 or windows-1252."
+        ),
         click.option(
             "--words",
             metavar="THEIRS=MEANING,...",
-            help="What its words mean: charge, refund, adjustment, reservation, item, total,"
+            help="What words in the bill mean: charge, refund, adjustment, reservation, item,"
+            " total,"
             " payment, completed, failed, running or ignore.",
         ),
         click.option(
-            "--dates", type=click.Choice(("ymd", "dmy", "mdy")), help="The order of its dates."
+            "--dates",
+            type=click.Choice(("ymd", "dmy", "mdy")),
+            help="The order of day, month and year in dates.",
         ),
         click.option(
             "--numbers",
             type=click.Choice(("point", "comma")),
-            help="What stands before the decimals.",
+            help="The decimal mark of its numbers.",
         ),
         click.option(
-            "--zone", metavar="ZONE", help="Where its times are, such as Asia/Shanghai or +08:00."
+            "--zone",
+            metavar="ZONE",
+            help="The time zone of its times, such as Asia/Shanghai or +08:00.",
         ),
         click.option(
             "--columns",
             metavar="OURS=THEIRS,...",
-            help="What it calls task_id, amount, unit, state, kind, created_at, model.",
+            help="Its columns for task_id, amount, unit, state, kind, created_at, model.",
         ),
     ):
         wrapped = option(wrapped)
@@ -107,6 +122,6 @@ def _pairs(written: str | None, option: str) -> dict[str, str]:
     for word in filter(None, (part.strip() for part in (written or "").split(","))):
         one, separator, other = word.partition("=")
         if not separator or not one.strip() or not other.strip():
-            raise ConfigError(f"{word!r} maps nothing", hint=f"write {option} ONE=OTHER,...")
+            raise ConfigError(f"{word!r} is not a mapping", hint=f"write {option} ONE=OTHER,...")
         pairs[one.strip()] = other.strip()
     return pairs

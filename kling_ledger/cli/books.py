@@ -22,8 +22,8 @@ def book_option(command: Command) -> Command:
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False),
         callback=_opened,
-        help="A price book of your own over the bundled one; may be repeated. "
-        "[also: every *.toml in the folder KLING_LEDGER_BOOKS, by default in your settings]",
+        help="Your own price book, used before the bundled one; may be repeated. [also: every"
+        " *.toml in the folder KLING_LEDGER_BOOKS, by default in your settings]",
     )(command)
 
 

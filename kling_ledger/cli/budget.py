@@ -65,21 +65,25 @@ budget.add_command(history)
 @budget.command("set")
 @click.argument("name")
 @click.option("--limit", metavar="AMOUNT", help='How much, such as "50 USD".')
-@click.option("--wallet", help="Only what this wallet pays.")
-@click.option("--project", help="Only this project; with / at its end, all that is below it too.")
-@click.option("--provider", help="Only what this provider makes.")
-@click.option("--model", help="Only this model.")
-@click.option("--label", metavar="NAME=VALUE", help="Only what carries this label.")
+@click.option("--wallet", help="Count only jobs that this wallet pays for.")
 @click.option(
-    "--window", type=click.Choice(_WINDOWS), help="How often it begins anew. [default: none]"
+    "--project", help="Count only this project; with a / at the end, everything below it too."
+)
+@click.option("--provider", help="Count only jobs of this provider.")
+@click.option("--model", help="Only this model.")
+@click.option("--label", metavar="NAME=VALUE", help="Count only jobs with this label.")
+@click.option(
+    "--window", type=click.Choice(_WINDOWS), help="How often the limit resets. [default: none]"
 )
 @click.option(
-    "--timezone", metavar="ZONE", help="Where its days begin, such as Europe/Berlin. [default: UTC]"
+    "--timezone",
+    metavar="ZONE",
+    help="The time zone of its days, such as Europe/Berlin. [default: UTC]",
 )
 @click.option(
     "--mode",
     type=click.Choice(_MODES),
-    help="Refuse what goes beyond the limit, or only warn. [default: hard]",
+    help="Refuse jobs beyond the limit, or only warn. [default: hard]",
 )
 @click.option(
     "--threshold",
@@ -90,9 +94,9 @@ budget.add_command(history)
     help="Warn once this much is used; may be repeated. [default: 80, 100]",
 )
 @click.option(
-    "--ceiling", metavar="AMOUNT", help="The most that one job may cost; none takes it away."
+    "--ceiling", metavar="AMOUNT", help="The most that one job may cost; `none` removes it."
 )
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @unknown_option
 @database_option
 @format_option
@@ -197,7 +201,7 @@ def show(name: str, db: str | None, form: str) -> None:
     metavar="WHEN",
     help="When it ends: 2h, 3d, or an instant such as 2026-12-01T00:00+01:00.",
 )
-@click.option("--reason", required=True, help="Why, for the journal.")
+@click.option("--reason", required=True, help="The reason, kept in the journal.")
 @key_option
 @database_option
 @format_option
@@ -223,7 +227,7 @@ def raise_(
 
 @budget.command()
 @click.argument("name")
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @database_option
 @format_option
 def remove(name: str, reason: str | None, db: str | None, form: str) -> None:
@@ -235,7 +239,7 @@ def remove(name: str, reason: str | None, db: str | None, form: str) -> None:
         past = _past(ledger, name)
         ledger.budgets.remove(name, reason=reason)
     _print(found, form, past)
-    say(f"budget {name} is removed: it refuses nothing from now on")
+    say(f"budget {name} is removed and no longer limits anything")
 
 
 def budget_dict(found: BudgetStatus, at: datetime) -> dict[str, Any]:
@@ -351,7 +355,9 @@ def _limit(name: str, known: Budget | None, given: str | None) -> Money:
     if given is not None:
         return Money.parse(given, default_unit=known.unit if known else USD)
     if known is None:
-        raise click.UsageError(f'budget {name} is new: give it a --limit, such as "50 USD"')
+        raise click.UsageError(
+            f'budget {name} does not exist yet: give it a --limit, such as "50 USD"'
+        )
     return known.limit
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kling_ledger.callbacks.receiver import Receipt
 
 _CALL_TIMEOUT_S: Final = 5.0
-"""How long one question to a provider may take: who posted is waiting for our answer."""
+"""How long one question to a provider may take, while the sender of the callback waits."""
 
 
 @click.command()
@@ -26,9 +26,9 @@ _CALL_TIMEOUT_S: Final = 5.0
     multiple=True,
     envvar="KLING_LEDGER_WEBHOOK_SECRET",
     metavar="WHSEC",
-    help="Take only callbacks that this secret has signed (Standard Webhooks), and believe them. "
-    "It counts for every provider: run another receiver for those that do not sign. "
-    "While one secret replaces another, give both. "
+    help="Accept only callbacks signed with this secret (Standard Webhooks), and trust them. It"
+    " applies to every provider: run another receiver for those that do not sign. While you"
+    " replace a secret, give both. "
     "[env, preferred: KLING_LEDGER_WEBHOOK_SECRET, several with spaces between]",
 )
 @key_option
@@ -75,7 +75,7 @@ def callbacks(
                 _announce(listener, is_signed=bool(secrets))
                 listener.wait()
         except KeyboardInterrupt:
-            say("no more callbacks are received")
+            say("stopped: no more callbacks are received")
 
 
 def _announce(listener: Listener, *, is_signed: bool) -> None:
@@ -84,9 +84,9 @@ def _announce(listener: Listener, *, is_signed: bool) -> None:
     for provider in GATEWAYS:
         say(f"  {listener.address(provider)}")
     say(
-        "Only signed ones are taken."
+        "Only signed callbacks are accepted."
         if is_signed
-        else "Each is a hint: its provider is asked before credits move."
+        else "Each is a hint: the provider is asked before credits move."
     )
     say("Stop it with Ctrl-C.")
     click.echo(listener.url)

@@ -84,7 +84,7 @@ class _Places:
 )
 @click.option("--staged", is_flag=True, help="Compare with what is staged for the next commit.")
 @planning_options
-@click.option("--at", type=Instant(), metavar="INSTANT", help="Price it as on that day (UTC).")
+@click.option("--at", type=Instant(), metavar="INSTANT", help="Use the prices of that day (UTC).")
 @book_option
 @form_option
 @gathered(_Places, "places")

@@ -35,10 +35,10 @@ _ANY_PROMPT = "any"
 @click.command()
 @request_options
 @wallet_option
-@project_option("What it is for, such as film/teaser.")
+@project_option("The project, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
 @approve_option
-@click.option("--key", help="The id that the job would be run under.")
+@click.option("--key", help="The key that the job would run under.")
 @label_option
 @book_option
 @connection_options
@@ -134,7 +134,7 @@ def _print_table(checked: Checked, *, needs_approval: bool) -> None:
         ("would hold", asked.amount),
         ("from wallet", asked.wallet),
         ("admitted", refusal is None),
-        ("needs approval", "a person has to grant it first" if needs_approval else None),
+        ("needs approval", "a person must grant it first" if needs_approval else None),
         ("because", None if refusal is None else refusal.message),
         ("what helps", None if refusal is None else hint_for(refusal)),
         ("would fit", list(checked.fit.told)),

@@ -72,7 +72,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding("ok", "kling-ledger", version("kling-ledger"))
     except PackageNotFoundError:
         yield Finding(
-            "warn", "kling-ledger", "not installed: it runs from a folder", "pip install ."
+            "warn", "kling-ledger", "not installed: running from a folder", "pip install ."
         )
     there = [name for name, needed in _EXTRAS.items() if all(map(find_spec, needed))]
     lacking = [name for name in _EXTRAS if name not in there]
@@ -94,7 +94,7 @@ def _books() -> Iterator[Finding]:
     old = sorted({one.provider for one in found if one.is_difference})
     if old:
         then = "kling-ledger prices check"
-        yield Finding("warn", "price books", f"{told}; to be looked at: {', '.join(old)}", then)
+        yield Finding("warn", "price books", f"{told}; to check: {', '.join(old)}", then)
     else:
         yield Finding("ok", "price books", told)
     for note in library.notes:

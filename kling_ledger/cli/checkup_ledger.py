@@ -48,7 +48,7 @@ def looked_at(db: str | None) -> tuple[Looked | None, list[Finding]]:
     except NoLedgerError as error:
         then = failed("ledger", error).then
         level: Level = "warn" if origin == "default" else "fail"
-        return None, [Finding(level, "ledger", f"there is none yet at {which}", then)]
+        return None, [Finding(level, "ledger", f"none yet at {which}", then)]
     except KlingError as error:
         return None, [Finding("ok", "ledger", which), failed("database", error)]
     return seen, [Finding("ok", "ledger", which), *_of_database(seen), *_of_jobs(seen, url)]
@@ -71,19 +71,19 @@ def _of_database(seen: Looked) -> Iterator[Finding]:
         yield failed("schema", kind("the ledger", version=seen.version, needed=seen.needed))
     if seen.server is not None:
         pooled = ", behind a pooler" if seen.server.is_pooled else ""
-        replica = ", a replica that only follows" if seen.server.is_replica else ""
+        replica = ", a read-only replica" if seen.server.is_replica else ""
         yield Finding("ok", "PostgreSQL", f"{seen.server.version}{pooled}{replica}")
     if seen.can_be_written:
-        yield Finding("ok", "writing", "it can be written")
+        yield Finding("ok", "writing", "writable")
     else:
-        then = "ask whoever owns it for the right to write, or read only"
-        yield Finding("warn", "writing", "it can be read and not written", then)
+        then = "ask its owner for write permission, or only read it"
+        yield Finding("warn", "writing", "read-only", then)
     yield from _of_files(seen)
     if seen.clock is not None:
         yield failed("clock", seen.clock)
     elif config.trusts_clock():
         then = f"unset {config.CLOCK_VARIABLE} once the clock is right"
-        yield Finding("warn", "clock", "nobody checks it", then)
+        yield Finding("warn", "clock", "not checked", then)
     else:
         yield Finding("ok", "clock", "agrees with the ledger")
 
@@ -93,7 +93,7 @@ def _of_files(seen: Looked) -> Iterator[Finding]:
         return
     told = ", ".join(f"{name} ({size:,} bytes)" for name, size in seen.beside)
     if any(name.endswith("-wal") and size > _LARGE_LOG for name, size in seen.beside):
-        then = "end what reads for long; copy a ledger with kling-ledger db backup, never its file"
+        then = "stop long reads; copy a ledger with kling-ledger db backup, never its file"
         yield Finding("warn", "files beside it", told, then)
     else:
         yield Finding("ok", "files beside it", f"{told}: they belong to it")
@@ -106,10 +106,10 @@ def _of_jobs(seen: Looked, url: str) -> Iterator[Finding]:
     logging.getLogger("kling_ledger.ledger").addHandler(logging.NullHandler())
     left = list(notes(url))
     if left:
-        told = f"{len(left)} tasks stand in files and not in a ledger, such as {left[0].path}"
+        told = f"{len(left)} tasks are in files and not in a ledger, such as {left[0].path}"
         yield Finding("warn", "task files", told, "kling-ledger resume")
     if seen.in_doubt:
-        told = f"{seen.in_doubt} in doubt: their credits stay reserved"
+        told = f"{seen.in_doubt} in doubt, with credits still reserved"
         yield Finding("warn", "jobs", told, "kling-ledger resume")
     else:
         yield Finding("ok", "jobs", f"none in doubt, {seen.still_open} open")

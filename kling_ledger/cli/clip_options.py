@@ -83,31 +83,39 @@ def _instant(text: str) -> datetime:
 
 
 _OPTIONS: Final = (
-    click.option("--action", type=click.Choice(ACTIONS), help="What the model is asked to do."),
+    click.option("--action", type=click.Choice(ACTIONS), help="What the model does."),
     click.option("--seconds", type=Seconds(), metavar="SECONDS", help="The length of the clip."),
-    click.option("--resolution", type=Resolution(), help="The size of the picture."),
-    click.option("--sound/--no-sound", default=None, help="With the model's own sound, or silent."),
+    click.option("--resolution", type=Resolution(), help="The resolution of the clip."),
+    click.option("--sound/--no-sound", default=None, help="With or without generated sound."),
     click.option(
         "--input-seconds",
         type=Seconds(),
         metavar="SECONDS",
-        help="The length of a video that goes in.",
+        help="The length of the input video.",
     ),
-    click.option("--orientation", type=click.Choice(ORIENTATIONS), help="What leads a motion."),
-    click.option("--video-input", is_flag=True, default=None, help="A video is given too."),
-    click.option("--elements", is_flag=True, default=None, help="Reference elements are given."),
+    click.option(
+        "--orientation",
+        type=click.Choice(ORIENTATIONS),
+        help="What motion control follows: the image or the video.",
+    ),
+    click.option(
+        "--video-input", is_flag=True, default=None, help="The request has an input video."
+    ),
+    click.option(
+        "--elements", is_flag=True, default=None, help="The request has reference elements."
+    ),
     click.option(
         "--frames",
         type=click.Choice(FRAMES),
-        help="Which frames are given as images; none unless said.",
+        help="Which frames are given as images. [default: none]",
     ),
     click.option("--multi-shot", is_flag=True, default=None, help="Several shots in one clip."),
-    click.option("--voice", is_flag=True, default=None, help="With a voice chosen or cloned."),
+    click.option("--voice", is_flag=True, default=None, help="With a chosen or cloned voice."),
     click.option(
         "--at",
         type=Instant(),
         metavar="INSTANT",
-        help="Price it as on that day (00:00 UTC) or at that instant instead of now.",
+        help="Use the prices of that day (00:00 UTC) or instant instead of now.",
     ),
 )
 

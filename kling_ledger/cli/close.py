@@ -41,7 +41,8 @@ _OPTIONAL = ("seal", "closed_at", "prepared_by")
 @click.option(
     "--two-people",
     type=click.Choice(["on", "off", "show"]),
-    help="Let only another person seal a month than who closed it softly; show: who said so, when.",
+    help="Require that one person closes a month and another seals it; show: who set this, and"
+    " when.",
 )
 @database_option
 @format_option
@@ -98,7 +99,7 @@ def _print_all(found: list[Period], form: str) -> None:
     rows = [period_dict(one) for one in found]
     table = [{**row, "accruals": len(row["accruals"])} for row in rows]
     shown = table if form == "table" else rows
-    print_many(shown, _COLUMNS, form, empty="no month was closed yet", optional=_OPTIONAL)
+    print_many(shown, _COLUMNS, form, empty="no closed months yet", optional=_OPTIONAL)
 
 
 def _two_people(ledger: Ledger, rule: str, reason: str | None) -> dict[str, Any]:
@@ -138,15 +139,15 @@ def _check(
     rule: str | None,
 ) -> None:
     if rule is not None and (month is not None or hard or reopen or is_list):
-        raise click.UsageError("--two-people goes alone, or with a --reason")
+        raise click.UsageError("--two-people takes no other option but --reason")
     if rule is not None:
         return
     if is_list == (month is not None):
         raise click.UsageError("give a month, such as 2026-10, or --list")
     if is_list and (hard or reopen or reason):
-        raise click.UsageError("--list goes alone")
+        raise click.UsageError("--list takes no other option")
     if hard and reopen:
-        raise click.UsageError("--hard closes and --reopen opens: give one of them")
+        raise click.UsageError("use either --hard or --reopen")
     if reopen and not (reason or "").strip():
         raise click.UsageError("--reopen needs a --reason, for the journal")
 

@@ -107,7 +107,7 @@ def say_unable(unable: Sequence[Unable], *, served: set[str]) -> None:
 
 
 def _offer(quoted: Quote) -> dict[str, Any]:
-    unconverted = [] if quoted.usd else [f"no known conversion of {quoted.unit} into USD"]
+    unconverted = [] if quoted.usd else [f"no known rate from {quoted.unit} to USD"]
     return {
         "provider": quoted.clip.provider,
         "model": quoted.clip.model,

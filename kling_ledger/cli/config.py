@@ -77,7 +77,7 @@ def unset(key: str) -> None:
     """Take KEY out of the settings file."""
     key = key.replace("-", "_")
     if key not in read_settings().values:
-        raise ConfigError(f"{settings_path()} says nothing of {key}", hint="kling-ledger config")
+        raise ConfigError(f"{settings_path()} does not set {key}", hint="kling-ledger config")
     _write(key, None)
     say(f"written: {settings_path()}")
 
@@ -137,7 +137,7 @@ def _write(key: str, value: str | float | None) -> None:
     expected.pop(key, None)
     if parsed(text, str(file)) != {**expected, **({} if value is None else {key: value})}:
         raise ConfigError(
-            f"{file}: {key} is written in a way that only a person can change",
+            f"{file}: {key} is written in a form that this command cannot edit",
             hint="edit the file by hand",
         )
     try:
@@ -145,7 +145,7 @@ def _write(key: str, value: str | float | None) -> None:
         with whole_file(file) as beside:
             beside.write_text(text, "utf-8")
     except OSError as error:
-        hint = f"name another file with --config or {FILE_VARIABLE}"
+        hint = f"choose another file with --config or {FILE_VARIABLE}"
         raise ConfigError(f"{file} cannot be written: {error.strerror}", hint=hint) from None
 
 

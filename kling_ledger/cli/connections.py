@@ -90,9 +90,9 @@ class Connection:
         if not known:
             return ""
         told = ", ".join(
-            "jobs from before accounts were known" if one is None else one for one in known
+            "jobs from before accounts were recorded" if one is None else one for one in known
         )
-        raise click.UsageError(f"whose record is it? Say it with --account: {told}")
+        raise click.UsageError(f"whose record is it? Name the account with --account: {told}")
 
     @contextmanager
     def meters(self, ledger: Ledger) -> Iterator[Meters]:
@@ -134,32 +134,32 @@ def silent(_: object) -> None:
 
 key_option = click.option(
     "--api-key",
-    help="The provider's key. "
-    "[env, preferred: RUNAPI_API_KEY, CRUN_API_KEY, EVOLINK_API_KEY, UNIALL_API_KEY]",
+    help="The provider's API key. [env, preferred: RUNAPI_API_KEY, CRUN_API_KEY, EVOLINK_API_KEY,"
+    " UNIALL_API_KEY]",
 )
 """Add --api-key."""
 
 address_option = click.option(
-    "--base-url", metavar="URL", help="Where the provider is, for a sandbox."
+    "--base-url", metavar="URL", help="The provider's address, for a sandbox or a proxy."
 )
 """Add --base-url."""
 
 approve_option = click.option(
     "--approve-above",
     metavar="AMOUNT",
-    help="Ask a person before a job that costs more than this is started.",
+    help="Ask a person before starting a job that costs more than this.",
 )
 """Add --approve-above."""
 
 estimate_option = click.option(
-    "--estimate/--no-estimate", default=True, help="Ask providers what a job will cost."
+    "--estimate/--no-estimate", default=True, help="Ask the provider for its own estimate first."
 )
 """Add --estimate."""
 
 account_option = click.option(
     "--account",
     metavar="NAME",
-    help="What you call the account of the API key; else it goes by the key's fingerprint.",
+    help="Your name for the account of the API key. [default: the key's fingerprint]",
 )
 """Add --account."""
 
@@ -196,7 +196,7 @@ def connection_options(command: Command) -> Command:
             default=2.0,
             show_default=True,
             metavar="SECONDS",
-            help="How often to ask for the job.",
+            help="How often to poll the job.",
         ),
         click.option(
             "--timeout",
@@ -205,7 +205,7 @@ def connection_options(command: Command) -> Command:
             default=900.0,
             show_default=True,
             metavar="SECONDS",
-            help="How long a job may take before it is in doubt; its credits stay reserved.",
+            help="How long to wait for a job before it counts as in doubt (credits stay reserved).",
         ),
         key_option,
         account_option,
@@ -231,7 +231,7 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
         if not needs_a_person or untold <= _TOLD_WHOLE:
             say_recovered(recovered)
     if untold > _TOLD_WHOLE:
-        say(f"left open: {untold - _TOLD_WHOLE} more that need a person: kling-ledger resume")
+        say(f"{untold - _TOLD_WHOLE} more jobs need a person: kling-ledger resume")
 
 
 def take_down_tasks(ledger: Ledger) -> None:
@@ -253,7 +253,10 @@ def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:
         limit=_LOOKED_AT + 1,
     )
     if len(found) > _LOOKED_AT:
-        say(f"left open: more than {_LOOKED_AT} jobs; to look at all of them: kling-ledger resume")
+        say(
+            f"more than {_LOOKED_AT} earlier jobs are open; to look at all of them: kling-ledger"
+            " resume"
+        )
     return sorted(found[:_LOOKED_AT], key=lambda one: (one.created_at, one.id))
 
 
@@ -263,7 +266,7 @@ def _quiet(meter: Meter) -> Meter:
 
 def say_recovered(recovered: Recovered) -> None:
     """Tell what became of a reservation that was left open, and what is left to do."""
-    say(f"left open: {recovered.reservation.id} {recovered.did}")
+    say(f"earlier job {recovered.reservation.id}: {recovered.did}")
     for line in (recovered.problem, to_do(recovered)):
         if line:
             say(f"  {line}")

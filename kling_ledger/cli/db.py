@@ -97,7 +97,7 @@ def slots(count: int, db: str | None, form: str) -> None:
 
 @db.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @database_option
 @format_option
 def backup(file: Path, *, force: bool, db: str | None, form: str) -> int:
@@ -164,7 +164,7 @@ def tenants(db: str | None, form: str) -> None:
         }
         for one in listed(_address(db))
     ]
-    print_many(rows, _TENANT, form, empty="no schema here holds a ledger")
+    print_many(rows, _TENANT, form, empty="no schema in this database holds a ledger")
 
 
 def _say_what_fundings_are(db: str | None) -> None:
@@ -174,8 +174,8 @@ def _say_what_fundings_are(db: str | None) -> None:
     with Ledger(_address(db), create=False) as ledger, ledger.database.read() as transaction:
         count = purchases.allowances(transaction)
     if count:
-        say(f"note: {count} fundings are allowances now: nobody said what was paid for them")
-        say("note: report purchases lists them; for one that was paid for, in a month not sealed:")
+        say(f"note: {count} fundings are now allowances, because no cash was recorded for them")
+        say("note: `report purchases` lists them; to record cash for one, in a month not sealed:")
         say(
             '  kling-ledger wallet purchase WALLET --of txf_... --cash "33.75 USD" --seller NAME'
             " --date 2026-10-03"

@@ -66,7 +66,7 @@ def _tell_source(context: click.Context, parameter: click.Parameter, value: Any)
 
 
 wallet_option: Callable[[Command], Command] = click.option(
-    "--wallet", required=True, help="Who pays.", callback=_tell_source
+    "--wallet", required=True, help="The wallet that pays.", callback=_tell_source
 )
 """Add --wallet to a command that spends."""
 

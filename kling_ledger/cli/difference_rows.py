@@ -76,7 +76,7 @@ def headline(found: Difference) -> str:
     if found.unpriced:
         count = len(found.unpriced)
         rows = "1 row has" if count == 1 else f"{count} rows have"
-        return f"what this change adds is not known: {rows} no price"
+        return f"what this change adds is unknown: {rows} no price"
     costs = [found.usd] if found.usd is not None else list((found.costs or {}).values())
     told = [
         _said(cost) for cost in costs if any(part is None or part.amount for part in cost.parts)

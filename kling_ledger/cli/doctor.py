@@ -1,4 +1,4 @@
-"""`kling-ledger doctor`: look whether all that is needed is in order, and say what to do."""
+"""`kling-ledger doctor`: check the installation, the ledger and the keys, and say what to fix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS: Final = ("level", "check", "found", "then")
 
 
 @click.command()
-@click.option("--online", is_flag=True, help="Ask every provider's address for an answer too.")
+@click.option("--online", is_flag=True, help="Also check that every provider's address answers.")
 @database_option
 @format_option
 def doctor(db: str | None, form: str, *, online: bool) -> int:
@@ -54,4 +54,4 @@ def _print(found: Sequence[Finding]) -> None:
         if one.then:
             click.echo(f"      {one.then}")
     many = {level: sum(one.level == level for one in found) for level in ("fail", "warn")}
-    click.echo(f"\n{many['fail']} fail, {many['warn']} to look at")
+    click.echo(f"\n{many['fail']} fail, {many['warn']} to check")

@@ -56,7 +56,7 @@ class Options:
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 @wallet_option
-@project_option("What the program's jobs are for.")
+@project_option("The project of the program's jobs.")
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole run may cost.")
@@ -66,8 +66,8 @@ class Options:
     "upstreams",
     multiple=True,
     metavar="[PROVIDER=]URL",
-    help="Where a provider is, or with a bare address all of them, for a sandbox: what is sent to "
-    "it, or to the provider's own address, is guarded and goes there.",
+    help="A provider's address, or one address for all, for a sandbox: requests to it and to the"
+    " provider's own address are guarded and sent there.",
 )
 @estimate_option
 @click.option(
@@ -76,8 +76,8 @@ class Options:
     type=Wait(0),
     default=0.0,
     metavar="SECONDS",
-    help="How long to wait, after the program, for jobs that it left running. "
-    "[default: ask for each once]",
+    help="How long to wait afterwards for jobs that the program left running. [default: poll each"
+    " once]",
 )
 @book_option
 @database_option
@@ -120,7 +120,7 @@ def exec(program: tuple[str, ...], options: Options, *, wait_s: float, db: str |
         try:
             _tell(run, run.summary())
         except DatabaseError as error:
-            say(f"kling-ledger exec: what came of it cannot be read: {error} ({run.label})")
+            say(f"kling-ledger exec: the summary cannot be read: {error} ({run.label})")
         return code
 
 
@@ -137,6 +137,6 @@ def _tell(run: Run, summary: Summary) -> None:
         say(f"  refused last: {last.message}" + (f"; {hint}" if hint else ""))
     if summary.open:
         say(
-            f"  {summary.open} open, and still holding credits: kling-ledger resume, or"
+            f"  {summary.open} open, with credits still reserved: kling-ledger resume, or"
             f" kling-ledger reservation list --label {run.label}"
         )

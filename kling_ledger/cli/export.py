@@ -16,7 +16,7 @@ from kling_ledger.cli.output import database_option, format_option, print_many, 
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     required=True,
-    help="The folder to be made for the files.",
+    help="The folder to create for the files.",
 )
 @database_option
 @format_option

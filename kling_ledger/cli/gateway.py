@@ -29,9 +29,9 @@ _PORT: Final = 8770
 @listening_options(port=_PORT)
 @click.option(
     "--wallet",
-    help="Who pays for callers without a token. Without it everybody needs a token.",
+    help="The wallet for callers without a token. Without it every caller needs one.",
 )
-@click.option("--project", help="What jobs without X-Kling-Project are for.")
+@click.option("--project", help="The project of jobs without X-Kling-Project.")
 @label_option
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @approve_option
@@ -40,30 +40,30 @@ _PORT: Final = 8770
     "upstreams",
     multiple=True,
     metavar="[PROVIDER=]URL",
-    help="Where a provider is, or with a bare address all of them, for a sandbox.",
+    help="A provider's address, or one address for all, for a sandbox.",
 )
 @click.option(
     "--own-keys",
     is_flag=True,
-    help="Callers bring their own provider keys; those of this environment are not used.",
+    help="Callers send their own provider keys; keys in this environment are ignored.",
 )
 @click.option(
     "--public-url",
     metavar="URL",
-    help="Where providers can reach this gateway: their callbacks come here first.",
+    help="The public address of this gateway, for the providers' callbacks.",
 )
 @click.option(
     "--allow-host",
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="A name under which browsers may ask for the live page, beside this machine's own.",
+    help="Another host name that browsers may use for the live page.",
 )
 @click.option(
     "--page-password",
     envvar="KLING_LEDGER_PAGE_PASSWORD",
     metavar="TEXT",
-    help="The password of the live page and /metrics; they are on this machine alone without one."
+    help="The password of the live page and /metrics. Without one they answer only on this machine."
     " [env, preferred: KLING_LEDGER_PAGE_PASSWORD]",
 )
 @click.option(
@@ -86,7 +86,7 @@ _PORT: Final = 8770
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to ask for a job that nobody else asks for.",
+    help="How often to poll a job that no client polls.",
 )
 @click.option(
     "--polls-per-second",
@@ -94,7 +94,7 @@ _PORT: Final = 8770
     type=click.FloatRange(0.1),
     default=20.0,
     show_default=True,
-    help="How often one provider is asked at most for jobs that nobody else asks for.",
+    help="The most polls per second of one provider, for jobs that no client polls.",
 )
 @click.option(
     "--timeout",
@@ -103,7 +103,7 @@ _PORT: Final = 8770
     default=900.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a job may take before it is in doubt; its credits stay reserved.",
+    help="How long to wait for a job before it counts as in doubt (credits stay reserved).",
 )
 @book_option
 @database_option
@@ -220,7 +220,7 @@ def _observers(*, writes_log: bool, makes_spans: bool) -> Iterator[Observer]:
 
 def _amount(ledger: Ledger, wallet: str | None, written: str | None, option: str) -> Any:
     if written is not None and wallet is None:
-        raise click.UsageError(f"{option} is for callers without a token: name their --wallet")
+        raise click.UsageError(f"{option} is for callers without a token: give their --wallet")
     return None if wallet is None else ceiling_of(ledger, wallet, written)
 
 
@@ -231,22 +231,24 @@ def _serve(serving: Gateway, settings: GatewaySettings) -> None:
             _announce(serving, settings)
             serving.wait()
     except KeyboardInterrupt:
-        say("the gateway is stopped")
+        say("stopped: the gateway no longer listens")
 
 
 def _announce(serving: Gateway, settings: GatewaySettings) -> None:
     """Tell people how to use it, then programs the address: who has that line has it all."""
     say("The gateway listens; give clients these base URLs:")
     for name, upstream in settings.upstreams.items():
-        whose = "callers bring their own key" if upstream.key is None else "with the key of here"
+        whose = (
+            "callers send their own key" if upstream.key is None else "with this environment's key"
+        )
         say(f"  {name}: {serving.url}/{name} -> {upstream.address}, {whose}")
     if settings.wallet is None:
-        say("Everybody needs a token: kling-ledger token create NAME --wallet WALLET")
+        say("Every caller needs a token: kling-ledger token create NAME --wallet WALLET")
     else:
         say(f"Callers without a token spend from wallet {json.dumps(settings.wallet)}.")
     if serving.shows_page:
         say(f"Live page: {serving.url}/ and figures for Prometheus: {serving.url}/metrics")
     else:
-        say("Beyond this machine the live page needs a password: KLING_LEDGER_PAGE_PASSWORD")
+        say("For other machines the live page needs a password: KLING_LEDGER_PAGE_PASSWORD")
     say("Stop it with Ctrl-C.")
     click.echo(serving.url)

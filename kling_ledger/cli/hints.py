@@ -49,7 +49,7 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     errors.PortError.code: lambda _: "choose another --port, or --port 0 for any that is free",
     errors.OtherAddressError.code: lambda error: f"give --base-url {error.address}",
     errors.OtherAccountError.code: lambda error: (
-        f"use that account's key, or: kling-ledger account adopt {error.asked}"
+        f"use that account's key, or run: kling-ledger account adopt {error.asked}"
         f" --provider {error.provider}"
         + (" --unclaimed" if error.account is None else f" --jobs-of {error.account}")
     ),
@@ -57,12 +57,14 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
         "use the account's own key, or, if it has a new one:"
         f" kling-ledger account adopt {error.asked} --provider {error.provider}"
     ),
-    errors.BillQuestionError.code: lambda error: f"say it: {_option_of(error)}",
+    errors.BillQuestionError.code: lambda error: f"give {_option_of(error)}",
     errors.NoLedgerError.code: lambda _: (
-        "make one with: kling-ledger wallet create NAME, or name another with --db"
+        "create one with: kling-ledger wallet create NAME, or choose another with --db"
     ),
-    errors.ForeignDatabaseError.code: lambda _: "name another one with --db or KLING_LEDGER_DB",
-    errors.OlderSchemaError.code: lambda _: "bring it up to date with: kling-ledger db upgrade",
+    errors.ForeignDatabaseError.code: lambda _: (
+        "choose another database with --db or KLING_LEDGER_DB"
+    ),
+    errors.OlderSchemaError.code: lambda _: "upgrade it with: kling-ledger db upgrade",
     errors.TaskNotWrittenError.code: lambda error: (
         f"kling-ledger reservation submitted {error.reservation_id} {error.task_id}"
         + (", or kling-ledger resume, which reads that file" if error.kept_in else "")
@@ -72,7 +74,7 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     errors.TwoPeopleError.code: lambda error: (
         f"kling-ledger close {error.period}, then another person: --hard"
         if error.prepared_by is None
-        else "another person seals it; the ledger believes the name in KLING_LEDGER_ACTOR"
+        else "another person must seal it; the name comes from KLING_LEDGER_ACTOR"
     ),
     errors.InsufficientCreditsError.code: lambda error: (
         f'fund it with: kling-ledger wallet fund {error.wallet} "{error.short}"'

@@ -50,29 +50,28 @@ _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound"
     metavar="AMOUNT",
     help='Ask a person before a call of kling-ledger that holds more than this, such as "1 USD".',
 )
-@click.option("--gateway", metavar="URL", help="Where the gateway listens, for the words it says.")
+@click.option("--gateway", metavar="URL", help="The gateway's address, to name in its answers.")
 @click.option(
     "--timeout",
     "timeout_s",
     default=8.0,
     show_default=True,
     type=Wait(min=0, min_open=True),
-    help="After how many seconds a call that is still being looked at is denied.",
+    help="Deny a call that takes longer than this to check.",
 )
 @click.option(
     "--show",
     "--install",
     "show",
     is_flag=True,
-    help="Print what to paste into the agent's settings, and judge nothing.",
+    help="Print what to paste into the agent's settings, and check nothing.",
 )
 @click.option(
     "--write",
     "place",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write it: into Claude Code's file of settings, whose other entries are kept, or into the "
-    "folder of a plugin.",
+    help="Write it to Claude Code's settings file, keeping other entries, or to a plugin's folder.",
 )
 def hook(
     name: str,
@@ -201,7 +200,7 @@ def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
         if by_ceiling is not None:
             return by_ceiling
         if words[0] == "batch":
-            return ask(f"a batch may cost more than {costs.most}: say how much, with --max-total")
+            return ask(f"a batch may cost more than {costs.most}: limit it with --max-total")
         return _of_request(costs, given, given["request_file"])
 
 
@@ -228,7 +227,7 @@ def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None
         saved = load_quote(given["quote_id"]) if given.get("quote_id") else None
         body, action = read_body(provider, file, given.get("action"), clip, saved)
     except (KlingError, click.ClickException) as error:
-        return ask(f"what this job costs cannot be told before it runs: {error}")
+        return ask(f"the cost of this job is unknown before it runs: {error}")
     return costs.of_body(provider, body, action)
 
 

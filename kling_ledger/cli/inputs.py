@@ -73,7 +73,7 @@ def label_option(command: Command) -> Command:
         "labels",
         multiple=True,
         metavar="NAME=VALUE",
-        help="What budgets and reports tell jobs apart by, such as team=a; may be repeated.",
+        help="A label for budgets and reports, such as team=a; may be repeated.",
     )(command)
 
 
@@ -82,16 +82,16 @@ def strict_option(command: Command) -> Command:
     return click.option(
         "--strict",
         is_flag=True,
-        help="Refuse a field that the provider does not document: what it may cost is unknown. "
-        "[default: warn, and price the rest]",
+        help="Refuse fields that the provider does not document, since their cost is unknown."
+        " [default: warn and price the rest]",
     )(command)
 
 
 def key_option(command: Command) -> Command:
     """Add `--key` to a command: a call that is repeated by its key is done once."""
-    return click.option(
-        "--key", help="Your own id of this call: it is done once, however often you ask."
-    )(command)
+    return click.option("--key", help="Your own id for this call, which makes it safe to repeat.")(
+        command
+    )
 
 
 def read_labels(written: Sequence[str]) -> dict[str, str]:
@@ -102,7 +102,7 @@ def read_labels(written: Sequence[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for name, value in map(read_label, written):
         if labels.setdefault(name, value) != value:
-            raise ConfigError(f"label {name} is given as {labels[name]} and as {value}")
+            raise ConfigError(f"label {name} is given twice: {labels[name]} and {value}")
     return labels
 
 

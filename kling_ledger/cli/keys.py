@@ -30,7 +30,7 @@ def keyed(given: str | None, *, until: datetime | None = None) -> Iterator[str]:
         yield key
     except DatabaseError as error:
         if error.may_pass:
-            say("it may have been done. The same command with its key does it once, and no more:")
+            say("it may have been done. The same command with its key is safe to repeat:")
             again = {} if until is None else {"--until": until.isoformat()}
             say(f"  {repeated({**again, '--key': key})}")
         raise

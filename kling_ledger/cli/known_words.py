@@ -32,7 +32,7 @@ unknown_option = click.option(
     "--unknown",
     "takes_unknown",
     is_flag=True,
-    help="Take a unit, provider or model that nobody knows, as it is written.",
+    help="Accept an unknown unit, provider or model as written.",
 )
 """Add --unknown, which reaches the command as `takes_unknown`."""
 
@@ -67,9 +67,9 @@ def known(noun: str, written: str, words: Collection[str]) -> str:
     found = meant(written, words)
     if found is None:
         near = did_you_mean(alike(written, words))
-        insisting = "--unknown takes it as it is written"
+        insisting = "use --unknown to accept it"
         raise ConfigError(
-            f"nobody knows a {noun} {written}",
+            f"unknown {noun} {written}",
             hint=f"{near} {insisting}" if near else insisting,
         )
     return found

@@ -63,7 +63,7 @@ def quote_manifest(
                 tally.add(priced)
                 advance(chunk.share)
             if not tally.rows:
-                raise ConfigError(f"{name}: there are no clips in it")
+                raise ConfigError(f"{name}: no clips in it")
     _tell(tally, is_shown=out is None and form == "table")
     return _exit_code(tally)
 
@@ -102,7 +102,7 @@ def _warn_about(manifest: Manifest) -> None:
     if replaced:
         say(f"warning: columns replaced by fresh answers: {', '.join(replaced)}")
     for column, meant in misspelt_columns(columns).items():
-        say(f"warning: the column {column} is not used for the price; meant {meant}?")
+        say(f"warning: the column {column} is not used for the price; did you mean {meant}?")
 
 
 def _sink(out: str | None, form: str, name: str) -> AbstractContextManager[WriteFrame]:
@@ -113,7 +113,7 @@ def _sink(out: str | None, form: str, name: str) -> AbstractContextManager[Write
         return _in_units(frame_writer(sys.stdout, "json" if form == "json" else "csv"))
     path, kind = Path(out), kind_by_name(out)
     if path.exists() and name != STDIN and path.samefile(name):
-        raise ConfigError(f"{out}: this is the manifest itself: name another file")
+        raise ConfigError(f"{out}is the manifest itself: choose another file")
     # Parquet has types, so there the millionths stay the exact whole numbers that they are.
     return frame_file(path, kind) if kind == "parquet" else _in_units(frame_file(path, kind))
 

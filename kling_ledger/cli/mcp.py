@@ -64,17 +64,18 @@ class _Spending:
 
 
 @click.command()
-@click.option("--wallet", help="Who pays; that of the --token unless it is said.")
-@click.option("--project", help="What jobs are for that name no project.")
+@click.option("--wallet", help="The wallet that pays. [default: that of the --token]")
+@click.option("--project", help="The project of jobs that name none.")
 @click.option(
     "--provider",
     type=click.Choice(GATEWAYS),
-    help="Who makes clips for which an agent names nobody.",
+    help="The provider of jobs that name none.",
 )
 @click.option(
     "--max-cost",
     metavar="AMOUNT",
-    help="The most that one job may cost; an agent may say less. Without it each job has to.",
+    help="The most that one job may cost; an agent may set less. Without it every job must set"
+    " its own.",
 )
 @approve_option
 @label_option
@@ -85,15 +86,15 @@ class _Spending:
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="A name under which it is asked over HTTP, beside this machine's own.",
+    help="Another host name that clients may use over HTTP.",
 )
 @click.option(
     "--token",
     metavar="NAME",
-    help="The token whose limits hold for every job; over HTTP callers bring its secret as a "
-    "bearer token.",
+    help="The token whose limits apply to every job; over HTTP callers send its secret as a"
+    " bearer token.",
 )
-@click.option("--run", metavar="NAME", help="The run that the token's jobs count in.")
+@click.option("--run", metavar="NAME", help="The run that the jobs of the token belong to.")
 @book_option
 @connection_options
 @database_option
@@ -122,7 +123,7 @@ def mcp(
     """
     _check_installed()
     if connection.api_key and spending.provider is None:
-        raise click.UsageError("--api-key is of one provider: say which with --provider")
+        raise click.UsageError("--api-key belongs to one provider: name it with --provider")
     from kling_ledger.agents.mcp.desk import Desk
     from kling_ledger.agents.mcp.following import Following
     from kling_ledger.agents.mcp.server import server_for
@@ -254,7 +255,7 @@ class _Spent:
         from kling_reports.render import json as form
 
         if any(one.startswith(("wallet", "label:token")) for one in where):
-            raise ConfigError("this server tells of its own jobs alone", hint="leave that out")
+            raise ConfigError("this server reports only its own jobs", hint="leave it out")
         own = [f"wallet={self.wallet}"]
         own += [] if self.token is None else [f"label:token={self.token}"]
         query = query_of(

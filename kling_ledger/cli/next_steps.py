@@ -25,7 +25,7 @@ def words_for(step: NextStep, found: Reservation) -> str:
             return _ask_about_task(found)
         case _:
             return (
-                "the script that made it has to end it, or you:"
+                "the script that made it must end it, or you do:"
                 f" kling-ledger reservation commit|rollback {found.id} --reason ..."
             )
 
@@ -36,8 +36,8 @@ def look_for_task(found: Reservation) -> str:
     seconds = "" if job.seconds is None else f", {job.seconds} s"
     return (
         f"look at {job.provider} for a task of {job.model}{seconds} from about"
-        f" {found.created_at:%Y-%m-%d %H:%M} UTC. If it is there:"
-        f" kling-ledger reservation submitted {found.id} TASK, then kling-ledger resume."
+        f" {found.created_at:%Y-%m-%d %H:%M} UTC. If you find it: kling-ledger reservation"
+        f" submitted {found.id} TASK, then kling-ledger resume."
         f" If not: kling-ledger reservation rollback {found.id} --reason ..."
     )
 
@@ -64,7 +64,7 @@ def _ask_about_task(found: Reservation) -> str:
     """Tell a person where to look for a task that the provider says nothing clear about."""
     return (
         f"look at {found.job.provider} for task {found.task_id}: kling-ledger resume {found.id}"
-        f" asks again, kling-ledger reconcile --provider {found.job.provider} --statement FILE"
-        " takes its bill for the verdict; or say it:"
-        f" kling-ledger reservation commit|rollback {found.id} --reason ..."
+        f" polls it again, kling-ledger reconcile --provider {found.job.provider} --statement FILE"
+        " settles it by the bill; or decide yourself: kling-ledger reservation commit|rollback"
+        " {found.id} --reason ..."
     )

@@ -67,7 +67,7 @@ def listening_options(*, port: int) -> Callable[[Command], Command]:
             default=port,
             show_default=True,
             type=click.IntRange(0, 65535),
-            help="Port to listen on; 0 is any that is free.",
+            help="Port to listen on; 0 picks a free one.",
         )
         return host_option(port_option(command))
 
@@ -119,7 +119,7 @@ def print_many(
         print_table(rows, kept)
         left_out = [name.replace("_", " ") for name in columns if name not in kept]
         if left_out:
-            say(f"note: no room here for {', '.join(left_out)}; --format json has all")
+            say(f"note: no room for {', '.join(left_out)}; --format json has all")
     else:
         say(empty)
 

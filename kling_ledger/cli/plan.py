@@ -78,7 +78,7 @@ class Showing:
         if len(missing) == len(needed) and self.rate_source is None:
             return None
         if self.show_in is None or self.rate is None or self.rate_date is None:
-            raise click.UsageError(f"a currency is shown at a rate of yours: give {missing[0]} too")
+            raise click.UsageError(f"--show-in needs your own rate: give {missing[0]} too")
         day: date = self.rate_date.date()
         source = self.rate_source or "given with --rate"
         return ShownRate.parse(self.rate, unit=self.show_in.upper(), day=day, source=source)
@@ -98,13 +98,17 @@ class _Answer:
 @click.command(cls=_Plan)
 @click.argument("file")
 @planning_options
-@click.option("--sellers", "asks_sellers", is_flag=True, help="All of it at every provider.")
-@click.option("--budget", metavar="AMOUNT", help='How many rows it pays for, such as "50 USD".')
-@click.option("--show-in", metavar="UNIT", help="Show US dollars in another currency, as EUR.")
+@click.option(
+    "--sellers", "asks_sellers", is_flag=True, help="Price the whole plan at every provider."
+)
+@click.option(
+    "--budget", metavar="AMOUNT", help='Say how many rows this pays for, such as "50 USD".'
+)
+@click.option("--show-in", metavar="UNIT", help="Show US dollars in another currency, such as EUR.")
 @click.option("--rate", metavar="RATE", help='The rate for --show-in, such as "0.91 EUR/USD".')
 @click.option("--rate-date", type=Instant(), metavar="DAY", help="The day of that rate.")
-@click.option("--rate-source", metavar="TEXT", help="Where you have that rate from.")
-@click.option("--at", type=Instant(), metavar="INSTANT", help="Price it as on that day (UTC).")
+@click.option("--rate-source", metavar="TEXT", help="The source of that rate.")
+@click.option("--at", type=Instant(), metavar="INSTANT", help="Use the prices of that day (UTC).")
 @book_option
 @format_option
 @gathered(Showing, "showing")
@@ -159,7 +163,7 @@ def plan(
     )
     say_unpriced(found.unpriced)
     if asks_sellers and found.unpriced:
-        click.echo("error: no seller of all of it is known: some rows have no price", err=True)
+        click.echo("error: no seller of everything is known: some rows have no price", err=True)
     return unpriced_code(found.unpriced)
 
 

@@ -27,8 +27,15 @@ from kling_pricing.plans import plan as planned_of
 @click.argument("a")
 @click.argument("b", required=False)
 @planning_options
-@click.option("--at", type=Instant(), metavar="INSTANT", help="Price A as on that day (UTC).")
-@click.option("--at-b", type=Instant(), metavar="INSTANT", help="Price B so; as A unless given.")
+@click.option(
+    "--at", type=Instant(), metavar="INSTANT", help="Price A with the prices of that day (UTC)."
+)
+@click.option(
+    "--at-b",
+    type=Instant(),
+    metavar="INSTANT",
+    help="Price B with the prices of that day (UTC). [default: as A]",
+)
 @book_option
 @click.option(
     "--book-b",
@@ -36,7 +43,7 @@ from kling_pricing.plans import plan as planned_of
     multiple=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="A price book of your own for B; as for A unless given. May be repeated.",
+    help="Your own price book for B; may be repeated. [default: as A]",
 )
 @form_option
 def diff(
@@ -70,7 +77,7 @@ def diff(
 
     if b is None and at_b is None and not books_b:
         raise click.UsageError(
-            "give a second manifest, or --at-b, or --book-b: else nothing differs"
+            "give a second manifest, --at-b or --book-b: otherwise nothing differs"
         )
     common = usual(takes, failure_rate)
     before = read_storyboard(a, common, id_column=id_column)

@@ -45,7 +45,7 @@ _OPTIONS: Final = (
         default="1",
         show_default=True,
         metavar="N",
-        help="How many finished takes make one usable clip, where a row has no `takes`.",
+        help="How many finished takes make one usable clip, for rows without `takes`.",
     ),
     click.option(
         "--failure-rate",
@@ -53,8 +53,8 @@ _OPTIONS: Final = (
         default="0",
         show_default=True,
         metavar="SHARE",
-        help="Which share of submissions fails, such as 0.1, 10% or 1/10, where a row has no "
-        "`failure_rate`.",
+        help="The share of submissions that fail, such as 0.1, 10% or 1/10, for rows without"
+        " `failure_rate`.",
     ),
     click.option(
         "--id-column",
@@ -83,7 +83,7 @@ def usual(takes: Fraction, failure_rate: Fraction) -> Usual:
 def say_misspelt(board: Storyboard) -> None:
     """Warn of columns that look like one that is read."""
     for column, meant in board.misspelt.items():
-        say(f"warning: {board.name}: the column {column} is not used; meant {meant}?")
+        say(f"warning: {board.name}: the column {column} is not used; did you mean {meant}?")
 
 
 def named(place: int, name: str | None) -> str:
@@ -126,5 +126,5 @@ def say_notes(notes: Sequence[str]) -> None:
     say_first(
         notes,
         lambda note: f"note: {note}",
-        lambda more: f"note: and {more} notes more; --format json has all",
+        lambda more: f"note: and {more} more notes; --format json has all",
     )

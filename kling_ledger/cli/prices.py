@@ -1,4 +1,4 @@
-"""`kling-ledger prices`: list, show, check and pull the prices that quotes rest on."""
+"""`kling-ledger prices`: list, show, check and pull the prices behind quotes."""
 
 from __future__ import annotations
 
@@ -99,19 +99,18 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     default=STALE_AFTER_DAYS,
     show_default=True,
     metavar="DAYS",
-    help="How many days ago a source may have been checked.",
+    help="The oldest check of a source, in days, that still counts.",
 )
 @click.option(
     "--live",
     is_flag=False,
     flag_value="all",
     type=click.Choice(["runapi", "crun", "all"]),
-    help="Ask a provider for its prices too; alone: RunAPI, and Crun if there is a key for it.",
+    help="Compare with a provider's live prices too. [without a value: RunAPI, and Crun if its"
+    " key is set]",
 )
-@click.option(
-    "--base-url", metavar="URL", help="Where the provider is, instead of its own address."
-)
-@click.option("--api-key", metavar="KEY", help="Only for crun. [env: CRUN_API_KEY]")
+@click.option("--base-url", metavar="URL", help="Another address for the provider.")
+@click.option("--api-key", metavar="KEY", help="The API key, only for crun. [env: CRUN_API_KEY]")
 @book_option
 @format_option
 def check(
@@ -166,11 +165,9 @@ def _asked(live: str | None, base_url: str | None, api_key: str | None) -> tuple
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Where to write it; by default in the folder of your own books.",
+    help="The file to write. [default: in the folder of your own books]",
 )
-@click.option(
-    "--base-url", metavar="URL", help="Where the provider is, instead of its own address."
-)
+@click.option("--base-url", metavar="URL", help="Another address for the provider.")
 def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     """Write PROVIDER's live prices as a price book of your own, over the bundled one.
 
@@ -288,7 +285,7 @@ def _beside_crun(
         for cell in priced_cells(book, now):
             clip = sample_clip(book, cell)
             if clip is None:
-                say(f"not asked: {cell.subject}: only the run tells how long it is")
+                say(f"not asked: {cell.subject}: its length is known only after the run")
             else:
                 estimate = crun.credits_for(live_prices.crun_body(clip))
                 yield beside_estimate(book, cell, now, estimate=estimate)

@@ -68,7 +68,9 @@ def _earlier(path: Path, provider: str) -> BookText | None:
         text = ""
     if not text.startswith(_WRITTEN_BY):
         hint = "give --out with another name"
-        raise ConfigError(f"{path} was not written by a pull and is left alone", hint=hint)
+        raise ConfigError(
+            f"{path} was not written by `prices pull`, so it is left as it is", hint=hint
+        )
     return BookText(str(path), text)
 
 

@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--provider", metavar="NAME", help=f"One of {', '.join(bundled_providers())}.")
-@click.option("--model", metavar="ID", help="The provider's own id of the model.")
+@click.option("--model", metavar="ID", help="The provider's own id for the model.")
 @clip_options
 @click.option(
     "--request",
     "request_file",
     type=click.File("rb"),
-    help="The provider's own JSON body instead of a model and its options; - for stdin.",
+    help="The provider's own JSON body, in place of the clip's options; - for stdin.",
 )
 @click.option(
     "--manifest",
     metavar="FILE",
     help="Price a table of clips: .csv, .jsonl or .parquet; - for CSV or JSONL on stdin.",
 )
-@click.option("--out", metavar="FILE", help="Write the priced table there, by its extension.")
+@click.option(
+    "--out", metavar="FILE", help="Write the priced table here; the extension selects the format."
+)
 @strict_option
-@click.option("--save", is_flag=True, help="Keep the quote and print its id, for `run --quote`.")
+@click.option("--save", is_flag=True, help="Save the quote and print its id, for `run --quote`.")
 @book_option
 @format_option
 def quote(
@@ -165,7 +167,7 @@ def _with_a_way(error: NoPriceError, provider: str) -> NoPriceError:
 
     if error.hint or not FACTS[provider].estimates:
         return error
-    hint = f"kling-ledger run asks {provider} itself, which costs nothing, and holds what it says"
+    hint = f"kling-ledger run asks {provider} itself, which is free, and reserves what it answers"
     return NoPriceError(error.subject, known=error.known, hint=hint)
 
 
@@ -190,7 +192,7 @@ def _flags(options: dict[str, Any]) -> dict[str, Any]:
 def _refuse_flags(flags: dict[str, Any], source: str) -> None:
     given = [name for name, value in flags.items() if value is not None]
     if given:
-        raise click.UsageError(f"{source} says it already: leave out {given[0]}")
+        raise click.UsageError(f"{source} already says it: leave out {given[0]}")
 
 
 def _print_table(answer: dict[str, Any]) -> None:

@@ -63,19 +63,19 @@ def _scope_options(command: Command) -> Command:
         click.option(
             "--sole-user",
             is_flag=True,
-            help="Nobody else spends from the account: its balance may settle one job.",
+            help="No one else spends from the account, so its balance may settle one job.",
         ),
         click.option(
             "--topped-up",
             metavar="AMOUNT",
-            help="What was paid into the account since its balance was last compared.",
+            help="What was paid into the account since the last comparison of its balance.",
         ),
         click.option(
             "--balance/--no-balance",
             "asks_balance",
             default=True,
             show_default=True,
-            help="Compare how the account's balance moved.",
+            help="Compare the change of the account's balance.",
         ),
         click.option(
             "--lag-hours",
@@ -83,26 +83,26 @@ def _scope_options(command: Command) -> Command:
             default=24.0,
             show_default=True,
             metavar="HOURS",
-            help="How long a charge may take to turn up: younger jobs are not missed.",
+            help="How long a charge may take to appear: younger jobs do not count as missing.",
         ),
         click.option(
             "--missing",
             type=click.IntRange(0),
             metavar="N",
-            help="How many jobs the complete statement misses, where that is asked.",
+            help="How many jobs the complete statement lacks, when reconcile asks.",
         ),
         click.option(
             "--complete",
             is_flag=True,
-            help="The statement has every charge of jobs from --from to --to: what is missing"
-            " there was never charged.",
+            help="The statement lists every charge between --from and --to: a job that is missing"
+            " was never charged.",
         ),
         click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive)."),
         click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive)."),
         click.option(
             "--statement",
             type=click.Path(path_type=Path, dir_okay=False),
-            help="A bill of one account: CSV, XLSX or JSON; without it every task is asked for.",
+            help="A bill of one account: CSV, XLSX or JSON. Without it, every task is polled.",
         ),
     ):
         wrapped = option(wrapped)
@@ -110,8 +110,8 @@ def _scope_options(command: Command) -> Command:
 
 
 @click.command()
-@click.option("--provider", type=click.Choice(GATEWAYS), help="Whose record to compare with.")
-@click.option("--undo", metavar="PLAN", help="Take back what an earlier --apply corrected.")
+@click.option("--provider", type=click.Choice(GATEWAYS), help="The provider to compare with.")
+@click.option("--undo", metavar="PLAN", help="Undo the corrections of an earlier --apply.")
 @click.option("--apply", "applies", is_flag=True, help="Make the proposed corrections.")
 @click.option("--all", "shows_all", is_flag=True, help="Show what agrees too.")
 @period_option(" In UTC.")
@@ -184,14 +184,14 @@ def reconcile(
 def _check(scope: Scope, form_of_bill: BillForm) -> None:
     """Refuse options that do not fit together."""
     if scope.statement is None and (scope.complete or form_of_bill.says_anything):
-        raise click.UsageError("--complete and what says how to read are about a --statement")
+        raise click.UsageError("--complete and the options for reading need a --statement")
     if scope.complete and (scope.since is None or scope.until is None):
         # What is missing is given back: that must not happen to the jobs of another month.
         raise click.UsageError(
             "--complete for which time? Say it with --period, or --from and --to"
         )
     if scope.missing is not None and not scope.complete:
-        raise click.UsageError("--missing is about a statement that is --complete")
+        raise click.UsageError("--missing needs a --complete statement")
 
 
 def _bill(
@@ -246,7 +246,7 @@ class _Work:
         # A job of a script's own client names neither account nor address: it is asked for too.
         there = [one for one in ours if one.job.account == self.account or one.job.address is None]
         others = len(ours) - len(there)
-        notes = (f"{others} jobs of other accounts were not asked for",) if others else ()
+        notes = (f"{others} jobs of other accounts were not polled",) if others else ()
         lines = ask_tasks(there, self.meters)
         return Compared(lines, notes=notes, not_confirmed=not_confirmed(there, lines))
 
@@ -308,7 +308,7 @@ def _undone(ledger: Ledger, plan_id: str, form: str, *, dry_run: bool) -> int:
         for one in undone.reservations
     ]
     print_many(rows, ("reservation", "state", "spent"), form, empty="nothing had moved")
-    say(f"plan {plan_id} is undone: {len(rows)} reservations are as they were before it")
+    say(f"plan {plan_id} is undone: {len(rows)} reservations are back as they were")
     return 0
 
 
@@ -358,7 +358,7 @@ class _Account:
         try:
             meter = self.connection.meter(ledger, self.provider, "")
         except ConfigError as error:
-            say(f"note: the balance was not asked for: {error}")
+            say(f"note: the balance was not read: {error}")
             return []
         with closing(meter.provider):
             try:

@@ -50,7 +50,7 @@ def report(
         costs = Money.by_unit(one.spent for one in not_confirmed)
         total = ", ".join(str(cost) for cost in costs.values())
         jobs = "1 job" if len(not_confirmed) == 1 else f"{len(not_confirmed)} jobs"
-        say(f"cost not confirmed: {jobs}, {total}: only our own figures say it")
+        say(f"cost not confirmed: {jobs}, {total}: known only from our own figures")
     return EXIT_DIFFERENCES if any(line.stands for line in lines) else 0
 
 
@@ -61,15 +61,15 @@ def say_notes(compared: Compared) -> None:
     for note in compared.notes:
         say(f"note: {note}")
     if compared.has_unzoned_times:
-        say("note: times in the bill name no zone: say it with --zone, such as Asia/Shanghai")
+        say("note: times in the bill have no zone: give --zone, such as Asia/Shanghai")
     if compared.missing is None:
         return
     missed = (line.reservation for line in compared.lines if line.verdict is Verdict.NEVER_CHARGED)
     costs = Money.by_unit(one.held if one.is_open else one.spent for one in missed if one)
     total = ", ".join(str(cost) for cost in costs.values())
     say(
-        f"note: the bill misses {compared.missing} jobs, {total} in all. Is it of this account,"
-        f" and whole? Then say so: --missing {compared.missing}"
+        f"note: the bill lacks {compared.missing} jobs, {total} in all. If it is complete and of"
+        f" this account, confirm: --missing {compared.missing}"
     )
 
 

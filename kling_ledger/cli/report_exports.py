@@ -116,7 +116,7 @@ def hledger(through: str | None, out: Path | None, db: str | None) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     required=True,
-    help="The folder to be made for it.",
+    help="The folder to create for it.",
 )
 @_rates
 @database_option
@@ -165,6 +165,6 @@ def _read_rates(written: tuple[str, ...]) -> Mapping[str, Decimal]:
     for one in written:
         match = _RATE.fullmatch(one)
         if match is None or not Decimal(match[2]):
-            raise ConfigError(f"{one!r} is no rate", hint="write it as --rate crun-credit=0.005")
+            raise ConfigError(f"not a rate: {one!r}", hint="write it as --rate crun-credit=0.005")
         rates[match[1]] = Decimal(match[2])
     return rates

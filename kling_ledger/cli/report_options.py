@@ -231,7 +231,9 @@ def _currency(written: str | None, rates: Path | None) -> str | None:
         return None
     code = written.upper()
     if not _CODE.fullmatch(code):
-        raise ConfigError(f"{written} is no currency", hint="three letters, as in --currency EUR")
+        raise ConfigError(
+            f"not a currency: {written}", hint="give three letters, as in --currency EUR"
+        )
     if code != USD and rates is None:
         raise ConfigError(
             f"nobody knows what a job is worth in {code}",

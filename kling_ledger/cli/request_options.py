@@ -92,7 +92,7 @@ def _written(
     if request_file is not None:
         if given:
             raise click.UsageError(
-                f"the body of --request says it already: leave out {_first(given)}"
+                f"the body of --request already says it: leave out {_first(given)}"
             )
         return parse_body(read_text(request_file)), action
     if saved is not None and saved.body is not None and not given:

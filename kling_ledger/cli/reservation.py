@@ -103,7 +103,7 @@ def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:
     "--amount", help='What the provider charged, such as "0.675 USD". [default: what is reserved]'
 )
 @click.option("--part", "is_part", is_flag=True, help="More will come: the rest stays reserved.")
-@click.option("--reason", help="How you know, for the journal.")
+@click.option("--reason", help="How you know; kept in the journal.")
 @key_option
 @dry_run_option
 @database_option
@@ -167,7 +167,7 @@ def rollback(
 @reservation.command()
 @click.argument("id_", metavar="ID")
 @click.option("--amount", required=True, help='What the provider gave back, such as "0.20 USD".')
-@click.option("--reason", required=True, help="How you know, for the journal.")
+@click.option("--reason", required=True, help="How you know; kept in the journal.")
 @key_option
 @dry_run_option
 @database_option
@@ -201,7 +201,7 @@ def refund(
 @reservation.command()
 @click.argument("id_", metavar="ID")
 @click.option("--amount", required=True, help="What the job cost in the end, 0 too.")
-@click.option("--reason", required=True, help="How you know, for the journal.")
+@click.option("--reason", required=True, help="How you know; kept in the journal.")
 @key_option
 @dry_run_option
 @database_option

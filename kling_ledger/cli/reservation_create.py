@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--wallet", required=True, help="Who pays.")
+@click.option("--wallet", required=True, help="The wallet that pays.")
 @click.option("--amount", help='How much to set aside, such as "0.675 USD".')
 @click.option("--provider", metavar="NAME", help="Who makes the clip, such as runapi.")
 @click.option(
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", metavar="ID", help="Which model the --amount is for.")
 @click.option("--usd", metavar="AMOUNT", help="What an --amount in another unit is worth in USD.")
-@click.option("--project", help="What it is for, such as film/teaser.")
+@click.option("--project", help="The project, such as film/teaser.")
 @label_option
 @key_option
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
@@ -127,7 +127,7 @@ def _check_source(amount: str | None, job: dict[str, Any]) -> None:
         raise click.UsageError("--request needs the --provider whose body it is")
     told = [name for name in ("model", "usd") if job[name] is not None]
     if amount is None and told:
-        raise click.UsageError(f"the body of --request says it already: leave out --{told[0]}")
+        raise click.UsageError(f"the body of --request already says it: leave out --{told[0]}")
 
 
 def _expiry(
@@ -137,7 +137,7 @@ def _expiry(
     if span is not None and at is not None:
         raise click.UsageError("give --expires-in or --expires-at, not both")
     if at is not None and at <= now and key is None:
-        raise click.UsageError(f"--expires-at {instant(at)} has passed: name an instant to come")
+        raise click.UsageError(f"--expires-at {instant(at)} has passed: use a time in the future")
     return at if span is None else now + span
 
 

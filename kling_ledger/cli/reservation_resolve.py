@@ -71,7 +71,7 @@ class Which:
 @click.option("--rollback", "rolls_back", is_flag=True, help="They were never charged.")
 @click.option("--commit", "commits", is_flag=True, help="They were charged, at what is held.")
 @click.option("--commit-at", metavar="AMOUNT", help="One was charged, at this.")
-@click.option("--reason", required=True, help="How you know, for the journal.")
+@click.option("--reason", required=True, help="How you know; kept in the journal.")
 @click.option("--yes", is_flag=True, help="Do it; else it is only listed.")
 @dry_run_option
 @database_option

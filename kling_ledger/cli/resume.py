@@ -82,7 +82,7 @@ def resume(
         ]
         if connection.api_key and len({one.job.provider for one in left_open}) > 1:
             # Each provider would be sent the key of another one.
-            raise click.UsageError("--api-key is of one provider: say which with --provider")
+            raise click.UsageError("--api-key belongs to one provider: name it with --provider")
         if dry_run:
             return _rehearsed(recovery, left_open, form)
         return _resume_all(recovery, left_open, form)

@@ -78,7 +78,7 @@ class Terms:
     "no request is given, its own is run.",
 )
 @wallet_option
-@project_option("What it is for, such as film/teaser.")
+@project_option("The project, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
 @approve_option
 @click.option(
@@ -198,7 +198,7 @@ def _carried_on(meter: Meter, begun: Reservation, body: dict[str, Any]) -> Reser
         return meter.ledger.reservations.get(begun.id)
     except DatabaseError as error:
         tell_error(error, EXIT_IN_DOUBT)
-        say(f"what becomes of {begun.id}: kling-ledger resume {begun.id}")
+        say(f"to follow {begun.id}: kling-ledger resume {begun.id}")
         return None
 
 
@@ -257,13 +257,13 @@ def report(ended: Reservation, form: str) -> int:
 
     print_one(reservation_dict(ended), form)
     if ended.is_open:
-        say(f"the credits stay reserved until there is a verdict: kling-ledger resume {ended.id}")
+        say(f"the credits stay reserved until the job is resolved: kling-ledger resume {ended.id}")
         return EXIT_IN_DOUBT
     if ended.state is State.COMMITTED and ended.problem:
         say(f"note: {ended.problem}")
     if is_done(ended):
         return 0
     if is_charged_without_clip(ended):
-        say(f"{ended.spent} was charged, and there is no clip")
+        say(f"{ended.spent} was charged, without a clip")
         return EXIT_CHARGED_WITHOUT_CLIP
     return EXIT_JOB_FAILED

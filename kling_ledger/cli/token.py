@@ -179,7 +179,7 @@ def show(name: str, db: str | None, form: str) -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--reason", help="Why, for the log: the ledger itself keeps who and when.")
+@click.option("--reason", help="The reason, for the log; the ledger keeps who and when.")
 @database_option
 @format_option
 def revoke(name: str, reason: str | None, db: str | None, form: str) -> None:
@@ -240,7 +240,6 @@ def _known_model(entry: str, library: Library) -> str:
     models = {model for seller in sellers for model in library.book(seller).models}
     if not any(model.startswith(name[:-1]) for model in models):
         raise click.UsageError(
-            f"nobody knows a model that begins with {name[:-1]}."
-            " --unknown takes it as it is written"
+            f"unknown model that begins with {name[:-1]}: use --unknown to accept it"
         )
     return prefix + name

@@ -68,7 +68,7 @@ def create(
 @click.argument("name")
 @click.argument("amount")
 @click.option("--key", help="Your own id of this funding: it is added once, however often you ask.")
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @dry_run_option
 @database_option
 @format_option
@@ -103,7 +103,7 @@ def fund(
 @wallet.command(context_settings=AMOUNT_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
-@click.option("--reason", required=True, help="Why, for the journal.")
+@click.option("--reason", required=True, help="The reason, kept in the journal.")
 @click.option("--key", help="Your own id of this correction: it is made once, however often asked.")
 @click.option(
     "--corrects",

@@ -32,7 +32,7 @@ class _Day(click.ParamType[date]):
         try:
             return datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC).date()
         except ValueError:
-            self.fail(f"{value!r} is no day: write it as in 2026-10-03", param, ctx)
+            self.fail(f"not a day: {value!r}; write it as 2026-10-03", param, ctx)
 
 
 def _paid(ctx: click.Context, param: click.Parameter, value: str | None) -> Money | None:  # noqa: ARG001
@@ -54,7 +54,7 @@ def _paid(ctx: click.Context, param: click.Parameter, value: str | None) -> Mone
     help="In place of AMOUNT: the funding that was paid for, txf_..., of a month not sealed.",
 )
 @click.option("--key", help="Your own id of it: it is recorded once, however often you ask.")
-@click.option("--reason", help="Why, for the journal.")
+@click.option("--reason", help="The reason, kept in the journal.")
 @dry_run_option
 @database_option
 @format_option

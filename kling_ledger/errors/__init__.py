@@ -19,7 +19,7 @@ KlingError (kling_pricing.errors)
 │   │   ├── OutcomeUnknownError   it was lost while it wrote: nobody knows whether it did
 │   │   ├── NoLedgerError    there is none yet
 │   │   ├── NotEmptyError    something is there already, where a copy was to go
-│   │   ├── ForeignDatabaseError  it is a database of something else
+│   │   ├── ForeignDatabaseError  it is a database of another program
 │   │   ├── OlderSchemaError it has to be upgraded first
 │   │   ├── NewerSchemaError it was written by a later version of this program
 │   │   └── TaskNotWrittenError   it did not take down which task a job is

@@ -30,12 +30,12 @@ class LinkExpiredError(DownloadError):
     code = "link_expired"
 
     def __init__(self, link: str, *, status: int, name: str, expired_at: datetime | None) -> None:
-        until = f", it was promised until {expired_at:%Y-%m-%d %H:%M} UTC" if expired_at else ""
+        until = f", it was valid until {expired_at:%Y-%m-%d %H:%M} UTC" if expired_at else ""
         super().__init__(
             link,
-            f"the link has expired or is not open to us: HTTP {status}{until}",
-            hint=f"look for a newer link of {name} in your account at the provider; where it keeps"
-            " no copy, the clip has to be made again",
+            f"the link has expired or needs a login: HTTP {status}{until}",
+            hint=f"get a new link for {name} from your account at the provider; if it kept no"
+            " copy, make the clip again",
         )
         self.status = status
         self.expired_at = expired_at
@@ -48,5 +48,5 @@ class FolderError(DownloadError):
 
     def __init__(self, folder: object, problem: str) -> None:
         super().__init__(
-            str(folder), problem, hint="make room or name another folder, then run it again"
+            str(folder), problem, hint="free some space or choose another folder, then run it again"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kling_pricing.errors import KlingError
 
@@ -47,10 +47,10 @@ class OutcomeUnknownError(DatabaseError):
     def __init__(self, name: str, ids: Sequence[str], *, key: str | None = None) -> None:
         known_by = f" ({', '.join(ids)})" if ids else ""
         super().__init__(
-            f"{name} was lost while it wrote{known_by}: it may have been done",
-            hint=f"call it again with the key {key}"
+            f"{name} was lost during a write{known_by}: it may have been done",
+            hint=f"repeat the call with key {key}"
             if key
-            else "call it again only with the same key, or look first whether it was done",
+            else "repeat the call only with the same key, or check first whether it was done",
         )
         self.name = name
         self.ids = tuple(ids)
@@ -67,7 +67,7 @@ class NoLedgerError(DatabaseError):
     code = "no_ledger"
 
     def __init__(self, path: object) -> None:
-        super().__init__(f"there is no ledger at {path}", hint="create it, or name another")
+        super().__init__(f"there is no ledger at {path}", hint="create it, or use another path")
         self.path = path
 
 
@@ -77,7 +77,7 @@ class NotEmptyError(DatabaseError):
     code = "not_empty"
 
     def __init__(self, place: object, *, hint: str) -> None:
-        super().__init__(f"{place} is there already, and nothing was changed in it", hint=hint)
+        super().__init__(f"{place} already exists and was not changed", hint=hint)
         self.place = place
 
 
@@ -87,7 +87,7 @@ class ForeignDatabaseError(DatabaseError):
     code = "foreign_database"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is a database of something else", hint="name another one")
+        super().__init__(f"{name} is a database of another program", hint="use another database")
         self.name = name
 
 
@@ -112,7 +112,7 @@ class NewerSchemaError(DatabaseError):
 
     def __init__(self, name: str, *, version: str, needed: str) -> None:
         super().__init__(
-            f"{name} has schema {version}, this program knows up to {needed}",
+            f"{name} has schema {version}, this program supports up to {needed}",
             hint="use the version of kling-ledger that wrote it, or a later one",
         )
         self.version = version
@@ -153,12 +153,12 @@ class ClockError(LedgerError):
     code = "clock"
 
     def __init__(self, *, now: datetime, last: datetime, server: datetime | None) -> None:
-        told = f"the last transfer is of {last:%Y-%m-%d %H:%M} UTC"
+        told = f"the last transfer was at {last:%Y-%m-%d %H:%M} UTC"
         if server is not None:
             told = f"{told}, the server's clock says {server:%Y-%m-%d %H:%M} UTC"
         super().__init__(
             f"this clock says {now:%Y-%m-%d %H:%M} UTC, {told}: nothing was written",
-            hint="set the clock right, or set KLING_LEDGER_TRUST_CLOCK=yes if it is right",
+            hint="correct the clock, or set KLING_LEDGER_TRUST_CLOCK=yes if it is right",
         )
         self.now = now
         self.last = last
@@ -171,7 +171,7 @@ class NotFoundError(LedgerError):
     code = "not_found"
 
     def __init__(self, noun: str, name: str, *, hint: str | None = None) -> None:
-        super().__init__(f"no {noun} is called {name}", hint=hint)
+        super().__init__(f"no such {noun}: {name}", hint=hint)
         self.noun = noun
         self.name = name
 
@@ -182,7 +182,7 @@ class ConflictError(LedgerError):
     code = "conflict"
 
     def __init__(self, subject: str, *, field: str, stored: object, given: object) -> None:
-        super().__init__(f"{subject} was used before with {field} {stored}, now with {given}")
+        super().__init__(f"{subject} already has {field} {stored}; {given} differs")
         self.field = field
         self.stored = stored
         self.given = given
@@ -210,7 +210,7 @@ class LedgerMovedError(LedgerError):
 
     def __init__(self, reservation_id: str) -> None:
         super().__init__(
-            f"reservation {reservation_id} moved on since it was compared: nothing was changed",
+            f"reservation {reservation_id} has changed since it was compared: nothing was applied",
             hint="compare again",
         )
         self.reservation_id = reservation_id
@@ -226,13 +226,21 @@ class PlanUndoneError(LedgerError):
         self.plan_id = plan_id
 
 
+_VERBS: Final = {
+    "submitting": "submitted",
+    "in_doubt": "put in doubt",
+    "rolled_back": "rolled back",
+}
+
+
 class StateError(LedgerError):
     """A reservation's state does not allow the change."""
 
     code = "state"
 
     def __init__(self, reservation_id: str, *, state: str, change: str) -> None:
-        super().__init__(f"reservation {reservation_id} is {state}: it cannot be {change}")
+        verb = _VERBS.get(change, change)
+        super().__init__(f"reservation {reservation_id} is {state} and cannot be {verb}")
         self.reservation_id = reservation_id
         self.state = state
 
@@ -245,9 +253,9 @@ class KeyUsedError(StateError):
     def __init__(self, key: str, *, reservation_id: str, state: str) -> None:
         LedgerError.__init__(
             self,
-            f"key {key} was used before: reservation {reservation_id} is {state}, and nothing is"
-            " sent twice under one key",
-            hint="use another key to try it again, once you know that the first came to nothing",
+            f"key {key} was already used: reservation {reservation_id} is {state}, and one key"
+            " never sends twice",
+            hint="to try again, use another key, once you are sure that the first job was not made",
         )
         self.key = key
         self.reservation_id = reservation_id
@@ -266,7 +274,7 @@ class ApprovalClosedError(LedgerError):
         what = "expired" if verdict is None else f"was {verdict} by {by}"
         super().__init__(
             f"approval {approval} {what} at {at:%Y-%m-%d %H:%M} UTC: nothing was changed",
-            hint="a job that still needs one has to be asked for again",
+            hint="if the job still needs approval, ask for it again",
         )
         self.approval = approval
         self.verdict = verdict
@@ -287,7 +295,7 @@ class PeriodOrderError(PeriodError):
 
     def __init__(self, period: str, *, earlier: str) -> None:
         super().__init__(
-            f"period {earlier} comes before {period} and is not sealed",
+            f"period {earlier}, before {period}, is not sealed",
             hint=f"seal {earlier} first",
         )
         self.period = period
@@ -301,11 +309,13 @@ class TwoPeopleError(PeriodError):
 
     def __init__(self, period: str, *, prepared_by: str | None) -> None:
         if prepared_by is None:
-            said = f"two people close a month of this ledger, and nobody has prepared {period}"
+            said = (
+                f"closing a month takes two people in this ledger, and {period} is not prepared yet"
+            )
             hint = "close it softly first, then another person seals it"
         else:
-            said = f"period {period} was prepared by {prepared_by}, who may not approve it too"
-            hint = "another person has to seal it"
+            said = f"period {period} was prepared by {prepared_by}, who cannot also approve it"
+            hint = "another person must seal it"
         super().__init__(said, hint=hint)
         self.period = period
         self.prepared_by = prepared_by

@@ -16,7 +16,7 @@ class QuoteExpiredError(RefusedError):
 
     def __init__(self, quote_id: str, *, expired_at: datetime) -> None:
         super().__init__(
-            f"quote {quote_id} could be relied on until {expired_at:%Y-%m-%d %H:%M:%S} UTC",
+            f"quote {quote_id} expired at {expired_at:%Y-%m-%d %H:%M:%S} UTC",
             hint="make a new quote",
         )
         self.quote_id = quote_id
@@ -44,7 +44,7 @@ class InputChangedError(KlingError):
 
     def __init__(self, quote_id: str, *, field: str, quoted: object, given: object) -> None:
         super().__init__(
-            f"quote {quote_id} is of {field} {quoted}, not of {given}",
+            f"quote {quote_id} is for {field} {quoted}, not {given}",
             hint="run what was quoted, or make a new quote",
         )
         self.quote_id = quote_id

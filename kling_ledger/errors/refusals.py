@@ -61,7 +61,7 @@ class BudgetError(RefusedError):
         super().__init__(
             f"budget {budget}: limit {limit}, spent {spent}, reserved {reserved},"
             f" asked {asked}, left {left}{until}",
-            hint=f"{_would_fit(fits)}; or raise it for a time",
+            hint=f"{_would_fit(fits)}; or raise it temporarily",
         )
         self.budget = budget
         self.limit = limit
@@ -97,7 +97,7 @@ class TotalError(RefusedError):
 
     def __init__(self, *, cost: Money, most: Money) -> None:
         super().__init__(
-            f"the batch costs {cost}, more than its most of {most}",
+            f"the batch costs {cost}, more than its limit of {most}",
             hint="run fewer rows, or raise the limit",
         )
         self.cost = cost
@@ -112,7 +112,7 @@ class UnknownWorthError(RefusedError):
 
     def __init__(self, budget: str, *, asked: Money, unit: str) -> None:
         super().__init__(
-            f"budget {budget} counts {unit}, and what {asked} are worth in it is not known",
+            f"budget {budget} counts {unit}, and the value of {asked} in {unit} is unknown",
             hint="reserve from a quote, which carries its amount in USD, or limit the unit itself",
         )
         self.budget = budget
@@ -141,8 +141,8 @@ class ApprovalNeededError(RefusedError):
     ) -> None:
         because = f" ({problem})" if problem else ""
         super().__init__(
-            f"the job costs {asked}, and above {above} a person has to approve it{because}:"
-            f" {approval} waits for that until {expires_at:%Y-%m-%d %H:%M} UTC",
+            f"the job costs {asked}; above {above} a person must approve it{because}: {approval}"
+            f" waits until {expires_at:%Y-%m-%d %H:%M} UTC",
             hint=f"ask a person to grant {approval}, then ask for the same job again",
         )
         self.approval = approval
@@ -176,8 +176,8 @@ class ApprovalDeniedError(RefusedError):
         why = f": {reason}" if reason else ""
         super().__init__(
             f"{by} denied {approval}, this job at {asked}{why}",
-            hint=f"ask for what costs at most {above}, or talk to {by}: the same job may be asked"
-            f" for again after {until:%Y-%m-%d %H:%M} UTC",
+            hint=f"ask for a job of at most {above}, or talk to {by}: you can ask for this job"
+            f" again after {until:%Y-%m-%d %H:%M} UTC",
         )
         self.approval = approval
         self.by = by
@@ -196,8 +196,8 @@ class ApprovalsWaitError(RefusedError):
 
     def __init__(self, asked_by: str, *, waiting: int) -> None:
         super().__init__(
-            f"{waiting} jobs of {asked_by} wait for an approval: no more are asked about",
-            hint="wait until a person has decided some, or until they expire",
+            f"{waiting} jobs of {asked_by} already wait for approval: no more can be added",
+            hint="wait until some are decided or expire",
         )
         self.asked_by = asked_by
         self.waiting = waiting

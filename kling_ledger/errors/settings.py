@@ -43,7 +43,7 @@ class OtherAddressError(ConfigError):
     def __init__(self, reservation_id: str, *, address: str | None, asked: str) -> None:
         super().__init__(
             f"reservation {reservation_id} belongs to {address}, not {asked}",
-            hint=f"ask at {address}",
+            hint=f"use {address}",
         )
         self.reservation_id = reservation_id
         self.address = address
@@ -61,10 +61,10 @@ class AccountError(ConfigError):
 
     def __init__(self, provider: str, *, asked: str, known: str | None) -> None:
         super().__init__(
-            f"account {asked} of {provider} is known by another API key than this one"
+            f"account {asked} at {provider} has another API key than this one"
             if known is None
             else f"this API key of {provider} belongs to account {known}, not to {asked}",
-            hint="use the account's own key, or adopt this one if it is a new key of the account",
+            hint="use the account's own key, or adopt this one if it is the account's new key",
         )
         self.provider = provider
         self.asked = asked
@@ -82,13 +82,13 @@ class OtherAccountError(ConfigError):
     def __init__(
         self, reservation_id: str, *, provider: str, account: str | None, asked: str | None
     ) -> None:
-        whose = "it is not known on whose account it runs" if account is None else account
+        whose = "its account is unknown" if account is None else account
         super().__init__(
-            f"reservation {reservation_id} at {provider}: {whose}, this key is of {asked}"
+            f"reservation {reservation_id} at {provider}: {whose}, this key belongs to {asked}"
             if account is None
             else f"reservation {reservation_id} runs on account {account} of {provider},"
-            f" this key is of {asked}",
-            hint="use the account's own key; adopt the job if it is this account's after all",
+            f" this key belongs to {asked}",
+            hint="use the account's own key, or adopt the job if it does belong to this account",
         )
         self.reservation_id = reservation_id
         self.provider = provider

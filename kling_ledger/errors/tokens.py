@@ -14,7 +14,7 @@ class TokenError(LedgerError):
     code = "token"
 
     def __init__(self) -> None:
-        super().__init__("no such token", hint="ask whoever runs this gateway for one")
+        super().__init__("no such token", hint="ask the operator of this gateway for one")
 
 
 class ModelNotAllowedError(RefusedError):
@@ -42,7 +42,7 @@ class ProjectNotAllowedError(RefusedError):
     code = "project_not_allowed"
 
     def __init__(self, token: str, *, asked: str, allowed: str) -> None:
-        where = f"what is below {allowed}" if allowed.endswith("/") else allowed
+        where = f"projects below {allowed}" if allowed.endswith("/") else allowed
         super().__init__(
             f"token {token} is for {where}, not for project {asked!r}",
             hint="name a project there, or none",
@@ -58,7 +58,7 @@ class LabelNotAllowedError(RefusedError):
     code = "label_not_allowed"
 
     def __init__(self, token: str, *, name: str, own: str | None) -> None:
-        said = f"is {own}" if own is not None else "is for the ledger to set"
+        said = f"is {own}" if own is not None else "is set by the ledger"
         super().__init__(
             f"label {name} of token {token} {said}: a caller cannot set it",
             hint="leave it out, or use another name",
@@ -75,7 +75,7 @@ class RunNeededError(RefusedError):
 
     def __init__(self, token: str) -> None:
         super().__init__(
-            f"token {token} has a cap by run, and this job names no run",
+            f"token {token} has a cap per run, and this job names no run",
             hint="name the run in the header X-Kling-Run: the same word for all of its jobs",
         )
         self.token = token

@@ -66,7 +66,9 @@ def _after_its_end(one: Reservation, status: TaskStatus, end: Ending) -> Line:
         if spent(one) == cost:
             return _line(Verdict.MATCHED, one, status)
         if cost.micro and is_absurd(cost, one.amount):
-            return _line(Verdict.QUESTION, one, status, f"{problem}, which is no price of this job")
+            return _line(
+                Verdict.QUESTION, one, status, f"{problem}, which cannot be the price of this job"
+            )
         change = settling(one, cost, settled_by="provider")
         return _line(Verdict.AMOUNT_DIFFERS, one, status, problem, change)
     is_done = status.state is TaskState.COMPLETED

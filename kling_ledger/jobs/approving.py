@@ -43,7 +43,7 @@ def approved(
     and ConfigError for a caller's key that an approval could have.
     """
     if asked.key is not None and asked.key.startswith(KEY_PREFIX):
-        raise ConfigError(f"a key does not begin with {KEY_PREFIX}: those are of approvals")
+        raise ConfigError(f"a key cannot begin with {KEY_PREFIX}: that prefix is for approvals")
     if above is None or _is_free(ledger, asked, above):
         return asked
     problem = None
@@ -108,9 +108,9 @@ def _found(ledger: Ledger, approval: str) -> Approval | None:
 def _problem_of(found: Approval | None, asked: Asked, at: datetime, *, called: str) -> str | None:
     """Say why an approval that was named does not let a job in; None where it does."""
     if found is None:
-        return f"no approval is called {called}"
+        return f"no such approval: {called}"
     if not found.is_of(asked):
-        return f"{found.id} is of another job"
+        return f"{found.id} is for another job"
     match found.standing_at(at):
         case "used":
             # The key gives the one reservation again, and no other.
@@ -124,7 +124,7 @@ def _problem_of(found: Approval | None, asked: Asked, at: datetime, *, called: s
         case "expired":
             return f"{found.id} has expired"
         case _:
-            return f"nobody has decided {found.id} yet"
+            return f"{found.id} is not decided yet"
 
 
 def _refusal(

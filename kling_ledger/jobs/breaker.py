@@ -49,7 +49,7 @@ class Pause:
 
     def __str__(self) -> str:
         if self.again_s is None:
-            return f"{self.problem}: no other row is started there"
+            return f"{self.problem}: no other row is started at this provider"
         return (
             f"{self.provider} gives no clear answers ({self.problem}): no other row is started"
             f" until it does; asking again in {self.again_s:g} s"

@@ -148,7 +148,7 @@ class _Fetch:
             raise self._failed(f"answers HTTP {status}")
         kind = _kind(reply)
         if kind.startswith(_NO_CLIP):
-            raise self._failed(f"leads to {kind}, which is no clip")
+            raise self._failed(f"returns {kind} instead of a clip")
         if reply.headers.get("Content-Encoding", "identity") != "identity":
             raise self._failed("sends a compressed file, which was not asked for")
 
@@ -157,11 +157,11 @@ class _Fetch:
         for chunk in reply.iter_raw():
             size += file.write(chunk)
             if size > LARGEST_CLIP:
-                raise self._failed(f"sends more than {LARGEST_CLIP} bytes: that is no clip")
+                raise self._failed(f"sends more than {LARGEST_CLIP} bytes, too many for a clip")
         length = reply.headers.get("Content-Length", "")
         # Without a length the end of the answer is the end of the clip; nothing at all is none.
         if size == 0 or (length.isdigit() and int(length) != size):
-            raise _AgainError(f"{size} bytes came, and that is not the whole clip")
+            raise _AgainError(f"{size} bytes arrived, less than the whole clip")
 
     def _failed(self, problem: str, *, retryable: bool = False) -> DownloadError:
         hint = "run it again later" if retryable else None
@@ -173,7 +173,7 @@ class _Fetch:
         try:
             url = httpx.URL(self.link)
         except httpx.InvalidURL:
-            return "a link that is no address"
+            return "an invalid link"
         port = f":{url.port}" if url.port else ""
         return f"{url.scheme}://{url.host}{port}{url.path}"
 

@@ -66,7 +66,7 @@ def ending(reservation: Reservation, status: TaskStatus, *, facts: ProviderFacts
         and facts.charges_what_it_holds
         and _is_of_another_scale(reservation, status)
     ):
-        odd = f"it names {status.cost}, which is no price of this job"
+        odd = f"it names {status.cost}, which cannot be the price of this job"
         does = Does.DOUBT if reservation.is_open else Does.NOTHING
         return Ending(does, odd)
     if not reservation.is_open:

@@ -107,9 +107,8 @@ class MeteredKlingClient(KlingClient):
             if isinstance(resource, Resource) and hasattr(resource, "run"):
                 # Passed on as it is, it would spend without a reservation.
                 raise ConfigError(
-                    f"{name} is an action of the client that nothing is known of:"
-                    " it is not metered",
-                    hint=f"what is metered: {', '.join(ACTIONS)}",
+                    f"{name} is an unknown action of the client, so it is not metered",
+                    hint=f"metered actions: {', '.join(ACTIONS)}",
                 )
             return resource
 

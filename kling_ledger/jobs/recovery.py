@@ -185,21 +185,21 @@ class Recovery:
             raise
         except StateError:
             now = self.ledger.reservations.get(reservation.id)
-            return _Move(Recovered(now, "somebody else moved it on"))
+            return _Move(Recovered(now, "another process moved it on"))
         except KlingError as error:
             now = self.ledger.reservations.get(reservation.id)
             return _Move(Recovered(now, "left as it is", error=error))
 
     def _moved_on(self, found: Reservation) -> _Move:
         if not found.is_open:
-            return _Move(Recovered(found, "it has ended"))
+            return _Move(Recovered(found, "already ended"))
         job = found.job
         if job.provider is None or job.request is None or job.address is None:
             return _Move(Recovered(found, "left as it is", NextStep.END_IT))
         if found.task_id is not None:
             return self._asked_for(found)
         if found.state is not State.IN_DOUBT and self._is_young(found):
-            return _Move(Recovered(found, "left alone: it may just be under way"))
+            return _Move(Recovered(found, "left as it is: it may still be in progress"))
         if found.state is State.RESERVED:
             problem = "it was never sent"
             ended = self.ledger.roll_back(found.id, problem, only_from=State.RESERVED)
@@ -223,7 +223,7 @@ class Recovery:
             now = self.ledger.reservations.get(found.id)
             is_unknown = now.is_open and now.task_id is None
             step = NextStep.LOOK_FOR_TASK if is_unknown else None
-            return _Move(Recovered(now, "sent again, and not taken for certain", step, error))
+            return _Move(Recovered(now, "sent again, and still not confirmed", step, error))
         return self._asked_for(self.ledger.reservations.get(found.id))
 
     def _doubted(self, found: Reservation, problem: str) -> Recovered:
@@ -236,10 +236,10 @@ class Recovery:
     def _why_not_again(self, found: Reservation, meter: Meter) -> str | None:
         """Say why a submission cannot be sent again without being charged twice, if it cannot."""
         if not meter.provider.repeats_safely:
-            return f"{meter.provider.name} knows no repeats"
+            return f"{meter.provider.name} does not recognise repeated requests"
         age = self.now - found.created_at
         if age > timedelta(seconds=KEY_LIVES_S):
-            return f"{meter.provider.name} may not know its key any more, {_age(age)} on"
+            return f"{meter.provider.name} may have forgotten its key after {_age(age)}"
         return None
 
     def _asked_for(self, found: Reservation) -> _Move:
@@ -250,7 +250,7 @@ class Recovery:
         seen = watch.reservation
         if self._is_overdue(seen, meter):
             age = _age(self.now - seen.created_at)
-            seen = meter.give_up(seen, f"no verdict {age} on: {_how_it_stands(watch)}")
+            seen = meter.give_up(seen, f"no verdict after {age}: {_how_it_stands(watch)}")
         return _move_of(watch, seen, pause_s, "asked for")
 
     def _is_young(self, found: Reservation) -> bool:

@@ -103,7 +103,7 @@ def load_quote(quote_id: str, *, folder: Path | None = None) -> SavedQuote:
     """Return a saved quote. NotFoundError for none of that id, ConfigError for a changed file."""
     path = _path(quote_id, folder)
     if not _ID.fullmatch(quote_id) or not path.is_file():
-        raise NotFoundError("saved quote", quote_id, hint=f"they are in {path.parent}")
+        raise NotFoundError("saved quote", quote_id, hint=f"saved quotes are in {path.parent}")
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -112,7 +112,7 @@ def load_quote(quote_id: str, *, folder: Path | None = None) -> SavedQuote:
         raise ConfigError(f"{path} was changed: it is not the quote that was saved")
     said = json.loads(text)
     if said["format"] != _FORMAT:
-        raise ConfigError(f"{path}: format {said['format']} is not known here, only {_FORMAT}")
+        raise ConfigError(f"{path}: format {said['format']} is not supported, only {_FORMAT}")
     return SavedQuote(quote_id, said["quote"], said["request"])
 
 

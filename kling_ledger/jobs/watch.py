@@ -178,9 +178,7 @@ class Watch:
         wish_s = min(asked_s or 0.0, LONGEST_WISH_S)
         if asked_s is not None and asked_s > LONGEST_WISH_S and not self._has_told_wish:
             self._has_told_wish = True
-            problem = (
-                f"asks to be left alone for {asked_s:.0f} s; it is asked again in {wish_s:g} s"
-            )
+            problem = f"asks for a pause of {asked_s:.0f} s; the next poll is in {wish_s:g} s"
             self._meter.tell_trouble(PollError(self.provider, problem))
         return max(self._meter.patience.poll_every_s, wish_s)
 

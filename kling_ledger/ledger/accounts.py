@@ -98,7 +98,7 @@ def adopt(
 ) -> int:
     """Let a key belong to an account, and give it the jobs of another; return how many.
 
-    `jobs_of` names the other account; no letters stand for jobs from before accounts were known.
+    `jobs_of` names the other account; no letters stand for jobs from before accounts were recorded.
     """
     transaction.be_alone()
     _check_name(name)
@@ -197,4 +197,7 @@ def _row(provider: str, fingerprint: str, account: str, stamp: Stamp) -> Row:
 
 def _check_name(name: str) -> None:
     if not name.strip() or name != name.strip() or len(name) > _LONGEST or not name.isprintable():
-        raise ConfigError(f"{name!r} cannot name an account", hint="such as studio or north-team")
+        raise ConfigError(
+            f"invalid account name: {name!r}",
+            hint="use a name use a name use a name such as studio or north-team",
+        )

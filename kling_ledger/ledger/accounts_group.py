@@ -46,7 +46,7 @@ class Accounts:
         """Let a key belong to an account, or another account's jobs; return how many jobs moved.
 
         `jobs_of` is the account whose jobs and keys become this one's; an empty name stands for
-        jobs from before accounts were known. Raises ConfigError for what cannot be a name.
+        jobs from before accounts were recorded. Raises ConfigError for what cannot be a name.
         """
         print_ = None if fingerprint is None else fingerprint(self._own_secret())
         stamp = self._access.stamp()

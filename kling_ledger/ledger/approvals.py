@@ -177,7 +177,7 @@ def ask(
             hint="reserve it from its request",
         )
     if asked.amount.unit != wallet.unit:
-        raise AmountError("unit of the wallet", got=wallet.unit, allowed=asked.amount.unit)
+        raise AmountError("unit of the amount", got=asked.amount.unit, allowed=wallet.unit)
     _check_waiting(transaction, asked_by, stamp.at_us)
     approval_id = new_id("apr", next(numbers(stamp.at_us, stamp.chance)))
     row = {

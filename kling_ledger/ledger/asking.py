@@ -55,17 +55,17 @@ def check(one: Asked, wallet: Wallet) -> None:
     if not isinstance(amount, Money):
         raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('0.675 USD')")
     if amount.unit != wallet.unit:
-        raise AmountError("unit of the wallet", got=wallet.unit, allowed=amount.unit)
+        raise AmountError("unit of the amount", got=amount.unit, allowed=wallet.unit)
     if amount.amount <= 0:
-        raise AmountError("amount", got=str(amount), allowed="more than nothing")
+        raise AmountError("amount", got=str(amount), allowed="more than 0")
     if one.job.usd is not None:
         _check_worth(one.job.usd)
     check_ceiling(one.ceiling)
     if one.project is not None and not scopes.is_project(one.project):
         raise ConfigError(
-            f"{one.project!r} cannot name a project",
-            hint="such as film/teaser: no / at either end, and no empty part, . or .. or spaces"
-            " around one",
+            f"invalid project: {one.project!r}",
+            hint="write it as film/teaser: no / at either end, no part that is empty, . or .., or"
+            " padded with spaces",
         )
 
 
@@ -81,7 +81,7 @@ def check_spelling(project: str | None, budgets: Iterable[Budget]) -> None:
         scope = one.scope.project or ""
         if scopes.is_within((project or "").casefold(), scope.casefold()):
             raise ConfigError(
-                f"{project!r} differs from {scope!r} of budget {one.name} by capitals alone",
+                f"{project!r} differs from {scope!r} of budget {one.name} only in capitals",
                 hint="write it as the budget does, or set a budget for the other spelling too",
             )
 

@@ -75,7 +75,7 @@ def _operation(change: Change) -> str:
 def charge_of(change: Change) -> int:
     """Return a change's amount in millionths; AmountError where it needs one and has none."""
     if change.amount is None:
-        raise AmountError("amount", got=None, allowed="what the job cost, 0 too")
+        raise AmountError("amount", got=None, allowed="the cost of the job, 0 if it was free")
     return change.amount.micro
 
 
@@ -86,7 +86,7 @@ def check_amount(amount: Money, unit: str) -> None:
     if amount.unit != unit:
         raise AmountError("unit", got=amount.unit, allowed=unit)
     if amount.micro < 0:
-        raise AmountError("settled cost", got=str(amount), allowed="nothing or more")
+        raise AmountError("settled cost", got=str(amount), allowed="0 or more")
 
 
 def check_may_follow(change: Change, before: Row, state: State, stamp: Stamp) -> None:

@@ -62,9 +62,7 @@ def _price(cost: Cost, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Quote |
     price = cost(*args, **kwargs)
     if inspect.isawaitable(price):
         _drop(price)
-        raise TypeError(
-            f"{_name(cost)} is async: what tells the cost of a call is a plain function"
-        )
+        raise TypeError(f"{_name(cost)} is async: the cost function must be a plain function")
     return price
 
 
@@ -73,7 +71,7 @@ def _check_is_no_generator(function: Callable[..., Any]) -> None:
         function, inspect.isasyncgenfunction
     ):
         raise TypeError(
-            f"{_name(function)} is a generator: a call to it ends before its work begins, so use"
+            f"{_name(function)} is a generator: calling it only starts its work, so use"
             " `with ledger.reserving(...)` or `async with ledger.areserving(...)` inside it instead"
         )
 
@@ -94,7 +92,7 @@ def _done(function: Callable[..., Any], result: Result) -> Result:
         return result
     _drop(result)
     raise TypeError(
-        f"{_name(function)} returned a {type(result).__name__} whose work is yet to be done: the"
+        f"{_name(function)} returned a {type(result).__name__} whose work has not run yet: the"
         " job is in doubt. Decorate an `async def` that awaits it, or use"
         " `async with ledger.areserving(...)`"
     )

@@ -50,7 +50,7 @@ def close_hard(database: Database, name: str, *, stamp: Stamp) -> Period:
         if sealed is not None and database.write(partial(periods.seal, sealed=sealed)):
             return _found(database, name)
     raise PeriodError(
-        f"period {name} is opened again whenever it is to be sealed",
+        f"period {name} is reopened each time it is about to be sealed",
         hint="find out who else closes months, then close it again",
     )
 

@@ -52,7 +52,7 @@ def to_us(at: datetime) -> int:
     """
     if at.tzinfo is None:
         raise ConfigError(
-            f"{at.isoformat()} has no time zone", hint="such as datetime.now(UTC), or tzinfo=UTC"
+            f"{at.isoformat()} has no time zone", hint="use datetime.now(UTC), or tzinfo=UTC"
         )
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -54,6 +54,6 @@ def _is_label(name: str, value: str) -> bool:
 
 def _no_label(written: str) -> ConfigError:
     return ConfigError(
-        f"{written} is no label",
+        f"invalid label: {written}",
         hint="write name=value in letters, digits and _ . - (in the value also / @ : +)",
     )

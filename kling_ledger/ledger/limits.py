@@ -178,16 +178,14 @@ def _change(transaction: Transaction, budget: Budget) -> None:
 def _check(setting: Setting) -> None:
     if not NAME.fullmatch(setting.name):
         raise ConfigError(
-            f"{setting.name!r} cannot name a budget",
+            f"invalid budget name: {setting.name!r}",
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
     _check_amounts(setting.limit, setting.ceiling)
     if setting.window not in REPEATS:
-        raise ConfigError(
-            f"there is no window {setting.window!r}", hint=f"use {', '.join(REPEATS)}"
-        )
+        raise ConfigError(f"no such window: {setting.window!r}", hint=f"use {', '.join(REPEATS)}")
     if setting.mode not in MODES:
-        raise ConfigError(f"there is no mode {setting.mode!r}", hint=f"use {' or '.join(MODES)}")
+        raise ConfigError(f"no such mode: {setting.mode!r}", hint=f"use {' or '.join(MODES)}")
     if not all(0 < threshold <= 1000 for threshold in setting.thresholds):
         raise ConfigError("a threshold is a percentage above 0", hint="such as 50, 80 or 100")
     read_zone(setting.timezone)
@@ -199,7 +197,7 @@ def _check_amounts(limit: Money, ceiling: Money | None) -> None:
         if not isinstance(money, Money):
             raise AmountError("limit", got=money, allowed="Money, such as Money.parse('50 USD')")
         if money.micro < 0:
-            raise AmountError("limit", got=str(money), allowed="nothing or more")
+            raise AmountError("limit", got=str(money), allowed="0 or more")
         if money.unit != limit.unit:
             raise AmountError("unit of the ceiling", got=money.unit, allowed=limit.unit)
 

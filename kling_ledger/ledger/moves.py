@@ -193,7 +193,7 @@ def _refunded(transaction: Transaction, rules: Rules, change: Change, before: Ro
     refund = charge_of(change)
     left = (before["committed_micro"] or 0) - before["refunded_micro"]
     if refund == 0:
-        raise AmountError("refund", got=str(change.amount), allowed="more than nothing")
+        raise AmountError("refund", got=str(change.amount), allowed="more than 0")
     if refund > left:
         most = Money.from_micro(left, before["unit"])
         raise AmountError("refund", got=str(change.amount), allowed=f"at most {most}")

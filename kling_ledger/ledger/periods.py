@@ -200,7 +200,7 @@ def posting_period(
         return known.period(at_us)
     row = known_row(transaction, corrects)
     if corrects > max(rules.month_of(at_us), known.period(at_us)):
-        raise PeriodError(f"{corrects} is still to come", hint="name the month that it is for")
+        raise PeriodError(f"{corrects} is in the future", hint="name the month that it is for")
     if row is not None and row["state"] == "soft" and corrects > known.sealed_to:
         return corrects
     return known.period(at_us)
@@ -242,7 +242,7 @@ def _write(transaction: Transaction, known: Row | None, said: Row) -> Row:
 
 def _check_name(name: str) -> None:
     if not _MONTH.fullmatch(name):
-        raise PeriodError(f"{name!r} is no month", hint="write it as in 2026-10")
+        raise PeriodError(f"not a month: {name!r}", hint="write it as 2026-10")
 
 
 def check_over(name: str, stamp: Stamp) -> None:
@@ -250,7 +250,7 @@ def check_over(name: str, stamp: Stamp) -> None:
     _check_name(name)
     ends = rules.month_after(name)
     if stamp.at_us < to_us(datetime.fromisoformat(f"{ends}-01").replace(tzinfo=UTC)):
-        raise PeriodError(f"period {name} is not over", hint=f"close it from {ends}-01 UTC on")
+        raise PeriodError(f"period {name} is not over", hint=f"it can be closed from {ends}-01 UTC")
 
 
 def check_order(transaction: Transaction, name: str) -> None:
@@ -274,7 +274,7 @@ def _check_none_later(transaction: Transaction, name: str) -> None:
         "SELECT MIN(name) AS first FROM period WHERE state = 'hard' AND name > :name", name=name
     )
     if later is not None and later["first"] is not None:
-        raise PeriodError(f"period {later['first']} comes after {name} and is sealed already")
+        raise PeriodError(f"period {later['first']} comes after {name} and is already sealed")
 
 
 def _period(row: Row, accrued: tuple[Accrual, ...]) -> Period:

@@ -64,7 +64,7 @@ class Purchase:
     def _check_days(self, today: date) -> None:
         if self.bought_on > today:
             raise ConfigError(
-                f"{self.bought_on} is still to come", hint="give the day of the purchase, in UTC"
+                f"{self.bought_on} is in the future", hint="give the day of the purchase, in UTC"
             )
         if self.expires_on is not None and self.expires_on < self.bought_on:
             raise ConfigError(f"bought on {self.bought_on}, after it expired on {self.expires_on}")
@@ -157,7 +157,7 @@ def _check_paid(name: str, paid: Money) -> None:
     if len(unit) != _CURRENCY_LETTERS or not (unit.isalpha() and unit.isupper()):
         raise AmountError(name, got=str(paid), allowed="an amount in a currency, such as 10 USD")
     if paid.micro < 0:
-        raise AmountError(name, got=str(paid), allowed="nothing or more")
+        raise AmountError(name, got=str(paid), allowed="0 or more")
 
 
 def _check_text(name: str, text: str) -> None:

@@ -66,11 +66,11 @@ def _check(budget: Budget, amount: Money, until: datetime, stamp: Stamp) -> None
     if amount.unit != budget.unit:
         raise AmountError("unit", got=amount.unit, allowed=budget.unit)
     if amount.micro <= 0:
-        raise AmountError("raise", got=str(amount), allowed="more than nothing")
+        raise AmountError("raise", got=str(amount), allowed="more than 0")
     if not (stamp.reason or "").strip():
-        raise ConfigError("a raise needs a reason", hint="say why, for the journal")
+        raise ConfigError("a raise needs a reason", hint="give a reason; the journal keeps it")
     if to_us(until) <= stamp.at_us:
         raise ConfigError(
             f"the raise would end at {until:%Y-%m-%d %H:%M %Z}, which has passed",
-            hint="name an instant to come",
+            hint="use a time in the future",
         )

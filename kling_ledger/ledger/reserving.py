@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 NotSent = type[BaseException] | tuple[type[BaseException], ...]
 """Exceptions after which nothing can have been sent."""
 
-_IN_DOUBT: Final = "what the block said of its job could not be written down"
+_IN_DOUBT: Final = "the outcome of the block could not be recorded"
 
 
 class Reserving:
@@ -178,7 +178,10 @@ def asked_for(
 def check_payer(wallet: object, ceiling: object) -> None:
     """Refuse at once what the first job would be refused for."""
     if not isinstance(wallet, str) or not wallet.strip():
-        raise ConfigError(f"{wallet!r} cannot name a wallet", hint="such as wallet='team'")
+        raise ConfigError(
+            f"invalid wallet name: {wallet!r}",
+            hint="use a name, use a name, use a name, such as wallet='team'",
+        )
     check_ceiling(ceiling)
 
 

@@ -61,8 +61,8 @@ def label_value(token: Token, run: str | None) -> str | None:
         return None
     if len(run) > LONGEST_RUN or not run.isprintable():
         raise ConfigError(
-            f"a run is named by up to {LONGEST_RUN} characters that can be printed",
-            hint="such as nightly-2026-11-27",
+            f"a run name has up to {LONGEST_RUN} printable characters",
+            hint="use a name use a name use a name such as nightly-2026-11-27",
         )
     return f"{token.name}/{_word(run)}"
 

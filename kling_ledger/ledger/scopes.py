@@ -74,11 +74,11 @@ def check_scope(scope: Scope) -> None:
     for field in ("project", "provider", "model"):
         word: str | None = getattr(scope, field)
         if word is not None and (not word.strip("/ ") or "\0" in word):
-            raise ConfigError(f"{word!r} names no {field}", hint=f"leave it out for every {field}")
+            raise ConfigError(f"invalid {field}: {word!r}", hint=f"omit it to cover every {field}")
     if scope.project is not None and not is_project(scope.project.removesuffix("/")):
         raise ConfigError(
-            f"{scope.project!r} names no project",
-            hint="such as film/teaser, or film/ with all below",
+            f"invalid project: {scope.project!r}",
+            hint="write film/teaser, or film/ to cover all below it",
         )
     if scope.label is not None:
         label_words.read_label(scope.label)

@@ -228,7 +228,7 @@ def check_engine(dialect: str) -> None:
     """Refuse slots where they would gain nothing. Raises ConfigError."""
     if dialect == "sqlite":
         raise ConfigError(
-            "slots are for PostgreSQL: a file has one writer at a time, so they would gain nothing"
+            "slots are for PostgreSQL: a file has one writer at a time, so they would not help"
         )
 
 
@@ -238,7 +238,9 @@ def use(transaction: Transaction, count: int) -> None:
     Raises ConfigError for a number that cannot be.
     """
     if not 0 <= count <= MOST:
-        raise ConfigError(f"there cannot be {count} slots", hint=f"use 0 for none, or up to {MOST}")
+        raise ConfigError(
+            f"invalid number of slots: {count}", hint=f"use 0 for none, or up to {MOST}"
+        )
     transaction.be_alone()
     rows = transaction.rows("SELECT DISTINCT owner_id, starts_at FROM slot ORDER BY 1, 2")
     for row in rows:

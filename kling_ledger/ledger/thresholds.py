@@ -71,9 +71,9 @@ class Warnings:
         budget = demand.budget
         for job_id, amount, asked in demand.jobs:
             if amount is None:
-                note = f"what {asked} is worth in {budget.unit} is unknown, and is not counted"
+                note = f"the value of {asked} in {budget.unit} is unknown, so it is not counted"
             elif budget.ceiling is not None and amount > budget.ceiling.micro:
-                note = f"one job of {asked} is dearer than its ceiling of {budget.ceiling}"
+                note = f"one job of {asked} exceeds its ceiling of {budget.ceiling}"
             else:
                 continue
             used = Money.from_micro(amount or 0, budget.unit)

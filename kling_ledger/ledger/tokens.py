@@ -105,7 +105,7 @@ def create(transaction: Transaction, wish: Wish, digest: str, *, stamp: Stamp) -
     taken = _in_force(transaction, wish.name)
     if taken is not None:
         raise ConfigError(
-            f"a token called {wish.name} was made at {taken.created_at:%Y-%m-%d %H:%M} UTC",
+            f"token {wish.name} already exists, created at {taken.created_at:%Y-%m-%d %H:%M} UTC",
             hint="revoke it first, or choose another name",
         )
     token_id = new_id("tok", next(numbers(stamp.at_us, stamp.chance)))
@@ -188,34 +188,32 @@ def _check(wish: Wish, unit: str, stamp: Stamp) -> None:
     # A name is the value of a label too, and every name that is legal here is one.
     if not wallets.NAME.fullmatch(wish.name):
         raise ConfigError(
-            f"{wish.name!r} cannot name a token",
+            f"invalid token name: {wish.name!r}",
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
     if wish.project is not None and not scopes.is_project(wish.project.removesuffix("/")):
         raise ConfigError(
-            f"{wish.project!r} names no project",
-            hint="such as film/teaser, or film/ with all below for the caller to choose",
+            f"invalid project: {wish.project!r}",
+            hint="write film/teaser, or film/ to let the caller choose a project below it",
         )
     label_words.check(wish.labels)
     for name in OWN_LABELS:
         if name in wish.labels:
-            raise ConfigError(
-                f"label {name} is for the ledger to set", hint="use another name for it"
-            )
+            raise ConfigError(f"label {name} is set by the ledger", hint="use another name for it")
     for model in wish.models:
         _check_model(model)
     for name in ("ceiling", "run_limit", "approve_above"):
         _check_amount(name, getattr(wish, name), unit)
     if wish.expires_at is not None and to_us(wish.expires_at) <= stamp.at_us:
-        raise ConfigError("the token would expire before it is made", hint="name a later instant")
+        raise ConfigError("the token would expire before it is created", hint="use a later time")
 
 
 def _check_model(model: str) -> None:
     is_word = bool(model) and model.isprintable() and not any(map(str.isspace, model))
     if not is_word or len(model) > _LONGEST_MODEL or "*" in model[:-1]:
         raise ConfigError(
-            f"{model!r} names no model",
-            hint="such as kling-3.0, kling-* or runapi:kling-3.0: a * only at the end",
+            f"invalid model: {model!r}",
+            hint="write kling-3.0, kling-* or runapi:kling-3.0, with * only at the end",
         )
 
 
@@ -228,7 +226,7 @@ def _check_amount(name: str, amount: Money | None, unit: str) -> None:
         raise AmountError(f"unit of the {name}", got=amount.unit, allowed=unit)
     # To ask a person about everything is a wish; a token that can buy nothing is a mistake.
     if amount.micro < 0 or (amount.micro == 0 and name != "approve_above"):
-        raise AmountError(name, got=str(amount), allowed="more than nothing")
+        raise AmountError(name, got=str(amount), allowed="more than 0")
 
 
 def _micro(amount: Money | None) -> int | None:

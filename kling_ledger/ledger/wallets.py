@@ -71,11 +71,11 @@ def create(
     """
     Money.zero(unit)
     if costing not in {None, *get_args(Costing)}:
-        raise ConfigError(f"{costing!r} is no costing", hint="it is fifo or average")
+        raise ConfigError(f"no such costing: {costing!r}", hint="use fifo or average")
     # A name that looks like an id could be taken for another wallet's.
     if not NAME.fullmatch(name) or name.startswith("wal_"):
         raise ConfigError(
-            f"{name!r} cannot name a wallet",
+            f"invalid wallet name: {name!r}",
             hint="use up to 64 letters, digits and . _ / - beginning with a letter or digit",
         )
     transaction.be_alone()
@@ -127,7 +127,7 @@ def fund(
         return wallet
     _check_unit(wallet, amount)
     if amount.micro <= 0:
-        raise AmountError("amount", got=str(amount), allowed="more than nothing")
+        raise AmountError("amount", got=str(amount), allowed="more than 0")
     if purchase is not None:
         purchase.check(stamp)
     _check_bound(wallet, wallet.funded, amount)
@@ -170,9 +170,11 @@ def adjust(
         return wallet
     _check_unit(wallet, amount)
     if not (stamp.reason or "").strip():
-        raise ConfigError("an adjustment needs a reason", hint="say why, for the journal")
+        raise ConfigError(
+            "an adjustment needs a reason", hint="give a reason; the journal keeps it"
+        )
     if amount.micro == 0:
-        raise AmountError("amount", got=str(amount), allowed="more or less than nothing")
+        raise AmountError("amount", got=str(amount), allowed="any amount but 0")
     _check_bound(wallet, wallet.adjusted, amount)
     _add(transaction, wallet, "adjusted_micro", amount.micro)
     journal = Journal(stamp, period)

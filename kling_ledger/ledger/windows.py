@@ -57,7 +57,7 @@ def read_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(
-            f"there is no time zone {name!r}", hint="use a name such as UTC or Europe/Berlin"
+            f"no such time zone: {name!r}", hint="use a name such as UTC or Europe/Berlin"
         ) from None
 
 

@@ -59,7 +59,7 @@ def read_storyboard(
         for chunk in manifest.chunks:
             rows.extend(_wanted(chunk, usual, id_column, first=len(rows) + 1))
     if not rows:
-        raise ConfigError(f"{name}: there are no clips in it")
+        raise ConfigError(f"{name}: no clips in it")
     return Storyboard(name, tuple(rows), id_column in columns, _misspelt(columns))
 
 

@@ -214,5 +214,7 @@ def checked_address(base_url: str) -> str:
         raise ConfigError("the address holds a user name", hint="leave it out")
     has_more = bool(url.query or url.fragment) or " " in base_url
     if url.scheme not in {"http", "https"} or not url.host or has_more:
-        raise ConfigError(f"{base_url!r} is no address", hint="https://, a host, perhaps a path")
+        raise ConfigError(
+            f"invalid address: {base_url!r}", hint="write https://, a host and, if needed, a path"
+        )
     return base_url.rstrip("/")

@@ -37,7 +37,7 @@ def naming_the_variable() -> Iterator[None]:
         ) from None
     except (ValueError, httpx.InvalidURL):
         raise ConfigError(
-            f"{_of_a_proxy()} cannot be used: it holds what is no address",
+            f"{_of_a_proxy()} cannot be used: it contains an invalid address",
             hint="correct it or unset it; NO_PROXY takes names and addresses without brackets",
         ) from None
 

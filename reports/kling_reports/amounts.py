@@ -1,8 +1,8 @@
 """Amounts as people write them: rounded for show alone, beside the exact figure that was added up.
 
-An amount has two places; below a hundredth it has three digits that count, so that more than
-nothing is never shown as `0.00`. A rate, such as a cost per second, has three digits that count
-below one: 0.1125 and 0.1134 USD are two prices.
+An amount has two places; below a hundredth it has three digits that count, so that more than 0 is
+never shown as `0.00`. A rate, such as a cost per second, has three digits that count below one:
+0.1125 and 0.1134 USD are two prices.
 """
 
 from __future__ import annotations

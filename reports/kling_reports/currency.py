@@ -188,9 +188,9 @@ def _rate(cells: Mapping[str, Any], place: str) -> DatedRate:
     try:
         day = date.fromisoformat(told["day"])
     except ValueError:
-        raise ConfigError(f"{place}: {told['day']} is no day", hint="as in 2026-10-01") from None
+        raise ConfigError(f"{place}: not a day: {told['day']}", hint="as in 2026-10-01") from None
     if not _WORTH.fullmatch(told["rate"]) or not (worth := Fraction(told["rate"])):
-        raise ConfigError(f"{place}: {told['rate']} is no rate", hint="write it as 0.9215")
+        raise ConfigError(f"{place}: not a rate: {told['rate']}", hint="write it as 0.9215")
     if told["from"] == told["to"]:
         raise ConfigError(f"{place}: a rate from {told['from']} to itself")
     return DatedRate(day, told["from"], told["to"], Fraction(worth), told["source"])

@@ -159,6 +159,6 @@ def _origin_of(address: str) -> tuple[Origin, bool]:
 
 def _no_address(address: str) -> ConfigError:
     return ConfigError(
-        f"{address!r} is no address that can be guarded",
-        hint="it begins with https:// or http://, and has no path",
+        f"cannot guard {address!r}",
+        hint="use an https:// or http:// address with no path",
     )

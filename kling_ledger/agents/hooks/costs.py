@@ -40,7 +40,7 @@ class AskAbove:
             request = read_request(provider, body, action=action)
             quoted = request.quote(at=self.at, book=self.library.book(provider))
         except KlingError as error:
-            return ask(f"what this job costs cannot be told before it runs: {error.message}")
+            return ask(f"the cost of this job is unknown before it runs: {error.message}")
         hold = quoted.hold
         counted = hold if hold.unit == self.most.unit else quoted.in_usd(hold.amount)
         if counted is None or counted.unit != self.most.unit:

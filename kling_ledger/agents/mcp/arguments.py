@@ -24,8 +24,8 @@ class Look(Arguments):
 
     model: Name = Field(description="The model family, such as kling-3.0.")
     seconds: int | None = Field(None, description="The length of the clip in whole seconds.")
-    resolution: Resolution | None = Field(None, description="The size of the picture.")
-    sound: bool | None = Field(None, description="With the model's own sound, or silent.")
+    resolution: Resolution | None = Field(None, description="The resolution of the clip.")
+    sound: bool | None = Field(None, description="With or without generated sound.")
     action: Action | None = Field(None, description="What to do; text_to_video unless said.")
 
 
@@ -42,10 +42,10 @@ class ClipOrBody(Arguments):
     provider: Name | None = Field(
         None, description="Who makes the clip: runapi, crun, evolink or uniall."
     )
-    model: Name | None = Field(None, description="The provider's own id of the model.")
+    model: Name | None = Field(None, description="The provider's own id for the model.")
     seconds: int | None = Field(None, description="The length of the clip in whole seconds.")
-    resolution: Resolution | None = Field(None, description="The size of the picture.")
-    sound: bool | None = Field(None, description="With the model's own sound, or silent.")
+    resolution: Resolution | None = Field(None, description="The resolution of the clip.")
+    sound: bool | None = Field(None, description="With or without generated sound.")
     action: Action | None = Field(
         None, description="What to do: as the body or the model says unless it is said here."
     )
@@ -64,7 +64,7 @@ class Check(ClipOrBody):
     max_cost: Amount | None = Field(
         None, description='The most that it may cost, such as "0.70 USD", held to as `run` would.'
     )
-    project: Name | None = Field(None, description="What it is for, such as film/teaser.")
+    project: Name | None = Field(None, description="The project, such as film/teaser.")
     labels: dict[str, str] | None = Field(
         None, description="What budgets and reports tell jobs apart by, such as {team: a}."
     )

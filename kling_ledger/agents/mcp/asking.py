@@ -113,5 +113,5 @@ def _only_body(given: ClipOrBody) -> dict[str, Any]:
     words = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
     both = [name for name in words if getattr(given, name) is not None]
     if both:
-        raise ConfigError(f"the body says it already: leave out {both[0]}")
+        raise ConfigError(f"the body already says it: leave out {both[0]}")
     return given.body or {}

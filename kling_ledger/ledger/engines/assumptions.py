@@ -62,15 +62,16 @@ def check(first: Pipeline, second: Pipeline, *, name: str) -> None:
                 raise _broken(name, assumption)
         if not _is_sound_for_two(first, second, server):
             raise _broken(
-                name, "two can change the same row on a condition that only one of them meets"
+                name,
+                "two transactions can change one row on a condition that only one of them meets",
             )
         _note(first, server)
 
 
 def _broken(name: str, assumption: str) -> DatabaseError:
     return DatabaseError(
-        f"{name}: a ledger cannot live there: {assumption}",
-        hint="use PostgreSQL itself, or a server that keeps its promises",
+        f"{name}: it cannot hold a ledger: {assumption}",
+        hint="use PostgreSQL itself, or a server that behaves as it does",
     )
 
 
@@ -143,8 +144,8 @@ _ASSUMPTIONS: Final[tuple[tuple[str, Callable[[Pipeline, Pipeline], bool]], ...]
         "a message that fails in the middle leaves something behind",
         _nothing_stays_of_a_message_that_fails,
     ),
-    ("its triggers do not keep the journal from being changed", _triggers_fire),
-    ("its advisory locks keep nobody out", _a_lock_excludes),
+    ("its triggers do not protect the journal from changes", _triggers_fire),
+    ("its advisory locks do not exclude others", _a_lock_excludes),
 )
 """What is said of a server that breaks an assumption, and how it is tried."""
 

@@ -80,7 +80,7 @@ class Address:
     def _check(self, schema: str | None, encoding: str) -> None:
         if schema is None:
             raise DatabaseError(
-                f"{self.name}: no schema of its search_path is there", hint="create the schema"
+                f"{self.name}: no schema in its search_path exists", hint="create the schema"
             )
         if encoding == "SQL_ASCII":
             raise DatabaseError(
@@ -112,7 +112,7 @@ def _read(url: str) -> dict[str, Any]:
         if _is_whole(url, given):
             return given
     raise ConfigError(
-        f"the address of the database cannot be read{unknown}",
+        f"invalid database address{unknown}",
         hint="write it as postgresql://user:password@host:5432/name, with @ : / % in a password"
         " as %40 %3A %2F %25",
     )

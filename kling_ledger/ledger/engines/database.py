@@ -229,7 +229,7 @@ def translated(name: str) -> Iterator[None]:
         raise DatabaseError(f"{name}: {error.strerror or error}") from error
     except UnicodeEncodeError as error:
         raise ConfigError(
-            f"{error.object!a} holds what is no character", hint="write it in UTF-8"
+            f"{error.object!a} contains an invalid character", hint="write it in UTF-8"
         ) from None
     except Exception as error:
         # By their names: SQLAlchemy and psycopg are loaded only where they are used.

@@ -209,7 +209,7 @@ def insist(
 def _given_up(name: str, problem: str) -> DatabaseError:
     return DatabaseError(
         f"{name}: {problem}: nothing was changed",
-        hint="call it again once the database is there",
+        hint="try again when the database is back",
         retryable=True,
     )
 

@@ -176,9 +176,7 @@ class PostgresServer:
         """Run an operation unless an earlier try was done after all."""
         with self._pipelines.lent() as pipeline:
             if pipeline.is_read_only:
-                raise DatabaseError(
-                    f"{self.name} can only be read", hint="name the server that can be written to"
-                )
+                raise DatabaseError(f"{self.name} is read-only", hint="use the primary server")
             if (done := doubts.resolved(pipeline)) is not None:
                 return done.value  # type: ignore[no-any-return]
             try:
@@ -245,9 +243,9 @@ class PostgresServer:
         except psycopg.Error:
             return None
         if not found:
-            return "somebody holds what this needs"
+            return "another session holds a lock that this needs"
         who = found[0]["application_name"] or "a program of another user"
-        return f"{who} has held what this needs since {found[0]['since']}"
+        return f"{who} has held a lock that this needs since {found[0]['since']}"
 
     def _connect(self) -> Pipeline:
         pipeline = self._address.pipeline()

@@ -71,9 +71,9 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         raise DatabaseError(
-            f"{path} cannot be read here: what was written last is in {log.name}, which only a"
-            " program that may write in this folder can read",
-            hint="copy it with `kling-ledger db backup` where the folder can be written to",
+            f"{path} cannot be read here: the latest changes are in {log.name}, and reading that"
+            " file needs write access to this folder",
+            hint="copy it with `kling-ledger db backup` as a user who can write to that folder",
         )
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -63,8 +63,9 @@ class Spares(Generic[Lent]):
             self._places.get(timeout=LONGEST_WAIT_S)
         except Empty:
             raise DatabaseError(
-                f"{MOST} connections are in use, and none came back within {LONGEST_WAIT_S:.0f} s",
-                hint="end what reads in this process, such as a journal that is read halfway",
+                f"{MOST} connections are in use, and none was released within"
+                f" {LONGEST_WAIT_S:.0f} s",
+                hint="finish the reads of this process, such as a half-read journal",
                 retryable=True,
             ) from None
         try:

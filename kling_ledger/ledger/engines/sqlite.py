@@ -187,8 +187,8 @@ class SqliteFile:
     def _check_writable(self) -> None:
         if self.is_read_only:
             raise DatabaseError(
-                f"{self.name} can only be read: this user may not write to it, or to its folder",
-                hint="name a ledger that can be written to",
+                f"{self.name} is read-only: this user cannot write to it or to its folder",
+                hint="use a ledger that this user can write to",
             )
 
     def _write_group(self, entries: Sequence[Entry]) -> None:
@@ -209,7 +209,7 @@ class SqliteFile:
         elif now is None or self._file != (now.st_dev, now.st_ino):
             raise DatabaseError(
                 f"{self.name} was {'removed' if now is None else 'replaced'} while it was open",
-                hint="end every program that uses it, and start them again",
+                hint="stop every program that uses it, then start them again",
             )
 
     def _stop_writing(self) -> None:
@@ -240,7 +240,7 @@ def _only_name(path: Path) -> tuple[int, int] | None:
     if forks.was_open(path):
         raise DatabaseError(
             f"{path} was being read while the process forked",
-            hint="start processes with multiprocessing's 'spawn', or fork while nobody reads",
+            hint="start processes with multiprocessing's 'spawn', or fork while no read is running",
         )
     try:
         found = path.stat()
@@ -248,13 +248,13 @@ def _only_name(path: Path) -> tuple[int, int] | None:
         return None
     if found.st_nlink > 1 and path.is_file():
         raise DatabaseError(
-            f"{path} has {found.st_nlink} names, and each would be a ledger of its own",
+            f"{path} has {found.st_nlink} hard links, and each would become a separate ledger",
             hint="remove the other hard links",
         )
     if _is_mounted(path):
         raise DatabaseError(
-            f"{path} is mounted by itself, without the files beside it",
-            hint="mount the folder, never the file",
+            f"{path} is mounted without the files next to it",
+            hint="mount the folder, not the file",
         )
     return found.st_dev, found.st_ino
 
@@ -291,11 +291,11 @@ def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatabaseError(f"cannot make the folder of {path}: {error.strerror}") from None
+        raise DatabaseError(f"cannot create the folder of {path}: {error.strerror}") from None
     if not path.exists() and not os.access(path.parent, os.W_OK | os.X_OK):
         raise DatabaseError(
-            f"a ledger cannot be made at {path}: this user may not write to its folder",
-            hint="name a folder that can be written to",
+            f"cannot create a ledger at {path}: this user cannot write to its folder",
+            hint="use a folder that this user can write to",
         )
 
 

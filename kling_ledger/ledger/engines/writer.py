@@ -75,7 +75,7 @@ class Entry:
         if self.error is not None:
             raise self.error
         if self.value is _UNWRITTEN:
-            raise DatabaseError("the thread that writes has died", retryable=True)
+            raise DatabaseError("the writer thread has died", retryable=True)
         return self.value
 
 
@@ -133,7 +133,7 @@ class Writer:
             if waited_s >= GIVEN_UP_AFTER_S and entry.claim():
                 raise DatabaseError(
                     f"{self._held_by()}: waited for {waited_s:.0f} s, nothing was changed",
-                    hint="end that program if it hangs, and try again",
+                    hint="stop that program if it hangs, then try again",
                     retryable=True,
                 )
             if waited_s >= SAID_AFTER_S and not has_said:

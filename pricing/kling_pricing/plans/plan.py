@@ -89,7 +89,7 @@ class PlannedClip:
         """What the figures rest on that nobody vouches for."""
         quoted = self.quote
         told = (*self.wanted.assumptions, *quoted.warnings, *quoted.assumptions)
-        unconverted = () if quoted.usd else (f"no known conversion of {quoted.unit} into USD",)
+        unconverted = () if quoted.usd else (f"no known rate from {quoted.unit} to USD",)
         return tuple(dict.fromkeys([*told, *unconverted, *self._failures_unknown()]))
 
     def _failures_unknown(self) -> Iterator[str]:

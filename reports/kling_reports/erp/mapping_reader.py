@@ -149,7 +149,7 @@ def _currencies(said: Words[str, Any]) -> Iterable[tuple[str, tuple[str, Decimal
         _check_names(f"currencies.{unit}", given, ("currency", "rate"))
         rate = _text("rate", given.get("rate"))
         if not _RATE.fullmatch(rate) or not Decimal(rate):
-            raise ConfigError(f"{rate!r} is no rate", hint='write it as rate = "0.005"')
+            raise ConfigError(f"not a rate: {rate!r}", hint='write it as rate = "0.005"')
         yield unit, (_text("currency", given.get("currency")), Decimal(rate))
 
 

@@ -1,0 +1,93 @@
+"""Plain words: what people read here was written in English, for somebody in a hurry.
+
+Each phrase below stood in a message, a help text, a docstring or a page. It is grammatical, and it
+reads as translated: the reader stops and works out what is meant.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+ROOMS: Final = ("kling_ledger", "pricing/kling_pricing", "reports/kling_reports")
+PAGES: Final = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "MONEY.md",
+    "pricing/README.md",
+    "reports/README.md",
+)
+
+SAID: Final = {
+    r"\bcannot name an? \w+": "an invalid name: `invalid wallet name: a b`",
+    r"\bwas used before with\b": "already has amount 1 USD; 2 USD differs",
+    r"\bmore than its most\b": "more than the limit of",
+    r"\bSay why\b|\bsay why\b": "give a reason",
+    r"\bleft open: ": "name the job first: `earlier job res_...: committed`",
+    r"\bmoved on since\b": "has changed since",
+    r"\bWhat leads\b": "say what the option sets",
+    r"\bgoes alone\b": "takes no other option",
+    r"\bmay just be\b": "may still be",
+    r"\bby capitals alone\b": "only in capitals",
+    r"\buntil there is a verdict\b": "until it is resolved",
+    r"\bmay be made again\b|\bmade again\b": "repeat, recreate",
+    r"\bare told\b|\bis told of\b": "are shown, is reported",
+    r"\bwithout a word\b": "silently, without a message",
+    r"\bin vain\b|\bbeyond all measure\b": "without success; too large",
+}
+"""What no message, hint or help text says, and what to say instead."""
+
+
+def docstrings(tree: ast.Module) -> dict[int, str]:
+    """The docstrings of a module, and the sentences under its constants, by their place."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            found[id(node.value)] = str(node.value.value)
+    return found
+
+
+def of_commands(tree: ast.Module) -> Iterator[str]:
+    """The docstrings that a command prints as its help."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.decorator_list:
+            yield ast.get_docstring(node) or ""
+
+
+def said(path: Path) -> Iterator[str]:
+    """What a module says to people: its texts but the docstrings, and the help of its commands."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kept = docstrings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in kept:
+            yield node.value
+    if "cli" in path.parts:
+        yield from of_commands(tree)
+
+
+def modules() -> Iterator[Path]:
+    for room in ROOMS:
+        # A migration is kept as it was when it was written.
+        yield from (path for path in (ROOT / room).rglob("*.py") if "versions" not in path.parts)
+
+
+def where(phrase: str, texts: Iterator[tuple[str, str]]) -> list[str]:
+    found = re.compile(phrase)
+    flat = ((place, " ".join(text.split())) for place, text in texts)
+    return [f"{place}: {text[:90]}" for place, text in flat if found.search(text)]
+
+
+@pytest.fixture(scope="module")
+def messages() -> list[tuple[str, str]]:
+    return [(str(path.relative_to(ROOT)), text) for path in modules() for text in said(path)]
+
+
+@pytest.mark.parametrize("phrase", SAID, ids=str)
+def test_no_message_reads_as_translated(phrase: str, messages: list[tuple[str, str]]):
+    assert where(phrase, iter(messages)) == [], SAID[phrase]
