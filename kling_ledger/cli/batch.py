@@ -108,7 +108,9 @@ class Options:
     "--name",
     help="The batch's name; a new name runs the same rows again. [default: the file's name]",
 )
-@click.option("--retry-failed", is_flag=True, help="Start again what was taken and then failed.")
+@click.option(
+    "--retry-failed", is_flag=True, help="Retry rows that the provider accepted and then failed."
+)
 @click.option("--again", is_flag=True, help="Run rows again that another batch has already made.")
 @grace_option("How long to leave alone a job that another process may be sending.")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost, and start nothing.")

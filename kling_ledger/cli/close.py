@@ -34,10 +34,10 @@ _OPTIONAL = ("seal", "closed_at", "prepared_by")
 
 @click.command()
 @click.argument("month", type=Month(), required=False)
-@click.option("--hard", is_flag=True, help="Seal it for good: nothing in it can change unseen.")
-@click.option("--reopen", is_flag=True, help="Open a month again that is closed but not sealed.")
-@click.option("--reason", help="Why, for the journal; --reopen needs one.")
-@click.option("--list", "is_list", is_flag=True, help="List every month that was ever closed.")
+@click.option("--hard", is_flag=True, help="Seal the month: verify shows any later change.")
+@click.option("--reopen", is_flag=True, help="Reopen a month that is closed but not sealed.")
+@click.option("--reason", help="The reason, kept in the journal; --reopen needs one.")
+@click.option("--list", "is_list", is_flag=True, help="List every closed month.")
 @click.option(
     "--two-people",
     type=click.Choice(["on", "off", "show"]),

@@ -113,7 +113,7 @@ def _scope_options(command: Command) -> Command:
 @click.option("--provider", type=click.Choice(GATEWAYS), help="The provider to compare with.")
 @click.option("--undo", metavar="PLAN", help="Undo the corrections of an earlier --apply.")
 @click.option("--apply", "applies", is_flag=True, help="Make the proposed corrections.")
-@click.option("--all", "shows_all", is_flag=True, help="Show what agrees too.")
+@click.option("--all", "shows_all", is_flag=True, help="Also show what agrees.")
 @period_option(" In UTC.")
 @_scope_options
 @bill_options
@@ -155,7 +155,7 @@ def reconcile(
         if undo is not None:
             return _undone(ledger, undo, form, dry_run=dry_run)
         if provider is None:
-            raise click.UsageError("whose record? Say it with --provider")
+            raise click.UsageError("whose record? Name it with --provider")
         scope = scope.in_time()
         _check(scope, form_of_bill)
         account = connection.account_at(ledger, provider)

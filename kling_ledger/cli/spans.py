@@ -72,9 +72,9 @@ def read_month(written: str, now: datetime) -> str:
     try:
         found = read_period(written, now.astimezone(UTC).date()).month
     except ConfigError as error:
-        raise ConfigError(f"{written} is no month", hint=error.hint) from None
+        raise ConfigError(f"not a month: {written}", hint=error.hint) from None
     if found is None:
-        raise ConfigError(f"{written} is no month", hint="write it as in 2026-10, or last-month")
+        raise ConfigError(f"not a month: {written}", hint="write it as 2026-10, or last-month")
     return found
 
 
@@ -89,7 +89,7 @@ class Month(click.ParamType[str]):
             return read_month(str(value), datetime.now(UTC))
         except ConfigError as error:
             hint = error.hint or ""
-            said = hint if hint.startswith("did you mean") else "write it as in 2026-10"
+            said = hint if hint.startswith("did you mean") else "write it as 2026-10"
             self.fail(f"{error}: {said}", param, ctx)
 
 
