@@ -156,7 +156,7 @@ month: Final = click.option(
 def _refuse_period(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001
     if value is not None:
         raise ConfigError(
-            "budgets are told as they stand in their present windows",
+            "budgets are shown as they stand in their present windows",
             hint="report spend tells of another time, report limits who changed a budget",
         )
 
