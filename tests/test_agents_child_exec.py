@@ -534,11 +534,11 @@ def test_the_exit_code_is_the_programs(cli: Cli, sandbox: Sandbox, ends: str, co
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--wallet", "other"], "no wallet"),
+        (["--wallet", "other"], "no such wallet"),
         (["--wallet", "team", "--upstream", "runapi=ftp://x"], "ftp://x"),
         (["--wallet", "team", "--upstream", "http://127.0.0.1:1/path"], "no path"),
         (["--wallet", "team", "--max-total", "one"], "one"),
-        (["--wallet", "team", "--label", "x"], "no label"),
+        (["--wallet", "team", "--label", "x"], "invalid label"),
     ],
 )
 def test_what_cannot_be_set_up_is_said_before_the_program_starts(

@@ -257,7 +257,7 @@ def test_a_server_that_promises_more_than_it_sends_gives_no_file(shelf: Shelf, t
 
 def test_an_empty_answer_is_no_clip(shelf: Shelf, tmp_path: Path):
     shelf.content = b""
-    assert "0 bytes came" in fails(shelf, tmp_path).problem
+    assert "0 bytes arrived" in fails(shelf, tmp_path).problem
     assert names(tmp_path) == []
 
 
@@ -318,7 +318,7 @@ def test_an_answer_that_brings_no_clip_is_told(shelf: Shelf, tmp_path: Path, sta
 @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/json", "Text/Plain"])
 def test_a_page_is_no_clip(shelf: Shelf, tmp_path: Path, kind: str):
     shelf.kind = kind
-    assert "no clip" in fails(shelf, tmp_path).problem
+    assert "instead of a clip" in fails(shelf, tmp_path).problem
     assert names(tmp_path) == []
 
 

@@ -158,5 +158,5 @@ def test_a_job_is_asked_for_on_its_own_account_only(ledger: Ledger):
     with pytest.raises(OtherAccountError, match="runs on account north of runapi"):
         Place("runapi", HERE, "south").check(job)
     old = ledger.reservations.get(taken(ledger, "t2", replace(JOB, account=None)))
-    with pytest.raises(OtherAccountError, match="not known"):
+    with pytest.raises(OtherAccountError, match="account is unknown"):
         Place("runapi", HERE, "north").check(old)

@@ -127,7 +127,7 @@ def test_a_project_that_names_nothing_is_refused(ledger, project):
 
 @pytest.mark.parametrize("labels", [{"": "x"}, {"a": ""}, {"a,b": "x"}, {"a": "x,y"}, {"a": "x\n"}])
 def test_a_label_that_is_none_is_refused(ledger, labels):
-    with unchanged(ledger), pytest.raises(ConfigError, match="no label"):
+    with unchanged(ledger), pytest.raises(ConfigError, match="invalid label"):
         ledger.reserve("film", usd("1"), labels=labels)
 
 

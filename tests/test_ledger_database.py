@@ -93,9 +93,9 @@ def test_another_kind_of_database_is_refused(url):
 def test_a_database_of_something_else_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "music.sqlite"
     run(path, "CREATE TABLE song (title)", "INSERT INTO song VALUES ('Blue')")
-    with pytest.raises(DatabaseError, match="something else") as caught:
+    with pytest.raises(DatabaseError, match="another program") as caught:
         Ledger(str(path))
-    assert "name another" in (caught.value.hint or "")
+    assert "use another" in (caught.value.hint or "")
     assert run(path, "SELECT name, sql FROM sqlite_master") == [
         ("song", "CREATE TABLE song (title)")
     ]
@@ -201,7 +201,7 @@ def test_a_refused_file_is_left_as_it_was(tmp_path):
     path = tmp_path / "other.sqlite"
     run(path, "CREATE TABLE thing (x)")
     before = path.read_bytes()
-    with pytest.raises(DatabaseError, match="something else"):
+    with pytest.raises(DatabaseError, match="another program"):
         Ledger(str(path))
     assert path.read_bytes() == before
 

@@ -47,7 +47,7 @@ def test_a_label_is_read_as_name_and_value(written, label):
     ],
 )
 def test_anything_else_is_no_label_and_the_error_says_how_to_write_one(written):
-    with pytest.raises(ConfigError, match="no label") as caught:
+    with pytest.raises(ConfigError, match="invalid label") as caught:
         read_label(written)
     assert "name=value" in (caught.value.hint or "")
 

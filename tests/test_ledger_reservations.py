@@ -259,7 +259,7 @@ def test_a_message_of_others_is_kept_as_far_as_it_can_be_read(ledger, in_state, 
     "given", [{"project": "a\udcffb"}, {"key": "a\udcffb"}, {"job": Job(model="a\udcffb")}]
 )
 def test_what_is_no_text_is_refused_and_nothing_is_written(ledger, given):
-    with unchanged(ledger), pytest.raises(ConfigError, match="no character"):
+    with unchanged(ledger), pytest.raises(ConfigError, match="invalid character"):
         ledger.reserve("film", usd("1"), **given)
 
 

@@ -309,7 +309,7 @@ def test_a_project_outside_of_a_tokens_is_refused(ledger, own, asked):
     with pytest.raises(ProjectNotAllowedError) as caught:
         project_of(create(ledger, project=own), asked)
     assert caught.value.code == "project_not_allowed"
-    assert f"token bot is for {'what is below ' * own.endswith('/')}{own}" in caught.value.message
+    assert f"token bot is for {'projects below ' * own.endswith('/')}{own}" in caught.value.message
 
 
 def test_a_job_carries_its_tokens_labels_and_what_the_caller_adds(ledger):

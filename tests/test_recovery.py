@@ -193,7 +193,7 @@ def test_an_overdue_job_is_in_doubt_and_says_how_old_it_is(here: House):
     found = here.submitted("crun")
     recovered = only(here.recover(later=timedelta(hours=49)))
     assert recovered.reservation.state is State.IN_DOUBT
-    assert recovered.reservation.problem == "no verdict 49 h on: it still runs"
+    assert recovered.reservation.problem == "no verdict after 49 h: it still runs"
     assert here.standing("crun") == ("0", PRICES["crun"])
     here.sandbox.finish()
     here.recover()

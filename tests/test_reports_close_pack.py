@@ -208,7 +208,7 @@ def test_what_jobs_still_hold_at_the_end_is_accrued(ledger_clock):
 def test_a_month_that_nobody_closed_is_refused(ledger_clock, tmp_path: Path):
     ledger, clock = ledger_clock
     clock.forward(hours=24 * 10)
-    with pytest.raises(NotFoundError, match="no closed period is called 2026-09") as said:
+    with pytest.raises(NotFoundError, match="no such closed period: 2026-09") as said:
         close_pack.write(ledger.database, "2026-09", tmp_path / "pack")
     assert said.value.hint == "close it first"
     assert not (tmp_path / "pack").exists()

@@ -199,5 +199,5 @@ def _check_name(name: str) -> None:
     if not name.strip() or name != name.strip() or len(name) > _LONGEST or not name.isprintable():
         raise ConfigError(
             f"invalid account name: {name!r}",
-            hint="use a name use a name use a name use a name such as studio or north-team",
+            hint="use a name such as studio or north-team",
         )

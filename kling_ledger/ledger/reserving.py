@@ -180,7 +180,7 @@ def check_payer(wallet: object, ceiling: object) -> None:
     if not isinstance(wallet, str) or not wallet.strip():
         raise ConfigError(
             f"invalid wallet name: {wallet!r}",
-            hint="use a name, use a name, use a name, use a name, such as wallet='team'",
+            hint="use a name such as wallet='team'",
         )
     check_ceiling(ceiling)
 

@@ -62,7 +62,7 @@ def label_value(token: Token, run: str | None) -> str | None:
     if len(run) > LONGEST_RUN or not run.isprintable():
         raise ConfigError(
             f"a run name has up to {LONGEST_RUN} printable characters",
-            hint="use a name use a name use a name use a name such as nightly-2026-11-27",
+            hint="use a name such as nightly-2026-11-27",
         )
     return f"{token.name}/{_word(run)}"
 
