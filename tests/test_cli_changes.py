@@ -130,7 +130,7 @@ def test_a_comment_has_the_sentence_the_rows_and_what_is_wrong(
 ) -> None:
     repository.write("shots/a|b.csv", HEADER + SECOND + UNPRICED)
     lines = kl("changes", *SHOTS, "--format", "markdown").out.splitlines()
-    assert lines[0] == "**What this change adds is not known: 1 row has no price.**"
+    assert lines[0] == "**What this change adds is unknown: 1 row has no price.**"
     assert lines[2] == (
         "| file | change | row | provider | model | before | after | difference | unit |"
     )

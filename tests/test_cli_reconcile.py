@@ -185,7 +185,7 @@ def test_what_was_said_of_a_bill_is_kept_for_the_next_month(cli: Cli, here: Hous
     words = bill(cli, here, "crun", text)
     said = ("--columns", "task_id=Job Nr,amount=Charged", "--numbers", "comma")
     first = reconcile(cli, here, "crun", *words, *said, "--save-profile", "crun-months")
-    assert "kept: --profile crun-months" in first.err
+    assert "saved: use --profile crun-months" in first.err
     reconcile(cli, here, "crun", *words, "--profile", "crun-months", "--apply")
     assert here.standing("crun") == ("120.5", "0")
     assert reconcile(cli, here, "crun", *words, "--profile", "none").code == 2
