@@ -447,7 +447,10 @@ def test_a_seal_of_format_2_stays_valid_and_the_next_goes_on_from_it(ledger, clo
 def test_a_month_is_sealed_after_every_earlier_one_that_has_transfers(ledger, clock):
     clock.now = MAY
     ledger.periods.close("2026-03")
-    with unchanged(ledger), pytest.raises(PeriodOrderError, match="2026-03, before 2026-04") as caught:
+    with (
+        unchanged(ledger),
+        pytest.raises(PeriodOrderError, match="2026-03, before 2026-04") as caught,
+    ):
         ledger.periods.close("2026-04", hard=True)
     assert (caught.value.hint, caught.value.earlier) == ("seal 2026-03 first", "2026-03")
     ledger.periods.close("2026-03", hard=True)
