@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from kling_ledger import Job, Ledger, Money
 from kling_ledger.cli import cli as program
 from tests.cli import Cli
 from tests.test_cli_errors import error_of
@@ -65,7 +66,7 @@ def cli(tmp_path: Path) -> Cli:
 # What every command has
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - BELOW_ZERO))
+@pytest.mark.parametrize("name", sorted(ALL))
 def test_every_command_has_short_help(tmp_path: Path, name: str):
     said = Cli(tmp_path)(*name.split(), "-h")
     if name.split(maxsplit=1)[0] not in {"batch", "callbacks", "sandbox"}:
@@ -220,3 +221,70 @@ def test_it_runs_as_a_module():
     )
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["message"] == "no such command: nosuch"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("wallet", "show", "taem"), "team"),
+        (("wallet", "fund", "Team", "1"), "team"),
+        (("budget", "show", "film-week"), "film-weekly"),
+        (("budget", "history", "film-week"), "film-weekly"),
+        (("token", "show", "bott"), "bot"),
+        (("reservation", "list", "--wallet", "teams"), "team"),
+    ],
+)
+def test_a_name_that_is_nearly_one_is_asked_about(cli: Cli, words: tuple[str, ...], meant: str):
+    cli("budget", "set", "film-weekly", "--limit", "5 USD")
+    cli("token", "create", "bot", "--wallet", "team")
+    said = cli(*words)
+    assert said.code == 2
+    assert said.lines[-1] == f"hint: did you mean {meant}?"
+
+
+def test_a_name_like_no_other_names_the_next_step(cli: Cli):
+    assert "wallet create xyzzy" in cli("wallet", "show", "xyzzy").err
+
+
+def test_an_amount_below_zero_is_no_option(cli: Cli):
+    told = cli.json("wallet", "adjust", "team", "-3 USD", "--reason", "chargeback")
+    assert told["available"] == "7"
+    assert cli("wallet", "create", "halo", "--unit", "halo-credit", "--unknown").code == 0
+    told = cli.json("wallet", "adjust", "halo", "-3 halo-credit", "--reason", "chargeback")
+    assert told["available"] == "-3"
+
+
+def test_capitals_of_a_provider_are_forgiven_where_jobs_are_chosen(cli: Cli):
+    with Ledger(str(cli.database)) as ledger:
+        job = Job(provider="runapi", model="kling-3.0")
+        made = ledger.reserve("team", Money.parse("1 USD"), job=job)
+        ledger.commit(made.id, Money.parse("1 USD"))
+    assert len(cli.json("reservation", "list", "--provider", "RunAPI")) == 1
+    for where in ("provider=RunAPI", "model=Kling-3.0", "provider=runapi"):
+        said = cli("report", "spend", "--where", where, "--format", "json")
+        assert [row["clips"] for row in said.json["tables"]["spend"]["rows"]] == [1], where
+        assert "no job has" not in said.err
+
+
+def test_every_exit_code_is_in_the_help(cli: Cli):
+    told = " ".join(cli("--help").out.split())
+    for code in (*range(11), 130, 141):
+        assert f" {code} " in told.partition("Exit codes:")[2]
+
+
+def test_who_required_two_people_is_told_in_words(cli: Cli):
+    told = cli("close", "--two-people", "on", "--reason", "the audit").out
+    assert "{" not in told
+    assert ": on (the audit)" in " ".join(told.split())
+
+
+def test_a_library_that_is_not_installed_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for name in [name for name in sys.modules if name.startswith("kling_reports")]:
+        monkeypatch.delitem(sys.modules, name)
+    said = cli("report", "spend")
+    assert said.code == 1
+    assert said.lines == [
+        "error: the library pandas is not installed",
+        "hint: pip install kling-ledger brings it",
+    ]

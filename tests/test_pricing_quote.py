@@ -441,7 +441,7 @@ def test_a_quote_is_written_in_full():
                 "cdc4e95c4861e9c8d123177d0166285fd9f1d347/data/pricing.json, 0.81 USD by "
                 "https://github.com/runapi-ai/mcp/blob/b42e31f/data/pricing.json: its repository "
                 "lists twice the figures that its guide fits and its older table has; the live "
-                "schedule decides; 0.81 USD is held"
+                "schedule decides; 0.81 USD is held unless the seller's own estimate decides"
             )
         ],
     }

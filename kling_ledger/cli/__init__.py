@@ -168,7 +168,7 @@ def cli(config: str | None) -> None:
     ceiling, 4 the job failed and its credits were rolled back, 5 in doubt and its credits stay
     reserved, 6 differences found, 7 no price known, 8 the job was charged but made no clip, 9 done
     and booked, but a clip could not be downloaded, 10 nothing was sent: the provider refused the
-    API key or could not be reached.
+    API key or could not be reached, 130 stopped by Ctrl-C, 141 whoever read the output left.
     """
 
 
@@ -228,10 +228,24 @@ def _outcome() -> int:
     except KlingError as error:
         tell_error(error, exit_code(error))
         return exit_code(error)
+    except ModuleNotFoundError as error:
+        return _told_missing(error)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         return _EXIT_STOPPED
     return outcome if isinstance(outcome, int) else 0
+
+
+def _told_missing(error: ModuleNotFoundError) -> int:
+    """Tell of a library that is not installed, and return the exit code; ours is always there."""
+    name = (error.name or "").partition(".")[0]
+    if not name or name.startswith("kling_"):
+        raise error
+    message, hint = f"the library {name} is not installed", "pip install kling-ledger brings it"
+    click.echo(f"error: {message}\nhint: {hint}", err=True)
+    facts = {"code": "not_installed", "message": message, "hint": hint}
+    tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
+    return EXIT_OURS
 
 
 def _told_system(error: OSError) -> int:

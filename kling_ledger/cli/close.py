@@ -80,7 +80,14 @@ def close(
 
     if two_people is not None:
         with Ledger(db, create=False) as ledger:
-            print_one(_two_people(ledger, two_people, reason), form)
+            rule = _two_people(ledger, two_people, reason)
+        if form == "table":
+            rule["history"] = [
+                f"{one['at']} {one['by']}: {one['two_people']}"
+                + (f" ({one['reason']})" if one["reason"] else "")
+                for one in rule["history"]
+            ]
+        print_one(rule, form)
         return
     if month is None:
         with Ledger(db, create=False) as ledger:

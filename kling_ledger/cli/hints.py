@@ -29,6 +29,12 @@ def hint_for(error: KlingError) -> str | None:
 
 
 def _no_such(error: Any) -> str | None:
+    from kling_ledger.cli.known_words import alike
+    from kling_ledger.cli.usage import did_you_mean
+
+    near = did_you_mean(alike(error.name, error.known))
+    if near:
+        return near
     written = _NAMES.get(error.noun)
     return error.hint if written is None else written.format(name=error.name)
 

@@ -13,6 +13,7 @@ import click
 from kling_ledger.cli.clip_options import Instant
 from kling_ledger.cli.inputs import gathered
 from kling_ledger.cli.keys import repeated
+from kling_ledger.cli.known_words import meant
 from kling_ledger.cli.output import (
     database_option,
     format_option,
@@ -93,9 +94,11 @@ def list_reservations(
 ) -> None:
     """List the latest reservations, newest first."""
     from kling_ledger.ledger import Ledger
+    from kling_pricing.gateways import GATEWAYS
 
+    provider = choice.provider and (meant(choice.provider, GATEWAYS) or choice.provider)
     since, until = ends_of(period, choice.since, choice.until, names="--since and --until")
-    choice = replace(choice, since=since, until=until)
+    choice = replace(choice, provider=provider, since=since, until=until)
     with Ledger(db, create=False) as ledger:
         # One more than is shown: whether there is one says whether to go on.
         found = _paged(ledger, choice, after, limit + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("name", "unit", "available", "reserved", "posted", "funded", "spent")
 
-# An amount such as "-3 halo-credit" is no option, and the `h` of its unit not `-h`.
-AMOUNT_BELOW_ZERO = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+class _Amount(click.Command):
+    """A command whose amount may be below zero: `-3 halo-credit` is no option, nor its `h` -h."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take -h for help only where it is a word of its own."""
+        return super().parse_args(ctx, ["--help" if word == "-h" else word for word in args])
+
+
+_BELOW_ZERO: Final = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
 
 @click.group()
@@ -64,7 +72,7 @@ def create(
         print_one(wallet_dict(ledger.wallets.create(name, named, costing=costing)), form)
 
 
-@wallet.command(context_settings=AMOUNT_BELOW_ZERO)
+@wallet.command(cls=_Amount, context_settings=_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
 @click.option("--key", help="Your own id of this funding: it is added once, however often you ask.")
@@ -100,7 +108,7 @@ def fund(
     say("note: an allowance, without cash; for credits that were paid for: wallet purchase")
 
 
-@wallet.command(context_settings=AMOUNT_BELOW_ZERO)
+@wallet.command(cls=_Amount, context_settings=_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
 @click.option("--reason", required=True, help="The reason, kept in the journal.")

@@ -166,14 +166,17 @@ class ClockError(LedgerError):
 
 
 class NotFoundError(LedgerError):
-    """Nothing is called that."""
+    """Nothing is called that; `known` are the names that there are, where they may help."""
 
     code = "not_found"
 
-    def __init__(self, noun: str, name: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self, noun: str, name: str, *, hint: str | None = None, known: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"no such {noun}: {name}", hint=hint)
         self.noun = noun
         self.name = name
+        self.known = known
 
 
 class ConflictError(LedgerError):

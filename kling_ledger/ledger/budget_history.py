@@ -111,7 +111,8 @@ def pasts(transaction: Transaction, name: str) -> list[BudgetPast]:
         name=plain(name),
     )
     if not known:
-        raise NotFoundError("budget", name)
+        names = transaction.rows("SELECT DISTINCT name FROM budget ORDER BY name")
+        raise NotFoundError("budget", name, known=[row["name"] for row in names])
     return [
         BudgetPast(
             row["id"],

@@ -106,7 +106,8 @@ def find_budget(transaction: Transaction, name: str) -> Budget:
     """Return a budget by its name; NotFoundError if there is none."""
     found = by_name(transaction, name)
     if found is None:
-        raise NotFoundError("budget", name)
+        rows = transaction.rows("SELECT name FROM budget WHERE removed_at IS NULL ORDER BY name")
+        raise NotFoundError("budget", name, known=[row["name"] for row in rows])
     return found
 
 

@@ -35,7 +35,7 @@ from kling_ledger.ledger.scopes import subject_of
 from kling_ledger.ledger.slots import Owner
 from kling_ledger.ledger.windows import LONGEST_US, MINUTE_US
 from kling_pricing.errors import AmountError
-from kling_pricing.money import MAX_MICRO, USD
+from kling_pricing.money import MAX_MICRO, USD, from_micro, plain
 
 Moved = dict[Owner, tuple[int, int]]
 """What changes free and spend of wallets or windows, in millionths."""
@@ -310,5 +310,7 @@ def _move_figures(
 
 def _beyond(spent: int) -> Exception:
     return AmountError(
-        "settled cost", got=spent, allowed=f"at most {MAX_MICRO} millionths spent in one wallet"
+        "settled cost",
+        got=plain(from_micro(spent)),
+        allowed=f"at most {plain(from_micro(MAX_MICRO))} spent in one wallet",
     )

@@ -154,7 +154,8 @@ def find(transaction: Transaction, name: str) -> Token:
         name=plain(name),
     )
     if not rows:
-        raise NotFoundError("token", name)
+        names = transaction.rows("SELECT DISTINCT name FROM token ORDER BY name")
+        raise NotFoundError("token", name, known=[row["name"] for row in names])
     return _token(rows[0])
 
 

@@ -197,7 +197,8 @@ def find(transaction: Transaction, name: str) -> Wallet:
     known = name if name.isascii() and "\0" not in name else ""
     row = transaction.row(f"{_SELECT} WHERE name = :name OR id = :name", name=known)
     if row is None:
-        raise NotFoundError("wallet", name, hint="create it first")
+        names = [one["name"] for one in transaction.rows("SELECT name FROM wallet ORDER BY name")]
+        raise NotFoundError("wallet", name, hint="create it first", known=names)
     return _wallet(row)
 
 

@@ -232,7 +232,8 @@ class Quote(NamedTuple):
             yield (
                 f"two figures of {self.rate.provider_name} disagree: {self.amount} by"
                 f" {self.rate.source.url}, {other['amount']} {self.unit} by {other['source']}:"
-                f" {other['because']}; {self.hold} is held"
+                f" {other['because']}; {self.hold} is held unless"
+                " the seller's own estimate decides"
             )
 
     def _set_by_a_user(self) -> tuple[str, ...]:

@@ -101,7 +101,17 @@ class Filter:
             return found == _FLAGS[value]
         if self.group.word == "project" and value.endswith("/"):
             return (found == value.rstrip("/")) | found.str.startswith(value)
+        if self.group.word in {"provider", "model"}:
+            return found.isin(_meant(value, found.dropna().unique()))
         return found == value
+
+
+def _meant(written: str, known: Iterable[str]) -> list[str]:
+    """Return the value that is written, else those that differ from it in capitals alone."""
+    values = list(known)
+    if written in values:
+        return [written]
+    return [one for one in values if one.casefold() == written.casefold()]
 
 
 def read_group(word: str) -> Group:
