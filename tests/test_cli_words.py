@@ -278,13 +278,13 @@ def test_who_required_two_people_is_told_in_words(cli: Cli):
     assert ": on (the audit)" in " ".join(told.split())
 
 
-def test_a_library_that_is_not_installed_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    for name in [name for name in sys.modules if name.startswith("kling_reports")]:
-        monkeypatch.delitem(sys.modules, name)
-    said = cli("report", "spend")
-    assert said.code == 1
-    assert said.lines == [
+def test_a_library_that_is_not_installed_is_named(tmp_path: Path):
+    code = "import sys; sys.modules['pandas'] = None; from kling_ledger.cli import main; main()"
+    words = ["report", "spend", "--db", str(tmp_path / "ledger.sqlite")]
+    Ledger(words[-1]).close()
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
         "error: the library pandas is not installed",
         "hint: pip install kling-ledger brings it",
     ]
