@@ -338,3 +338,14 @@ def test_a_body_and_flags_that_repeat_it_do_not_mix(cli: Cli) -> None:
     said = cli(*STDIN, "--seconds", "3", stdin=body())
     assert said.code == 2
     assert "--seconds" in said.err
+
+
+def test_a_price_of_ones_own_is_not_told_as_the_sellers(tmp_path: Path):
+    cli = Cli(tmp_path)
+    (tmp_path / "own.toml").write_text(
+        'format = 1\nprovider = "uniall"\nrates.kling-v3.prices.720p.off = "0.05"\n'
+    )
+    words = ("quote", "--provider", "uniall", "--model", "kling-v3-std-silent", "--seconds", "5")
+    told = cli(*words, "--book", "own.toml")
+    assert "user, your own price over that of https://" in told.out
+    assert "rates.kling-v3.prices.720p.off is set by own.toml" in told.err

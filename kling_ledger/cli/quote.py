@@ -212,7 +212,9 @@ def _print_table(answer: dict[str, Any]) -> None:
     print_table([*lines, total], ["item", "quantity", "unit_price", "amount"], title=title)
     if answer["usd"] is not None and unit != "USD":
         click.echo(f"in US dollars: {answer['usd']}")
-    click.echo(f"{answer['evidence']}, {answer['source']}, checked {answer['checked']}")
+    # What a user's file has set, its own note says; the seller's page never had that price.
+    over = "your own price over that of " if answer["evidence"] == "user" else ""
+    click.echo(f"{answer['evidence']}, {over}{answer['source']}, checked {answer['checked']}")
     if "id" in answer:
         click.echo(f"saved as {answer['id']}, until {answer['expires_at']}")
     for note in (*answer["warnings"], *answer["assumptions"], answer["note"]):
