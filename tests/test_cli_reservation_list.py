@@ -151,7 +151,7 @@ def test_a_narrow_terminal_keeps_what_matters(cli: Cli) -> None:
     assert max(map(len, lines)) <= 80
     head = next(line for line in lines if "state" in line)
     assert " ".join(head.split()) == "state wallet project model amount committed unit age"
-    assert b"no room here for id, created at; --format json has all" in said
+    assert b"no room for id, created at; --format json has all" in said
 
 
 @pytest.mark.parametrize(

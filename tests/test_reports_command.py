@@ -76,10 +76,10 @@ def test_no_question_is_answered_where_nobody_made_a_ledger(tmp_path: Path, ques
 
 
 def test_a_condition_that_no_job_meets_is_told_with_those_that_some_do(ask: Callable[..., Said]):
-    said = ask("spend", "--where", "provider=RunAPI", "--where", "provider=runapi")
+    said = ask("spend", "--where", "provider=run", "--where", "provider=RunAPI")
     assert said.code == 0
     (note,) = said.err.splitlines()
-    assert note.startswith("note: no job has provider=RunAPI: there are provider=")
+    assert note.startswith("note: no job has provider=run: there are provider=")
     assert "provider=runapi" in note
     assert ask("spend", "--where", "provider=runapi").err == ""
 

@@ -67,14 +67,18 @@ def said(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in kept:
             yield node.value
-    if "cli" in path.parts:
+    if "cli" in path.relative_to(ROOT).parts:
         yield from of_commands(tree)
 
 
 def modules() -> Iterator[Path]:
     for room in ROOMS:
         # A migration is kept as it was when it was written.
-        yield from (path for path in (ROOT / room).rglob("*.py") if "versions" not in path.parts)
+        yield from (
+            path
+            for path in (ROOT / room).rglob("*.py")
+            if "versions" not in path.relative_to(ROOT).parts
+        )
 
 
 def where(phrase: str, texts: Iterator[tuple[str, str]]) -> list[str]:
