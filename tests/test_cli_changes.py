@@ -93,6 +93,14 @@ def test_a_file_that_goes_saves_what_it_cost(kl: Cli, repository: Repository) ->
     assert kl.json("changes", *SHOTS)["summary"] == "this change saves 2.025 USD"
 
 
+def test_the_first_row_of_a_storyboard_adds_what_it_costs(kl: Cli, repository: Repository) -> None:
+    # 2 x 12 s x 0.07: what was there before had a header and no clips.
+    before = repository.commit(**{"shots/new.csv": HEADER})
+    after = repository.commit(**{"shots/new.csv": HEADER + SECOND})
+    assert kl.json("changes", before, after, *SHOTS)["summary"] == "this change adds 1.68 USD"
+    assert kl.json("changes", after, before, *SHOTS)["summary"] == "this change saves 1.68 USD"
+
+
 @pytest.mark.parametrize(("row", "code"), [(UNPRICED, 7), (BAD, 2)])
 def test_a_row_without_a_price_is_never_zero(
     kl: Cli, repository: Repository, row: str, code: int

@@ -110,7 +110,10 @@ def _side(name: str, content: bytes | None, read: _Read) -> _Side:
 
 def _storyboard(asked: Asked, name: str, content: bytes) -> _Side:
     given = io.BytesIO(content)
-    board = read_storyboard(name, asked.usual, id_column=asked.id_column, content=given)
+    # A header alone is a storyboard that nobody has begun: it costs nothing.
+    board = read_storyboard(
+        name, asked.usual, id_column=asked.id_column, content=given, may_be_empty=True
+    )
     return board.rows, board.has_ids
 
 

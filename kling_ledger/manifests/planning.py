@@ -46,19 +46,24 @@ class Storyboard:
 
 
 def read_storyboard(
-    name: str, usual: Usual, *, id_column: str = ID, content: IO[bytes] | None = None
+    name: str,
+    usual: Usual,
+    *,
+    id_column: str = ID,
+    content: IO[bytes] | None = None,
+    may_be_empty: bool = False,
 ) -> Storyboard:
     """Read a CSV, JSON, JSONL or Parquet file of clips, or - for one on stdin; or `content`.
 
-    `takes` and `failure_rate` may be columns. What is wrong with a row is kept with the row; a file
-    that is none, or has no clips, is a ConfigError.
+    `takes` and `failure_rate` may be columns. What is wrong with a row is kept with the row.
+    ConfigError for a file that is no manifest, and for one without clips unless it `may_be_empty`.
     """
     rows: list[Wanted] = []
     with open_manifest(name, content) as manifest:
         columns = list(manifest.columns)
         for chunk in manifest.chunks:
             rows.extend(_wanted(chunk, usual, id_column, first=len(rows) + 1))
-    if not rows:
+    if not (rows or may_be_empty):
         raise ConfigError(f"{name}: no clips in it")
     return Storyboard(name, tuple(rows), id_column in columns, _misspelt(columns))
 
