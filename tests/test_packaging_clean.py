@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -84,6 +85,8 @@ def clean(folder: Path, version: str) -> Clean:
         pytest.skip("uv, of the extra `release`, is not here")
     # Which one a name means may be decided by a program in front of it: what runs can say.
     asked = [f"python{version}", "-c", "import sys; print(sys.executable)"]
+    if shutil.which(asked[0]) is None:
+        pytest.skip(f"Python {version} is not here")
     found = subprocess.run(asked, capture_output=True, text=True, check=False, env=with_all())
     if found.returncode:
         pytest.skip(f"Python {version} is not here")
@@ -100,6 +103,14 @@ def every_pyenv() -> str:
     versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     names = sorted(path.name for path in versions.glob("3.*")) if versions.is_dir() else []
     return ":".join([*names, "system"])
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that every user can read: PostgreSQL's own user runs its server from there."""
+    with tempfile.TemporaryDirectory(prefix="kling-ledger-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture(scope="module")
