@@ -80,3 +80,11 @@ def test_every_file_of_the_map_is_there():
             target = named.replace("NAME", gateway).rstrip("/")
             is_there = (ROOT / target).exists() or any(one.endswith(f"/{target}") for one in known)
             assert is_there, target
+
+
+def test_every_promise_names_a_test_that_is_there():
+    page = (ROOT / "docs" / "explanation" / "proof.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(named) == len(re.findall(r"^\| [^*|]+ \| `test_", page, flags=re.MULTILINE)) > 40
+    for file, name in named:
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
