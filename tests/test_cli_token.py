@@ -92,9 +92,7 @@ def test_a_revoked_token_is_listed_only_with_all_and_opens_nothing(cli: Cli) -> 
     secret = cli("token", "create", "bot", "--wallet", "team").out.strip()
     cli("token", "create", "ci", "--wallet", "team")
     said = cli("token", "revoke", "bot", "--reason", "a laptop was lost")
-    assert said.lines == [
-        "token bot is revoked: every gateway of this ledger refuses it from now on"
-    ]
+    assert said.lines == ["token bot is revoked: every gateway of this ledger now refuses it"]
     assert [one["name"] for one in cli.json("token", "list")] == ["ci"]
     told = {
         one["name"]: (one["state"], one["revoked_by"]) for one in cli.json("token", "list", "--all")

@@ -219,7 +219,10 @@ def test_a_hundred_questions_of_one_asker_wait_and_no_more(ledger, clock):
         return replace(ASKED, job=replace(JOB, payload_hash=f"{n:064}"))
 
     waiting = [ask(ledger, number(n)) for n in range(100)]
-    with unchanged(ledger), pytest.raises(ApprovalsWaitError, match="100 jobs of agent wait"):
+    with (
+        unchanged(ledger),
+        pytest.raises(ApprovalsWaitError, match="100 jobs of agent already wait"),
+    ):
         ask(ledger, number(100))
     # What waits already is found, others may ask, and one that is decided makes room.
     assert ask(ledger, number(7)) == waiting[7]

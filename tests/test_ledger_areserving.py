@@ -396,10 +396,10 @@ def test_what_turns_out_to_be_unfinished_work_is_refused_and_charges_nothing(
         partial(lambda take, _, seconds: sends(), "take"),
     ]
     for function in functions:
-        with pytest.raises(TypeError, match="yet to be done"):
+        with pytest.raises(TypeError, match="has not run yet"):
             ledger.charged(per_second, wallet=team)(function)(1)
     made: Any = ledger.charged(per_second, wallet=team)(forgets)
-    with pytest.raises(TypeError, match="yet to be done"):
+    with pytest.raises(TypeError, match="has not run yet"):
         asyncio.run(made(1))
     assert called == []
     assert {one.state for one in ledger.reservations.latest()} == {State.IN_DOUBT}

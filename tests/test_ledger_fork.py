@@ -190,7 +190,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_file_with_two_names_is_refused(path: Path):
     os.link(path, path.with_name("other.sqlite"))
     for name in ("ledger.sqlite", "other.sqlite"):
-        with pytest.raises(DatabaseError, match="has 2 names"):
+        with pytest.raises(DatabaseError, match="has 2 hard links"):
             Ledger(str(path.with_name(name)))
 
 

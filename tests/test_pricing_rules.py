@@ -228,7 +228,8 @@ def test_two_figures_of_a_seller_are_both_of_the_highest_that_the_run_may_come_t
     (said,) = answer.assumptions
     assert said == (
         "two figures of Tiny disagree: 20 USD by https://tiny.example/prices,"
-        " 30 USD by https://tiny.example/other: two pages; 30 USD is held"
+        " 30 USD by https://tiny.example/other: two pages; 30 USD is held unless"
+        " the seller's own estimate decides"
     )
 
 

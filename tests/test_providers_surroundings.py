@@ -17,12 +17,12 @@ from tests.providers import BODIES, KEY, NAMES
 UNUSABLE = [
     ("ALL_PROXY", "socks5://127.0.0.1:1080", "socksio"),
     ("all_proxy", "socks5h://127.0.0.1:1080", "socksio"),
-    ("HTTPS_PROXY", "http://user:secret@127.0.0.1:port", "no address"),
-    ("HTTP_PROXY", "://", "no address"),
-    ("http_proxy", "junk://127.0.0.1", "no address"),
-    ("HTTP_PROXY", "\x01", "no address"),
-    ("NO_PROXY", "[::1]", "no address"),
-    ("no_proxy", "localhost:port", "no address"),
+    ("HTTPS_PROXY", "http://user:secret@127.0.0.1:port", "an invalid address"),
+    ("HTTP_PROXY", "://", "an invalid address"),
+    ("http_proxy", "junk://127.0.0.1", "an invalid address"),
+    ("HTTP_PROXY", "\x01", "an invalid address"),
+    ("NO_PROXY", "[::1]", "an invalid address"),
+    ("no_proxy", "localhost:port", "an invalid address"),
     ("SSL_CERT_FILE", "/no/such/file.pem", "No such file"),
     ("SSL_CERT_FILE", "/etc/hostname", "SSL"),
 ]

@@ -171,6 +171,10 @@ def test_what_became_of_each_stands_in_lines_of_eighty_columns(url: str):
         october(ledger, clock)
         written = terminal.render(of(ledger, "2026-10"), width=80)
     assert max(map(len, written.splitlines())) <= 80
-    heads = [line.split() for line in written.splitlines() if "became" in line]
-    assert all("settled" in head and "off" in head for head in heads), written
-    assert len(heads) == 2
+    lines = [line.split() for line in written.splitlines()]
+    (head,) = [line for line in lines if line[:2] == ["kind", "became"]]
+    assert head[-3:] == ["settled", "off", "by"]
+    # The ids of the jobs leave no room for a table: each job has a line a field.
+    fields = [line[0] for line in lines if line]
+    assert fields.count("became") == 4
+    assert "settled" in fields

@@ -271,9 +271,9 @@ def test_a_pack_that_is_there_already_stays_and_another_folder_is_left_alone(tmp
         close_pack.write(ledger.database, "2026-10", folder)
         assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
         (folder / "spend.csv").write_text("mine")
-        with pytest.raises(ConfigError, match="holds something else"):
+        with pytest.raises(ConfigError, match="holds something other"):
             close_pack.write(ledger.database, "2026-10", folder)
-        with pytest.raises(ConfigError, match="holds something else"):
+        with pytest.raises(ConfigError, match="holds something other"):
             close_pack.write(ledger.database, "2026-09", folder)
     assert (folder / "spend.csv").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["pack"]

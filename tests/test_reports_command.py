@@ -118,7 +118,7 @@ def test_time_and_conditions_choose_what_is_counted(
         (("spend", "--by", "nobody"), "label:NAME"),
         (("spend", "--where", "provider"), "provider=crun"),
         (("spend", "--timezone", "Mars/Base"), "Europe/Berlin"),
-        (("spend", "--from", "2026-04", "--to", "2026-03"), "first day left out"),
+        (("spend", "--from", "2026-04", "--to", "2026-03"), "first day after the period"),
         (("spend", "--from", "yesterday"), "allowed"),
         (("spend", "--currency", "EUR"), "USD"),
         (("spend", "--format", "xlsx"), "--out"),

@@ -337,7 +337,7 @@ def test_two_documents_never_share_a_number(small: tuple[Ledger, Clock]):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[file", "it is no TOML"),
+        ("[file", "not valid TOML"),
         ("[fiel]\n", "the mapping knows no fiel"),
         ("[file]\nlayout = 'rows'\n", "layout cannot be 'rows'"),
         ("[file]\ndecimals = 7\n", "decimals cannot be 7"),
@@ -354,7 +354,7 @@ def test_two_documents_never_share_a_number(small: tuple[Ledger, Clock]):
         ("[[accounts]]\nof = 'funding'\n", "code is a text, got None"),
         ("[[accounts]]\nof = 'funding'\ncod = '1'\n", "knows no cod"),
         ("[[cost_centers]]\nproject = 'film'\n", "a cost centre has a code"),
-        ("[currencies]\npoints = {currency = 'USD', rate = '0'}\n", "'0' is no rate"),
+        ("[currencies]\npoints = {currency = 'USD', rate = '0'}\n", "not a rate: '0'"),
         ("[currencies]\npoints = {currency = 'USD', rate = 0.5}\n", "rate is a text, got 0.5"),
         ("[[columns]]\nname = 'a'\nvalue = '{debits}'\n", r"has no field \{debits\}"),
         ("[file]\nheader = true\n", "no column is named"),

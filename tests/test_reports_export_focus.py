@@ -166,7 +166,9 @@ def test_credits_that_nobody_knows_the_worth_of_are_an_error_until_it_is_said(le
     ledger.wallets.fund("team", money("720 evolink-credit"))
     one = ledger.reserve("team", money("72 evolink-credit"), job=Job(provider="evolink"))
     ledger.commit(one.id, money("72 evolink-credit"))
-    with pytest.raises(ConfigError, match="nobody knows what one evolink-credit is worth") as said:
+    with pytest.raises(
+        ConfigError, match="the worth of one evolink-credit in USD is unknown"
+    ) as said:
         exported(ledger)
     assert "--rate evolink-credit=" in str(said.value.hint)
     (usage,) = exported(ledger, rates={"evolink-credit": Decimal("0.0125")})

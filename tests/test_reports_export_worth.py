@@ -133,7 +133,7 @@ def test_the_rate_of_a_later_month_prices_no_earlier_one(house):
     clock.forward(hours=24 * 31)
     job(ledger, "0.17")
     for period in ("2026-09", None):
-        with pytest.raises(ConfigError, match="nobody knows what one crun-credit is worth"):
+        with pytest.raises(ConfigError, match="the worth of one crun-credit in USD is unknown"):
             exported(ledger, period)
     rates = {"crun-credit": Decimal("0.02")}
     assert used(exported(ledger, rates=rates)) == [("0.34", "0.34"), ("0.17", "0.17")]

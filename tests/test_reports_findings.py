@@ -201,7 +201,7 @@ def test_a_limit_of_nothing_is_a_limit():
 @pytest.mark.parametrize(
     ("ahead", "told"),
     [
-        (timedelta(days=1), "on Friday, 27 Nov, going on like this: 40.00 USD of 100.00 USD"),
+        (timedelta(days=1), "on Friday, 27 Nov, at this rate: 40.00 USD of 100.00 USD"),
         (timedelta(days=6), "on Wednesday, 2 Dec,"),
         (timedelta(days=7), "on 3 Dec,"),
         (timedelta(days=14), "on 10 Dec,"),

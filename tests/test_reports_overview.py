@@ -119,7 +119,7 @@ def test_where_the_ledger_began_later_nothing_is_compared(database_url: str):
         (Decimal(3), None, None)
     ]
     assert rows(found.table("projects"), "before")[0] == (None,)
-    assert any("does not know the same days of March 2026 whole" in one for one in found.notes)
+    assert any("does not cover all of the same days of March 2026" in one for one in found.notes)
 
 
 def test_each_day_lies_beside_the_same_day_of_the_month_before(database_url: str):

@@ -25,6 +25,12 @@ PAGES: Final = (
 )
 
 SAID: Final = {
+    r"\bfrom now on\b": "now, no longer",
+    r"\bbegins? anew\b": "resets, starts again",
+    r"\ball the same\b": "anyway",
+    r"\bnobody knows\b": "is unknown",
+    r"\bgoing on like this\b": "at this rate",
+    r"\bleft away\b|\bleave \S+ away\b": "omit it",
     r"\bcannot name an? \w+": "an invalid name: `invalid wallet name: a b`",
     r"\bwas used before with\b": "already has amount 1 USD; 2 USD differs",
     r"\bmore than its most\b": "more than the limit of",

@@ -231,7 +231,7 @@ def raise_(
 @database_option
 @format_option
 def remove(name: str, reason: str | None, db: str | None, form: str) -> None:
-    """Remove a budget and print how it stood: it refuses nothing from now on."""
+    """Remove a budget and print its last state; it no longer limits anything."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -306,12 +306,15 @@ def _matched_dict(matched: Matched) -> dict[str, Any]:
 
 
 def _said(event: Mapping[str, Any]) -> str:
-    change = ", ".join(
-        f"{one['field']} {one['from'] or 'nothing'} -> {one['to'] or 'nothing'}"
-        for one in event["fields"]
-    )
+    change = ", ".join(map(_changed, event["fields"]))
     why = f" ({event['reason']})" if event["reason"] else ""
     return f"{event['at']} {event['by']}: {change}{why}"
+
+
+def _changed(field: Mapping[str, Any]) -> str:
+    if field["from"] is None:
+        return f"{field['field']} {field['to']}"
+    return f"{field['field']} {field['from']} -> {field['to'] or 'none'}"
 
 
 def _print(found: BudgetStatus, form: str, past: Mapping[str, Any]) -> None:

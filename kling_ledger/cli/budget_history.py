@@ -32,7 +32,7 @@ def history(name: str, db: str | None, form: str) -> None:
     with Ledger(db, create=False) as ledger:
         pasts = ledger.budgets.pasts(name)
     rows = [row for past in pasts for row in _rows(past)]
-    print_many(rows, _COLUMNS, form, empty="nothing was kept of it", optional=_OPTIONAL)
+    print_many(rows, _COLUMNS, form, empty="no history", optional=_OPTIONAL)
 
 
 def _rows(past: BudgetPast) -> Iterator[dict[str, Any]]:

@@ -236,7 +236,7 @@ def _currency(written: str | None, rates: Path | None) -> str | None:
         )
     if code != USD and rates is None:
         raise ConfigError(
-            f"nobody knows what a job is worth in {code}",
+            f"the worth of a job in {code} is unknown",
             hint="USD is known of each job; report spend and overview take --rates FILE for others",
         )
     return code
@@ -251,5 +251,7 @@ def _span(starts_at: datetime | None, ends_at: datetime | None, zone: ZoneInfo) 
 
     span = Span(in_zone(starts_at), in_zone(ends_at))
     if span.starts_at and span.ends_at and span.starts_at >= span.ends_at:
-        raise ConfigError("--from is not before --to", hint="--to names the first day left out")
+        raise ConfigError(
+            "--from is not before --to", hint="--to is the first day after the period"
+        )
     return span

@@ -86,7 +86,7 @@ def submitted(id_: str, task: str, db: str | None, form: str) -> None:
 
 @reservation.command("in-doubt")
 @click.argument("id_", metavar="ID")
-@click.option("--reason", required=True, help="Why nobody knows, such as a time-out.")
+@click.option("--reason", required=True, help="Why its outcome is unknown, such as a time-out.")
 @database_option
 @format_option
 def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:

@@ -183,13 +183,13 @@ def show(name: str, db: str | None, form: str) -> None:
 @database_option
 @format_option
 def revoke(name: str, reason: str | None, db: str | None, form: str) -> None:
-    """Let a token open nothing from now on; its jobs that run go on and are settled."""
+    """Revoke a token. Jobs of it that already run go on and are settled."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
         revoked = ledger.tokens.revoke(name, reason=reason)
     print_one(token_dict(revoked), form)
-    say(f"token {name} is revoked: every gateway of this ledger refuses it from now on")
+    say(f"token {name} is revoked: every gateway of this ledger now refuses it")
 
 
 def token_dict(found: Token) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def look_at_balance(
     """
     place = meter.place
     if place.account is None:
-        return Seen(note="nobody knows whose account this is, so its balance was not compared")
+        return Seen(note="the owner of this account is unknown, so its balance was not compared")
     there = _jobs_there(ledger, meter)
     available = meter.provider.balance().available
     before = ledger.evidence.last_balance(place.provider, place.address, place.account)

@@ -186,7 +186,7 @@ def _after_refund(one: Reservation, refund: Money) -> tuple[Money | None, str | 
 
 
 def _elsewhere(rows: TaskRows, reading: Reading, one: Reservation, record: Record) -> Line:
-    whose = "an account that nobody knows" if one.job.account is None else one.job.account
+    whose = "an unknown account" if one.job.account is None else one.job.account
     there = f"on {whose}, not on {record.account}"
     if one.job.account == record.account:
         there = f"at {one.job.address}, not at {record.address}"

@@ -94,7 +94,7 @@ class Budgets:
         )
 
     def remove(self, name: str, *, reason: str | None = None) -> None:
-        """Remove a budget: it refuses nothing from now on. Its name may then be another's."""
+        """Remove a budget: it no longer limits anything, and its name is free again."""
         stamp = self._access.stamp(reason)
         self._access.change_rules(lambda transaction: limits.remove(transaction, name, stamp=stamp))
 

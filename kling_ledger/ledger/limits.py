@@ -102,7 +102,7 @@ def as_if_defined(
 
 
 def remove(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
-    """Remove a budget: it counts and refuses nothing from now on. Its history stays."""
+    """Remove a budget: it no longer counts or limits anything. Its history stays."""
     transaction.be_alone()
     budget = find_budget(transaction, name)
     transaction.change(

@@ -134,7 +134,7 @@ def record(
 
 
 def allowances(transaction: Transaction) -> int:
-    """Return how many fundings are allowances: nobody said what was paid for them."""
+    """Return how many fundings are allowances: no cash is recorded for them."""
     row = transaction.row(_ALLOWANCES)
     return int(row["count"]) if row else 0
 

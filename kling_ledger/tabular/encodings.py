@@ -73,7 +73,7 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
     try:
         text = _tried(data, encoding)
     except LookupError:
-        raise ConfigError(f"{name}: nobody knows an encoding {encoding}") from None
+        raise ConfigError(f"{name}: unknown encoding {encoding}") from None
     if text is None:
         raise ConfigError(f"{name}: this is no text in {encoding}")
     return text.removeprefix("\ufeff")

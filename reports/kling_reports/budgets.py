@@ -40,12 +40,12 @@ _COLUMNS: Final = (
     Column("out_since", "out since", "instant", "since when nothing is left, if the journal tells"),
     Column("jobs", "jobs", "integer", "jobs of this window that cost or hold something"),
     Column("daily_micro", "per day", "money", "spent a day since the window began, rounded"),
-    Column("runs_out_at", "runs out", "instant", "when nothing will be left, going on like this"),
-    Column("forecast_micro", "forecast", "money", "used at the window's end, going on like this"),
+    Column("runs_out_at", "runs out", "instant", "when nothing will be left at this rate"),
+    Column("forecast_micro", "forecast", "money", "used at the window's end at this rate"),
     Column("forecast_share_ppm", "of limit", "percent", "the forecast as a share of the limit"),
     Column("forecast_error_ppm", "off by", "percent", "the median error of such forecasts before"),
     Column("graded_on", "graded on", "text", "what that error was found on"),
-    Column("window", "window", "text", "how often it begins anew"),
+    Column("window", "window", "text", "how often it resets"),
     Column("begins_at", "since", "instant", "when the window began"),
     Column("ends_at", "until", "instant", "when it ends: the first instant that is outside"),
     Column("change", "last change", "text", "what was set or changed last"),
@@ -80,10 +80,10 @@ _GIVES_WAY: Final = (
     "used_ppm",
 )
 _NOTES: Final = (
-    "Going on like this: at what was spent a day since the window began.",
-    "A forecast counts what is reserved as spent; a budget that lasts its window has no run-out.",
+    "Run-outs and forecasts go on at what was spent a day since the window began.",
+    "A forecast counts reserved credits as spent; a budget that lasts its window has no run-out.",
     f"A forecast needs {FEWEST_JOBS} jobs, and a tenth of its window, or a day of a longer one.",
-    "A budget that never begins anew is counted from the first job that it covers: three days.",
+    "A budget without a window counts from its first job, and needs three days.",
     "Off by: the median error of the same forecast at the same point of earlier windows.",
 )
 

@@ -24,7 +24,7 @@ _FIGURES: Final = (
         "quoted_micro", "would have cost", "money", "what the book said of those it prices", True
     ),
     Column("reserved_micro", "held", "money", "what was set aside for them", adds_up=True),
-    Column("charged_micro", "charged", "money", "what was charged in parts all the same", True),
+    Column("charged_micro", "charged", "money", "what was charged in parts anyway", True),
     Column("returned_micro", "came back", "money", "what of the amount set aside returned", True),
 )
 _JOBS: Final = (
@@ -74,7 +74,7 @@ def report(database: Database, query: Query) -> Report:
         notes=[
             "A failed job belongs to the time at which its credits were reserved.",
             "held = charged + came back.",
-            "What was charged all the same counts as spent, and as a clip, in every other report.",
+            "What was charged anyway counts as spent, and as a clip, in every other report.",
             *_charged_there(failed),
         ],
     )
@@ -171,7 +171,7 @@ def _listed_as_charged(charged: pd.DataFrame) -> Table:
     totals = charged.groupby(UNIT, sort=True, as_index=False)[["charged_micro"]].sum()
     return Table(
         "charged",
-        "Charged all the same",
+        "Charged anyway",
         _CHARGED,
         typed(charged, _CHARGED),
         totals=typed_totals(totals, _CHARGED),

@@ -14,17 +14,17 @@ from kling_reports.report import Column, Report, Span, Table, typed
 _COLUMNS: Final = (
     Column("at", "at", "instant"),
     Column("budget", "budget", "text"),
-    Column("field", "field", "text", "what of it was changed; of a new budget each field is"),
+    Column("field", "field", "text", "which field changed; for a new budget, each one"),
     Column("from", "from", "text", "blank where there was nothing"),
     Column("to", "to", "text", "blank where nothing is left of it"),
     Column("actor", "user", "text", "who changed it, by the name that the ledger was given"),
     Column("reason", "reason", "text"),
     Column("period", "period", "text", "the month that it counts in, under whose seal it is"),
-    Column("removed", "removed", "flag", "whether the budget is there no more"),
+    Column("removed", "removed", "flag", "whether the budget was removed"),
 )
 _NOTES: Final = (
     "A raise and a removal go from the limit that was in force, with its raises, to the one after.",
-    "A raise ends by itself, and nobody changes anything then: no line says so.",
+    "A raise ends by itself, so its end has no line.",
 )
 
 

@@ -45,7 +45,7 @@ _ROWS: Final = (
     Column("age", "age", "text", "since the credits were reserved"),
     Column(UNIT, "unit", "text"),
     Column("jobs", "jobs", "integer", "open reservations", adds_up=True),
-    Column("in_doubt", "in doubt", "integer", "of these, nobody knows the end", adds_up=True),
+    Column("in_doubt", "in doubt", "integer", "of these, the outcome is unknown", adds_up=True),
     Column("reserved_micro", "reserved", "money", "still set aside", adds_up=True),
 )
 _JOBS: Final = (
@@ -87,7 +87,7 @@ def report(database: Database, query: Query) -> Report:
     return query.answer(
         "open",
         "Open credits",
-        question="Which credits are still set aside, for how long, and what is to be done?",
+        question="Which credits are still set aside, for how long, and what to do about it?",
         tables=[by_age(counted), still_open(database, query, counted)],
         notes=["An age counts from the reservation to the time of this report."],
     )

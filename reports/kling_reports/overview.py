@@ -196,9 +196,9 @@ def _told(asked: _Asked) -> Iterator[str]:
     """Give the notes of the parts, and what a reader has to know of the two periods."""
     pair = asked.pair
     if pair.is_running:
-        yield f"{pair.name}: it is not over, and is compared with {pair.name_before} alone."
+        yield f"{pair.name} is not over, and is compared with {pair.name_before} alone."
     if asked.that is None:
-        yield f"The ledger does not know {pair.name_before} whole: nothing is compared with it."
+        yield f"The ledger does not cover all of {pair.name_before}: nothing is compared with it."
     without = int(asked.this.loc[asked.this["unit"] != asked.query.currency, "jobs"].sum())
     if without:
         yield f"{without:,} jobs of the period have no known rate: they stay in their own unit."

@@ -115,7 +115,7 @@ def report(database: Database, query: Query) -> Report:
         ],
         notes=[
             "Jobs by when their credits were reserved; corrections by when they were posted.",
-            "Only what rests on the provider's word or its bill was confirmed by it.",
+            "Only costs that the provider or its bill stated are confirmed.",
             "Records of all times, as they were last compared: kling-ledger reconcile.",
         ],
     )
@@ -207,7 +207,7 @@ def different(records: pd.DataFrame) -> Table:
     amounts = ["billed_micro", "spent_micro"]
     totals = listed.groupby(UNIT, dropna=False, as_index=False)[amounts].sum(min_count=1)
     return _table(
-        "differences", "Differences", _DIFFERENCES, listed, totals, "no difference is known"
+        "differences", "Differences", _DIFFERENCES, listed, totals, "no differences are recorded"
     )
 
 

@@ -55,7 +55,7 @@ class Door:
         provider = self._meant(opened, scope)
         if provider is None:
             told = " or ".join(opened.providers)
-            await _refusal(421, f"nobody knows that this is for {told}")(scope, receive, send)
+            await _refusal(421, f"this address is not known to be for {told}")(scope, receive, send)
             return
         is_ours = self._is_ours(scope["headers"])
         leaving = (_OURS, *_KEYED) if is_ours else (_OURS,)

@@ -47,9 +47,7 @@ class AskAbove:
             return ask(f"this job holds {hold}; what that is in {self.most.unit} is not known")
         if counted <= self.most:
             return LEAVE
-        return ask(
-            f"this job holds {hold}, more than the {self.most} that nobody has to be asked for"
-        )
+        return ask(f"this job holds {hold}, more than the {self.most} that needs no approval")
 
 
 def _is_at_most(money: Money, most: Money) -> bool:

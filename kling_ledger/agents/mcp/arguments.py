@@ -106,7 +106,7 @@ class Spend(Arguments):
     since: Name | None = Field(
         None, description="From this month, day or instant on, such as 2026-11 or 2026-11-21."
     )
-    until: Name | None = Field(None, description="Up to this one, which is left out.")
+    until: Name | None = Field(None, description="Up to this one (exclusive).")
     where: list[Name] = Field(
         default=[],
         max_length=10,

@@ -199,7 +199,7 @@ def _in_all(glance: Glance) -> str:
         for state, counts in groupby(glance.open_counts, key=lambda one: one.state)
     )
     doubt = (
-        "<p>In doubt: nobody knows yet whether the provider charged them, so their credits stay"
+        "<p>In doubt: it is not known yet whether the provider charged them, so their credits stay"
         " reserved. <code>kling-ledger resume</code> asks again and says what a person can do.</p>"
         if glance.doubts
         else ""

@@ -124,6 +124,6 @@ def _check_same(folder: Path, files: Mapping[str, bytes]) -> None:
         (folder / name).read_bytes() != content for name, content in files.items()
     ):
         raise ConfigError(
-            f"{folder} is there already and holds something else than this pack",
+            f"{folder} already exists and holds something other than this pack",
             hint="name a new folder with --out",
         )

@@ -58,7 +58,7 @@ def parse(text: str) -> Mapping:
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"it is no TOML: {error}") from error
+        raise ConfigError(f"not valid TOML: {error}") from error
     _check_names("the mapping", said, _SECTIONS)
     documents = _table(said, "documents")
     _check_names("[documents]", documents, ("each", "number", "split"))

@@ -79,7 +79,7 @@ class Rates:
         known = self._given.get(line.unit) or self._of_its_day(line)
         if known is None:
             raise ConfigError(
-                f"nobody knows what one {line.unit} is worth in USD ({line.kind} {line.id})",
+                f"the worth of one {line.unit} in USD is unknown ({line.kind} {line.id})",
                 hint=f"say it with --rate {line.unit}=0.01",
             )
         return known

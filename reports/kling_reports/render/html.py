@@ -133,14 +133,14 @@ def _on_screen_alone(report: Report) -> Markup:
     """Say on paper which tables are not on it."""
     places = _PLACES if report.name == "overview" else {}
     names = [visible(_short(one)) for one in report.tables if places.get(one.name) == "lookup"]
-    told = f"Not printed, for they are to be looked up in: {', '.join(names)}."
+    told = f"Left out of the print; look them up in: {', '.join(names)}."
     return tag("p", told, class_="paper") if names else Markup()
 
 
 def _footer(report: Report) -> Markup:
     notes = tag("ul", *(tag("li", visible(note)) for note in report.notes))
     told = (
-        "A blank is not known or does not apply; it is never zero. Amounts are rounded for show"
+        "A blank means unknown or not applicable, never zero. Amounts are rounded for show"
         " alone: totals are of the exact figures, which the page has too."
     )
     return tag(

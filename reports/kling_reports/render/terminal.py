@@ -105,7 +105,7 @@ def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
     yield "\n"
     left_out = [head for place, head in enumerate(one.heads) if place not in kept]
     if left_out:
-        told = f"No room here for {', '.join(left_out)}; --format json has all."
+        told = f"No room for {', '.join(left_out)}; --format json has all."
         yield show(Text(told, style="dim"))
 
 

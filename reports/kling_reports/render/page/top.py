@@ -91,7 +91,7 @@ def _tile(table: Table, row: tuple[object, ...], column: Column, label: str) -> 
 def _why_several(report: Report, units: int) -> Iterator[Markup]:
     if units < 2:
         return
-    told = "Units do not add up: each has a total of its own."
+    told = "Units cannot be added: each has its own total."
     if report.currency is not None:
         told = f"Not every amount has a rate to {report.currency}: the rest stays in its own unit."
     more = f" {units - _MOST_UNITS} more are in the table." if units > _MOST_UNITS else ""
