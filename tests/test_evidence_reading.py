@@ -292,7 +292,7 @@ def test_an_encoding_does_not_matter_where_nothing_is_read_in_it(tmp_path: Path)
 def test_an_encoding_that_the_file_is_not_in_is_refused(tmp_path: Path):
     text = "task_id,amount\nt1,5 €\n".encode("windows-1252")
     assert "no text in utf-8" in refusal(tmp_path, text, encoding="utf-8")
-    assert "nobody knows" in refusal(tmp_path, text, encoding="klingon")
+    assert "unknown encoding klingon" in refusal(tmp_path, text, encoding="klingon")
 
 
 # --- rows -----------------------------------------------------------------------------------
