@@ -327,7 +327,7 @@ def test_export_writes_a_new_folder_or_nothing(url: str, tmp_path: Path):
     before = {one.name: one.read_bytes() for one in folder.iterdir()}
     again = cli(*asked)
     assert again.code == 2
-    assert "is there already" in again.err
+    assert "already exists" in again.err
     assert {one.name: one.read_bytes() for one in folder.iterdir()} == before
     assert [one.name for one in tmp_path.iterdir()] == ["files"]
 

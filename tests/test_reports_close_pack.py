@@ -328,7 +328,7 @@ def test_credits_without_a_known_worth_need_a_rate_which_the_manifest_names(tmp_
         ledger.commit(one.id, money("10 points"))
         clock.forward(hours=24 * 31)
         ledger.periods.close("2026-03", hard=True)
-        with pytest.raises(ConfigError, match="what one points is worth"):
+        with pytest.raises(ConfigError, match="the worth of one points in USD is unknown"):
             packed(ledger, "2026-03")
         rates = {"points": Decimal("0.20")}
         files = close_pack.contents(ledger.database, "2026-03", rates=rates)

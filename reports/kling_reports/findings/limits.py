@@ -57,8 +57,8 @@ def runs_out(budgets: pd.DataFrame, *, now: datetime, zone: str) -> Iterator[Fin
         limit = in_unit(int(row["limit_micro"]), row["unit"])
         yield Finding(
             "budget runs out",
-            f"Budget {row['budget']} reaches its limit on {_when(at, now, zone)}, going on like"
-            f" this: {in_unit(left, row['unit'])} of {limit} is left.",
+            f"Budget {row['budget']} reaches its limit on {_when(at, now, zone)}, at this rate:"
+            f" {in_unit(left, row['unit'])} of {limit} is left.",
             left,
             row["unit"],
             "budgets",
