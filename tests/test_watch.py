@@ -155,7 +155,7 @@ def test_a_long_wish_is_cut_short_and_said_once(follows: Follows, name: str, kin
     meter = follows.meter(name, wishes(name, wish)[kind])
     watch = Watch(meter, follows.submitted(meter))
     assert [watch.ask() for _ in range(3)] == [LONGEST_WISH_S] * 3
-    told = [error for error in follows.troubles if "left alone" in error.problem]
+    told = [error for error in follows.troubles if "asks for a pause" in error.problem]
     assert len(told) == 1
     assert isinstance(told[0], PollError)
 
