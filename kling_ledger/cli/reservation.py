@@ -90,7 +90,7 @@ def submitted(id_: str, task: str, db: str | None, form: str) -> None:
 @database_option
 @format_option
 def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:
-    """Write down that nobody knows what became of the job; its credits stay reserved."""
+    """Put a job in doubt: its outcome is unknown, and its credits stay reserved."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:

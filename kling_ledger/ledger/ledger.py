@@ -195,7 +195,7 @@ class Ledger(Blocks):
     def mark_in_doubt(
         self, reservation_id: str, problem: str, *, only_from: State | None = None
     ) -> Reservation:
-        """Write down that nobody knows what became of the job; its credits stay reserved.
+        """Put a job in doubt: its outcome is unknown, and its credits stay reserved.
 
         With `only_from`, raises StateError unless the reservation is still in that state: somebody
         else has moved it on. Raises StateError too where nothing was sent, or all has ended.
