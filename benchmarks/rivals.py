@@ -7,8 +7,9 @@ A cap of 5 USD has room for fifty jobs of 0.10. Tried are a thousand reserves at
 process and from four; a caller killed between reserving and settling, while the provider makes and
 charges the job; a job that ends well after its hold ran out; and a submission whose answer is lost.
 After each the rival itself is asked for how many jobs there is room: 49 where the job counts, 50
-where the books forgot it. Each rival is installed into an environment of its own and called as it
-documents; what could not be tried says why.
+where the books forgot it. A rate counts attempts that were answered, and no errors. Each rival is
+installed into an environment of its own and called as it documents; what could not be tried says
+why.
 """
 
 from __future__ import annotations
@@ -194,7 +195,8 @@ class Trials:
         place = self.prepared()
         with self.running("crash", place) as child:
             assert child.stdout is not None
-            assert child.stdout.readline().strip() == "reserved"
+            # LiteLLM says other things first.
+            assert any(line.strip() == "reserved" for line in child.stdout)
             child.send_signal(signal.SIGKILL)
         return int(self.ask("crashed", place)["room"])
 
@@ -221,21 +223,29 @@ def row_of(rival: Rival, trials: Trials, runs: int) -> Row:
         engine=rival.engine,
         admitted=max(rush["admitted"] for rush in rushes),
         of_four_processes=trials.rush_of_processes(),
-        errors=max(rush.get("errors", 0) for rush in rushes),
+        errors=max(rush["errors"] for rush in rushes),
         killed="held" if trials.killed() < ALLOWED else "forgotten",
         late=("charged" if late["room"] < ALLOWED else "lost") + early,
         lost_reply="held" if trials.ask("lost", trials.prepared())["room"] < ALLOWED else "freed",
-        per_second=ATTEMPTS / statistics.median(rush["seconds"] for rush in rushes),
+        per_second=statistics.median(map(answered_per_second, rushes)),
     )
 
 
+def answered_per_second(rush: dict[str, Any]) -> float:
+    """Return how many attempts were admitted or refused in a second: an error answers nothing."""
+    return float((ATTEMPTS - rush["errors"]) / rush["seconds"])
+
+
 def beside_snipz(rows: list[Row]) -> list[Row]:
-    """Return rows with each rate beside that of snipz on the same engine, else on SQLite."""
+    """Return rows with each rate beside that of snipz on the same engine, else on SQLite.
+
+    Where snipz answered nothing there is nothing to stand beside.
+    """
     rates = {row.engine: row.per_second for row in rows if row.name == "snipz"}
     base = rates.get("sqlite")
     return [
         replace(row, times_snipz=row.per_second / rate)
-        if (rate := rates.get(row.engine, base)) is not None
+        if (rate := rates.get(row.engine, base))
         else row
         for row in rows
     ]
@@ -244,7 +254,7 @@ def beside_snipz(rows: list[Row]) -> list[Row]:
 def table(rows: list[Row], why: dict[str, str]) -> str:
     head = (
         f"| | kept in | admitted (allowed {ALLOWED}) | from four processes | errors | killed |"
-        " late success | lost reply | a second | times snipz |\n"
+        " late success | lost reply | answers a second | times snipz |\n"
         "|---|---|---|---|---|---|---|---|---|---|"
     )
     lines = [
