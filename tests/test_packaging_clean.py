@@ -85,10 +85,9 @@ def clean(folder: Path, version: str) -> Clean:
         pytest.skip("uv, of the extra `release`, is not here")
     # Which one a name means may be decided by a program in front of it: what runs can say.
     asked = [f"python{version}", "-c", "import sys; print(sys.executable)"]
-    if shutil.which(asked[0]) is None:
-        pytest.skip(f"Python {version} is not here")
-    found = subprocess.run(asked, capture_output=True, text=True, check=False, env=with_all())
-    if found.returncode:
+    try:
+        found = subprocess.run(asked, capture_output=True, text=True, check=True, env=with_all())
+    except (FileNotFoundError, subprocess.CalledProcessError):
         pytest.skip(f"Python {version} is not here")
     run([UV, "venv", "--quiet", "--python", found.stdout.strip(), str(folder / "venv")], folder)
     return Clean(folder, folder / "venv" / "bin" / "python")

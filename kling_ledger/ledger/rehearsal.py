@@ -84,7 +84,8 @@ class Rehearsal(Database):
             earlier(transaction)
         result = operation(transaction)
         rows = transaction.rows_for(_MOVED, transaction.moved) if transaction.moved else []
-        raise _Undone(result, sorted(rows, key=lambda row: transaction.moved.index(row["id"])))
+        place = {name: at for at, name in enumerate(transaction.moved)}
+        raise _Undone(result, sorted(rows, key=lambda row: place[row["id"]]))
 
     def _told(self, moved: Sequence[Row]) -> list[Transfer]:
         """Return what moved; a reservation that was made only in the rehearsal has no id."""
