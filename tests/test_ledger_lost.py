@@ -334,7 +334,7 @@ def test_a_process_that_stops_in_the_middle_of_a_transaction_stops_nobody_for_lo
     ],
 )
 def test_an_address_that_cannot_be_read_shows_nothing_of_its_password(address):
-    with pytest.raises(ConfigError, match="invalid database address") as raised:
+    with pytest.raises(ConfigError, match="invalid address of the database") as raised:
         Ledger(address)
     told = f"{raised.value} {raised.value.hint}"
     assert "hush" not in told

@@ -112,7 +112,7 @@ def _read(url: str) -> dict[str, Any]:
         if _is_whole(url, given):
             return given
     raise ConfigError(
-        f"invalid database address{unknown}",
+        f"invalid address of the database{unknown}",
         hint="write it as postgresql://user:password@host:5432/name, with @ : / % in a password"
         " as %40 %3A %2F %25",
     )
