@@ -12,7 +12,10 @@ from tests.agents.scripted_model import MODEL, ScriptedModel, ToolCall
 
 
 class Hermes(Agent):
-    """Its home holds `config.yaml`; `-z` asks once, and `--yolo` asks nobody back."""
+    """Its home holds `config.yaml`. `chat -q` asks once and `--yolo` asks nobody back.
+
+    `-z` asks once too, but never waits for MCP servers: whether their tools are there is luck.
+    """
 
     variable = "HERMES"
     shell = "terminal"
@@ -41,4 +44,4 @@ class Hermes(Agent):
         (folder / "config.yaml").write_text(json.dumps(settings))
 
     def words(self, question: str) -> list[str]:
-        return ["-z", question, "--yolo"]
+        return ["chat", "-Q", "-q", question, "--yolo"]
