@@ -38,6 +38,23 @@ def test_either_documented_create_reply_names_the_task(reply: dict[str, str]):
         assert submit(server.url).task_id == "t1"
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"id": "task_7", "status": "odd"},
+        {"id": "task_7", "status": "pending", "videos": 7},
+        {"id": "task_7", "status": "completed", "videos": ["not an object"]},
+        {"task_id": "task_7", "status": {"word": "pending"}},
+        [{"id": "task_7", "status": "odd"}],
+        {"data": {"task_id": "task_7", "status": "odd"}},
+    ],
+    ids=str,
+)
+def test_a_task_that_is_named_is_known_whatever_else_the_client_cannot_read(reply: Any):
+    with answering((200, reply)) as server:
+        assert submit(server.url).task_id == "task_7"
+
+
 def test_the_reservation_id_is_idempotency_key_and_client_request_id():
     with answering((200, {"id": "t1"})) as server:
         submit(server.url)

@@ -14,7 +14,7 @@ from runapi.kling import KlingClient
 
 from kling_ledger.providers.attempts import ATTEMPTS
 from kling_ledger.providers.http import Secret
-from kling_ledger.providers.replies import Json
+from kling_ledger.providers.replies import Json, first_id, only_object
 from kling_ledger.providers.runapi.words import plain
 
 
@@ -45,7 +45,7 @@ def close(client: KlingClient) -> None:
         closing()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EitherReply:
     """A transport whose replies name their task in `id`, wherever and however they do.
 
@@ -53,11 +53,15 @@ class EitherReply:
     """
 
     transport: Any
+    task_id: str | None = None
+    """The task that the last reply named, known even if the client cannot read that reply."""
 
     def request(self, method: str, path: str, body: Any = None, options: Any = None) -> Any:
         """Send a request as the client does."""
-        reply = self.transport.request(method, path, body=body, options=options)
-        return plain(reply)
+        self.task_id = None
+        reply = plain(self.transport.request(method, path, body=body, options=options))
+        self.task_id = first_id(only_object(getattr(reply, "body", reply)), "id")
+        return reply
 
 
 def understandable(reply: object) -> BaseModel:

@@ -171,19 +171,19 @@ class RunApi:
                 return Submission(self._task_id(reply), reply)
             except ProviderError:
                 raise
-            except Error as error:
-                named = task_named_by(error)
+            except Exception as error:
+                named = resource._http.task_id or task_named_by(error)
                 if named is not None:
                     reply = resource._coerce_response({"id": named, "status": "pending"})
                     return Submission(self._task_id(reply), reply)
+                if not isinstance(error, Error):
+                    # The client lets errors of its parts through, such as a body nested too deep.
+                    problem = f"the reply to the submission cannot be read: {type(error).__name__}"
+                    raise JobInDoubtError(self.name, problem) from error
                 self._hide_key(error)
                 may_have_arrived = may_have_arrived or has_arrived_perhaps(error)
                 if not is_worth_repeating(error) or not attempts.pause(self._asked_s(error)):
                     raise self._verdict(error, may_have_arrived=may_have_arrived) from error
-            except Exception as error:
-                # The client lets errors of its parts through, such as a body nested too deep.
-                problem = f"the reply to the submission cannot be read: {type(error).__name__}"
-                raise JobInDoubtError(self.name, problem) from error
 
     def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
         """Ask for a task."""

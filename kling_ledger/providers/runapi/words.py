@@ -117,8 +117,10 @@ def answer_of(error: Error) -> Answer:
     return Answer(error.status or 0, error.response_headers, body)
 
 
-def task_named_by(error: Error) -> str | None:
+def task_named_by(error: Exception) -> str | None:
     """Return the task that a reply names although its status is an error: one was made."""
+    if not isinstance(error, Error):
+        return None
     answer = answer_of(error)
     task = task_or_data(answer.body or {}, *ID_NAMES)
     by_header = read_task_id(answer.headers.get(TASK_HEADER))
