@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
+from threading import Thread
 
 import pytest
 
@@ -377,6 +378,16 @@ def test_many_may_come_from_several_wallets(ledger):
         ledger.reserve_many([Asked("film", usd("1")), Asked("credits", money("1 crun-credit"))])
 
 
+def test_what_fits_of_the_first_wallet_counts_nothing_that_the_call_itself_took(ledger):
+    """Wallets are asked in the order of their ids: one may have been taken from already."""
+    ledger.wallets.create("other", "USD")
+    ledger.wallets.fund("other", usd("10"))
+    for first, second in (("film", "other"), ("other", "film")):
+        with unchanged(ledger), pytest.raises(InsufficientCreditsError) as caught:
+            ledger.reserve_many([Asked(first, usd("6")), Asked(second, usd("11"))])
+        assert (caught.value.wallet, caught.value.fits) == (second, usd("10"))
+
+
 def test_many_count_in_a_budget_with_their_sum(ledger):
     ledger.budgets.set("all", usd("5"))
     with unchanged(ledger), pytest.raises(BudgetError) as caught:
@@ -470,6 +481,25 @@ def test_what_the_clock_has_ended_makes_room_in_budgets_too(ledger, clock):
     ledger.reserve("film", usd("2"), expires_at=SOON)
     clock.now = SOON
     assert ledger.reserve_many([Asked("film", usd("1"))] * 2)[0].is_open
+
+
+def test_what_somebody_else_ends_just_then_makes_room_too(empty_url, ledger, clock):
+    """Whether the clock has ended anything is asked by the transaction that refuses."""
+    ledger.reserve("film", usd("10"), expires_at=SOON)
+    clock.now = SOON
+    looks: list[Thread] = []
+
+    def ending() -> datetime:
+        if len(looks) == 1:
+            # It has to wait for whoever refuses, unless that one has let go of the ledger.
+            looks[0].start()
+            looks[0].join(timeout=0.5)
+        looks.append(Thread(target=ledger.expire))
+        return SOON
+
+    with Ledger(empty_url, clock=ending, actor="bob") as other:
+        assert other.reserve("film", usd("10")).held == usd("10")
+    looks[0].join()
 
 
 def test_a_refusal_that_stands_leaves_the_expired_as_they_were(ledger, clock):

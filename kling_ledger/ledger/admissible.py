@@ -20,8 +20,9 @@ from kling_ledger.ledger.asking import (
     subject_of,
     worth_micro,
 )
-from kling_ledger.ledger.demands import Admitted, demands_of
+from kling_ledger.ledger.demands import Admitted, demands_of, wallet_demands_of
 from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.figures import WithoutDue
 from kling_ledger.ledger.refusals import Refusals
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.wallets import Wallet
@@ -54,15 +55,15 @@ def would_admit(
     if not is_known:
         check(asked, wallet)
         check_spelling(asked.project, rules.budgets)
-    micro = asked.amount.micro
-    row = {"id": "", "reserved_micro": micro, "usd_micro": worth_micro(asked)}
+    row = {"id": "", "reserved_micro": asked.amount.micro, "usd_micro": worth_micro(asked)}
     said: list[RefusedError] = []
     if (dear := over_ceiling(asked)) is not None:
         said.append(dear)
     one = Admitted(row, wallet.name, subject_of(asked, wallet))
     demands = demands_of(rules, [one], at_us, refuse=said.append)
-    demanded = {wallet.id: (wallet.name, wallet.unit, micro)}
-    refusals = Refusals(transaction, demands, demanded, at_us, is_question=True)
+    # A call that is refused gives back what the clock has ended before it is refused for good.
+    figures = WithoutDue(transaction, at_us)
+    refusals = Refusals(figures, demands, wallet_demands_of([one]), at_us)
     refusal = said[0] if said else refusals.first()
     return Admissible(None if is_known else refusal, _fits(asked, refusals.fits(), said))
 

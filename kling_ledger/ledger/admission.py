@@ -25,11 +25,12 @@ from kling_ledger.ledger.asking import (
     subject_of,
     worth_micro,
 )
-from kling_ledger.ledger.demands import Admitted, Demand, demands_of
+from kling_ledger.ledger.demands import Admitted, Demand, demands_of, wallet_demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
+from kling_ledger.ledger.figures import Read
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.journal import Journal
-from kling_ledger.ledger.refusals import Refusals, WalletDemand
+from kling_ledger.ledger.refusals import Refusals
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.schema import IDEMPOTENCY, RESERVATION
@@ -260,23 +261,14 @@ def _take(
     at_us: int,
 ) -> list[list[Row]]:
     """Take the sums from windows and wallets; whoever refuses tells what is left everywhere."""
-    wallets: dict[str, WalletDemand] = {}
-    for one in admitted:
-        subject = one.subject
-        _, _, sum_micro = wallets.get(subject.wallet_id, ("", "", 0))
-        wallets[subject.wallet_id] = (
-            one.wallet_name,
-            subject.unit,
-            sum_micro + one.row["reserved_micro"],
-        )
-
+    wallets = wallet_demands_of(admitted)
     windows = {Owner(one.budget.id, one.starts_us): one.amount_micro for one in demands}
     owners = windows | {Owner(one): wallets[one][2] for one in sorted(wallets)}
     if slots.are_moved(transaction, rules):
         for owner, amount_micro in owners.items():
             slots.move(transaction, rules, owner, at_us, held=amount_micro, spent=0)
         return [[] for _ in demands]
-    refusals = Refusals(transaction, demands, wallets, at_us)
+    refusals = Refusals(Read(transaction), demands, wallets, at_us, has_taken=True)
     with slots.gathered(transaction, rules, owners, at_us):
         figures = [
             _take_from_window(transaction, demand, at_us, partial(refusals.of_window, demand))

@@ -1,7 +1,8 @@
 """Admissions: reserving in one transaction, and anew once what the clock has ended went back.
 
 A reservation is only refused for good after that: expired ones hold their credits until somebody
-ends them.
+ends them. Whether there are any is asked by the transaction that refuses: asked after it, somebody
+else may have ended them meanwhile, and what they held would be refused although it is there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from kling_ledger.errors import OutcomeUnknownError, RefusedError
+from kling_ledger.errors import LedgerError, OutcomeUnknownError, RefusedError
 from kling_ledger.ledger import admissible, admission, expiry, limits, notices, wallets
 from kling_ledger.ledger.access import Access, under
 from kling_ledger.ledger.admissible import Admissible
@@ -21,6 +22,15 @@ from kling_ledger.ledger.wallets import Wallet
 
 Admitted = Callable[[], Reservation] | RefusedError
 """What became of one job that was asked for, told once the transaction has ended."""
+
+
+class _AnyDueError(LedgerError):
+    """A refusal while credits are held by what the clock has ended; no caller sees it."""
+
+    code = "any_due"
+
+    def __init__(self) -> None:
+        super().__init__("what the clock has ended holds its credits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +53,12 @@ class Admissions:
         """Set credits aside for every job that is admitted; another gives its refusal instead."""
         self._know_wallets(asked)
         stamp = self._access.stamp()
-        outcomes = self._reserve_each(asked, stamp)
-        refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, RefusedError)]
-        if refused and self._is_any_due():
+        is_any_due, outcomes = self._reserve_each(asked, stamp)
+        if is_any_due:
+            refused = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, RefusedError)]
             again = replace(stamp, chance=stamp.chance + len(asked))
             sweep = self._access.stamp()
-            rest = self._reserve_each([asked[n] for n in refused], again, sweep=sweep)
+            _, rest = self._reserve_each([asked[n] for n in refused], again, sweep=sweep)
             for n, outcome in zip(refused, rest, strict=True):
                 outcomes[n] = outcome
         for outcome in outcomes:
@@ -69,10 +79,8 @@ class Admissions:
             return self._access.database.write_many(self._reserve, asked, stamp=stamp)
         except OutcomeUnknownError as unknown:
             raise under(unknown, asked[0].key if len(asked) == 1 else None) from unknown
-        except RefusedError:
-            if not self._is_any_due():
-                raise
-        return self._reserve_after_expiry(asked, stamp)
+        except _AnyDueError:
+            return self._reserve_after_expiry(asked, stamp)
 
     def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         sweep = self._access.stamp()
@@ -83,7 +91,7 @@ class Admissions:
             ended = expiry.expire_due(
                 transaction, self._access.rules.read(transaction), stamp=sweep
             )
-            return ended, self._reserve(transaction, asked, stamp)
+            return ended, self._admitted(transaction, asked, stamp)
 
         ended, result_of = self._access.write(reserve)
         notices.tell_expired(ended)
@@ -91,22 +99,39 @@ class Admissions:
 
     def _reserve_each(
         self, asked: Sequence[Asked], stamp: Stamp, *, sweep: Stamp | None = None
-    ) -> list[Reservation | RefusedError]:
-        """Reserve in one transaction; with a `sweep`, after what the clock has ended went back."""
+    ) -> tuple[bool, list[Reservation | RefusedError]]:
+        """Reserve in one transaction; with a `sweep`, after what the clock has ended went back.
 
-        def reserve(transaction: Transaction) -> tuple[list[Reservation], list[Admitted]]:
+        Returns whether anything was refused while the clock has ended something.
+        """
+
+        def reserve(transaction: Transaction) -> tuple[bool, list[Reservation], list[Admitted]]:
             rules = self._access.rules.read(transaction)
             ended = [] if sweep is None else expiry.expire_due(transaction, rules, stamp=sweep)
             rules = self._with_caps(transaction, asked, stamp)
-            return ended, admission.reserve_each(
+            outcomes = admission.reserve_each(
                 transaction, rules, asked, stamp=stamp, wallets=self._wallets
             )
+            is_refused = any(isinstance(outcome, RefusedError) for outcome in outcomes)
+            return is_refused and self._is_any_due(transaction), ended, outcomes
 
-        ended, outcomes = self._access.write(reserve)
+        is_any_due, ended, outcomes = self._access.write(reserve)
         notices.tell_expired(ended)
-        return [one if isinstance(one, RefusedError) else one() for one in outcomes]
+        told = [one if isinstance(one, RefusedError) else one() for one in outcomes]
+        return is_any_due, told
 
     def _reserve(
+        self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp
+    ) -> Callable[[int], Reservation]:
+        try:
+            return self._admitted(transaction, asked, stamp)
+        except RefusedError:
+            # Who is not alone only guesses that it is refused, and is run again.
+            if transaction.is_exclusive and self._is_any_due(transaction):
+                raise _AnyDueError from None
+            raise
+
+    def _admitted(
         self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp
     ) -> Callable[[int], Reservation]:
         rules = self._with_caps(transaction, asked, stamp)
@@ -118,9 +143,8 @@ class Admissions:
         caps = [one.cap for one in asked if one.cap is not None]
         return limits.define_missing(transaction, rules, caps, stamp=stamp) if caps else rules
 
-    def _is_any_due(self) -> bool:
-        with self._access.read() as transaction:
-            return expiry.is_any_due(transaction, self._access.at_us())
+    def _is_any_due(self, transaction: Transaction) -> bool:
+        return expiry.is_any_due(transaction, self._access.at_us())
 
     def _know_wallets(self, asked: Sequence[Asked]) -> None:
         """Look up the wallets of an operation once: their ids, names and units never change."""

@@ -37,6 +37,10 @@ class Demand:
     amount_micro: int
 
 
+WalletDemand = tuple[str, str, int]
+"""What the jobs of one call ask of a wallet: its name, its unit, and how many millionths."""
+
+
 def _raised(refusal: RefusedError) -> NoReturn:
     raise refusal
 
@@ -73,6 +77,16 @@ def demands_of(
         for budget in rules.budgets
         if budget.id in jobs
     ]
+
+
+def wallet_demands_of(admitted: Iterable[Admitted]) -> dict[str, WalletDemand]:
+    """Add up what the jobs take from each wallet, by its id, in the order of the jobs."""
+    demands: dict[str, WalletDemand] = {}
+    for one in admitted:
+        wallet_id, unit = one.subject.wallet_id, one.subject.unit
+        _, _, sum_micro = demands.get(wallet_id, ("", "", 0))
+        demands[wallet_id] = (one.wallet_name, unit, sum_micro + one.row["reserved_micro"])
+    return demands
 
 
 def _why_not(budget: Budget, amount_micro: int | None, asked: Money) -> RefusedError | None:

@@ -6,49 +6,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kling_ledger.errors import BudgetError, InsufficientCreditsError
-from kling_ledger.ledger import expiry
-from kling_ledger.ledger.demands import Demand
-from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.demands import Demand, WalletDemand
+from kling_ledger.ledger.figures import Figures
 from kling_ledger.ledger.ids import from_us
-from kling_ledger.ledger.slots import WALLETS
-from kling_ledger.ledger.standing import window_figures
 from kling_pricing.money import Money
-
-WalletDemand = tuple[str, str, int]
-"""What the jobs of one call ask of a wallet: its name, its unit, and how many millionths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
     """What one call asks of windows and wallets, for the one of them that says no.
 
-    Windows are asked in the order of `demands`, and wallets after them, by id. In a mere question
-    nothing was taken, and what the clock has ended counts as given back: a call that is refused
-    gives it back before it is refused for good.
+    Windows are asked in the order of `demands`, and wallets after them, by id. `has_taken` says
+    that the figures count what the call itself has taken from those before the one that refuses.
     """
 
-    transaction: Transaction
+    figures: Figures
     demands: Sequence[Demand]
     wallets: Mapping[str, WalletDemand]
     at_us: int
-    is_question: bool = False
+    has_taken: bool = False
 
     def first(self) -> BudgetError | InsufficientCreditsError | None:
         """Return what would refuse first, as it is read; None where all would admit."""
         for demand in self.demands:
             limit = demand.budget.limit_at(self.at_us)
-            is_over = sum(self._figures(demand)) + demand.amount_micro > limit
+            is_over = sum(self.figures.window(demand)) + demand.amount_micro > limit
             if demand.budget.mode == "hard" and is_over:
                 return self.of_window(demand)
         for wallet_id in sorted(self.wallets):
-            if self._available(wallet_id) < self.wallets[wallet_id][2]:
+            if self.figures.available(wallet_id) < self.wallets[wallet_id][2]:
                 return self.of_wallet(wallet_id)
         return None
 
     def of_window(self, refusing: Demand) -> BudgetError:
         """Build the refusal of a window, with what all of them together would admit."""
         budget = refusing.budget
-        held, spent = self._figures(refusing)
+        held, spent = self.figures.window(refusing)
         return BudgetError(
             budget.name,
             limit=Money.from_micro(budget.limit_at(self.at_us), budget.unit),
@@ -65,14 +58,17 @@ class Refusals:
         return InsufficientCreditsError(
             name,
             needed=Money.from_micro(asked, unit),
-            available=Money.from_micro(self._available(wallet_id), unit),
-            fits=self.fits(),
+            available=Money.from_micro(self.figures.available(wallet_id), unit),
+            fits=self.fits(refusing_wallet=wallet_id),
         )
 
-    def fits(self, refusing: Demand | None = None) -> Money:
+    def fits(self, refusing: Demand | None = None, *, refusing_wallet: str = "") -> Money:
         """Return the most that would be admitted now; of several wallets, of the first."""
         wallet_id, (_, unit, asked) = next(iter(self.wallets.items()))
-        most = self._available(wallet_id)
+        most = self.figures.available(wallet_id)
+        if self.has_taken and wallet_id < refusing_wallet:
+            # It was taken from before the one that refuses, which gives that back.
+            most += asked
         lefts = self._lefts(refusing)
         for demand in self.demands:
             budget = demand.budget
@@ -90,29 +86,14 @@ class Refusals:
         goes back with the refusal.
         """
         lefts: dict[str, int] = {}
-        is_taken = not self.is_question
+        is_taken = self.has_taken
         for demand in self.demands:
             budget = demand.budget
             is_taken = is_taken and demand is not refusing
-            held, spent = self._figures(demand)
+            held, spent = self.figures.window(demand)
             own = demand.amount_micro if is_taken else 0
             lefts[budget.id] = budget.limit_at(self.at_us) - held - spent + own
         return lefts
-
-    def _figures(self, demand: Demand) -> tuple[int, int]:
-        """Return what a window holds and has spent, in millionths."""
-        window = demand.budget, demand.starts_us, demand.ends_us
-        held, spent = window_figures(self.transaction, *window)
-        if self.is_question:
-            held -= expiry.due_in_window(self.transaction, *window, at_us=self.at_us)
-        return held, spent
-
-    def _available(self, wallet_id: str) -> int:
-        """Return what a wallet has available, in millionths."""
-        available = _available(self.transaction, wallet_id)
-        if self.is_question:
-            available += expiry.due_of_wallet(self.transaction, wallet_id, at_us=self.at_us)
-        return available
 
 
 def _in_units_of(bound: int, demand: Demand, unit: str, asked: int, most: int) -> int:
@@ -123,11 +104,3 @@ def _in_units_of(bound: int, demand: Demand, unit: str, asked: int, most: int) -
         # What counts in another unit is worth the same share of what was asked.
         return bound * asked // demand.amount_micro
     return 0 if bound < 0 else most
-
-
-def _available(transaction: Transaction, wallet_id: str) -> int:
-    row = transaction.row(
-        f"SELECT posted_micro - reserved_micro AS available FROM {WALLETS} WHERE id = :id",
-        id=wallet_id,
-    )
-    return int(row["available"]) if row else 0

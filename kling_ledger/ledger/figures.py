@@ -1,0 +1,95 @@
+"""Figures: where the windows of budgets and the wallets stand, for whoever decides or explains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kling_ledger.ledger import expiry
+from kling_ledger.ledger.demands import Demand, WalletDemand
+from kling_ledger.ledger.engines.transaction import Transaction
+from kling_ledger.ledger.slots import WALLETS, Owner
+from kling_ledger.ledger.standing import window_figures
+
+
+class Figures(Protocol):
+    """What windows hold and have spent, and what wallets have available; all in millionths."""
+
+    def window(self, demand: Demand) -> tuple[int, int]:
+        """Return what the window of a demand holds, and what it has spent."""
+
+    def available(self, wallet_id: str) -> int:
+        """Return what a wallet has available."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """As they are read at the moment, with all that the transaction itself has taken by then."""
+
+    transaction: Transaction
+
+    def window(self, demand: Demand) -> tuple[int, int]:
+        """Return what the window of a demand holds, and what it has spent."""
+        return window_figures(self.transaction, demand.budget, demand.starts_us, demand.ends_us)
+
+    def available(self, wallet_id: str) -> int:
+        """Return what a wallet has available."""
+        row = self.transaction.row(
+            f"SELECT posted_micro - reserved_micro AS available FROM {WALLETS} WHERE id = :id",
+            id=wallet_id,
+        )
+        return int(row["available"]) if row else 0
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutDue:
+    """As they will be read once what the clock has ended is given back."""
+
+    transaction: Transaction
+    at_us: int
+
+    def window(self, demand: Demand) -> tuple[int, int]:
+        """Return what the window of a demand holds, and what it has spent."""
+        held, spent = Read(self.transaction).window(demand)
+        window = demand.budget, demand.starts_us, demand.ends_us
+        return held - expiry.due_in_window(self.transaction, *window, at_us=self.at_us), spent
+
+    def available(self, wallet_id: str) -> int:
+        """Return what a wallet has available."""
+        due = expiry.due_of_wallet(self.transaction, wallet_id, at_us=self.at_us)
+        return Read(self.transaction).available(wallet_id) + due
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """As they were read once, with what was taken since, which is not written yet.
+
+    Only in a transaction beside which nobody else writes: there they stay true.
+    """
+
+    transaction: Transaction
+    _windows: dict[Owner, tuple[int, int]] = field(default_factory=dict)
+    _wallets: dict[str, int] = field(default_factory=dict)
+
+    def window(self, demand: Demand) -> tuple[int, int]:
+        """Return what the window of a demand holds, and what it has spent."""
+        owner = Owner(demand.budget.id, demand.starts_us)
+        if owner not in self._windows:
+            self._windows[owner] = Read(self.transaction).window(demand)
+        return self._windows[owner]
+
+    def available(self, wallet_id: str) -> int:
+        """Return what a wallet has available."""
+        if wallet_id not in self._wallets:
+            self._wallets[wallet_id] = Read(self.transaction).available(wallet_id)
+        return self._wallets[wallet_id]
+
+    def take(self, demands: Sequence[Demand], wallets: Mapping[str, WalletDemand]) -> None:
+        """Count from now on what one call takes from windows and wallets."""
+        for demand in demands:
+            held, spent = self.window(demand)
+            owner = Owner(demand.budget.id, demand.starts_us)
+            self._windows[owner] = held + demand.amount_micro, spent
+        for wallet_id, (_, _, amount_micro) in wallets.items():
+            self._wallets[wallet_id] = self.available(wallet_id) - amount_micro
