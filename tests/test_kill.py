@@ -269,12 +269,12 @@ def sweep(stage: Stage, provider: str, command: str, step: int) -> int:
 @pytest.mark.parametrize(
     ("provider", "command", "step"),
     [
-        ("runapi", "run", 9),
-        ("crun", "run", 9),
+        ("runapi", "run", 30),
+        ("crun", "run", 30),
         ("evolink", "run", 40),
         ("uniall", "run", 40),
-        ("runapi", "batch", 13),
-        ("crun", "batch", 13),
+        ("runapi", "batch", 26),
+        ("crun", "batch", 26),
     ],
 )
 def test_whoever_is_killed_leaves_what_can_be_finished(
