@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kling_ledger import Ledger, testing
 from kling_pricing import Money
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
-    """Let every `tmp_path` be in memory: a ledger syncs each commit, and a disk is slow at it."""
+    """Let every `tmp_path` be in memory, as a disk is slow at the sync of each commit."""
     if folder := memory_folder():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
+    # No test may fail because the machine is busy.
+    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)
