@@ -8,7 +8,7 @@ import pytest
 
 from kling_ledger.errors import RefusedError, StateError
 from kling_ledger.ledger import Change, Job, Ledger, Scope, State
-from tests.ledgers import Chance, Clock, money, standing, transfers, usd
+from tests.ledgers import Chance, Clock, money, standing, transfers, unchanged, usd
 
 CREDITS = Job(provider="evolink", usd=usd("0.75"))
 
@@ -53,6 +53,34 @@ def test_the_same_hold_again_moves_nothing_and_is_remembered(ledger: Ledger, sub
     again = ledger.hold(submitted, usd("3"), reason="it reserved 3")
     assert again.provider_held == usd("3")
     assert [line.split()[0] for line in transfers(ledger)] == ["fund", "reserve"]
+
+
+def test_the_same_hold_a_third_time_changes_nothing(ledger: Ledger, submitted: str):
+    for amount in ("4", "3"):
+        ledger.hold(submitted, usd(amount), reason="it reserved that")
+        with unchanged(ledger):
+            ledger.hold(submitted, usd(amount), reason="it reserved that")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "held", "transfer"), [("4", "3", "reserve 1"), ("2", "1", "return 1")]
+)
+def test_what_was_charged_in_parts_is_part_of_the_providers_hold(
+    ledger: Ledger, submitted: str, theirs: str, held: str, transfer: str
+):
+    ledger.commit(submitted, usd("1"), is_part=True)
+    now = ledger.hold(submitted, usd(theirs), reason=f"it reserved {theirs}")
+    assert (now.held, now.provider_held) == (usd(held), usd(theirs))
+    assert transfers(ledger)[-1] == transfer
+
+
+@pytest.mark.parametrize("theirs", ["2", "1"])
+def test_a_hold_of_no_more_than_was_charged_leaves_nothing_held(
+    ledger: Ledger, submitted: str, theirs: str
+):
+    ledger.commit(submitted, usd("2"), is_part=True)
+    assert ledger.hold(submitted, usd(theirs), reason="it reserved less").held == usd("0")
+    assert standing(ledger, "film") == (usd("8"), usd("0"), usd("8"))
 
 
 def test_a_hold_beyond_the_wallet_is_shown_and_admits_nothing_more(ledger: Ledger, submitted: str):

@@ -18,7 +18,7 @@ from kling_ledger.errors import (
     PeriodError,
     PeriodOrderError,
 )
-from kling_ledger.ledger import Accrual, Job, Ledger, periods, seals
+from kling_ledger.ledger import Accrual, Change, Job, Ledger, State, periods, seals
 from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.ids import to_us
 from kling_ledger.ledger.rules import month_after, month_of
@@ -205,6 +205,30 @@ def test_a_late_commit_of_a_closed_month_is_a_correction_in_the_next(ledger, clo
         "2026-04",
         "2026-03",
     )
+
+
+@pytest.mark.parametrize(("cost", "kind"), [("3", "late_commit"), ("1", "refund")])
+def test_a_correction_of_a_closed_month_names_it(ledger, clock, cost, kind):
+    clock.now = APRIL
+    ledger.periods.close("2026-03", hard=True)
+    assert posted(ledger, lambda: ledger.correct(done(ledger), usd(cost), reason="the bill")) == (
+        kind,
+        "2026-04",
+        "2026-03",
+    )
+
+
+def test_an_end_of_a_closed_month_that_is_undone_names_it_twice(ledger, clock):
+    clock.now = APRIL
+    ledger.periods.close("2026-03", hard=True)
+    before = len(found(ledger, "SELECT id FROM transfer"))
+    undo = Change(done(ledger), State.IN_DOUBT, usd("3"), is_undo=True, reason="undone")
+    ledger.settle([undo])
+    rows = found(ledger, "SELECT kind, period, corrects FROM transfer ORDER BY id")[before:]
+    assert [tuple(row.values()) for row in rows] == [
+        ("refund", "2026-04", "2026-03"),
+        ("reopen", "2026-04", "2026-03"),
+    ]
 
 
 def test_a_refund_in_the_month_of_its_charge_corrects_nothing(ledger):

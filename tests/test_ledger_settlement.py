@@ -435,6 +435,30 @@ def test_a_late_commit_comes_once(ledger, ended):
         ledger.commit(ended, usd("2"))
 
 
+def test_a_late_commit_after_parts_comes_once_in_one_call_too(ledger, submitted):
+    ledger.commit(submitted, usd("1"), is_part=True)
+    ledger.roll_back(submitted, "it seemed to fail")
+    late = Change(submitted, State.COMMITTED, usd("2"))
+    first, second = ledger.settle([late, late])
+    assert first.committed == second.committed == usd("3")
+    with pytest.raises(ConflictError):
+        ledger.settle([late, Change(submitted, State.COMMITTED, usd("2.5"))])
+
+
+def test_a_late_commit_and_another_of_one_call_contradict_each_other(ledger, submitted):
+    ledger.commit(submitted, usd("1"), is_part=True)
+    ledger.roll_back(submitted, "it seemed to fail")
+    amounts = (usd("2"), usd("2.5"))
+    with unchanged(ledger), pytest.raises(ConflictError):
+        ledger.settle([Change(submitted, State.COMMITTED, one) for one in amounts])
+
+
+def test_that_a_rolled_back_job_cost_nothing_leaves_it_rolled_back(ledger, ended):
+    state = ledger.reservations.get(ended).state
+    after = ledger.correct(ended, usd("0"), reason="the bill says so", settled_by="provider")
+    assert (after.state, after.settled_by, after.spent) == (state, "provider", usd("0"))
+
+
 def test_a_correction_charges_what_had_been_given_back(ledger, ended):
     after = ledger.correct(ended, usd("2"), reason="the bill says so")
     assert (after.state, after.committed) == (State.COMMITTED, usd("2"))
