@@ -19,6 +19,7 @@ from kling_ledger.errors import LedgerError, NotFoundError, StateError
 from kling_ledger.ledger import Asked, Change, Job, Ledger, Scope, State
 from kling_ledger.ledger.engines.database import Database
 from kling_pricing.money import Money
+from tests.ledger_in_turn import admissions_of, told_in_turn
 from tests.ledgers import dump
 
 OCTOBER: Final = datetime(2026, 10, 20, 12, tzinfo=UTC)
@@ -71,6 +72,17 @@ def _reserve_each(ledger: Ledger, _: Ids) -> object:
     return ledger.reserve_each([asked("k1"), too_much, asked("k2")])
 
 
+def _reserve_in_turn(ledger: Ledger, _: Ids) -> object:
+    admissions = admissions_of(ledger, lambda _: 7_000_000)
+    too_much = Asked("team", Money.parse("900 USD"), key="too much")
+    return told_in_turn(ledger, admissions, [[asked("k1")], [too_much], [asked("k2")]])
+
+
+def _reserve_in_turn_after_expiry(ledger: Ledger, _: Ids) -> object:
+    admissions = admissions_of(ledger, lambda _: 7_000_000)
+    return told_in_turn(ledger, admissions, [[asked(key, wallet="small")] for key in ("k1", "k2")])
+
+
 def _settle_many(ledger: Ledger, ids: Ids) -> object:
     committed = Change(ids["submitted"], State.COMMITTED, HALF, settled_by="provider")
     return ledger.settle([committed, Change(ids["reserved"], State.ROLLED_BACK, problem="no")])
@@ -94,6 +106,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         lambda ledger, ids: ledger.reserve_many([asked(f"k{number}") for number in range(3)])
     ),
     "reserve_each": Operation(_reserve_each),
+    "reserve_in_turn": Operation(_reserve_in_turn),
+    "reserve_in_turn_after_expiry": Operation(_reserve_in_turn_after_expiry),
     "mark_submitting": Operation(
         lambda ledger, ids: ledger.mark_submitting(ids["reserved"]), StateError
     ),

@@ -27,6 +27,7 @@ from kling_ledger.ledger import Asked, Change
 from kling_ledger.ledger.engines import postgres as engine
 from kling_ledger.ledger.engines.connecting import Address
 from tests.cutting_proxy import Cut, Proxy, cutting_proxy
+from tests.ledger_in_turn import admissions_of, told_in_turn
 from tests.ledgers import plain_url, usd
 from tests.postgres import PostgresServer
 
@@ -66,6 +67,15 @@ def submitted(ledger: Ledger) -> str:
     return made
 
 
+def in_turn(ledger: Ledger) -> None:
+    """Two callers of whom the second is refused: after a lost answer it must not be both."""
+    admissions = admissions_of(ledger, lambda _: 7_000_000)
+    calls = [[Asked("team", usd("6"))], [Asked("team", usd("6"))]]
+    told, left = told_in_turn(ledger, admissions, calls)
+    assert [type(one) for one in told] == [list, InsufficientCreditsError]
+    assert left == []
+
+
 CALLS: dict[
     str, tuple[Callable[[Ledger], str], Callable[[Ledger, str], object], dict[str, int]]
 ] = {
@@ -103,6 +113,11 @@ CALLS: dict[
         lambda _: "",
         lambda ledger, _: ledger.reserve_many([Asked("team", usd("1"))] * 3),
         {"reserve": 3_000_000},
+    ),
+    "reserve in turn": (
+        lambda _: "",
+        lambda ledger, _: in_turn(ledger),
+        {"reserve": 6_000_000},
     ),
     "submitting": (reserved, lambda ledger, made: ledger.mark_submitting(made), {}),
     "submitted": (submitted, lambda ledger, made: ledger.mark_submitted(made, "task-1"), {}),

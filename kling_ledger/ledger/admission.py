@@ -96,11 +96,7 @@ def reserve(
         wallet = wallets[one.wallet]
         earlier = _earlier(stored, one, wallet, contents, known)
         if earlier is None:
-            check(one, wallet)
-            check_spelling(one.project, rules.budgets)
-            if (refusal := over_ceiling(one)) is not None:
-                raise refusal
-            fresh[place] = admitted = _admitted(one, wallet, journal, stamp)
+            fresh[place] = admitted = prepared(one, wallet, rules, journal)
             earlier = admitted.row["id"]
         known.update(dict.fromkeys(one.keys, earlier))
         ids.append(earlier)
@@ -200,6 +196,18 @@ def _earlier(
     contents.update(dict.fromkeys(one.keys, content))
     found = (idempotency.result_in(stored, key, content) for key in one.keys)
     return next((earlier for earlier in found if earlier is not None), None)
+
+
+def prepared(one: Asked, wallet: Wallet, rules: Rules, journal: Journal) -> Admitted:
+    """Return the reservation of a job that is asked for, written nowhere yet but in a journal.
+
+    Raises what is wrong with it before any window or wallet is asked.
+    """
+    check(one, wallet)
+    check_spelling(one.project, rules.budgets)
+    if (refusal := over_ceiling(one)) is not None:
+        raise refusal
+    return _admitted(one, wallet, journal, journal.stamp)
 
 
 def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:

@@ -9,13 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from kling_ledger.errors import LedgerError, OutcomeUnknownError, RefusedError
-from kling_ledger.ledger import admissible, admission, expiry, limits, notices, wallets
+from kling_ledger.ledger import (
+    admissible,
+    admission,
+    deciding,
+    expiry,
+    limits,
+    notices,
+    wallets,
+)
 from kling_ledger.ledger.access import Access, under
 from kling_ledger.ledger.admissible import Admissible
 from kling_ledger.ledger.asking import Asked
-from kling_ledger.ledger.engines.transaction import Stamp, Transaction
+from kling_ledger.ledger.deciding import Call, Ways, let_in
+from kling_ledger.ledger.engines.transaction import Batch, Outcome, Stamp, Transaction
+from kling_ledger.ledger.figures import Read, WithoutDue
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.wallets import Wallet
@@ -42,12 +53,16 @@ class Admissions:
 
     def all_of(self, asked: Sequence[Asked]) -> list[Reservation]:
         """Set credits aside for every job that is asked for, or for none of them."""
-        self._know_wallets(asked)
         try:
-            return self._reserve_all(asked, self._access.stamp())
+            return self._reserve_all(self.call(asked))
         except RefusedError as refusal:
             notices.tell_refusal(refusal)
             raise
+
+    def call(self, asked: Sequence[Asked]) -> Call:
+        """Return what one caller asks for as it may be written together with others."""
+        self._know_wallets(asked)
+        return Batch(self._reserve, asked, self._access.stamp(), self._reserve_in_turn)
 
     def each_of(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
         """Set credits aside for every job that is admitted; another gives its refusal instead."""
@@ -74,13 +89,14 @@ class Admissions:
             rules = self._access.rules.read(transaction)
             return admissible.would_admit(transaction, rules, asked, at_us=at_us, wallet=wallet)
 
-    def _reserve_all(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
+    def _reserve_all(self, call: Call) -> list[Reservation]:
+        asked = call.items
         try:
-            return self._access.database.write_many(self._reserve, asked, stamp=stamp)
+            return self._access.database.write_batch(call)
         except OutcomeUnknownError as unknown:
             raise under(unknown, asked[0].key if len(asked) == 1 else None) from unknown
         except _AnyDueError:
-            return self._reserve_after_expiry(asked, stamp)
+            return self._reserve_after_expiry(asked, call.stamp)
 
     def _reserve_after_expiry(self, asked: Sequence[Asked], stamp: Stamp) -> list[Reservation]:
         sweep = self._access.stamp()
@@ -136,6 +152,46 @@ class Admissions:
     ) -> Callable[[int], Reservation]:
         rules = self._with_caps(transaction, asked, stamp)
         return admission.reserve(transaction, rules, asked, stamp=stamp, wallets=self._wallets)
+
+    def _reserve_in_turn(
+        self, transaction: Transaction, calls: Sequence[Call]
+    ) -> Callable[[], Sequence[Outcome]]:
+        """Reserve for each of several calls that is admitted, and refuse the others for good."""
+        # Whatever is left to be run alone still needs its own stamp.
+        stamp = replace(calls[0].stamp, chance=calls[0].stamp.chance + 1)
+        ways, ended = self._decided(transaction, calls, stamp)
+        outcomes = deciding.reserved(
+            transaction,
+            self._access.rules.read(transaction),
+            calls,
+            ways,
+            stamp=stamp,
+            wallets=self._wallets,
+        )
+
+        def told() -> Sequence[Outcome]:
+            notices.tell_expired(ended)
+            return outcomes
+
+        return told
+
+    def _decided(
+        self, transaction: Transaction, calls: Sequence[Call], stamp: Stamp
+    ) -> tuple[Ways, list[Reservation]]:
+        """Decide each call; what the clock has ended goes back if that lets anybody in."""
+        rules = self._access.rules.read(transaction)
+        decide = partial(
+            deciding.decided, transaction, rules, calls, stamp=stamp, wallets=self._wallets
+        )
+        at_first = decide(figures=Read(transaction))
+        is_refused = any(isinstance(way, RefusedError) for way in at_first)
+        if not is_refused or not self._is_any_due(transaction):
+            return at_first, []
+        sweep = replace(stamp, at_us=self._access.at_us(), chance=stamp.chance + 1)
+        ways = decide(figures=WithoutDue(transaction, sweep.at_us))
+        if let_in(ways) == let_in(at_first):
+            return ways, []
+        return ways, expiry.expire_due(transaction, rules, stamp=sweep)
 
     def _with_caps(self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp) -> Rules:
         """Return the rules, with the budgets that jobs bring with them: those are set if new."""

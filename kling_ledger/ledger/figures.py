@@ -63,12 +63,12 @@ class WithoutDue:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """As they were read once, with what was taken since, which is not written yet.
+    """As others read them once, with what was taken since, which is not written yet.
 
     Only in a transaction beside which nobody else writes: there they stay true.
     """
 
-    transaction: Transaction
+    figures: Figures
     _windows: dict[Owner, tuple[int, int]] = field(default_factory=dict)
     _wallets: dict[str, int] = field(default_factory=dict)
 
@@ -76,13 +76,13 @@ class Kept:
         """Return what the window of a demand holds, and what it has spent."""
         owner = Owner(demand.budget.id, demand.starts_us)
         if owner not in self._windows:
-            self._windows[owner] = Read(self.transaction).window(demand)
+            self._windows[owner] = self.figures.window(demand)
         return self._windows[owner]
 
     def available(self, wallet_id: str) -> int:
         """Return what a wallet has available."""
         if wallet_id not in self._wallets:
-            self._wallets[wallet_id] = Read(self.transaction).available(wallet_id)
+            self._wallets[wallet_id] = self.figures.available(wallet_id)
         return self._wallets[wallet_id]
 
     def take(self, demands: Sequence[Demand], wallets: Mapping[str, WalletDemand]) -> None:

@@ -28,7 +28,7 @@ from kling_ledger.ledger.blocks import Blocks
 from kling_ledger.ledger.changes import Change
 from kling_ledger.ledger.clocks import ClockWatch
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.engines.transaction import Stamp, Transaction
+from kling_ledger.ledger.engines.transaction import Batch, Stamp, Transaction
 from kling_ledger.ledger.evidence_group import Evidence
 from kling_ledger.ledger.groups import Budgets, Periods, Reservations
 from kling_ledger.ledger.lookout import NOTED_AFTER_S, Lookout
@@ -325,7 +325,7 @@ class Ledger(Blocks):
         They are made in their order, so that two may be of one reservation. Raises what the first
         that cannot be made would raise alone.
         """
-        return self.database.write_many(self._settle, changes, stamp=self._access.stamp())
+        return self.database.write_batch(Batch(self._settle, changes, self._access.stamp()))
 
     def expire(self) -> list[Reservation]:
         """End every reservation whose time is over and of which nothing was ever sent.

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 from kling_ledger.ledger.engines.database import Database
-from kling_ledger.ledger.engines.transaction import Batch, Decide, Row, Stamp, Transaction
+from kling_ledger.ledger.engines.transaction import Batch, Row, Transaction
 from kling_pricing.money import Money
 
 Item = TypeVar("Item")
@@ -66,14 +66,12 @@ class Rehearsal(Database):
                 return result
         raise AssertionError("a rehearsal was written")
 
-    def write_many(
-        self, decide: Decide[Item, Result], items: Sequence[Item], *, stamp: Stamp
-    ) -> list[Result]:
+    def write_batch(self, batch: Batch[Item, Result]) -> list[Result]:
         """Return what an operation on items would."""
 
         def run(transaction: Transaction) -> list[Result]:
-            result_of = Batch(decide, items, stamp)(transaction)
-            return [result_of(place) for place in range(len(items))]
+            result_of = batch(transaction)
+            return [result_of(place) for place in range(len(batch.items))]
 
         return self.write(run)
 

@@ -19,7 +19,7 @@ from kling_ledger.errors import (
     OlderSchemaError,
 )
 from kling_ledger.ledger.engines.sqlite import SqliteFile
-from kling_ledger.ledger.engines.transaction import Decide, Stamp, Transaction
+from kling_ledger.ledger.engines.transaction import Batch, Transaction
 from kling_ledger.ledger.schema import FIRST_TABLE, FIRST_VERSION, SCHEMA_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
@@ -122,16 +122,15 @@ class Database:
         with translated(self.name):
             return self.engine.write(operation)
 
-    def write_many(
-        self, decide: Decide[Item, Result], items: Sequence[Item], *, stamp: Stamp
-    ) -> list[Result]:
+    def write_batch(self, batch: Batch[Item, Result]) -> list[Result]:
         """Run an operation on items in a transaction; its results come once it has ended.
 
         Where many threads write at a time, the items of those with the same `decide` may be written
         as one, under the stamp of the first.
         """
         with translated(self.name):
-            return self.engine.write_many(decide, items, stamp)
+            result_of = self.engine.write_batch(batch)
+        return [result_of(place) for place in range(len(batch.items))]
 
     def version(self) -> str | None:
         """Return the migration that the database has reached, None if it is empty."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import psycopg
 from psycopg import errors as pg_errors
@@ -39,12 +39,19 @@ from kling_ledger.ledger.engines.postgres_transaction import (
     lock_key,
 )
 from kling_ledger.ledger.engines.spares import Spares
-from kling_ledger.ledger.engines.transaction import Batch, Decide, Stamp, Transaction
+from kling_ledger.ledger.engines.transaction import (
+    Batch,
+    NothingDoneError,
+    Outcome,
+    Transaction,
+)
 from kling_ledger.ledger.schema import EXPECTATION_FAILED
 from kling_pricing.errors import KlingError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from kling_ledger.ledger.engines.transaction import InTurn
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -79,7 +86,7 @@ class PostgresServer:
             is_idle=lambda pipeline: pipeline.is_idle,
             is_alive=lambda pipeline: pipeline.is_alive,
         )
-        self._lanes = Lanes(self.write, self._write_merged)
+        self._lanes = Lanes(self.write, self._write_merged, self.write_in_turn)
         self._is_pooled = False
         self._was_reached = False
 
@@ -114,12 +121,18 @@ class PostgresServer:
         """Run an operation in a transaction: all of it happens, or nothing where it raises."""
         return self._once(operation, self._written)
 
-    def write_many(
-        self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
-    ) -> list[Result]:
-        """Run an operation on items, perhaps merged with others of its kind."""
-        result_of = self._lanes.run(Batch(decide, items, stamp))
-        return [result_of(place) for place in range(len(items))]
+    def write_batch(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
+        """Write a batch, perhaps merged with others of its kind; return what gives its results."""
+        return self._lanes.run(batch)
+
+    def write_in_turn(self, batches: Sequence[Batch[Any, Any]]) -> Sequence[Outcome]:
+        """See to what several callers want, one after another, while nobody else writes."""
+        in_turn = cast("InTurn", batches[0].in_turn)
+        try:
+            outcomes = self._once(lambda transaction: in_turn(transaction, batches), self._alone)
+        except NothingDoneError as nothing:
+            return nothing.outcomes
+        return outcomes()
 
     def check(self) -> None:
         """See that the server is one that a ledger can rely on. Raises DatabaseError."""

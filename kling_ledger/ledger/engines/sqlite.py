@@ -22,12 +22,7 @@ from kling_ledger.ledger.engines.group import write_group
 from kling_ledger.ledger.engines.read_only import can_be_written, reading_only
 from kling_ledger.ledger.engines.spares import Spares
 from kling_ledger.ledger.engines.sqlite_transaction import SqliteTransaction
-from kling_ledger.ledger.engines.transaction import (
-    Batch,
-    Decide,
-    Stamp,
-    Transaction,
-)
+from kling_ledger.ledger.engines.transaction import Batch, Transaction
 from kling_ledger.ledger.engines.turns import FileTurn
 from kling_ledger.ledger.engines.writer import Entry, Writer
 
@@ -143,13 +138,11 @@ class SqliteFile:
         result: Result = self._writer.run(operation)
         return result
 
-    def write_many(
-        self, decide: Decide[Item, Result], items: Sequence[Item], stamp: Stamp
-    ) -> list[Result]:
-        """Run an operation on items, perhaps merged with others of its kind."""
+    def write_batch(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
+        """Write a batch, perhaps merged with others of its kind; return what gives its results."""
         self._check_writable()
-        result_of: Callable[[int], Result] = self._writer.run(Batch(decide, items, stamp))
-        return [result_of(place) for place in range(len(items))]
+        result_of: Callable[[int], Result] = self._writer.run(batch)
+        return result_of
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:

@@ -51,13 +51,26 @@ Decide = Callable[["Transaction", Sequence[Item], "Stamp"], Callable[[int], Resu
 once the transaction has ended."""
 
 
+Outcome = Callable[[int], Any] | Exception | None
+"""What became of a batch among others: what gives its results by place, why there are none, or None
+where it has to be run by itself."""
+
+InTurn = Callable[["Transaction", Sequence["Batch[Any, Any]"]], Callable[[], Sequence[Outcome]]]
+"""How batches that cannot be merged are seen to one after another in one transaction, beside which
+nobody else writes. What it returns gives the outcomes, once the transaction has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Item, Result]):
-    """Items and what is done with them. Those of one `decide` that wait together may be merged."""
+    """Items and what is done with them. Those of one `decide` that wait together may be merged.
+
+    Where all of them together are refused, `in_turn` sees to each, if there is such a way.
+    """
 
     decide: Decide[Item, Result]
     items: Sequence[Item]
     stamp: Stamp
+    in_turn: InTurn | None = None
 
     def __call__(self, transaction: Transaction) -> Callable[[int], Result]:
         """Run it by itself."""
@@ -71,6 +84,16 @@ class NotAloneError(LedgerError):
 
     def __init__(self) -> None:
         super().__init__("this needs a transaction of its own")
+
+
+class NothingDoneError(LedgerError):
+    """None of some batches did anything, so that there is nothing to commit; no caller sees it."""
+
+    code = "nothing_done"
+
+    def __init__(self, outcomes: Sequence[Outcome]) -> None:
+        super().__init__("nothing was done")
+        self.outcomes = outcomes
 
 
 class Transaction(ABC):

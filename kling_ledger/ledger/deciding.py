@@ -1,0 +1,171 @@
+"""Deciding: what becomes of each of many calls that do not all fit, in their order.
+
+In a rush on one limit most calls are refused. Alone, each would take a transaction beside which
+nobody writes, to read the same wallet and the same windows again. Here one such transaction reads
+them once, and what each call takes is added up in memory. That is only a forecast: what it lets in
+is then reserved as ever, by updates that each wallet and window must accept. What it refuses is
+told by the very code that tells it elsewhere (`refusals.py`), from the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import partial
+
+from kling_ledger.errors import RefusedError
+from kling_ledger.ledger import admission, idempotency
+from kling_ledger.ledger.asking import Asked, content_of
+from kling_ledger.ledger.demands import Admitted, Demand, demands_of, wallet_demands_of
+from kling_ledger.ledger.engines.transaction import (
+    Batch,
+    NothingDoneError,
+    Outcome,
+    Stamp,
+    Transaction,
+)
+from kling_ledger.ledger.figures import Figures, Kept
+from kling_ledger.ledger.journal import Journal
+from kling_ledger.ledger.refusals import Refusals
+from kling_ledger.ledger.reservations import Reservation
+from kling_ledger.ledger.rules import Rules
+from kling_ledger.ledger.wallets import Wallet
+
+Call = Batch[Asked, Reservation]
+"""What one caller asks for: every job of it, or none."""
+
+
+class Way(Enum):
+    """What becomes of a call that is not refused."""
+
+    IN = auto()
+    """It fits, after those before it."""
+    ALONE = auto()
+    """It has to be run by itself: it repeats another, brings a budget, or is no good."""
+
+
+Ways = Sequence[Way | RefusedError]
+"""What becomes of each call."""
+
+
+def let_in(ways: Ways) -> list[bool]:
+    """Say of each call whether it is let in."""
+    return [way is Way.IN for way in ways]
+
+
+def decided(
+    transaction: Transaction,
+    rules: Rules,
+    calls: Sequence[Call],
+    *,
+    figures: Figures,
+    stamp: Stamp,
+    wallets: Mapping[str, Wallet],
+) -> Ways:
+    """Say what becomes of each call, under a stamp that is common to them; nothing is written.
+
+    `figures` is where windows and wallets stand before the first of them.
+    """
+    asked = [one for call in calls for one in call.items]
+    used = idempotency.known_keys(transaction, (key for one in asked for key in one.keys))
+    deciding = _Deciding(rules, stamp, wallets, Kept(figures), set(used))
+    return [deciding.of(call) for call in calls]
+
+
+def reserved(
+    transaction: Transaction,
+    rules: Rules,
+    calls: Sequence[Call],
+    ways: Ways,
+    *,
+    stamp: Stamp,
+    wallets: Mapping[str, Wallet],
+) -> Sequence[Outcome]:
+    """Reserve for the calls that were let in, and return what becomes of each call.
+
+    Raises NothingDoneError where none was.
+    """
+    chosen = [call for call, is_in in zip(calls, let_in(ways), strict=True) if is_in]
+    asked = [one for call in chosen for one in call.items]
+    result_of = admission.reserve(transaction, rules, asked, stamp=stamp, wallets=wallets)
+    outcomes: list[Outcome] = []
+    first = 0
+    for call, way in zip(calls, ways, strict=True):
+        if way is Way.IN:
+            outcomes.append(partial(_from, first, result_of))
+            first += len(call.items)
+        else:
+            outcomes.append(None if way is Way.ALONE else way)
+    if not chosen:
+        raise NothingDoneError(outcomes)
+    return outcomes
+
+
+def _from(first: int, result_of: Callable[[int], Reservation], place: int) -> Reservation:
+    return result_of(first + place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """Decides one call after another; `_used` are the keys that stand for something already."""
+
+    _rules: Rules
+    _stamp: Stamp
+    _wallets: Mapping[str, Wallet]
+    _figures: Kept
+    _used: set[str] = field(default_factory=set)
+
+    def of(self, call: Call) -> Way | RefusedError:
+        """Say what becomes of a call, and count what it takes."""
+        try:
+            if self._repeats(call) or self._brings_a_budget(call):
+                return Way.ALONE
+            jobs = self._prepared(call)
+            demands = demands_of(self._rules, jobs, self._stamp.at_us)
+        except RefusedError as by_itself:
+            return by_itself
+        except Exception:  # noqa: BLE001 - by itself it is told what is wrong with it
+            return Way.ALONE
+        if not self._is_of_this_time(call, demands):
+            return Way.ALONE
+        asked_of_wallets = wallet_demands_of(jobs)
+        refusals = Refusals(self._figures, demands, asked_of_wallets, self._stamp.at_us)
+        refusal = refusals.first()
+        if refusal is None:
+            self._figures.take(demands, asked_of_wallets)
+            return Way.IN
+        return refusal
+
+    def _repeats(self, call: Call) -> bool:
+        """Whether a key of it was used before, by another call or twice in this one."""
+        for one in call.items:
+            for key in one.keys:
+                idempotency.result_in({}, key, content_of(self._wallets[one.wallet], one))
+                if key in self._used:
+                    return True
+                self._used.add(key)
+        return False
+
+    def _brings_a_budget(self, call: Call) -> bool:
+        caps = [one.cap for one in call.items if one.cap is not None]
+        return not all(self._rules.has(cap.name, cap.scope) for cap in caps)
+
+    def _prepared(self, call: Call) -> list[Admitted]:
+        journal = Journal(self._stamp, self._rules.period(self._stamp.at_us))
+        return [
+            admission.prepared(one, self._wallets[one.wallet], self._rules, journal)
+            for one in call.items
+        ]
+
+    def _is_of_this_time(self, call: Call, demands: Sequence[Demand]) -> bool:
+        """Whether month, windows and limits are those of the instant at which it was asked for."""
+        asked_at, at = call.stamp.at_us, self._stamp.at_us
+        if asked_at == at:
+            return True
+        budgets = [demand.budget for demand in demands]
+        return self._rules.period(asked_at) == self._rules.period(at) and all(
+            one.window_at(asked_at) == one.window_at(at)
+            and one.limit_at(asked_at) == one.limit_at(at)
+            for one in budgets
+        )
