@@ -20,6 +20,7 @@ from typing import Final
 
 import pytest
 
+from tests.interpreters import python_of
 from tests.pages import ROOT
 from tests.repositories import ENVIRON, new_repository
 from tests.test_packaging import built, copied
@@ -83,25 +84,11 @@ def run(words: Sequence[str], folder: Path) -> str:
 def clean(folder: Path, version: str) -> Clean:
     if UV is None:
         pytest.skip("uv, of the extra `release`, is not here")
-    # Which one a name means may be decided by a program in front of it: what runs can say.
-    asked = [f"python{version}", "-c", "import sys; print(sys.executable)"]
-    try:
-        found = subprocess.run(asked, capture_output=True, text=True, check=True, env=with_all())
-    except (FileNotFoundError, subprocess.CalledProcessError):
+    python = python_of(version)
+    if python is None:
         pytest.skip(f"Python {version} is not here")
-    run([UV, "venv", "--quiet", "--python", found.stdout.strip(), str(folder / "venv")], folder)
+    run([UV, "venv", "--quiet", "--python", python, str(folder / "venv")], folder)
     return Clean(folder, folder / "venv" / "bin" / "python")
-
-
-def with_all() -> dict[str, str]:
-    """Return an environment in which pyenv finds every version that it has, where it is used."""
-    return {**os.environ, "PYENV_VERSION": os.environ.get("PYENV_VERSION", every_pyenv())}
-
-
-def every_pyenv() -> str:
-    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    names = sorted(path.name for path in versions.glob("3.*")) if versions.is_dir() else []
-    return ":".join([*names, "system"])
 
 
 @pytest.fixture
