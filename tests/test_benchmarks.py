@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import sizes
 from benchmarks.claims import CLAIMS, ENTRIES
+from tests.interpreters import python_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,6 +44,16 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones():
     done = listed("speed")
     assert done.returncode == 2
     assert "there is no benchmark 'speed'; known are batch" in done.stderr
+
+
+def test_another_python_is_found_by_its_version_or_by_the_variable_that_names_it(monkeypatch):
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    variable = f"PYTHON{own.replace('.', '')}"
+    monkeypatch.setenv(variable, sys.executable)
+    assert python_of(own) == sys.executable
+    monkeypatch.setenv(variable, "no-such-python")
+    assert python_of(own) is None
+    assert python_of("3.0") is None
 
 
 def point(letter: str, rows: int, ours_s: float, reference_s: float) -> sizes.Point:
