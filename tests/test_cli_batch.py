@@ -612,7 +612,7 @@ def test_rows_that_another_batch_has_made_are_refused_unless_they_are_asked_for_
     write(cli, "one", "two", "three")
     said = cli(*words(sandbox, *options))
     assert said.code == 2
-    assert "2 of 3 rows were already made under another batch name or project" in said.err
+    assert "2 of 3 rows were already run under another batch name or project" in said.err
     assert len(tasks(cli, sandbox)) == 2
     assert cli(*words(sandbox, *options, "--again")).code == 0
     assert len(tasks(cli, sandbox)) == 5

@@ -220,7 +220,7 @@ def test_a_file_is_counted_once(kl: Cli, repository: Repository) -> None:
 
 def test_patterns_have_to_be_given(kl: Cli) -> None:
     told = kl("changes")
-    assert (told.code, "--manifest or --request" in told.err) == (2, True)
+    assert (told.code, "--manifest, --request or both" in told.err) == (2, True)
 
 
 def test_there_has_to_be_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def test_an_upgrade_makes_an_older_ledger_current_clean_and_no_cent_richer(old: 
 def test_a_newer_ledger_is_refused_and_not_upgraded(cli: Cli, database_url: str) -> None:
     Ledger(database_url).close()
     tamper(address_of(database_url), f"UPDATE {VERSION_TABLE} SET version_num = '0999'")
-    remedy = "hint: use the version of kling-ledger that wrote it, or a later one"
+    remedy = "hint: use the version of kling-ledger that wrote it, or a newer one"
     for words in (("wallet", "list"), ("db", "upgrade")):
         said = cli(*words)
         assert (said.code, said.out) == (2, "")

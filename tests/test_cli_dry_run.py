@@ -155,7 +155,7 @@ def test_a_run_sends_nothing_and_moves_what_it_would(cli: Cli, sandbox: Sandbox)
     assert said.code == 0, said.err
     assert said.lines == [
         "note: a dry run: nothing was changed",
-        "note: by the books, and as if the job succeeds; the provider was not asked",
+        "note: assumes that the job succeeds at the price books' price; the provider was not asked",
     ]
     assert state_of(url) == before
     there = moved(url)
@@ -172,7 +172,7 @@ def test_a_run_that_a_person_has_to_approve_says_so_and_asks_nobody(cli: Cli):
     words = ("run", "--provider", "runapi", "--request", "-", "--wallet", "team")
     said = cli(*words, "--approve-above", "0.1 USD", "--dry-run", stdin=body())
     assert said.code == 3
-    assert "a person has to approve it first" in said.err
+    assert "a person must approve it first" in said.err
     assert cli.json("approval", "list", "--all") == []
 
 

@@ -90,21 +90,21 @@ OWN_WORDS = re.compile(r"--[a-z]|\bkling-ledger [a-z]+ ")
         ),
         (
             errors.CeilingError(cost=TWO, ceiling=ONE),
-            "ask for fewer seconds, a lower resolution or no sound, or raise --max-cost",
+            "request fewer seconds, a lower resolution or no sound, or raise --max-cost",
         ),
         (
             errors.CeilingError(cost=TWO, ceiling=ONE, budget="film"),
             (
-                "ask for fewer seconds, a lower resolution or no sound,"
-                " or raise the ceiling of budget film"
+                "request fewer seconds, a lower resolution or no sound, or raise the ceiling of "
+                "budget film"
             ),
         ),
         (errors.TotalError(cost=TWO, most=ONE), "run fewer rows, or raise --max-total"),
         (
             errors.ApprovalNeededError("apr_1", asked=TWO, above=ONE, expires_at=NOON),
             (
-                "a person grants it with: kling-ledger approval grant apr_1;"
-                " then ask for the same job again"
+                "a person grants it with: kling-ledger approval grant apr_1; then request the same "
+                "job again"
             ),
         ),
         (

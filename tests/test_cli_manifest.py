@@ -139,7 +139,7 @@ def test_every_kind_of_file_can_be_priced_again(tmp_path: Path, suffix: str) -> 
     manifest.quote_manifest(clips, at=AT, form="csv", out=str(first))
     ran = run("--manifest", str(first), "--out", str(second))
     assert ran.code == 2
-    assert ran.err.count("columns replaced by fresh answers: unit, amount") == 1
+    assert ran.err.count("columns replaced by new answers: unit, amount") == 1
     if suffix == "parquet":
         pd.testing.assert_frame_equal(pd.read_parquet(first), pd.read_parquet(second))
     else:
@@ -154,7 +154,7 @@ def test_a_column_that_an_answer_replaces_is_named_once(
     row = "9,a,none,runapi,kling-3.0,5,1080p,yes,take two\n"
     manifest.quote_manifest(written(tmp_path, text + row * 3), at=AT, form="csv")
     told = capsys.readouterr()
-    assert told.err.count("replaced by fresh answers: amount, error, notes\n") == 1
+    assert told.err.count("replaced by new answers: amount, error, notes\n") == 1
     first = read_csv(told.out)[0]
     assert (first["scene"], first["amount"], first["error"]) == ("a", "0.675", "")
     assert "take two" not in first["notes"]

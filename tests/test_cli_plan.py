@@ -120,7 +120,7 @@ def test_the_exit_code_says_what_kind_of_rows_there_were(kl: Cli, rows: str, cod
     assert said.code == code
     priced = read(said)["priced"]
     assert priced == rows.count("a,runapi")
-    assert ("no seller of everything is known" in said.err) is (code != 0)
+    assert ("no provider is known to make every clip" in said.err) is (code != 0)
 
 
 def test_rows_without_a_price_are_named_and_counted(kl: Cli) -> None:

@@ -382,7 +382,7 @@ def test_a_schedule_of_a_day_to_come_is_refused(days: int, code: int, books: Pat
     assert result.exit_code == code
     assert bool([*books.iterdir()]) == (code == 0)
     if code:
-        assert f"the schedule is of {day}, and today is" in str(result.exception)
+        assert f"the schedule is dated {day}, and today is" in str(result.exception)
 
 
 def test_pull_makes_the_folder_that_is_named_and_not_there(

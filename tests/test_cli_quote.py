@@ -347,5 +347,5 @@ def test_a_price_of_ones_own_is_not_told_as_the_sellers(tmp_path: Path):
     )
     words = ("quote", "--provider", "uniall", "--model", "kling-v3-std-silent", "--seconds", "5")
     told = cli(*words, "--book", "own.toml")
-    assert "user, your own price over that of https://" in told.out
+    assert "user, your own price, replacing that of https://" in told.out
     assert "rates.kling-v3.prices.720p.off is set by own.toml" in told.err

@@ -315,7 +315,7 @@ def test_a_cost_that_only_our_quote_says_is_not_confirmed(cli: Cli, here: House)
     assert said.code == 0
     assert "cost not confirmed: 2 jobs, 1.68 USD: known only from our own figures" in said.err
     table = cli("reconcile", "--provider", "uniall", "--base-url", here.sandbox.url)
-    assert "no differences in what is confirmed" in table.err
+    assert "no differences in confirmed costs" in table.err
     # A bill of one of them confirms that one alone.
     words = bill(cli, here, "uniall", f"task_id,amount,unit\n{first.task_id},0.84,USD\n")
     said = reconcile(cli, here, "uniall", *words, "--apply")

@@ -84,7 +84,7 @@ def test_a_key_makes_a_call_repeatable_and_names_what_differs(cli: Cli) -> None:
     [
         ((), "give --amount, or --provider and its --request FILE"),
         (("--amount", "1", "--request", "-"), "give --amount, or --provider"),
-        (("--request", "-"), "--request needs the --provider"),
+        (("--request", "-"), "--request needs a --provider"),
         (("--request", "-", "--provider", "runapi", "--model", "x"), "leave out --model"),
         (("--amount", "0"), "more than 0"),
         (("--amount", "-1"), "more than 0"),
@@ -154,7 +154,7 @@ def test_parts_leave_the_rest_reserved_and_a_last_commit_takes_it(cli: Cli) -> N
         told = cli.json("reservation", *part, "--key", "part-1")
         assert (told["committed"], told["reserved"]) == ("0.3", "0.7")
     without_key = cli("reservation", *part)
-    assert "without a --key, the same part again is charged again" in without_key.err
+    assert "without a --key, repeating this command charges the part again" in without_key.err
     ended = do(cli, "commit", made["id"])
     assert (ended["state"], ended["committed"], ended["variance"]) == ("committed", "1", None)
     assert cli("reservation", "commit", made["id"], "--part").code == 2
@@ -167,7 +167,7 @@ def test_a_rollback_returns_everything_and_a_late_bill_is_still_charged(cli: Cli
     assert do(cli, "rollback", made["id"]) == first
     unsaid = refused(cli, "commit", made["id"])
     assert unsaid.code == 2
-    assert "holds nothing: say with --amount what was charged" in unsaid.err
+    assert "holds nothing: give the charged amount with --amount" in unsaid.err
     late = do(cli, "commit", made["id"], "--amount", "0.9", "--reason", "it is on the bill")
     assert (late["state"], late["committed"]) == ("committed", "0.9")
     assert cli.wallet()["spent"] == "0.9"
@@ -250,8 +250,8 @@ def test_what_is_still_open_is_not_corrected(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ((("rollback",),), "is rolled_back: nothing is set aside for it"),
-        ((("commit",),), "is committed: nothing is set aside for it"),
+        ((("rollback",),), "is rolled_back: nothing is reserved for it"),
+        ((("commit",),), "is committed: nothing is reserved for it"),
         ((("submitting",),), "is submitting: it was sent before"),
     ],
 )

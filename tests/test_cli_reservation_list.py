@@ -97,7 +97,7 @@ def test_a_list_that_is_cut_says_how_it_goes_on(cli: Cli) -> None:
     said = cli(*words)
     assert places(said.json) == [10, 8, 6, 4, 2]
     first, command = said.lines
-    assert first == "note: there are more. The next are listed by"
+    assert first == "note: there are more. To list the next:"
     name, *again = shlex.split(command)
     assert (name, again) == ("kling-ledger", [*words, "--after", said.json[-1]["id"]])
     rest = cli(*again)

@@ -51,7 +51,7 @@ def test_everything_that_can_be_finished_is_finished(cli: Cli, here: House):
     assert here.state(lost) is State.COMMITTED
     assert len(here.tasks("runapi")) == 2
     assert here.standing("crun") == (PRICES["crun"], "0")
-    assert "nothing is open" in resume(cli).err
+    assert "no open reservations" in resume(cli).err
 
 
 def test_what_nobody_can_decide_stays_in_doubt_and_a_person_decides(cli: Cli, here: House):
@@ -138,7 +138,7 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs_open(cli: Cli, here: House)
     process.send_signal(signal.SIGINT)
     said = finish(process)
     assert said.code == 5
-    assert "stays as it is" in said.err
+    assert "open jobs are unchanged" in said.err
     assert {one.state for one in here.ledger.reservations.open()} == {State.SUBMITTED}
 
 

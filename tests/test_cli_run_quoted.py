@@ -110,7 +110,7 @@ def test_a_price_that_is_lower_now_is_taken_and_said(cli: Cli, sandbox: SandboxP
     told = save(cli, *book(cli, "0.14"))
     said = run(cli, sandbox, told["id"])
     assert said.code == 0, said.err
-    assert "it costs 0.675 USD now, less than the 0.7 USD of the quote" in said.err
+    assert "it now costs 0.675 USD, less than the quoted 0.7 USD" in said.err
     assert said.json["quoted"] == "0.675"
 
 

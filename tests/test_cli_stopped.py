@@ -123,4 +123,4 @@ def test_a_resume_ends_at_once_and_names_each_job_that_is_open(tmp_path: Path, n
         rows = said.json
         assert {row["id"] for row in rows if row["state"] == State.SUBMITTED} == found.left_open()
         assert len(rows) == MANY
-        assert "nothing is open" not in said.err
+        assert "no open reservations" not in said.err

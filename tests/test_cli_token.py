@@ -27,7 +27,7 @@ def test_the_secret_alone_is_on_standard_output(cli: Cli) -> None:
     said = cli("token", "create", "bot", "--wallet", "team")
     assert (said.code, said.out.count("\n")) == (0, 1)
     assert said.lines == [
-        "token bot is made. Its secret is shown only now: keep it where it is used"
+        "created token bot. Its secret is shown only now: store it where it is used"
     ]
     with Ledger(str(cli.database)) as ledger:
         assert ledger.tokens.of_secret(said.out.strip()).name == "bot"
@@ -126,7 +126,7 @@ def test_a_ledger_without_tokens_says_how_to_make_one(cli: Cli) -> None:
     [
         (("a b",), "invalid token name: 'a b'"),
         (("bot", "--model", "kling-9"), "unknown model kling-9"),
-        (("bot", "--model", "sora-*"), "unknown model that begins with sora-"),
+        (("bot", "--model", "sora-*"), "no known model begins with sora-"),
         (("bot", "--model", "nowhere:kling-3.0"), "unknown provider nowhere"),
         (("bot", "--label", "token=x"), "label token is set by the ledger"),
         (("bot", "--label", "team"), "invalid label: team"),

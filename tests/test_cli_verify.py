@@ -110,7 +110,7 @@ def test_a_month_that_was_sealed_anew_is_6_by_the_seal_that_was_kept(sealed):
 def test_what_is_no_seal_is_2(cli, seal):
     found = cli("verify", "--seal", seal)
     assert found.code == 2
-    assert "is no seal" in found.err
+    assert "is not a seal" in found.err
 
 
 @pytest.mark.parametrize("content", ["no json", "{}", "[]"])

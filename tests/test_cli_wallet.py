@@ -63,7 +63,10 @@ def test_a_funding_is_an_allowance_and_says_so(cli: Cli) -> None:
     cli("wallet", "create", "team")
     said = cli("wallet", "fund", "team", "2 USD")
     assert said.lines == [
-        "note: an allowance, without cash; for credits that were paid for: wallet purchase"
+        (
+            "note: this is an allowance, without cash; for credits that were paid for, use wallet "
+            "purchase"
+        )
     ]
 
 

@@ -288,5 +288,5 @@ def test_a_library_that_is_not_installed_is_named(tmp_path: Path):
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "error: the library pandas is not installed",
-        "hint: pip install kling-ledger brings it",
+        "hint: pip install kling-ledger installs it",
     ]

@@ -189,4 +189,4 @@ def test_run_settles_by_the_clip_that_it_saves(tmp_path: Path, process: SandboxP
     told = said.json
     assert (told["settled_by"], told["quoted"], told["low"]) == ("measured", "244.944", "24.4944")
     assert Decimal(told["committed"]) - Decimal(told["refunded"]) == Decimal("40.824")
-    assert "costs 40.824 evolink-credit by the length of its clip" in said.err
+    assert "costs 40.824 evolink-credit, from the length of its clip" in said.err

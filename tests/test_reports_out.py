@@ -81,7 +81,7 @@ def test_what_holds_one_table_says_which_others_there_are(database: Path, form: 
     said = run(database, "statement", "--format", form)
     assert said.code == 0
     (note,) = said.err.splitlines()
-    assert note.startswith("note: this is the table statement alone; there are also charges, lines")
+    assert note.startswith("note: this is only the table statement; there are also charges, lines")
     assert "--table" in note
     assert "--out" in note
     assert run(database, "statement", "--format", form, "--table", "lines").err == ""

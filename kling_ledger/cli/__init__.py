@@ -56,7 +56,7 @@ _EXIT_CODES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.NewerSchemaError, EXIT_USAGE),
     (errors.RefusedError, EXIT_REFUSED),
     (errors.JobRefusedError, EXIT_JOB_FAILED),
-    # These three ask and tell: no job was sent, so nothing is in doubt.
+    # These three only query: no job was sent, so nothing is in doubt.
     (errors.LivePricesError, EXIT_OURS),
     (errors.NoAnswerError, EXIT_OURS),
     (errors.CallbackError, EXIT_OURS),
@@ -119,7 +119,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that is asked for, its defaults as the settings file has them."""
+        """Return the requested command, with its defaults from the settings file."""
         name, command, rest = super().resolve_command(ctx, args)
         is_run = not (ctx.resilient_parsing or _asks_help(rest))
         if name is not None and command is not None and is_run:
@@ -168,16 +168,16 @@ def cli(config: str | None) -> None:
     ceiling, 4 the job failed and its credits were rolled back, 5 in doubt and its credits stay
     reserved, 6 differences found, 7 no price known, 8 the job was charged but made no clip, 9 done
     and booked, but a clip could not be downloaded, 10 nothing was sent: the provider refused the
-    API key or could not be reached, 130 stopped by Ctrl-C, 141 whoever read the output left.
+    API key or could not be reached, 130 stopped by Ctrl-C, 141 the reader of the output closed it.
     """
 
 
 def _defaults(name: str, command: click.Command, file: str | None) -> dict[str, Any] | None:
-    """Return the defaults of a command by the settings file; the usual case, none, is quick."""
+    """Return a command's defaults from the settings file; the usual case, none, is quick."""
     from kling_ledger.settings_file import FILE_VARIABLE, settings_path
 
     if file is not None:
-        # For the library too, and for the programs that `exec` starts.
+        # The library reads it too, and so do the programs that `exec` starts.
         os.environ[FILE_VARIABLE] = os.path.abspath(file)  # noqa: PTH100
     is_there = FILE_VARIABLE in os.environ or os.path.exists(settings_path())  # noqa: PTH110
     if not is_there or name in _LOOK_THEMSELVES:
@@ -193,18 +193,18 @@ def _asks_help(words: list[str]) -> bool:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit with the code that the outcome has."""
+    """Run the command line and exit with the code of its outcome."""
     _open_what_is_closed()
     _let_waiting_be_told()
     stdout = sys.stdout
     try:
         code = _outcome()
-        # Here, where it can be told, and not at the end of the interpreter, where it cannot.
+        # Flush here, where an error can be reported: at interpreter exit it cannot.
         sys.stdout.flush()
     except BrokenPipeError:
         _end_of_pipe()
     except SystemExit:
-        # click catches a broken pipe by itself, and puts something else in place of the stream.
+        # click catches a broken pipe itself and replaces the stream.
         if sys.stdout is not stdout:
             _end_of_pipe()
         raise
@@ -216,7 +216,7 @@ def main() -> NoReturn:
 
 
 def _outcome() -> int:
-    """Run the command that is asked for, tell what went wrong, and return the exit code."""
+    """Run the requested command, report what went wrong, and return the exit code."""
     try:
         outcome = cli.main(standalone_mode=False, prog_name="kling-ledger")
     except click.exceptions.NoArgsIsHelpError as error:
@@ -237,11 +237,11 @@ def _outcome() -> int:
 
 
 def _told_missing(error: ModuleNotFoundError) -> int:
-    """Tell of a library that is not installed, and return the exit code; ours is always there."""
+    """Report a missing library and return the exit code; re-raise for our own modules."""
     name = (error.name or "").partition(".")[0]
     if not name or name.startswith("kling_"):
         raise error
-    message, hint = f"the library {name} is not installed", "pip install kling-ledger brings it"
+    message, hint = f"the library {name} is not installed", "pip install kling-ledger installs it"
     click.echo(f"error: {message}\nhint: {hint}", err=True)
     facts = {"code": "not_installed", "message": message, "hint": hint}
     tell_programs({**facts, "retryable": False, "exit_code": EXIT_OURS})
@@ -249,7 +249,7 @@ def _told_missing(error: ModuleNotFoundError) -> int:
 
 
 def _told_system(error: OSError) -> int:
-    """Tell of what the system refused, such as a full disk, and return the exit code."""
+    """Report what the system refused, such as a full disk, and return the exit code."""
     with suppress(OSError):
         click.echo(f"error: {error}", err=True)
         facts = {"code": "os", "message": str(error), "hint": None}
@@ -260,17 +260,17 @@ def _told_system(error: OSError) -> int:
 
 
 def _let_waiting_be_told() -> None:
-    """Let a person know why nothing happens: a database is away, or another process has it."""
+    """Print why nothing happens: the database is unreachable, or another process holds it."""
     told = logging.StreamHandler()
     told.setFormatter(logging.Formatter("note: %(message)s"))
     logging.getLogger("kling_ledger.database").addHandler(told)
 
 
 def _open_what_is_closed() -> None:
-    """Let a standard stream that is closed be nowhere.
+    """Open closed standard streams on the null device.
 
-    The next file that is opened, such as the ledger's, would else get its number, and whatever is
-    printed.
+    Otherwise the next file opened, such as the ledger's, would get the stream's number and
+    everything that is printed.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -283,18 +283,18 @@ def _open_what_is_closed() -> None:
 
 
 def _end_of_pipe() -> NoReturn:
-    """Whoever read our output, such as `head`, has seen enough: the code says that we know."""
+    """The reader of our output, such as `head`, has closed it: exit with the code for that."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(EXIT_PIPE)
 
 
 def exit_code(error: KlingError) -> int:
-    """Return the exit code that an error has on the command line."""
+    """Return the exit code of an error on the command line."""
     if isinstance(error, errors.JobRefusedError) and error.nothing_was_sent:
         return EXIT_NOT_SENT
     return exit_code_of(type(error))
 
 
 def exit_code_of(kind: type[KlingError]) -> int:
-    """Return the exit code of a kind of errors, unless one of them says better."""
+    """Return the exit code of a class of errors; a single error may have its own."""
     return next((code for family, code in _EXIT_CODES if issubclass(kind, family)), EXIT_OURS)

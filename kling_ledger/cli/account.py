@@ -1,4 +1,4 @@
-"""`kling-ledger account`: whose API keys jobs run on, and what the ledger calls them."""
+"""`kling-ledger account`: the accounts whose API keys run jobs, and their names in the ledger."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLUMNS = ("provider", "account", "keys", "since")
 def account() -> None:
     """Show and name the accounts that jobs run on at the providers.
 
-    An API key is never kept: the ledger knows it again by a fingerprint.
+    API keys are never stored: the ledger recognises a key by its fingerprint.
     """
 
 
@@ -28,7 +28,7 @@ def account() -> None:
 @database_option
 @format_option
 def list_(db: str | None, form: str) -> None:
-    """List the accounts whose keys were seen."""
+    """List the accounts whose keys have been used."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -39,7 +39,7 @@ def list_(db: str | None, form: str) -> None:
 @account.command()
 @click.argument("name")
 @click.option(
-    "--provider", type=click.Choice(GATEWAYS), required=True, help="Where the account is."
+    "--provider", type=click.Choice(GATEWAYS), required=True, help="The provider of the account."
 )
 @click.option(
     "--key/--no-key", "takes_key", default=True, help="The current API key belongs to this account."
@@ -60,11 +60,11 @@ def adopt(
     takes_key: bool,
     unclaimed: bool,
 ) -> None:
-    """Say that the API key at hand, or another account's jobs, belong to an account.
+    """Assign the current API key, or the jobs of another account, to an account.
 
     \b
-    kling-ledger account adopt studio --provider runapi                # the key was changed
-    kling-ledger account adopt studio --provider crun --unclaimed      # jobs of an older ledger
+    kling-ledger account adopt studio --provider runapi                # after a key change
+    kling-ledger account adopt studio --provider crun --unclaimed      # jobs from an older ledger
     kling-ledger account adopt studio --provider crun --jobs-of key-3f9a1c0d2e4b
     """
     from kling_ledger.ledger import Ledger

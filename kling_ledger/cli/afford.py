@@ -44,15 +44,15 @@ def afford(
     form: str,
     **options: Any,
 ) -> int | None:
-    """Say what BUDGET buys: how many such clips, the longest one, the best one.
+    """Show what BUDGET buys: how many such clips, the longest one, the best one.
 
     \b
     kling-ledger afford "20 USD" --model kling-3.0 --seconds 5 --resolution 1080p --sound
     kling-ledger afford 500evolink-credit --model kling-3.0 --resolution 720p --no-sound
 
-    The budget is in USD or in a provider's own unit. The longest clip has the resolution and sound
-    that are asked for; the best one has the seconds. 4k is better than 1080p and that than 720p,
-    and of one size the one with sound.
+    The budget is in USD or in a provider's own unit. The longest clip keeps your resolution and
+    sound; the best one keeps your seconds. 4k beats 1080p, which beats 720p; at the same
+    resolution, sound beats no sound.
     """
     with named_family(family, library) as name:
         found = afforded(

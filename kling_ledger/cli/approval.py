@@ -1,4 +1,4 @@
-"""`kling-ledger approval`: what persons are asked about jobs, and what they say."""
+"""`kling-ledger approval`: jobs that a person must approve, and the decisions."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _OPTIONAL = ("decided_by", "expires_at", "ceiling", "project", "wallet")
 
 @click.group()
 def approval() -> None:
-    """Grant or deny the jobs that cost more than is spent without asking a person.
+    """Grant or deny jobs that cost too much to run without a person's approval.
 
-    The ledger believes the name in KLING_LEDGER_ACTOR: it keeps who asked and who decided, and
-    does not check that they are two.
+    The ledger trusts the name in KLING_LEDGER_ACTOR: it records who asked and who decided, but does
+    not check that they are different people.
     """
 
 
@@ -77,7 +77,7 @@ def show(approval_id: str, db: str | None, form: str) -> None:
 def grant(
     approval_id: str, reason: str | None, max_cost: str | None, db: str | None, form: str
 ) -> None:
-    """Let a job be made once, if it is asked for again before the approval expires.
+    """Allow a job once, if it is requested again before the approval expires.
 
     \b
     kling-ledger approval grant apr_06f... --reason "the client waits" --max-cost "6 USD"
@@ -89,7 +89,7 @@ def grant(
         ceiling = None if max_cost is None else Money.parse(max_cost, default_unit=unit)
         granted = ledger.approvals.grant(approval_id, reason=reason, ceiling=ceiling)
     print_one(approval_dict(granted), form)
-    say(f"granted: the caller may ask for the job again until {instant(granted.expires_at)}")
+    say(f"granted: the caller may request the job again until {instant(granted.expires_at)}")
 
 
 @approval.command()
@@ -98,7 +98,7 @@ def grant(
 @database_option
 @format_option
 def deny(approval_id: str, reason: str, db: str | None, form: str) -> None:
-    """Say no: the same job is refused, with the reason, until the approval expires."""
+    """Refuse a job: until the approval expires, the same job is refused with the reason."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:

@@ -1,4 +1,4 @@
-"""`kling-ledger batch`: run a whole manifest, many jobs at once and each one only once."""
+"""`kling-ledger batch`: run a whole manifest, many jobs in parallel, each of them only once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 _PLAN = ("row", "provider", "model", "seconds", "resolution", "sound", "project", "amount", "unit")
 
 EXIT_STOPPED: Final = 130
-"""What a shell expects of a command that Ctrl-C ended."""
+"""The exit code that shells expect after Ctrl-C."""
 
 _DOWNLOADS: Final = 4
 """How many clips are downloaded at a time."""
@@ -63,7 +63,7 @@ _DOWNLOADS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for, as the options say it."""
+    """The options of a batch."""
 
     wallet: str
     project: str | None
@@ -85,21 +85,21 @@ class Options:
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path, dir_okay=False))
 @wallet_option
-@project_option("The project of rows that name none.")
+@project_option("The project for rows without one.")
 @label_option
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 10_000),
     default=8,
     show_default=True,
-    help="How many jobs may run at once.",
+    help="How many jobs may run in parallel.",
 )
 @click.option(
     "--polls-per-second",
     type=click.FloatRange(0.1),
     default=20.0,
     show_default=True,
-    help="Polls per second, all jobs of a provider together.",
+    help="Polls per second, for all jobs of a provider together.",
 )
 @click.option("--max-total", metavar="AMOUNT", help="The most that the whole batch may cost.")
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
@@ -111,8 +111,8 @@ class Options:
 @click.option(
     "--retry-failed", is_flag=True, help="Retry rows that the provider accepted and then failed."
 )
-@click.option("--again", is_flag=True, help="Run rows again that another batch has already made.")
-@grace_option("How long to leave alone a job that another process may be sending.")
+@click.option("--again", is_flag=True, help="Run rows again that another batch has already run.")
+@grace_option("How long to wait for a job that another process may be sending.")
 @click.option("--dry-run", is_flag=True, help="Print what it would cost, and start nothing.")
 @click.option(
     "--results",
@@ -134,14 +134,15 @@ def batch(
     db: str | None,
     form: str,
 ) -> int:
-    """Quote a whole manifest, then run it. The same command again goes on where it stopped.
+    """Quote a whole manifest, then run it. Run the same command again to continue.
 
     \b
     kling-ledger batch clips.jsonl --wallet team --project film --concurrency 16
 
     Rows are JSON or CSV: a provider and its own body as `request`, or the fields of a clip with its
-    prompt. Ctrl-C stops at any moment; jobs that were sent go on and are followed next time. What
-    no provider took is tried again then, what one took and failed with only with --retry-failed.
+    prompt. You can stop at any time with Ctrl-C: jobs already sent continue, and the next run
+    follows them. It also retries rows that no provider accepted. Rows that a provider accepted and
+    then failed need --retry-failed.
     """
     from kling_ledger.errors import NoKeyError
     from kling_ledger.ledger import Ledger
@@ -161,7 +162,7 @@ def batch(
         try:
             meters = session.connected(open_things)
         except NoKeyError:
-            # What is wrong with the rows comes first, and a dry run needs no key.
+            # Errors in the rows are reported first, and a dry run needs no key.
             session.price({})
             session.check()
             if not dry_run:
@@ -169,14 +170,16 @@ def batch(
         else:
             session.settle_in(meters, refuses=not dry_run)
         if dry_run:
-            print_many([_planned(job) for job in jobs], _PLAN, form, empty="there are no rows")
+            print_many(
+                [_planned(job) for job in jobs], _PLAN, form, empty="the manifest has no rows"
+            )
             return 0
         check_bodies(session.todo, meters)
         return session.run(meters, path, form)
 
 
 class _Session:
-    """One run of a manifest: what it may cost, what is left to do, and how it ends."""
+    """One run of a manifest: its limits, the jobs left to do, and the results."""
 
     def __init__(self, ledger: Ledger, jobs: Sequence[BatchJob], options: Options) -> None:
         self.ledger = ledger
@@ -187,22 +190,22 @@ class _Session:
         self.look()
 
     def look(self) -> None:
-        """Read what is known of the jobs, and what is left to do of them."""
+        """Read what is known of the jobs, and which are left to do."""
         from kling_ledger.jobs.batch_jobs import attempts_to_do, known_outcomes
 
         self.known = known_outcomes(self.ledger, self.jobs)
         self.todo = attempts_to_do(self.jobs, self.known, retries_failed=self.options.retry_failed)
 
     def price(self, meters: Mapping[str, Meter]) -> None:
-        """Know what every job costs: by its provider where no book says, else it is refused."""
+        """Price every job: ask its provider if no book has a price; refuse it without one."""
         priced = estimated(self.jobs, self.known, meters)
-        # What is known and to be done has the jobs themselves; most batches have none to ask for.
+        # `known` and `todo` hold the jobs themselves; most batches have no prices to ask for.
         if any(map(is_not, priced, self.jobs)):
             self.jobs = priced
             self.look()
 
     def check(self) -> None:
-        """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
+        """Refuse a batch that costs more than its limit, or than the wallet can pay."""
         check_cost(
             self.ledger,
             self.options.wallet,
@@ -233,7 +236,7 @@ class _Session:
         )
 
     def settle_in(self, meters: Mapping[str, Meter], *, refuses: bool) -> None:
-        """Know the jobs by where they run, check them, and say what was made of them elsewhere."""
+        """Set where each job runs, check them all, and report rows that already ran elsewhere."""
         from kling_ledger.jobs.batch_places import placed
 
         places = {name: meter.place for name, meter in meters.items()}
@@ -249,7 +252,7 @@ class _Session:
         """Finish what earlier runs left open, run what is left, write the results."""
         for meter in meters.values():
             recover_first(self.ledger, meter)
-        # Recovery may have ended what was left open, and given credits back for what was not sent.
+        # Recovery may have ended open jobs, and returned the credits of jobs that were never sent.
         self.look()
         _say_who_is_sending(self.known.values(), self.options.grace)
         to_do = {attempt.job.place for attempt in self.todo}
@@ -301,7 +304,7 @@ class _Session:
 
 
 class _Stopped(Enum):
-    """How a batch was interrupted; false is not at all."""
+    """How a batch was interrupted; false if it was not."""
 
     NOT = ""
     IN_ORDER = "in order"
@@ -312,7 +315,7 @@ class _Stopped(Enum):
 
 
 def _run(running: Batch, display: Display) -> _Stopped:
-    """Run a batch to its end, or until Ctrl-C; twice, and calls under way are not waited for."""
+    """Run a batch to its end or until Ctrl-C; a second Ctrl-C does not wait for open calls."""
     stopped = _Stopped.IN_ORDER
     try:
         try:
@@ -332,12 +335,12 @@ def _run(running: Batch, display: Display) -> _Stopped:
 
 
 def _ignore_ctrl_c() -> None:
-    """Let nobody interrupt what is left: it takes a moment, and should not be half done."""
+    """Ignore Ctrl-C for the rest: it takes a moment, and should not be left half done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _say_who_is_sending(known: Iterable[Outcome], grace_s: float) -> None:
-    """Tell why some jobs may be waited for: nobody knows whether their sender is still alive."""
+    """Say why the batch may wait for some jobs: their sender may or may not be alive."""
     found = [one.reservation for one in known if one.reservation is not None]
     sending = sum(reservation.state == "submitting" for reservation in found)
     if sending and grace_s:
@@ -345,13 +348,13 @@ def _say_who_is_sending(known: Iterable[Outcome], grace_s: float) -> None:
 
 
 def _spent(known: Iterable[Outcome], most: Money) -> Money:
-    """Return what the jobs of earlier runs have cost."""
+    """Return the cost of the jobs of earlier runs."""
     costs = (one.reservation.spent for one in known if one.reservation is not None)
     return sum(costs, start=Money.zero(most.unit))
 
 
 def _meters(open_things: ExitStack, meters: Iterable[Meter]) -> dict[str, Meter]:
-    """Return the meters by provider; their connections end with everything else."""
+    """Return the meters by provider; `open_things` closes their connections."""
     by_provider = {}
     for meter in meters:
         open_things.callback(meter.provider.close)
@@ -375,15 +378,15 @@ def _planned(job: BatchJob) -> dict[str, Any]:
 
 
 def _save(ledger: Ledger, outcomes: Iterable[Outcome], folder: Path) -> bool:
-    """Download the clips of jobs, a few at a time; return whether none of them is missing.
+    """Download the clips of jobs, a few at a time; return whether all were saved.
 
-    Ctrl-C leaves at once.
+    Ctrl-C stops at once.
     """
     done = [one.reservation for one in outcomes if one.reservation is not None]
     pool = ThreadPoolExecutor(_DOWNLOADS, thread_name_prefix="download")
     try:
         saving = [pool.submit(save_clips, ledger, one, folder) for one in done]
-        # All of them, and then whether: a missing clip keeps no other from being fetched.
+        # A list, not a generator: after a missing clip the others are still downloaded.
         found = [saved.result()[0] for saved in saving]
         return all(found)
     except KeyboardInterrupt:
@@ -394,7 +397,7 @@ def _save(ledger: Ledger, outcomes: Iterable[Outcome], folder: Path) -> bool:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process while calls are under way: whatever has to last is on the disk."""
+    """Exit while calls are in progress: everything that must last is on disk."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

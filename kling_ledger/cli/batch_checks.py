@@ -1,4 +1,4 @@
-"""What is checked of a batch before anything is started, and told of all rows at once."""
+"""Checks of a batch before anything is started; errors of all rows are reported together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kling_pricing.library import Library
 
 _ASKED_AT_ONCE: Final = 8
-"""For how many rows a provider is asked at a time what they would cost."""
+"""How many rows a provider is asked to estimate at a time."""
 
 
 def read_rows(
@@ -32,7 +32,7 @@ def read_rows(
     labels: Mapping[str, str],
     library: Library,
 ) -> list[BatchJob]:
-    """Read all rows, or tell what is wrong with every row that is no job, and stop."""
+    """Read all rows, or report every row that is not a job, and stop."""
     from kling_ledger.manifests.batch import read_jobs
 
     jobs, bad = read_jobs(
@@ -51,9 +51,9 @@ def read_rows(
 def estimated(
     jobs: Sequence[BatchJob], known: Mapping[int, Outcome], meters: Mapping[str, Meter]
 ) -> list[BatchJob]:
-    """Ask providers for what no book has a price for, and say so; refuse what nobody has one for.
+    """Get prices from providers where no book has one, and say so; refuse rows without any price.
 
-    What was reserved before has the amount of then. Without a meter nobody is asked.
+    Jobs already reserved keep their amount. Without a meter no provider is asked.
     """
     from dataclasses import replace
 
@@ -91,7 +91,7 @@ def check_cost(
     most: Money | None,
     ceiling: Money | None,
 ) -> None:
-    """Refuse a batch that is dearer than it may be, or than the wallet can pay."""
+    """Refuse a batch that costs more than its limit, or than the wallet can pay."""
     from kling_ledger.errors import InsufficientCreditsError, TotalError
     from kling_pricing.errors import AmountError
 
@@ -113,12 +113,12 @@ def check_cost(
 
 
 def _is_reserved(known: Outcome | None) -> bool:
-    """Whether a job's credits are set aside already: the wallet need not hold them once more."""
+    """Whether a job's credits are already reserved: the wallet does not need them again."""
     return known is not None and known.is_open
 
 
 def _check_each(jobs: Iterable[BatchJob], ceiling: Money | None) -> None:
-    """Refuse a batch with jobs that cost more than one may, and tell of all of them."""
+    """Refuse a batch with jobs above the limit for one job, and report all of them."""
     from kling_ledger.errors import CeilingError
 
     if ceiling is None:
@@ -131,7 +131,7 @@ def _check_each(jobs: Iterable[BatchJob], ceiling: Money | None) -> None:
 
 
 def check_bodies(todo: Iterable[Attempt], meters: Mapping[str, Meter]) -> None:
-    """Refuse a batch with bodies that a provider could not carry out, and tell of all of them."""
+    """Refuse a batch with bodies that their provider would reject, and report all of them."""
     from kling_pricing.errors import RequestError
 
     bad = []
@@ -151,7 +151,7 @@ def check_earlier(
     *,
     may_begin: bool,
 ) -> None:
-    """Say which rows were made before, elsewhere or under another key; refuse to pay again."""
+    """Report rows that already ran elsewhere or under another key; refuse to pay for them again."""
     from kling_ledger.jobs.batch_places import earlier
     from kling_ledger.providers.callback_rules import is_loopback
 
@@ -163,8 +163,8 @@ def check_earlier(
     if not found.made:
         return
     say(
-        f"{found.made} of {_rows(len(jobs))} already made under another batch name or project:"
-        " --again repeats them"
+        f"{found.made} of {_rows(len(jobs))} already run under another batch name or project: "
+        "--again repeats them"
     )
     if not may_begin:
         say("nothing was started")
@@ -180,7 +180,7 @@ def _say_rows(
     told: Sequence[tuple[int, object]],
     where: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
-    """Tell of rows one by one, and of the rest how many there are."""
+    """Print the first rows one by one, and count the rest."""
     say_first(
         told,
         lambda row: f"{kind}: {_row(row[0], where.get(row[0]))}: {row[1]}",
@@ -191,7 +191,7 @@ def _say_rows(
 def _refuse(
     bad: Iterable[tuple[int, KlingError]], where: Mapping[int, str] = MappingProxyType({})
 ) -> None:
-    """Tell what is wrong with each bad row and stop, before anything was started."""
+    """Report the error of each bad row and stop, before anything is started."""
     found = sorted(bad, key=lambda one: one[0])
     if not found:
         return
@@ -202,6 +202,6 @@ def _refuse(
 
 
 def _row(place: int, where: str | None) -> str:
-    """Name a row, and where it stands in its file, if that is another number."""
+    """Name a row, and its line in the file if that is another number."""
     is_same = where is None or where.split()[-1:] == [str(place)]
     return f"row {place}" if is_same else f"row {place} ({where})"

@@ -1,4 +1,4 @@
-"""What a batch shows while it runs: done, running, failed, spent, reserved, left, time to go."""
+"""Progress of a batch: done, running, failed, spent, reserved, left, time to go."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from kling_ledger.jobs.batch_jobs import BatchJob, Outcome
 
 _TELL_EVERY_S: Final = 10.0
-"""How often a line is written at least where nobody sees a live display."""
+"""The longest time between two lines where there is no live display."""
 
 _TELL_EVERY_SHARE: Final = 0.1
-"""After which share of the jobs a line is written in any case."""
+"""The share of the jobs after which a line is always written."""
 
 _WIDTH: Final = 40
-"""How many columns a live display takes, about: few terminals are ever made narrower."""
+"""About how many columns a live display takes: few terminals are narrower."""
 
 _STATES: Final = ("done", "running", "failed", "charged_without_clip", "in_doubt", "waiting")
 _OVER: Final = ("done", "failed", "charged_without_clip", "in_doubt")
@@ -33,7 +33,7 @@ _AMOUNTS: Final = ("spent", "reserved", "left")
 
 
 class Progress:
-    """The figures of a batch, kept as its outcomes change. One thread may change, another read."""
+    """The figures of a batch, updated as outcomes change. One thread may update, another read."""
 
     def __init__(self, jobs: Iterable[BatchJob], known: Mapping[int, Outcome]) -> None:
         self._figures: Counter[tuple[str, str]] = Counter()
@@ -49,7 +49,7 @@ class Progress:
         self._started_at = time.monotonic()
 
     def change(self, outcome: Outcome) -> None:
-        """Take in how a job stands now."""
+        """Record the present outcome of a job."""
         place = outcome.job.place
         with self._lock:
             before = self._outcomes.get(place)
@@ -70,7 +70,7 @@ class Progress:
 
     @property
     def over(self) -> int:
-        """With how many jobs nothing more will happen in this run."""
+        """How many jobs are finished for this run."""
         return sum(self._figures[state, ""] for state in _OVER)
 
     def _add(self, figures: Mapping[tuple[str, str], int], times: int = 1) -> None:
@@ -78,7 +78,7 @@ class Progress:
             self._figures[name] += times * figure
 
     def _left_s(self) -> float | None:
-        """Return how long the rest will take, by how long the jobs of this run took."""
+        """Return how long the rest will take, judging by the jobs of this run."""
         over = self.over
         if over <= self._known or over == self.total:
             return None
@@ -92,7 +92,7 @@ def _of_waiting(job: BatchJob) -> dict[tuple[str, str], int]:
 
 
 def _of(outcome: Outcome) -> dict[tuple[str, str], int]:
-    """Return what one outcome adds to the figures: its state, and its amounts by unit."""
+    """Return what an outcome adds to the figures: its state, and its amounts by unit."""
     figures = {(_state(outcome), ""): 1}
     found = outcome.reservation
     if found is not None:
@@ -103,7 +103,7 @@ def _of(outcome: Outcome) -> dict[tuple[str, str], int]:
 
 
 def _state(outcome: Outcome) -> str:
-    """Return how a job stands; what a provider took is running, whether or not we ask for it."""
+    """Return a job's state; a job that a provider accepted is running, polled or not."""
     found = outcome.reservation
     if found is not None and found.is_open and found.state != "in_doubt":
         return "running"
@@ -118,7 +118,7 @@ def _state(outcome: Outcome) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """Where progress is shown: `changed` is to be called after each change, `say` tells people."""
+    """Where progress is shown: call `changed` after each change, and `say` to print a line."""
 
     changed: Callable[[], None]
     say: Callable[[str], None]
@@ -126,7 +126,7 @@ class Display:
 
 @contextmanager
 def shown(progress: Progress) -> Iterator[Display]:
-    """Show progress while a batch runs: live on a terminal, now and then a line elsewhere."""
+    """Show progress while a batch runs: live on a terminal, an occasional line elsewhere."""
     if not sys.stderr.isatty():
         yield Display(_Lines(progress), say)
         return
@@ -150,7 +150,7 @@ class _Lines:
         self._count_on()
 
     def __call__(self) -> None:
-        """Write a line, if it is time for one."""
+        """Write a line if one is due."""
         over = self._progress.over
         if time.monotonic() >= self._next_at or over >= self._next_over:
             self._count_on()
@@ -177,8 +177,8 @@ def _view(progress: Progress) -> Any:
 
     now = progress.summary()
     no_clip = now["charged_without_clip"]
-    # Short lines, each on its own: a terminal that is made narrower breaks long ones in two, and
-    # what is then drawn over them leaves the rest standing.
+    # Short lines: a terminal that is made narrower wraps long ones, and the next redraw leaves the
+    # wrapped part behind.
     ended = Text.assemble(
         (f"{now['done']} done", "green"),
         (f"   {now['failed']} failed", "red" if now["failed"] else "dim"),
@@ -188,7 +188,7 @@ def _view(progress: Progress) -> Any:
     to_go = f"   {now['eta']} to go" if now["eta"] else ""
     others = f"{now['running']} running   {now['waiting']} waiting{to_go}"
     money = (f"{name} {now[name] or 0}" for name in _AMOUNTS)
-    # A bar ends no line of its own.
+    # A bar does not end its own line.
     bar = Table.grid()
     total = max(progress.total, 1)
     bar.add_row(ProgressBar(total=total, completed=progress.over, width=_WIDTH))
@@ -210,7 +210,7 @@ def _amounts(figures: Mapping[tuple[str, str], int], name: str) -> str:
 def _span(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    # Rounded up: as long as something is left it takes a moment.
+    # Rounded up: while anything is left, the time is never 0.
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -1,4 +1,4 @@
-"""The results of a batch: a line a row beside the manifest, the figures, and the exit code."""
+"""The results of a batch: one line per row beside the manifest, the figures, the exit code."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from kling_pricing.errors import KlingError
 
 _MOST_REASONS: Final = 10
-"""How many different reasons are told; the results name every row's."""
+"""How many different reasons are printed; the results file has every row's."""
 
 
 @contextmanager
 def journal(path: Path) -> Iterator[Any]:
-    """Give a way to write results as they come: what is cut off has them up to there.
+    """Return a function that writes results as they come, so an interrupted batch keeps them.
 
-    Where they can be written no longer, that is said once: the jobs are paid for, and go on.
+    A write error is reported once and the batch continues: its jobs are paid for.
     """
     is_told = False
-    # Without a buffer: what did not fit would be tried, and fail, again when the file is closed.
+    # Unbuffered: on a full disk, closing a buffered file would fail once more.
     with path.open("ab", buffering=0) as file:
 
         def write(outcome: Outcome) -> None:
@@ -61,9 +61,9 @@ def journal(path: Path) -> Iterator[Any]:
 
 
 def write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> bool:
-    """Write every result that is known, in the manifest's order, in place of what was there.
+    """Replace the results file with every known result, in the manifest's order.
 
-    Returns whether it could be done; what stands in the way is said.
+    Returns whether that worked; an error is reported.
     """
     try:
         with whole_file(path) as beside, beside.open("w", encoding="utf-8") as file:
@@ -80,7 +80,7 @@ def write_results(path: Path, jobs: Sequence[BatchJob], outcomes: Mapping[int, O
 
 
 def _append(file: RawIOBase, line: bytes) -> None:
-    """Write a whole line; OSError too where only a part of it fits."""
+    """Write a whole line; OSError also if only part of it fits."""
     if file.write(line) != len(line):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -90,7 +90,7 @@ def _line(outcome: Outcome) -> str:
 
 
 def result_of(outcome: Outcome) -> dict[str, Any]:
-    """Return a line of results: the row, what became of it, what it cost, where its clips are."""
+    """Return a line of results: the row, its outcome, its cost, and where its clips are."""
     job, found = outcome.job, outcome.reservation
     return {
         "row": job.place,
@@ -111,7 +111,7 @@ def result_of(outcome: Outcome) -> dict[str, Any]:
 def ended(
     jobs: Sequence[BatchJob], known: Mapping[int, Outcome], ran: Mapping[int, Outcome]
 ) -> dict[int, Outcome]:
-    """Return how every job ended: as the ledger says now, and why as this run says."""
+    """Return the outcome of every job: its state from the ledger, its reason from this run."""
     ended = {}
     for job in jobs:
         now, then = known.get(job.place), ran.get(job.place)
@@ -124,7 +124,7 @@ def ended(
 
 
 def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> None:
-    """Say why rows came to nothing or are in doubt: each reason once, with how many rows it is."""
+    """Print why rows failed or are in doubt: each reason once, with its number of rows."""
     reasons = Counter(
         reason for one in outcomes if not one.is_done and (reason := _reason(one)) is not None
     )
@@ -137,7 +137,7 @@ def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> 
 
 
 def _reason(outcome: Outcome) -> str | None:
-    """Return why a row is not done, with what may help; None where nothing is known."""
+    """Return why a row is not done, with a hint; None if there is no reason."""
     if outcome.error is not None:
         hint = hint_for(outcome.error)
         return f"{outcome.error}: {hint}" if hint else str(outcome.error)
@@ -156,7 +156,7 @@ def tell(
     path: Path | None,
     form: str,
 ) -> int:
-    """Print the figures, say what is left to do and where results are, return the exit code."""
+    """Print the figures, the next steps and where the results are; return the exit code."""
     for outcome in outcomes.values():
         progress.change(outcome)
     now = progress.summary()
@@ -173,9 +173,9 @@ def tell(
 
 
 def _code(jobs: Sequence[BatchJob], outcomes: Mapping[int, Outcome]) -> int:
-    """Return the exit code of the whole: open jobs come first, then refused ones.
+    """Return the exit code of the batch: open jobs outrank refused ones.
 
-    Then come jobs that were charged and made nothing, because 4 says that all credits came back.
+    Jobs charged without a clip come next, because exit code 4 promises that all credits came back.
     """
     from kling_ledger.errors import RefusedError
 

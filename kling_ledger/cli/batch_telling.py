@@ -1,4 +1,4 @@
-"""What a batch tells while it runs: each outcome, pauses of a provider, and trouble, once each."""
+"""Messages of a running batch: each outcome, a provider's pauses, and errors, once each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def changes(
     progress: Progress, display: Display, write: Callable[[Outcome], None]
 ) -> Callable[[Outcome], None]:
-    """Return what is told of each outcome as it changes: the display, and at its end the file."""
+    """Return the listener for changed outcomes: it updates the display, and the file at the end."""
 
     from kling_ledger.errors import DatabaseError
 
@@ -30,7 +30,7 @@ def changes(
             write(outcome)
             _note(outcome, display)
         elif isinstance(outcome.error, DatabaseError) and outcome.error.code not in said:
-            # Every row meets it: once is enough.
+            # Every row gets this error: print it once.
             said.add(outcome.error.code)
             display.say(f"note: {outcome.error}; retrying while the others run")
 
@@ -38,7 +38,7 @@ def changes(
 
 
 def pauses(display: Display) -> Callable[[str, Pause | None], None]:
-    """Return what is told where nothing more is started at a provider, and where it goes on."""
+    """Return the listener for a provider's pauses: no new jobs, and when it continues."""
 
     def tell_pause(provider: str, pause: Pause | None) -> None:
         display.say(f"{provider} answers again: continuing" if pause is None else str(pause))
@@ -47,19 +47,19 @@ def pauses(display: Display) -> Callable[[str, Pause | None], None]:
 
 
 def _note(outcome: Outcome, display: Display) -> None:
-    """Say what is odd about a job that is booked all the same: a cost beyond all expectation."""
+    """Report what is odd about a booked job, such as a cost far above its quote."""
     found = outcome.reservation
     if found is not None and found.committed is not None and found.problem:
         display.say(f"note: row {outcome.job.place}: {found.problem}")
 
 
 def telling(meters: Mapping[str, Meter], display: Display) -> dict[str, Meter]:
-    """Return the meters as they tell of trouble while progress is shown."""
+    """Return meters that report errors through the progress display."""
 
     said: set[str] = set()
 
     def say_trouble(error: ProviderError) -> None:
-        # Hundreds of rows may meet the same trouble: once is enough.
+        # Hundreds of rows may get the same error: print it once.
         if str(error) not in said:
             said.add(str(error))
             display.say(f"note: {error}")

@@ -1,4 +1,4 @@
-"""The options that say how a bill is to be read; they reach a command as `form_of_bill`."""
+"""The options for reading a bill; they reach a command as `form_of_bill`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BillForm:
-    """What a person says of a bill's form, as it is typed."""
+    """A person's answers about the form of a bill, as typed."""
 
     columns: str | None = None
     zone: str | None = None
@@ -30,9 +30,9 @@ class BillForm:
     save_profile: str | None = None
 
     def answers(self, ledger: Ledger) -> Answers:
-        """Return what was said, now or in the profile; what is said now goes first.
+        """Return the answers from the options and the profile; options win.
 
-        Saves it where that is asked for. Raises ConfigError and NotFoundError.
+        Saves them if requested. Raises ConfigError and NotFoundError.
         """
         from kling_ledger.evidence.reading import Answers
 
@@ -58,12 +58,12 @@ class BillForm:
 
     @property
     def says_anything(self) -> bool:
-        """Whether anything was said at all."""
+        """Whether any answer was given."""
         return self != BillForm()
 
 
 def bill_options(command: Command) -> Command:
-    """Add the options that say how a bill is to be read."""
+    """Add the options for reading a bill."""
     wrapped: Any = gathered(BillForm, "form_of_bill")(command)
     for option in (
         click.option(
@@ -85,9 +85,8 @@ def bill_options(command: Command) -> Command:
         click.option(
             "--words",
             metavar="THEIRS=MEANING,...",
-            help="What words in the bill mean: charge, refund, adjustment, reservation, item,"
-            " total,"
-            " payment, completed, failed, running or ignore.",
+            help="What the bill's words mean: charge, refund, adjustment, reservation, item, "
+            "total, payment, completed, failed, running or ignore.",
         ),
         click.option(
             "--dates",
@@ -97,17 +96,17 @@ def bill_options(command: Command) -> Command:
         click.option(
             "--numbers",
             type=click.Choice(("point", "comma")),
-            help="The decimal mark of its numbers.",
+            help="The decimal mark in its numbers.",
         ),
         click.option(
             "--zone",
             metavar="ZONE",
-            help="The time zone of its times, such as Asia/Shanghai or +08:00.",
+            help="The time zone of the bill, such as Asia/Shanghai or +08:00.",
         ),
         click.option(
             "--columns",
             metavar="OURS=THEIRS,...",
-            help="Its columns for task_id, amount, unit, state, kind, created_at, model.",
+            help="The bill's columns for task_id, amount, unit, state, kind, created_at, model.",
         ),
     ):
         wrapped = option(wrapped)
@@ -115,7 +114,7 @@ def bill_options(command: Command) -> Command:
 
 
 def _pairs(written: str | None, option: str) -> dict[str, str]:
-    """Read `a=b,c=d`. ConfigError for what is no pair."""
+    """Read `a=b,c=d`. ConfigError for anything that is not a pair."""
     from kling_ledger.errors import ConfigError
 
     pairs: dict[str, str] = {}

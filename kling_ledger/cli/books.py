@@ -1,4 +1,4 @@
-"""Which price books a command uses, and what it says of them."""
+"""The price books that a command uses, and its notes about them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def book_option(command: Command) -> Command:
-    """Add `--book FILE` to a command; the price books at hand reach it as `library`."""
+    """Add `--book FILE` to a command; all loaded price books reach it as `library`."""
     return click.option(
         "--book",
         "library",
@@ -22,8 +22,8 @@ def book_option(command: Command) -> Command:
         metavar="FILE",
         type=click.Path(exists=True, dir_okay=False),
         callback=_opened,
-        help="Your own price book, used before the bundled one; may be repeated. [also: every"
-        " *.toml in the folder KLING_LEDGER_BOOKS, by default in your settings]",
+        help="Your own price book, used before the bundled one; may be repeated. [also read: "
+        "every *.toml in the folder KLING_LEDGER_BOOKS, by default in your settings]",
     )(command)
 
 
@@ -35,7 +35,7 @@ def _opened(context: click.Context, _: click.Parameter, files: Sequence[str]) ->
 
 
 def _say_notes(library: Library) -> None:
-    """Tell of the files that lie in the user's folder and are not read."""
+    """Report files in the user's folder that are not read."""
     for note in library.notes:
         say(f"note: {note}")
 

@@ -64,13 +64,13 @@ budget.add_command(history)
 
 @budget.command("set")
 @click.argument("name")
-@click.option("--limit", metavar="AMOUNT", help='How much, such as "50 USD".')
+@click.option("--limit", metavar="AMOUNT", help='The limit, such as "50 USD".')
 @click.option("--wallet", help="Count only jobs that this wallet pays for.")
 @click.option(
     "--project", help="Count only this project; with a / at the end, everything below it too."
 )
 @click.option("--provider", help="Count only jobs of this provider.")
-@click.option("--model", help="Only this model.")
+@click.option("--model", help="Count only jobs of this model.")
 @click.option("--label", metavar="NAME=VALUE", help="Count only jobs with this label.")
 @click.option(
     "--window", type=click.Choice(_WINDOWS), help="How often the limit resets. [default: none]"
@@ -78,7 +78,7 @@ budget.add_command(history)
 @click.option(
     "--timezone",
     metavar="ZONE",
-    help="The time zone of its days, such as Europe/Berlin. [default: UTC]",
+    help="The time zone of the window, such as Europe/Berlin. [default: UTC]",
 )
 @click.option(
     "--mode",
@@ -115,7 +115,7 @@ def set_(
     reason: str | None,
     **scope: str | None,
 ) -> None:
-    """Set a limit, or change the budget of that NAME; what is not said stays as it is.
+    """Set a limit, or change the budget NAME; options you omit keep their value.
 
     \b
     kling-ledger budget set film --limit "50 USD" --project film/ --window month
@@ -123,8 +123,8 @@ def set_(
     kling-ledger budget set film --limit "60 USD" --ceiling "2 USD"
 
     A limit in USD counts every job by its amount in US dollars, a limit in another unit only the
-    jobs in that unit. What was reserved and spent before in its window counts too. What a budget
-    covers and its window never change: remove it and set another.
+    jobs in that unit. Jobs already in its window count too. A budget's scope and window never
+    change: remove it and set another.
     """
     from kling_ledger.errors import NotFoundError
     from kling_ledger.ledger import Ledger
@@ -157,7 +157,7 @@ def set_(
 @database_option
 @format_option
 def list_budgets(db: str | None, form: str) -> None:
-    """List all budgets, each as it stands in its present window."""
+    """List all budgets, with the figures of their current window."""
     from kling_ledger.ledger import Ledger
 
     now = datetime.now(UTC)
@@ -168,7 +168,7 @@ def list_budgets(db: str | None, form: str) -> None:
             for found in ledger.budgets.all(at=now)
         ]
     empty = "no budgets yet: kling-ledger budget set NAME --limit AMOUNT"
-    # Without a raise it is the limit itself, and would only be read twice.
+    # Without a raise it equals the limit, and would only repeat it.
     is_raised = form != "table" or any(row["raises"] for row in rows)
     columns = [name for name in _COLUMNS if is_raised or name != "base_limit"]
     print_many(rows, columns, form, empty=empty, optional=_OPTIONAL)
@@ -179,9 +179,9 @@ def list_budgets(db: str | None, form: str) -> None:
 @database_option
 @format_option
 def show(name: str, db: str | None, form: str) -> None:
-    """Show one budget: what it covers and has matched, and who changed what, from what to what.
+    """Show one budget: its scope, the jobs it has matched, and who changed what.
 
-    budget history tells it of a removed budget too, and report limits of all.
+    `budget history` also covers removed budgets; `report limits` covers all budgets.
     """
     from kling_ledger.ledger import Ledger
 
@@ -214,7 +214,7 @@ def raise_(
     db: str | None,
     form: str,
 ) -> None:
-    """Raise a limit by an AMOUNT for a time; then it is by itself as it was."""
+    """Raise a limit by AMOUNT for a time; the raise ends by itself."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -275,7 +275,7 @@ def budget_dict(found: BudgetStatus, at: datetime) -> dict[str, Any]:
 
 
 def _covers(scope: Scope) -> str:
-    """Write what a budget covers for a list."""
+    """Format a budget's scope for a list."""
     said = [f"{name} {getattr(scope, name)}" for name in _SCOPE if getattr(scope, name) is not None]
     return ", ".join(said) or "everything"
 
@@ -330,9 +330,9 @@ def _print(found: BudgetStatus, form: str, past: Mapping[str, Any]) -> None:
 def _in_known_words(
     ledger: Ledger, known: Budget | None, most: Money, covers: Scope
 ) -> tuple[Money, Scope]:
-    """Return a limit and a scope in words that something is known by; UsageError for others.
+    """Return a limit and a scope with known units, providers and models; UsageError for others.
 
-    What a budget has already is not asked about again.
+    Words that the budget already has are not checked again.
     """
     from kling_pricing.library import open_library
 

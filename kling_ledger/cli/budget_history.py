@@ -1,4 +1,4 @@
-"""`kling-ledger budget history`: who changed a limit, when, why, and from what to what."""
+"""`kling-ledger budget history`: who changed a limit, when, why, and how."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _OPTIONAL: Final = ("removed", "base_limit")
 @database_option
 @format_option
 def history(name: str, db: str | None, form: str) -> None:
-    """Tell who changed a budget, when, why, and from what to what; of a removed budget too.
+    """Show who changed a budget, when, why, and how; removed budgets included.
 
-    A raise goes from the limit in force to the one with it, and says when it ends by itself; the
-    base limit is the one without raises. Budgets that had one NAME after another come in turn.
+    A raise shows the limit before and after it, and when it ends; the base limit is the limit
+    without raises. Successive budgets of the same NAME are listed in order.
     """
     from kling_ledger.ledger import Ledger
 

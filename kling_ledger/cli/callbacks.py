@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kling_ledger.callbacks.receiver import Receipt
 
 _CALL_TIMEOUT_S: Final = 5.0
-"""How long one question to a provider may take, while the sender of the callback waits."""
+"""How long one poll may take, while the sender of the callback waits."""
 
 
 @click.command()
@@ -43,25 +43,25 @@ def callbacks(
     base_url: str | None,
     db: str | None,
 ) -> None:
-    """Receive callbacks at /callbacks/PROVIDER, and settle the jobs that they tell of.
+    """Receive callbacks at /callbacks/PROVIDER, and settle their jobs.
 
-    A callback is a hint: the provider is asked before credits move, unless the callback is signed
-    and says how the job ended and what it cost. The same callback may come any number of times,
-    and in any order. Give its address to jobs as their callback_url; a tunnel or a proxy makes it
-    one that a provider can reach. Jobs that no callback tells of are finished by resume.
+    A callback is a hint: the provider is polled before credits move, unless the callback is signed
+    and contains the outcome and the cost. Repeated and out-of-order callbacks are harmless. Set a
+    job's callback_url to this address, through a tunnel or a proxy that the provider can reach.
+    `resume` finishes jobs that get no callback.
 
-    The address is printed on standard output once it listens, and what each callback did on
+    Once it listens, it prints its address on standard output; the effect of each callback goes to
     standard error. Stop it with Ctrl-C.
 
     \b
-    How callbacks are answered:
-      200  the job has ended, now or before
-      202  it was understood, and there was nothing to change
-      400  it is no callback of that provider (408: it came too slowly, 413: it is too long)
-      401  it was not signed by the secret, or not lately
-      404  there is no such provider, or no reservation has its task
-      409  its job is at another address than --base-url
-      503  nobody could be asked now: send it again
+    Answers to callbacks:
+      200  the job has ended, now or earlier
+      202  understood, nothing to change
+      400  not a callback of that provider (408: too slow, 413: too long)
+      401  not signed with the secret, or signed too long ago
+      404  unknown provider, or no reservation for this task
+      409  the job runs at another address than --base-url
+      503  the provider could not be polled now: send it again
     """
     from kling_ledger.callbacks.listener import Listener
     from kling_ledger.callbacks.receiver import Receiver
@@ -79,14 +79,14 @@ def callbacks(
 
 
 def _announce(listener: Listener, *, is_signed: bool) -> None:
-    """Tell people how to use it, then programs the address: who has that line has it all."""
+    """Print how to use it, then the address for programs as the last line."""
     say("Callbacks are received at:")
     for provider in GATEWAYS:
         say(f"  {listener.address(provider)}")
     say(
         "Only signed callbacks are accepted."
         if is_signed
-        else "Each is a hint: the provider is asked before credits move."
+        else "Callbacks are hints: the provider is polled before credits move."
     )
     say("Stop it with Ctrl-C.")
     click.echo(listener.url)

@@ -1,4 +1,4 @@
-"""`kling-ledger changes`: what a change in a git repository adds to what its clips cost."""
+"""`kling-ledger changes`: what a change in a git repository adds to the cost of its clips."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Bodies(click.ParamType["Bodies"]):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Bodies:
-        """Return whose bodies are where; a usage error for anything else."""
+        """Return the provider and the pattern; a usage error for anything else."""
         from kling_ledger.manifests.changes import Bodies
 
         asked, _, pattern = str(value).partition("=")
@@ -48,7 +48,7 @@ class _Bodies(click.ParamType["Bodies"]):
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Which states of the repository are compared, and which files of it are meant."""
+    """Which states of the repository are compared, and which files."""
 
     base: str
     head: str | None
@@ -57,11 +57,11 @@ class _Places:
     requests: Sequence[Bodies]
 
     def check(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse contradictory options."""
         if self.staged and self.head is not None:
-            raise click.UsageError("--staged is what HEAD is compared with: leave out HEAD")
+            raise click.UsageError("--staged replaces HEAD: leave out HEAD")
         if not (self.manifests or self.requests):
-            raise click.UsageError("say where your clips are: --manifest or --request, or both")
+            raise click.UsageError("name your files with --manifest, --request or both")
 
 
 @click.command()
@@ -72,7 +72,7 @@ class _Places:
     "manifests",
     multiple=True,
     metavar="PATTERN",
-    help="Where manifests are, such as 'shots/**/*.csv'. May be repeated.",
+    help="The manifests, such as 'shots/**/*.csv'. May be repeated.",
 )
 @click.option(
     "--request",
@@ -80,7 +80,7 @@ class _Places:
     type=_Bodies(),
     multiple=True,
     metavar="PROVIDER[/ACTION]=PATTERN",
-    help="Where request bodies of a provider are, such as 'crun=bodies/*.json'. May be repeated.",
+    help="The request bodies of a provider, such as 'crun=bodies/*.json'. May be repeated.",
 )
 @click.option("--staged", is_flag=True, help="Compare with what is staged for the next commit.")
 @planning_options
@@ -98,21 +98,21 @@ def changes(
     library: Library,
     form: str,
 ) -> int:
-    """Say what a change in a git repository adds: in its manifests and request bodies.
+    """Show what a change in a git repository adds to the cost of its manifests and request bodies.
 
     \b
     kling-ledger changes --manifest 'shots/*.csv'
     kling-ledger changes main feature --manifest 'shots/**' --format markdown
     kling-ledger changes --staged --request 'runapi=bodies/*.json'
 
-    BASE is a revision, the last commit unless given. HEAD is another one; without it BASE is
-    compared with the working tree, new files and all. Patterns are git's own: `**` stands for any
-    folders. Rows are matched as by `plan diff`. A file or a row that cannot be priced is named, and
-    then what the change adds is not known.
+    BASE is a revision, by default the last commit. HEAD is another; without it, BASE is compared
+    with the working tree, new files included. Patterns are git's own: `**` matches any folders.
+    Rows are matched as in `plan diff`. If a file or a row cannot be priced, it is named and the
+    total is unknown.
 
     \b
-    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 for some no price is known.
-    Rows that were there before do not count, so that a change may mend them.
+    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 some rows have no known price.
+    Rows of BASE do not count, so that a change can fix them.
     """
     from kling_ledger.manifests.changes import Asked, changes_between, in_all
     from kling_ledger.manifests.revisions import states_of

@@ -1,4 +1,4 @@
-"""`kling-ledger check`: would a request be admitted, what stands in its way, and what would fit."""
+"""`kling-ledger check`: whether a request would be admitted, what blocks it, and what would fit."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def check(
     connection: Connection,
     **clip: Any,
 ) -> int:
-    """Say whether `run` would be admitted now, and what would fit. Nothing is set aside or sent.
+    """Show whether `run` would be admitted now, and what would fit. Nothing is reserved or sent.
 
     \b
     kling-ledger check --provider runapi --request body.json --wallet team --project film/teaser
     kling-ledger check --provider crun --model kling/v3 --seconds 10 --resolution 1080p --sound \\
         --wallet credits
 
-    It needs no API key. With one, a provider that estimates its jobs for nothing is asked, as `run`
-    asks it; without, the books alone decide. What would fit is worked out from the books. Exit
-    codes: 0 it would be admitted, 3 it would not, or a person has to approve it first.
+    It needs no API key. With a key, providers with free estimates are asked, as in `run`; without
+    one, only the price books count. What would fit always comes from the books. Exit codes: 0 it
+    would be admitted, 3 it would be refused or needs a person's approval.
     """
     from kling_ledger.jobs.approving import needs_grant
     from kling_ledger.jobs.checking import Wish
@@ -95,7 +95,7 @@ def _checked(
     wish: Wish,
     asked: tuple[str, dict[str, Any], str | None],
 ) -> Checked:
-    """Check by the provider's own estimate where its key is at hand, else by the books alone."""
+    """Check by the provider's own estimate if its key is set, else by the books alone."""
     from kling_ledger.jobs.checking import check_by_book, check_by_meter
     from kling_ledger.providers.registry import provider_facts
     from kling_pricing.gateways import read_request
@@ -134,7 +134,7 @@ def _print_table(checked: Checked, *, needs_approval: bool) -> None:
         ("would hold", asked.amount),
         ("from wallet", asked.wallet),
         ("admitted", refusal is None),
-        ("needs approval", "a person must grant it first" if needs_approval else None),
+        ("needs approval", "a person must approve it first" if needs_approval else None),
         ("because", None if refusal is None else refusal.message),
         ("what helps", None if refusal is None else hint_for(refusal)),
         ("would fit", list(checked.fit.told)),

@@ -1,4 +1,4 @@
-"""The checkup: what `doctor` looks at on this machine, each with what to do about it."""
+"""The checkup: what `doctor` checks on this machine, each with its remedy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ONLINE_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; `then` is what to do, None where nothing is to do."""
+    """One check; `then` is the remedy, None if there is nothing to do."""
 
     level: Level
     check: str
@@ -35,16 +35,16 @@ class Finding:
 
 
 def failed(check: str, error: KlingError) -> Finding:
-    """Return the finding that something cannot be used, in the words of its error."""
+    """Return the finding of an error, in the error's words."""
     from kling_ledger.cli.hints import hint_for
 
     return Finding("fail", check, error.message, hint_for(error))
 
 
 def of_this_machine(secret: str, *, online: bool) -> Iterator[Finding]:
-    """Look at the program, its prices, the API keys and the providers' addresses.
+    """Check the program, its prices, the API keys and the providers' addresses.
 
-    `secret` is the ledger's own, by which it knows keys again; nothing where there is no ledger.
+    `secret` is the ledger's own, which fingerprints keys; empty without a ledger.
     """
     yield _python()
     yield from _packages()
@@ -102,7 +102,7 @@ def _books() -> Iterator[Finding]:
 
 
 def _keys(secret: str) -> Iterator[Finding]:
-    """Say which API keys are at hand, by a fingerprint; no key is ever shown."""
+    """Report which API keys are set, by fingerprint; no key is ever shown."""
     from kling_ledger.providers.http import Secret
     from kling_ledger.providers.registry import FACTS
 
@@ -141,19 +141,19 @@ def _addresses(*, online: bool) -> Iterator[Finding]:
 
 
 def _reached(name: str, address: str) -> Finding:
-    """Ask an address for anything: any answer says that the provider is reached."""
+    """Send a request to an address: any answer means that the provider is reachable."""
     import httpx
 
     try:
         answer = httpx.get(address, timeout=_ONLINE_S)
     except httpx.HTTPError as error:
-        then = "look at your network, proxy and firewall"
+        then = "check your network, proxy and firewall"
         return Finding("fail", name, f"{address}: {type(error).__name__}: {error}", then)
     return Finding("ok", name, f"{address} answers (HTTP {answer.status_code})")
 
 
 def named_by(db: str | None, file: str, *, in_file: bool) -> str:
-    """Say who names the ledger: an option, a variable, the settings file, or nobody."""
+    """Return what names the ledger: an option, a variable, the settings file, or nothing."""
     if db is not None:
         return "--db"
     if os.environ.get(config.DATABASE_VARIABLE):

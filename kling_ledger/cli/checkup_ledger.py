@@ -1,4 +1,4 @@
-"""The checkup of the ledger: which it is, whether it can be used, and what waits in it."""
+"""The checkup of the ledger: which one it is, whether it can be used, and what is pending in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGE_LOG: Final = 256 * 1024 * 1024
 
 
 def of_settings() -> Iterator[Finding]:
-    """Look at the settings file."""
+    """Check the settings file."""
     from kling_ledger.settings_file import read_settings, settings_path
 
     try:
@@ -34,7 +34,7 @@ def of_settings() -> Iterator[Finding]:
 
 
 def looked_at(db: str | None) -> tuple[Looked | None, list[Finding]]:
-    """Look at the ledger; return what was seen, None where nothing could be, and the findings."""
+    """Check the ledger; return its contents, None if it cannot be read, and the findings."""
     try:
         url, origin = _which(db)
     except KlingError as error:
@@ -76,7 +76,7 @@ def _of_database(seen: Looked) -> Iterator[Finding]:
     if seen.can_be_written:
         yield Finding("ok", "writing", "writable")
     else:
-        then = "ask its owner for write permission, or only read it"
+        then = "ask its owner for write permission, or use it read-only"
         yield Finding("warn", "writing", "read-only", then)
     yield from _of_files(seen)
     if seen.clock is not None:
@@ -102,11 +102,11 @@ def _of_files(seen: Looked) -> Iterator[Finding]:
 def _of_jobs(seen: Looked, url: str) -> Iterator[Finding]:
     from kling_ledger.ledger.unwritten import notes
 
-    # What cannot be read is logged there, and is no answer of ours.
+    # That function logs unreadable files; they are not a finding.
     logging.getLogger("kling_ledger.ledger").addHandler(logging.NullHandler())
     left = list(notes(url))
     if left:
-        told = f"{len(left)} tasks are in files and not in a ledger, such as {left[0].path}"
+        told = f"{len(left)} tasks are in files and not in the ledger, such as {left[0].path}"
         yield Finding("warn", "task files", told, "kling-ledger resume")
     if seen.in_doubt:
         told = f"{seen.in_doubt} in doubt, with credits still reserved"

@@ -21,7 +21,7 @@ from kling_pricing.clip import (
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# What Python's own readers accept besides (1_0, other digits, 2026W47) nobody means to write.
+# Python's own parsers also accept 1_0, other digits and 2026W47: nobody means those.
 _DECIMAL: Final = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 _TIME: Final = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
 _INSTANT: Final = (
@@ -32,7 +32,7 @@ _INSTANT_WORDS: Final = "a day or an instant, such as 2026-11-21 or 2026-11-21T1
 
 
 class Seconds(click.ParamType[Decimal]):
-    """A length in seconds, `5` or `5s`: a number above 0, a day at most."""
+    """A length in seconds, `5` or `5s`: above 0, at most a day."""
 
     name = "seconds"
 
@@ -48,7 +48,7 @@ class Seconds(click.ParamType[Decimal]):
 
 
 class Resolution(click.Choice[str]):
-    """The size of a picture; a number alone is that of its lines: `1080` is 1080p."""
+    """A resolution; a bare number counts lines: `1080` is 1080p."""
 
     name = "resolution"
 
@@ -56,7 +56,7 @@ class Resolution(click.Choice[str]):
         super().__init__(RESOLUTIONS)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the size as price books write it; a usage error for anything else."""
+        """Return the resolution as price books write it; a usage error for anything else."""
         return super().convert(_LINES.get(str(value), value), param, ctx)
 
 
@@ -115,7 +115,7 @@ _OPTIONS: Final = (
         "--at",
         type=Instant(),
         metavar="INSTANT",
-        help="Use the prices of that day (00:00 UTC) or instant instead of now.",
+        help="Use the prices of this day (00:00 UTC) or instant instead of now.",
     ),
 )
 
@@ -123,7 +123,7 @@ _OPTIONS: Final = (
 def clip_options(command: Command) -> Command:
     """Add the options that describe a clip to a command, and `--at`.
 
-    What is not given reaches the command as None.
+    Omitted options reach the command as None.
     """
     for option in reversed(_OPTIONS):
         command = option(command)

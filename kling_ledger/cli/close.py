@@ -41,8 +41,8 @@ _OPTIONAL = ("seal", "closed_at", "prepared_by")
 @click.option(
     "--two-people",
     type=click.Choice(["on", "off", "show"]),
-    help="Require that one person closes a month and another seals it; show: who set this, and"
-    " when.",
+    help="Require that one person closes a month and another seals it; `show` prints who set "
+    "this, and when.",
 )
 @database_option
 @format_option
@@ -65,15 +65,14 @@ def close(
     kling-ledger close --list
     kling-ledger close --two-people on
 
-    A closed month takes no new transfers: what comes late counts in the next month. Credits that
-    were still reserved at its end are shown as accruals. With --hard it is sealed: SHA-256 over
-    all that its reports rest on and the seal before, which verify works out again. Others go on
-    writing meanwhile. Keep the seal elsewhere too: see verify --seal.
+    A closed month takes no new transfers: late ones count in the next month. Credits still reserved
+    at its end are shown as accruals. --hard seals it: a SHA-256 over all data behind its reports
+    and the previous seal, which `verify` recomputes. Other processes can write meanwhile. Keep a
+    copy of the seal elsewhere: see `verify --seal`.
 
-    Who closes a month softly prepares it, who seals it approves it. With --two-people on they are
-    two people. The ledger believes the name that it is given (KLING_LEDGER_ACTOR, else the login
-    name): this prevents mistakes, not somebody who gives another's name. Each change of the rule
-    is kept.
+    Closing a month prepares it, sealing it approves it. With `--two-people on`, two different
+    people must do these. The ledger trusts the given name (KLING_LEDGER_ACTOR, else the login
+    name): this prevents mistakes, not fraud. Every change of the rule is recorded.
     """
     _check(month, hard=hard, reopen=reopen, reason=reason, is_list=is_list, rule=two_people)
     from kling_ledger.ledger import Ledger
@@ -110,7 +109,7 @@ def _print_all(found: list[Period], form: str) -> None:
 
 
 def _two_people(ledger: Ledger, rule: str, reason: str | None) -> dict[str, Any]:
-    """Change the rule of two people if that is asked, and return it with its history."""
+    """Change the two-people rule if requested, and return it with its history."""
     if rule != "show":
         ledger.periods.require_two_people(required=rule == "on", reason=reason)
     changes = [

@@ -31,20 +31,20 @@ _NO_PRICE_EXIT = 7
 
 
 def family_options(command: Command) -> Command:
-    """Add the options that describe a clip of a model family, whoever makes it, and `--at`."""
+    """Add the options that describe a clip of a model family at any provider, and `--at`."""
     return click.option(
         "--model", "family", required=True, metavar="FAMILY", help="The model, such as kling-3.0."
     )(clip_options(command))
 
 
 def read_clip(options: dict[str, Any]) -> Clip:
-    """Return the clip that the options describe; ClipError for one that nobody could make."""
+    """Return the clip that the options describe; ClipError for an impossible one."""
     return wanted_clip(**clip_fields(options))
 
 
 @contextmanager
 def named_family(written: str, library: Library) -> Iterator[str]:
-    """Give a model family as price books write it; who has no price for it is told what is near."""
+    """Replace a model family by its name in the price books; suggest names if it has no price."""
     books = (library.book(name) for name in library.providers)
     offers = (offer for book in books for dated in book.offers.values() for offer in dated)
     families = {offer.rate.family for offer in offers}
@@ -55,7 +55,7 @@ def named_family(written: str, library: Library) -> Iterator[str]:
 
 
 def no_offer_code(unable: Sequence[Unable]) -> int:
-    """Return the exit code where nobody has an offer: bad input if that is the only reason."""
+    """Return the exit code if there is no offer: bad input if that is the only reason."""
     is_unpriced = any(isinstance(one.error, NoPriceError) for one in unable)
     return _NO_PRICE_EXIT if is_unpriced else _NO_MATCH_EXIT
 
@@ -72,8 +72,8 @@ def compare(
     \b
     kling-ledger compare --model kling-3.0 --seconds 5 --resolution 1080p --sound
 
-    Without --action it is made from text. JSON has those that cannot make it too, each with its
-    reason; a table tells them on stderr.
+    Without --action it is made from text. JSON also lists providers that cannot make it, with the
+    reason; a table prints those on stderr.
     """
     now = at or datetime.now(UTC)
     with named_family(family, library) as name:
@@ -100,7 +100,7 @@ def unable_row(one: Unable) -> dict[str, Any]:
 
 
 def say_unable(unable: Sequence[Unable], *, served: set[str]) -> None:
-    """Tell why the providers that are not served otherwise cannot make the clip."""
+    """Print why the providers without an offer cannot make the clip."""
     for one in unable:
         if one.provider not in served:
             say(f"unable: {one.provider} {one.model}: {one.reason}")

@@ -1,4 +1,4 @@
-"""`kling-ledger completion`: the script by which a shell completes our commands and options."""
+"""`kling-ledger completion`: the script that lets a shell complete our commands and options."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 _VARIABLE: Final = "_KLING_LEDGER_COMPLETE"
-"""What the script sets when it asks us: click looks for it by our name."""
+"""The variable that the script sets when it calls us: click derives it from our name."""
 
 _SHELLS: Final = ("bash", "zsh", "fish")
 
@@ -15,14 +15,14 @@ _SHELLS: Final = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(_SHELLS))
 def completion(shell: str) -> None:
-    """Print the script that lets SHELL complete commands, options and their values.
+    """Print the completion script for SHELL: commands, options and their values.
 
     \b
     bash: kling-ledger completion bash > ~/.local/share/bash-completion/completions/kling-ledger
-    zsh:  kling-ledger completion zsh > ~/.zfunc/_kling-ledger     # a folder of your fpath
+    zsh:  kling-ledger completion zsh > ~/.zfunc/_kling-ledger     # a folder in your fpath
     fish: kling-ledger completion fish > ~/.config/fish/completions/kling-ledger.fish
 
-    For this session alone, in bash or zsh: eval "$(kling-ledger completion bash)"
+    For the current session only, in bash or zsh: eval "$(kling-ledger completion bash)"
     """
     from click.shell_completion import get_completion_class
 
@@ -31,5 +31,5 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101 - click knows the three
     script = found(cli, {}, "kling-ledger", _VARIABLE)
-    # Not `source()`: for bash that asks the bash of here how old it is, which need not be yours.
+    # Not `source()`: it checks the version of the bash found here, which need not be yours.
     click.echo(script.source_template % script.source_vars())

@@ -1,4 +1,4 @@
-"""`kling-ledger config`: every setting, and where it comes from; the file that keeps them."""
+"""`kling-ledger config`: every setting and where it comes from; the settings file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FIRST_TABLE: Final = re.compile(r"^\s*\[", re.MULTILINE)
 @format_option
 @click.pass_context
 def config(context: click.Context, db: str | None, form: str) -> None:
-    """Show every setting and where it comes from; set one, or forget it.
+    """Show every setting and where it comes from; set or unset one.
 
     \b
     kling-ledger config
@@ -45,9 +45,9 @@ def config(context: click.Context, db: str | None, form: str) -> None:
     kling-ledger config set base_url.runapi http://127.0.0.1:8765
     kling-ledger config unset wallet
 
-    An option comes before a variable of the environment, that before the file, and the file before
-    the default. The file is TOML and holds no secrets: API keys are variables. Scripts that open
-    Ledger() read the database and the providers' addresses from it too.
+    Options win over environment variables, variables over the file, and the file over the defaults.
+    The file is TOML and holds no secrets: API keys are environment variables. Scripts that open
+    Ledger() also read the database and the providers' addresses from it.
     """
     if context.invoked_subcommand is None:
         rows = list(_rows(db))
@@ -56,7 +56,7 @@ def config(context: click.Context, db: str | None, form: str) -> None:
 
 @config.command()
 def path() -> None:
-    """Print where the settings file is, whether or not it is there."""
+    """Print the path of the settings file, whether or not it exists."""
     click.echo(settings_path())
 
 
@@ -64,7 +64,7 @@ def path() -> None:
 @click.argument("key")
 @click.argument("value")
 def set_(key: str, value: str) -> None:
-    """Keep VALUE for KEY in the settings file; the rest of the file stays as it is."""
+    """Set KEY to VALUE in the settings file; the rest of the file is unchanged."""
     key = key.replace("-", "_")
     kind = KEYS.get(key, ("text", ""))[0]
     _write(key, checked(key, _number(value) if kind == "seconds" else value, settings_path()))
@@ -74,7 +74,7 @@ def set_(key: str, value: str) -> None:
 @config.command()
 @click.argument("key")
 def unset(key: str) -> None:
-    """Take KEY out of the settings file."""
+    """Remove KEY from the settings file."""
     key = key.replace("-", "_")
     if key not in read_settings().values:
         raise ConfigError(f"{settings_path()} does not set {key}", hint="kling-ledger config")
@@ -95,7 +95,7 @@ def _rows(db: str | None) -> Iterator[dict[str, Any]]:
 
 
 def _found(key: str, settings: Settings, db: str | None) -> tuple[str | None, str]:
-    """Return what a setting is, and who says so."""
+    """Return the value of a setting and its origin."""
     if key == "db":
         shown = without_password(database_url(db))
         return shown, named_by(db, settings.path, in_file=settings.text("db") is not None)
@@ -123,13 +123,13 @@ def _number(value: str) -> object:
 
 
 def _write(key: str, value: str | float | None) -> None:
-    """Write one key of the file, in its line or in a new one; ConfigError where that is not safe.
+    """Write one key of the file, in its line or in a new one; ConfigError if that is not safe.
 
-    What comes of it is read again before anything is replaced.
+    The result is parsed before the file is replaced.
     """
     from kling_ledger.tabular.files import whole_file
 
-    # Settings are often links into a folder of such files: the link stays, the file is written.
+    # Settings files are often symbolic links: keep the link, write its target.
     file = Path(os.path.realpath(settings_path()))
     before = file.read_text("utf-8-sig") if file.exists() else ""
     text = _changed(before, key, value)
@@ -150,7 +150,7 @@ def _write(key: str, value: str | float | None) -> None:
 
 
 def _changed(text: str, key: str, value: str | float | None) -> str:
-    """Return a document with a key changed, added at the end of its table, or taken out."""
+    """Return a document with a key changed, added at the end of its table, or removed."""
     table, _, name = key.rpartition(".")
     written = "" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
     head, body, tail = _around(text, table)
@@ -162,7 +162,7 @@ def _changed(text: str, key: str, value: str | float | None) -> str:
 
 
 def _around(text: str, table: str) -> tuple[str, str, str]:
-    """Part a document: what comes before the lines of a table, those lines, and what follows."""
+    """Split a document into the part before a table's lines, those lines, and the rest."""
     head = ""
     if table:
         opened = re.search(rf"^[ \t]*\[{table}\][ \t]*\n?", text, re.MULTILINE)

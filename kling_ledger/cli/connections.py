@@ -1,4 +1,4 @@
-"""How commands reach providers: the options that say so, and the meters that follow from them."""
+"""How commands reach providers: their options, and the meters built from them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOKED_AT: Final = 50
 """How many open reservations every start looks at."""
 
 _TOLD_WHOLE: Final = 3
-"""Of how many jobs that need a person a start says all: `resume` says it of each."""
+"""How many jobs that need a person are printed in full at a start; `resume` prints all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Connection:
         )
 
     def address_of(self, provider: str) -> str:
-        """Return where a provider is reached."""
+        """Return the address of a provider."""
         from kling_ledger import config
         from kling_ledger.providers.http import checked_address
         from kling_ledger.providers.registry import provider_facts
@@ -73,9 +73,9 @@ class Connection:
         return checked_address(config.base_url(self.base_url, default=default, provider=provider))
 
     def account_at(self, ledger: Ledger, provider: str) -> str:
-        """Return whose record is compared: the account that is named, the key's, the only one.
+        """Return the account to compare: the one named, the key's, or the only one.
 
-        Raises UsageError where several could be meant, and for one on which no job ran.
+        Raises UsageError if several are possible, and for one on which no job ran.
         """
         known = ledger.accounts.of_jobs(provider)
         if self.account is not None:
@@ -96,7 +96,7 @@ class Connection:
 
     @contextmanager
     def meters(self, ledger: Ledger) -> Iterator[Meters]:
-        """Give meters for reservations that exist: each job is asked for where it was submitted."""
+        """Yield meters for existing reservations: each job is polled where it was submitted."""
         from kling_ledger.jobs.recovery import Meters
 
         def connect(provider: str, address: str | None) -> Meter:
@@ -111,7 +111,7 @@ class Connection:
 
 
 def has_key(provider: str, given: str | None) -> bool:
-    """Whether an API key is at hand."""
+    """Whether an API key is set."""
     from kling_ledger import config
     from kling_ledger.providers.registry import provider_facts
 
@@ -119,7 +119,7 @@ def has_key(provider: str, given: str | None) -> bool:
 
 
 def fingerprint(provider: str, given: str | None) -> Callable[[str], str]:
-    """Return what makes the fingerprint of the API key at hand. Raises ConfigError without one."""
+    """Return the function that fingerprints the current API key. Raises ConfigError without one."""
     from kling_ledger import config
     from kling_ledger.providers.http import Secret
     from kling_ledger.providers.registry import provider_facts
@@ -129,7 +129,7 @@ def fingerprint(provider: str, given: str | None) -> Callable[[str], str]:
 
 
 def silent(_: object) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 key_option = click.option(
@@ -185,7 +185,7 @@ def grace_option(said: str) -> Callable[[Command], Command]:
 
 
 def connection_options(command: Command) -> Command:
-    """Add the options that say how to reach a provider; they reach the command as `connection`."""
+    """Add the connection options of a provider; they reach the command as `connection`."""
 
     wrapped: Any = gathered(Connection, "connection")(command)
     for option in (
@@ -216,7 +216,7 @@ def connection_options(command: Command) -> Command:
 
 
 def recover_first(ledger: Ledger, meter: Meter) -> None:
-    """Look once at what this wallet's earlier runs left open at the same place, before new jobs."""
+    """Before new jobs, check the open jobs of this wallet's earlier runs at the same address."""
     from kling_ledger.jobs.recovery import Recovery
 
     take_down_tasks(ledger)
@@ -235,15 +235,15 @@ def recover_first(ledger: Ledger, meter: Meter) -> None:
 
 
 def take_down_tasks(ledger: Ledger) -> None:
-    """Write down the tasks that stand in files, because the database was away, and say so."""
+    """Record the tasks that were kept in files while the database was away, and say so."""
     from kling_ledger.ledger.unwritten import take_down
 
     for found in take_down(ledger):
-        say(f"written down: {found.id} is task {found.task_id}")
+        say(f"recorded: {found.id} is task {found.task_id}")
 
 
 def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:
-    """Return what to look at: others' wallets are for their own runs to look at."""
+    """Return the open jobs to check; other wallets are checked by their own runs."""
     place = meter.place
     found = ledger.reservations.some_open(
         wallet=meter.wallet,
@@ -254,8 +254,8 @@ def _left_open(ledger: Ledger, meter: Meter) -> list[Reservation]:
     )
     if len(found) > _LOOKED_AT:
         say(
-            f"more than {_LOOKED_AT} earlier jobs are open; to look at all of them: kling-ledger"
-            " resume"
+            f"more than {_LOOKED_AT} earlier jobs are open; to check all of them: kling-ledger "
+            "resume"
         )
     return sorted(found[:_LOOKED_AT], key=lambda one: (one.created_at, one.id))
 
@@ -265,7 +265,7 @@ def _quiet(meter: Meter) -> Meter:
 
 
 def say_recovered(recovered: Recovered) -> None:
-    """Tell what became of a reservation that was left open, and what is left to do."""
+    """Print what happened to a reservation left open, and what is left to do."""
     say(f"earlier job {recovered.reservation.id}: {recovered.did}")
     for line in (recovered.problem, to_do(recovered)):
         if line:
@@ -273,12 +273,12 @@ def say_recovered(recovered: Recovered) -> None:
 
 
 def say_trouble(error: ProviderError) -> None:
-    """Tell of a call that the provider refused or did not answer."""
+    """Report a call that the provider refused or did not answer."""
     say(f"note: {error}")
 
 
 def say_state(reservation: Reservation) -> None:
-    """Tell where a reservation stands now."""
+    """Print a reservation's present state."""
     from kling_ledger.cli.reservation_rows import say_warnings
 
     problem = f" ({reservation.problem})" if reservation.problem else ""
@@ -288,7 +288,7 @@ def say_state(reservation: Reservation) -> None:
 
 
 def ceiling_of(ledger: Ledger, wallet: str, max_cost: str | None) -> Money | None:
-    """Read the most that a job may cost, in the wallet's unit unless it names one."""
+    """Read the highest cost of a job, in the wallet's unit unless another is given."""
     from kling_pricing.money import Money
 
     unit = ledger.wallets.get(wallet).unit

@@ -1,4 +1,4 @@
-"""`kling-ledger db`: a ledger's database: its version, how it gets to ours, and copies of it."""
+"""`kling-ledger db`: a ledger's database: its version, upgrades and copies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 _PURCHASES_SINCE: Final = "0007"
-"""The version of the database since which a funding is an allowance or a purchase."""
+"""The database version that introduced allowances and purchases."""
 
 _TENANT: Final = ("tenant", "version", "wallets", "open", "last_activity")
 
 
 @click.group()
 def db() -> None:
-    """Back a ledger's database up, restore it, show its version and bring it up to date."""
+    """Back up a ledger's database, restore it, show its version and upgrade it."""
 
 
 @db.command()
@@ -41,7 +41,7 @@ def db() -> None:
 def status(db: str | None, form: str) -> int:
     """Show where the database is, its version, and the version that this program needs.
 
-    Exits with 0 if they agree and 2, with the remedy, if they do not.
+    Exits with 0 if the versions agree, and with 2 and the remedy if not.
     """
     from kling_ledger.errors import NewerSchemaError, OlderSchemaError
     from kling_ledger.ledger.engines.database import Database, check_version
@@ -61,10 +61,10 @@ def status(db: str | None, form: str) -> int:
 @database_option
 @format_option
 def upgrade(db: str | None, form: str) -> None:
-    """Bring the database up to date: all of it, or nothing where it is interrupted.
+    """Upgrade the database to the current version: completely, or not at all if interrupted.
 
-    Stop the programs that use it, and keep a copy: there is no way back. `db backup` of this
-    version copies a ledger of this version only.
+    Stop the programs that use it and keep a copy: there is no downgrade. `db backup` copies only
+    ledgers of its own version.
     """
     from kling_ledger.ledger.engines.database import Database
 
@@ -83,10 +83,10 @@ def upgrade(db: str | None, form: str) -> None:
 @database_option
 @format_option
 def slots(count: int, db: str | None, form: str) -> None:
-    """Share hot wallets and budgets out among COUNT slots, so that they scale with clients.
+    """Split hot wallets and budgets into COUNT slots, so that they scale with clients.
 
-    For PostgreSQL with many clients on one wallet: about four slots for each client, at most 256.
-    What is admitted stays exact. 0 gathers every slot again, as it is without this command.
+    For PostgreSQL with many clients on one wallet: about four slots per client, at most 256. Limits
+    stay exact. 0 merges all slots again, which is the default.
     """
     from kling_ledger.ledger import Ledger
 
@@ -101,18 +101,18 @@ def slots(count: int, db: str | None, form: str) -> None:
 @database_option
 @format_option
 def backup(file: Path, *, force: bool, db: str | None, form: str) -> int:
-    """Copy the ledger, as it is at one instant, into FILE. Whoever uses it goes on.
+    """Copy the ledger, as of one instant, to FILE. Other programs can use it meanwhile.
 
     \b
     kling-ledger db backup ledger-2026-11-26.sqlite
     kling-ledger db backup ledger.sqlite --db postgresql://app@host/ledger
 
-    FILE is an SQLite file on either engine. It is a ledger by itself: any command reads it with
-    --db FILE. The copy is verified and compared with the ledger; exits with 6 if something does
-    not agree.
+    FILE is an SQLite file, whatever the ledger's engine. It is a complete ledger: any command reads
+    it with --db FILE. The copy is verified and compared with the ledger; exits with 6 if they
+    differ.
 
-    FILE is as confidential as the ledger: it holds what every job cost, and the secret by which
-    API keys are recognised (not the keys). Only you can read it.
+    FILE is as confidential as the ledger: it holds the cost of every job, and the secret that
+    fingerprints API keys (not the keys). Its permissions let only you read it.
     """
     from kling_ledger.ledger.backup import backup as copy
 
@@ -126,15 +126,15 @@ def backup(file: Path, *, force: bool, db: str | None, form: str) -> int:
 @database_option
 @format_option
 def restore(file: Path, db: str | None, form: str) -> int:
-    """Put the copy in FILE into an empty database on either engine: all of it, or nothing.
+    """Restore FILE into an empty database on either engine: completely, or not at all.
 
     \b
     kling-ledger db restore ledger-2026-11-26.sqlite --db new.sqlite
     kling-ledger db restore ledger-2026-11-26.sqlite --db postgresql://app@host/new_ledger
 
-    Refused where the database holds anything. What is restored is verified and compared with FILE;
-    exits with 6 if something does not agree. Before anything is reserved again, run `resume` and
-    `reconcile`: providers know of jobs that are younger than the copy.
+    Refused if the database holds anything. The result is verified and compared with FILE; exits
+    with 6 if they differ. Before you reserve anything, run `resume` and `reconcile`: providers know
+    jobs that are newer than the copy.
     """
     from kling_ledger.ledger.backup import restore as put_back
 
@@ -146,7 +146,7 @@ def restore(file: Path, db: str | None, form: str) -> int:
 @database_option
 @format_option
 def tenants(db: str | None, form: str) -> None:
-    """List the schemas of a PostgreSQL database that hold a ledger which this role may read.
+    """List the schemas of a PostgreSQL database with a ledger that this role may read.
 
     \b
     kling-ledger db tenants --db postgresql://app@host/ledgers
@@ -168,7 +168,7 @@ def tenants(db: str | None, form: str) -> None:
 
 
 def _say_what_fundings_are(db: str | None) -> None:
-    """Say how many fundings are allowances now, and how to say that one was paid for."""
+    """Print how many fundings became allowances, and how to record that one was paid for."""
     from kling_ledger.ledger import Ledger, purchases
 
     with Ledger(_address(db), create=False) as ledger, ledger.database.read() as transaction:
@@ -183,7 +183,7 @@ def _say_what_fundings_are(db: str | None) -> None:
 
 
 def _print_copy(copied: Copied, place: str, form: str) -> int:
-    """Print what a copy holds and whether it is good; return the exit code."""
+    """Print the contents of a copy and whether it is good; return the exit code."""
     rows = copied.facts.rows
     findings = [f"{one.subject}: {one.law}; {one.problem}" for one in copied.findings]
     told = {
@@ -208,7 +208,7 @@ def _shown(address: str) -> str:
 
 
 def status_dict(database: Database) -> dict[str, Any]:
-    """Return where a database stands, for printing; its address is without its password."""
+    """Return the state of a database for printing; its address without the password."""
     from kling_ledger.ledger.schema import SCHEMA_VERSION
 
     version = database.version() or ""

@@ -1,4 +1,4 @@
-"""Defaults: what the settings file says becomes the default of the options that it is about."""
+"""Defaults: settings become the defaults of their options."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, str]]] = {
     "exec": _SPENDING,
     "mcp": {"approve_above": "approve_above"},
 }
-"""Which parameters take a setting, by command: nowhere is a filter or a budget's scope filled."""
+"""Which parameters take a setting, by command; never a filter or a budget's scope."""
 
 _ASKING: Final = {"timeout_s": "timeout", "longest_s": "timeout", "poll_every_s": "poll_every"}
 
 
 def defaults_of(name: str, command: click.Command) -> dict[str, Any]:
-    """Return click's default map for a command, and for a group that for each of its commands."""
+    """Return click's default map for a command, or for each command of a group."""
     settings = read_settings()
     books = settings.text("books")
     if books and not os.environ.get(BOOKS_VARIABLE):
@@ -51,14 +51,14 @@ def _own(name: str, command: click.Command, settings: Settings) -> dict[str, Any
         if one.name in wanted and wanted[one.name] in settings.values
     }
     for one in command.params:
-        # A report takes its form from the file that it is written to.
+        # The output file selects a report's format.
         if one.name == "form" and one.default == "table" and "format" in settings.values:
             found["form"] = settings.values["format"]
     return found
 
 
 def _tell_source(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
-    """Say which wallet pays where nobody typed it: it comes from the settings file."""
+    """Print which wallet pays if it comes from the settings file."""
     source = context.get_parameter_source(parameter.name or "")
     if source is ParameterSource.DEFAULT_MAP:
         say(f"note: {parameter.name} {value}, from {settings_path()}")
@@ -72,7 +72,7 @@ wallet_option: Callable[[Command], Command] = click.option(
 
 
 def project_option(said: str) -> Callable[[Command], Command]:
-    """Return what adds --project to a command that spends, with its help."""
+    """Return the decorator that adds --project, with its help, to a command that spends."""
     return click.option("--project", help=said, callback=_tell_source)
 
 

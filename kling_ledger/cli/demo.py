@@ -49,8 +49,8 @@ _CLIPS: Final = (
 def demo() -> int:
     """Run a handful of clips against a sandbox on this machine, then report and verify.
 
-    Everything is real but the clips: real HTTP, RunAPI's own client, a real ledger in a temporary
-    file. One clip fails and is rolled back, one is refused because the wallet holds too little.
+    Everything but the clips is real: HTTP, RunAPI's own client, a ledger in a temporary file. One
+    clip fails and is rolled back; one is refused because the wallet is too low.
     """
     from kling_ledger.ledger import Ledger
     from kling_ledger.sandbox import Sandbox, SandboxSettings
@@ -115,6 +115,6 @@ def _verdict(checked: Verification) -> str:
     if not checked.is_clean:
         return f"kling-ledger verify found differences: {checked.findings}"
     return (
-        f"kling-ledger verify: {checked.transfers} transfers balance, and the wallet follows "
-        "from them to the last millionth"
+        f"kling-ledger verify: {checked.transfers} transfers balance, and the wallet matches "
+        "them to the last millionth"
     )

@@ -1,6 +1,6 @@
-"""A difference of two plans as people and programs read it: a sentence, rows, a comment.
+"""The difference of two plans as a sentence, as rows, or as a comment.
 
-A row may say which `file` it is from; then a table and a comment have a column of files.
+If rows name the `file` they are from, a table and a comment have a column for it.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ form_option = click.option(
     type=click.Choice(["table", "json", "csv", "markdown"]),
     default="table",
     show_default=True,
-    help="How to print the result; markdown is for a pull request.",
+    help="The output format; markdown is for a pull request.",
 )
 
 
 def print_difference(found: Difference, rows: Sequence[Row], form: str) -> None:
-    """Print a difference with the rows behind it; CSV has those that are the same too."""
+    """Print a difference with its rows; CSV also has the unchanged ones."""
     different = [row for row in rows if row["change"] != "same"]
     if form == "json":
         print_json(_as_dict(found, different))
@@ -55,7 +55,7 @@ def _file_column(rows: Sequence[Row]) -> list[str]:
 
 
 def _as_dict(found: Difference, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the difference for JSON: amounts are text, what is not known is null."""
+    """Return the difference for JSON: amounts are text, unknown ones null."""
     units = None
     if found.costs is not None:
         units = {unit: parts(cost) for unit, cost in found.costs.items()}
@@ -72,7 +72,7 @@ def _as_dict(found: Difference, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def headline(found: Difference) -> str:
-    """Say in one sentence what the change adds, in US dollars if that is known, else by unit."""
+    """Return one sentence on what the change adds, in US dollars if known, else by unit."""
     if found.unpriced:
         count = len(found.unpriced)
         rows = "1 row has" if count == 1 else f"{count} rows have"
@@ -87,7 +87,7 @@ def headline(found: Difference) -> str:
 def _said(cost: Cost) -> str:
     likely = cost.expected
     if likely is None or likely != cost.high or likely != cost.low:
-        # No bounds: the difference of two highest figures may be less than that of two lowest.
+        # No bounds: the difference of the high figures may be less than that of the low ones.
         named_parts = zip(PARTS, cost.parts, strict=True)
         words = [f"{name} {UNKNOWN if one is None else _signed(one)}" for name, one in named_parts]
         return f"adds {', '.join(words)}"
@@ -116,9 +116,9 @@ def change_rows(changes: Sequence[Change]) -> list[Row]:
 
 
 def _of(change: Change) -> Iterator[Row]:
-    """Yield a row for each unit that a change is in: two, where the provider is another one now.
+    """Yield a row for each unit of a change: two if the provider changed.
 
-    What it is in US dollars stands in the first of them alone, so that a sum counts it once.
+    Only the first has the amount in US dollars, so that a sum counts it once.
     """
     wanted, usd = change.row.wanted, change.usd
     costs: list[tuple[str | None, Cost | None]] = [*(change.costs or {}).items()]
@@ -148,7 +148,7 @@ def _text(value: object) -> str | None:
 
 
 def _side(row: object, unit: str | None) -> str | None:
-    """Return what a side of a change costs at most; None where it is not there or has no price."""
+    """Return the highest cost of one side of a change; None if it is missing or has no price."""
     if not isinstance(row, PlannedClip) or (unit is not None and row.quote.unit != unit):
         return None
     return plain(row.cost.high.amount)
@@ -199,10 +199,10 @@ def _markdown(found: Difference, rows: Sequence[Row]) -> Iterator[str]:
             yield f"- {_cell(', '.join(where))} has no price: {_cell(row['error'])}"
     if any(row["error"] is not None for row in rows):
         yield ""
-    yield f"{_counted(found)}; amounts are the highest that each row can come to."
+    yield f"{_counted(found)}; amounts are the highest possible for each row."
 
 
 def _cell(value: object) -> str:
-    """Write a cell in which nothing ends the cell or becomes markup."""
+    """Escape a cell so that nothing in it ends the cell or becomes markup."""
     text = "" if value is None else on_one_line(str(value))
     return "".join(f"\\{one}" if one in "|\\`*_[]<>#" else one for one in text)

@@ -23,14 +23,14 @@ _COLUMNS: Final = ("level", "check", "found", "then")
 @database_option
 @format_option
 def doctor(db: str | None, form: str, *, online: bool) -> int:
-    """Look at the program, the ledger, the prices, the keys; say what is wrong and what to do.
+    """Check the program, the ledger, the prices and the keys; print what is wrong and what to do.
 
     \b
     kling-ledger doctor
     kling-ledger doctor --online --db postgresql://app@host/ledger
 
-    Nothing is written, and no key is shown. Without --online no network is used but the database's.
-    Exit codes: 0 nothing fails, 6 something does.
+    Nothing is written, and no key is shown. Without --online the only network connection is to the
+    database. Exit codes: 0 nothing fails, 6 something does.
     """
     from kling_ledger.cli.checkup import of_this_machine
     from kling_ledger.cli.checkup_ledger import looked_at, of_settings
@@ -48,7 +48,7 @@ def doctor(db: str | None, form: str, *, online: bool) -> int:
 
 
 def _print(found: Sequence[Finding]) -> None:
-    """Print a line for each finding, and below it what to do."""
+    """Print a line for each finding, and its remedy below."""
     for one in found:
         click.echo(f"{one.level:<5} {one.check}: {one.found}")
         if one.then:

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a command that moves money would move, by transfer; nothing changes."""
+"""`--dry-run`: the transfers that a command would make; nothing changes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def dry_run_option(command: Command) -> Command:
     return click.option(
         "--dry-run",
         is_flag=True,
-        help="Only print the transfers that it would make; nothing changes.",
+        help="Print the transfers it would make, and change nothing.",
     )(command)
 
 
 def print_transfers(ledger: Ledger, form: str) -> None:
-    """Print what a dry run would have moved, as the journal would have it."""
+    """Print the transfers of a dry run as the journal would have them."""
     rows = [
         {
             "kind": one.kind,

@@ -1,4 +1,4 @@
-"""`kling-ledger exec`: a program that cannot be configured spends within a limit too."""
+"""`kling-ledger exec`: run any program within a spending limit, without changing it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Who pays for the program's jobs, and how much they may cost."""
+    """The wallet and the limits of the program's jobs."""
 
     wallet: str
     project: str | None
@@ -38,7 +38,7 @@ class Options:
     library: Library
 
     def settings(self, ledger: Ledger) -> GatewaySettings:
-        """Return what the run's gateway does."""
+        """Return the settings of the run's gateway."""
         from kling_ledger.gateway.settings import GatewaySettings
 
         return GatewaySettings(
@@ -66,8 +66,8 @@ class Options:
     "upstreams",
     multiple=True,
     metavar="[PROVIDER=]URL",
-    help="A provider's address, or one address for all, for a sandbox: requests to it and to the"
-    " provider's own address are guarded and sent there.",
+    help="A provider's address, or one address for all, for a sandbox: requests to it or to "
+    "the provider's own address are guarded and sent there.",
 )
 @estimate_option
 @click.option(
@@ -83,30 +83,30 @@ class Options:
 @database_option
 @gathered(Options)
 def exec(program: tuple[str, ...], options: Options, *, wait_s: float, db: str | None) -> int:  # noqa: A001
-    """Run a program; every Kling job that it starts is within your limits.
+    """Run a program; every Kling job that it starts counts against your limits.
 
     \b
     kling-ledger exec --wallet team --max-total "5 USD" -- python make_clips.py
 
-    Nothing of the program is changed. It is given a proxy on this machine, for itself alone, and a
-    certificate authority that is made for this run and can vouch for the providers' hosts alone.
-    What it sends to them is quoted and reserved before it goes on, refused in the provider's own
-    words where wallet, budget or limit do not hold enough, and settled when the program asks how
-    its job ended, or after the program. Everything else is passed on byte for byte. The providers'
-    keys of this environment stay here: the program has a token that is worth nothing elsewhere.
+    The program is not changed. It gets its own proxy on this machine, and a certificate authority
+    made for this run that is valid only for the providers' hosts. Each job that it sends to them is
+    quoted and reserved before it goes on. If wallet, budget or limit are too low, the job is
+    refused in the provider's own error format. Jobs are settled when the program polls them, or
+    after it ends. All other traffic is passed through byte for byte. The program never sees the
+    provider keys of this environment: it gets a token that is useless elsewhere.
 
-    Where the ledger cannot be reached, or this process is killed, the program reaches no provider;
-    what it had reserved stays reserved, and is finished by kling-ledger resume.
+    If the ledger is unreachable or this process is killed, the program cannot reach any provider;
+    its credits stay reserved until kling-ledger resume finishes the jobs.
 
     \b
     What it cannot do:
-      A program that ignores HTTPS_PROXY is not guarded. It has no key from the environment then,
-      but one that it has in a file of its own works.
-      A program that knows its provider's certificate by heart trusts no other, and fails.
-      A program that talks through kling-ledger itself would be metered twice.
+      A program that ignores HTTPS_PROXY is not guarded. It gets no key from the environment, but a
+      key in a file of its own works.
+      A program that pins its provider's certificate fails.
+      A program that uses kling-ledger itself is metered twice.
 
-    The exit code is the program's own (128 and the number for a signal), or 2 where it could not
-    be started.
+    The exit code is the program's own (128 and the number for a signal), or 2 if it could not be
+    started.
     """
     from kling_ledger.agents.child.run import Run
     from kling_ledger.agents.child.running import child
@@ -131,10 +131,10 @@ def _tell(run: Run, summary: Summary) -> None:
     )
     last = summary.refusals.last
     if last is not None:
-        # The budget of the run is gone with it: it can be raised no more.
+        # The run's budget ended with the run: it can no longer be raised.
         is_own = getattr(last, "budget", None) == run.name
         hint = "run it again with a higher --max-total" if is_own else hint_for(last)
-        say(f"  refused last: {last.message}" + (f"; {hint}" if hint else ""))
+        say(f"  last refusal: {last.message}" + (f"; {hint}" if hint else ""))
     if summary.open:
         say(
             f"  {summary.open} open, with credits still reserved: kling-ledger resume, or"

@@ -17,14 +17,13 @@ _SHOWN: Final = ("code", "exit_code", "meaning")
 @click.argument("code", required=False)
 @format_option
 def explain(code: str | None, form: str) -> None:
-    """Say what an error CODE means and what to do; without a code, list them all.
+    """Explain an error CODE and what to do about it; without a code, list them all.
 
     \b
     kling-ledger explain job_in_doubt
     kling-ledger explain --format json
 
-    The code is in every error that is printed with --format json, and in each answer of the
-    gateway.
+    Errors printed with --format json contain the code, and so do the gateway's errors.
     """
     from kling_ledger.cli.error_codes import error_codes
     from kling_ledger.cli.known_words import chosen
@@ -42,8 +41,8 @@ def explain(code: str | None, form: str) -> None:
 def _print(row: dict[str, Any]) -> None:
     click.echo(f"{row['code']}: {row['meaning']}")
     click.echo(f"\nWhat to do: {row['next_step']}")
-    again = {True: "yes", False: "no", None: "each error says so"}[row["retryable"]]
-    told = [f"exit code {row['exit_code']}", f"may be tried again unchanged: {again}"]
+    again = {True: "yes", False: "no", None: "it depends on the error"}[row["retryable"]]
+    told = [f"exit code {row['exit_code']}", f"safe to retry unchanged: {again}"]
     if row["http_status"] is not None:
         told.insert(1, f"HTTP {row['http_status']} at the gateway")
     click.echo(f"\n{', '.join(told)}")

@@ -1,4 +1,4 @@
-"""`kling-ledger export`: the ledger's views as files that other programs read."""
+"""`kling-ledger export`: the ledger's views as files for other programs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def export(folder: Path, *, db: str | None, form: str) -> None:
     \b
     kling-ledger export --parquet ledger-files
 
-    One file a view, with the columns that docs/reference/sql.md promises; amounts are exact
-    decimals. All files tell of one state of the ledger, and the folder appears when all of them are
-    in it.
+    One file per view, with the columns documented in docs/reference/sql.md; amounts are exact
+    decimals. All files show the same state of the ledger, and the folder appears only when it is
+    complete.
     """
     from kling_ledger.ledger import Ledger
     from kling_reports import view_files

@@ -1,4 +1,4 @@
-"""`kling-ledger gateway`: the providers' own addresses, and every job through them is metered."""
+"""`kling-ledger gateway`: the providers' APIs on this machine, with every job metered."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ _PORT: Final = 8770
     "--spans/--no-spans",
     "makes_spans",
     default=False,
-    help="Make an OpenTelemetry span of each request; run it under opentelemetry-instrument.",
+    help="Create an OpenTelemetry span for each request; run the command under "
+    "opentelemetry-instrument.",
 )
 @estimate_option
 @click.option(
@@ -132,25 +133,25 @@ def gateway(
 ) -> None:
     """Serve /runapi, /crun, /evolink and /uniall: the providers' own APIs, within your limits.
 
-    Clients change nothing but their base URL. Each job is quoted and reserved before it is sent
-    on, refused in the provider's own words where wallet or budget do not hold enough, and settled
-    when it ends, whether its client asks for it or not. If the ledger cannot be reached, nothing
-    is sent.
+    Clients change only their base URL. Each job is quoted and reserved before it is sent on. If
+    wallet or budget are too low, it is refused in the provider's own error format. Every job is
+    settled when it ends, whether or not its client polls it. If the ledger cannot be reached,
+    nothing is sent.
 
     \b
     export RUNAPI_API_KEY=...
     kling-ledger gateway --wallet team
     curl http://127.0.0.1:8770/runapi/api/v1/kling/text_to_video -d @body.json ...
 
-    Where this environment has a provider's key, that key is used, and callers need none. Else the
-    key that they bring is passed through and stored nowhere.
+    If this environment has a provider's key, that key is used, and callers need none. Otherwise the
+    caller's key is passed through and never stored.
 
     \b
-    Requests may say  X-Kling-Project, X-Kling-Labels (name=value,...), X-Kling-Run,
+    Requests may have  X-Kling-Project, X-Kling-Labels (name=value,...), X-Kling-Run,
                       X-Kling-Token, X-Kling-Approval, Idempotency-Key
-    Answers say       X-Kling-Reservation, -Quote, -Held, -Committed, -Wallet-Left, -Budget-Left
+    Answers have       X-Kling-Reservation, -Quote, -Held, -Committed, -Wallet-Left, -Budget-Left
 
-    The address is printed on standard output once it listens. Stop it with Ctrl-C.
+    Once it listens, it prints its address on standard output. Stop it with Ctrl-C.
     """
     from kling_ledger.gateway.server import Gateway
     from kling_ledger.gateway.settings import GatewaySettings
@@ -179,7 +180,7 @@ def gateway(
 
 
 def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Upstream]:
-    """Return where each provider is and which key is used there. UsageError for what is none."""
+    """Return the address and the key of each provider. UsageError for an invalid --upstream."""
     from kling_ledger import config
     from kling_ledger.gateway.settings import PROVIDERS, Upstream
     from kling_ledger.providers.http import Secret, checked_address
@@ -196,7 +197,7 @@ def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Up
         elif name in PROVIDERS:
             addresses[name] = checked_address(address)
         else:
-            raise click.UsageError(f"--upstream: {name} is none of {', '.join(PROVIDERS)}")
+            raise click.UsageError(f"--upstream: got {name}, allowed: {', '.join(PROVIDERS)}")
     found = {}
     for name, address in addresses.items():
         variable = FACTS[name].key_variable
@@ -207,7 +208,7 @@ def read_upstreams(written: tuple[str, ...], *, uses_keys: bool) -> dict[str, Up
 
 
 def _observers(*, writes_log: bool, makes_spans: bool) -> Iterator[Observer]:
-    """Return who is told of each request, beside the live page and the metrics."""
+    """Return further listeners for requests, beside the live page and the metrics."""
     if writes_log:
         from kling_ledger.gateway.log import Log
 
@@ -235,7 +236,7 @@ def _serve(serving: Gateway, settings: GatewaySettings) -> None:
 
 
 def _announce(serving: Gateway, settings: GatewaySettings) -> None:
-    """Tell people how to use it, then programs the address: who has that line has it all."""
+    """Print how to use it, then the address for programs as the last line."""
     say("The gateway listens; give clients these base URLs:")
     for name, upstream in settings.upstreams.items():
         whose = (

@@ -1,6 +1,6 @@
-"""Hints: what may help after an error, in the words of the command line.
+"""Hints: what may help after an error, as options and commands.
 
-An error says it for every caller; here it becomes the option or the command that does it.
+An error's own hint is written for every caller; here it becomes the option or the command to use.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NAMES: Final[Mapping[str, str]] = {
     "approval": "kling-ledger approval list --all",
     "token": "kling-ledger token list --all",
 }
-"""What to do about something that is not there, by what it would be."""
+"""What to do about something that does not exist, by its kind."""
 
 
 def hint_for(error: KlingError) -> str | None:
-    """Return the next step after an error, None where nobody knows one."""
+    """Return the next step after an error, None if there is none."""
     write = _HINTS.get(error.code)
     return error.hint if write is None else write(error)
 
@@ -41,11 +41,11 @@ def _no_such(error: Any) -> str | None:
 
 def _under_a_ceiling(error: Any) -> str:
     raised = f"the ceiling of budget {error.budget}" if error.budget else "--max-cost"
-    return f"ask for fewer seconds, a lower resolution or no sound, or raise {raised}"
+    return f"request fewer seconds, a lower resolution or no sound, or raise {raised}"
 
 
 def _option_of(error: Any) -> str:
-    """Write the option that settles a question about a bill, with an example of its value."""
+    """Return the option that answers a question about a bill, with an example value."""
     option = f"--{error.settles}"
     return option if error.settles == "itemised" else f'{option} "{error.example}"'
 
@@ -91,10 +91,10 @@ _HINTS: Final[Mapping[str, Callable[[Any], str | None]]] = {
     ),
     errors.CeilingError.code: _under_a_ceiling,
     errors.ApprovalNeededError.code: lambda error: (
-        f"a person grants it with: {error.command}; then ask for the same job again"
+        f"a person grants it with: {error.command}; then request the same job again"
     ),
     errors.ApprovalsWaitError.code: lambda error: f"{error.hint}: kling-ledger approval list",
     errors.ApprovalClosedError.code: lambda error: f"kling-ledger approval show {error.approval}",
     errors.TotalError.code: lambda _: "run fewer rows, or raise --max-total",
 }
-"""How to say it, by the code of the error; every other error says it well enough itself."""
+"""Hints by error code; every other error's own hint is used."""

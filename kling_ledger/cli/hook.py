@@ -1,4 +1,4 @@
-"""`kling-ledger hook`: judge an agent's tool call before it runs, or show how to install that."""
+"""`kling-ledger hook`: check an agent's tool call before it runs, or install the hook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _AGENTS: Final = ("claude-code", "hermes", "openclaw")
 _LONGEST: Final = 4 * 1024 * 1024
 _UNDER_EXEC: Final = "klr_"
-"""How the token begins that a program under `exec` has in place of a provider's key."""
+"""The prefix of the token that a program under `exec` gets instead of a provider's key."""
 _SPENDING: Final = ("run", "batch")
 _OF_A_PERSON: Final = {
     "wallet": {"create", "fund", "purchase", "adjust"},
@@ -39,7 +39,7 @@ _OF_A_PERSON: Final = {
     "account": {"adopt"},
     "db": {"restore", "slots"},
 }
-"""Commands by which the person who answers for the money decides, and no agent."""
+"""Commands for the person responsible for the money, never for an agent."""
 _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
 
 
@@ -48,30 +48,32 @@ _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound"
 @click.option(
     "--ask-above",
     metavar="AMOUNT",
-    help='Ask a person before a call of kling-ledger that holds more than this, such as "1 USD".',
+    help="Ask a person before a kling-ledger command that would reserve more than this, such "
+    'as "1 USD".',
 )
-@click.option("--gateway", metavar="URL", help="The gateway's address, to name in its answers.")
+@click.option("--gateway", metavar="URL", help="The gateway's address, to mention in the answers.")
 @click.option(
     "--timeout",
     "timeout_s",
     default=8.0,
     show_default=True,
     type=Wait(min=0, min_open=True),
-    help="Deny a call that takes longer than this to check.",
+    help="Deny a call if checking it takes longer than this.",
 )
 @click.option(
     "--show",
     "--install",
     "show",
     is_flag=True,
-    help="Print what to paste into the agent's settings, and check nothing.",
+    help="Only print what to paste into the agent's settings.",
 )
 @click.option(
     "--write",
     "place",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Write it to Claude Code's settings file, keeping other entries, or to a plugin's folder.",
+    help="Write the hook to Claude Code's settings file, keeping other entries, or to a "
+    "plugin's folder.",
 )
 def hook(
     name: str,
@@ -82,17 +84,17 @@ def hook(
     *,
     show: bool,
 ) -> int | None:
-    """Judge the tool call that an agent tells of on standard input, before it runs.
+    """Check the tool call that an agent sends on standard input, before it runs.
 
     \b
-    A command that would send a job to RunAPI, Crun, EvoLink or UniAll past the gateway,
-    `kling-ledger run` and `kling-ledger exec` is denied, in words that say what to do instead. A
-    person is asked before a call of ours above --ask-above, and before one that changes a limit,
-    such as `wallet fund` or `approval grant`. Everything else is left alone. Whatever goes wrong
+    A command that would send a job to RunAPI, Crun, EvoLink or UniAll without the gateway,
+    `kling-ledger run` or `kling-ledger exec` is denied; the answer says what to do instead. A
+    person is asked before a kling-ledger command above --ask-above, and before one that changes a
+    limit, such as `wallet fund` or `approval grant`. Everything else is allowed. Any error
     denies.
 
-    It is a seat belt, not a wall: an address that is hidden well enough is not found. A wall is a
-    provider's key that the agent does not have (gateway tokens), or a program under
+    The hook prevents accidents, not deliberate evasion: it can miss a hidden address. For a hard
+    limit, keep the provider's key from the agent (gateway tokens), or run the agent under
     `kling-ledger exec`.
 
     \b
@@ -106,7 +108,7 @@ def hook(
     from kling_ledger.agents.hooks.dialects import DIALECTS
 
     answering = _Answering(DIALECTS[name])
-    # A daemon: the interpreter does not wait for it once the answer is given.
+    # A daemon thread: the interpreter exits without waiting for it.
     timer = threading.Timer(timeout_s, answering.give_up, [timeout_s])
     timer.daemon = True
     timer.start()
@@ -118,7 +120,7 @@ def hook(
 
 @dataclass
 class _Answering:
-    """Answers an agent once, whoever is first: the judge, or the timer that waits for it."""
+    """Answers an agent exactly once: from the check or from its timer, whichever is first."""
 
     dialect: Dialect
     told: dict[str, Any] = field(default_factory=dict)
@@ -126,7 +128,7 @@ class _Answering:
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, judged: Callable[[], Verdict]) -> int:
-        """Print the answer and return the exit code; what is not judged is denied."""
+        """Print the answer and return the exit code; a call without a verdict is denied."""
         from kling_ledger.agents.hooks.verdicts import broken
         from kling_pricing.errors import KlingError
 
@@ -143,7 +145,7 @@ class _Answering:
         return code
 
     def give_up(self, timeout_s: float) -> None:
-        """Deny a call that is looked at for too long, and end this process."""
+        """Deny a call whose check takes too long, and end this process."""
         from kling_ledger.agents.hooks.verdicts import broken
 
         with self._turn:
@@ -185,12 +187,12 @@ def _judged(answering: _Answering, ask_above: str | None, gateway: str | None) -
 
 
 def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
-    """Judge a call of this command line by what it would hold at most."""
+    """Check a kling-ledger command by the most that it would reserve."""
     from kling_ledger.agents.hooks.verdicts import LEAVE, ask
 
     if _OF_A_PERSON.get(" ".join(words[:1]), set()).intersection(words[1:2]):
         return ask(
-            f"kling-ledger {words[0]} {words[1]} is for the person who answers for the money"
+            f"kling-ledger {words[0]} {words[1]} is for the person responsible for the money"
         )
     if costs.most is None or not words or words[0] not in _SPENDING:
         return LEAVE
@@ -205,17 +207,17 @@ def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
 
 
 def _context(words: Sequence[str]) -> click.Context:
-    """Return what a command of ours was given, as far as it can be read."""
+    """Return the parsed arguments of a kling-ledger command."""
     from kling_ledger.cli import cli
 
     command = cli.get_command(click.Context(cli), words[0])
     if command is None:
-        raise click.UsageError(f"there is no command {words[0]}")
+        raise click.UsageError(f"no such command: {words[0]}")
     return command.make_context(words[0], list(words[1:]), resilient_parsing=True)
 
 
 def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None) -> Verdict:
-    """Judge a request, as the options of `run` or the arguments of our MCP server have it."""
+    """Check a request, from the options of `run` or the arguments of our MCP server."""
     from kling_ledger.agents.hooks.verdicts import ask
     from kling_ledger.cli.request_options import read_body
     from kling_ledger.jobs.saved_quotes import load_quote
@@ -232,7 +234,7 @@ def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None
 
 
 def _of_tool(costs: AskAbove, tool: str, arguments: Mapping[str, Any]) -> Verdict:
-    """Judge a call of our MCP server by what it would hold at most."""
+    """Check a call of our MCP server by the most that it would reserve."""
     from kling_ledger.agents.hooks.verdicts import LEAVE
 
     if tool != "run":
@@ -246,7 +248,7 @@ def _of_tool(costs: AskAbove, tool: str, arguments: Mapping[str, Any]) -> Verdic
 
 
 def _installed_words(name: str, ask_above: str | None, gateway: str | None) -> list[str]:
-    """Return the command that an agent calls, by its whole path: an agent has a PATH of its own."""
+    """Return the hook's command with its full path: an agent has its own PATH."""
     program = shutil.which("kling-ledger") or shutil.which(sys.argv[0]) or "kling-ledger"
     words = [str(Path(program).absolute()), "hook", name]
     given = {"--ask-above": ask_above, "--gateway": gateway}

@@ -1,4 +1,4 @@
-"""What commands read: files and standard input, instants to come, labels."""
+"""What commands read: files and standard input, future instants, labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Wait(click.FloatRange):
-    """How long to wait, in seconds: `30`, `30s`, and `5m` or `1h` too."""
+    """How long to wait, in seconds: `30` or `30s`, also `5m` or `1h`."""
 
     name = "seconds"
 
@@ -38,22 +38,22 @@ class Wait(click.FloatRange):
 
 
 class Span(click.ParamType[timedelta]):
-    """How long: minutes, hours, days or weeks, as in `30m`, `2h`, `3d`, `1w`."""
+    """A duration in minutes, hours, days or weeks, as in `30m`, `2h`, `3d`, `1w`."""
 
     name = "span"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Return how long; a usage error for anything else."""
+        """Return the duration; a usage error for anything else."""
         span = re.fullmatch(_SPAN, str(value))
         if span is None or int(span[1]) == 0:
-            self.fail(f"got {value}, allowed: how long, such as 30m, 2h, 3d or 1w", param, ctx)
+            self.fail(f"got {value}, allowed: a duration, such as 30m, 2h, 3d or 1w", param, ctx)
         return timedelta(seconds=int(span[1]) * _UNIT_S[span[2]])
 
 
 class When(Instant):
-    """An instant in ISO 8601, in UTC unless it says otherwise, or how long from now: `2h`, `3d`."""
+    """An ISO 8601 instant, in UTC unless it says otherwise, or a duration from now: `2h`, `3d`."""
 
     name = "when"
 
@@ -67,7 +67,7 @@ class When(Instant):
 
 
 def label_option(command: Command) -> Command:
-    """Add `--label NAME=VALUE` to a command; what was given reaches it as `labels`."""
+    """Add `--label NAME=VALUE` to a command; the labels reach it as `labels`."""
     return click.option(
         "--label",
         "labels",
@@ -88,14 +88,14 @@ def strict_option(command: Command) -> Command:
 
 
 def key_option(command: Command) -> Command:
-    """Add `--key` to a command: a call that is repeated by its key is done once."""
+    """Add `--key` to a command: a call repeated with its key takes effect once."""
     return click.option("--key", help="Your own id for this call, which makes it safe to repeat.")(
         command
     )
 
 
 def read_labels(written: Sequence[str]) -> dict[str, str]:
-    """Read what `--label name=value` gave; ConfigError where one is no label or is given twice."""
+    """Parse the values of `--label`; ConfigError for an invalid or repeated label."""
     from kling_ledger.errors import ConfigError
     from kling_ledger.ledger.labels import read_label
 
@@ -107,7 +107,7 @@ def read_labels(written: Sequence[str]) -> dict[str, str]:
 
 
 def read_text(file: BinaryIO) -> str:
-    """Return a file's text; RequestError if it is not UTF-8. A byte order mark is no part of it."""
+    """Return a file's text; RequestError if it is not UTF-8. A byte order mark is removed."""
     try:
         return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,10 +116,10 @@ def read_text(file: BinaryIO) -> str:
 
 
 def gathered(kind: type[Any], name: str = "options") -> Callable[[Command], Command]:
-    """Return what hands a command the options that a dataclass has fields for as one value.
+    """Return a decorator that passes the options matching a dataclass's fields as one value.
 
-    It goes below the options themselves: they are gathered by their names. A field that no option
-    stands for keeps its default.
+    It goes below the options themselves, which are matched by name. A field without an option keeps
+    its default.
     """
     names = [field.name for field in fields(kind)]
 

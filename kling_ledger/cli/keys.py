@@ -1,4 +1,4 @@
-"""Keys: a command that moves money has one, so that it can be repeated when its answer is lost."""
+"""Keys: a command that moves money has one, so that it can be repeated if its answer is lost."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ _PASSWORD: Final = re.compile(r"(?<=://)([^:/@\s]*):\S*@")
 
 @contextmanager
 def keyed(given: str | None, *, until: datetime | None = None) -> Iterator[str]:
-    """Give the key that a command was given, or one of its own.
+    """Yield the command's --key, or a new one.
 
-    Where the database goes away in the middle, the command that does it once and no more is told:
-    nobody may know whether it was done. `until` is what its --until came to, because "in two hours"
-    is another instant later.
+    If the database fails midway, the outcome is unknown: print the command that safely repeats it.
+    `until` is the resolved --until, because "in two hours" would be another instant later.
     """
     key = given or f"cli-{os.urandom(8).hex()}"
     try:
@@ -37,7 +36,7 @@ def keyed(given: str | None, *, until: datetime | None = None) -> Iterator[str]:
 
 
 def repeated(options: Mapping[str, str]) -> str:
-    """Return the command that is being run, with other options and without a password."""
+    """Return the running command, with other options and without a password."""
     words = ["kling-ledger", *(_PASSWORD.sub(r"\1:...@", word) for word in sys.argv[1:])]
     for option, value in options.items():
         words = [*_without(words, option), option, value]
@@ -45,7 +44,7 @@ def repeated(options: Mapping[str, str]) -> str:
 
 
 def without_password(address: str) -> str:
-    """Return a database's address as it may be shown."""
+    """Return a database's address without its password."""
     return _PASSWORD.sub(r"\1:...@", address)
 
 

@@ -1,6 +1,6 @@
-"""Known words: units, providers and models, forgiven where one is meant and refused where none is.
+"""Known words: units, providers and models; capitals are forgiven, unknown words refused.
 
-A budget of a unit that nobody knows would limit nothing, for ever.
+A budget in an unknown unit would never limit anything.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 3
 _ALIKE: Final = 0.6
-"""From where on two words look alike, of 1."""
+"""The similarity, up to 1, from which two words count as alike."""
 _AS_ALIKE: Final = 0.1
-"""How much less alike than the likeliest word another one may be, to be named beside it."""
+"""How much less similar than the best match another suggestion may be."""
 _LONGEST: Final = 300
-"""How much is said again of a name: it may be anything."""
+"""How many characters of an unknown name are repeated: it may be anything."""
 
 unknown_option = click.option(
     "--unknown",
@@ -38,7 +38,7 @@ unknown_option = click.option(
 
 
 def known_unit(written: str, ledger: Ledger, library: Library) -> str:
-    """Return a unit as it is known: by a wallet, or by a price book. ConfigError for another."""
+    """Return a unit known to a wallet or a price book. ConfigError for any other."""
     quick = {USD, *(wallet.unit for wallet in ledger.wallets.all())}
     if written in quick:
         return written
@@ -46,24 +46,24 @@ def known_unit(written: str, ledger: Ledger, library: Library) -> str:
 
 
 def in_known_unit(money: Money, ledger: Ledger, library: Library) -> Money:
-    """Return an amount in its unit as that is known."""
+    """Return an amount in its known unit."""
     return Money(money.amount, known_unit(money.unit, ledger, library))
 
 
 def known_provider(written: str, library: Library) -> str:
-    """Return a provider by the name of its price book. ConfigError for another."""
+    """Return a provider by the name of its price book. ConfigError for any other."""
     return known("provider", written, library.providers)
 
 
 def known_model(written: str, provider: str | None, library: Library) -> str:
-    """Return a model that a provider makes, or any where none is named. ConfigError for another."""
+    """Return a model of a provider, or of any if none is named. ConfigError for any other."""
     sellers = library.providers if provider is None else (provider,)
     models = {model for seller in sellers for model in library.book(seller).models}
     return known("model", written, models)
 
 
 def known(noun: str, written: str, words: Collection[str]) -> str:
-    """Return a word as it is known; capitals are forgiven where one word alone is meant."""
+    """Return a known word; capitals are forgiven if only one word matches."""
     found = meant(written, words)
     if found is None:
         near = did_you_mean(alike(written, words))
@@ -76,17 +76,17 @@ def known(noun: str, written: str, words: Collection[str]) -> str:
 
 
 def priced_provider(written: str, library: Library) -> str:
-    """Return a provider that has a price book. ConfigError, with the names there are, for none."""
+    """Return a provider that has a price book. ConfigError, listing the names, for any other."""
     return chosen("provider", written, library.providers)
 
 
 def priced_unit(written: str, library: Library) -> str:
-    """Return a unit that somebody charges in. ConfigError, with the units there are, for none."""
+    """Return a unit that a provider charges in. ConfigError, listing the units, for any other."""
     return written if written == USD else chosen("unit", written, {USD, *library.units()})
 
 
 def priced_model(written: str, book: PriceBook) -> str:
-    """Return a model as its provider's book writes it. NoPriceError where that has none."""
+    """Return a model as its provider's book writes it. NoPriceError if it has none."""
     found = meant(written, book.models)
     if found is None:
         unknown = NoPriceError(f"{book.provider} {written}", known=book.models)
@@ -95,7 +95,7 @@ def priced_model(written: str, book: PriceBook) -> str:
 
 
 def chosen(noun: str, written: str, words: Collection[str]) -> str:
-    """Return the one of a closed list of words that is meant. ConfigError, with those, for none."""
+    """Return the matching word of a closed list. ConfigError, listing them, for any other."""
     found = meant(written, words)
     if found is None:
         near = did_you_mean(alike(written, words))
@@ -105,7 +105,7 @@ def chosen(noun: str, written: str, words: Collection[str]) -> str:
 
 
 def with_near_names(error: NoPriceError, written: str) -> NoPriceError:
-    """Return the error with the known names that look like the one that has no price."""
+    """Return the error with known names similar to the one without a price."""
     near = did_you_mean(alike(written, {one.split(" ")[0] for one in error.known}))
     if error.hint or not near:
         return error
@@ -113,7 +113,7 @@ def with_near_names(error: NoPriceError, written: str) -> NoPriceError:
 
 
 def meant(written: str, words: Collection[str]) -> str | None:
-    """Return the one word that is meant, whatever its capitals and blanks; None where none is."""
+    """Return the one matching word, ignoring capitals and blanks; None if there is none."""
     if written in words:
         return written
     same = [word for word in words if _bare(word) == _bare(written)]
@@ -121,7 +121,7 @@ def meant(written: str, words: Collection[str]) -> str | None:
 
 
 def alike(written: str, words: Iterable[str]) -> Sequence[str]:
-    """Return the few words that look like the one that is written, the likeliest first."""
+    """Return the few words most similar to the written one, best match first."""
     from difflib import SequenceMatcher
 
     low = written.casefold()[:_LONGEST]

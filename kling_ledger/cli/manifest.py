@@ -1,4 +1,4 @@
-"""`kling-ledger quote --manifest`: price a file of clips, and say what it comes to."""
+"""`kling-ledger quote --manifest`: price a file of clips, and print the totals."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ EXIT_BAD_INPUT: Final = 2
 EXIT_NO_PRICE: Final = 7
 
 TABLE_ROWS: Final = 1_000
-"""How many rows a table for people shows; a file or another format has them all."""
+"""How many rows a table shows; a file or another format has them all."""
 
 _LONGEST_CELL: Final = 500
-"""How many characters of a cell a table for people shows."""
+"""How many characters of a cell a table shows."""
 
 
 def quote_manifest(
     name: str, *, at: datetime, form: str, out: str | None = None, library: Library | None = None
 ) -> int:
-    """Price every clip of a manifest; return the exit code that the outcome has.
+    """Price every clip of a manifest; return the exit code.
 
     `name` is a CSV, JSON, JSONL or Parquet file, or - for one on stdin. The rows are written to
-    `out`, in the format that its extension says, or printed; totals and troubles go to stderr.
-    Columns that are no part of a clip are kept, except those that are named like an answer: fresh
-    answers replace them, and stderr names them.
-    Raises ConfigError for a file that cannot be read or written.
+    `out`, in the format that its extension says, or printed; totals and errors go to stderr.
+    Columns that are not part of a clip are kept, except those named like an answer: new answers
+    replace them, and stderr names them. Raises ConfigError for a file that cannot be read or
+    written.
     """
     library = library or at_hand()
     tally = Tally()
@@ -76,7 +76,7 @@ def _exit_code(tally: Tally) -> int:
 
 
 def _tell(tally: Tally, *, is_shown: bool) -> None:
-    """Say on stderr what the rows come to, and which have no price, unless the table shows them."""
+    """Print the totals to stderr, and the rows without a price unless the table shows them."""
     if tally.sums is None:
         return
     rows = rows_of(in_units(tally.sums))
@@ -100,13 +100,13 @@ def _warn_about(manifest: Manifest) -> None:
     columns = manifest.columns
     replaced = replaced_columns(columns)
     if replaced:
-        say(f"warning: columns replaced by fresh answers: {', '.join(replaced)}")
+        say(f"warning: columns replaced by new answers: {', '.join(replaced)}")
     for column, meant in misspelt_columns(columns).items():
         say(f"warning: the column {column} is not used for the price; did you mean {meant}?")
 
 
 def _sink(out: str | None, form: str, name: str) -> AbstractContextManager[WriteFrame]:
-    """Write to a file by its extension, or print; `name` is what must not be written over."""
+    """Write to a file in the format of its extension, or print; never overwrite `name`."""
     if out is None and form == "table":
         return _table_printer()
     if out is None:
@@ -114,7 +114,7 @@ def _sink(out: str | None, form: str, name: str) -> AbstractContextManager[Write
     path, kind = Path(out), kind_by_name(out)
     if path.exists() and name != STDIN and path.samefile(name):
         raise ConfigError(f"{out}is the manifest itself: choose another file")
-    # Parquet has types, so there the millionths stay the exact whole numbers that they are.
+    # Parquet has types, so millionths stay exact integers there.
     return frame_file(path, kind) if kind == "parquet" else _in_units(frame_file(path, kind))
 
 
@@ -146,7 +146,7 @@ def _table_printer() -> Iterator[WriteFrame]:
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
-    """Cut what would fill a screen, such as a whole request; what is wrong stays whole."""
+    """Cut long cells, such as a whole request; errors stay whole."""
     return {name: cell if name == "error" else _cut(cell) for name, cell in row.items()}
 
 
@@ -157,7 +157,7 @@ def _cut(cell: Any) -> Any:
 
 
 def _worth_showing(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the columns that tell a person something: a range only where there is one."""
+    """Return the columns worth showing to a person: a range only if there is one."""
     used = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     if any(row["low"] != row["amount"] for row in rows):
         return used
@@ -166,7 +166,7 @@ def _worth_showing(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 @contextmanager
 def _progress(name: str, out: str | None) -> Iterator[Callable[[float], None]]:
-    """Show how far it is, if a person looks and the rows do not go to the same terminal."""
+    """Show progress on a terminal, unless the rows are printed to the same one."""
     if not sys.stderr.isatty() or (out is None and sys.stdout.isatty()):
         yield lambda _share: None
         return

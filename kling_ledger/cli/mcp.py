@@ -51,7 +51,7 @@ class _Listening:
 
 @dataclass(frozen=True, slots=True)
 class _Spending:
-    """Whose money may be spent, how much of it, and on what."""
+    """Which wallet may be spent from, how much, and on what."""
 
     wallet: str | None
     project: str | None
@@ -65,17 +65,17 @@ class _Spending:
 
 @click.command()
 @click.option("--wallet", help="The wallet that pays. [default: that of the --token]")
-@click.option("--project", help="The project of jobs that name none.")
+@click.option("--project", help="The project for jobs without one.")
 @click.option(
     "--provider",
     type=click.Choice(GATEWAYS),
-    help="The provider of jobs that name none.",
+    help="The provider for jobs without one.",
 )
 @click.option(
     "--max-cost",
     metavar="AMOUNT",
-    help="The most that one job may cost; an agent may set less. Without it every job must set"
-    " its own.",
+    help="The most that one job may cost; agents may set less. Without it, every job must set "
+    "its own limit.",
 )
 @approve_option
 @label_option
@@ -107,19 +107,19 @@ def mcp(
     library: Library,
     db: str | None,
 ) -> None:
-    """Serve agents: they quote, check and run clips within your limits, as tools of MCP.
+    """Let agents quote, check and run clips within your limits, as MCP tools.
 
     \b
     kling-ledger mcp --wallet team --max-cost "1 USD" --approve-above "0.50 USD"
     kling-ledger mcp --wallet team --http
 
     The tools are quote, compare, afford, check, run, status and spend; only run spends. A refusal
-    says what would fit. Where a person has to approve a job, the agent's client asks if it can;
-    else the refusal names the command that grants it. Jobs are settled while this serves, whether
-    their agent asks or not; what is open when it ends: kling-ledger resume.
+    says what would fit. If a person must approve a job, the agent's client asks if it can;
+    otherwise the refusal names the command that grants it. While the server runs it settles jobs,
+    whether or not agents poll them. For jobs still open when it stops: kling-ledger resume.
 
-    With --http it prints its address. Beyond this machine it lets in only who brings the secret
-    of its --token. Stop it with Ctrl-C.
+    With --http it prints its address. Callers on other machines need the secret of its --token.
+    Stop it with Ctrl-C.
     """
     _check_installed()
     if connection.api_key and spending.provider is None:
@@ -163,7 +163,7 @@ def _serve(server: Any, ledger: Ledger, listening: _Listening, token: str | None
     from kling_ledger.agents.mcp.serving import serve_http, serve_stdio
 
     if not listening.http:
-        # A thread waits for the next line: nothing gentler would end it before that comes.
+        # A thread is blocked reading the next line: only this ends it before a line comes.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         serve_stdio(server)
         return
@@ -185,12 +185,12 @@ def _check_installed() -> None:
         raise ConfigError(
             "the package mcp is not installed", hint="pip install 'kling-ledger[agents]'"
         ) from None
-    # It would print on its own what it thinks of a client's messages, and with them what they say.
+    # It would log client messages, contents included, on its own.
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
 
 def _payer(ledger: Ledger, wallet: str | None, token: str | None) -> str:
-    """Return the wallet that pays; UsageError where none is named, or another than the token's."""
+    """Return the wallet that pays; UsageError if none is named, or another than the token's."""
     of_token = None if token is None else ledger.tokens.get(token).wallet
     payer = wallet or of_token
     if payer is None:
@@ -213,7 +213,7 @@ def _lets_in(ledger: Ledger, token: str, secret: str) -> bool:
 class _Connect:
     """Connects to providers as the options say, for one wallet.
 
-    A key that was given by hand is of the one provider that was named with it.
+    An --api-key belongs to the one provider named with it.
     """
 
     ledger: Ledger
@@ -238,7 +238,7 @@ class _Connect:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """Answers what one wallet has spent, under one token if there is one: no agent sees others'."""
+    """Reports the spending of one wallet, or of one token: an agent sees only its own jobs."""
 
     ledger: Ledger
     wallet: str

@@ -1,6 +1,6 @@
 """What commands print: one thing or many, as a table for people, JSON or CSV for programs.
 
-Data goes to stdout, talk to stderr.
+Data goes to stdout, messages to stderr.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kling_pricing.errors import MOST_TOLD
 
 Row = Mapping[str, Any]
 _SET_BY_RICH: Final = 1000
-"""How many rows a table for a person has at most: rich takes a second for two thousand."""
+"""The most rows of a table: rich takes a second for two thousand."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 Item = TypeVar("Item")
 
@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 def say_first(
     many: Sequence[Item], line: Callable[[Item], str], rest: Callable[[int], str]
 ) -> None:
-    """Say a line of each of the first, and in one more how many others there are."""
+    """Print a line for each of the first, and count the others in one more line."""
     for one in many[:MOST_TOLD]:
         say(line(one))
     if len(many) > MOST_TOLD:
@@ -40,7 +40,7 @@ def format_option(command: Command) -> Command:
         type=click.Choice(["table", "json", "csv"]),
         default="table",
         show_default=True,
-        help="How to print the result.",
+        help="The output format.",
     )(command)
 
 
@@ -56,7 +56,7 @@ def database_option(command: Command) -> Command:
 
 
 def listening_options(*, port: int) -> Callable[[Command], Command]:
-    """Return what adds `--host` and `--port`; nobody but this machine is listened to by default."""
+    """Return the decorator for `--host` and `--port`; by default only this machine can connect."""
 
     def add(command: Command) -> Command:
         host_option = click.option(
@@ -102,10 +102,10 @@ def print_many(
     empty: str,
     optional: Sequence[str] = (),
 ) -> None:
-    """Print rows: a JSON array, CSV, or a table; `empty` is for a person if there are none.
+    """Print rows: a JSON array, CSV, or a table; `empty` is the message if there are none.
 
-    Where a terminal is too narrow for a table, its `optional` columns give way in their order.
-    Where most of them had to, or words would be cut, each row is lines of its own with all of it.
+    If a terminal is too narrow, the `optional` columns are dropped in their order. If most of them
+    had to go, or words would be cut, each row is printed as a record with all fields.
     """
     if form == "json":
         print_json(list(rows))
@@ -125,7 +125,7 @@ def print_many(
 
 
 def print_json(thing: Any) -> None:
-    """Print JSON. Amounts are strings already: no number in it was ever a float of money."""
+    """Print JSON. Amounts are already strings: money is never a float."""
     click.echo(json.dumps(thing, indent=2, ensure_ascii=False))
 
 
@@ -133,7 +133,7 @@ def print_json_rows(rows: Iterable[Row]) -> None:
     """Print a JSON array as `print_json` does, row by row as they come."""
     is_first = True
     for row in rows:
-        # A text has no line break of its own in JSON: only the lines of the object are indented.
+        # JSON strings contain no line breaks, so this indents only the lines of the object.
         written = json.dumps(row, indent=2, ensure_ascii=False).replace("\n", "\n  ")
         click.echo(f"[\n  {written}" if is_first else f",\n  {written}", nl=False)
         is_first = False
@@ -141,7 +141,7 @@ def print_json_rows(rows: Iterable[Row]) -> None:
 
 
 def print_csv(rows: Iterable[Row], columns: Sequence[str]) -> None:
-    """Print CSV whose text cells no spreadsheet takes for a formula."""
+    """Print CSV; no spreadsheet reads its text cells as formulas."""
     import csv
 
     from kling_ledger.tabular.cells import guarded
@@ -155,7 +155,7 @@ def print_csv(rows: Iterable[Row], columns: Sequence[str]) -> None:
 def print_table(
     rows: Sequence[Row], columns: Sequence[str], *, title: str | None = None, figures: bool = True
 ) -> None:
-    """Print a table; `figures` says that numbers stand under each other, at the right."""
+    """Print a table; with `figures` numbers are right-aligned."""
     lines = _plain_lines(rows, columns, title, figures=figures)
     if lines is None:
         _print_rich_table(rows, columns, title=title, figures=figures)
@@ -166,7 +166,7 @@ def print_table(
 def _plain_lines(
     rows: Sequence[Row], columns: Sequence[str], title: str | None, *, figures: bool
 ) -> list[str] | None:
-    """Return a table's lines for a file or a pipe; None where only rich can set it."""
+    """Return a table's lines for a file or a pipe; None if only rich can lay it out."""
     is_for_a_person = sys.stdout.isatty() and len(rows) <= _SET_BY_RICH
     if is_for_a_person or "utf" not in (sys.stdout.encoding or "").lower():
         return None
@@ -213,7 +213,7 @@ def _print_rich_table(
 
 
 def _print_records(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Print each row as lines, one a field that has something; the terminal folds what is long."""
+    """Print each row as lines, one per non-empty field; the terminal wraps long ones."""
     longest = max(len(name) for name in columns)
     for row in rows:
         click.echo()
@@ -237,18 +237,18 @@ def _that_fit(
     rows: Sequence[Row], columns: Sequence[str], optional: Sequence[str]
 ) -> Sequence[str]:
     kept = list(columns)
-    # Where nothing is cut, nothing has to be measured.
+    # Without a width nothing is cut, so nothing needs measuring.
     for name in optional if sys.stdout.isatty() else ():
         if _natural_width(rows, kept) <= _width():
             break
-        # Amounts in several units say nothing without them.
+        # Amounts in several units mean nothing without the unit column.
         if name != "unit" or len({row.get(name) for row in rows}) == 1:
             kept.remove(name)
     return kept
 
 
 def _is_room(rows: Sequence[Row], columns: Sequence[str]) -> bool:
-    """Whether no word, figure or id has to be cut for a table to fit."""
+    """Whether a table fits without cutting a word, figure or id."""
     return not sys.stdout.isatty() or _needed(rows, columns) <= _width()
 
 
@@ -257,7 +257,7 @@ def _needed(rows: Sequence[Row], columns: Sequence[str]) -> int:
 
 
 def _least(rows: Sequence[Row], name: str) -> int:
-    """Return how narrow a column may be: it is folded between words, and nowhere else."""
+    """Return the smallest width of a column: it is wrapped only between words."""
     texts = [name.replace("_", " "), *(_text(row.get(name)) for row in rows)]
     return max((len(word) for text in texts for word in text.split()), default=0)
 
@@ -279,7 +279,7 @@ def instant(at: datetime) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something, without disturbing the data."""
+    """Print a message to stderr, apart from the data on stdout."""
     click.echo(text, err=True)
 
 
@@ -296,7 +296,7 @@ def _text(value: object) -> str:
 
 
 def _has_figures(rows: Sequence[Row], name: str) -> bool:
-    """Whether a column holds figures and nothing else: those stand under each other."""
+    """Whether a column holds only figures: those are right-aligned."""
     told = [row[name] for row in rows if row.get(name) not in (None, "", [], {})]
     return bool(told) and all(map(_is_figure, told))
 

@@ -1,4 +1,4 @@
-"""A table for a file or a pipe: what rich prints there, without the time it takes to load."""
+"""A table for a file or a pipe: the same output as rich, without its loading time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Final
 
 WIDEST: Final = 10_000
-"""Nothing is cut where there is no terminal; a table wider than this is nobody's to read."""
+"""Without a terminal nothing is cut; nobody reads a table wider than this."""
 
 
 def plain_table(
@@ -17,9 +17,9 @@ def plain_table(
     right: Collection[int] = (),
     title: str | None = None,
 ) -> list[str] | None:
-    """Return the lines of a table; `right` are the columns whose cells stand at the right.
+    """Return the lines of a table; `right` are the right-aligned columns.
 
-    None for what takes more than counting characters: wide letters, stray blanks, a long title.
+    None if counting characters is not enough: wide letters, stray blanks, a long title.
     """
     if not all(_is_simple(text) for row in (head, *rows) for text in row):
         return None
@@ -50,7 +50,7 @@ def _is_simple(text: str) -> bool:
 
 
 def _lines(row: Sequence[str], widths: Sequence[int], right: Collection[int]) -> Iterator[str]:
-    """Yield the lines of one row, which is as high as its highest cell."""
+    """Yield the lines of one row, as many as its tallest cell has."""
     for parts in zip_longest(*(cell.split("\n") for cell in row), fillvalue=""):
         placed = (
             part.rjust(width) if place in right else part.ljust(width)

@@ -1,4 +1,4 @@
-"""`kling-ledger plan`: what a storyboard will come to; `plan diff` is in plan_diff.py."""
+"""`kling-ledger plan`: what a storyboard will cost; `plan diff` is in plan_diff.py."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from kling_pricing.plans import plan as planned_of
 from kling_pricing.plans.budget import MEASURES, Measure
 
 SHOWN_ROWS: Final = 1_000
-"""How many rows a table for people has; other formats have all."""
+"""How many rows a table shows; other formats have all."""
 
 _SAID: Final[dict[Measure, str]] = {"low": "at least", "expected": "as expected", "high": "at most"}
 
@@ -72,7 +72,7 @@ class Showing:
     rate_source: str | None
 
     def read(self) -> ShownRate | None:
-        """Return the rate, None where none is given; UsageError where a part of it is missing."""
+        """Return the rate, None if none is given; UsageError if a part of it is missing."""
         needed = {"--show-in": self.show_in, "--rate": self.rate, "--rate-date": self.rate_date}
         missing = [name for name, value in needed.items() if value is None]
         if len(missing) == len(needed) and self.rate_source is None:
@@ -86,7 +86,7 @@ class Showing:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """All that is known of a plan."""
+    """A priced plan with its answers."""
 
     plan: Plan
     rate: ShownRate | None
@@ -102,13 +102,13 @@ class _Answer:
     "--sellers", "asks_sellers", is_flag=True, help="Price the whole plan at every provider."
 )
 @click.option(
-    "--budget", metavar="AMOUNT", help='Say how many rows this pays for, such as "50 USD".'
+    "--budget", metavar="AMOUNT", help='Show how many rows this pays for, such as "50 USD".'
 )
 @click.option("--show-in", metavar="UNIT", help="Show US dollars in another currency, such as EUR.")
 @click.option("--rate", metavar="RATE", help='The rate for --show-in, such as "0.91 EUR/USD".')
-@click.option("--rate-date", type=Instant(), metavar="DAY", help="The day of that rate.")
-@click.option("--rate-source", metavar="TEXT", help="The source of that rate.")
-@click.option("--at", type=Instant(), metavar="INSTANT", help="Use the prices of that day (UTC).")
+@click.option("--rate-date", type=Instant(), metavar="DAY", help="The date of the rate.")
+@click.option("--rate-source", metavar="TEXT", help="The source of the rate.")
+@click.option("--at", type=Instant(), metavar="INSTANT", help="Use the prices of this day (UTC).")
 @book_option
 @format_option
 @gathered(Showing, "showing")
@@ -125,7 +125,7 @@ def plan(
     budget: str | None,
     showing: Showing,
 ) -> int:
-    """Say what a storyboard or a batch will come to, takes and failures counted.
+    """Show what a storyboard or a batch will cost, including takes and failures.
 
     \b
     kling-ledger plan storyboard.csv --takes 3 --failure-rate 10% --sellers
@@ -133,16 +133,16 @@ def plan(
         --rate "0.91 EUR/USD" --rate-date 2026-11-20
     kling-ledger plan diff before.csv after.csv --format markdown
 
-    FILE is what `quote --manifest` and `batch` take: .csv, .jsonl or .parquet; - for stdin. Each
-    row is one clip that is accepted. Its columns `takes` (how many takes must finish for it) and
-    `failure_rate` (which share of submissions fails) come before the options.
+    FILE is a manifest, as for `quote --manifest` and `batch`: .csv, .jsonl or .parquet; - for
+    stdin. Each row is one accepted clip. Its columns `takes` (how many takes must finish for it)
+    and `failure_rate` (the share of submissions that fail) override the options.
 
-    low counts no failed takes and high counts all, unless the provider says whether it charges
-    for them; expected counts them only where it does. Fractions of a millionth are rounded up, once
-    a row. --budget counts rows in their order by high.
+    low leaves out the cost of failed takes and high includes it, unless the provider says whether
+    it charges for them; expected includes it only if it does. Fractions of a millionth are rounded
+    up, once per row. --budget pays for rows in order, at their high cost.
 
     \b
-    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 for some no price is known.
+    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 some rows have no known price.
     """
     from kling_ledger.manifests.planning import read_storyboard
 
@@ -163,7 +163,9 @@ def plan(
     )
     say_unpriced(found.unpriced)
     if asks_sellers and found.unpriced:
-        click.echo("error: no seller of everything is known: some rows have no price", err=True)
+        click.echo(
+            "error: no provider is known to make every clip: some rows have no price", err=True
+        )
     return unpriced_code(found.unpriced)
 
 
@@ -177,7 +179,7 @@ def _print(answer: _Answer, form: str) -> None:
 
 
 def _as_dict(answer: _Answer) -> dict[str, Any]:
-    """Return the whole answer for JSON: amounts are text, what is not known is null."""
+    """Return the whole answer for JSON: amounts are text, unknown ones null."""
     found = answer.plan
     return {
         "at": found.at.isoformat(),
@@ -234,7 +236,8 @@ def _print_clips(priced: Sequence[dict[str, Any]]) -> None:
         columns.remove("id")
     if all(row["failure_rate"] == "0" for row in rows):
         columns.remove("failures")
-    # Never the unit: amounts of two units stand under each other. The row's number names it too.
+    # The unit column always stays: amounts of several units share a column. The id column may go,
+    # since the row has a number.
     optional = ("each", "failures", "id")
     print_many(rows, columns, "table", empty="no row has a price", optional=optional)
     if len(priced) > SHOWN_ROWS:
@@ -242,7 +245,7 @@ def _print_clips(priced: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_fits(answer: _Answer) -> None:
-    """Say what the budget pays for: at most, and by the other figures where they differ."""
+    """Print what the budget pays for at the high figure, and at the others if they differ."""
     if answer.budget is None:
         return
     rows = len(answer.plan.rows)

@@ -1,4 +1,4 @@
-"""`kling-ledger plan diff`: what a change of a storyboard, of prices or of a book adds."""
+"""`kling-ledger plan diff`: what a change of a storyboard, of prices or of a book costs."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from kling_pricing.plans import plan as planned_of
 @click.argument("b", required=False)
 @planning_options
 @click.option(
-    "--at", type=Instant(), metavar="INSTANT", help="Price A with the prices of that day (UTC)."
+    "--at", type=Instant(), metavar="INSTANT", help="Price A with the prices of this day (UTC)."
 )
 @click.option(
     "--at-b",
     type=Instant(),
     metavar="INSTANT",
-    help="Price B with the prices of that day (UTC). [default: as A]",
+    help="Price B with the prices of this day (UTC). [default: as A]",
 )
 @book_option
 @click.option(
@@ -59,25 +59,25 @@ def diff(
     books_b: Sequence[str],
     form: str,
 ) -> int:
-    """Say what B costs more than A: two manifests, or one at two dates or with two books.
+    """Show how much more B costs than A: two manifests, or one at two dates or with two books.
 
     \b
     kling-ledger plan diff before.csv after.csv --format markdown
     kling-ledger plan diff clips.csv --at 2026-11-01 --at-b 2026-12-01
     kling-ledger plan diff clips.csv --book-b offer.toml
 
-    Rows are matched by their id where both have that column, else by what they say. Without B it
-    is A again. The difference is exact; where a row has no price it is not known, and the row is
-    named.
+    Rows are matched by their id if both files have that column, else by their content. Without B, A
+    is compared with itself. The difference is exact; if a row has no price, the row is named and
+    the difference is unknown.
 
     \b
-    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 for some no price is known.
+    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 some rows have no known price.
     """
     from kling_ledger.manifests.planning import read_storyboard
 
     if b is None and at_b is None and not books_b:
         raise click.UsageError(
-            "give a second manifest, --at-b or --book-b: otherwise nothing differs"
+            "give a second manifest, --at-b or --book-b: otherwise there is nothing to compare"
         )
     common = usual(takes, failure_rate)
     before = read_storyboard(a, common, id_column=id_column)

@@ -1,4 +1,4 @@
-"""What `plan` and `plan diff` both take: takes, failures, ids, and which rows have no price."""
+"""What `plan` and `plan diff` share: takes, failures, ids, and rows without a price."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Exact(click.ParamType[Fraction]):
-    """A number that is kept as it is written."""
+    """A number kept exactly as written."""
 
     def __init__(self, name: str, read: Callable[[object], Fraction]) -> None:
         self.name = name
@@ -74,25 +74,25 @@ def planning_options(command: Command) -> Command:
 
 
 def usual(takes: Fraction, failure_rate: Fraction) -> Usual:
-    """Return what holds for rows that do not say otherwise."""
+    """Return the defaults for rows without their own values."""
     from kling_ledger.manifests.planning import Usual
 
     return Usual(takes, failure_rate)
 
 
 def say_misspelt(board: Storyboard) -> None:
-    """Warn of columns that look like one that is read."""
+    """Warn about unused columns with a name close to a known one."""
     for column, meant in board.misspelt.items():
         say(f"warning: {board.name}: the column {column} is not used; did you mean {meant}?")
 
 
 def named(place: int, name: str | None) -> str:
-    """Return what a row is called: its number, and its own id if it has one."""
+    """Return the name of a row: its number, and its own id if it has one."""
     return f"row {place}" if name is None else f"row {place} ({name})"
 
 
 def say_unpriced(rows: Sequence[Unpriced], *, source: str | None = None) -> None:
-    """Tell which rows have no price, and why."""
+    """Print which rows have no price, and why."""
     where = "" if source is None else f"{source}: "
     say_first(
         rows,
@@ -111,7 +111,7 @@ def unpriced_code(rows: Iterable[Unpriced]) -> int:
 
 
 def notes_of(planned: Plan) -> list[str]:
-    """Return what the figures of a plan rest on, each note once and by provider."""
+    """Return the notes on a plan's figures, each once and by provider."""
     notes = (
         f"{row.quote.clip.provider}: {note}"
         for row in planned.clips
@@ -122,7 +122,7 @@ def notes_of(planned: Plan) -> list[str]:
 
 
 def say_notes(notes: Sequence[str]) -> None:
-    """Tell what figures rest on, on stderr."""
+    """Print the notes on the figures to stderr."""
     say_first(
         notes,
         lambda note: f"note: {note}",

@@ -28,7 +28,7 @@ _FAILURES: Final[Mapping[bool | None, str]] = {True: "charged", False: "free", N
 
 
 def parts(cost: Cost | None, prefix: str = "") -> dict[str, str | None]:
-    """Return the three figures of a cost, each None where nobody can say."""
+    """Return the three figures of a cost, each None if unknown."""
     amounts = (None, None, None) if cost is None else cost.parts
     return {
         f"{prefix}{name}": plain_or_none(amount)
@@ -37,7 +37,7 @@ def parts(cost: Cost | None, prefix: str = "") -> dict[str, str | None]:
 
 
 def plan_rows(planned: Plan) -> list[dict[str, Any]]:
-    """Return every row of a plan in its order; one without a price has the reason."""
+    """Return every row of a plan in order; rows without a price have the reason."""
     return [
         _clip(row) if isinstance(row, PlannedClip) else _without_price(row) for row in planned.rows
     ]
@@ -82,9 +82,9 @@ def _without_price(row: Unpriced) -> dict[str, Any]:
 
 
 def totals(planned: Plan, rate: ShownRate | None) -> list[dict[str, Any]]:
-    """Return what the priced rows come to, and one of them: by unit, in US dollars, and as shown.
+    """Return the cost of all priced rows and the mean of one: by unit, in US dollars, and as shown.
 
-    Empty where no row has a price.
+    Empty if no row has a price.
     """
     return [
         {"of": of, **parts(cost.per(count) if is_each else cost), "unit": cost.unit}
@@ -112,7 +112,7 @@ def _sums(planned: Plan, rate: ShownRate | None) -> Iterator[tuple[Cost, int]]:
 
 
 def seller_row(seller: Seller) -> dict[str, Any]:
-    """Return a provider that can make all of a plan as a row."""
+    """Return the row of a provider that can make the whole plan."""
     return {
         "provider": seller.provider,
         "models": list(seller.models),
@@ -125,7 +125,7 @@ def seller_row(seller: Seller) -> dict[str, Any]:
 
 
 def unable_row(one: CannotMakeAll) -> dict[str, Any]:
-    """Return a provider that cannot make all of a plan as a row, with the reason."""
+    """Return the row of a provider that cannot make the whole plan, with the reason."""
     return {
         "provider": one.provider,
         "models": [],
@@ -140,9 +140,9 @@ def unable_row(one: CannotMakeAll) -> dict[str, Any]:
 def for_people(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str] = PARTS
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return rows with one `cost` where low, expected and high are the same everywhere.
+    """Return rows with a single `cost` if low, expected and high are equal in every row.
 
-    A figure that nobody can tell is `unknown`. Returns the columns that the figures stand in too.
+    Unknown figures are `unknown`. Also returns the names of the figures' columns.
     """
     known = [row for row in rows if row[names[-1]] is not None]
     if all(len({row[name] for name in names}) == 1 for row in known):

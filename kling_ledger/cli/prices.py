@@ -48,7 +48,7 @@ _CHECKED = ("kind", "provider", "subject", "ours", "theirs", "problem")
 
 @click.group()
 def prices() -> None:
-    """The prices that quotes rest on, and where each was read."""
+    """The prices behind quotes, and the source of each."""
 
 
 @prices.command("list")
@@ -71,8 +71,7 @@ def list_(provider: str | None, library: Library, form: str) -> None:
 def show(provider: str, model: str | None, library: Library, form: str) -> None:
     """Show every price of PROVIDER, or of one MODEL of it, with its source.
 
-    Prices that ended or have yet to begin are shown too, each with its dates; and whether a job
-    that came to nothing is charged.
+    Past and future prices are shown too, each with its dates; and whether a failed job is charged.
     """
     book = library.book(priced_provider(provider, library))
     model = None if model is None else priced_model(model, book)
@@ -99,7 +98,7 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     default=STALE_AFTER_DAYS,
     show_default=True,
     metavar="DAYS",
-    help="The oldest check of a source, in days, that still counts.",
+    help="How old, in days, the last check of a source may be.",
 )
 @click.option(
     "--live",
@@ -109,7 +108,7 @@ def show(provider: str, model: str | None, library: Library, form: str) -> None:
     help="Compare with a provider's live prices too. [without a value: RunAPI, and Crun if its"
     " key is set]",
 )
-@click.option("--base-url", metavar="URL", help="Another address for the provider.")
+@click.option("--base-url", metavar="URL", help="Use another address for the provider.")
 @click.option("--api-key", metavar="KEY", help="The API key, only for crun. [env: CRUN_API_KEY]")
 @book_option
 @format_option
@@ -124,8 +123,8 @@ def check(
     """Audit the books, and compare them with a provider's live prices: exit code 6 if they differ.
 
     Prices that are assumed or come from a third party, and models that were retired, are listed
-    for information. Asking costs nothing: RunAPI's schedule is public, and Crun estimates a sample
-    of each price.
+    for information. The comparison is free: RunAPI's schedule is public, and Crun estimates a
+    sample of each price.
     """
     from kling_pricing.audit import stale
 
@@ -143,7 +142,7 @@ def check(
 
 
 def _asked(live: str | None, base_url: str | None, api_key: str | None) -> tuple[str, ...]:
-    """Return which providers to ask: those named, or those that can be asked without more."""
+    """Return the providers to ask: those named, or all that can be asked as things are set up."""
     if live is None:
         return ()
     if live != "all":
@@ -155,7 +154,7 @@ def _asked(live: str | None, base_url: str | None, api_key: str | None) -> tuple
 
     if config.has_api_key(CRUN.key_variable, api_key):
         return ("runapi", "crun")
-    say(f"note: Crun is not asked: it needs {CRUN.key_variable} or --api-key")
+    say(f"note: Crun was not asked: that needs {CRUN.key_variable} or --api-key")
     return ("runapi",)
 
 
@@ -165,14 +164,14 @@ def _asked(live: str | None, base_url: str | None, api_key: str | None) -> tuple
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file to write. [default: in the folder of your own books]",
+    help="The file to write. [default: a file in the folder of your own books]",
 )
-@click.option("--base-url", metavar="URL", help="Another address for the provider.")
+@click.option("--base-url", metavar="URL", help="Use another address for the provider.")
 def pull(provider: str, out: Path | None, base_url: str | None) -> None:
     """Write PROVIDER's live prices as a price book of your own, over the bundled one.
 
-    Prices that end are kept with their dates, so that old quotes can be worked out again. A file
-    that this command did not write is never replaced.
+    Ended prices are kept with their dates, so that old quotes can be recomputed. A file that this
+    command did not write is never replaced.
     """
     from kling_ledger.cli.prices_pull import pull_book
 
@@ -184,11 +183,10 @@ def pull(provider: str, out: Path | None, base_url: str | None) -> None:
 @book_option
 @format_option
 def verify_quote(file: BinaryIO, library: Library, form: str) -> int | None:
-    """Work a stored quote out again, at its own instant and from the book that it was made from.
+    """Recompute a stored quote, at its own instant and from its own book.
 
-    FILE is what `quote --format json` has printed, or what a reservation keeps of its quote; - is
-    standard input. Exit codes: 0 it stands, 6 its book gives another price, 7 its book is not at
-    hand.
+    FILE is the output of `quote --format json`, or the quote stored with a reservation; - for
+    standard input. Exit codes: 0 the same price, 6 another price, 7 its book is not available.
     """
     from kling_ledger.cli.inputs import read_text
     from kling_pricing.gateways import parse_body
@@ -227,7 +225,7 @@ def _print_verified(answer: dict[str, Any]) -> None:
 
 @prices.command()
 def schema() -> None:
-    """Print the JSON Schema of a price book, for an editor that helps while it is written."""
+    """Print the JSON Schema of a price book, for editors that check and complete it."""
     from kling_pricing.book_reader import book_schema
 
     print_json(book_schema())

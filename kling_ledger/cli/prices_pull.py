@@ -1,4 +1,4 @@
-"""The price book that `kling-ledger prices pull` writes: a file of the user's own, and its ETag."""
+"""The price book that `kling-ledger prices pull` writes: the user's file, and its ETag."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WRITTEN_BY: Final = "# Written by `kling-ledger prices pull`: the next pull rep
 
 
 def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: datetime) -> None:
-    """Fetch a provider's live prices and write them as a book; ConfigError for another's file."""
+    """Fetch a provider's live prices and write them as a book; ConfigError for a foreign file."""
     path = out or Path(books_folder()) / f"{provider}.toml"
     address = config.base_url(base_url, default=RUNAPI.base_url, provider=provider)
     earlier = _earlier(path, provider)
@@ -41,20 +41,20 @@ def pull_book(provider: str, out: Path | None, *, base_url: str | None, now: dat
         return
     _refuse_future(fetched, now)
     text = _WRITTEN_BY + _book_of(fetched, earlier, path)
-    # Both, before the earlier one is replaced: quotes are made from either.
+    # Keep both books before replacing the earlier one: quotes refer to either.
     for book in (earlier, BookText(str(path), text)):
         if book is not None:
             _keep(book, path.parent)
     _write(path, text)
     _write(tag, f"{fetched.etag}\n{address}\n" if fetched.etag else "")
-    say(f"written: {path}, prices of {day_or_instant(fetched.as_of)}")
+    say(f"wrote {path}, prices of {day_or_instant(fetched.as_of)}")
     for line in text.splitlines():
         if line.startswith(TOLD):
             say(f"note: {line.removeprefix('# ')}")
 
 
 def _earlier(path: Path, provider: str) -> BookText | None:
-    """Return the book that an earlier pull wrote there; ConfigError for anybody else's file."""
+    """Return the book that an earlier pull wrote there; ConfigError for any other file."""
     folder = Path(books_folder())
     for book in books_in(folder) if path.parent == folder and folder.is_dir() else ():
         if Path(book.name) != path and provider_of(book.text, name=book.name) == provider:
@@ -69,28 +69,28 @@ def _earlier(path: Path, provider: str) -> BookText | None:
     if not text.startswith(_WRITTEN_BY):
         hint = "give --out with another name"
         raise ConfigError(
-            f"{path} was not written by `prices pull`, so it is left as it is", hint=hint
+            f"{path} was not written by `prices pull`, so it was not replaced", hint=hint
         )
     return BookText(str(path), text)
 
 
 def _refuse_future(fetched: LiveSchedule, now: datetime) -> None:
-    """Refuse prices of a day to come: they would close those that hold today."""
+    """Refuse prices dated in the future: they would close those valid today."""
     # Somewhere on earth it may be tomorrow already.
     if fetched.as_of.date() > (now + timedelta(days=1)).date():
-        problem = f"the schedule is of {fetched.as_of.date()}, and today is {now.date()}"
+        problem = f"the schedule is dated {fetched.as_of.date()}, and today is {now.date()}"
         raise LivePricesError("runapi", problem)
 
 
 def _book_of(fetched: LiveSchedule, earlier: BookText | None, path: Path) -> str:
     bundled = bundled_text("runapi")
-    # A source is an https:// address: what a server on this machine tells is noted as such.
+    # A source must be an https:// address; a local server is mentioned in a note.
     is_public = fetched.url.startswith("https://")
     text = schedule_book(
         fetched.rows,
         as_of=fetched.as_of,
         url=fetched.url if is_public else CANONICAL_URL,
-        note="" if is_public else f"Read from {fetched.url}, not from RunAPI itself.",
+        note="" if is_public else f"Fetched from {fetched.url}, not from RunAPI itself.",
         over=[bundled, *([earlier] if earlier else [])],
     )
     read_book(text, name=str(path), over=bundled)
@@ -118,7 +118,7 @@ def _read_tag(path: Path, address: str) -> str | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader never sees half a book."""
+    """Write a file atomically: a reader never sees half a book."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

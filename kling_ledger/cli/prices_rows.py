@@ -1,4 +1,4 @@
-"""The rows of `kling-ledger prices list` and `show`: what a price is, and where it was read."""
+"""The rows of `kling-ledger prices list` and `show`: each price and its source."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def shown_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each price of an offer, with its source and its dates.
 
-    A price is what one more second, clip or block costs, with every fee; its parts stand beside it.
+    A price is the cost of one more second, clip or block, fees included; its parts are listed
+    beside it.
     """
     charges = library.book(offer.rate.provider).charges.by_kind
     charged = {f"charged_on_{kind}": charge.charged for kind, charge in charges.items()}
@@ -85,7 +86,7 @@ def _cell_row(
 
 
 def _parts(rate: Rate, cell: Cell, clip: Clip) -> Iterator[str]:
-    """Tell what a price is made of, where fees come to the price of the table."""
+    """Return the parts of a price, if fees are added to the listed price."""
     fees = [fee for fee in rate.fees if clip.meets(fee.when)]
     if fees:
         yield f"{plain(rate.prices[cell])} {rate.unit} per {_per(rate)}"

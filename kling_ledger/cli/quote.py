@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--provider", metavar="NAME", help=f"One of {', '.join(bundled_providers())}.")
-@click.option("--model", metavar="ID", help="The provider's own id for the model.")
+@click.option("--model", metavar="ID", help="The model id, as the provider writes it.")
 @clip_options
 @click.option(
     "--request",
     "request_file",
     type=click.File("rb"),
-    help="The provider's own JSON body, in place of the clip's options; - for stdin.",
+    help="The provider's own JSON body, instead of clip options; - for stdin.",
 )
 @click.option(
     "--manifest",
@@ -72,8 +72,8 @@ def quote(
     A manifest has a column for each option: provider, model, action, seconds, resolution, sound,
     multi_shot, voice, video_input, elements, frames, orientation, input_seconds. A line of JSONL
     may hold {"provider": ..., "request": {its own body}} instead. Other columns are kept, except
-    those named like an answer (amount, notes, error, ...): fresh answers replace them.
-    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 for some no price is known.
+    those named like an answer (amount, notes, error, ...): new answers replace them.
+    Exit codes: 0 every row has a price, 2 some rows are bad input, 7 some rows have no known price.
     """
     instant = at or datetime.now(UTC)
     if manifest is not None:
@@ -106,7 +106,7 @@ def quote(
 
 
 def _saved(answer: dict[str, Any], body: dict[str, Any] | None) -> dict[str, Any]:
-    """Keep an answer and return it with its id."""
+    """Save an answer and return it with its id."""
     from kling_ledger.jobs.saved_quotes import save_quote
 
     return {"id": save_quote(answer, body=body), **answer}
@@ -120,7 +120,7 @@ def _read_body(file: BinaryIO) -> dict[str, Any]:
 
 
 def _answer(quoted: Quote, library: Library) -> dict[str, Any]:
-    """Return a quote for JSON, which says too where a whole rate is the user's own."""
+    """Return a quote for JSON, including where a whole rate is the user's own."""
     told = quoted.as_dict()
     own = [line for line in set_by(quoted.rate, library) if line not in told["assumptions"]]
     return {**told, "assumptions": [*told["assumptions"], *own]}
@@ -162,12 +162,12 @@ def _quote_request(
 
 
 def _with_a_way(error: NoPriceError, provider: str) -> NoPriceError:
-    """Return the error with the way to a price, where the provider itself estimates one."""
+    """Return the error with a hint if the provider itself estimates prices."""
     from kling_ledger.providers.registry import FACTS
 
     if error.hint or not FACTS[provider].estimates:
         return error
-    hint = f"kling-ledger run asks {provider} itself, which is free, and reserves what it answers"
+    hint = f"kling-ledger run gets a free estimate from {provider} and reserves that"
     return NoPriceError(error.subject, known=error.known, hint=hint)
 
 
@@ -178,7 +178,7 @@ def _clip(provider: str, model: str, options: dict[str, Any], library: Library) 
 
 
 def _as_flag(problem: Problem) -> Problem:
-    """Name the flag that a problem is about, as it would be typed."""
+    """Return the flag of a problem, as it is typed."""
     flag = "--sound/--no-sound" if problem.path == "sound" else f"--{problem.path}"
     return replace(problem, path=flag.replace("_", "-"))
 
@@ -212,8 +212,8 @@ def _print_table(answer: dict[str, Any]) -> None:
     print_table([*lines, total], ["item", "quantity", "unit_price", "amount"], title=title)
     if answer["usd"] is not None and unit != "USD":
         click.echo(f"in US dollars: {answer['usd']}")
-    # What a user's file has set, its own note says; the seller's page never had that price.
-    over = "your own price over that of " if answer["evidence"] == "user" else ""
+    # A user's price has its own note; the seller's page never listed it.
+    over = "your own price, replacing that of " if answer["evidence"] == "user" else ""
     click.echo(f"{answer['evidence']}, {over}{answer['source']}, checked {answer['checked']}")
     if "id" in answer:
         click.echo(f"saved as {answer['id']}, until {answer['expires_at']}")
@@ -223,7 +223,7 @@ def _print_table(answer: dict[str, Any]) -> None:
 
 
 def _counted(quantity: str, per: str) -> str:
-    """Say how many of something: `1 clip`, `3 blocks of 5 seconds`, `0.5 of what is above`."""
+    """Format a count: `1 clip`, `3 blocks of 5 seconds`, `0.5 of what is above`."""
     word, *rest = per.split(" ")
     is_share = word == "of"
     return " ".join([quantity, word if is_share or quantity == "1" else f"{word}s", *rest])

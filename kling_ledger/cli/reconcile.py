@@ -1,4 +1,4 @@
-"""`kling-ledger reconcile`: our journal beside a provider's own record, and what would mend it."""
+"""`kling-ledger reconcile`: compare the ledger with a provider's record, and correct it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is compared: the bill if there is one, and the time of the jobs."""
+    """What is compared: the bill, if there is one, and the period of the jobs."""
 
     statement: Path | None = None
     period: str | None = None
@@ -43,14 +43,14 @@ class Scope:
     lag_hours: float = 24.0
 
     def in_time(self) -> Scope:
-        """Return it with both ends of its time, where a period is named."""
+        """Return it with the start and end of its period, if one is named."""
         since, until = ends_of(self.period, self.since, self.until, names="--from and --to")
         return replace(self, since=since, until=until)
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceForm:
-    """Whether an account's balance is compared, and what is known of it."""
+    """Whether the account's balance is compared, and what is known about it."""
 
     asks_balance: bool = True
     topped_up: str | None = None
@@ -63,19 +63,20 @@ def _scope_options(command: Command) -> Command:
         click.option(
             "--sole-user",
             is_flag=True,
-            help="No one else spends from the account, so its balance may settle one job.",
+            help="Confirm that only this ledger spends from the account, so its balance may "
+            "settle one job.",
         ),
         click.option(
             "--topped-up",
             metavar="AMOUNT",
-            help="What was paid into the account since the last comparison of its balance.",
+            help="The amount paid into the account since the last comparison of its balance.",
         ),
         click.option(
             "--balance/--no-balance",
             "asks_balance",
             default=True,
             show_default=True,
-            help="Compare the change of the account's balance.",
+            help="Also compare the change of the account's balance.",
         ),
         click.option(
             "--lag-hours",
@@ -83,13 +84,13 @@ def _scope_options(command: Command) -> Command:
             default=24.0,
             show_default=True,
             metavar="HOURS",
-            help="How long a charge may take to appear: younger jobs do not count as missing.",
+            help="How long a charge may take to appear; newer jobs do not count as missing.",
         ),
         click.option(
             "--missing",
             type=click.IntRange(0),
             metavar="N",
-            help="How many jobs the complete statement lacks, when reconcile asks.",
+            help="Confirm how many jobs the complete statement lacks, when reconcile asks.",
         ),
         click.option(
             "--complete",
@@ -97,8 +98,12 @@ def _scope_options(command: Command) -> Command:
             help="The statement lists every charge between --from and --to: a job that is missing"
             " was never charged.",
         ),
-        click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive)."),
-        click.option("--from", "since", type=Instant(), help="Only jobs from then on (inclusive)."),
+        click.option(
+            "--to", "until", type=Instant(), help="Only jobs before this time (exclusive)."
+        ),
+        click.option(
+            "--from", "since", type=Instant(), help="Only jobs from this time on (inclusive)."
+        ),
         click.option(
             "--statement",
             type=click.Path(path_type=Path, dir_okay=False),
@@ -135,10 +140,10 @@ def reconcile(
     shows_all: bool,
     dry_run: bool,
 ) -> int:
-    """Compare the ledger with a provider's record; exit 6 while differences or questions stand.
+    """Compare the ledger with a provider's record; exit 6 while differences or questions remain.
 
-    Money moves only on what names the job, the account and the amount. Everything else is a
-    question, with the command that answers it.
+    Credits move only on evidence that names the job, the account and the amount. Everything else
+    becomes a question, printed with the command that answers it.
 
     \b
     kling-ledger reconcile --provider runapi
@@ -147,7 +152,7 @@ def reconcile(
         --period 2026-11 --zone Asia/Shanghai --apply
     kling-ledger reconcile --undo pln_...
 
-    With --dry-run it prints what --apply, or --undo, would move.
+    --dry-run prints the transfers of --apply or --undo.
     """
     from kling_ledger.ledger import Ledger
 
@@ -155,7 +160,7 @@ def reconcile(
         if undo is not None:
             return _undone(ledger, undo, form, dry_run=dry_run)
         if provider is None:
-            raise click.UsageError("whose record? Name it with --provider")
+            raise click.UsageError("give --provider: whose record is it?")
         scope = scope.in_time()
         _check(scope, form_of_bill)
         account = connection.account_at(ledger, provider)
@@ -172,7 +177,8 @@ def reconcile(
         say_notes(compared)
         lines = compared.lines
         if balance.asks_balance:
-            # Last, because what the record has mended may be all that the balance missed.
+            # Last, because corrections from the record may explain the whole difference of the
+            # balance.
             whose = _Account(provider, account, connection, _paid_in(balance.topped_up, provider))
             keeps = not any(line.stands for line in lines)
             lines = lines + whose.compared(
@@ -186,10 +192,8 @@ def _check(scope: Scope, form_of_bill: BillForm) -> None:
     if scope.statement is None and (scope.complete or form_of_bill.says_anything):
         raise click.UsageError("--complete and the options for reading need a --statement")
     if scope.complete and (scope.since is None or scope.until is None):
-        # What is missing is given back: that must not happen to the jobs of another month.
-        raise click.UsageError(
-            "--complete for which time? Say it with --period, or --from and --to"
-        )
+        # Missing jobs are given back: that must not hit the jobs of another month.
+        raise click.UsageError("--complete needs a period: give --period, or --from and --to")
     if scope.missing is not None and not scope.complete:
         raise click.UsageError("--missing needs a --complete statement")
 
@@ -202,7 +206,7 @@ def _bill(
     scope: Scope,
     form_of_bill: BillForm,
 ) -> tuple[BillFile, Bill] | None:
-    """Read the statement, None where every task is to be asked for."""
+    """Read the statement, None if every task is to be polled instead."""
     from kling_ledger.evidence.sources import BillFile, read
 
     if scope.statement is None:
@@ -221,7 +225,7 @@ def _bill(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One comparison: whose record it is, what it is read from, and what is done with it."""
+    """One comparison: the record, its source, and what is done with it."""
 
     ledger: Ledger
     provider: str
@@ -231,7 +235,7 @@ class _Work:
     bill: tuple[BillFile, Bill] | None
 
     def compared(self) -> Compared:
-        """Compare the provider's record with our jobs of the account as they are now."""
+        """Compare the provider's record with the account's jobs as they are now."""
         from kling_ledger.evidence.sources import Compared, compare_bill, not_confirmed
         from kling_ledger.evidence.tasks import ask_tasks
 
@@ -243,7 +247,7 @@ class _Work:
                 self.ledger, self.provider, file, bill, now=now, since=since, until=until
             )
         ours = self.ledger.reservations.at_provider(self.provider, since=since, until=until)
-        # A job of a script's own client names neither account nor address: it is asked for too.
+        # A job of a script's own client has no account or address: poll it too.
         there = [one for one in ours if one.job.account == self.account or one.job.address is None]
         others = len(ours) - len(there)
         notes = (f"{others} jobs of other accounts were not polled",) if others else ()
@@ -251,13 +255,13 @@ class _Work:
         return Compared(lines, notes=notes, not_confirmed=not_confirmed(there, lines))
 
     def apply(self, compared: Compared) -> None:
-        """Make what is proposed, and say what was done and how to take it back."""
+        """Apply the proposals, and print what was done and how to undo it."""
         made = self.made(compared)
         if made is not None:
-            say(f"plan {made}: kling-ledger reconcile --undo {made} takes it back")
+            say(f"plan {made}: kling-ledger reconcile --undo {made} undoes it")
 
     def made(self, compared: Compared) -> str | None:
-        """Make what is proposed, and say it; return the id of the plan, None if nothing is."""
+        """Apply the proposals and print them; return the plan's id, None if there are none."""
         from kling_ledger.evidence.apply import plan_of
 
         plan = plan_of(
@@ -276,7 +280,7 @@ class _Work:
         return applied.id
 
     def keep(self, compared: Compared) -> None:
-        """Keep what the record said of each task, for the reports."""
+        """Store what the record says about each task, for the reports."""
         from kling_ledger.evidence.apply import records_of
 
         records = records_of(self.provider, self.account, self._source, compared.lines)
@@ -290,7 +294,7 @@ class _Work:
 
 
 def _rehearsed(work: _Work, compared: Compared, form: str) -> int:
-    """Print what the record's corrections would move; what the balance says rests on those."""
+    """Print what the record's corrections would move; the balance depends on those."""
     say_notes(compared)
     work.made(compared)
     print_transfers(work.ledger, form)
@@ -298,7 +302,7 @@ def _rehearsed(work: _Work, compared: Compared, form: str) -> int:
 
 
 def _undone(ledger: Ledger, plan_id: str, form: str, *, dry_run: bool) -> int:
-    """Take a plan back and tell how each reservation stands now."""
+    """Undo a plan and print the state of each reservation."""
     undone = ledger.evidence.undo(plan_id)
     if dry_run:
         print_transfers(ledger, form)
@@ -308,7 +312,7 @@ def _undone(ledger: Ledger, plan_id: str, form: str, *, dry_run: bool) -> int:
         for one in undone.reservations
     ]
     print_many(rows, ("reservation", "state", "spent"), form, empty="nothing had moved")
-    say(f"plan {plan_id} is undone: {len(rows)} reservations are back as they were")
+    say(f"plan {plan_id} is undone: {len(rows)} reservations are as they were before")
     return 0
 
 
@@ -328,7 +332,7 @@ def _paid_in(written: str | None, provider: str) -> Money | None:
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """The account whose balance is compared, and what was paid into it since the last time."""
+    """The account whose balance is compared, and the amount paid in since the last time."""
 
     provider: str
     account: str
@@ -338,7 +342,7 @@ class _Account:
     def compared(
         self, ledger: Ledger, *, applies: bool, keeps: bool, is_ours_alone: bool
     ) -> list[Line]:
-        """Return where the account moved away from our journal, once that is mended if asked to."""
+        """Return the differences between the balance and the journal, after any corrections."""
         from kling_ledger.evidence.apply import plan_of
 
         lines = self._lines(ledger, keeps=keeps, is_ours_alone=is_ours_alone)

@@ -1,4 +1,4 @@
-"""How a comparison is told: one row a job, corrections, and what a person is asked."""
+"""The output of a comparison: one row per job, corrections, and questions for a person."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _COLUMNS = (
 def report(
     lines: list[Line], form: str, *, shows_all: bool, not_confirmed: Sequence[Reservation] = ()
 ) -> int:
-    """Print what differs, or all, say whose cost nobody confirmed, and return the exit code."""
+    """Print the differences, or all jobs, and the unconfirmed costs; return the exit code."""
     counts = Counter(str(line.verdict) for line in lines)
-    # Giving a charge back is the gravest correction: those rows come last, by themselves.
+    # Giving a charge back is the most serious correction: those rows come last, in a table of their
+    # own.
     told = sorted(
         (line for line in lines if shows_all or line.stands),
         key=lambda line: line.verdict == "never_charged",
@@ -42,7 +43,7 @@ def report(
         [_row(line) for line in told],
         _COLUMNS,
         form,
-        empty="no differences" if not not_confirmed else "no differences in what is confirmed",
+        empty="no differences" if not not_confirmed else "no differences in confirmed costs",
         optional=("state", "task"),
     )
     say(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "no jobs")
@@ -55,7 +56,7 @@ def report(
 
 
 def say_notes(compared: Compared) -> None:
-    """Tell what a person would not expect of the bill, and what has to be said before more."""
+    """Print the surprises of a bill, and the answers needed to go further."""
     from kling_ledger.evidence.plan import Verdict
 
     for note in compared.notes:
@@ -68,13 +69,13 @@ def say_notes(compared: Compared) -> None:
     costs = Money.by_unit(one.held if one.is_open else one.spent for one in missed if one)
     total = ", ".join(str(cost) for cost in costs.values())
     say(
-        f"note: the bill lacks {compared.missing} jobs, {total} in all. If it is complete and of"
-        f" this account, confirm: --missing {compared.missing}"
+        f"note: the bill lacks {compared.missing} jobs, {total} in all. If it is complete and "
+        f"belongs to this account, confirm: --missing {compared.missing}"
     )
 
 
 def proposed(changes: Iterable[Change]) -> str:
-    """Write what is proposed: `commit 0.675 USD`."""
+    """Format a proposal: `commit 0.675 USD`."""
     return ", ".join(_one(change) for change in changes)
 
 
@@ -99,7 +100,7 @@ def _unit(line: Line) -> str:
 
 
 def _problem(line: Line) -> str | None:
-    """Say what is wrong, and the command that settles it where a person has to."""
+    """Return the problem, and the command to settle it if a person has to."""
     from kling_ledger.cli.next_steps import claim_task, look_for_task, say_what_it_cost
 
     told = line.problem

@@ -1,6 +1,6 @@
-"""`kling-ledger report`: what was spent, on what, against which budget, and what is still open.
+"""`kling-ledger report`: spending, budgets, failures and open reservations.
 
-Each question is a module of kling_reports with `report(database, query) -> Report`.
+Each report is a module of kling_reports with `report(database, query) -> Report`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 
 _ONE_SUM: Final = {"spend"}
-"""The questions that read once: that is of one state by itself, and several threads add it up."""
+"""Reports that read once: a single read is consistent by itself, and several threads can sum it."""
 
 
 @click.group()
 def report() -> None:
-    """What was spent, on what, against which budget; what failed, and what is still open."""
+    """Report what was spent, on what, against which budget; what failed and what is open."""
 
 
 @report.command()
@@ -53,11 +53,11 @@ def report() -> None:
 @period
 @options()
 def overview(**given: Any) -> None:
-    """What to know first, in words; this period beside the last one; who spent most; budgets.
+    """The findings in words; this period against the previous one; top spenders; budgets.
 
-    The time is that of --period, of --from and --to, or the running month, which is compared with
-    the same days of the month before. Amounts are in USD at each job's own rate. --out page.html is
-    the page to keep open: it filters, sorts and drills down without a server.
+    The default period is the current month, compared with the same days of the month before.
+    Amounts are in USD at each job's own rate. --out page.html writes a page that filters, sorts and
+    drills down without a server.
     """
     _answer("overview", **given)
 
@@ -69,12 +69,12 @@ def overview(**given: Any) -> None:
 @tenants
 @options()
 def spend(**given: Any) -> None:
-    """Clips, failures, seconds and cost, by project, provider and model or as asked.
+    """Clips, failures, seconds and cost, by default per project, provider and model.
 
     \b
     kling-ledger report spend --basis posted --period 2026-10
 
-    is what the month charged and gave back, as the statement and the close pack have it.
+    shows what the month charged and gave back, like the statement and the close pack.
     """
     _answer("spend", follows_journal=True, **given)
 
@@ -84,7 +84,7 @@ def spend(**given: Any) -> None:
 @no_period
 @options("starts_at", "ends_at", "where", "currency", "rates")
 def budgets(**given: Any) -> None:
-    """Each budget: what is spent, reserved and left, how fast it goes, and when it runs out."""
+    """Each budget: spent, reserved and left, its burn rate, and when it runs out."""
     _answer("budgets", **given)
 
 
@@ -93,9 +93,9 @@ def budgets(**given: Any) -> None:
 @period
 @options("currency")
 def limits(**given: Any) -> None:
-    """Who changed which budget, when, why, and from what to what; removed budgets too.
+    """Who changed which budget, when, why and how; removed budgets included.
 
-    --where takes what a budget covers (project, provider, model, wallet, label:NAME) and who
+    --where filters by a budget's scope (project, provider, model, wallet, label:NAME) and by who
     changed it (user).
     """
     _answer("limits", **given)
@@ -106,7 +106,7 @@ def limits(**given: Any) -> None:
 @period
 @options("currency", "rates")
 def variance(**given: Any) -> None:
-    """What was quoted, estimated, held and settled, and how near the quotes were."""
+    """Amounts quoted, estimated, held and settled, and the accuracy of the quotes."""
     _answer("variance", **given)
 
 
@@ -115,7 +115,7 @@ def variance(**given: Any) -> None:
 @period
 @options("rates")
 def open_(**given: Any) -> None:
-    """Credits that are still set aside, by age, and what to do about them."""
+    """Credits that are still reserved, by age, and what to do about them."""
     _answer("open", **given)
 
 
@@ -123,7 +123,7 @@ def open_(**given: Any) -> None:
 @journal_period
 @options("currency", "rates")
 def statement(**given: Any) -> None:
-    """Each wallet from its opening to its closing balance, and every line between."""
+    """Each wallet from its opening to its closing balance, with every line between."""
     _answer("statement", follows_journal=True, **given)
 
 
@@ -131,9 +131,9 @@ def statement(**given: Any) -> None:
 @month
 @options("starts_at", "ends_at", "currency", "rates")
 def purchases(**given: Any) -> None:
-    """What was paid for credits, what is left of it, and which fundings are allowances.
+    """Purchases of credits, what is left of them, and which fundings are allowances.
 
-    With --period as it stood at the end of that month.
+    With --period, as of the end of that month.
     """
     _answer("purchases", **given)
 
@@ -143,7 +143,7 @@ def purchases(**given: Any) -> None:
 @period
 @options("currency", "rates")
 def failures(**given: Any) -> None:
-    """What failed, what it would have cost, and what came back."""
+    """Failed jobs, what they would have cost, and what was returned."""
     _answer("failures", **given)
 
 
@@ -151,7 +151,7 @@ def failures(**given: Any) -> None:
 @month
 @options("starts_at", "ends_at", "currency", "rates")
 def accruals(**given: Any) -> None:
-    """What jobs may still cost at a month's end, and how far off the month before was."""
+    """What open jobs may still cost at a month's end, and how accurate the previous month was."""
     _answer("accruals", **given)
 
 
@@ -159,7 +159,7 @@ def accruals(**given: Any) -> None:
 @period
 @options("currency", "rates")
 def reconciliation(**given: Any) -> None:
-    """What our figures rest on, what is in doubt, and what was corrected."""
+    """The evidence behind the figures, jobs in doubt, and corrections."""
     _answer("reconciliation", **given)
 
 
@@ -177,7 +177,7 @@ def _answer(
     tenants: str | None = None,
     **given: Any,
 ) -> None:
-    # What is wrong with the options is said before the ledger is opened.
+    # Errors in the options are reported before the ledger is opened.
     known = form_of(form, out)
     query = query_of(**given)
     module = import_module(f"kling_reports.{question}")
@@ -191,7 +191,7 @@ def _answer(
                 answers[name] = module.report(database, query)
                 jobs.extend(_filtered_by(database, query))
                 if any(one.stream is not None for one in answers[name].tables):
-                    # Its rows are read when they are written.
+                    # Its rows are read while they are written.
                     kept_open.push(opened.pop_all())
         _say_what_no_job_has(jobs, query)
         answer = replace(_joined(answers, tenants), ledger=ledger_name(database_url(db)))
@@ -201,16 +201,16 @@ def _answer(
 
 
 def _without(answer: Report, left_out: tuple[str, ...]) -> Report:
-    """Return an answer without some of its tables, and say where these are."""
+    """Return an answer without some of its tables, and print where to find those."""
     if not left_out:
         return answer
     kept = tuple(table for table in answer.tables if table.name not in left_out)
-    note = f"Days and jobs are in the page: kling-ledger report {answer.name} --out page.html"
+    note = f"Days and jobs are on the page: kling-ledger report {answer.name} --out page.html"
     return replace(answer, tables=kept, notes=(*answer.notes, note))
 
 
 def _joined(answers: dict[str, Report], tenants: str | None) -> Report:
-    """Return the answer, or those of several ledgers in one."""
+    """Return the answer, or the answers of several ledgers as one."""
     if tenants is None:
         return answers[""]
     from kling_reports.tenants import joined
@@ -219,7 +219,7 @@ def _joined(answers: dict[str, Report], tenants: str | None) -> Report:
 
 
 def _tenants(db: str | None, written: str) -> dict[str, str]:
-    """Return the addresses of the ledgers that are asked, by tenant."""
+    """Return the addresses of the requested ledgers, by tenant."""
     from kling_ledger.ledger.tenants import addresses
 
     names = tuple(name.strip() for name in written.split(",") if name.strip())
@@ -231,7 +231,7 @@ def _tenants(db: str | None, written: str) -> dict[str, str]:
 
 @contextmanager
 def _opened(address: str | None, question: str) -> Iterator[Database]:
-    """Open a ledger as it is at one moment: all tables of a report are of that."""
+    """Open a ledger as of one moment: all tables of a report show the same state."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(address, create=False) as ledger:
@@ -243,19 +243,19 @@ def _opened(address: str | None, question: str) -> Iterator[Database]:
 
 
 def _filtered_by(database: Database, query: Query) -> Iterator[DataFrame]:
-    """Give what jobs have in the columns of --where, if there is any."""
+    """Yield the jobs' values in the columns of --where."""
     if query.filters:
         from kling_reports.doors import reservations
         from kling_reports.groups import sources
 
-        # What is the journal's own is of no job.
+        # A filter on the journal's own columns concerns no job.
         of_jobs = [name for name in sources((), query.filters) if name in reservations.KINDS]
         if of_jobs:
             yield reservations.alike(database, columns=of_jobs)
 
 
 def _say_what_no_job_has(jobs: list[DataFrame], query: Query) -> None:
-    """Say of each value of --where that no job has, which values there are: it may be misspelt."""
+    """For each --where value without a job, print the existing values: it may be misspelt."""
     if not jobs:
         return
     from pandas import concat

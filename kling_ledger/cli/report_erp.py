@@ -1,4 +1,4 @@
-"""`kling-ledger report erp-journal`: a month of the journal as an ERP imports it."""
+"""`kling-ledger report erp-journal`: a month of the journal for import into an ERP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--mapping",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE.toml",
-    help="Which account of yours stands for which of ours, and how the file is written.",
+    help="The file that maps ledger accounts to yours and sets the output format.",
 )
 @click.option(
     "--out",
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     is_flag=False,
     flag_value="quickbooks",
     metavar="[NAME]",
-    help="Print a mapping to begin with, and nothing else: datev, netsuite, quickbooks, xero.",
+    help="Only print an example mapping: datev, netsuite, quickbooks, xero.",
 )
 @database_option
 def erp_journal(
@@ -51,14 +51,14 @@ def erp_journal(
     example: str | None,
     db: str | None,
 ) -> None:
-    """A month as double-entry lines for an ERP, with accounts and columns of a mapping file.
+    """A month as double-entry lines for an ERP, with the accounts and columns of a mapping file.
 
     \b
     kling-ledger report erp-journal --example quickbooks > mapping.toml
     kling-ledger report erp-journal --period 2026-10 --mapping mapping.toml --out journal.csv
 
-    Every document balances. An account of the ledger that the mapping has no code for is an error
-    that names it: nothing is booked on a default. See docs/how-to/erp.md.
+    Every document balances. A ledger account without a code in the mapping is an error that names
+    it: nothing is booked to a default account. See docs/how-to/erp.md.
     """
     if example is not None:
         from kling_reports.erp.mapping_reader import example as text_of
@@ -92,4 +92,4 @@ def _say(found: ErpJournal, period: str, *, is_sealed: bool) -> None:
     )
     say(f"{period}: {len(found.documents)} documents, debits and credits {sums or 'of nothing'}")
     if not is_sealed:
-        say(f"note: {period} is not sealed: what comes later is not in it")
+        say(f"note: {period} is not sealed: later entries are missing here")

@@ -1,4 +1,4 @@
-"""`kling-ledger report focus|beancount|hledger|close-pack`: the ledger for other programs."""
+"""`kling-ledger report focus|beancount|hledger|close-pack`: exports for other programs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _out: Final = click.option(
     help="Write it to a file. [default: standard output]",
 )
 _through: Final = click.option(
-    "--through", type=Month(), metavar="MONTH", help="The last month that is in it."
+    "--through", type=Month(), metavar="MONTH", help="The last month to include."
 )
 _rates: Final = click.option(
     "--rate",
     "rates",
     multiple=True,
     metavar="UNIT=USD",
-    help="What one of a unit is worth where no job says it: evolink-credit=0.0139.",
+    help="The value of one unit in USD, for jobs without their own rate: evolink-credit=0.0139.",
 )
 
 
@@ -55,7 +55,7 @@ _rates: Final = click.option(
     type=click.Choice(["cost-and-usage", "billing-period", "invoice-detail"]),
     default="cost-and-usage",
     show_default=True,
-    help="Which dataset of FOCUS 1.4: the charges, the months of each issuer, or invoices.",
+    help="The dataset of FOCUS 1.4: charges, the billing months of each issuer, or invoices.",
 )
 @_rates
 @_out
@@ -75,8 +75,8 @@ def focus(
     kling-ledger report focus --period 2026-10 --out focus.csv
     kling-ledger report focus --focus-version 1.4 --dataset invoice-detail --out invoices.csv
 
-    What was paid for credits is a purchase, and what they were used for costs its share of it. What
-    came from an allowance is billed as it is used. A refund is usage below zero.
+    Buying credits is a purchase, and each use carries its share of that cost. Usage of an allowance
+    is billed when used. A refund is negative usage.
     """
     from kling_ledger.ledger import Ledger
     from kling_reports.exports import of_ledger
@@ -96,7 +96,7 @@ def focus(
 @_out
 @database_option
 def beancount(through: str | None, out: Path | None, db: str | None) -> None:
-    """The journal for beancount, with what each account holds at the end of each month."""
+    """The journal for beancount, with the balance of each account at the end of each month."""
     _export("beancount", through, out, db)
 
 
@@ -105,7 +105,7 @@ def beancount(through: str | None, out: Path | None, db: str | None) -> None:
 @_out
 @database_option
 def hledger(through: str | None, out: Path | None, db: str | None) -> None:
-    """The journal for hledger, with what each account holds at the end of each month."""
+    """The journal for hledger, with the balance of each account at the end of each month."""
     _export("hledger", through, out, db)
 
 
@@ -116,19 +116,20 @@ def hledger(through: str | None, out: Path | None, db: str | None) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
     required=True,
-    help="The folder to create for it.",
+    help="The folder to create.",
 )
 @_rates
 @database_option
 def close_pack(month: str, *, out: Path, rates: tuple[str, ...], db: str | None) -> None:
-    """Everything that finance keeps of a MONTH that is closed hard, in a new folder.
+    """Everything that finance keeps of a sealed MONTH, in a new folder.
 
     \b
     kling-ledger close 2026-10 --hard
     kling-ledger report close-pack 2026-10 --out packs/2026-10
 
     Statement, spend, variance, reconciliation, accruals, seal and FOCUS file, with the SHA-256 of
-    each in manifest.json. Made again it is the same to the byte, whenever and wherever.
+    each in manifest.json. A second run gives identical files, byte for byte, at any time on any
+    machine.
     """
     from kling_ledger.ledger import Ledger
     from kling_reports import close_pack as pack
@@ -139,7 +140,7 @@ def close_pack(month: str, *, out: Path, rates: tuple[str, ...], db: str | None)
 
 
 EXPORTS: Final = (focus, beancount, hledger, close_pack)
-"""The commands that hand the ledger to other programs, in forms of their own."""
+"""The commands that export the ledger for other programs."""
 
 
 def register(report: click.Group) -> None:

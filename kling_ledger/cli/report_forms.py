@@ -1,9 +1,8 @@
-"""The forms that a report is written in: by name, by the ending of a file, to a file or a terminal.
+"""The formats of a report: by name or by file extension, to a file or a terminal.
 
-Each form is a module of kling_reports.render with `write(report, file)`; the terminal's is
-`write(report, file, *, width, is_terminal)`, the page's `render(report) -> bytes`. FORMS says which
-form is which module, and which ending of a file's name asks for it. What is written to files
-appears whole or not at all.
+Each format is a module of kling_reports.render with `write(report, file)`; the terminal's is
+`write(report, file, *, width, is_terminal)`, the page's `render(report) -> bytes`. FORMS maps each
+format to its module and its file extensions. Files appear complete or not at all.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ FORMS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "xlsx": ("xlsx", (".xlsx",)),
     "html": ("html", (".html", ".htm")),
 }
-"""Every form: the module of kling_reports.render that writes it, and the files that ask for it."""
+"""Every format: the module of kling_reports.render that writes it, and its file extensions."""
 
 ONE_TABLE: Final = ("csv", "jsonl", "parquet")
-"""The forms that hold a single table."""
+"""The formats that hold a single table."""
 
 _ON_A_TERMINAL: Final = ("table", "json", "jsonl", "csv")
 _NEVER_FOLDED: Final = 10_000
@@ -54,20 +53,20 @@ class Out:
 
 
 class OutType(click.ParamType[Out]):
-    """The value of `--out`: a folder where it is one, or its name ends with a slash."""
+    """The value of `--out`: a folder if it exists as one, or if it ends with a slash."""
 
     name = "out"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Out:  # noqa: ARG002
-        """Return where to write; nothing is looked at but whether a folder is there."""
+        """Return where to write; only checks whether a folder exists."""
         path = Path(value)
         return Out(path, str(value).endswith(("/", "\\")) or path.is_dir())
 
 
 def form_of(form: str | None, out: Out | None) -> str:
-    """Return the form that is asked for, by its name or by the ending of a file.
+    """Return the requested format, by its name or by a file extension.
 
-    ConfigError for an ending that no form has, and for a form that no terminal shows.
+    ConfigError for an unknown extension, and for a format that a terminal cannot show.
     """
     known = form or _by_ending(out)
     if out is None and known not in _ON_A_TERMINAL:
@@ -78,9 +77,9 @@ def form_of(form: str | None, out: Out | None) -> str:
 
 
 def write(answered: Report, form: str, out: Out | None = None, *, table: str | None = None) -> None:
-    """Write a report in a form of FORMS, or one of its tables, to files or to standard output.
+    """Write a report, or one of its tables, in a format of FORMS to files or standard output.
 
-    ConfigError, which lists the tables, for one that it does not have.
+    ConfigError, listing the tables, for an unknown table.
     """
     if table is not None:
         answered = _only(answered, table)
@@ -97,7 +96,7 @@ def write(answered: Report, form: str, out: Out | None = None, *, table: str | N
 
 
 def write_bytes(written: bytes, out: Path | None) -> None:
-    """Write what is finished to a file, and say so, or to standard output."""
+    """Write finished bytes to a file, and say so, or to standard output."""
     if out is None:
         click.echo(written, nl=False)
         return
@@ -108,9 +107,10 @@ def write_bytes(written: bytes, out: Path | None) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears once all is in it; what is no file, such as a pipe, is written to.
+    """Open a file that appears only when complete; anything else, such as a pipe, is written
+    directly.
 
-    An error of the disk names the file.
+    Disk errors name the file.
     """
     from kling_ledger.tabular.files import whole_file
 
@@ -119,7 +119,7 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
             with path.open("wb") as file:
                 yield file
         else:
-            # The file that a link leads to is replaced, and not the link.
+            # Replace the target of a link, not the link.
             with whole_file(path.resolve()) as beside, beside.open("wb") as file:
                 yield file
 
@@ -145,7 +145,7 @@ def _write_in(form: str, answered: Report, file: IO[bytes]) -> None:
 
 
 def _write_folder(answered: Report, form: str, folder: Path) -> None:
-    """Write each table to a file of its own name: all of them, or none."""
+    """Write each table to a file with its name: all of them, or none."""
     from kling_ledger.tabular.files import whole_folder
 
     ending = FORMS[form][1][0]
@@ -167,12 +167,12 @@ def _only(answered: Report, name: str) -> Report:
 
 
 def _say_what_is_left_out(answered: Report, form: str) -> None:
-    """Say which tables a form for one table did not take: nobody would miss them."""
+    """Print which tables a single-table format left out: otherwise nobody would notice."""
     first, *others = (table.name for table in answered.tables)
     if form in ONE_TABLE and others:
         say(
-            f"note: this is the table {first} alone; there {'is' if len(others) == 1 else 'are'}"
-            f" also {', '.join(others)}: name one with --table, or write all with --out FOLDER/"
+            f"note: this is only the table {first}; there {'is' if len(others) == 1 else 'are'} "
+            f"also {', '.join(others)}: name one with --table, or write all with --out FOLDER/"
         )
 
 
@@ -186,7 +186,7 @@ def _by_ending(out: Out | None) -> str:
             return form
     known = ", ".join(ending for _, endings in FORMS.values() for ending in endings)
     raise ConfigError(
-        f"no form is known for {out.path.name}", hint=f"use --format, or one of {known}"
+        f"unknown extension: {out.path.name}", hint=f"use --format, or one of {known}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The options that reports share, and the query that they make."""
+"""The options shared by reports, and the query built from them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MONTH: Final = re.compile(r"[0-9]{4}-[0-9]{2}")
 
 
 class Edge(Instant):
-    """One end of a span: a month, a day or an instant, in the query's zone unless it has one."""
+    """One end of a period: a month, a day or an instant, in the query's zone unless it has one."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
-        """Return the instant, naive where its zone was not said; a usage error for no instant."""
+        """Return the instant, naive if it has no zone; a usage error for anything else."""
         text = f"{value}-01" if _MONTH.fullmatch(str(value)) else str(value)
         super().convert(text, param, ctx)
         return datetime.fromisoformat(text)
@@ -47,10 +47,11 @@ _OPTIONS: Final = {
         "starts_at",
         type=Edge(),
         metavar="WHEN",
-        help="From this month, day or instant on: 2026-10, 2026-10-01, 2026-10-01T12:00Z.",
+        help="Start of the period (inclusive), a month, day or instant: 2026-10, 2026-10-01, "
+        "2026-10-01T12:00Z.",
     ),
     "ends_at": click.option(
-        "--to", "ends_at", type=Edge(), metavar="WHEN", help="End of the time (exclusive)."
+        "--to", "ends_at", type=Edge(), metavar="WHEN", help="End of the period (exclusive)."
     ),
     "zone": click.option(
         "--timezone",
@@ -58,20 +59,20 @@ _OPTIONS: Final = {
         default="UTC",
         show_default=True,
         metavar="ZONE",
-        help="Where days begin, such as Europe/Berlin.",
+        help="The time zone of days, such as Europe/Berlin.",
     ),
     "where": click.option(
         "--where",
         multiple=True,
         metavar="WORD=VALUE",
-        help="Only these: provider=crun, project=film/, label:team=ads, sound=no, model=-. The "
-        "same word: OR; different words: AND.",
+        help="Only these: provider=crun, project=film/, label:team=ads, sound=no, model=-. "
+        "Same word: OR; different words: AND.",
     ),
     "currency": click.option(
         "--currency",
         metavar="CODE",
-        help="Tell amounts in this currency: USD, at the rate that each job was reserved at, or "
-        "another one with --rates.",
+        help="Show amounts in this currency: USD, at the rate each job was reserved at, or "
+        "another with --rates.",
     ),
     "rates": click.option(
         "--rates",
@@ -83,27 +84,27 @@ _OPTIONS: Final = {
         "--out",
         type=OutType(),
         metavar="FILE|DIR/",
-        help="Write it to a file, whose ending says the form, or each table to a file of its own "
+        help="Write to a file, in the format of its extension, or each table to its own file "
         "in a folder.",
     ),
     "table": click.option(
-        "--table", metavar="NAME", help="Only this table of the report, in any form."
+        "--table", metavar="NAME", help="Only this table of the report, in any format."
     ),
     "form": click.option(
         "--format",
         "form",
         type=click.Choice(list(FORMS)),
-        help="The form. [default: by the ending of --out, csv in a folder, else table]",
+        help="The format. [default: from the extension of --out, csv in a folder, else table]",
     ),
     "db": database_option,
 }
 
 
 def options(*left_out: str) -> Callable[[Command], Command]:
-    """Add the options that questions share, without those that this one has no use for."""
+    """Add the options shared by reports, except those that this one does not need."""
 
     def add(command: Command) -> Command:
-        # A decorator that comes last stands first in the help.
+        # The last decorator comes first in the help.
         for name, option in reversed(_OPTIONS.items()):
             if name not in left_out:
                 command = option(command)
@@ -113,16 +114,16 @@ def options(*left_out: str) -> Callable[[Command], Command]:
 
 
 def by(*default: str) -> Callable[[Command], Command]:
-    """Add `--by`, with the words that are meant where none are given."""
+    """Add `--by`, with its default."""
     return click.option(
         "--by",
         multiple=True,
         default=default,
         show_default=", ".join(default),
         metavar="WORD",
-        help="What to add up by, several times if you like: day, week, month, project, "
-        "project:LEVEL, wallet, provider, account, model, action, resolution, sound, user, "
-        "label:NAME; of what was posted also period, the month of the journal.",
+        help="What to group by; may be repeated: day, week, month, project, project:LEVEL, "
+        "wallet, provider, account, model, action, resolution, sound, user, label:NAME; "
+        "with --basis posted also period, the month of the journal.",
     )
 
 
@@ -131,17 +132,18 @@ tenants: Final = click.option(
     is_flag=False,
     flag_value="",
     metavar="[NAME,...]",
-    help="Ask every ledger of a PostgreSQL database, or of the schemas named: see db tenants.",
+    help="Read every ledger of a PostgreSQL database, or those of the named schemas: see db "
+    "tenants.",
 )
-"""The option `--tenants`, for the questions that are asked of several ledgers at a time."""
+"""The option `--tenants`, for reports over several ledgers."""
 
 period: Final = period_option()
-"""The option `--period`, for the questions about a time."""
+"""The option `--period`, for reports about a period."""
 
 journal_period: Final = period_option(
-    " A month is the journal's own, as it is closed and sealed, for what was posted."
+    " With --basis posted, a month is the journal's month, as closed and sealed."
 )
-"""The option `--period`, for the questions about a time that can follow the journal."""
+"""The option `--period`, for reports that can follow the months of the journal."""
 
 month: Final = click.option(
     "--period",
@@ -150,29 +152,29 @@ month: Final = click.option(
     metavar="MONTH",
     help="The month of the journal, such as 2026-10 or last-month, as it is closed and sealed.",
 )
-"""The option `--period`, for the questions about the end of a month."""
+"""The option `--period`, for reports about the end of a month."""
 
 
 def _refuse_period(ctx: click.Context, param: click.Parameter, value: str | None) -> None:  # noqa: ARG001
     if value is not None:
         raise ConfigError(
-            "budgets are shown as they stand in their present windows",
-            hint="report spend tells of another time, report limits who changed a budget",
+            "budgets are shown in their current windows",
+            hint="use report spend for another period, report limits for who changed a budget",
         )
 
 
 no_period: Final = click.option(
     "--period", hidden=True, expose_value=False, callback=_refuse_period, help="Is refused."
 )
-"""The option `--period` where there is none: whoever tries it is told what to ask instead."""
+"""The option `--period` for a report without one: its error names the reports to use instead."""
 
 basis: Final = click.option(
     "--basis",
     type=click.Choice(["reserved", "posted"]),
     default="reserved",
     show_default=True,
-    help="When money counts: a job when it was reserved, with all that it has cost since; or each "
-    "charge and refund when it was posted.",
+    help="When an amount counts: reserved counts a job's whole cost at the time it was "
+    "reserved; posted counts each charge and refund when it was posted.",
 )
 """The option `--basis`, the axis of time."""
 
@@ -191,9 +193,9 @@ def query_of(
     rates: Path | None = None,
     follows_journal: bool = False,
 ) -> Query:
-    """Return the query that options make; ConfigError for what cannot be asked.
+    """Return the query for the options; ConfigError for an impossible one.
 
-    Where the question `follows_journal`, a month of what was posted is the journal's own.
+    If the report `follows_journal`, a month of posted amounts is the journal's month.
     """
     from kling_ledger.ledger.windows import read_zone
     from kling_reports.currency import read_rates
@@ -203,7 +205,7 @@ def query_of(
     now = datetime.now(UTC)
     if period is not None:
         if starts_at or ends_at:
-            raise ConfigError("--period stands for both ends: give it without --from and --to")
+            raise ConfigError("--period replaces --from and --to: give one or the other")
         found = read_period(period, now.astimezone(read_zone(zone)).date())
         if follows_journal and basis != "reserved" and found.month:
             month = read_month(period, now)
@@ -224,26 +226,27 @@ def query_of(
 
 
 def _currency(written: str | None, rates: Path | None) -> str | None:
-    """Return the code of a currency; only USD is known of jobs themselves."""
+    """Return the code of a currency; jobs themselves have only USD."""
     if written is None and rates is not None:
-        raise ConfigError("--rates are into a currency", hint="name it, as in --currency EUR")
+        raise ConfigError("--rates need a --currency", hint="give one, such as --currency EUR")
     if written is None:
         return None
     code = written.upper()
     if not _CODE.fullmatch(code):
         raise ConfigError(
-            f"not a currency: {written}", hint="give three letters, as in --currency EUR"
+            f"not a currency: {written}", hint="use three letters, as in --currency EUR"
         )
     if code != USD and rates is None:
         raise ConfigError(
-            f"the worth of a job in {code} is unknown",
-            hint="USD is known of each job; report spend and overview take --rates FILE for others",
+            f"the value of a job in {code} is unknown",
+            hint="jobs have a value in USD; for other currencies, report spend and overview "
+            "accept --rates FILE",
         )
     return code
 
 
 def _span(starts_at: datetime | None, ends_at: datetime | None, zone: ZoneInfo) -> Span:
-    """Return the time from one end to the other; an end without a zone is one of the query's."""
+    """Return the period between two ends; an end without a zone is in the query's zone."""
     from kling_reports.report import Span
 
     def in_zone(at: datetime | None) -> datetime | None:

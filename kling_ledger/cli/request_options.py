@@ -1,4 +1,4 @@
-"""Requests as commands take them: a provider's own body, or the options of a clip."""
+"""Requests on the command line: a provider's own body, or the options of a clip."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OPTIONS: Final = (
     click.option(
         "--action",
         type=click.Choice(ACTIONS),
-        help="What the request asks for, where the body does not say.",
+        help="What the request is for, if the body does not say.",
     ),
     click.option("--model", help="Instead of --request: the model that makes the clip."),
     click.option("--prompt", help="Instead of --request: what the clip shows."),
@@ -42,7 +42,7 @@ _OPTIONS: Final = (
     click.option(
         "--resolution",
         type=Resolution(),
-        help="Instead of --request: the size of the picture.",
+        help="Instead of --request: the resolution of the clip.",
     ),
     click.option(
         "--sound/--no-sound", default=None, help="Instead of --request: with sound or not."
@@ -65,7 +65,7 @@ def read_body(
     options: dict[str, Any],
     saved: SavedQuote | None = None,
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the provider's own body, and tell which of its fields are not documented."""
+    """Return the provider's own body, and report undocumented fields."""
     from kling_pricing.gateways import read_request
 
     clip = {name: value for name, value in options.items() if name != "strict"}
@@ -83,7 +83,7 @@ def _written(
     clip: dict[str, Any],
     saved: SavedQuote | None,
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the provider's own body, as it is given, was quoted, or as a clip is written."""
+    """Return the provider's own body: as given, as quoted, or built from the options of a clip."""
     from kling_pricing.clip import Clip
     from kling_pricing.gateways import parse_body, write_request
     from kling_pricing.library import at_hand
@@ -99,7 +99,7 @@ def _written(
         return dict(saved.body), action or saved.told["action"]
     for needed in ("model", "prompt"):
         if needed not in given:
-            raise click.UsageError(f"give a --request, or a --{needed} among others for a clip")
+            raise click.UsageError(f"give --request, or --{needed} and the other options of a clip")
     inputs = {name: given.pop(name) for name in ("prompt", "image_url") if name in given}
     asked: dict[str, Any] = {"action": action} if action else {}
     model = meant(given.pop("model"), at_hand().book(provider).models) or clip["model"]

@@ -1,4 +1,4 @@
-"""`kling-ledger reservation`: set credits aside for a job, move it on, and end it."""
+"""`kling-ledger reservation`: reserve credits for a job, update its state, and end it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _NO_REASON = "rolled back by hand"
 
 @click.group()
 def reservation() -> None:
-    """Credits set aside for one job each: create, move on, commit, roll back, refund, show.
+    """Reserve credits for one job each: create, update, commit, roll back, refund, show.
 
     \b
-    A script with a provider's client of its own goes:
+    A script that uses a provider's client:
     kling-ledger reservation create --wallet team --amount "0.675 USD" --key job-7 --format json
-    kling-ledger reservation submitting ID        before the request is sent
-    kling-ledger reservation submitted ID TASK    once the provider has named its task
+    kling-ledger reservation submitting ID        before sending the request
+    kling-ledger reservation submitted ID TASK    once the provider returns a task id
     kling-ledger reservation commit ID --amount "0.60 USD"    or rollback ID
     """
 
@@ -64,7 +64,7 @@ def show(id_: str, db: str | None, form: str) -> None:
 @database_option
 @format_option
 def submitting(id_: str, db: str | None, form: str) -> None:
-    """Write down that the request is about to be sent: only one caller may, and only once."""
+    """Record that the request is about to be sent: only one caller can, and only once."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -77,7 +77,7 @@ def submitting(id_: str, db: str | None, form: str) -> None:
 @database_option
 @format_option
 def submitted(id_: str, task: str, db: str | None, form: str) -> None:
-    """Write down that the provider took the job, and the TASK that it calls it."""
+    """Record that the provider accepted the job, and its TASK id."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -102,7 +102,9 @@ def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:
 @click.option(
     "--amount", help='What the provider charged, such as "0.675 USD". [default: what is reserved]'
 )
-@click.option("--part", "is_part", is_flag=True, help="More will come: the rest stays reserved.")
+@click.option(
+    "--part", "is_part", is_flag=True, help="Charge only a part now: the rest stays reserved."
+)
 @click.option("--reason", help="How you know; kept in the journal.")
 @key_option
 @dry_run_option
@@ -119,7 +121,7 @@ def commit(
     is_part: bool,
     dry_run: bool,
 ) -> None:
-    """Charge what a job really cost, less or more than was reserved; the rest goes back."""
+    """Charge the real cost of a job, less or more than was reserved; the rest is returned."""
     from kling_ledger.ledger import Ledger
 
     if is_part and amount is None:
@@ -140,12 +142,12 @@ def commit(
         return
     print_one(reservation_dict(found), form)
     if is_part and key is None:
-        say("note: without a --key, the same part again is charged again")
+        say("note: without a --key, repeating this command charges the part again")
 
 
 @reservation.command()
 @click.argument("id_", metavar="ID")
-@click.option("--reason", default=_NO_REASON, help="How you know that nothing is charged.")
+@click.option("--reason", default=_NO_REASON, help="How you know that nothing was charged.")
 @key_option
 @dry_run_option
 @database_option
@@ -182,7 +184,7 @@ def refund(
     *,
     dry_run: bool,
 ) -> None:
-    """Give back some of what was committed, because the provider did."""
+    """Return part of a committed amount, because the provider refunded it."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False, dry_run=dry_run) as ledger:
@@ -195,12 +197,12 @@ def refund(
         return
     print_one(reservation_dict(refunded), form)
     if key is None:
-        say("note: without a --key, the same refund again is given again")
+        say("note: without a --key, repeating this command refunds again")
 
 
 @reservation.command()
 @click.argument("id_", metavar="ID")
-@click.option("--amount", required=True, help="What the job cost in the end, 0 too.")
+@click.option("--amount", required=True, help="The final cost of the job; 0 is allowed.")
 @click.option("--reason", required=True, help="How you know; kept in the journal.")
 @key_option
 @dry_run_option
@@ -216,9 +218,9 @@ def correct(
     *,
     dry_run: bool,
 ) -> None:
-    """Set what an ended job cost in the end: the difference is charged or given back.
+    """Set the final cost of an ended job: the difference is charged or given back.
 
-    It is how a question of `reconcile` about an ended job is answered.
+    Use it to answer a question of `reconcile` about an ended job.
     """
     from kling_ledger.ledger import Ledger
 
@@ -238,7 +240,7 @@ def correct(
 @database_option
 @format_option
 def expire(db: str | None, form: str, *, dry_run: bool) -> None:
-    """End every reservation whose time is over and of which nothing was sent; list them."""
+    """Expire every reservation that is past its time and was never sent; list them."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False, dry_run=dry_run) as ledger:
@@ -250,9 +252,9 @@ def expire(db: str | None, form: str, *, dry_run: bool) -> None:
 
 
 def _is_committed(found: Reservation) -> bool:
-    """Whether there is nothing left to charge; one that came to nothing needs an amount."""
+    """Whether there is nothing left to charge; a rolled-back or expired job needs an amount."""
     if found.is_open or found.state == "committed":
         return not found.is_open
     raise click.UsageError(
-        f"{found.id} is {found.state} and holds nothing: say with --amount what was charged"
+        f"{found.id} is {found.state} and holds nothing: give the charged amount with --amount"
     )

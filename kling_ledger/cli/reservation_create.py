@@ -1,4 +1,4 @@
-"""`kling-ledger reservation create`: set aside what a job may cost, by its request or by name."""
+"""`kling-ledger reservation create`: reserve the cost of a job, by request or amount."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--wallet", required=True, help="The wallet that pays.")
-@click.option("--amount", help='How much to set aside, such as "0.675 USD".')
+@click.option("--amount", help='How much to reserve, such as "0.675 USD".')
 @click.option("--provider", metavar="NAME", help="Who makes the clip, such as runapi.")
 @click.option(
     "--request",
     "request_file",
     type=click.File("rb"),
-    help="The provider's own JSON body, which is priced; - for stdin.",
+    help="The provider's own JSON body, to be priced; - for stdin.",
 )
 @click.option(
     "--action",
     type=click.Choice(ACTIONS),
-    help="What the request asks for, where the body does not say.",
+    help="What the request is for, if the body does not say.",
 )
-@click.option("--model", metavar="ID", help="Which model the --amount is for.")
-@click.option("--usd", metavar="AMOUNT", help="What an --amount in another unit is worth in USD.")
+@click.option("--model", metavar="ID", help="The model that the --amount is for.")
+@click.option("--usd", metavar="AMOUNT", help="The value in USD of an --amount in another unit.")
 @click.option("--project", help="The project, such as film/teaser.")
 @label_option
 @key_option
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     "--expires-in",
     type=Span(),
     metavar="SPAN",
-    help="Give it back if nothing is sent: 30m, 2h, 3d.",
+    help="Release the credits after this time if nothing was sent: 30m, 2h, 3d.",
 )
 @click.option(
-    "--expires-at", type=Instant(), metavar="INSTANT", help="The same, as an instant to come."
+    "--expires-at", type=Instant(), metavar="INSTANT", help="The same, as a future instant."
 )
 @book_option
 @dry_run_option
@@ -71,11 +71,11 @@ def create(
     dry_run: bool,
     **job: Any,
 ) -> int:
-    """Set credits aside for one job, if its wallet and every budget that covers it admit it.
+    """Reserve credits for one job, if its wallet and every matching budget admit it.
 
-    Exits with 0 only where they are set aside and nothing was sent yet. A --key that was used
-    before stands for its reservation as that is now: exits with 3 where it has ended, has expired
-    or was sent, so that `create && send` sends nothing twice and nothing unreserved.
+    Exits with 0 only if the credits are reserved and nothing was sent yet. A --key that was used
+    before returns its reservation: exits with 3 if that has ended, expired or been sent, so that
+    `create && send` never sends twice or without a reservation.
 
     \b
     kling-ledger reservation create --wallet team --amount "0.675 USD" --project film/teaser
@@ -108,23 +108,23 @@ def create(
 
 
 def _told_whether_to_send(made: Reservation, now: datetime) -> int:
-    """Say why a reservation that stands under a key must not be sent; return the exit code."""
+    """Print why the existing reservation of a key must not be sent; return the exit code."""
     is_past = made.expires_at is not None and made.expires_at <= now
     if made.state == "reserved" and not is_past:
         return 0
     state = "past its expiry" if made.state == "reserved" else made.state
-    why = "it was sent before" if made.is_open and not is_past else "nothing is set aside for it"
-    say(f"refused: this key stands for {made.id}, which is {state}: {why}")
+    why = "it was sent before" if made.is_open and not is_past else "nothing is reserved for it"
+    say(f"refused: this key belongs to {made.id}, which is {state}: {why}")
     say("hint: use another --key for another job")
     return EXIT_REFUSED
 
 
 def _check_source(amount: str | None, job: dict[str, Any]) -> None:
-    """Refuse options that say two things, or nothing, of what to reserve."""
+    """Refuse options that give two amounts to reserve, or none."""
     if (amount is None) == (job["request_file"] is None):
         raise click.UsageError("give --amount, or --provider and its --request FILE")
     if amount is None and job["provider"] is None:
-        raise click.UsageError("--request needs the --provider whose body it is")
+        raise click.UsageError("--request needs a --provider")
     told = [name for name in ("model", "usd") if job[name] is not None]
     if amount is None and told:
         raise click.UsageError(f"the body of --request already says it: leave out --{told[0]}")
@@ -133,7 +133,7 @@ def _check_source(amount: str | None, job: dict[str, Any]) -> None:
 def _expiry(
     span: timedelta | None, at: datetime | None, key: str | None, now: datetime
 ) -> datetime | None:
-    """Return when a reservation expires; a call that is repeated by its key may come later."""
+    """Return when a reservation expires; a call repeated with its key may come later."""
     if span is not None and at is not None:
         raise click.UsageError("give --expires-in or --expires-at, not both")
     if at is not None and at <= now and key is None:
@@ -150,7 +150,7 @@ def _priced(
     library: Library,
     **_: object,
 ) -> tuple[Money, Job]:
-    """Price a request body; return what it costs and what it asks for."""
+    """Price a request body; return its cost and its job."""
     from kling_ledger.jobs.quoting import job_of
     from kling_pricing.gateways import parse_body, read_request
 
@@ -169,7 +169,7 @@ def _named(
     usd: str | None,
     **_: object,
 ) -> tuple[Money, Job]:
-    """Read an amount that the caller names, and what else is known of its job."""
+    """Read the caller's amount, and what else is known about its job."""
     from kling_ledger.ledger import Job
 
     worth = None if usd is None else Money.parse(usd, default_unit=USD)

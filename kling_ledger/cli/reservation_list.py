@@ -1,4 +1,4 @@
-"""`kling-ledger reservation list`: the latest reservations, few or all of them, page by page."""
+"""`kling-ledger reservation list`: the latest reservations, some or all, page by page."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ STATES: Final = (
 )
 _SHOWN: Final = (*(name for name in COLUMNS if name != "created_at"), "age", "created_at")
 _GIVES_WAY: Final = ("created_at", "id", "unit", "project", "model", "wallet")
-"""What a narrow terminal leaves out first: the instant, of which the age says enough, and the id,
-which is longer than the rest together."""
+"""Columns that a narrow terminal drops first: the instant, since the age is shown, and the id,
+which is longer than the rest together.
+"""
 _PAGE: Final = 1000
 _AGES: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which reservations are asked for."""
+    """The filters of a listing."""
 
     state: str | None
     wallet: str | None
@@ -61,26 +62,33 @@ class Choice:
 
 
 @click.command("list")
-@click.option("--state", type=click.Choice(STATES), help="Only those in this state.")
-@click.option("--wallet", help="Only those of this wallet.")
-@click.option("--project", help="Only those of this project; film/ is film and all below it.")
-@click.option("--provider", help="Only those at this provider.")
-@click.option("--account", help="Only those that run on this account.")
-@click.option("--model", help="Only those of this model.")
-@click.option("--label", metavar="NAME=VALUE", help="Only those with this label.")
+@click.option("--state", type=click.Choice(STATES), help="Only reservations in this state.")
+@click.option("--wallet", help="Only reservations of this wallet.")
 @click.option(
-    "--since", "--from", type=Instant(), help="Only those made at this instant or later, UTC."
+    "--project", help="Only reservations of this project; film/ is film and everything below it."
 )
-@click.option("--until", "--to", type=Instant(), help="Only those made before this instant, UTC.")
+@click.option("--provider", help="Only reservations at this provider.")
+@click.option("--account", help="Only reservations on this account.")
+@click.option("--model", help="Only reservations of this model.")
+@click.option("--label", metavar="NAME=VALUE", help="Only reservations with this label.")
+@click.option(
+    "--since",
+    "--from",
+    type=Instant(),
+    help="Only reservations made at this instant or later (UTC).",
+)
+@click.option(
+    "--until", "--to", type=Instant(), help="Only reservations made before this instant (UTC)."
+)
 @gathered(Choice, "choice")
 @period_option(" In UTC.")
-@click.option("--after", metavar="ID", help="Go on after this reservation, with older ones.")
+@click.option("--after", metavar="ID", help="Continue after this reservation, with older ones.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000_000),
     default=50,
     show_default=True,
-    help="How many at most.",
+    help="The most to list.",
 )
 @database_option
 @format_option
@@ -100,15 +108,15 @@ def list_reservations(
     since, until = ends_of(period, choice.since, choice.until, names="--since and --until")
     choice = replace(choice, provider=provider, since=since, until=until)
     with Ledger(db, create=False) as ledger:
-        # One more than is shown: whether there is one says whether to go on.
+        # One more than is shown, to know whether there are more.
         found = _paged(ledger, choice, after, limit + 1)
         last = _print(islice(found, limit), form)
         if last is not None and next(found, None) is not None:
-            say(f"note: there are more. The next are listed by\n  {repeated({'--after': last})}")
+            say(f"note: there are more. To list the next:\n  {repeated({'--after': last})}")
 
 
 def _paged(ledger: Ledger, choice: Choice, after: str | None, limit: int) -> Iterator[Reservation]:
-    """Read so many reservations, of which only a page is in memory at a time."""
+    """Read this many reservations, only a page of them in memory at a time."""
     from kling_ledger.ledger import State
 
     wanted = asdict(choice)
@@ -124,7 +132,7 @@ def _paged(ledger: Ledger, choice: Choice, after: str | None, limit: int) -> Ite
 
 
 def _print(found: Iterable[Reservation], form: str) -> str | None:
-    """Print reservations as they come, a table once all are there; return the last one's id."""
+    """Print reservations as they come, a table once all are read; return the last one's id."""
     last: list[str] = []
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -142,7 +150,7 @@ def _print(found: Iterable[Reservation], form: str) -> str | None:
 
 
 def _narrow(rows: Iterable[dict[str, Any]]) -> list[dict[str, str | None]]:
-    """Keep of many rows what a table shows of them; what is the same is kept once."""
+    """Keep only what a table shows of many rows; equal values are stored once."""
     now = datetime.now(UTC)
     known: dict[str, str] = {}
     kept = []
@@ -154,7 +162,7 @@ def _narrow(rows: Iterable[dict[str, Any]]) -> list[dict[str, str | None]]:
 
 
 def _age(age: timedelta) -> str:
-    """Write how long ago something was, in its largest whole unit: 3d, 2h, 5min, 40s."""
+    """Format an age in its largest whole unit: 3d, 2h, 5min, 40s."""
     seconds = max(int(age.total_seconds()), 0)
     unit, size = next(((unit, size) for unit, size in _AGES if seconds >= size), ("s", 1))
     return f"{seconds // size}{unit}"

@@ -26,7 +26,7 @@ _OPEN: Final = ("reserved", "submitting", "submitted", "in_doubt")
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """Which open reservations are meant: those that all of it holds for."""
+    """The filters for open reservations; all must match."""
 
     where: str
     provider: str | None
@@ -36,7 +36,7 @@ class Which:
     older_than: timedelta | None
 
     def has(self, one: Reservation, *, at: datetime) -> bool:
-        """Whether a reservation is one of them; `older_than` counts from its last change."""
+        """Whether a reservation matches; `older_than` counts from its last change."""
         told = (
             (self.provider, one.job.provider),
             (self.account, one.job.account),
@@ -58,21 +58,28 @@ class Which:
     type=click.Choice(_OPEN),
     default="in_doubt",
     show_default=True,
-    help="The state that they are in.",
+    help="Only reservations in this state.",
 )
-@click.option("--provider", metavar="NAME", help="Only those at this provider.")
-@click.option("--account", metavar="NAME", help="Only those of this account.")
-@click.option("--wallet", metavar="NAME", help="Only those of this wallet.")
-@click.option("--project", help="Only those of this project, and of those below it.")
+@click.option("--provider", metavar="NAME", help="Only reservations at this provider.")
+@click.option("--account", metavar="NAME", help="Only reservations on this account.")
+@click.option("--wallet", metavar="NAME", help="Only reservations of this wallet.")
+@click.option("--project", help="Only reservations of this project and everything below it.")
 @click.option(
-    "--older-than", type=Span(), metavar="SPAN", help="Only what is unchanged for: 30m, 2h, 3d."
+    "--older-than",
+    type=Span(),
+    metavar="SPAN",
+    help="Only reservations unchanged for this long: 30m, 2h, 3d.",
 )
 @gathered(Which, "which")
-@click.option("--rollback", "rolls_back", is_flag=True, help="They were never charged.")
-@click.option("--commit", "commits", is_flag=True, help="They were charged, at what is held.")
-@click.option("--commit-at", metavar="AMOUNT", help="One was charged, at this.")
+@click.option(
+    "--rollback", "rolls_back", is_flag=True, help="They were never charged: return their credits."
+)
+@click.option(
+    "--commit", "commits", is_flag=True, help="They were charged: commit the reserved amounts."
+)
+@click.option("--commit-at", metavar="AMOUNT", help="The one job was charged this amount.")
 @click.option("--reason", required=True, help="How you know; kept in the journal.")
-@click.option("--yes", is_flag=True, help="Do it; else it is only listed.")
+@click.option("--yes", is_flag=True, help="Apply it; without --yes they are only listed.")
 @dry_run_option
 @database_option
 @format_option
@@ -88,7 +95,7 @@ def resolve(
     db: str | None,
     form: str,
 ) -> None:
-    """End many open reservations at once: all of them, or none. Without --yes only list them.
+    """End many open reservations at once: all or none. Without --yes, only list them.
 
     \b
     kling-ledger reservation resolve --provider crun --older-than 1d --rollback \\
@@ -97,9 +104,9 @@ def resolve(
     from kling_ledger.ledger import Ledger
 
     if (rolls_back, commits, commit_at is not None).count(True) != 1:
-        raise click.UsageError("say one of --rollback, --commit and --commit-at AMOUNT")
+        raise click.UsageError("give one of --rollback, --commit and --commit-at AMOUNT")
     if not reason.strip():
-        raise click.UsageError("--reason has to say how you know")
+        raise click.UsageError("--reason must say how you know")
     with Ledger(db, create=False, dry_run=dry_run) as ledger:
         found = _found(ledger, which)
         changes = _changes(found, None if rolls_back else commit_at or "", reason)
@@ -111,7 +118,7 @@ def resolve(
         [reservation_dict(one) for one in ended],
         (*_COLUMNS, "committed") if yes else _COLUMNS,
         form,
-        empty="no reservation is open like that",
+        empty="no open reservation matches",
         optional=(*_OPTIONAL, "committed"),
     )
     _say_sums(found, "rolled back" if rolls_back else "committed", is_done=yes)
@@ -125,9 +132,9 @@ def _found(ledger: Ledger, which: Which) -> list[Reservation]:
 
 
 def _changes(found: Sequence[Reservation], commit_at: str | None, reason: str) -> list[Change]:
-    """Return what is to become of each: rolled back without an amount, "" is what is held.
+    """Return the change of each: without an amount it is rolled back, "" commits what is held.
 
-    Each change holds only from the state that was seen: what moved on meanwhile stops them all.
+    Each change applies only to the state that was read: if one has changed since, none is made.
     """
     from kling_ledger.ledger.changes import Change
     from kling_ledger.ledger.states import State
@@ -155,7 +162,7 @@ def _changes(found: Sequence[Reservation], commit_at: str | None, reason: str) -
 
 
 def _say_sums(found: Iterable[Reservation], become: str, *, is_done: bool) -> None:
-    """Say how many are or would be ended, and what they hold in all, by unit."""
+    """Print how many are or would be ended, and the total they hold, by unit."""
     held_each = [one.held for one in found]
     many = len(held_each)
     if not many:

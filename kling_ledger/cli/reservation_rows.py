@@ -1,4 +1,4 @@
-"""What commands show of a reservation: its fields, and the budgets that it has brought close."""
+"""A reservation as commands print it, and warnings for budgets near their limit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ COLUMNS: Final = (
     "unit",
     "created_at",
 )
-"""What a listing in CSV has of each."""
+"""The columns of a listing in CSV."""
 
 NO_PROJECT: Final = "(none)"
-"""What a table says of a job without a project: a blank cell says nothing."""
+"""What a table shows for a job without a project, rather than a blank."""
 
 
 def reservation_dict(found: Reservation) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def reservation_dict(found: Reservation) -> dict[str, Any]:
 
 
 def say_warnings(found: Reservation) -> None:
-    """Say which budgets this reservation has brought past which of their thresholds."""
+    """Print which budget thresholds this reservation has crossed."""
     highest = {warning.budget: warning for warning in sorted(found.warnings, key=_threshold)}
     for warning in highest.values():
         say(f"warning: {warning}")

@@ -32,8 +32,8 @@ _COLUMNS = ("id", "state", "provider", "did", "to_do", "problem")
 @click.command()
 @click.argument("id_", metavar="[ID]", required=False)
 @click.option("--provider", type=click.Choice(GATEWAYS), help="Only jobs at this provider.")
-@click.option("--wait/--no-wait", default=True, help="Follow jobs to their end, or ask once.")
-@grace_option("Leave alone what changed so lately that another process may be at it.")
+@click.option("--wait/--no-wait", default=True, help="Follow jobs to their end, or poll once.")
+@grace_option("Skip jobs changed more recently than this: another process may be sending them.")
 @connection_options
 @dry_run_option
 @database_option
@@ -49,12 +49,12 @@ def resume(
     *,
     dry_run: bool,
 ) -> int:
-    """Finish every open reservation, or the one that is named.
+    """Finish every open reservation, or the one named.
 
-    One that was never sent is rolled back. One that was taken is asked for. A submission without
-    an answer is sent again where the provider knows repeated keys (RunAPI); elsewhere it stays in
-    doubt, and what a person should look at is printed. With --dry-run providers are asked once how
-    their jobs stand; nothing is sent again.
+    Jobs that were never sent are rolled back, accepted jobs are polled. A submission without an
+    answer is sent again only if the provider recognises repeated keys (RunAPI); otherwise it stays
+    in doubt, and what a person should check is printed. With --dry-run providers are polled once
+    and nothing is sent again.
     """
     from kling_ledger.jobs.recovery import Recovery
     from kling_ledger.ledger import Ledger
@@ -81,7 +81,7 @@ def resume(
             one for one in ledger.reservations.open() if provider in {None, one.job.provider}
         ]
         if connection.api_key and len({one.job.provider for one in left_open}) > 1:
-            # Each provider would be sent the key of another one.
+            # The key would go to every provider.
             raise click.UsageError("--api-key belongs to one provider: name it with --provider")
         if dry_run:
             return _rehearsed(recovery, left_open, form)
@@ -89,7 +89,7 @@ def resume(
 
 
 def _rehearsed(recovery: Recovery, left_open: list[Reservation], form: str) -> int:
-    """Say what would become of each job, and print what all of it would move."""
+    """Print what would happen to each job, and the transfers in all."""
     for recovered in recovery.run(left_open):
         say_recovered(recovered)
     print_transfers(recovery.ledger, form)
@@ -121,10 +121,10 @@ def _resume_all(recovery: Recovery, left_open: list[Reservation], form: str) -> 
                     say_recovered(recovered)
         except KeyboardInterrupt:
             is_stopped = True
-            say("stopped: what is still open stays as it is")
+            say("stopped: open jobs are unchanged")
             finished += _not_reached(recovery.ledger, left_open, finished)
     rows = [_row(one) for one in finished]
-    print_many(rows, _COLUMNS, form, empty="nothing is open", optional=("problem", "to_do"))
+    print_many(rows, _COLUMNS, form, empty="no open reservations", optional=("problem", "to_do"))
     is_open = is_stopped or any(one.reservation.is_open for one in finished)
     return EXIT_IN_DOUBT if is_open else 0
 
@@ -132,12 +132,12 @@ def _resume_all(recovery: Recovery, left_open: list[Reservation], form: str) -> 
 def _not_reached(
     ledger: Ledger, left_open: list[Reservation], finished: list[Recovered]
 ) -> list[Recovered]:
-    """Return how those stand that were followed, or not looked at yet, when it was stopped."""
+    """Return the state of the jobs that were being followed, or not reached yet, at the stop."""
     from kling_ledger.jobs.recovery import Recovered
 
     told = {one.reservation.id for one in finished}
     return [
-        Recovered(ledger.reservations.get(one.id), "left as it is: stopped")
+        Recovered(ledger.reservations.get(one.id), "unchanged: stopped")
         for one in left_open
         if one.id not in told
     ]

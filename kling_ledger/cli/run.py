@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Who pays for a job, what it is for, and how much it may cost."""
+    """The wallet, project, labels and limits of a job."""
 
     wallet: str
     project: str | None
@@ -58,7 +58,7 @@ class Terms:
     labels: tuple[str, ...]
 
     def given(self, ledger: Ledger, saved: SavedQuote | None) -> dict[str, Any]:
-        """Return them as a meter takes them."""
+        """Return them as arguments of a meter."""
         return {
             "wallet": self.wallet,
             "project": self.project,
@@ -74,18 +74,18 @@ class Terms:
     "--quote",
     "quote_id",
     metavar="ID",
-    help="A quote that `quote --save` kept: only what it is of runs, at its price or lower. Where "
-    "no request is given, its own is run.",
+    help="A quote saved by `quote --save`: run only what it priced, at its price or lower. "
+    "Without a request, the quoted one is run.",
 )
 @wallet_option
 @project_option("The project, such as film/teaser.")
 @click.option("--max-cost", metavar="AMOUNT", help='The most that it may cost, such as "0.70 USD".')
 @approve_option
 @click.option(
-    "--key", help="Your own id of this job: asked for again, it is followed, not repeated."
+    "--key", help="Your own id for this job: with the same key it is followed, never repeated."
 )
 @label_option
-@grace_option("How long another process with the same --key is left to its sending.")
+@grace_option("How long to wait for another process that uses the same --key.")
 @out_option
 @book_option
 @connection_options
@@ -117,8 +117,8 @@ def run(
         --resolution 720p --no-sound --wallet credits --out clips
     kling-ledger run --provider runapi --quote quo_... --wallet team
 
-    With --dry-run nothing is sent and no key is needed: it prints what a job that succeeds would
-    move, by the books.
+    --dry-run sends nothing and needs no API key: it prints the transfers of a successful job at the
+    price books' price.
     """
     from kling_ledger.ledger import Ledger
 
@@ -148,18 +148,18 @@ def run(
 
 
 def _saved_and_told(ledger: Ledger, ended: Reservation, out: Path | None, form: str) -> int:
-    """Download a job's clips, print its reservation as that leaves it; return the exit code."""
+    """Download a job's clips, then print its reservation; return the exit code."""
     is_saved = False
     try:
         is_saved, ended = save_clips(ledger, ended, out)
     finally:
-        # A job that is over is told, whatever stops its download.
+        # Print the finished job even if its download fails.
         code = report(ended, form)
     return code or (0 if is_saved else EXIT_NOT_DOWNLOADED)
 
 
 def _failed_code(refusals: Refusals, provider: str, library: Library) -> int:
-    """Return the exit code of a job that came to nothing; say what one that failed costs there."""
+    """Return the exit code of a failed job; print what its provider charges for failures."""
     from kling_pricing.charges import on_failure
 
     if refusals.were_of_the_key_or_network:
@@ -169,13 +169,13 @@ def _failed_code(refusals: Refusals, provider: str, library: Library) -> int:
 
 
 class Refusals:
-    """What a provider refused while a job was sent; each is told as it comes."""
+    """A provider's refusals while a job was sent; each is printed as it comes."""
 
     def __init__(self) -> None:
         self._last: JobRefusedError | None = None
 
     def tell(self, error: ProviderError) -> None:
-        """Tell of a call that was refused or not answered, and keep it in mind."""
+        """Report a call that was refused or not answered, and remember it."""
         from kling_ledger.errors import JobRefusedError
 
         if isinstance(error, JobRefusedError):
@@ -184,12 +184,12 @@ class Refusals:
 
     @property
     def were_of_the_key_or_network(self) -> bool:
-        """Whether the job was refused as every other would be."""
+        """Whether the refusal would hit every other job too."""
         return self._last is not None and self._last.nothing_was_sent
 
 
 def _carried_on(meter: Meter, begun: Reservation, body: dict[str, Any]) -> Reservation | None:
-    """Bring a job to its end, or leave it at Ctrl-C; None where the database is away for long."""
+    """Follow a job to its end, or stop at Ctrl-C; None if the database stays unreachable."""
     from kling_ledger.errors import DatabaseError
 
     try:
@@ -224,10 +224,11 @@ def _reserved(
 
 
 def save_clips(ledger: Ledger, ended: Reservation, folder: Path | None) -> tuple[bool, Reservation]:
-    """Download a job's clips where a folder is named; return whether none of them is missing.
+    """Download a job's clips if a folder is given; return whether all were saved, and the
+    reservation.
 
-    And the reservation: where the length of a clip says what it cost, it is settled by that.
-    Whatever fails there fails no job: it is said, and the exit code tells scripts.
+    If the cost depends on a clip's length, the job is settled by that. A failed download does not
+    fail the job: it is reported, and the exit code tells scripts.
     """
     from kling_ledger.errors import DownloadError
     from kling_ledger.jobs.downloads import download
@@ -246,12 +247,12 @@ def save_clips(ledger: Ledger, ended: Reservation, folder: Path | None) -> tuple
         say(f"saved {path}")
     settled = settled_by_length(ledger, ended, files)
     if settled.settled_by != ended.settled_by:
-        say(f"note: {ended.id} costs {settled.spent} by the length of its clip")
+        say(f"note: {ended.id} costs {settled.spent}, from the length of its clip")
     return True, settled
 
 
 def report(ended: Reservation, form: str) -> int:
-    """Print a reservation that was run, say what is left to do, and return the exit code."""
+    """Print the reservation of a job and what is left to do; return the exit code."""
     from kling_ledger.jobs.endings import is_charged_without_clip, is_done
     from kling_ledger.ledger import State
 

@@ -1,4 +1,4 @@
-"""`run --dry-run`: what a job would move if it went well; nothing is sent, nobody is asked."""
+"""`run --dry-run`: the transfers of a successful job; nothing is sent or polled."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def rehearse(
     approve_above: Money | None,
     **terms: Any,
 ) -> int:
-    """Print the transfers of a job that ends at its price by the books; return the exit code.
+    """Print the transfers of a job that ends at its book price; return the exit code.
 
-    `terms` are who pays, what it is for and the most that it may cost, as a `Wish` has them.
-    Raises what `run` would raise before anything is sent, a refusal too.
+    `terms` are its wallet, project and limits, as in a `Wish`. Raises what `run` would raise before
+    sending anything, refusals included.
     """
     from kling_ledger.jobs.approving import needs_grant
     from kling_ledger.jobs.checking import Wish, check_by_book
 
     known = {} if key is None else ledger.reservations.of_keys([key])
     for one in known.values():
-        say(f"note: this key stands for {one.id}, which is {one.state}: no other job is started")
+        say(f"note: this key belongs to {one.id}, which is {one.state}: no other job is started")
     if known:
         print_transfers(ledger, form)
         return 0
@@ -52,9 +52,9 @@ def rehearse(
         saved.check_price(checked.asked.amount)
     _move(ledger, checked.asked, cost=None if checked.quoted is None else checked.quoted.amount)
     print_transfers(ledger, form)
-    say("note: by the books, and as if the job succeeds; the provider was not asked")
+    say("note: assumes that the job succeeds at the price books' price; the provider was not asked")
     if needs_grant(ledger, checked.asked, above=approve_above, asked_by=actor()):
-        say("refused: a person has to approve it first; nobody was asked yet")
+        say("refused: a person must approve it first; no approval was requested yet")
         return EXIT_REFUSED
     return 0
 

@@ -1,4 +1,4 @@
-"""`run --quote`: only what was quoted, at that price or lower, while the quote may be relied on."""
+"""`run --quote`: run only what was quoted, at that price or lower, while the quote is valid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def lower_of(ceiling: Money | None, saved: SavedQuote | None) -> Money | None:
-    """Return the most that a job may cost: by the caller's word and by its quote."""
+    """Return the lower of the caller's limit and the quote."""
     if saved is None or ceiling is None:
         return ceiling if saved is None else saved.amount
     return min(ceiling, saved.amount)
@@ -23,9 +23,9 @@ def lower_of(ceiling: Money | None, saved: SavedQuote | None) -> Money | None:
 def reserve(
     meter: Meter, body: dict[str, Any], *, action: str | None, key: str | None, saved: SavedQuote
 ) -> Reservation:
-    """Set aside what a quoted request costs now, if that is no more than its quote says.
+    """Reserve the current cost of a quoted request, if that is not above its quote.
 
-    A job that this key has started already is followed as it is. Raises InputChangedError,
+    A job already started under this key is simply followed. Raises InputChangedError,
     QuoteExpiredError and PriceChangedError before anything is reserved.
     """
     from kling_pricing.gateways import read_request
@@ -39,5 +39,5 @@ def reserve(
     if not is_known:
         saved.check_price(asked.amount)
         if asked.amount < saved.amount:
-            say(f"it costs {asked.amount} now, less than the {saved.amount} of the quote")
+            say(f"it now costs {asked.amount}, less than the quoted {saved.amount}")
     return meter.reserve_asked(asked)

@@ -1,4 +1,4 @@
-"""`kling-ledger sandbox`: four providers on this machine, for trying scripts without spending."""
+"""`kling-ledger sandbox`: the four providers on this machine, to try scripts without spending."""
 
 from __future__ import annotations
 
@@ -64,53 +64,57 @@ _EXAMPLES: Final[dict[str, tuple[str, str, dict[str, Any]]]] = {
     "--balance",
     default="100 USD",
     show_default=True,
-    help="What each provider account holds: US dollars, or the credits that they buy.",
+    help="The balance of each provider account: in US dollars, or the credits they buy.",
 )
 @click.option(
     "--reply",
     default="sdk",
     show_default=True,
     type=click.Choice(["sdk", "page"]),
-    help="Answer a RunAPI create as its client expects it, or as its page shows it.",
+    help="Answer a RunAPI create as its client expects, or as its documentation shows.",
 )
 @click.option(
     "--misbehave",
     "--seed",
     metavar="SEED",
-    help="Draw a script of misbehaviour for every job without markers: the same seed and prompt, "
-    "the same script.",
+    help="Draw random misbehaviour for every job without markers: the same seed and prompt "
+    "give the same.",
 )
 @click.option(
     "--show-script",
     metavar="PROMPT",
-    help="Print the markers that --misbehave draws for a prompt, and serve nothing.",
+    help="Only print the markers that --misbehave draws for a prompt.",
 )
 @click.option(
     "--callbacks-to",
     metavar="URL",
-    help="Send every callback to this address on this machine; a host alone keeps the path that "
-    "the job names, {provider} stands for the provider. Without it only loopback addresses are "
-    "called.",
+    help="Send every callback to this address on this machine; if it has no path, the job's "
+    "own path is kept; {provider} is replaced by the provider. Without this option, only "
+    "loopback addresses are called.",
 )
-@click.option("--webhook-secret", metavar="WHSEC", help="Sign callbacks as Standard Webhooks.")
+@click.option(
+    "--webhook-secret",
+    metavar="WHSEC",
+    help="Sign callbacks with this secret, as Standard Webhooks.",
+)
 @click.option(
     "--hang-seconds",
     default=30.0,
     show_default=True,
     type=Wait(),
-    help="How long an answer that never comes is held before the connection is closed.",
+    help="How long the fault `hang` keeps a connection open without an answer.",
 )
 @click.option(
     "--link-seconds",
     type=Wait(),
-    help="How long a clip can be downloaded; by default as long as its provider documents.",
+    help="How long clips can be downloaded. [default: as the provider documents]",
 )
 @click.option(
     "--prices",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Prices of your own over the sandbox's, as JSON: what your contract says, or a price for "
-    "what nobody publishes one for.",
+    help="Your own prices as JSON, replacing the sandbox's: from a contract, or for models "
+    "without a published price.",
 )
 def sandbox(
     *,
@@ -128,39 +132,39 @@ def sandbox(
     link_seconds: float | None,
     prices: Path | None,
 ) -> None:
-    """Serve RunAPI, Crun, EvoLink and UniAll here, at prices of the sandbox's own reading.
+    """Serve RunAPI, Crun, EvoLink and UniAll on this machine, with independently read prices.
 
-    The address is printed on standard output once the sandbox listens; all four answer there.
-    Nothing is kept: stop it with Ctrl-C and every job is forgotten.
+    Once it listens, it prints its address on standard output; all four answer there. Nothing is
+    stored: stop it with Ctrl-C and every job is gone.
 
-    Markers in a prompt steer that one job. They combine.
+    Markers in a prompt control that one job, and can be combined.
 
     \b
-      [fail] [fail moderation]       the job fails and is not charged
-      [revive] [revive 2]            it fails, and 2 seconds later it has succeeded
-      [takes 5] [never]              it takes 5 seconds; it stays in progress for ever
-      [cost 0.8] [cost 120%]         it is charged that, whatever was quoted
-      [charge twice]                 it is charged two times
-      [refuse 429] [refuse 503 2]    the create is answered so, always or twice; no job is made
-      [lose cut]                     the job is made, but its create is answered so
-      [poll 500] [poll cut 3]        the first poll, the first 3 polls are answered so
-      [file half]                    the first download is answered so
-      [estimate 500] [estimate 150%] asking for the price is answered so; another price
+      [fail] [fail moderation]       the job fails, uncharged
+      [revive] [revive 2]            it fails, then succeeds 2 seconds later
+      [takes 5] [never]              it takes 5 seconds; it never ends
+      [cost 0.8] [cost 120%]         it is charged this, whatever was quoted
+      [charge twice]                 it is charged twice
+      [refuse 429] [refuse 503 2]    the create gets this status, always or twice; no job is made
+      [lose cut]                     the job is made, but its create gets this fault
+      [poll 500] [poll cut 3]        the first poll, the first 3 polls get this fault
+      [file half]                    the first download gets this fault
+      [estimate 500] [estimate 150%] an estimate gets this status; another price
       [malformed]                    the create and the first poll are no JSON
-      [state archived] [state odd 2] every poll, the first 2 polls name that state
+      [state archived] [state odd 2] every poll, the first 2 polls return this state
       [latency 0.5]                  every answer comes half a second late
       [callback twice]               also: [callback reordered] [callback never]
 
-    What an answer can be instead: any status from 400 to 599, or
+    Possible faults: any status from 400 to 599, or
 
     \b
-      cut         the connection is closed instead of an answer
+      cut         the connection is closed without an answer
       half        the connection is closed in the middle of the answer
       hang        no answer ever comes
       malformed   the answer is no JSON
       moderation  the content is refused (not after lose)
 
-    What was really accepted and charged, for comparing with a ledger:
+    What was really accepted and charged, to compare with a ledger:
 
     \b
       GET  /sandbox/truth                  every account and every task
@@ -199,12 +203,12 @@ def _show_script(seed: str | None, prompt: str) -> None:
     from kling_ledger.sandbox.scripts import job_seed, script
 
     if seed is None:
-        raise click.UsageError("--show-script needs the seed: add --misbehave SEED")
+        raise click.UsageError("--show-script needs a seed: add --misbehave SEED")
     click.echo(" ".join(script(job_seed(seed, prompt))))
 
 
 def _announce(url: str, settings: SandboxSettings) -> None:
-    """Tell people how to use it, then programs the address: who has that line has it all."""
+    """Print how to use it, then the address for programs as the last line."""
     lines = ["The sandbox listens; nothing sent to it costs money. Use it with:"]
     for provider, (path, header, content) in _EXAMPLES.items():
         key = settings.key_of(provider)
@@ -216,7 +220,7 @@ def _announce(url: str, settings: SandboxSettings) -> None:
     lines += [
         f"\n  kling-ledger run --base-url {url} ...",
         f"  curl {url}/sandbox/truth",
-        "Markers in a prompt steer its job: kling-ledger sandbox --help lists them.",
+        "Markers in a prompt control its job: kling-ledger sandbox --help lists them.",
         "Stop it with Ctrl-C.",
     ]
     click.echo("\n".join(lines), err=True)

@@ -1,4 +1,4 @@
-"""Spans: the one reader of `--period`: a day, week, month, quarter or year, or its name."""
+"""Spans: the parser of `--period`: a day, week, month, quarter or year, by date or by name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kling_ledger.errors import ConfigError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMS: Final = (
-    "today, yesterday, last-7-days, this-month, last-month, 2026-10-21, 2026-W43, 2026-10, 2026-Q4,"
-    " 2026; this- and last- go with week, month, quarter and year"
+    "today, yesterday, last-7-days, this-month, last-month, 2026-10-21, 2026-W43, 2026-10, "
+    "2026-Q4, 2026; this- and last- work with week, month, quarter and year"
 )
 _MONTH: Final = re.compile(r"(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])")
 _QUARTER: Final = re.compile(r"([12][0-9]{3})-?q([1-4])")
@@ -30,45 +30,45 @@ _MONTHS_OF: Final = {"month": 1, "quarter": 3, "year": 12}
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The days from `first` to the day before `end`; `month` is its name where it is a month."""
+    """The days from `first` to the day before `end`; `month` is its name if it is a month."""
 
     first: date
     end: date
 
     @property
     def begins_at(self) -> datetime:
-        """When it begins, in the zone that is asked in: it names none."""
+        """Its first instant, without a zone: it is in the query's zone."""
         return datetime.combine(self.first, time.min)
 
     @property
     def ends_at(self) -> datetime:
-        """When it is over, in the zone that is asked in."""
+        """Its end (exclusive), in the query's zone."""
         return datetime.combine(self.end, time.min)
 
     @property
     def month(self) -> str | None:
-        """The month that it is, as in 2026-11; None for any other stretch."""
+        """The month, as in 2026-11; None for any other period."""
         is_month = self.first.day == 1 and self.end == _months_on(self.first, 1)
         return f"{self.first:%Y-%m}" if is_month else None
 
 
 def read_period(written: str, today: date) -> Period:
-    """Return the days that are meant. ConfigError, with what may be meant, for anything else.
+    """Return the days of a period. ConfigError, listing the forms, for anything else.
 
-    `last-7-days` are seven days, of which today is the last. Weeks begin on Monday.
+    `last-7-days` are seven days and end with today. Weeks begin on Monday.
     """
     word = re.sub(r"[ _]+", "-", written.strip().casefold())
     try:
         found = _named(word, today) or _numbered(word)
     except ValueError:
-        found = None  # a day or a week that no calendar has
+        found = None  # a day or a week that does not exist
     if found is None:
-        raise ConfigError(f"{written} is no period", hint=_near(word) or f"use one of {FORMS}")
+        raise ConfigError(f"not a period: {written}", hint=_near(word) or f"use one of {FORMS}")
     return found
 
 
 def read_month(written: str, now: datetime) -> str:
-    """Return a month, as in 2026-11, of the journal, which is in UTC. ConfigError for no month."""
+    """Return a month of the journal (UTC), as in 2026-11. ConfigError for anything else."""
     try:
         found = read_period(written, now.astimezone(UTC).date()).month
     except ConfigError as error:
@@ -94,11 +94,11 @@ class Month(click.ParamType[str]):
 
 
 def period_option(said: str = "") -> Callable[[Command], Command]:
-    """Return what adds `--period`, which stands for both ends of a time; `said` is added to it."""
+    """Return the decorator for `--period`, which sets both ends; `said` is appended to its help."""
     return click.option(
         "--period",
         metavar="WHEN",
-        help="This time, in place of both ends: last-month, last-7-days, 2026-11, 2026-Q4, ..."
+        help="This period, instead of its two ends: last-month, last-7-days, 2026-11, 2026-Q4, ..."
         + said,
     )
 
@@ -106,20 +106,20 @@ def period_option(said: str = "") -> Callable[[Command], Command]:
 def ends_of(
     period: str | None, since: datetime | None, until: datetime | None, *, names: str
 ) -> tuple[datetime | None, datetime | None]:
-    """Return both ends of a time in UTC: those of a period, if one is given, else as they are.
+    """Return both ends in UTC: those of --period, if given, else as they are.
 
-    ConfigError where both are; `names` are the options of the ends.
+    ConfigError if both are given; `names` are the options of the ends.
     """
     if period is None:
         return since, until
     if since is not None or until is not None:
-        raise ConfigError(f"--period stands for both ends: give it without {names}")
+        raise ConfigError(f"--period replaces {names}: give one or the other")
     found = read_period(period, datetime.now(UTC).date())
     return found.begins_at.replace(tzinfo=UTC), found.ends_at.replace(tzinfo=UTC)
 
 
 def _named(word: str, today: date) -> Period | None:
-    """Read what is counted from today; `last` alone is the last month."""
+    """Parse a name relative to today; `last` alone is the last month."""
     name, _, unit = word.partition("-")
     days = _LAST_DAYS.fullmatch(word)
     if days is not None:
@@ -142,7 +142,7 @@ def _named(word: str, today: date) -> Period | None:
 
 
 def _numbered(word: str) -> Period | None:
-    """Read a day, week, month, quarter or year. ValueError for one that there is not."""
+    """Parse a day, week, month, quarter or year. ValueError for one that does not exist."""
     quarter, week = _QUARTER.fullmatch(word), _WEEK.fullmatch(word)
     if quarter is not None:
         first = date(int(quarter[1]), int(quarter[2]) * 3 - 2, 1)

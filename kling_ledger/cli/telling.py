@@ -1,4 +1,4 @@
-"""Telling: an error as a person reads it, and as one JSON object where JSON was asked for."""
+"""Telling: errors as text for people, and as a JSON object with --format json."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kling_ledger.errors.facts import error_dict, told
 from kling_pricing.errors import KlingError
 
 _SPEAKS_OTHERWISE: Final = {"mcp", "hook", "exec", "gateway", "callbacks", "sandbox", "demo"}
-"""Commands without --format: their standard output is another program's to read."""
+"""Commands without --format: their standard output belongs to another program."""
 
 
 def tell_error(error: KlingError, code: int) -> None:
-    """Tell a person of an error and what may help; with --format json, tell programs too."""
+    """Print an error and its hint for people; with --format json, for programs too."""
     hint = hint_for(error) or _explained(error)
     problems = getattr(error, "problems", None)
     for line in told(problems or (error.message,)):
@@ -30,12 +30,12 @@ def tell_error(error: KlingError, code: int) -> None:
 
 
 def _explained(error: KlingError) -> str | None:
-    """Lead to what an error of the ledger means, where it says no next step itself."""
+    """Point to `explain` for an error of the ledger without a hint of its own."""
     return f"kling-ledger explain {error.code}" if isinstance(error, LedgerError) else None
 
 
 def tell_usage(error: click.ClickException) -> None:
-    """Tell a person, and programs too, that a line cannot be read, and what may help."""
+    """Print a usage error and its hint, for people and programs."""
     from kling_ledger.cli.usage import told_usage
 
     message, hint = told_usage(error)
@@ -47,13 +47,13 @@ def tell_usage(error: click.ClickException) -> None:
 
 
 def tell_programs(facts: dict[str, Any]) -> None:
-    """Print the facts of an error as JSON on stdout, where --format json was asked for."""
+    """Print the facts of an error as JSON on stdout, with --format json."""
     if _wants_json(sys.argv[1:], default=_usual_form):
         click.echo(json.dumps({"error": facts}, indent=2, ensure_ascii=False))
 
 
 def _wants_json(words: list[str], *, default: Callable[[], str | None]) -> bool:
-    """Whether the last --format of a line is json; what follows -- is another program's."""
+    """Whether the last --format of a line is json; words after -- belong to another program."""
     own = words[: words.index("--")] if "--" in words else words
     formats = [
         word.partition("=")[2] if "=" in word else following
@@ -65,7 +65,7 @@ def _wants_json(words: list[str], *, default: Callable[[], str | None]) -> bool:
 
 
 def _usual_form() -> str | None:
-    """Return the form that the settings file names; None where it cannot be read."""
+    """Return the format from the settings file; None if that cannot be read."""
     from kling_ledger.settings_file import read_settings
 
     try:

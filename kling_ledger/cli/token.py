@@ -1,4 +1,4 @@
-"""`kling-ledger token`: who may spend through a gateway, from which wallet, within which limits."""
+"""`kling-ledger token`: let callers spend through a gateway, from one wallet, within limits."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _OPTIONAL = ("approve_above", "models", "expires_at", "ceiling", "run_limit")
 
 @click.group()
 def token() -> None:
-    """Make, show and revoke tokens: who may spend through a gateway, and within which limits.
+    """Create, show and revoke tokens that let callers spend through a gateway, within limits.
 
-    A cap by day is a budget over the label that every job of a token carries:
+    For a daily cap, set a budget over the label that every job of a token has:
 
     \b
     kling-ledger budget set bot-by-day --limit "20 USD" --label token=bot --window day
@@ -46,14 +46,14 @@ def token() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The sums that a token is given, as they are written."""
+    """The limits of a token, as written."""
 
     max_cost: str | None
     run_limit: str | None
     approve_above: str | None
 
     def read(self, unit: str) -> dict[str, Money | None]:
-        """Return them in a wallet's unit, unless they name one."""
+        """Return them in the wallet's unit, unless they name another."""
         written = {
             "ceiling": self.max_cost,
             "run_limit": self.run_limit,
@@ -70,7 +70,7 @@ class Limits:
 @click.option("--wallet", required=True, help="The wallet that pays for its jobs.")
 @click.option(
     "--project",
-    help="The project of its jobs; with / at its end, the caller chooses below it with "
+    help="The project of its jobs; if it ends with /, callers choose one below it with "
     "X-Kling-Project.",
 )
 @label_option
@@ -79,14 +79,14 @@ class Limits:
     "models",
     multiple=True,
     metavar="MODEL",
-    help="Only this model, such as kling-3.0, kling-* or runapi:kling-3.0; may be repeated. "
-    "[default: every model]",
+    help="Allow only this model, such as kling-3.0, kling-* or runapi:kling-3.0; may be "
+    "repeated. [default: every model]",
 )
 @click.option("--max-cost", metavar="AMOUNT", help="The most that one job may cost.")
 @click.option(
     "--run-limit",
     metavar="AMOUNT",
-    help="The most that all jobs of one run may cost; the caller names it with X-Kling-Run.",
+    help="The most that all jobs of one run may cost; callers name the run with X-Kling-Run.",
 )
 @click.option(
     "--approve-above", metavar="AMOUNT", help="Above this a person has to approve each job."
@@ -115,14 +115,14 @@ def create(
     *,
     takes_unknown: bool,
 ) -> None:
-    """Make a token and print its secret, which is shown now and never again.
+    """Create a token and print its secret, which is never shown again.
 
     \b
     kling-ledger token create bot --wallet team --project film/ --max-cost "2 USD"
     kling-ledger token create ci --wallet team --run-limit "5 USD" --expires 30d
 
-    The secret alone goes to standard output: it is what callers give as their API key. The ledger
-    keeps only its SHA-256.
+    Only the secret goes to standard output: callers use it as their API key. The ledger keeps only
+    its SHA-256.
     """
     from kling_ledger.ledger import Ledger
     from kling_pricing.library import open_library
@@ -141,13 +141,13 @@ def create(
         )
     if form == "table":
         click.echo(secret)
-        say(f"token {made.name} is made. Its secret is shown only now: keep it where it is used")
+        say(f"created token {made.name}. Its secret is shown only now: store it where it is used")
     else:
         print_one({**token_dict(made), "secret": secret}, form)
 
 
 @token.command("list")
-@click.option("--all", "has_all", is_flag=True, help="Those that are revoked or expired too.")
+@click.option("--all", "has_all", is_flag=True, help="Include revoked and expired tokens.")
 @database_option
 @format_option
 def list_tokens(db: str | None, form: str, *, has_all: bool) -> None:
@@ -169,7 +169,7 @@ def list_tokens(db: str | None, form: str, *, has_all: bool) -> None:
 @database_option
 @format_option
 def show(name: str, db: str | None, form: str) -> None:
-    """Show one token; never its secret, which nobody has kept."""
+    """Show one token, without its secret: that is not stored."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -179,11 +179,11 @@ def show(name: str, db: str | None, form: str) -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--reason", help="The reason, for the log; the ledger keeps who and when.")
+@click.option("--reason", help="The reason, for the log; the ledger records who and when.")
 @database_option
 @format_option
 def revoke(name: str, reason: str | None, db: str | None, form: str) -> None:
-    """Revoke a token. Jobs of it that already run go on and are settled."""
+    """Revoke a token. Its running jobs continue and are settled."""
     from kling_ledger.ledger import Ledger
 
     with Ledger(db, create=False) as ledger:
@@ -221,12 +221,12 @@ def _state(found: Token) -> str:
 
 
 def _in_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """Write what is a list as one cell."""
+    """Write lists as one cell."""
     return {**row, "models": " ".join(row["models"])}
 
 
 def _known_models(models: Sequence[str], library: Library) -> list[str]:
-    """Return models as price books know them. UsageError where nobody makes one that is meant."""
+    """Return models as price books write them. UsageError if no provider makes one of them."""
     return [_known_model(entry, library) for entry in models]
 
 
@@ -240,6 +240,6 @@ def _known_model(entry: str, library: Library) -> str:
     models = {model for seller in sellers for model in library.book(seller).models}
     if not any(model.startswith(name[:-1]) for model in models):
         raise click.UsageError(
-            f"unknown model that begins with {name[:-1]}: use --unknown to accept it"
+            f"no known model begins with {name[:-1]}: use --unknown to accept it"
         )
     return prefix + name

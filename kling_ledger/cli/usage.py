@@ -1,4 +1,4 @@
-"""Usage: what click says of a line that it cannot read, in the words and the form of our errors."""
+"""Usage: click's usage errors, rewritten in the form of our own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _OF_COMMANDS: Final = ("--db", "--format")
 
 
 def did_you_mean(words: Sequence[str]) -> str | None:
-    """Ask whether one of a few words is meant; None where there are none."""
+    """Return a "did you mean" question for a few words; None if there are none."""
     return f"did you mean {' or '.join(words)}?" if words else None
 
 
 def told_usage(error: click.ClickException) -> tuple[str, str | None]:
-    """Return what is wrong with a line, and what may help."""
+    """Return a usage error's message and its hint."""
     match error:
         case NoSuchCommand():
             return f"no such command: {error.command_name}", _near_command(error)
@@ -63,7 +63,7 @@ def _near_value(error: click.BadParameter) -> str | None:
 
 
 def _bad_value(error: click.BadParameter) -> str:
-    """Say which option or argument has a value that it cannot have, what it is and may be."""
+    """Return the message for a bad value: the option or argument, the value, the allowed ones."""
     choices, written = _choices(error), _value_of(error.message)
     if choices and written is not None:
         return f"{_name_of(error)}: got {written}, allowed: {', '.join(choices)}"
@@ -72,7 +72,7 @@ def _bad_value(error: click.BadParameter) -> str:
 
 
 def _in_range(error: click.BadParameter) -> str | None:
-    """Say which numbers an option takes, where it was given one that is none of them."""
+    """Return the message for a number out of range, with the allowed range."""
     kind = None if error.param is None else error.param.type
     if not isinstance(kind, (click.IntRange, click.FloatRange)):
         return None
@@ -89,7 +89,7 @@ def _choices(error: click.BadParameter) -> Sequence[str]:
 
 
 def _value_of(message: str) -> str | None:
-    """Return the value that click quotes at the start of what it says."""
+    """Return the value that click quotes at the start of its message."""
     quoted = re.match(r"""(['"])(.*?)\1 """, message)
     return None if quoted is None else quoted[2]
 
@@ -112,7 +112,7 @@ def _said_hint(error: click.UsageError) -> str | None:
 
 
 def _usage(error: click.UsageError) -> str | None:
-    """Return how a command is called: what is missing stands there in its place."""
+    """Return a command's usage line, which shows missing arguments in place."""
     if error.ctx is None:
         return None
     choices = _choices(error) if isinstance(error, click.BadParameter) else ()
@@ -128,6 +128,6 @@ def _more(error: click.UsageError) -> str | None:
 
 
 def _sentence(message: str) -> str:
-    """Return what click says as our errors are written: no capital, no full stop."""
+    """Return click's message in the style of our errors: no capital, no full stop."""
     told = " ".join(message.split()).removesuffix(".")
     return told[:1].lower() + told[1:] if told[:2].istitle() or told[:1] == "G" else told

@@ -1,4 +1,4 @@
-"""`kling-ledger verify`: work every balance, window, state and seal out again."""
+"""`kling-ledger verify`: recompute every balance, window, state and seal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "seals",
     multiple=True,
     metavar="HEX",
-    help="A seal that you kept elsewhere: some month must be sealed with it. Repeatable.",
+    help="A seal that you kept elsewhere: one of the months must have it. May be repeated.",
 )
 @click.option(
     "--seals",
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
     multiple=True,
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE",
-    help="A seal.json of a close pack: its month must be sealed as it says. Repeatable.",
+    help="A seal.json of a close pack: its month must have that seal. May be repeated.",
 )
 @database_option
 @format_option
 def verify(seals: tuple[str, ...], files: tuple[str, ...], db: str | None, form: str) -> int:
-    """Check that balances, windows and states follow from the journal, and that seals hold.
+    """Check that balances, windows and states match the journal, and that seals hold.
 
     \b
     kling-ledger verify
     kling-ledger verify --seals packs/2026-10/seal.json
     kling-ledger close --list --format json > seals.json; kling-ledger verify --seals seals.json
 
-    A seal shows what was changed in a sealed month. Who can write to the database can also seal it
-    anew, or take a seal away: only seals that were kept elsewhere show that. Give them with --seal
-    or --seals.
+    A seal reveals changes in a sealed month. Anyone who can write to the database can also reseal a
+    month or remove its seal: only copies kept elsewhere reveal that. Give them with --seal or
+    --seals.
 
-    Exits with 0 if everything agrees and 6 if something does not.
+    Exits with 0 if everything agrees, else with 6.
     """
     from kling_ledger.ledger import Ledger
 
@@ -82,16 +82,16 @@ def _kept(seal: str, period: str | None = None) -> KeptSeal:
 
     written = seal.strip().lower()
     if not re.fullmatch("[0-9a-f]{64}", written):
-        raise click.UsageError(f"{seal!r} is no seal: it has 64 digits in 0-9 and a-f")
+        raise click.UsageError(f"{seal!r} is not a seal: it has 64 digits in 0-9 and a-f")
     return KeptSeal(written, period)
 
 
 def _kept_in(file: str) -> Iterator[KeptSeal]:
-    """Read the seals of a file: one month, or a list as `close --list --format json` writes it."""
+    """Read the seals in a file: one month's, or the list of `close --list --format json`."""
     try:
         said: Any = json.loads(Path(file).read_text(encoding="utf-8"))
     except ValueError:
-        raise click.UsageError(f"{file} is no JSON: give a seal.json of a close pack") from None
+        raise click.UsageError(f"{file} is not JSON: give a seal.json of a close pack") from None
     months = said if isinstance(said, list) else [said]
     sealed = [one for one in months if isinstance(one, dict) and one.get("seal")]
     if not sealed:

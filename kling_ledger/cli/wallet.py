@@ -27,10 +27,10 @@ _COLUMNS = ("name", "unit", "available", "reserved", "posted", "funded", "spent"
 
 
 class _Amount(click.Command):
-    """A command whose amount may be below zero: `-3 halo-credit` is no option, nor its `h` -h."""
+    """A command with negative amounts: `-3 halo-credit` is not an option, nor its `h` -h."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take -h for help only where it is a word of its own."""
+        """Treat -h as help only if it is a word of its own."""
         return super().parse_args(ctx, ["--help" if word == "-h" else word for word in args])
 
 
@@ -48,8 +48,8 @@ def wallet() -> None:
 @click.option(
     "--costing",
     type=click.Choice(["fifo", "average"]),
-    help="How purchases are used up, for ever: first in, first out, or at their moving average. "
-    "[default: fifo]",
+    help="How purchases are used up: first in, first out, or at their moving average. Cannot "
+    "be changed later. [default: fifo]",
 )
 @unknown_option
 @database_option
@@ -75,7 +75,9 @@ def create(
 @wallet.command(cls=_Amount, context_settings=_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
-@click.option("--key", help="Your own id of this funding: it is added once, however often you ask.")
+@click.option(
+    "--key", help="Your own id for this funding: with the same key it is added only once."
+)
 @click.option("--reason", help="The reason, kept in the journal.")
 @dry_run_option
 @database_option
@@ -92,7 +94,7 @@ def fund(
 ) -> None:
     """Add an allowance to a wallet, for example: wallet fund team "10 USD".
 
-    An allowance is a permission to spend. For credits that were paid for: wallet purchase.
+    An allowance is a permission to spend. For credits that were paid for, use wallet purchase.
     """
     from kling_ledger.ledger import Ledger
 
@@ -105,19 +107,24 @@ def fund(
         print_transfers(ledger, form)
         return
     print_one(wallet_dict(funded), form)
-    say("note: an allowance, without cash; for credits that were paid for: wallet purchase")
+    say(
+        "note: this is an allowance, without cash; for credits that were paid for, use wallet "
+        "purchase"
+    )
 
 
 @wallet.command(cls=_Amount, context_settings=_BELOW_ZERO)
 @click.argument("name")
 @click.argument("amount")
 @click.option("--reason", required=True, help="The reason, kept in the journal.")
-@click.option("--key", help="Your own id of this correction: it is made once, however often asked.")
+@click.option(
+    "--key", help="Your own id for this correction: with the same key it is made only once."
+)
 @click.option(
     "--corrects",
     metavar="MONTH",
-    help="The month that it corrects, such as 2026-10. It counts there while that month is "
-    "closed but not sealed, else now.",
+    help="The month to correct, such as 2026-10. The correction counts in that month until it "
+    "is sealed, else now.",
 )
 @dry_run_option
 @database_option
@@ -175,7 +182,7 @@ def show(name: str, db: str | None, form: str) -> None:
         found = ledger.wallets.get(name)
     print_one(wallet_dict(found), form)
     if found.available.amount < 0 and form == "table":
-        say("note: the wallet stands below zero and admits nothing until it is funded")
+        say("note: the wallet is below zero and admits nothing until it is funded")
 
 
 register(wallet)

@@ -1,4 +1,4 @@
-"""`kling-ledger wallet purchase` and `wallet lots`: what was paid for credits, and what is left."""
+"""`kling-ledger wallet purchase` and `wallet lots`: purchases, and what is left of them."""
 
 from __future__ import annotations
 
@@ -42,18 +42,23 @@ def _paid(ctx: click.Context, param: click.Parameter, value: str | None) -> Mone
 @click.command()
 @click.argument("name")
 @click.argument("amount", required=False)
-@click.option("--cash", callback=_paid, required=True, help="What it cost without tax: 33.75 USD.")
-@click.option("--seller", required=True, help="Who sold it.")
+@click.option("--cash", callback=_paid, required=True, help="The price without tax: 33.75 USD.")
+@click.option("--seller", required=True, help="The seller.")
 @click.option("--date", "bought_on", type=_Day(), required=True, help="The day of the purchase.")
 @click.option("--invoice", help="The number of the seller's invoice.")
-@click.option("--tax", callback=_paid, help="The tax on it, in the same currency.")
-@click.option("--expires", "expires_on", type=_Day(), help="The last day that it can be used.")
+@click.option("--tax", callback=_paid, help="The tax, in the same currency.")
+@click.option(
+    "--expires", "expires_on", type=_Day(), help="The last day on which the credits can be used."
+)
 @click.option(
     "--of",
     metavar="TRANSFER",
-    help="In place of AMOUNT: the funding that was paid for, txf_..., of a month not sealed.",
+    help="Instead of AMOUNT: the earlier funding that was paid for, txf_..., in a month not "
+    "sealed.",
 )
-@click.option("--key", help="Your own id of it: it is recorded once, however often you ask.")
+@click.option(
+    "--key", help="Your own id for this purchase: with the same key it is recorded only once."
+)
 @click.option("--reason", help="The reason, kept in the journal.")
 @dry_run_option
 @database_option
@@ -76,14 +81,16 @@ def purchase(
     kling-ledger wallet purchase team "2700 evolink-credit" --cash "33.75 USD" \\
         --seller EvoLink --invoice INV-7 --date 2026-10-03 --expires 2027-10-03
 
-    With --of it says what an earlier funding cost: report purchases lists fundings.
+    --of records the cost of an earlier funding; report purchases lists fundings.
     """
     from kling_ledger.ledger import Ledger
 
     if (amount is None) == (of is None):
-        raise click.UsageError("give either AMOUNT, what was bought, or --of, an earlier funding")
+        raise click.UsageError(
+            "give either AMOUNT, the credits bought, or --of, an earlier funding"
+        )
     if of is not None and reason is not None:
-        raise click.UsageError("a funding has its reason already: leave --reason out")
+        raise click.UsageError("the funding already has a reason: omit --reason")
     with Ledger(db, create=False, dry_run=dry_run) as ledger, keyed(key) as own:
         if of is not None:
             made = ledger.wallets.record_purchase(name, of, key=own, **paid)
@@ -107,8 +114,7 @@ def _bought(ledger: Ledger, name: str, amount: str, **given: Any) -> Wallet:
 def lots(name: str, db: str | None, form: str) -> None:
     """List what is left of a wallet's purchases, what it cost and when it expires.
 
-    What expires next comes first. Credits of allowances are not in it: they cost nothing until they
-    are used.
+    Those that expire first come first. Allowances are not listed: they cost nothing until used.
     """
     from kling_ledger.ledger import Ledger
     from kling_reports.purchases import lots_left
@@ -116,7 +122,7 @@ def lots(name: str, db: str | None, form: str) -> None:
     with Ledger(db, create=False) as ledger:
         found = ledger.wallets.get(name).name
         rows = lots_left(ledger.database, found, today=datetime.now(UTC).date())
-    empty = "nothing is left of any purchase: what it holds, if anything, are allowances"
+    empty = "nothing is left of any purchase: the balance, if any, comes from allowances"
     print_many(rows, _LOTS, form, empty=empty, optional=("transfer_id", "invoice", "cash"))
 
 
