@@ -164,7 +164,7 @@ def test_a_list_of_reservations_takes_a_period(cli: Cli):
     ]
     assert len(cli.json("reservation", "list", "--period", "last-60-days")) == 2
     refused = cli("reservation", "list", "--period", "today", "--from", "2026-10-01")
-    assert (refused.code, "without --since and --until" in refused.err) == (2, True)
+    assert (refused.code, "--period replaces --since and --until" in refused.err) == (2, True)
 
 
 def test_a_comparison_takes_a_period(cli: Cli):
