@@ -164,9 +164,9 @@ def test_a_hook_stops_the_call_before_it_runs_and_every_call_where_it_fails(
         assert "Stopped." in agent.ask(model, QUESTION)
     first, second = model.tool_results
     if is_broken:
-        assert "could not look at this call, so it does not run" in first
-        assert "could not look at this call, so it does not run" in second
+        assert "could not check this call, so it was denied" in first
+        assert "could not check this call, so it was denied" in second
     else:
-        assert "past the spending limits" in first
+        assert "bypass the spending limits" in first
         assert "kling-ledger run --provider runapi" in first
         assert "it ran" in second

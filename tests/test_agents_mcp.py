@@ -482,7 +482,7 @@ def test_a_client_that_goes_away_while_it_waits_is_left_at_once(cli, tmp_path_fa
 def test_beyond_this_machine_nobody_is_let_in_without_a_token(cli):
     said = cli("mcp", "--wallet", "team", "--http", "--host", "0.0.0.0", "--port", "0")  # noqa: S104
     assert said.code == 2
-    assert "nobody may come in without a token" in said.err
+    assert "every caller there needs a token" in said.err
 
 
 def test_a_tokens_limits_hold_and_over_http_its_secret_is_asked_for(cli, sandbox):

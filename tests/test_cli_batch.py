@@ -570,7 +570,7 @@ def test_a_wrong_key_is_told_once_with_its_count_and_what_was_not_begun_stays_so
     assert [line for line in said.lines if line.startswith("1 row: ")]
     assert "check RUNAPI_API_KEY" in said.err
     assert "19 rows at runapi not started, nothing reserved" in said.lines
-    assert said.err.count("no other row is started") == 1
+    assert said.err.count("no more rows are started") == 1
     assert len(cli.reservations()) == 1
     assert cli.wallet()["reserved"] == "0"
 

@@ -158,7 +158,7 @@ def test_empty_lines_are_no_rows(tmp_path: Path):
         ({"provider": "runapi", "request": body("runapi", duration_seconds=2)}, "duration_seconds"),
         (
             {"provider": "runapi", "request": body("runapi"), "seconds": 6},
-            "seconds: got 6, allowed: 5, as its request says",
+            "seconds: got 6, allowed: 5, from its request",
         ),
         ({"provider": "runapi", "request": body("runapi"), "prompt": "x"}, "prompt: no such"),
         ({**CLIP, "duration": 5}, "duration: no such column: meant seconds?"),
@@ -216,9 +216,7 @@ def test_how_an_old_encoding_was_read_is_told(tmp_path: Path):
     path, notes = table(tmp_path, {**CLIP, "prompt": "Größe"}), list[str]()
     path.write_bytes(path.read_text(encoding="utf-8-sig").encode("cp1252"))
     assert only(read(path, note=notes.append)).request.body["prompt"] == "Größe"
-    assert notes == [
-        "this is no UTF-8: it was read as cp1252; save it as UTF-8 if letters are wrong"
-    ]
+    assert notes == ["not UTF-8: it was read as cp1252; save it as UTF-8 if letters are wrong"]
 
 
 def test_two_rows_cannot_share_a_key_of_their_own(tmp_path: Path):
@@ -278,7 +276,7 @@ def test_a_manifest_may_be_a_list_of_json_or_parquet(tmp_path: Path):
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path):
     path = tmp_path / "clips.csv"
     path.write_text("provider,model,seconds,seconds\nrunapi,kling-3.0,5,6\n")
-    with pytest.raises(ConfigError, match="the column seconds is there twice"):
+    with pytest.raises(ConfigError, match="the column seconds appears twice"):
         read(path)
 
 

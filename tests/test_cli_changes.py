@@ -215,7 +215,7 @@ def test_what_cannot_be_meant_is_refused(
 def test_a_file_is_counted_once(kl: Cli, repository: Repository) -> None:
     repository.write("shots/one/clips.csv", HEADER)
     told = kl("changes", *SHOTS, "--request", "runapi=shots/**")
-    assert (told.code, "two patterns ask for it" in told.err) == (2, True)
+    assert (told.code, "two patterns match it" in told.err) == (2, True)
 
 
 def test_patterns_have_to_be_given(kl: Cli) -> None:

@@ -106,7 +106,7 @@ def test_lines_of_json_may_hold_a_providers_own_body(tmp_path: Path) -> None:
     assert priced[1]["model"] == "kling-3.0"
     assert priced[1]["request"] == BODY
     assert "model" in priced[2]["error"]
-    assert priced[3]["error"].startswith("seconds: got 6, allowed: 5, as its request says")
+    assert priced[3]["error"].startswith("seconds: got 6, allowed: 5, from its request")
     assert priced[4]["error"] == "provider: got nothing, allowed: a name"
 
 
@@ -215,7 +215,7 @@ def test_a_row_that_is_refused_has_no_price_beside_its_error(tmp_path: Path) -> 
     row = CLIP | {"sound": False, "request": BODY}
     ran = run("--manifest", written(tmp_path, lines(row), "a.jsonl"), "--format", "json")
     [told] = json.loads(ran.out)
-    assert told["error"].startswith("sound: got false, allowed: true, as its request says")
+    assert told["error"].startswith("sound: got false, allowed: true, from its request")
     assert (told["amount"], told["unit"], told["notes"]) == (None, None, None)
     assert "1 of 1 rows have no price" in ran.err
 
@@ -254,12 +254,12 @@ def test_semicolons_part_cells_too(tmp_path: Path) -> None:
     [
         ("clips.csv", "", "the file is empty"),
         ("clips.csv", HEADER, "no clips in it"),
-        ("clips.csv", "provider,seconds\nrunapi,5\n", "there is no column model"),
-        ("clips.csv", HEADER + '1,"runapi', "this is no CSV"),
-        ("clips.csv", "model,provider,model\na,b,c\n", "the column model is there twice"),
-        ("clips.csv", "model,provider,Model \na,b,c\n", "the column model is there twice"),
+        ("clips.csv", "provider,seconds\nrunapi,5\n", "no column model"),
+        ("clips.csv", HEADER + '1,"runapi', "not CSV"),
+        ("clips.csv", "model,provider,model\na,b,c\n", "the column model appears twice"),
+        ("clips.csv", "model,provider,Model \na,b,c\n", "the column model appears twice"),
         ("clips.jsonl", "", "the file is empty"),
-        ("clips.parquet", "PAR1", "this is no Parquet file"),
+        ("clips.parquet", "PAR1", "not a Parquet file"),
         ("clips.xlsx", "a", "got .xlsx, allowed: .csv, .jsonl, .json or .parquet"),
     ],
 )
@@ -376,19 +376,19 @@ def test_a_csv_of_bodies_needs_no_column_of_models(
             lines(CLIP | {"sound": True})
             + '{"provider": "a", "provider": "b"}\n'
             + lines(CLIP | {"sound": True}),
-            "line 2: this is no JSON: the key provider is written twice",
+            "line 2: not JSON: the key provider is repeated",
         ),
         (
             "a.jsonl",
             lines(CLIP | {"sound": True})
             + '{"provider": "a", "Provider": "b"}\n'
             + lines(CLIP | {"sound": True}),
-            "line 2: the column provider is there twice",
+            "line 2: the column provider appears twice",
         ),
         (
             "a.json",
             json.dumps([CLIP | {"sound": True}, 5, CLIP | {"sound": True}]),
-            "entry 2: this is no JSON object",
+            "entry 2: not a JSON object",
         ),
     ],
 )
@@ -428,7 +428,7 @@ def test_a_parquet_file_without_a_column_says_which(tmp_path: Path, missing: str
     )
     ran = run("--manifest", str(tmp_path / "a.parquet"))
     assert ran.code == 2
-    assert f"there is no column {missing}, only " in ran.err
+    assert f"no column {missing}, only " in ran.err
     assert f"rename {'vendor' if missing == 'provider' else 'model_name'} to {missing}" in ran.err
 
 
@@ -447,7 +447,7 @@ def test_a_table_in_an_old_encoding_says_how_it_was_read(tmp_path: Path) -> None
     file.write_bytes((HEADER + GOOD.replace("001", "Größe")).encode("cp1252"))
     ran = run("--manifest", str(file), "--format", "json")
     assert json.loads(ran.out)[0]["id"] == "Größe"
-    assert "note: this is no UTF-8: it was read as cp1252" in ran.err
+    assert "note: not UTF-8: it was read as cp1252" in ran.err
 
 
 def test_of_many_bad_rows_the_table_shows_twenty_and_how_many_there_are(tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_cruns_code_decides_and_not_the_http_status() -> None:
     assert told == [
         "422 no such mode for ***",
         Decimal("67.5"),
-        "the reply names no estimated_credits",
+        "the reply has no estimated_credits",
     ]
 
 

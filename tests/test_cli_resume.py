@@ -102,7 +102,7 @@ def test_only_one_providers_jobs_are_looked_at_where_it_is_named(cli: Cli, here:
 def test_a_job_that_still_runs_is_waited_for_or_asked_for_once(cli: Cli, here: House):
     here.submitted("crun", "a lake [takes 3]")
     said = resume(cli, "--no-wait")
-    assert (said.code, "it still runs" in said.out) == (5, True)
+    assert (said.code, "it is still running" in said.out) == (5, True)
     assert resume(cli).code == 0
 
 

@@ -177,8 +177,8 @@ def test_what_does_not_go_together_is_kept_with_the_job(books: Ledger, case: Cas
     if now.state == before.state != "in_doubt":
         return
     problem = now.problem or ""
-    assert ("it is completed with an error: it broke" in problem) == case.has_error
-    assert ("it is completed and names no clip" in problem) == (not case.has_clip)
+    assert ("it is completed, but with an error: it broke" in problem) == case.has_error
+    assert ("it is completed, but has no clip" in problem) == (not case.has_clip)
     assert now.videos == case.status.videos
 
 
@@ -190,7 +190,7 @@ def test_a_job_that_comes_back_without_a_cost_is_told_and_not_charged(
     )
     with caplog.at_level(logging.WARNING, logger="kling_ledger.jobs"):
         settler(books).observe(standing(books, case), case.status)
-    assert "completed after its credits went back, and names no cost" in caplog.text
+    assert "completed after its credits were returned, and has no cost" in caplog.text
 
 
 def test_a_job_that_comes_back_costs_what_evolink_said_that_it_reserved(books: Ledger):

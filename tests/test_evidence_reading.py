@@ -191,7 +191,7 @@ def test_two_lists_of_charges_are_a_question_that_a_name_settles(tmp_path: Path)
 def test_one_page_of_several_says_that_rows_are_missing(tmp_path: Path, more: dict[str, Any]):
     bill = bill_of(tmp_path, json.dumps({"items": [LINE], **more}))
     assert bill.total_differs
-    assert bill.notes == ("the file says that there is more: it is one page of several",)
+    assert bill.notes == ("the file says that there are more pages",)
 
 
 @pytest.mark.parametrize(
@@ -218,17 +218,17 @@ def test_a_page_that_says_something_else_is_no_bill_without_charges(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[{"task_id": "t1"', "line 1: this is no JSON"),
-        ('{"task_id": "t1", "amount": 1}\nnonsense', "line 2: this is no JSON"),
-        ('{"task_id": "t1", "amount": 1}\n[1]', "line 2: this is no JSON object"),
-        ("[1, 2]", "no list of JSON objects"),
+        ('[{"task_id": "t1"', "line 1: not JSON"),
+        ('{"task_id": "t1", "amount": 1}\nnonsense', "line 2: not JSON"),
+        ('{"task_id": "t1", "amount": 1}\n[1]', "line 2: not a JSON object"),
+        ("[1, 2]", "not a list of JSON objects"),
         ("[" * 100_000, "no JSON"),
-        ('[{"task_id": "t1", "task_id": "t2"}]', "the key task_id is written twice"),
+        ('[{"task_id": "t1", "task_id": "t2"}]', "the key task_id is repeated"),
         ('task_id,amount\n"t1,1', "no CSV"),
         ("task_id,amount\nt1,1,2", "line 2: 3 cells under a header of 2"),
         ("task_id,amount\nt0,1\nt1", "line 3: 1 cells under a header of 2"),
         ("task_id,amount\nt1,0,675", "line 2: 3 cells under a header of 2"),
-        ("task_id,amount,amount\nt1,1,2", "the column amount is there twice"),
+        ("task_id,amount,amount\nt1,1,2", "the column amount appears twice"),
         ("Usage\n\ntask_id,amount\nt1", "line 4: 1 cells under a header of 2"),
     ],
 )
@@ -250,8 +250,8 @@ def test_lines_above_and_below_a_table_are_left_out_and_told(tmp_path: Path):
     assert [told(entry) for entry in bill.entries] == [("charge", "t1", "5", None)]
     assert bill.entries[0].place == "line 5"
     assert bill.notes == (
-        "lines above the columns are left out: 2",
-        "lines below the table are left out: line 7",
+        "lines above the columns were skipped: 2",
+        "lines below the table were skipped: line 7",
     )
 
 
@@ -302,15 +302,13 @@ def test_rows_that_are_equal_in_every_cell_count_once_and_it_is_told(tmp_path: P
     text = csv_of("t1,5", "t2,5", "t1,5 ", "t1,6", "t1,5")
     bill = bill_of(tmp_path, text)
     assert [entry.place for entry in bill.entries] == ["line 2", "line 3", "line 5"]
-    assert bill.notes == (
-        "rows that equal another in every cell count once: line 4 is line 2, line 6 is line 2",
-    )
+    assert bill.notes == ("identical rows are counted once: line 4 is line 2, line 6 is line 2",)
 
 
 def test_exports_that_were_put_one_below_the_other_have_further_headers(tmp_path: Path):
     bill = bill_of(tmp_path, csv_of("t1,5", "task_id,amount", "t1,5", "t2,5"))
     assert [entry.task_id for entry in bill.entries] == ["t1", "t2"]
-    assert bill.notes[0] == "further headers are left out: line 3"
+    assert bill.notes[0] == "repeated headers were skipped: line 3"
 
 
 def test_blanks_around_a_cell_are_no_part_of_it_in_any_form(tmp_path: Path):

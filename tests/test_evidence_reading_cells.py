@@ -320,7 +320,7 @@ def test_an_order_that_nothing_tells_may_be_said_and_is_told(tmp_path: Path):
     assert at_of(tmp_path, written, zone="UTC", dates="dmy") == MINUTE.replace(day=5)
     assert at_of(tmp_path, written, zone="UTC", dates="mdy") == MINUTE.replace(month=5, day=11)
     bill = bill_of(tmp_path, f"task_id,amount,date\nt,5,{written}\n", zone="UTC")
-    assert any("either way round" in note for note in bill.notes)
+    assert any("could be swapped" in note for note in bill.notes)
 
 
 @pytest.mark.parametrize("written", ["05/05/2026 08:47", "05.05.2026 08:47"])
@@ -355,7 +355,7 @@ def test_a_day_is_no_instant_to_find_a_job_by(tmp_path: Path, written: str):
 def test_an_instant_that_cannot_be_read_is_left_out_and_told(tmp_path: Path, written: str):
     bill = bill_of(tmp_path, f"task_id,amount,date\nt1,1,{written}\n", zone="UTC")
     assert bill.entries[0].at is None
-    assert bill.notes == ("times that cannot be read are left out in column date (line 2)",)
+    assert bill.notes == ("unreadable times were skipped in column date (line 2)",)
 
 
 @pytest.mark.parametrize("clock", ["08:47:38", "8:47:38 AM"])
@@ -403,7 +403,7 @@ def test_a_row_with_a_word_to_ignore_is_left_out_and_told(tmp_path: Path):
     text = "task_id,amount,status\nt0,1,success\nt1,1,archived\n"
     bill = bill_of(tmp_path, text, words={"archived": "ignore"})
     assert [entry.task_id for entry in bill.entries] == ["t0"]
-    assert bill.notes == ("rows with a word to ignore are left out: 1",)
+    assert bill.notes == ("rows ignored because of a word: 1",)
 
 
 def test_a_person_may_say_another_meaning_of_a_word_that_is_known(tmp_path: Path):

@@ -206,7 +206,7 @@ def test_a_person_may_say_that_the_rows_of_a_task_are_its_parts(tmp_path: Path):
 def test_a_total_is_no_charge(tmp_path: Path, word: str):
     bill = bill_of(tmp_path, of_states("t,4,completed", "u,1,completed", f"{word},5,"))
     assert [(str(one.kind), one.task_id) for one in bill.entries][-1] == ("total", None)
-    assert bill.notes == ("rows of a total are left out: line 4",)
+    assert bill.notes == ("rows with totals were skipped: line 4",)
     assert not bill.total_differs
 
 
@@ -221,7 +221,7 @@ def test_a_total_that_is_not_the_sum_of_its_rows_is_told(tmp_path: Path):
     bill = bill_of(tmp_path, of_states("t,4,completed", "Total,5,"))
     assert bill.total_differs
     assert bill.notes[-1] == (
-        f"line 3: the total says 5 {UNIT}, the rows come to 4 {UNIT}: the export may be cut off"
+        f"line 3: the total says 5 {UNIT}, the rows add up to 4 {UNIT}: the export may be cut off"
     )
 
 
@@ -273,13 +273,13 @@ def test_money_that_went_in_is_no_charge_and_no_reason_to_refuse(tmp_path: Path,
         ("charge", "t"),
         ("payment", None),
     ]
-    assert any("money that went into the account" in note for note in bill.notes)
+    assert any("payments into the account" in note for note in bill.notes)
 
 
 def test_other_rows_without_a_task_are_kept_and_told(tmp_path: Path):
     bill = bill_of(tmp_path, of_states("t,5,completed", ",3,completed", "u,5,completed"))
     assert [(str(one.kind), one.task_id) for one in bill.entries][1] == ("adjustment", None)
-    assert "rows name no task: line 3" in bill.notes
+    assert "rows have no task: line 3" in bill.notes
 
 
 @pytest.mark.parametrize(

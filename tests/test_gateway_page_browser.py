@@ -380,7 +380,7 @@ def test_without_scripts_the_page_is_whole_and_asks_for_itself_again(browser: Br
         browser.open(f"{url}/")
         document = browser.ask("DOM.getDocument", depth=-1)
         found = str(document)
-        assert "Posted less what is reserved" in found
+        assert "Available is posted minus reserved" in found
         assert "'http-equiv', 'refresh', 'content', '10'" in found
     finally:
         browser.ask("Emulation.setScriptExecutionDisabled", value=False)

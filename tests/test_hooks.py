@@ -249,7 +249,7 @@ def test_what_cannot_be_read_is_denied(tmp_path: Path, agent: str, told: str):
     said = Cli(tmp_path)("hook", agent, stdin=told)
     decision, reason = decided(agent, said)
     assert decision == "deny"
-    assert "could not look at this call" in reason
+    assert "could not check this call" in reason
     # A plugin takes any other code than 0 for a failure, which it blocks as well.
     assert said.code != 0
 

@@ -403,7 +403,7 @@ def test_the_jobs_of_one_run_cost_no_more_than_its_cap_and_another_run_has_its_o
 @pytest.mark.parametrize("run", [None, "", "  "])
 def test_a_token_with_a_cap_by_run_needs_one_named(ledger, run):
     token = create(ledger, run_limit=usd("3"))
-    with unchanged(ledger), pytest.raises(RunNeededError, match="names no run") as caught:
+    with unchanged(ledger), pytest.raises(RunNeededError, match="has no run") as caught:
         reserve(ledger, token, run=run)
     assert "X-Kling-Run" in (caught.value.hint or "")
 

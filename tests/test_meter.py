@@ -205,7 +205,7 @@ def test_a_completed_job_that_names_neither_cost_nor_clip_is_in_doubt(ledger: Le
     with answering((200, {"id": "t1"}), (200, done)) as server:
         ended = meter(ledger, server.url).run(body())
     assert (ended.state, ended.held) == (State.IN_DOUBT, usd("1.35"))
-    assert ended.problem == "it is completed and names no clip"
+    assert ended.problem == "it is completed, but has no clip"
 
 
 def test_a_known_key_follows_its_job_and_starts_no_other(

@@ -75,7 +75,7 @@ def test_a_trifle_is_not_odd_unless_nobody_knows_its_worth(
 
 def test_a_cost_where_nothing_was_held_is_odd(held: Reservation):
     odd = overcharge(of(held, "0 USD", usd("0")), usd("0.5"))
-    assert odd == "charged 0.5 USD, and nothing was held"
+    assert odd == "charged 0.5 USD, but nothing was held"
 
 
 def test_without_a_cost_of_the_providers_nothing_is_odd(held: Reservation):

@@ -160,7 +160,7 @@ def test_a_balance_that_cannot_be_read_is_an_error(body: object):
 
 def test_there_is_no_estimate_and_nothing_is_sent_for_one():
     with speaking("evolink", (200, {})) as rig:
-        with pytest.raises(NoAnswerError, match="documents no estimate") as error:
+        with pytest.raises(NoAnswerError, match="has no documented estimate API") as error:
             rig.estimate()
         assert rig.server.seen == []
     assert error.value.is_final

@@ -251,9 +251,9 @@ def test_every_action_has_an_address_of_its_own(action: str):
 @pytest.mark.parametrize("action", ["lip_sync", "reference_to_video", "account", "_http", ""])
 def test_an_action_that_runapi_has_not_is_refused_unsent(action: str):
     with speaking("runapi", (200, created("runapi"))) as rig:
-        with pytest.raises(JobRefusedError, match="there is no action"):
+        with pytest.raises(JobRefusedError, match="unknown action"):
             rig.provider.submit(action, BODY, key="res_1")
-        with pytest.raises(PollError, match="there is no action"):
+        with pytest.raises(PollError, match="unknown action"):
             rig.provider.poll(action, TASK_ID)
         assert rig.server.seen == []
 

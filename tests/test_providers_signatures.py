@@ -73,7 +73,7 @@ def test_a_message_further_away_is_refused(seconds: int):
     ],
 )
 def test_whatever_is_changed_the_signature_is_wrong(headers: dict[str, str]):
-    with pytest.raises(SignatureError, match="no signature is by one of the secrets"):
+    with pytest.raises(SignatureError, match="no signature matches one of the secrets"):
         verify([SECRET], headers, BODY, now=AT)
 
 

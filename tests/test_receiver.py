@@ -362,7 +362,7 @@ def test_where_nobody_answers_the_callback_is_to_come_again(ledger: Ledger):
         reply = rig.post("crun", task("crun", made.task_id, "success", credits=135))
         assert (reply.status_code, int(reply.headers["Retry-After"])) == (503, 1)
     assert ledger.reservations.get(made.id).state is State.SUBMITTED
-    assert "could not be asked for" in rig.receipts[-1].said
+    assert "could not be polled" in rig.receipts[-1].said
 
 
 def test_a_missing_key_says_so_and_the_callback_is_to_come_again(ledger: Ledger):

@@ -607,7 +607,7 @@ def test_a_balance_that_differs_is_a_question(here: House, left: str):
     line = compare_balance(BEFORE, evolink(left), evolink("27"), [quoted(here)])
     assert line is not None
     assert (line.verdict, line.change) == (Verdict.QUESTION, None)
-    assert "do others spend from it too?" in (line.problem or "")
+    assert "does anyone else spend from it?" in (line.problem or "")
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_a_young_job_that_was_taken_is_asked_for_at_once(here: House):
 def test_a_job_that_still_runs_stays_submitted(here: House):
     found = here.submitted("crun")
     recovered = only(here.recover(later=timedelta(0)))
-    assert (recovered.did, recovered.is_running) == ("asked for: it still runs", True)
+    assert (recovered.did, recovered.is_running) == ("asked for: it is still running", True)
     assert here.state(found) is State.SUBMITTED
 
 
@@ -193,7 +193,7 @@ def test_an_overdue_job_is_in_doubt_and_says_how_old_it_is(here: House):
     found = here.submitted("crun")
     recovered = only(here.recover(later=timedelta(hours=49)))
     assert recovered.reservation.state is State.IN_DOUBT
-    assert recovered.reservation.problem == "no verdict after 49 h: it still runs"
+    assert recovered.reservation.problem == "no verdict after 49 h: it is still running"
     assert here.standing("crun") == ("0", PRICES["crun"])
     here.sandbox.finish()
     here.recover()
@@ -380,7 +380,7 @@ def test_a_sender_that_was_only_late_keeps_its_word(here: House):
     stale = here.submitting("crun")
     now = here.ledger.mark_submitted(stale.id, "task-1")
     recovered = here.recovery().finish(stale)
-    assert (recovered.did, recovered.reservation) == ("another process moved it on", now)
+    assert (recovered.did, recovered.reservation) == ("another process updated it", now)
 
 
 def test_each_place_has_one_meter_until_they_are_closed(here: House):

@@ -110,9 +110,9 @@ def test_completed_with_an_error_and_without_a_cost_is_in_doubt_with_its_reason(
     assert run(found).code == IN_DOUBT
     job = only_job(found)
     check_in_doubt(found, job)
-    assert job.problem.startswith("it is completed with an error: ")
+    assert job.problem.startswith("it is completed, but with an error: ")
     assert "it broke" in job.problem
-    assert job.problem.endswith("; it is completed and names no clip")
+    assert job.problem.endswith("; it is completed, but has no clip")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("evolink", TellingEvoLink), ("crun", BrokenCrun)])

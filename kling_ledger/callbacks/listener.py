@@ -77,7 +77,7 @@ class Listener:
     def start(self) -> Self:
         """Bind the address, listen, and return; ConfigError where the address cannot be had."""
         if self._served is not None:
-            raise RuntimeError("the listener is started already")
+            raise RuntimeError("the listener is already started")
         self._served = Served(
             self._app.asgi,
             bind(self._host, self._port, problem="callbacks cannot be received"),

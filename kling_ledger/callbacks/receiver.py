@@ -135,7 +135,7 @@ class Receiver:
             said = f"{error.message}; see kling-ledger reconcile --provider {callback.provider}"
             return _receipt(CallbackOutcome.NOTED, callback, said, found)
         except PollError as error:
-            said = f"it could not be asked for: {error.problem}"
+            said = f"it could not be polled: {error.problem}"
             return _receipt(CallbackOutcome.UNANSWERED, callback, said, found, error.retry_after_s)
         except KlingError as error:
             hint = f" ({error.hint})" if error.hint else ""
@@ -145,7 +145,7 @@ class Receiver:
         """Act on what is said of a job of ours, if it says anything that is not known yet."""
         said = callback.status
         if found.state is State.COMMITTED or (not found.is_open and not _may_be_charged(said)):
-            return _receipt(CallbackOutcome.DONE, callback, f"it was {found.state} before", found)
+            return _receipt(CallbackOutcome.DONE, callback, f"it was already {found.state}", found)
         if said.state is TaskState.RUNNING and found.state is State.SUBMITTED:
             return _receipt(CallbackOutcome.NOTED, callback, "it is still running", found)
         meter = self.meter_for(found)
@@ -167,7 +167,7 @@ class Receiver:
         ]
         recent = self.clock() - timedelta(seconds=SENDING_S)
         if any(o.state is State.SUBMITTING and o.updated_at >= recent for o in without_task):
-            said = "no reservation has this task yet, and a job is being submitted"
+            said = "no reservation has this task yet, but a job is being submitted"
             return _receipt(CallbackOutcome.EARLY, callback, said)
         doubtful = [one.id for one in without_task if one.state is not State.RESERVED]
         if not doubtful:
@@ -215,7 +215,7 @@ def _settled(
     callback: Callback, status: TaskStatus, now: Reservation, *, is_proven: bool
 ) -> Receipt:
     """Say what came of a callback that was acted upon, by a status that may say something else."""
-    by = "by its signature" if is_proven else "by the provider's answer"
+    by = "according to the signed callback" if is_proven else "according to the provider"
     cost = "" if now.committed is None else f" {now.committed}"
     end = ending(now, status, facts=FACTS[callback.provider])
     untouched = None if now.is_open or now.state is State.COMMITTED else end.problem
@@ -224,7 +224,7 @@ def _settled(
     said = f"{now.state}{cost} {by}{why}, {now.id}"
     if callback.status.state in _TERMINAL and status.state not in _TERMINAL:
         # The provider's answers may be behind its own callbacks: the next one may find them level.
-        said = f"it is said to have ended, and its provider does not say so: {said}"
+        said = f"the callback says it ended, but the provider does not confirm that: {said}"
         return _receipt(CallbackOutcome.UNANSWERED, callback, said, now)
     return _receipt(
         CallbackOutcome.NOTED if now.is_open else CallbackOutcome.DONE, callback, said, now
@@ -243,8 +243,8 @@ def _perhaps_of(callback: Callback, doubtful: Sequence[str]) -> str:
         " kling-ledger resume"
     )
     return (
-        f"no reservation has this task. It may be that of {named}{more}, whose submission got no"
-        f" answer. {next_step}"
+        f"no reservation has this task. It may belong to {named}{more}, whose submission got no "
+        f"answer. {next_step}"
     )
 
 

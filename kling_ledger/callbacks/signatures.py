@@ -73,7 +73,7 @@ def verify(
         )
     expected = [_signature(key, message_id, timestamp, body) for key in keys]
     if not _holds_one(_signatures(given.get(SIGNATURE_HEADER, "")), expected):
-        raise SignatureError("no signature is by one of the secrets", hint="check the secret")
+        raise SignatureError("no signature matches one of the secrets", hint="check the secret")
     return message_id
 
 
@@ -84,7 +84,7 @@ def _key(secret: str) -> bytes:
         key = b""
     if not key:
         raise ConfigError(
-            "the callback secret is none", hint=f"copy it again: {_PREFIX} and base64 after it"
+            "not a valid callback secret", hint=f"copy it again: {_PREFIX} and base64 after it"
         )
     return key
 

@@ -140,9 +140,8 @@ def batch(
     kling-ledger batch clips.jsonl --wallet team --project film --concurrency 16
 
     Rows are JSON or CSV: a provider and its own body as `request`, or the fields of a clip with its
-    prompt. You can stop at any time with Ctrl-C: jobs already sent continue, and the next run
-    follows them. It also retries rows that no provider accepted. Rows that a provider accepted and
-    then failed need --retry-failed.
+    prompt. Stop at any time with Ctrl-C: jobs already sent continue, and the next run follows them.
+    It also retries rows that no provider accepted; accepted rows that failed need --retry-failed.
     """
     from kling_ledger.errors import NoKeyError
     from kling_ledger.ledger import Ledger
@@ -170,9 +169,7 @@ def batch(
         else:
             session.settle_in(meters, refuses=not dry_run)
         if dry_run:
-            print_many(
-                [_planned(job) for job in jobs], _PLAN, form, empty="the manifest has no rows"
-            )
+            print_many([_planned(job) for job in jobs], _PLAN, form, empty="no rows")
             return 0
         check_bodies(session.todo, meters)
         return session.run(meters, path, form)

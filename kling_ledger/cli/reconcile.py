@@ -63,8 +63,7 @@ def _scope_options(command: Command) -> Command:
         click.option(
             "--sole-user",
             is_flag=True,
-            help="Confirm that only this ledger spends from the account, so its balance may "
-            "settle one job.",
+            help="Only this ledger spends from the account, so its balance may settle one job.",
         ),
         click.option(
             "--topped-up",
@@ -98,12 +97,8 @@ def _scope_options(command: Command) -> Command:
             help="The statement lists every charge between --from and --to: a job that is missing"
             " was never charged.",
         ),
-        click.option(
-            "--to", "until", type=Instant(), help="Only jobs before this time (exclusive)."
-        ),
-        click.option(
-            "--from", "since", type=Instant(), help="Only jobs from this time on (inclusive)."
-        ),
+        click.option("--to", "until", type=Instant(), help="Only jobs before then (exclusive)."),
+        click.option("--from", "since", type=Instant(), help="Only jobs since then (inclusive)."),
         click.option(
             "--statement",
             type=click.Path(path_type=Path, dir_okay=False),

@@ -34,8 +34,8 @@ class LinkExpiredError(DownloadError):
         super().__init__(
             link,
             f"the link has expired or needs a login: HTTP {status}{until}",
-            hint=f"get a new link for {name} from your account at the provider; if it kept no"
-            " copy, make the clip again",
+            hint=f"get a new link for {name} from your account at the provider; if it has no "
+            "copy, run the job again",
         )
         self.status = status
         self.expired_at = expired_at

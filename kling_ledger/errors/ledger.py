@@ -113,7 +113,7 @@ class NewerSchemaError(DatabaseError):
     def __init__(self, name: str, *, version: str, needed: str) -> None:
         super().__init__(
             f"{name} has schema {version}, this program supports up to {needed}",
-            hint="use the version of kling-ledger that wrote it, or a later one",
+            hint="use the version of kling-ledger that wrote it, or a newer one",
         )
         self.version = version
         self.needed = needed
@@ -258,7 +258,7 @@ class KeyUsedError(StateError):
             self,
             f"key {key} was already used: reservation {reservation_id} is {state}, and one key"
             " never sends twice",
-            hint="to try again, use another key, once you are sure that the first job was not made",
+            hint="to try again, use another key, once you are sure that the first job did not run",
         )
         self.key = key
         self.reservation_id = reservation_id
@@ -277,7 +277,7 @@ class ApprovalClosedError(LedgerError):
         what = "expired" if verdict is None else f"was {verdict} by {by}"
         super().__init__(
             f"approval {approval} {what} at {at:%Y-%m-%d %H:%M} UTC: nothing was changed",
-            hint="if the job still needs approval, ask for it again",
+            hint="if the job still needs approval, request it again",
         )
         self.approval = approval
         self.verdict = verdict
@@ -313,7 +313,7 @@ class TwoPeopleError(PeriodError):
     def __init__(self, period: str, *, prepared_by: str | None) -> None:
         if prepared_by is None:
             said = (
-                f"closing a month takes two people in this ledger, and {period} is not prepared yet"
+                f"this ledger needs two people to close a month, and {period} is not prepared yet"
             )
             hint = "close it softly first, then another person seals it"
         else:

@@ -30,7 +30,7 @@ class PriceChangedError(RefusedError):
 
     def __init__(self, quote_id: str, *, quoted: Money, now: Money) -> None:
         super().__init__(
-            f"quote {quote_id} says {quoted}, the job costs {now} now", hint="make a new quote"
+            f"quote {quote_id} says {quoted}, but the job now costs {now}", hint="make a new quote"
         )
         self.quote_id = quote_id
         self.quoted = quoted

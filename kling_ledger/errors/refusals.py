@@ -82,7 +82,7 @@ class CeilingError(RefusedError):
         of = f" of budget {budget}" if budget else ""
         super().__init__(
             f"the job costs {cost}, more than the ceiling{of} of {ceiling}",
-            hint=f"ask for fewer seconds, a lower resolution or no sound, or raise the ceiling{of}",
+            hint=f"request fewer seconds, a lower resolution or no sound, or raise the ceiling{of}",
         )
         self.cost = cost
         self.ceiling = ceiling
@@ -113,7 +113,7 @@ class UnknownWorthError(RefusedError):
     def __init__(self, budget: str, *, asked: Money, unit: str) -> None:
         super().__init__(
             f"budget {budget} counts {unit}, and the value of {asked} in {unit} is unknown",
-            hint="reserve from a quote, which carries its amount in USD, or limit the unit itself",
+            hint="reserve from a quote, which has an amount in USD, or set the limit in that unit",
         )
         self.budget = budget
         self.asked = asked
@@ -143,7 +143,7 @@ class ApprovalNeededError(RefusedError):
         super().__init__(
             f"the job costs {asked}; above {above} a person must approve it{because}: {approval}"
             f" waits until {expires_at:%Y-%m-%d %H:%M} UTC",
-            hint=f"ask a person to grant {approval}, then ask for the same job again",
+            hint=f"ask a person to grant {approval}, then request the same job again",
         )
         self.approval = approval
         self.asked = asked
@@ -176,7 +176,7 @@ class ApprovalDeniedError(RefusedError):
         why = f": {reason}" if reason else ""
         super().__init__(
             f"{by} denied {approval}, this job at {asked}{why}",
-            hint=f"ask for a job of at most {above}, or talk to {by}: you can ask for this job"
+            hint=f"request a job of at most {above}, or talk to {by}: you can request this job"
             f" again after {until:%Y-%m-%d %H:%M} UTC",
         )
         self.approval = approval

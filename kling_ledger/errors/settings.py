@@ -108,6 +108,6 @@ class BillQuestionError(ConfigError):
     def __init__(
         self, question: str, *, settles: str, example: str, hint: str | None = None
     ) -> None:
-        super().__init__(question, hint=hint or f"say it ({settles}), for example {example}")
+        super().__init__(question, hint=hint or f"answer with {settles}, for example {example}")
         self.settles = settles
         self.example = example

@@ -25,10 +25,10 @@ class ModelNotAllowedError(RefusedError):
     def __init__(
         self, token: str, *, provider: str, model: str | None, allowed: Sequence[str]
     ) -> None:
-        asked = f"{model} at {provider}" if model and model.strip() else "a job that names no model"
+        asked = f"{model} at {provider}" if model and model.strip() else "a job without a model"
         super().__init__(
             f"token {token} is not for {asked}; it is for {', '.join(allowed)}",
-            hint="ask for one of those, or for another token",
+            hint="use one of those, or another token",
         )
         self.token = token
         self.provider = provider
@@ -45,7 +45,7 @@ class ProjectNotAllowedError(RefusedError):
         where = f"projects below {allowed}" if allowed.endswith("/") else allowed
         super().__init__(
             f"token {token} is for {where}, not for project {asked!r}",
-            hint="name a project there, or none",
+            hint="use a project there, or none",
         )
         self.token = token
         self.asked = asked
@@ -75,7 +75,7 @@ class RunNeededError(RefusedError):
 
     def __init__(self, token: str) -> None:
         super().__init__(
-            f"token {token} has a cap per run, and this job names no run",
-            hint="name the run in the header X-Kling-Run: the same word for all of its jobs",
+            f"token {token} has a cap per run, but this job has no run",
+            hint="send the run's name in the header X-Kling-Run, the same for all of its jobs",
         )
         self.token = token

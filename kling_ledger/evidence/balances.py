@@ -40,7 +40,9 @@ def compare_balance(
     apart = before.available + paid_in - available - charged
     if apart.micro == 0:
         return None
-    problem = f"since {before.at:%Y-%m-%d %H:%M} UTC {_moved(charged + apart)}, our journal says"
+    problem = (
+        f"since {before.at:%Y-%m-%d %H:%M} UTC {_moved(charged + apart)}, but the journal says"
+    )
     problem += f" that jobs cost {charged}"
     guessed = [one for one in reservations if one.settled_by in _OUR_OWN and one.spent.micro > 0]
     perhaps = [one for one in guessed if one.updated_at > before.at]
@@ -50,7 +52,7 @@ def compare_balance(
             change = settling(perhaps[0], cost, settled_by="provider")
             told = (perhaps[0], perhaps[0].task_id, cost, problem, change)
             return Line(Verdict.AMOUNT_DIFFERS, *told)
-    hint = ": was it topped up, or do others spend from it too?"
+    hint = ": was it topped up, or does anyone else spend from it?"
     return Line(Verdict.QUESTION, problem=problem + hint)
 
 
@@ -101,7 +103,7 @@ def look_at_balance(
     before = ledger.evidence.last_balance(place.provider, place.address, place.account)
     charged = None if before is None else ledger.evidence.charged_since(before)
     if any(one.is_open for one in there) or _jobs_there(ledger, meter) != there:
-        return Seen(note="jobs are open, so what the account holds was not compared")
+        return Seen(note="jobs are open, so the account's balance was not compared")
     line = None
     if before is not None and charged is not None and before.available.unit == available.unit:
         line = compare_balance(

@@ -18,14 +18,16 @@ from kling_pricing.money import Money
 
 _COSTING: Final = frozenset({Kind.CHARGE, Kind.REFUND, Kind.ADJUSTMENT, Kind.ITEM})
 
-PARTS: Final = "the rows of a task may be its parts, and only a complete bill has all of them"
-TWICE: Final = "it is charged in {count} rows that differ: are they parts of one cost?"
-REFUND_ALONE: Final = "{amount} are given back, and no bill has said what was charged"
-MORE_BACK: Final = "more is given back than was charged: {amount}"
-FAILED: Final = "it failed, and the row does not say whether {amount} were charged"
-NO_AMOUNT: Final = "the row names no amount"
-NOT_LISTED: Final = "a complete bill, {source}, had no charge for it: is this an older one?"
-EXPORTED_TWICE: Final = "a row of an earlier bill may be the same one: {place} of {source}"
+PARTS: Final = (
+    "the rows of a task may be parts of its cost, and only a complete bill has all of them"
+)
+TWICE: Final = "it has {count} different charges: are they parts of one cost?"
+REFUND_ALONE: Final = "{amount} is refunded, but no bill has shown the charge"
+MORE_BACK: Final = "the refunds exceed the charges by {amount}"
+FAILED: Final = "it failed, and the row does not say whether {amount} was charged"
+NO_AMOUNT: Final = "the row has no amount"
+NOT_LISTED: Final = "the complete bill {source} had no charge for it: is this an older bill?"
+EXPORTED_TWICE: Final = "a row of an earlier bill may be the same: {place} of {source}"
 
 
 def read_task(rows: TaskRows, unit: str, *, is_itemised: bool, is_complete: bool) -> Reading:

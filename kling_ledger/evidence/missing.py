@@ -17,7 +17,7 @@ from kling_pricing.money import Money
 LAG_S: Final = 86_400.0
 """How long after its submission a job may still turn up in a provider's record."""
 
-NOT_THERE: Final = "the provider's record, which covers its time, has no charge for it"
+NOT_THERE: Final = "the provider's record covers this time and has no charge for it"
 
 _UNDECIDED: Final = frozenset({State.IN_DOUBT, State.SUBMITTED, State.SUBMITTING})
 
@@ -29,7 +29,7 @@ def only_theirs(unclaimed: Iterable[Unclaimed], rest: Sequence[Reservation]) -> 
         if one.is_elsewhere:
             continue
         candidates = tuple(ours.id for ours in doubtful if may_be_of(one, ours))
-        problem = "nothing in our journal on this account has this task"
+        problem = "the journal has no such task on this account"
         yield Line(
             Verdict.ONLY_THEIRS,
             None,
@@ -80,12 +80,14 @@ def _missed(record: Record, one: Reservation, unclaimed: Sequence[Unclaimed]) ->
 
 def _why_not(record: Record, one: Reservation, unclaimed: Sequence[Unclaimed]) -> str | None:
     if record.is_cut_off:
-        return "the bill does not name it, and the bill itself says that rows are missing"
+        return "the bill does not list it, but the bill itself says that rows are missing"
     if record.has_unzoned_times:
-        return "the bill does not name it, and its times have no zone: say in which zone they are"
+        return "the bill does not list it, but its times have no zone: give the zone"
     perhaps = [its.rows.task_id for its in unclaimed if may_be_of(its, one)]
     if perhaps:
-        return f"the bill does not name it, and nobody claims task {perhaps[0]}: is that it?"
+        return (
+            f"the bill does not list it, but has an unclaimed task {perhaps[0]}: is that the one?"
+        )
     return None
 
 
@@ -93,7 +95,7 @@ def _doubt(one: Reservation) -> str | None:
     """Say why a job in doubt stays so; without a task nobody knows more than that it is."""
     if one.task_id is None:
         return None
-    return f"{one.problem or 'in doubt'}; the record does not name its task {one.task_id}"
+    return f"{one.problem or 'in doubt'}; the record does not list its task {one.task_id}"
 
 
 def too_many(lines: Iterable[Line], *, said: int | None) -> int | None:

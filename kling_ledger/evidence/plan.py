@@ -19,7 +19,7 @@ from kling_ledger.evidence.record import Reading, Record, TaskRows
 from kling_ledger.ledger import Change, Reservation, SettledBy, State
 from kling_pricing.money import Money
 
-PERHAPS_A_PART: Final = "it is given back, and the row does not say whether that is all of it"
+PERHAPS_A_PART: Final = "it is refunded, but the row does not say whether in full"
 REASON: Final = "reconciled with the provider's record"
 
 
@@ -136,7 +136,9 @@ def _line(rows: TaskRows, reading: Reading, one: Reservation, *, is_cut_off: boo
     if reading.is_running:
         if one.is_open:
             return line(Verdict.MATCHED)
-        return line(Verdict.UNANSWERED, f"ours is {one.state}, theirs is not over: ask again later")
+        return line(
+            Verdict.UNANSWERED, f"ours is {one.state}, theirs has not ended: try again later"
+        )
     cost, question = reading.cost, reading.question
     if reading.refund is not None:
         cost, question = _after_refund(one, reading.refund)
@@ -144,9 +146,11 @@ def _line(rows: TaskRows, reading: Reading, one: Reservation, *, is_cut_off: boo
         verdict = Verdict.DUPLICATE if reading.is_twice else Verdict.QUESTION
         return line(verdict, question)
     if cost is None:
-        return line(Verdict.QUESTION, "the record names no amount")
+        return line(Verdict.QUESTION, "the record has no amount")
     if is_cut_off and cost != spent(one):
-        return line(Verdict.QUESTION, "rows are missing in the bill: export it again, whole")
+        return line(
+            Verdict.QUESTION, "rows are missing from the bill: export the complete bill again"
+        )
     change = settling(one, cost, settled_by="bill")
     if spent(one) == cost:
         return line(Verdict.MATCHED, change=change)
@@ -181,7 +185,7 @@ def _after_refund(one: Reservation, refund: Money) -> tuple[Money | None, str | 
     if refund.micro == 0 and cost is not None:
         return cost, None
     if cost is None or one.settled_by != "bill" or cost.micro < 0:
-        return None, f"{refund} are given back, and no bill has said what was charged before"
+        return None, f"{refund} is refunded, but no earlier bill has shown the charge"
     return cost, None
 
 
@@ -195,7 +199,7 @@ def _elsewhere(rows: TaskRows, reading: Reading, one: Reservation, record: Recor
 
 
 def _loose(entry: Entry) -> Line:
-    problem = f"{entry.place}: the row names no task"
+    problem = f"{entry.place}: the row has no task"
     return Line(Verdict.QUESTION, None, None, entry.amount, problem, evidence=(entry,))
 
 

@@ -89,8 +89,8 @@ def compare_bill(
     """
     if file.is_complete and until is not None and until > now:
         raise ConfigError(
-            f"no bill is complete up to {until:%Y-%m-%d %H:%M} UTC, which is still to come",
-            hint="end it where the bill ends",
+            f"no bill can be complete up to {until:%Y-%m-%d %H:%M} UTC: that is in the future",
+            hint="end the period where the bill ends",
         )
     record = Record(
         provider,

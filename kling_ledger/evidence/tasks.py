@@ -35,12 +35,12 @@ def ask_tasks(reservations: Sequence[Reservation], meter_for: MeterFor) -> list[
 def compare_task(one: Reservation, status: TaskStatus) -> Line:
     """Say how a reservation agrees with what its task says of itself."""
     if status.state is TaskState.UNKNOWN:
-        problem = status.problem or f"ours is {one.state}, theirs is unknown: ask again later"
+        problem = status.problem or f"ours is {one.state}, theirs is unknown: try again later"
         return _line(Verdict.UNANSWERED, one, status, problem)
     if status.state is TaskState.RUNNING:
         if one.is_open:
             return _line(Verdict.MATCHED, one, status)
-        problem = f"ours is {one.state}, theirs is running: ask again later"
+        problem = f"ours is {one.state}, theirs is running: try again later"
         return _line(Verdict.UNANSWERED, one, status, problem)
     end = ending(one, status, facts=provider_facts(one.job.provider or ""))
     return _still_open(one, status, end) if one.is_open else _after_its_end(one, status, end)
@@ -74,7 +74,7 @@ def _after_its_end(one: Reservation, status: TaskStatus, end: Ending) -> Line:
     is_done = status.state is TaskState.COMPLETED
     if is_done == (one.spent.micro > 0):
         return _line(Verdict.MATCHED, one, status)
-    return _line(Verdict.QUESTION, one, status, f"{problem} and names no amount")
+    return _line(Verdict.QUESTION, one, status, f"{problem} and has no amount")
 
 
 def _told(status: TaskStatus) -> str:

@@ -58,8 +58,8 @@ class _OurFaultError(KlingError):
 
     def __init__(self, kind: str) -> None:
         super().__init__(
-            f"the gateway failed at this request ({kind})",
-            hint="look at its log; a job that it has sent is in the ledger",
+            f"the gateway failed on this request ({kind})",
+            hint="check its log; any job it has sent is in the ledger",
         )
 
 
@@ -144,8 +144,8 @@ class App:
             return await self._polled(door, request, story, caller, way, path)
         if not (way.is_free or caller.brings_key):
             raise ConfigError(
-                f"{request.method} {path} is not metered, and the gateway's key is not spent on it",
-                hint="bring a key of your own, or ask for a Kling job at its documented address",
+                f"{request.method} {path} is not metered, so the gateway's key is not used for it",
+                hint="send your own key, or submit a Kling job to its documented address",
             )
         return await story.timed(self._passage.pass_on(request, door.dialect, path, caller))
 

@@ -240,8 +240,8 @@ class CallbackDoor:
             log.warning("%s", error)
             return _Passed(error=error)
         except KlingError as error:
-            log.warning("a callback is not passed on now: %s", error)
-            return _Passed(error=RelayError("its client", "the ledger cannot be asked"))
+            log.warning("a callback could not be passed on yet: %s", error)
+            return _Passed(error=RelayError("its client", "the ledger cannot be reached"))
 
     def _job_of(self, call: _Call) -> Reservation | None:
         callback = self._receiver.read(call.provider, call.headers, call.payload)

@@ -72,14 +72,14 @@ def said_in(headers: Headers) -> Said:
     """Return what the headers of a request say. Raises ConfigError for those that say it twice."""
     if "content-length" in headers and "transfer-encoding" in headers:
         raise ConfigError(
-            "the body's length is said in two ways",
+            "the body's length is given twice",
             hint="send Content-Length or Transfer-Encoding, not both",
         )
     said: dict[str, str] = {}
     for name, text in headers.items():
         if name in _ONCE and (name in said or len(text) > _LONGEST or not text.isprintable()):
             raise ConfigError(
-                f"the header {name} is there twice, is too long or holds an odd character",
+                f"the header {name} is repeated, too long or contains an invalid character",
                 hint=f"send it once, in at most {_LONGEST} plain characters",
             )
         said[name] = text
@@ -103,8 +103,8 @@ def caller_of(ledger: Ledger, settings: GatewaySettings, dialect: Dialect, said:
     secret = said.get(TOKEN_HEADER.lower()) or (brought if is_token else None)
     if key is None and is_token:
         raise ConfigError(
-            f"this gateway has no key of {dialect.facts.name}",
-            hint=f"bring your own in {dialect.key_header}, and the token in {TOKEN_HEADER}",
+            f"this gateway has no key for {dialect.facts.name}",
+            hint=f"send your own in {dialect.key_header}, and the token in {TOKEN_HEADER}",
         )
     used = key or Secret(brought)
     return _bounded(
@@ -149,7 +149,7 @@ def _check_labels(caller: Caller) -> None:
     if taken or "/" in (caller.run or ""):
         raise ConfigError(
             f"the label {taken[0] if taken else 'run'} is of tokens, and there is none",
-            hint=f"leave it out, and name a run in {RUN_HEADER} without a slash",
+            hint=f"omit it, and name a run in {RUN_HEADER} without a slash",
         )
 
 
@@ -158,7 +158,7 @@ def read_labels(written: str | None) -> dict[str, str]:
     words = [word.strip() for word in (written or "").split(",")]
     pairs = [label_words.read_label(word) for word in words if word]
     if len(labels := dict(pairs)) < len(pairs):
-        raise ConfigError("a label is there twice", hint="send each once")
+        raise ConfigError("a label is repeated", hint="send each once")
     return labels
 
 

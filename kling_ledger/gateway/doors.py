@@ -69,7 +69,7 @@ class Door:
         loose = alike(path)
         # One address may be the upstream of several providers.
         if any(door.is_nearly_a_submit(loose) for door in DOORS.values()):
-            raise PathError("jobs are started by POST, at the address that is documented")
+            raise PathError("start jobs by POST at the documented address")
         return Other(is_free=loose in self.free)
 
     def is_nearly_a_submit(self, loose: str) -> bool:
@@ -81,7 +81,7 @@ class Door:
         found = self._polls.fullmatch(path)
         if found is None and self._polls_alike.fullmatch(alike(path)):
             # Whose a task is would not be asked.
-            raise PathError("tasks are asked for at the address that is documented")
+            raise PathError("poll tasks at the documented address")
         if method != "GET" or found is None:
             return Other(is_free=True)
         return Poll(found["task_id"]) if self._asks_by is None else self._read_by(query)

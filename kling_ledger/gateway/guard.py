@@ -52,8 +52,8 @@ class ForeignError(KlingError):
 
     def __init__(self) -> None:
         super().__init__(
-            "web pages may not spend from here, nor who calls this machine by another name",
-            hint="call 127.0.0.1 or localhost, from a program; or bring a token",
+            "requests from web pages, or under another host name, are refused here",
+            hint="call 127.0.0.1 or localhost from a program, or send a token",
         )
 
 
@@ -86,9 +86,9 @@ class Guard:
         if self.admits is None and not self._is_known_host(request):
             return _answer(421, "this page is not served under that name\n")
         if not _is_own(request) and not (is_page and _is_opened(request)):
-            return _answer(403, "other sites may not read this\n")
+            return _answer(403, "other websites cannot read this\n")
         if self.admits is not None and not _is_let_in(request, self.admits):
-            return _answer(401, "the password of this page is needed\n", _challenge(request))
+            return _answer(401, "this page needs its password\n", _challenge(request))
         return None
 
     def check_caller(self, request: Request) -> None:

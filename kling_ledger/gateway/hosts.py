@@ -107,7 +107,7 @@ class Hosts:
             return looked_up.result(within_s)
         except TookTooLong:
             looked_up.cancel()
-            raise UnreachableError("the name was not found in time") from None
+            raise UnreachableError("looking up the name timed out") from None
         except (OSError, UnicodeError) as error:
             raise UnreachableError("the name was not found") from error
 

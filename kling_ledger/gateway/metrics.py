@@ -71,32 +71,32 @@ class _Counts:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "kling_gateway_requests",
-            "Requests that were answered, by the class of their HTTP status.",
+            "Requests answered, by class of HTTP status.",
             ("provider", "kind", "status"),
             registry=registry,
         )
         self._took = Histogram(
             "kling_gateway_request_seconds",
-            "How long a request took in all.",
+            "Total duration of a request.",
             ("provider", "kind"),
             buckets=_BUCKETS,
             registry=registry,
         )
         self._upstream = Histogram(
             "kling_gateway_upstream_seconds",
-            "How long its provider took of that, of requests that reached one.",
+            "Part of that spent at the provider, for requests that reached one.",
             ("provider", "kind"),
             buckets=_BUCKETS,
             registry=registry,
         )
         self._refusals = Counter(
             "kling_gateway_refusals",
-            "Requests that the gateway itself refused, by the code of the reason.",
+            "Requests refused by the gateway itself, by error code.",
             ("provider", "code"),
             registry=registry,
         )
         self._reserved = _Amounts("reserved", "Set aside for jobs", registry)
-        self._committed = _Amounts("committed", "Charged for jobs that clients saw end", registry)
+        self._committed = _Amounts("committed", "Charged for jobs whose end a client saw", registry)
 
     def add(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -196,7 +196,7 @@ def _of_wallets(glance: Glance) -> Iterator[GaugeMetricFamily]:
 
 
 def _of_budgets(glance: Glance) -> Iterator[GaugeMetricFamily]:
-    said = f"in its present window, {_FOR_DISPLAY}; the first {MOST_BUDGETS} budgets by name"
+    said = f"in its current window, {_FOR_DISPLAY}; the first {MOST_BUDGETS} budgets by name"
     for name in ("left", "limit"):
         gauge = GaugeMetricFamily(
             f"kling_budget_{name}_amount", f"A budget's {name} {said}.", labels=("budget", "unit")

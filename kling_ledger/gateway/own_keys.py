@@ -28,7 +28,7 @@ class OwnKeys:
         provider = found.job.provider or ""
         upstream = self.settings.upstreams.get(provider)
         if upstream is None or self.wires.address(provider) != found.job.address:
-            asked = "no provider of this gateway" if upstream is None else upstream.address
+            asked = "not a provider of this gateway" if upstream is None else upstream.address
             raise OtherAddressError(found.id, address=found.job.address, asked=asked)
         if upstream.key is None:
             raise NoKeyError(provider_facts(provider).key_variable)

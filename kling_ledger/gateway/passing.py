@@ -91,7 +91,7 @@ class Passage:
                         dialect.facts.name, f"a reply of more than {LARGEST_REPLY} bytes"
                     )
         except httpx.HTTPError as error:
-            raise PollError(dialect.facts.name, f"no whole answer: {in_words(error)}") from None
+            raise PollError(dialect.facts.name, f"incomplete answer: {in_words(error)}") from None
         finally:
             await reply.aclose()
         kept = {name: text for name, text in reply.headers.items() if name != "content-encoding"}

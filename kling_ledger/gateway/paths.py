@@ -37,12 +37,12 @@ def checked_path(raw: bytes) -> str:
     if len(path) > LONGEST_PATH:
         raise PathError(f"it is longer than {LONGEST_PATH} characters")
     if not _PLAIN.fullmatch(path):
-        raise PathError("it holds an empty part, or a character that has to be escaped")
+        raise PathError("it contains an empty part, or a character that must be escaped")
     for escape in _ESCAPE.finditer(path):
         if escape[1] is None or _NEVER_ESCAPED.match(unquote(escape[0], "latin-1")):
-            raise PathError(f"it holds {escape[0]}")
+            raise PathError(f"it contains {escape[0]}")
     if any(part in {".", ".."} for part in path.split("/")):
-        raise PathError("it holds a part of dots alone")
+        raise PathError("it contains a part made only of dots")
     return path
 
 

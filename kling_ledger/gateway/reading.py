@@ -25,7 +25,9 @@ class LargeError(ConfigError):
 async def text_of(request: Request) -> str:
     """Return the body of a submission. Raises LateError, LargeError, and ConfigError if packed."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ConfigError("a submission is not compressed", hint="send the JSON as it is")
+        raise ConfigError(
+            "compressed submissions are not accepted", hint="send the JSON uncompressed"
+        )
     content = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
@@ -34,7 +36,7 @@ async def text_of(request: Request) -> str:
                 if len(content) > LARGEST_BODY:
                     raise LargeError(
                         f"the body is larger than {LARGEST_BODY} bytes",
-                        hint="give pictures as addresses",
+                        hint="send images as URLs",
                     )
     except TimeoutError:
         problem = f"the body did not arrive within {BODY_S:g} s"

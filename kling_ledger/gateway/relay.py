@@ -78,7 +78,7 @@ def check_address(url: object, *, may_be_local: bool = False) -> None:
         is_reachable = _PUBLIC.allows(url) and may_be_public(host_of(url))
         if is_reachable and _is_plain(url, ("https",), least_port=_LEAST_OTHER):
             return
-    raise RelayRefusedError(host_of(url), f"only {ALLOWED}, is called")
+    raise RelayRefusedError(host_of(url), f"allowed: {ALLOWED}")
 
 
 def host_of(url: object) -> str:
@@ -158,7 +158,7 @@ class Relay:
     def _begin(self, host: str) -> None:
         with self._lock:
             if self._under_way.get(host, 0) >= AT_ONCE_EACH:
-                raise RelayError(host, "it is still busy with others")
+                raise RelayError(host, "it is busy with other callbacks")
             self._under_way[host] = self._under_way.get(host, 0) + 1
 
     def _end(self, host: str) -> None:

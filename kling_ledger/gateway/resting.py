@@ -23,4 +23,4 @@ def rest_runs(ledger: Ledger) -> None:
     try:
         ledger.tokens.rest_runs(ledger.now() - timedelta(seconds=RESTED_S))
     except KlingError as error:
-        log.warning("caps of runs that have rested stay: %s", error)
+        log.warning("the caps of inactive runs could not be removed: %s", error)

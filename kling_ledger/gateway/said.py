@@ -55,7 +55,7 @@ def _reason(refusal: KlingError) -> str:
         ]
         return "; ".join(told) or refusal.code
     if isinstance(refusal, AmountError):
-        return f"this is no amount; allowed: {refusal.allowed}"
+        return f"not an amount; allowed: {refusal.allowed}"
     if isinstance(refusal, NoPriceError):
         # Without the list of all that has one.
         return f"no price known for {refusal.subject}"

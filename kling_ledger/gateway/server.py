@@ -111,7 +111,7 @@ class Gateway:
     def start(self) -> Self:
         """Bind the address, listen, and return; ConfigError where the address cannot be had."""
         if self._served is not None:
-            raise RuntimeError("the gateway is started already")
+            raise RuntimeError("the gateway is already started")
         self._served = Served(
             self._app,
             bind(self._host, self._port, problem="the gateway cannot listen"),
@@ -191,8 +191,8 @@ def _guard(settings: GatewaySettings, host: str) -> Guard | None:
 def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
     if settings.wallet is not None and not is_loopback_host(host):
         raise ConfigError(
-            f"{host} is not this machine alone: nobody may come in without a token there",
-            hint="make tokens with kling-ledger token create, and name no wallet",
+            f"{host} is reachable from other machines: every caller there needs a token",
+            hint="create tokens with kling-ledger token create, and omit the wallet",
         )
     if settings.public_url is not None:
         checked_address(settings.public_url)

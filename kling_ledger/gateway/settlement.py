@@ -166,7 +166,7 @@ class Settlement:
                 self._follow()
             except Exception as error:
                 self._problems[_ITSELF] = _said(error)
-                log.exception("the settlement begins again")
+                log.exception("the settlement restarts")
                 self._stop.wait(_AWAY_PAUSE_S)
 
     def _follow(self) -> None:
@@ -332,7 +332,7 @@ class Settlement:
             return partial(self._ask, job, in_s=_AWAY_PAUSE_S)
         except Exception as error:
             if not self._stop.is_set():
-                log.exception("job %s could not be looked at", job.id)
+                log.exception("job %s could not be checked", job.id)
             self._problems[job.place.provider] = _said(error)
             return partial(self._ask, job, in_s=LONGEST_PAUSE_S)
         self._problems.pop(job.place.provider, None)

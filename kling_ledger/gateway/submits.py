@@ -176,7 +176,7 @@ class Submits:
         try:
             return self.ledger.reservations.with_left(known.id)
         except DatabaseError as error:
-            log.warning("job %s: how it stands cannot be read: %s", known.id, error)
+            log.warning("job %s: its state cannot be read: %s", known.id, error)
             return known, None
 
     def _again(self, meter: Meter, found: Reservation, key: str) -> Submitted:

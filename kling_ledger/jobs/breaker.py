@@ -49,10 +49,10 @@ class Pause:
 
     def __str__(self) -> str:
         if self.again_s is None:
-            return f"{self.problem}: no other row is started at this provider"
+            return f"{self.problem}: no more rows are started at this provider"
         return (
-            f"{self.provider} gives no clear answers ({self.problem}): no other row is started"
-            f" until it does; asking again in {self.again_s:g} s"
+            f"{self.provider} gives no clear answers ({self.problem}): no more rows are started"
+            f" until it does; next check in {self.again_s:g} s"
         )
 
 

@@ -150,7 +150,7 @@ class _Fetch:
         if kind.startswith(_NO_CLIP):
             raise self._failed(f"returns {kind} instead of a clip")
         if reply.headers.get("Content-Encoding", "identity") != "identity":
-            raise self._failed("sends a compressed file, which was not asked for")
+            raise self._failed("sends an unrequested compressed file")
 
     def _copy(self, reply: httpx.Response, file: IO[bytes]) -> None:
         size = 0

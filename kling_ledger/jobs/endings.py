@@ -22,12 +22,12 @@ ABSURD_TIMES: Final = 100
 MAKES_NO_CLIP: Final = frozenset({"custom_element"})
 """Actions that make something else: without a clip they are done all the same."""
 
-ERROR: Final = "it is completed with an error"
-NO_CLIP: Final = "it is completed and names no clip"
-FAILED_WITH_CLIP: Final = "it failed, and names a clip"
+ERROR: Final = "it is completed, but with an error"
+NO_CLIP: Final = "it is completed, but has no clip"
+FAILED_WITH_CLIP: Final = "it failed, but has a clip"
 FAILED: Final = "the provider says that it failed"
-BACK_WITHOUT_COST: Final = "it is completed after its credits went back, and names no cost"
-FAILED_AFTER: Final = "it is said to have failed after it was charged"
+BACK_WITHOUT_COST: Final = "it is completed after its credits were returned, and has no cost"
+FAILED_AFTER: Final = "the provider says that it failed, but it was already charged"
 
 
 class Does(StrEnum):
@@ -66,7 +66,7 @@ def ending(reservation: Reservation, status: TaskStatus, *, facts: ProviderFacts
         and facts.charges_what_it_holds
         and _is_of_another_scale(reservation, status)
     ):
-        odd = f"it names {status.cost}, which cannot be the price of this job"
+        odd = f"its cost is given as {status.cost}, which cannot be right for this job"
         does = Does.DOUBT if reservation.is_open else Does.NOTHING
         return Ending(does, odd)
     if not reservation.is_open:

@@ -60,7 +60,7 @@ def _is_trifle(reservation: Reservation, cost: Money) -> bool:
 
 def _compared(cost: Money, held: Money) -> str:
     if not held.micro:
-        return "and nothing was held"
+        return "but nothing was held"
     times = Decimal(cost.micro) / held.micro
     shown = times.quantize(Decimal("0.1") if times < _FINE else Decimal(1), ROUND_HALF_UP)
     return f"{shown.normalize():f} x what was held ({held})"

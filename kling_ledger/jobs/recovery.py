@@ -165,7 +165,7 @@ class Recovery:
         try:
             return self._safely(reservation, lambda: self._moved_on(reservation))
         except DatabaseError as error:
-            left = Recovered(reservation, "left as it is", error=error)
+            left = Recovered(reservation, "unchanged", error=error)
             if not error.may_pass or time.monotonic() >= until:
                 return _Move(left)
             again = partial(self._looked_at, reservation, until)
@@ -175,7 +175,7 @@ class Recovery:
         try:
             return self._safely(watch.reservation, lambda: _followed_on(watch))
         except DatabaseError as error:
-            return _Move(Recovered(watch.reservation, "left as it is", error=error))
+            return _Move(Recovered(watch.reservation, "unchanged", error=error))
 
     def _safely(self, reservation: Reservation, move: Callable[[], _Move]) -> _Move:
         """Make a move; one that fails is told of, and keeps no other job from its turn."""
@@ -185,21 +185,21 @@ class Recovery:
             raise
         except StateError:
             now = self.ledger.reservations.get(reservation.id)
-            return _Move(Recovered(now, "another process moved it on"))
+            return _Move(Recovered(now, "another process updated it"))
         except KlingError as error:
             now = self.ledger.reservations.get(reservation.id)
-            return _Move(Recovered(now, "left as it is", error=error))
+            return _Move(Recovered(now, "unchanged", error=error))
 
     def _moved_on(self, found: Reservation) -> _Move:
         if not found.is_open:
             return _Move(Recovered(found, "already ended"))
         job = found.job
         if job.provider is None or job.request is None or job.address is None:
-            return _Move(Recovered(found, "left as it is", NextStep.END_IT))
+            return _Move(Recovered(found, "unchanged", NextStep.END_IT))
         if found.task_id is not None:
             return self._asked_for(found)
         if found.state is not State.IN_DOUBT and self._is_young(found):
-            return _Move(Recovered(found, "left as it is: it may still be in progress"))
+            return _Move(Recovered(found, "unchanged: it may still be in progress"))
         if found.state is State.RESERVED:
             problem = "it was never sent"
             ended = self.ledger.roll_back(found.id, problem, only_from=State.RESERVED)
@@ -303,7 +303,9 @@ def _how_it_stands(watch: Watch) -> str:
     if watch.error is not None:
         return "it got no answer"
     problem = watch.reservation.problem
-    return problem if watch.reservation.state is State.IN_DOUBT and problem else "it still runs"
+    return (
+        problem if watch.reservation.state is State.IN_DOUBT and problem else "it is still running"
+    )
 
 
 def _followed_on(watch: Watch) -> _Move:

@@ -85,7 +85,7 @@ class Submitter:
             return self.ledger.settle(changes)[-1]
         except AmountError:
             # What cannot be held must not cost us the name of the task.
-            log.warning("job %s: what was reserved for it cannot be held", begun.id)
+            log.warning("job %s: the amount reserved at the provider cannot be held", begun.id)
             return self.ledger.settle(changes[:1])[-1]
 
     def _not_submitted(self, begun: Reservation, error: BaseException) -> None:
@@ -121,7 +121,7 @@ def taken(
     if theirs is None:
         return [task]
     if is_absurd(theirs, begun.held):
-        strange = f"{provider} says that it reserved {theirs}; {begun.held} stays held"
+        strange = f"{provider} reports that it reserved {theirs}; {begun.held} stays held"
         log.warning("job %s: %s", begun.id, strange)
         return [replace(task, problem=strange, reason=strange)]
     odd = overcharge(begun, theirs, ceiling=ceiling, took="reserved")

@@ -124,7 +124,7 @@ class Watch:
         except DatabaseError as error:
             if not error.may_pass or self._is_away_for_long():
                 raise
-            log.warning("job %s is asked for again: %s", self.reservation.id, error)
+            log.warning("job %s is polled again: %s", self.reservation.id, error)
             return self._meter.patience.poll_every_s
         self._away_since = None
         return pause_s

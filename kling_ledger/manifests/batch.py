@@ -124,7 +124,7 @@ def _repeated(jobs: list[BatchJob]) -> Iterator[BadRow]:
     for job in jobs:
         first = seen.setdefault(job.key, job.place)
         if first != job.place:
-            yield BadRow(job.place, ConfigError(f"its key {job.key!r} is row {first}'s too"))
+            yield BadRow(job.place, ConfigError(f"row {first} has the same key {job.key!r}"))
 
 
 def _read(place: int, said: Said, common: _Common) -> _Read:

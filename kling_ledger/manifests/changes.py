@@ -63,7 +63,9 @@ def changes_between(states: States, asked: Asked) -> tuple[FileChange, ...]:
     for patterns, read in _kinds(asked):
         for file in states.changed(patterns):
             if file.name in found:
-                raise ConfigError(f"{file.name}: two patterns ask for it, each in its own way")
+                raise ConfigError(
+                    f"{file.name}: two patterns match it, for different providers or actions"
+                )
             found[file.name] = FileChange(file.name, _compared(file, read, asked))
     return tuple(found[name] for name in sorted(found))
 

@@ -72,5 +72,5 @@ def named(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the cells of one row under our names; ValueError where two keys are one column."""
     found = {column_of(column): cell for column, cell in cells.items()}
     if len(found) < len(cells):
-        raise ValueError(f"the column {first_repeated(map(column_of, cells))} is there twice")
+        raise ValueError(f"the column {first_repeated(map(column_of, cells))} appears twice")
     return found

@@ -79,7 +79,7 @@ def _no_column(column: str, columns: Sequence[str], name: str) -> ConfigError:
     alike = [other for other in columns if meant_by(other) == column]
     hint = f"rename {alike[0]} to {column}" if alike else f"add a column {column}"
     known = ", ".join(columns[:_SHOWN]) + (", ..." if len(columns) > _SHOWN else "")
-    return ConfigError(f"{name}: there is no column {column}, only {known}", hint=hint)
+    return ConfigError(f"{name}: no column {column}; it has {known}", hint=hint)
 
 
 def _by_rows(table: Table) -> Manifest:

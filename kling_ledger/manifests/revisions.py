@@ -76,7 +76,7 @@ class States:
 
     def _side(self, name: str, mode: str, blob: str) -> bytes:
         if not mode.startswith(_FILE):
-            raise ConfigError(f"{name}: a link or a submodule, no file")
+            raise ConfigError(f"{name}: a link or a submodule, not a file")
         # Git names no content of what it has not seen yet: that of the working tree.
         if not blob.strip("0"):
             return self._in_tree(name)
@@ -86,7 +86,7 @@ class States:
     def _in_tree(self, name: str) -> bytes:
         path = self.top / name
         if path.is_symlink():
-            raise ConfigError(f"{name}: a link or a submodule, no file")
+            raise ConfigError(f"{name}: a link or a submodule, not a file")
         try:
             return path.read_bytes()
         except OSError as error:

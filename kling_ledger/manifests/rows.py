@@ -88,7 +88,7 @@ def own_body(said: Said) -> Request:
 
 def _refuse_contradictions(said: Said, request: Request) -> None:
     problems = [
-        Problem(name, said[name], f"{_words(getattr(request.clip, name))}, as its request says")
+        Problem(name, said[name], f"{_words(getattr(request.clip, name))}, from its request")
         for name in CLIP_FIELDS
         if not _agree(read_cell(name, said.get(name)), getattr(request.clip, name))
     ]

@@ -124,7 +124,7 @@ def unpacked(content: bytes, encodings: str) -> bytes:
     names = [name for part in encodings.split(",") if (name := part.strip().lower())]
     names = [name for name in names if name != "identity"]
     if content and len(names) > _MOST_ENCODINGS:
-        raise httpx.RemoteProtocolError("a reply that is compressed again and again")
+        raise httpx.RemoteProtocolError("a reply with several layers of compression")
     for name in reversed(names):
         content = _inflated(content, name) if content else content
     return content
@@ -141,7 +141,7 @@ def _inflated(content: bytes, name: str) -> bytes:
             raise _too_large()
         if inflater.eof:
             return inflated
-    raise httpx.RemoteProtocolError(f"a reply compressed as {name!r} that cannot be read")
+    raise httpx.RemoteProtocolError(f"a reply with invalid {name!r} compression")
 
 
 def _too_large() -> httpx.RemoteProtocolError:

@@ -178,7 +178,7 @@ class Http:
         try:
             content = None if body is None else json.dumps(body, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise NotSentError(f"the body is no JSON: {error}") from None
+            raise NotSentError(f"the body is not JSON: {error}") from None
         header, scheme = self._key_in
         headers = {**more, header: f"{scheme}{self.secret.value}"}
         try:
@@ -211,7 +211,7 @@ def checked_address(base_url: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.userinfo:
-        raise ConfigError("the address holds a user name", hint="leave it out")
+        raise ConfigError("the address contains a user name", hint="remove it")
     has_more = bool(url.query or url.fragment) or " " in base_url
     if url.scheme not in {"http", "https"} or not url.host or has_more:
         raise ConfigError(

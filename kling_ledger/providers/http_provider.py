@@ -196,7 +196,9 @@ class HttpProvider:
         if self.dialect.task_id(task) == task_id:
             status = self.dialect.status(task, now)
         else:
-            status = TaskStatus(TaskState.UNKNOWN, problem="the reply is of no or another task")
+            status = TaskStatus(
+                TaskState.UNKNOWN, problem="the reply is for another task, or for none"
+            )
         told = replace(status, retry_after_s=asked_pause_s(answer.headers, now=now), reply=task)
         return without_key(told, self.http.secret, self.address)
 
@@ -204,14 +206,14 @@ class HttpProvider:
         """Ask what the account holds."""
         path, read = self.dialect.balance_path, self.dialect.balance
         if path is None or read is None:
-            raise NoAnswerError(self.name, "it documents no balance", is_final=True)
+            raise NoAnswerError(self.name, "it has no documented balance API", is_final=True)
         return self._understood(read, self._asked("GET", path, None, NoAnswerError))
 
     def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
         """Ask what a body would cost."""
         path, read = self.dialect.estimate_path, self.dialect.estimate
         if path is None or read is None:
-            raise NoAnswerError(self.name, "it documents no estimate", is_final=True)
+            raise NoAnswerError(self.name, "it has no documented estimate API", is_final=True)
         model = str(body.get("model"))
         if self.missing & {EVERY_MODEL, model}:
             raise NoAnswerError(self.name, "it has no estimate", is_final=True)
@@ -238,7 +240,7 @@ class HttpProvider:
         if task_id is None or not (is_taken or not is_of_a_request(task, answer)):
             raise self._not_taken(answer, verdict)
         if self.http.secret.is_in(task_id):
-            raise JobInDoubtError(self.name, "the reply names a task by what holds the API key")
+            raise JobInDoubtError(self.name, "the task id in the reply contains the API key")
         shown = self.http.secret.left_out_of(task)
         return Submission(task_id, shown, held=self.dialect.held(task))
 
@@ -251,7 +253,9 @@ class HttpProvider:
         if verdict is Verdict.TAKEN:
             error = error_in((answer.body or {}).get("error"))
             because = f": {self.http.secret.hidden_in(error)}" if error else ""
-            return JobInDoubtError(self.name, f"the reply to the submission names no task{because}")
+            return JobInDoubtError(
+                self.name, f"the reply to the submission has no task id{because}"
+            )
         if verdict is Verdict.UNKNOWN:
             return JobInDoubtError(self.name, f"no clear answer to the submission: {told}")
         return JobRefusedError(

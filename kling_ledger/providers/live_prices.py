@@ -31,6 +31,6 @@ def json_of(reply: httpx.Response, provider: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        problem = f"answered {reply.status_code} with what is no JSON object"
+        problem = f"answered {reply.status_code} without a JSON object"
         raise LivePricesError(provider, problem)
     return body

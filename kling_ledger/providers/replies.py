@@ -142,14 +142,14 @@ def amount_of(written: object, unit: str, *, per_unit: int = 1) -> Money:
     except ArithmeticError:
         raise AmountError("amount", got=written, allowed="an amount of money") from None
     if exact < 0 or (exact > 0 and rounded.amount == 0):
-        raise AmountError("amount", got=written, allowed="0, or a millionth and more")
+        raise AmountError("amount", got=written, allowed="0, or at least a millionth")
     return rounded
 
 
 def settled_cost(written: object, unit: str, *, name: str) -> tuple[Money | None, str | None]:
     """Return what a provider says that it charged, or why that cannot be read."""
     if written is None:
-        return None, f"the reply names no {name}"
+        return None, f"the reply has no {name}"
     try:
         return amount_of(written, unit), None
     except AmountError as error:
@@ -313,10 +313,10 @@ def read_posted(
         raise CallbackError(provider, f"a callback of more than {LARGEST_CALLBACK} bytes")
     task = json_object(payload)
     if task is None:
-        raise CallbackError(provider, "the callback is no JSON object")
+        raise CallbackError(provider, "the callback is not a JSON object")
     found = task_id(task)
     if found is None:
-        raise CallbackError(provider, "the callback names no task")
+        raise CallbackError(provider, "the callback has no task id")
     told = status(task)
     # Where it was posted from is not known here: a relative link leads nowhere.
     return Callback(provider, found, replace(told, reply=task, videos=absolute(told.videos, None)))

@@ -28,7 +28,7 @@ def naming_the_variable() -> Iterator[None]:
         name = next(iter(set_variables(_CERTIFICATES)), "the certificates of this machine")
         raise ConfigError(
             f"{name} cannot be used: {error.strerror or type(error).__name__}",
-            hint="let it name a file of certificates that is there, or unset it",
+            hint="set it to an existing file of certificates, or unset it",
         ) from None
     except ImportError:
         raise ConfigError(
@@ -38,7 +38,7 @@ def naming_the_variable() -> Iterator[None]:
     except (ValueError, httpx.InvalidURL):
         raise ConfigError(
             f"{_of_a_proxy()} cannot be used: it contains an invalid address",
-            hint="correct it or unset it; NO_PROXY takes names and addresses without brackets",
+            hint="correct it or unset it; write names and addresses in NO_PROXY without brackets",
         ) from None
 
 

@@ -49,7 +49,7 @@ def read_object(text: str) -> Body:
     """
     content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     if not isinstance(content, dict):
-        raise ValueError("a JSON object is expected")
+        raise ValueError("expected a JSON object")
     if _is_deep(content):
         raise ValueError(f"it is nested deeper than {_DEEPEST} levels")
     return content
@@ -101,9 +101,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> Body:
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"an object has the same key twice: {', '.join(map(ascii, twice))}")
+        raise ValueError(f"an object has duplicate keys: {', '.join(map(ascii, twice))}")
     return content
 
 
 def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")

@@ -166,7 +166,7 @@ class Desk:
         """Answer a poll as the job's markers ask; 404 for a job that nobody knows."""
         job = self.store.find(job_id)
         if job is None:
-            raise ApiError(404, "there is no such task")
+            raise ApiError(404, "no such task")
         number = self.store.count_poll(job)
         fault = None if job.is_plain else job.order.markers.poll_fault(number)
         await asyncio.sleep(0 if job.is_plain else job.order.markers.latency_s)

@@ -102,7 +102,7 @@ def problems(
     A field that is null is one that was not sent: clients in several languages send it so.
     """
     given = {name: value for name, value in body.items() if value is not None}
-    found = [f"{where}{name}: there is no such field" for name in given if name not in fields]
+    found = [f"{where}{name}: unknown field" for name in given if name not in fields]
     found += [f"{where}{name}: it is missing" for name in sorted(needs - given.keys())]
     for name, value in given.items():
         allowed = fields[name](value) if name in fields else None

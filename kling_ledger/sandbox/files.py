@@ -61,7 +61,7 @@ class Files:
             job = desk.store.find(job_id)
             if job is not None and desk.store.state(job) is JobState.COMPLETED:
                 return desk, job
-        raise ApiError(404, "there is no such file")
+        raise ApiError(404, "no such file")
 
 
 def clip_bytes(job: Job) -> bytes:

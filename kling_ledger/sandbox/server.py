@@ -75,7 +75,7 @@ class Sandbox:
     def start(self) -> Self:
         """Bind the address, listen, and return; ConfigError where the address cannot be had."""
         if self._served is not None:
-            raise RuntimeError("the sandbox is started already")
+            raise RuntimeError("the sandbox is already started")
         bound = bind(self._host, self._port, problem="the sandbox cannot listen")
         app = _App(self.settings, self.stores, self._now, address_of(bound))
         self._served = Served(
@@ -207,4 +207,4 @@ class _CuttableProtocol(H11Protocol):
 
 async def _no_route(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as called
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return ApiError(status, "the sandbox has no such address or method").reply()
+    return ApiError(status, "unknown address or method").reply()

@@ -59,8 +59,8 @@ class SandboxSettings:
     def __post_init__(self) -> None:
         _check_key(self.api_key)
         _check_seconds("a sandbox job cannot take", self.job_s)
-        _check_seconds("an answer cannot be held back for", self.hang_s)
-        _check_seconds("a link cannot live for", self.link_s or 0)
+        _check_seconds("an answer cannot be delayed for", self.hang_s)
+        _check_seconds("a link cannot be valid for", self.link_s or 0)
         _check_seconds("an answer cannot be asked again after", self.retry_after_s)
         if self.balance.unit != USD or self.balance.micro < 0:
             raise ConfigError(
@@ -69,7 +69,7 @@ class SandboxSettings:
             )
         if self.create_reply not in CREATE_REPLIES:
             raise ConfigError(
-                f"there is no create reply called {self.create_reply}",
+                f"unknown create reply {self.create_reply}",
                 hint=f"use one of: {', '.join(CREATE_REPLIES)}",
             )
         if self.webhook_secret is not None:
@@ -109,7 +109,7 @@ class SandboxSettings:
 def _check_key(key: str) -> None:
     if not key or not all("!" <= character <= "~" for character in key):
         raise ConfigError(
-            "the sandbox's API key is empty or holds a space or an unusual character",
+            "the sandbox's API key is empty or contains a space or an unusual character",
             hint="use one word of plain characters, such as sandbox-key",
         )
 

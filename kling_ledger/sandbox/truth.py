@@ -81,7 +81,7 @@ class Truth:
 
     def _no_provider(self, provider: str) -> Response:
         known = ", ".join(desk.provider for desk in self.desks)
-        return ApiError(404, f"there is no provider {provider!r} here; there are: {known}").reply()
+        return ApiError(404, f"unknown provider {provider!r}; allowed: {known}").reply()
 
 
 def statement(desk: Desk) -> Iterator[dict[str, str]]:

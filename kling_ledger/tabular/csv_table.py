@@ -143,7 +143,7 @@ class CsvTable:
             delimiter, above = self._parting(text)
             yield csv.reader(text, delimiter=delimiter, strict=True), above
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ConfigError(f"{self.name}: this is no CSV in UTF-8: {error}") from None
+            raise ConfigError(f"{self.name}: not CSV in UTF-8: {error}") from None
         finally:
             # Python closes the file under a text that nobody refers to any more. A reader that is
             # given up half way may end after its file.
@@ -165,7 +165,7 @@ class CsvTable:
     def _first_line(self, text: io.TextIOWrapper) -> str:
         line = text.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
-            raise ConfigError(f"{self.name}: its first line never ends: this is no CSV")
+            raise ConfigError(f"{self.name}: not CSV: its first line never ends")
         return line
 
 

@@ -75,7 +75,7 @@ def _decoded(data: bytes, encoding: str, name: str) -> str:
     except LookupError:
         raise ConfigError(f"{name}: unknown encoding {encoding}") from None
     if text is None:
-        raise ConfigError(f"{name}: this is no text in {encoding}")
+        raise ConfigError(f"{name}: not text in {encoding}")
     return text.removeprefix("\ufeff")
 
 
@@ -100,9 +100,7 @@ def in_utf8(file: IO[bytes], name: str, encoding: str) -> Iterator[IO[bytes]]:
                 copy.write(decoder.decode(block).encode("utf-8"))
             copy.write(decoder.decode(b"", final=True).encode("utf-8"))
         except UnicodeError:
-            raise ConfigError(
-                f"{name}: this is no text in {encoding}", hint="save it as UTF-8"
-            ) from None
+            raise ConfigError(f"{name}: not text in {encoding}", hint="save it as UTF-8") from None
         copy.seek(0)
         yield copy
 
@@ -128,7 +126,7 @@ def encoding_note(encoding: str) -> str | None:
     """Say that an encoding was only guessed, None where the file itself says it."""
     if encoding not in {CHINESE, WESTERN}:
         return None
-    return f"this is no UTF-8: it was read as {encoding}; save it as UTF-8 if letters are wrong"
+    return f"not UTF-8: it was read as {encoding}; save it as UTF-8 if letters are wrong"
 
 
 def _is_utf8(file: IO[bytes]) -> bool:

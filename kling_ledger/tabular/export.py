@@ -107,7 +107,7 @@ def _of_parquet(file: IO[bytes], name: str) -> Sheet:
 def _of_text(text: Text, name: str, knows: Knows) -> Iterator[Sheet]:
     first = trimmed(text.text)[:1]
     if not first:
-        raise ConfigError(f"{name}: the file is empty", hint="a table has at least its columns")
+        raise ConfigError(f"{name}: the file is empty", hint="a table needs a line of column names")
     if first == "<":
         raise ConfigError(f"{name}: this is a web page", hint="export it as CSV, XLSX or JSON")
     if first in "{[":
@@ -124,11 +124,11 @@ def _of_json(text: str, name: str, knows: Knows) -> list[Sheet]:
         document = parse_json(text, Written)
     except json.JSONDecodeError as error:
         if trimmed(text).startswith("["):
-            raise ConfigError(f"{name}: line {error.lineno}: this is no JSON: {error}") from None
+            raise ConfigError(f"{name}: line {error.lineno}: not JSON: {error}") from None
         lines = JsonLines(io.BytesIO(text.encode("utf-8", "surrogatepass")), name, number=Written)
         return [_of_rows("", list(whole(lines)))]
     except ValueError as error:
-        raise ConfigError(f"{name}: this is no JSON: {error}") from None
+        raise ConfigError(f"{name}: not JSON: {error}") from None
     if _is_grid(document):
         lines_of = [
             Line(f"entry {number}", list(map(cell_of, cells)))
@@ -141,7 +141,7 @@ def _of_json(text: str, name: str, knows: Knows) -> list[Sheet]:
 
 def _of_lists(document: Any, name: str) -> list[Sheet]:
     if isinstance(document, list) and not all(isinstance(one, dict) for one in document):
-        raise ConfigError(f"{name}: this is no list of JSON objects")
+        raise ConfigError(f"{name}: not a list of JSON objects")
     found = list(lists_in(document))
     refusal = error_in(document)
     if refusal is not None and not any(rows for _, rows in found):

@@ -94,7 +94,7 @@ def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
     a file nor a link: whoever may rename in /dev would replace the device.
     """
     if path.exists() and not (path.is_symlink() or path.is_file()):
-        raise ConfigError(f"{path} is not a file, and nothing takes its place")
+        raise ConfigError(f"{path} is not a file and is not replaced")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(descriptor)

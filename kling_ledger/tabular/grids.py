@@ -142,7 +142,7 @@ def _parted(
             yield Line(f"line {first + reader.line_num}", cells)
     except csv.Error as error:
         place = f"line {first + reader.line_num}"
-        raise ConfigError(f"{name}: {place}: this is no CSV: {error}") from None
+        raise ConfigError(f"{name}: {place}: not CSV: {error}") from None
 
 
 def _titles(rows: Sequence[str], first: int) -> Iterator[tuple[int, str]]:

@@ -72,12 +72,12 @@ def _parts(value: object) -> Iterable[object]:
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"the key {first_repeated(name for name, _ in pairs)} is written twice")
+        raise ValueError(f"the key {first_repeated(name for name, _ in pairs)} is repeated")
     return found
 
 
 def _refuse_constant(word: str) -> object:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 class JsonLines:
@@ -118,9 +118,9 @@ class JsonLines:
         try:
             cells = self._parse(line.decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            return Row(place, {}, f"this is no UTF-8: {error.reason} at byte {error.start}")
+            return Row(place, {}, f"not UTF-8: {error.reason} at byte {error.start}")
         except ValueError as error:
-            return Row(place, {}, f"this is no JSON: {error}")
+            return Row(place, {}, f"not JSON: {error}")
         return _object(place, cells)
 
     def share(self) -> float:
@@ -220,12 +220,12 @@ class _Entries:
         try:
             self._text += self._decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise self._refusal(f"it is no UTF-8: {error.reason}") from None
+            raise self._refusal(f"not UTF-8: {error.reason}") from None
         return bool(block)
 
     def _refusal(self, reason: str) -> ConfigError:
         line = self._lines + self._text.count("\n", 0, self._at)
-        return ConfigError(f"{self._name}: line {line}: this is no JSON: {reason}")
+        return ConfigError(f"{self._name}: line {line}: not JSON: {reason}")
 
 
 def _reason(error: Exception) -> str:
@@ -234,7 +234,7 @@ def _reason(error: Exception) -> str:
 
 def _object(place: str, cells: Any) -> Row:
     is_object = isinstance(cells, dict)
-    return Row(place, cells) if is_object else Row(place, {}, "this is no JSON object")
+    return Row(place, cells) if is_object else Row(place, {}, "not a JSON object")
 
 
 def _keys(rows: Iterator[Row]) -> Sequence[str]:

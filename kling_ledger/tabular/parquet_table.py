@@ -37,7 +37,7 @@ class ParquetTable:
         try:
             self._parquet = self._arrow.parquet.ParquetFile(file)
         except (self._arrow.ArrowException, OSError) as error:
-            raise ConfigError(f"{name}: this is no Parquet file: {error}") from None
+            raise ConfigError(f"{name}: not a Parquet file: {error}") from None
         self.columns = checked_columns(self._parquet.schema_arrow.names, name)
         self._read = 0
 

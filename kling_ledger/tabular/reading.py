@@ -53,5 +53,5 @@ def _refuse_empty(file: IO[bytes], name: str) -> None:
     """Refuse a file with nothing in it: what was cut off must not pass for a table of no rows."""
     blocks = iter(partial(file.read, 1 << 20), b"")
     if not any(block.removeprefix(BYTE_ORDER_MARK).strip() for block in blocks):
-        raise ConfigError(f"{name}: the file is empty", hint="a table has at least its columns")
+        raise ConfigError(f"{name}: the file is empty", hint="a table needs a line of column names")
     file.seek(0)

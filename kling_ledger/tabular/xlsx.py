@@ -46,7 +46,7 @@ def read_workbook(file: IO[bytes], name: str) -> Iterator[tuple[str, list[Line]]
         with zipfile.ZipFile(file) as archive:
             yield from _Workbook(archive, name).sheets()
     except _BROKEN as error:
-        raise ConfigError(f"{name}: this is no workbook that can be read: {error}") from None
+        raise ConfigError(f"{name}: not a readable workbook: {error}") from None
 
 
 class _Workbook:
@@ -136,7 +136,7 @@ class _Workbook:
         with self._archive.open(path) as part:
             has_type = b"<!DOCTYPE" in part.read(1024)
         if has_type or self._archive.getinfo(path).file_size > _LARGEST_BYTES:
-            raise ConfigError(f"{self._name}: {path} is more than a sheet of a workbook")
+            raise ConfigError(f"{self._name}: {path} is too large for a sheet of a workbook")
 
 
 def _tag(element: ET.Element) -> str:

@@ -50,7 +50,7 @@ class Door:
             return
         opened = self._bridges.of(scope["client"])
         if opened is None:
-            await _refusal(403, "this is for the program of the run alone")(scope, receive, send)
+            await _refusal(403, "this is only for the program of this run")(scope, receive, send)
             return
         provider = self._meant(opened, scope)
         if provider is None:

@@ -96,7 +96,7 @@ def _served(
     try:
         return Served(
             door,
-            bind("127.0.0.1", 0, problem="the door inside cannot listen"),
+            bind("127.0.0.1", 0, problem="the inner proxy cannot listen"),
             name="guarded run",
             stopping=stopping,
             http="h11",

@@ -68,7 +68,7 @@ async def read_head(reader: StreamReader) -> Head | None:
         written = await reader.readuntil(b"\r\n\r\n")
     except IncompleteReadError as error:
         if error.partial:
-            raise BadHeadError(400, "the request ends in its head") from None
+            raise BadHeadError(400, "the request ends within its head") from None
         return None
     except LimitOverrunError:
         raise BadHeadError(431, f"a head has at most {LONGEST_HEAD:,} bytes") from None
@@ -83,7 +83,7 @@ def _parsed(written: bytes) -> Head:
     except h11.RemoteProtocolError as error:
         raise BadHeadError(400, str(error)) from None
     if not isinstance(request, h11.Request):
-        raise BadHeadError(400, "this is no request")
+        raise BadHeadError(400, "this is not a request")
     return Head(
         request.method.decode(),
         request.target.decode("latin-1"),
@@ -97,7 +97,7 @@ def authority_of(written: str, *, default_port: int | None = None) -> Origin:
     host = host_of(found[1]) if found else None
     port = int(found[2]) if found and found[2] else default_port
     if host is None or port is None or not 0 < port <= _LARGEST_PORT:
-        raise BadHeadError(400, "the address is no host and port")
+        raise BadHeadError(400, "the address is not a host and port")
     return Origin(host, port)
 
 
@@ -108,7 +108,7 @@ def wanted_of(target: str) -> Wanted:
     except ValueError:
         raise BadHeadError(400, "the address cannot be read") from None
     if parts.scheme not in {"http", "https"}:
-        raise BadHeadError(400, "this is a proxy: ask it for a whole address, http://...")
+        raise BadHeadError(400, "this is a proxy: request a full address, http://...")
     is_tls = parts.scheme == "https"
     origin = authority_of(parts.netloc, default_port=HTTPS_PORT if is_tls else HTTP_PORT)
     # What urlsplit would leave out of the path must not be lost, so it is cut from the text itself.

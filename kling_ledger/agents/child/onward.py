@@ -82,7 +82,7 @@ async def open_streams(
                 host, port, ssl=tls, server_hostname=tls_name, limit=LONGEST_HEAD
             )
     except TimeoutError:
-        raise NoWayError("no connection was made in time") from None
+        raise NoWayError("the connection timed out") from None
     except (OSError, UnicodeError) as error:
         raise NoWayError(getattr(error, "strerror", None) or type(error).__name__) from None
 
@@ -98,10 +98,10 @@ async def _ask_for_tunnel(
         async with asyncio.timeout(CONNECT_S):
             answer = await reader.readuntil(b"\r\n\r\n")
     except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        raise NoWayError("the proxy of this machine gave no answer") from None
+        raise NoWayError("this machine's proxy did not answer") from None
     status = answer.partition(b"\r\n")[0].split()[1:2]
     if status != [b"200"]:
-        raise NoWayError("the proxy of this machine opened no way")
+        raise NoWayError("this machine's proxy refused the connection")
 
 
 def _outer(names: tuple[str, ...], environ: Mapping[str, str]) -> Outer | None:
@@ -120,6 +120,6 @@ def _outer(names: tuple[str, ...], environ: Mapping[str, str]) -> Outer | None:
 
 def _unusable(variable: str) -> ConfigError:
     return ConfigError(
-        f"{variable} names a proxy that cannot be reached on through",
-        hint="let it name an http:// proxy, or unset it",
+        f"{variable} names a proxy that cannot be used",
+        hint="set it to an http:// proxy, or unset it",
     )

@@ -98,7 +98,7 @@ class Proxy:
         if head is None:
             return
         if not self._is_child(head):
-            await _refuse(writer, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "not of this run")
+            await _refuse(writer, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "not part of this run")
         elif head.method == "CONNECT":
             await self._connect(authority_of(head.target), reader, writer)
         else:
@@ -196,7 +196,7 @@ class Proxy:
         """
         opened = self.directory.find(origin) or await self._by_address(origin)
         if opened is None and self.directory.is_own_name(origin.host):
-            raise NotLetThroughError(f"{origin} is not guarded, so it is not reached: use port 443")
+            raise NotLetThroughError(f"{origin} is not guarded, so it is blocked: use port 443")
         return opened
 
     async def _by_address(self, origin: Origin) -> Opened | None:

@@ -49,7 +49,7 @@ class Child:
             self._process = subprocess.Popen(words, env=environ)  # noqa: S603 - it is what was asked for
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"{words[0]} cannot be run: {reason}") from None
+            raise ConfigError(f"cannot run {words[0]}: {reason}") from None
         for number in self._waiting:
             self._process.send_signal(number)
         code = self._process.wait()

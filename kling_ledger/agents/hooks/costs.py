@@ -44,10 +44,10 @@ class AskAbove:
         hold = quoted.hold
         counted = hold if hold.unit == self.most.unit else quoted.in_usd(hold.amount)
         if counted is None or counted.unit != self.most.unit:
-            return ask(f"this job holds {hold}; what that is in {self.most.unit} is not known")
+            return ask(f"this job would hold {hold}; its value in {self.most.unit} is unknown")
         if counted <= self.most:
             return LEAVE
-        return ask(f"this job holds {hold}, more than the {self.most} that needs no approval")
+        return ask(f"this job would hold {hold}, above the {self.most} allowed without approval")
 
 
 def _is_at_most(money: Money, most: Money) -> bool:

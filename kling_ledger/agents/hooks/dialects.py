@@ -36,13 +36,13 @@ def read_call(text: bytes) -> tuple[ToolCall, dict[str, Any]]:
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
-        raise CallError("what the agent sent is no JSON") from None
+        raise CallError("the agent's input is not JSON") from None
     tool = told.get("tool_name") if isinstance(told, dict) else None
     if not isinstance(tool, str) or not tool:
-        raise CallError("what the agent sent names no tool")
+        raise CallError("the agent's input names no tool")
     arguments = told.get("tool_input") or {}
     if not isinstance(arguments, dict):
-        raise CallError(f"the arguments of {tool} are no JSON object")
+        raise CallError(f"the arguments of {tool} are not a JSON object")
     folder = Path(str(told.get("cwd") or "."), str(arguments.get("workdir") or "."))
     return ToolCall(tool, arguments, folder), told
 

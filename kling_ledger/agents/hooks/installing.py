@@ -46,7 +46,7 @@ def settings_with(entry: Mapping[str, Any], settings: str) -> str:
     hooks = kept.setdefault("hooks", {}) if isinstance(kept, dict) else None
     entries = hooks.setdefault("PreToolUse", []) if isinstance(hooks, dict) else None
     if not isinstance(entries, list):
-        raise ConfigError("these are no settings of Claude Code: hooks.PreToolUse is no list")
+        raise ConfigError("not valid Claude Code settings: hooks.PreToolUse is not a list")
     entries[:] = [*(one for one in entries if not _is_ours(one)), entry]
     return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
 
@@ -55,7 +55,7 @@ def _json_of(settings: str) -> Any:
     try:
         return json.loads(settings)
     except ValueError as error:
-        raise ConfigError(f"these are no settings of Claude Code: {error}") from None
+        raise ConfigError(f"not valid Claude Code settings: {error}") from None
 
 
 def _is_ours(entry: Any) -> bool:
@@ -94,9 +94,9 @@ def write(agent: str, words: Sequence[str], place: Path) -> list[Path]:
 
 
 STEPS: Final = {
-    "claude-code": "Put it into .claude/settings.json of a project, or into ~/.claude/settings.json"
-    " for all: kling-ledger hook claude-code --write .claude/settings.json\n"
-    "Look at it with: /hooks",
+    "claude-code": "Put it into .claude/settings.json of a project, or into "
+    "~/.claude/settings.json for all: kling-ledger hook claude-code --write "
+    ".claude/settings.json\nCheck it with: /hooks",
     "hermes": "Write it with: kling-ledger hook hermes --write ~/.hermes/plugins/kling-ledger\n"
     "Then: hermes plugins enable kling-ledger",
     "openclaw": "Write it with: kling-ledger hook openclaw --write kling-ledger-hook\n"

@@ -72,7 +72,7 @@ def judge(call: ToolCall, rules: Rules) -> Verdict:
         return _of_command(call, call.command, rules)
     if _is_providers_tool(call.name):
         return deny(
-            f"the tool {call.tool} would make a job at a provider past the spending limits. "
+            f"the tool {call.tool} would start a job at a provider and bypass the spending limits. "
             + _instead(None, rules)
         )
     if is_reading(call.arguments):
@@ -148,12 +148,12 @@ def _of_text(text: str, rules: Rules) -> Verdict:
         return LEAVE
     if door.is_seen:
         return deny(
-            f"this would send a job to {door.provider} ({door.address}) past the spending limits. "
-            + _instead(door, rules)
+            f"this would send a job to {door.provider} ({door.address}) and bypass the "
+            "spending limits. " + _instead(door, rules)
         )
     return ask(
-        f"this may send a job to {door.provider} past the spending limits: it names "
-        f"{door.address}, and where it goes cannot be seen. " + _instead(door, rules)
+        f"this may send a job to {door.provider} and bypass the spending limits: it contains "
+        f"{door.address}, and its destination cannot be determined. " + _instead(door, rules)
     )
 
 

@@ -42,6 +42,6 @@ def ask(reason: str) -> Verdict:
 def broken(problem: str) -> Verdict:
     """Return the verdict of a hook that could not do its work: what it did not see may not run."""
     return deny(
-        f"kling-ledger could not look at this call, so it does not run: {problem}. Stop, and tell "
-        "the person you work for; do not look for a way around this hook."
+        f"kling-ledger could not check this call, so it was denied: {problem}. Stop, and tell the "
+        "person you work for; do not look for a way around this hook."
     )

@@ -26,13 +26,15 @@ class Look(Arguments):
     seconds: int | None = Field(None, description="The length of the clip in whole seconds.")
     resolution: Resolution | None = Field(None, description="The resolution of the clip.")
     sound: bool | None = Field(None, description="With or without generated sound.")
-    action: Action | None = Field(None, description="What to do; text_to_video unless said.")
+    action: Action | None = Field(None, description="What to do; text_to_video by default.")
 
 
 class Afford(Look):
     """A clip and a sum."""
 
-    budget: Amount = Field(description='How much there is, such as "20 USD" or "500 crun-credit".')
+    budget: Amount = Field(
+        description='The amount to spend, such as "20 USD" or "500 crun-credit".'
+    )
     provider: Name | None = Field(None, description="Only at this provider.")
 
 
@@ -42,19 +44,20 @@ class ClipOrBody(Arguments):
     provider: Name | None = Field(
         None, description="Who makes the clip: runapi, crun, evolink or uniall."
     )
-    model: Name | None = Field(None, description="The provider's own id for the model.")
+    model: Name | None = Field(None, description="The model id, as the provider writes it.")
     seconds: int | None = Field(None, description="The length of the clip in whole seconds.")
     resolution: Resolution | None = Field(None, description="The resolution of the clip.")
     sound: bool | None = Field(None, description="With or without generated sound.")
     action: Action | None = Field(
-        None, description="What to do: as the body or the model says unless it is said here."
+        None, description="What to do; by default as the body or the model says."
     )
     prompt: Text | None = Field(None, description="What the clip shows.")
     image_url: Annotated[str, Field(max_length=4_000)] | None = Field(
         None, description="The first frame."
     )
     body: dict[str, Any] | None = Field(
-        None, description="The provider's own request body, instead of all the above but provider."
+        None,
+        description="The provider's own request body, instead of the fields above except provider.",
     )
 
 
@@ -62,11 +65,11 @@ class Check(ClipOrBody):
     """A clip and who would pay for it."""
 
     max_cost: Amount | None = Field(
-        None, description='The most that it may cost, such as "0.70 USD", held to as `run` would.'
+        None, description='The most that it may cost, such as "0.70 USD"; enforced as in `run`.'
     )
     project: Name | None = Field(None, description="The project, such as film/teaser.")
     labels: dict[str, str] | None = Field(
-        None, description="What budgets and reports tell jobs apart by, such as {team: a}."
+        None, description="Labels for budgets and reports, such as {team: a}."
     )
 
 
@@ -74,8 +77,8 @@ class Run(Check):
     """A clip that is to be made and paid for."""
 
     key: Annotated[str, Field(min_length=1, max_length=120)] = Field(
-        description="Your own id of this job. The same key again follows the same job and never "
-        "pays twice: repeat a call whose answer was lost with the same key."
+        description="Your own id for this job. The same key again follows the same job and "
+        "never pays twice: repeat a call whose answer was lost with the same key."
     )
     wait_s: int = Field(
         0, ge=0, le=600, description="How many seconds to wait for the end; 0 returns at once."
@@ -101,14 +104,14 @@ class Spend(Arguments):
     by: list[Name] = Field(
         default=["project", "provider", "model"],
         max_length=6,
-        description="What to add up by: project, provider, model, label:NAME, day, month, wallet.",
+        description="What to group by: project, provider, model, label:NAME, day, month, wallet.",
     )
     since: Name | None = Field(
-        None, description="From this month, day or instant on, such as 2026-11 or 2026-11-21."
+        None, description="Start of the period (inclusive), such as 2026-11 or 2026-11-21."
     )
-    until: Name | None = Field(None, description="Up to this one (exclusive).")
+    until: Name | None = Field(None, description="End of the period (exclusive).")
     where: list[Name] = Field(
         default=[],
         max_length=10,
-        description="Only these, such as project=film/ or model=kling-3.0.",
+        description="Filters, such as project=film/ or model=kling-3.0.",
     )

@@ -104,7 +104,7 @@ def _provider(given: ClipOrBody, settings: McpSettings) -> str:
 
 def _needed(value: str | None, name: str) -> str:
     if value is None:
-        raise ConfigError(f"say the {name} of the clip", hint="or give the provider's own body")
+        raise ConfigError(f"give the {name} of the clip", hint="or give the provider's own body")
     return value
 
 
@@ -113,5 +113,5 @@ def _only_body(given: ClipOrBody) -> dict[str, Any]:
     words = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
     both = [name for name in words if getattr(given, name) is not None]
     if both:
-        raise ConfigError(f"the body already says it: leave out {both[0]}")
+        raise ConfigError(f"the body already says it: omit {both[0]}")
     return given.body or {}

@@ -64,7 +64,7 @@ class Desk:
         content["assumptions"] = list(dict.fromkeys([*assumptions, *quoted.assumptions]))
         lines = [f"{asking.in_words(quoted)}: {quoted.amount}, {quoted.evidence}"]
         if quoted.hold != quoted.amount:
-            lines.append(f"{quoted.hold} may be held, as its seller has two figures")
+            lines.append(f"{quoted.hold} may be held, because its seller gives two figures")
         return Told(content, "\n".join([*lines, *quoted.warnings]))
 
     def compare(self, given: arguments.Look) -> Told:
@@ -104,7 +104,10 @@ class Desk:
             f" the longest {one['longest_s'] or '?'} s"
             for one in options
         ]
-        return Told({"options": options}, "\n".join(lines) or "nobody can tell what it buys")
+        return Told(
+            {"options": options},
+            "\n".join(lines) or "no provider has a price, so what it buys is unknown",
+        )
 
     def check(self, given: arguments.Check) -> Told:
         """Say whether a job would be admitted, and what would fit."""
@@ -127,7 +130,7 @@ class Desk:
         if checked.refusal is not None:
             told = told_error(checked.refusal, self._settings.hint_for, fit=checked.fit)
             return Told(content, f"it would be refused: {told.text}")
-        needs = "; a person has to approve it" if content["needs_approval"] else ""
+        needs = "; a person must approve it" if content["needs_approval"] else ""
         text = f"it would be admitted: {checked.asked.amount} would be held{needs}"
         return Told(content, f"{text}\nwould fit: {'; '.join(checked.fit.told)}")
 
@@ -153,7 +156,7 @@ class Desk:
         ceiling = self._ceiling(given.max_cost)
         if ceiling is None:  # a token's alone is not the word of who asks for this job
             raise ConfigError(
-                "say the most that the job may cost",
+                "max_cost is missing",
                 hint='give max_cost, such as "0.70 USD"; check tells what it would cost',
             )
         meter = self._meter(provider, given, ceiling)
@@ -194,8 +197,9 @@ class Desk:
         asked = self._ledger.approvals.get(needed.approval)
         project = f" for {asked.project}" if asked.project else ""
         return (
-            f"An agent wants to make a clip{project}: {asked.said}. It costs {needed.asked}, and"
-            f" above {needed.above} a person has to approve it ({asked.id}). Approve this one job?"
+            f"An agent wants to make a clip{project}: {asked.said}. It costs {needed.asked}; "
+            f"above {needed.above} a person must approve it ({asked.id}). Approve this one "
+            "job?"
         )
 
     def decide(self, approval: str, *, granted: bool) -> None:
@@ -239,7 +243,7 @@ class Desk:
         lines = [f"{found.id}: {found.state}"]
         if found.is_open:
             lines[0] += f", {found.held} held"
-            lines.append("ask again with status; it is settled whether you ask or not")
+            lines.append("call status again; it is settled whether or not you ask")
         elif found.committed is not None:
             lines[0] += f", {found.spent} charged"
         else:
@@ -248,7 +252,7 @@ class Desk:
         if found.problem:
             lines.append(f"problem: {found.problem}")
         if is_charged_without_clip(found):
-            lines.append("it was charged and there is no clip")
+            lines.append("it was charged, but there is no clip")
         return Told(content, "\n".join(lines))
 
     def _refused(
@@ -266,7 +270,9 @@ class Desk:
         elif given.key is not None:
             found = self._of_key(given.key)
         else:
-            raise ConfigError("say which job is meant", hint="give its reservation, or its key")
+            raise ConfigError(
+                "reservation and key are both missing", hint="give its reservation, or its key"
+            )
         is_other = self._settings.token not in {None, found.labels.get("token")}
         if found.wallet != self._settings.wallet or is_other:
             raise NotFoundError("reservation", found.id)

@@ -94,5 +94,5 @@ def _ask(watch: Watch) -> _Asked:
     try:
         return watch, watch.ask()
     except KlingError as error:
-        log.warning("job %s is followed no more: %s", watch.reservation.id, error.code)
+        log.warning("job %s is no longer followed: %s", watch.reservation.id, error.code)
         return watch, None

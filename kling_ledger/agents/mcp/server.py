@@ -50,7 +50,7 @@ _FORM: Final[dict[str, Any]] = {
         "approve": {
             "type": "boolean",
             "title": "Approve",
-            "description": "Let this one job be made and paid for.",
+            "description": "Allow this one job to be run and charged.",
         }
     },
     "required": ["approve"],
@@ -67,7 +67,7 @@ def server_for(desk: Desk, settings: McpSettings) -> Server[dict[str, Any]]:
         NAME,
         version=version(NAME),
         title="kling-ledger",
-        description="What a Kling clip costs, and what may be spent on it.",
+        description="Prices of Kling clips, and spending within limits.",
         instructions=INSTRUCTIONS,
         on_list_tools=_listed,
         on_call_tool=served.called,
@@ -125,8 +125,8 @@ class _Served:
         except Exception as error:  # noqa: BLE001 - an answer that does not come is the worst
             # What it was asked with may be in the error's own words: neither is written down.
             kind = type(error).__name__
-            log.error("tool %s broke: %s", params.name, kind)  # noqa: TRY400
-            return self._error(KlingError(f"{params.name} broke: {kind}"))
+            log.error("tool %s failed: %s", params.name, kind)  # noqa: TRY400
+            return self._error(KlingError(f"{params.name} failed: {kind}"))
 
     async def _answered(self, work: Callable[[], Told], given: Arguments) -> types.CallToolResult:
         """Do what a tool does, and wait for the end of its job for as long as was asked."""
@@ -196,7 +196,7 @@ def _input_error(error: ValidationError) -> ConfigError:
         f"{'.'.join(map(str, one['loc'])) or 'arguments'}: {one['msg']}"
         for one in error.errors(include_input=False, include_url=False)
     ]
-    return ConfigError("; ".join(told[:8]), hint="look at the tool's input schema")
+    return ConfigError("; ".join(told[:8]), hint="see the tool's input schema")
 
 
 def _result(told: Told) -> types.CallToolResult:

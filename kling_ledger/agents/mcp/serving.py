@@ -60,8 +60,8 @@ def serve_http(
     """
     if lets_in is None and not is_loopback_host(host):
         raise ConfigError(
-            f"{host} is not this machine alone: nobody may come in without a token there",
-            hint="make one with kling-ledger token create, and name it with --token",
+            f"{host} is reachable from other machines: every caller there needs a token",
+            hint="create one with kling-ledger token create, and give it with --token",
         )
     bound = bind(host, port, problem="the MCP server cannot listen")
     app: ASGIApp = server.streamable_http_app(

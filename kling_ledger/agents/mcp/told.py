@@ -33,7 +33,7 @@ def told_error(error: KlingError, hint_for: HintFor, *, fit: Fit | None = None) 
     if fit is not None:
         lines.append(f"would fit: {'; '.join(fit.told)}")
     if hint:
-        lines.append(f"what helps: {hint}")
+        lines.append(f"hint: {hint}")
     lines.append(_became(error))
     facts: dict[str, Any] = error_dict(error, hint)
     command = getattr(error, "command", None)
@@ -49,10 +49,10 @@ def _became(error: KlingError) -> str:
     if isinstance(error, RefusedError):
         return "Nothing was reserved and nothing was sent."
     if isinstance(error, JobRefusedError):
-        return "The provider did not take the job; its credits were given back."
+        return "The provider did not accept the job; its credits were returned."
     if isinstance(error, JobInDoubtError):
         return (
-            "Nobody knows whether the provider took the job: its credits stay reserved. Do not run"
-            " it under another key."
+            "It is unknown whether the provider accepted the job: its credits stay reserved. Do "
+            "not run it under another key."
         )
     return ""

@@ -12,9 +12,9 @@ from kling_ledger.agents.mcp.desk import Desk
 from kling_ledger.agents.mcp.told import Told
 
 INSTRUCTIONS: Final = (
-    "Kling video clips cost money by the second. Ask `quote` or `check` before `run`. Only `run`"
-    " spends; it is refused where the wallet, a budget or the ceiling does not hold enough, and the"
-    " answer says what would fit. Never send a job to a provider in another way than by `run`."
+    "Kling video clips cost money by the second. Ask `quote` or `check` before `run`. Only `run` "
+    "spends; it is refused if the wallet, a budget or the ceiling is too low, and the answer says "
+    "what would fit. Send jobs to providers only with `run`."
 )
 
 
@@ -32,13 +32,13 @@ class ToolFacts:
 TOOLS: Final[Mapping[str, ToolFacts]] = {
     "quote": ToolFacts(
         "Price of a clip",
-        "What one clip costs at one provider, and why. Free: nothing is set aside or sent.",
+        "The price of one clip at one provider, with its parts. Free: nothing is reserved or sent.",
         arguments.ClipOrBody,
         Desk.quote,
     ),
     "compare": ToolFacts(
         "Cheapest seller",
-        "One clip at every seller that makes it, cheapest first. Free: nothing is set aside.",
+        "One clip at every provider that makes it, cheapest first. Free: nothing is reserved.",
         arguments.Look,
         Desk.compare,
     ),
@@ -49,33 +49,33 @@ TOOLS: Final[Mapping[str, ToolFacts]] = {
         Desk.afford,
     ),
     "check": ToolFacts(
-        "Would it be admitted",
-        "Whether `run` would be admitted now by wallet, budgets and ceiling, what stands in the"
-        " way, and what would fit instead: seconds, resolution, no sound, another seller. Free:"
-        " nothing is set aside or sent.",
+        "Check whether a clip would be admitted",
+        "Whether wallet, budgets and ceiling would admit `run` now, what blocks it, and what "
+        "would fit instead: fewer seconds, lower resolution, no sound, another provider. Free: "
+        "nothing is reserved or sent.",
         arguments.Check,
         Desk.check,
     ),
     "run": ToolFacts(
         "Make a clip (spends money)",
-        "SPENDS MONEY: reserves credits and submits one clip to its provider, which charges for"
-        " it. Give max_cost, the most that it may cost, and a key of your own: the same key never"
-        " pays twice. It returns once the job is submitted, or after wait_s; ask `status` for the"
-        " end. A refusal costs nothing and says what would fit.",
+        "SPENDS MONEY: reserves credits and submits one clip to its provider, which charges for "
+        "it. Give max_cost, the most that it may cost, and your own key: the same key never pays "
+        "twice. It returns once the job is submitted, or after wait_s; ask `status` for the end. A "
+        "refusal costs nothing and says what would fit.",
         arguments.Run,
         Desk.run,
         spends=True,
     ),
     "status": ToolFacts(
-        "How a job stands",
-        "How a job that `run` started stands, what it cost and where its clip is. Free. It is"
-        " settled whether you ask or not.",
+        "State of a job",
+        "The state of a job started by `run`, its cost and its clips. Free. Jobs are settled "
+        "whether or not you ask.",
         arguments.Status,
         Desk.status,
     ),
     "spend": ToolFacts(
         "What was spent",
-        "What was spent in a time, by project, provider, model or label. Free.",
+        "What was spent in a period, by project, provider, model or label. Free.",
         arguments.Spend,
         Desk.spend,
     ),

@@ -85,7 +85,7 @@ class Answers:
             said: dict[str, Any] = json.loads(text)
             return cls(**said)
         except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"these are no answers about a bill: {error}") from None
+            raise ConfigError(f"not a saved bill profile: {error}") from None
 
 
 def _check(what: str, said: str, allowed: tuple[str, ...]) -> None:

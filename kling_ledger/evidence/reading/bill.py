@@ -24,7 +24,7 @@ from kling_ledger.evidence.reading.words import Words
 _UNIT: Final = re.compile(
     r"(?:currency|unit|währung|币种|货币|单位)\W{1,3}([^\W\d]+|[$€£¥])", re.IGNORECASE
 )
-_PART: Final = "the file says that there is more: it is one page of several"
+_PART: Final = "the file says that there are more pages"
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?")
 _NOTHING_SAID: Final = Answers()
 
@@ -133,10 +133,10 @@ def _told(
         yield "amounts below zero are charges"
     ignored = len(grid.rows) - len(rows)
     if ignored:
-        yield f"rows with a word to ignore are left out: {ignored}"
+        yield f"rows ignored because of a word: {ignored}"
     for kind, what in (
-        (Kind.PAYMENT, "rows of money that went into the account are no cost of a task"),
-        (Kind.ADJUSTMENT, "rows name no task"),
+        (Kind.PAYMENT, "rows about payments into the account were skipped"),
+        (Kind.ADJUSTMENT, "rows have no task"),
     ):
         places = [one.place for one in entries if one.kind is kind and one.task_id is None]
         if places:
@@ -169,8 +169,8 @@ def _refuse_unclear_cells(grid: Grid, columns: Mapping[str, str]) -> None:
 
 def _unclear(grid: Grid, place: str) -> BillQuestionError:
     return BillQuestionError(
-        f"{grid.name}: {place}: in which encoding is this text?",
+        f"{grid.name}: {place}: which encoding is this text in?",
         settles="encoding",
         example="windows-1252",
-        hint="say its encoding, such as windows-1252 or gb18030",
+        hint="give its encoding, such as windows-1252 or gb18030",
     )

@@ -175,7 +175,7 @@ def _refuse_other_unit(grid: Grid, column: str, unit: str, *, is_said: bool) -> 
         problem,
         settles="columns",
         example=f"amount={column}",
-        hint="name the column of the amount, this one if its credits are that unit",
+        hint="name the column of the amount; name this one if its credits are in that unit",
     )
 
 
@@ -227,10 +227,10 @@ def _kind(grid: Grid, words: Words, *, taken: Collection[str]) -> str | None:
     if not found or all(grid.cells(one) == grid.cells(found[0]) for one in found):
         return next(iter(found), None)
     raise BillQuestionError(
-        f"{grid.name}: which column says what each row is: {listed(found)}?",
+        f"{grid.name}: which column has the kind of each row: {listed(found)}?",
         settles="columns",
         example=f"kind={found[0]}",
-        hint="name the column of the kinds of rows",
+        hint="name the column of the kind",
     )
 
 
@@ -263,5 +263,5 @@ def ask_for_words(grid: Grid, column: str, unknown: Sequence[str]) -> BillQuesti
         f"{grid.name}: {place}: what does {unknown[0]!r}{others} in column {column} mean?",
         settles="words",
         example=f"{unknown[0]}={'charge' if is_kind else 'failed'}",
-        hint="say what the word means",
+        hint="give the meaning of the word",
     )

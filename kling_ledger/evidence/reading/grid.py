@@ -63,7 +63,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
     rows, left_out = _without_footer(sheet.rows, known_tasks, str(path))
     rows, headers = _without_headers(sheet, rows)
     rows, repeated = _once(rows)
-    above = [f"lines above the columns are left out: {len(sheet.above)}"] if sheet.above else []
+    above = [f"lines above the columns were skipped: {len(sheet.above)}"] if sheet.above else []
     return Grid(
         str(path),
         sheet.columns,
@@ -82,12 +82,12 @@ def _chosen(sheets: Sequence[Sheet], mapping: Mapping[str, str], name: str) -> S
     said = [sheet for sheet in full if any(map(partial(_is_in, sheet), mapping.values()))]
     found = said if len(said) == 1 else full
     if not found:
-        raise ConfigError(f"{name}: there is no table in it")
+        raise ConfigError(f"{name}: no table found")
     if len(found) > 1:
         listed = ", ".join(sheet.name for sheet in found)
         last = found[-1]
         raise BillQuestionError(
-            f"{name}: which table is the bill: {listed}?",
+            f"{name}: which of these tables is the bill: {listed}?",
             settles="columns",
             example=f"task_id={last.name}.{next(iter(last.columns), 'task_id')}",
             hint="name a column with its table in front",
@@ -109,7 +109,7 @@ def _mapped(sheet: Sheet, mapping: Mapping[str, str], name: str) -> dict[str, st
         exact = [column for column in same if column == bare.strip()] or same
         if len(exact) != 1 and sheet.columns:
             listed = ", ".join(exact or sheet.columns)
-            raise ConfigError(f"{name}: there is no column {theirs}, only {listed}")
+            raise ConfigError(f"{name}: no column {theirs}; it has {listed}")
         found.update(dict.fromkeys((ours,), exact[0]) if exact else {})
     return found
 
@@ -126,7 +126,7 @@ def _once(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     if not again:
         return list(rows), []
     pairs = listed(f"{row.place} is {kept.place}" for row, kept in again)
-    equal = f"rows that equal another in every cell count once: {pairs}"
+    equal = f"identical rows are counted once: {pairs}"
     return list(first.values()), [equal]
 
 
@@ -137,7 +137,7 @@ def _without_headers(sheet: Sheet, rows: Sequence[Row]) -> tuple[list[Row], list
     if not again:
         return list(rows), []
     kept = [row for row in rows if tuple(row.cells.values()) != header]
-    return kept, [f"further headers are left out: {listed(again)}"]
+    return kept, [f"repeated headers were skipped: {listed(again)}"]
 
 
 def _without_footer(
@@ -153,7 +153,7 @@ def _without_footer(
             raise ConfigError(f"{name}: {row.place}: {row.problem}")
     left_out = [row.place for row in rows[end:]]
     return list(rows[:end]), (
-        [f"lines below the table are left out: {listed(left_out)}"] if left_out else []
+        [f"lines below the table were skipped: {listed(left_out)}"] if left_out else []
     )
 
 

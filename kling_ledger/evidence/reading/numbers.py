@@ -126,7 +126,7 @@ def style_of(
     ]
     possible = _styles(found for _, _, found in read)
     if not possible:
-        raise ConfigError(_contradiction(read, name), hint="export it again in one way")
+        raise ConfigError(_contradiction(read, name), hint="export it again with one number format")
     if len(possible) == 1 or all(found.point == found.comma for _, _, found in read):
         return possible[0]
     # What a program writes as a number beside text has no style; other columns may have one.
@@ -138,7 +138,7 @@ def style_of(
         f"{name}: {place}: is {text} {_shown(found.point)} or {_shown(found.comma)}?",
         settles="numbers",
         example="comma",
-        hint="say which mark its decimals follow, point or comma",
+        hint="give its decimal mark, point or comma",
     )
 
 
@@ -184,9 +184,9 @@ def money_of(text: str, style: Style, *, unit: str, where: str) -> Money | None:
 def _certain(text: str, found: Amount | None, style: Style, where: str) -> Decimal:
     amount = None if found is None else found.by(style)
     if found is None or amount is None:
-        raise ConfigError(f"{where}: {text!r} is no amount that can be read")
+        raise ConfigError(f"{where}: {text!r} is not an amount")
     if found.has_power and (amount.adjusted() < -60 or round_to(amount) != amount):
-        raise ConfigError(f"{where}: {text!r} is no exact amount")
+        raise ConfigError(f"{where}: {text!r} is not an exact amount")
     return amount
 
 

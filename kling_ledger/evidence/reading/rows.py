@@ -88,7 +88,7 @@ class Reader:
         is_foreign = said in {Kind.PAYMENT, Kind.TOTAL}
         amount = self._foreign(row, where) if is_foreign else self._amount(row, where)
         if task_id and not is_foreign and amount is None and state.state is None and not gives_back:
-            raise ConfigError(f"{where}: it names neither an amount nor a state")
+            raise ConfigError(f"{where}: it has neither an amount nor a state")
         return Said(
             row,
             None if is_foreign else task_id,
@@ -119,10 +119,10 @@ class Reader:
         if found in {Kind.PAYMENT, Kind.TOTAL} and task_id is not None:
             word = self._cell(row, "kind") or self._cell(row, "state")
             raise BillQuestionError(
-                f"{where}: what does {word!r} mean beside the task {task_id}?",
+                f"{where}: what does {word!r} mean next to task {task_id}?",
                 settles="words",
                 example=f"{word}=charge",
-                hint="say what the word means",
+                hint="give the meaning of the word",
             )
         return found
 
@@ -181,8 +181,8 @@ class Reader:
         if changed:
             place, cell = changed[0]
             raise BillQuestionError(
-                f"{self._grid.name}: {place}: a spreadsheet changed the task {cell}, whose digits"
-                " are lost",
+                f"{self._grid.name}: {place}: a spreadsheet changed the task {cell} and lost "
+                "its digits",
                 settles="columns",
                 example="task_id=NAME",
                 hint="export the bill again with that column as text, or name another column",

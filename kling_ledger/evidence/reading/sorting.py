@@ -79,10 +79,10 @@ def _is_negative(rows: Iterable[Said], below_zero: str | None, name: str) -> boo
 
 def _below_zero(row: Said, name: str) -> BillQuestionError:
     return BillQuestionError(
-        f"{name}: {row.row.place}: is {row.amount} a charge or a refund? No amount is above zero",
+        f"{name}: {row.row.place}: is {row.amount} a charge or a refund? No amount is positive",
         settles="words",
         example=f"{NEGATIVE}=charge",
-        hint="say what amounts below zero are, charge or refund",
+        hint="say whether negative amounts are charges or refunds",
     )
 
 

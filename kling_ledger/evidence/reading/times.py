@@ -50,8 +50,8 @@ def read_times(cells: Sequence[tuple[str, str]], column: str, answers: Answers) 
         notes=tuple(
             f"{what} in column {column} ({listed(places)})"
             for what, places in (
-                ("times that cannot be read are left out", unread),
-                ("days and months that may be either way round are left out", unclear),
+                ("unreadable times were skipped", unread),
+                ("dates whose day and month could be swapped were skipped", unclear),
             )
             if places
         ),

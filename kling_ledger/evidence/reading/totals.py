@@ -37,7 +37,7 @@ def find_totals(
     notes, differs = [], False
     totals = [entry.place for entry in found if entry.kind is Kind.TOTAL]
     if totals:
-        notes.append(f"rows of a total are left out: {', '.join(totals[:3])}")
+        notes.append(f"rows with totals were skipped: {', '.join(totals[:3])}")
     for index, entry in enumerate(found):
         if entry.kind is not Kind.TOTAL or entry.place in balances or entry.amount is None:
             continue
@@ -95,5 +95,7 @@ def _micro(entry: Entry) -> int:
 def _difference(entries: Sequence[Entry], index: int) -> str:
     total = entries[index].amount
     rows = [one.amount for one in entries[:index] if one.kind not in _NO_COST and one.amount]
-    come_to = f"the rows come to {sum(rows[1:], start=rows[0])}" if rows else "no row has an amount"
+    come_to = (
+        f"the rows add up to {sum(rows[1:], start=rows[0])}" if rows else "no row has an amount"
+    )
     return f"{entries[index].place}: the total says {total}, {come_to}: the export may be cut off"

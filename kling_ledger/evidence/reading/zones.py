@@ -55,7 +55,7 @@ def zone_named(name: str) -> tzinfo:
     zone = read_zone(name)
     if zone is None:
         raise ConfigError(
-            f"{name!r} is no zone", hint="write a name such as Asia/Shanghai, or +08:00"
+            f"{name!r} is not a time zone", hint="write a name such as Asia/Shanghai, or +08:00"
         )
     return zone
 

@@ -41,10 +41,8 @@ _HEAD: Final = f"""\
 </header>
 """
 _FOOT: Final = """
-<footer><p>Amounts are exact and times are UTC. Spent is what was charged less what came back.
-Nothing can be changed from this page.</p></footer>
-</body>
-</html>
+<footer><p>Amounts are exact and times are UTC. Spent is charges minus refunds. This page is
+read-only.</p></footer> </body> </html>
 """
 
 
@@ -58,8 +56,8 @@ def live(glance: Glance | None, recent: Recent) -> str:
     if glance is None:
         return (
             '<main id="live"><p class="problem">The ledger cannot be read right now, so no'
-            " figures are shown. No job is let through until it can be. The gateway's log says why."
-            "</p></main>"
+            " figures are shown. Until it can be, no job is let through. The gateway's log has the"
+            " reason.</p></main>"
         )
     parts = {
         "approvals": tables.approvals(glance) if glance.approvals else "",

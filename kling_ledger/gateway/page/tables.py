@@ -34,12 +34,12 @@ def wallets(glance: Glance) -> str:
     """Return the wallets, each with what it holds beside its balance."""
     if not glance.wallets:
         return _empty(
-            "There is no wallet yet, so nothing can be spent.",
-            "Make one and fund it:",
+            "No wallets yet, so nothing can be spent.",
+            "Create one and fund it:",
             "kling-ledger wallet create team --unit USD",
             'kling-ledger wallet fund team "100 USD"',
         )
-    caption = "Posted less what is reserved for open jobs is what may still be reserved."
+    caption = "Available is posted minus reserved."
     return _table(
         "wallets",
         caption + _more(glance.wallets_in_all - len(glance.wallets), "wallet"),
@@ -52,11 +52,11 @@ def budgets(glance: Glance) -> str:
     """Return the budgets, each with what its present window has left and when it begins anew."""
     if not glance.budgets:
         return _empty(
-            "There is no budget: a wallet alone is the limit.",
-            "Set one, such as:",
+            "No budgets: the wallets are the only limits.",
+            "Set one, for example:",
             'kling-ledger budget set daily --limit "20 USD" --window day',
         )
-    caption = "In the window that each is in now. Left is the limit less spent and reserved."
+    caption = "Each in its current window. Left is the limit minus spent and reserved."
     heads = ("left", "limit", "spent", "reserved")
     return _table(
         "budgets",
@@ -70,7 +70,7 @@ def approvals(glance: Glance) -> str:
     """Return the jobs that wait for a person, each with the command that lets it run."""
     return _table(
         "approvals",
-        "Nothing of these was sent. Each is for one job, and expires if nobody decides."
+        "None of these were sent. Each is for one job, and expires without a decision."
         + _more(glance.approvals_in_all - len(glance.approvals), "job"),
         (("job", ""), ("cost", "n"), ("asked by", ""), ("expires", ""), ("to let it run", "")),
         (_approval(one, glance.at) for one in glance.approvals),
@@ -81,11 +81,11 @@ def jobs(glance: Glance) -> str:
     """Return the jobs that hold credits: those in doubt first, then the latest of the others."""
     in_all = sum(one.jobs for one in glance.open_counts)
     if not in_all:
-        return _empty("No job is open, so nothing is reserved.")
+        return _empty("No open jobs, so nothing is reserved.")
     shown = (*glance.doubts, *glance.running)
     return _in_all(glance) + _table(
         "jobs",
-        "Those in doubt first, then the latest." + _more(in_all - len(shown), "job"),
+        "In doubt first, then newest first." + _more(in_all - len(shown), "job"),
         (
             ("model", ""),
             ("state", ""),
@@ -104,13 +104,13 @@ def refusals(recent: Recent, now: datetime) -> str:
     counts = recent.counts
     asked = sum(number for kind, number in counts.requests.items() if kind is Kind.SUBMIT)
     refused = sum(counts.refusals.values())
-    told = f"Since this gateway started: {count(asked, 'job')} asked for, {refused:,} refused."
+    told = f"Since this gateway started: {count(asked, 'job')} requested, {refused:,} refused."
     shown = recent.refusals
     if not shown:
         return _empty(told)
     return f"<p>{told}</p>" + _table(
         "refusals",
-        "The latest first. Nothing of a refused job was sent or charged.",
+        "Newest first. Refused jobs were neither sent nor charged.",
         (("at (UTC)", ""), ("why", ""), ("asked for", ""), ("by", "")),
         (_refusal(one, now) for one in shown),
     )
@@ -199,8 +199,9 @@ def _in_all(glance: Glance) -> str:
         for state, counts in groupby(glance.open_counts, key=lambda one: one.state)
     )
     doubt = (
-        "<p>In doubt: it is not known yet whether the provider charged them, so their credits stay"
-        " reserved. <code>kling-ledger resume</code> asks again and says what a person can do.</p>"
+        "<p>In doubt: whether the provider charged them is not known yet, so their credits stay "
+        "reserved. <code>kling-ledger resume</code> polls them again and says what a person can "
+        "do.</p>"
         if glance.doubts
         else ""
     )

@@ -72,7 +72,7 @@ class CrunEstimates:
         try:
             return read_decimal(written)
         except AmountError:
-            return "the reply names no estimated_credits"
+            return "the reply has no estimated_credits"
 
     def _hidden(self, text: str) -> str:
         return text.replace(self._key, "***")

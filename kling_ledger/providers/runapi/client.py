@@ -67,7 +67,7 @@ class EitherReply:
 def understandable(reply: object) -> BaseModel:
     """Return a reply that is a JSON object; the client lets others through, and texts too."""
     if not isinstance(reply, BaseModel):
-        raise Error("the reply is no JSON object")
+        raise Error("the reply is not a JSON object")
     return reply
 
 

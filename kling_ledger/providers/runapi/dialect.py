@@ -189,7 +189,7 @@ class RunApi:
         """Ask for a task."""
         resource = self._resource(action, PollError)
         if read_task_id(task_id) is None:
-            raise PollError(self.name, "that is no id of a task", is_final=True)
+            raise PollError(self.name, "not a valid task id", is_final=True)
         try:
             reply = self._asked(
                 lambda: resource.get(in_address(task_id), options=self._options({})),
@@ -246,9 +246,9 @@ class RunApi:
         """Return the task's id; a reply that names none leaves a job that may well be running."""
         task_id = read_task_id(reply["id"] if isinstance(reply, BaseModel) else None)
         if task_id is None:
-            raise JobInDoubtError(self.name, "the reply to the submission names no task")
+            raise JobInDoubtError(self.name, "the reply to the submission has no task id")
         if self._secret is not None and self._secret.is_in(task_id):
-            raise JobInDoubtError(self.name, "the reply names a task by what holds the API key")
+            raise JobInDoubtError(self.name, "the task id in the reply contains the API key")
         return task_id
 
     def _resource(
@@ -256,7 +256,7 @@ class RunApi:
     ) -> Any:
         """Return the client's resource for an action, able to read either create reply."""
         if action not in ACTIONS:
-            raise kind(self.name, f"there is no action {action}")
+            raise kind(self.name, f"unknown action {action}")
         resource = getattr(self.client, action)
         # The client's own check refuses the reply that RunAPI's page shows: a job that was already
         # taken would be lost.
@@ -327,7 +327,7 @@ class RunApi:
 
     def _status(self, reply: BaseModel, task_id: str) -> TaskStatus:
         if reply["id"] not in (None, task_id):
-            return TaskStatus(TaskState.UNKNOWN, problem="the reply is of another task")
+            return TaskStatus(TaskState.UNKNOWN, problem="the reply is for another task")
         now = self.pacing.now()
         told = replace(
             read_task(as_json(reply), now=now),

@@ -66,7 +66,7 @@ def read(body: Body, _: str) -> Asked:
     """Understand a body; 422 for one that the page does not take."""
     if isinstance(body.get("model"), str) and body["model"] not in {_MODEL, *_MOTIONS}:
         model = ascii(body["model"])[:60]
-        raise ApiError(422, f"there is no body for model {model}", code="model_not_available")
+        raise ApiError(422, f"unknown model {model}", code="model_not_available")
     refuse(problems(body, _TOP, needs=frozenset({"model", "input"})))
     return _read_motion(body) if body["model"] in _MOTIONS else _read_clip(body)
 

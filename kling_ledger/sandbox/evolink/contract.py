@@ -119,7 +119,7 @@ def read(body: Body, _: str) -> Asked:
     if not isinstance(name, str):
         raise ApiError(422, f"model: got {ascii(name)[:60]}, allowed: the name of a model")
     if name not in _MODELS:
-        raise ApiError(422, f"there is no model {ascii(name)[:60]}", code="model_not_available")
+        raise ApiError(422, f"unknown model {ascii(name)[:60]}", code="model_not_available")
     model = _MODELS[name]
     fields = _TEXT if name == _V3_TEXT else _open_to_more(_COMMON, body)
     refuse(problems(body, fields, needs=frozenset(model.needs)))

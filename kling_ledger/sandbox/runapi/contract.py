@@ -234,7 +234,7 @@ def _model_of(body: Body, action: str) -> Model:
         raise ApiError(422, f"model: got {ascii(name)[:60]}, allowed: a model for {action}")
     if name not in CONTRACT[action]:
         raise ApiError(
-            422, f"there is no model {ascii(name)[:60]} for {action}", code="model_not_available"
+            422, f"unknown model {ascii(name)[:60]} for {action}", code="model_not_available"
         )
     return CONTRACT[action][name]
 
@@ -296,7 +296,7 @@ def _o1_rules(said: Body) -> Iterator[str]:
 def _edit_rules(said: Body) -> Iterator[str]:
     """An edit without reference images keeps the source's shape and is five seconds long."""
     if ("source_video_url" in said) == ("source_task_id" in said):
-        yield "source_video_url: one of it and source_task_id is needed, and not both"
+        yield "source_video_url: give either it or source_task_id"
     has_images = "reference_image_urls" in said
     if has_images == (said["aspect_ratio"] == "auto"):
         yield "aspect_ratio: auto without reference images, and a ratio with them"

@@ -100,7 +100,7 @@ class RunApi:
     async def _read(self, request: Request) -> Response:
         def write(seen: Seen) -> Response:
             if seen.job.order.action != request.path_params["action"]:
-                raise ApiError(404, "there is no such task")
+                raise ApiError(404, "no such task")
             return _job_reply(seen.job, self._status(seen, str(request.base_url)))
 
         return await self.desk.poll(request.path_params["id"], write)
@@ -181,7 +181,7 @@ def _invalid(path: str, allowed: str) -> ApiError:
 def _known_action(request: Request) -> str:
     action: str = request.path_params["action"]
     if action not in ACTIONS:
-        raise ApiError(404, f"there is no action of that name; there are: {', '.join(ACTIONS)}")
+        raise ApiError(404, f"unknown action; allowed: {', '.join(ACTIONS)}")
     return action
 
 

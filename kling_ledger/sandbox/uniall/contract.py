@@ -64,7 +64,7 @@ def read(body: Body, _: str) -> Asked:
     """Understand a body; 422 for one that the page does not take."""
     model = body.get("model")
     if isinstance(model, str) and model not in MODELS:
-        raise ApiError(422, f"there is no model {ascii(model)[:60]}", code="model_not_available")
+        raise ApiError(422, f"unknown model {ascii(model)[:60]}", code="model_not_available")
     refuse(problems(body, _TOP, needs=frozenset({"model", "duration"})))
     extra = body.get("extra_body") or {}
     refuse(problems(extra, _EXTRA, needs=frozenset(), where="extra_body."))
@@ -77,7 +77,7 @@ def _prompt_problems(body: Body, extra: Body) -> Iterator[str]:
     has_prompt, has_shots = bool(body.get("prompt")), bool(extra.get("multi_prompt"))
     if body.get("image") and has_prompt and has_shots:
         # The page lists it among the usual mistakes.
-        yield "prompt: not beside extra_body.multi_prompt where there is an image"
+        yield "prompt: not together with extra_body.multi_prompt and an image"
     if not has_prompt and not has_shots:
         yield "prompt: it is missing"
     if body.get("last_image") and not body.get("image"):

@@ -39,7 +39,7 @@ def before(tool_name: str = "", args: Any = None, **_: Any) -> dict[str, str] | 
 
 def _blocked(problem: Exception) -> dict[str, str]:
     said = str(getattr(problem, "stderr", None) or problem)[-500:]
-    reason = f"kling-ledger could not look at this call, so it does not run: {said}"
+    reason = f"kling-ledger could not check this call, so it was denied: {said}"
     return {"action": "block", "message": reason}
 
 
