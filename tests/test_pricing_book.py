@@ -317,7 +317,7 @@ def test_a_number_is_a_string_because_a_float_would_change_it(old: str, new: str
 def test_a_price_is_a_number_in_plain_notation(written: str):
     refusal = refused(changed('"5.5"', f'"{written}"'))
     assert refusal.key == "rates.one.prices.720p.off"
-    assert "is no number" in refusal.problem
+    assert "is not a number" in refusal.problem
 
 
 @pytest.mark.parametrize("written", ["0", "0.00", "1000000000"])

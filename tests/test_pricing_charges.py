@@ -58,8 +58,8 @@ def test_each_kind_may_be_charged_or_not_or_unknown(kind: str, charged: str) -> 
 @pytest.mark.parametrize(
     ("charges", "key", "problem"),
     [
-        ('failure = { charged = "no" }', "charges.failure", "source is needed"),
-        ('refusal = { charged = "yes" }', "charges.refusal", "source is needed"),
+        ('failure = { charged = "no" }', "charges.failure", "source is required"),
+        ('refusal = { charged = "yes" }', "charges.refusal", "source is required"),
         (
             'failure = { charged = "no", source = "gone" }',
             "charges.failure.source",

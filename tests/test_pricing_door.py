@@ -208,7 +208,7 @@ def test_a_file_that_is_given_takes_the_place_of_one_in_the_folder(tmp_path: Pat
     with surroundings({"KLING_LEDGER_BOOKS": str(folder)}):
         library = open_library(given_one)
     assert quote(CLIP, at=AT, library=library).amount.amount == Decimal("1.5")
-    assert library.notes == (f"{lying} is left out: another book of its provider was given",)
+    assert library.notes == (f"{lying} is ignored: another book of its provider was given",)
 
 
 def test_a_library_of_nothing_is_the_bundled_books_alone() -> None:

@@ -257,7 +257,7 @@ def test_a_month_that_is_not_what_was_sealed_is_refused(tmp_path: Path):
         pass
     changed = "UPDATE transfer SET amount_micro = amount_micro + 1 WHERE id IN"
     tamper(url, f"{changed} (SELECT id FROM transfer WHERE period = '2026-10' LIMIT 1)")
-    with Ledger(url) as ledger, pytest.raises(PeriodError, match="not what was sealed"):
+    with Ledger(url) as ledger, pytest.raises(PeriodError, match="differs from its seal"):
         close_pack.write(ledger.database, "2026-10", tmp_path / "pack")
     assert not (tmp_path / "pack").exists()
 

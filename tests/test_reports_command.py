@@ -125,7 +125,7 @@ def test_time_and_conditions_choose_what_is_counted(
         (("spend", "--out", "report.doc"), ".xlsx"),
         (("statement", "--period", "March"), "2026-10"),
         (("statement", "--period", "2026-03", "--from", "2026-03"), "without --from"),
-        (("statement", "--where", "provider=crun", "--where", "sound=yes"), "leave it out"),
+        (("statement", "--where", "provider=crun", "--where", "sound=yes"), "omit it"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_the_next_step(
@@ -158,10 +158,10 @@ def test_the_hint_of_no_budget_can_be_typed(tmp_path: Path):
     database = tmp_path / "empty.sqlite"
     Ledger(str(database)).close()
     said = run(database, "budgets").out
-    hint = said.partition("there is no budget: kling-ledger budget ")[2].splitlines()[0]
+    hint = said.partition("no budgets yet: kling-ledger budget ")[2].splitlines()[0]
     done = CliRunner().invoke(budget, [*split(hint), "--db", str(database)])
     assert (done.exit_code, done.exception) == (0, None)
-    assert "there is no budget" not in run(database, "budgets").out
+    assert "no budgets yet" not in run(database, "budgets").out
 
 
 def test_a_terminal_leaves_out_what_one_looks_things_up_in(ask: Callable[..., Said]):

@@ -330,7 +330,7 @@ def test_text_of_people_is_no_formula_and_keys_are_as_they_are(small: tuple[Ledg
 def test_two_documents_never_share_a_number(small: tuple[Ledger, Clock]):
     ledger, _ = small
     job(ledger, "2", "2")
-    with pytest.raises(ConfigError, match="several documents would be called 2026-09"):
+    with pytest.raises(ConfigError, match="several documents would have the number 2026-09"):
         told(ledger, mapping(each="job").replace("D{count}", "{period}"))
 
 
@@ -342,8 +342,8 @@ def test_two_documents_never_share_a_number(small: tuple[Ledger, Clock]):
         ("[file]\nlayout = 'rows'\n", "layout cannot be 'rows'"),
         ("[file]\ndecimals = 7\n", "decimals cannot be 7"),
         ("[file]\ndecimals = true\n", "decimals cannot be True"),
-        ("[file]\nseparator = ';;'\n", "separator is one sign"),
-        ("[file]\ndecimal = ','\n", "separator and decimal are the same sign"),
+        ("[file]\nseparator = ';;'\n", "separator must be one character"),
+        ("[file]\ndecimal = ','\n", "separator and decimal are the same character"),
         ("[file]\nencoding = 'klingon'\n", "unknown encoding"),
         ("[file]\nline_end = 'cr'\n", "line_end cannot be 'cr'"),
         ("[documents]\neach = 'hour'\n", "each cannot be 'hour'"),
@@ -353,11 +353,11 @@ def test_two_documents_never_share_a_number(small: tuple[Ledger, Clock]):
         ("[[accounts]]\nof = 'funding'\ncode = 1590\n", "code is a text, got 1590"),
         ("[[accounts]]\nof = 'funding'\n", "code is a text, got None"),
         ("[[accounts]]\nof = 'funding'\ncod = '1'\n", "knows no cod"),
-        ("[[cost_centers]]\nproject = 'film'\n", "a cost centre has a code"),
+        ("[[cost_centers]]\nproject = 'film'\n", "a cost centre needs a code"),
         ("[currencies]\npoints = {currency = 'USD', rate = '0'}\n", "not a rate: '0'"),
         ("[currencies]\npoints = {currency = 'USD', rate = 0.5}\n", "rate is a text, got 0.5"),
         ("[[columns]]\nname = 'a'\nvalue = '{debits}'\n", r"has no field \{debits\}"),
-        ("[file]\nheader = true\n", "no column is named"),
+        ("[file]\nheader = true\n", "there are no columns"),
     ],
 )
 def test_what_a_mapping_cannot_say_is_refused(text: str, said: str):

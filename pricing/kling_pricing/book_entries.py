@@ -82,7 +82,7 @@ class Charge(Entry):
     def problems(self) -> Iterator[str]:
         """Tell where yes or no is said and nobody vouches for it."""
         if self.charged != "unknown" and self.source_name is None:
-            yield "source is needed: who says so"
+            yield "source is required: where the price is from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,16 +75,14 @@ def provider_of(text: str, *, name: str) -> str:
     """Return the provider that a book's text is about, before anything else in it is checked."""
     provider = _parse(text, name).get("provider")
     if not isinstance(provider, str):
-        raise BookError(name, "provider", "the book does not say whose prices it has")
+        raise BookError(name, "provider", "the book names no provider")
     return provider
 
 
 def _parse(text: str, name: str) -> Content:
     text = text.removeprefix("\ufeff")
     if len(text) > LARGEST:
-        raise BookError(
-            name, "", f"it is longer than {LARGEST:,} characters: this is no price book"
-        )
+        raise BookError(name, "", f"it is longer than {LARGEST:,} characters: not a price book")
     if (chain := _CHAIN.search(text)) is not None:
         line = text.count("\n", 0, chain.start()) + 1
         raise BookError(name, "", f"line {line}: a key of more than {DEEPEST} parts")

@@ -47,7 +47,7 @@ def written_decimal(value: object) -> Decimal:
     if not isinstance(value, str):
         raise ValueError("write the number as a string in quotes: a float would change it")
     if not _PLAIN.fullmatch(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     number = Decimal(value)
     decimals = len(value.partition(".")[2])
     if number <= 0 or number >= 10**9 or decimals > _MAX_DECIMALS:

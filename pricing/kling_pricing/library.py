@@ -97,7 +97,7 @@ def open_library(
     given = _by_provider(read_file(Path(path)) for path in files)
     kept = [one for one in found if provider_of(one.text, name=one.name) not in given]
     notes = [
-        f"{one.name} is left out: another book of its provider was given"
+        f"{one.name} is ignored: another book of its provider was given"
         for one in found
         if one not in kept
     ]

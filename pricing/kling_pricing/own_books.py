@@ -58,7 +58,7 @@ def folder_at_hand(environ: Mapping[str, str] = os.environ) -> Path | None:
         return Path(folder)
     if environ.get(BOOKS_VARIABLE):
         raise BookError(
-            folder, "", f"{BOOKS_VARIABLE} names this folder of price books, and it is not there"
+            folder, "", f"{BOOKS_VARIABLE} names this folder of price books, but it does not exist"
         )
     return None
 

@@ -50,14 +50,16 @@ _JOBS: Final = (
     Column("reservation_id", "reservation", "text"),
     Column("created_at", "reserved at", "instant"),
     _KIND,
-    Column("settled_by", "rests on", "text", "whose word its cost was by then"),
+    Column("settled_by", "rests on", "text", "who had settled its cost by then"),
     *_RANGE,
     *_OF_THE_JOB,
 )
-_OUTCOME: Final = Column("outcome", "became", "text", "how it stood when the month ended")
+_OUTCOME: Final = Column("outcome", "became", "text", "its state when the month ended")
 _OFF: Final = (
-    Column("settled_micro", "settled", "money", "what it cost, where that is known by now", True),
-    Column("off_micro", "off by", "money", "settled less expected; above zero is dearer", True),
+    Column("settled_micro", "settled", "money", "what it cost, if known by now", True),
+    Column(
+        "off_micro", "off by", "money", "settled less expected; above zero means it cost more", True
+    ),
 )
 _BY_OUTCOME: Final = (
     _KIND,
@@ -71,7 +73,7 @@ _ROLLED: Final = (
     Column("reservation_id", "reservation", "text"),
     _KIND,
     _OUTCOME,
-    Column("settled_by", "rests on", "text", "whose word its cost is by now"),
+    Column("settled_by", "rests on", "text", "who has settled its cost by now"),
     *_RANGE,
     *_OFF,
     *_OF_THE_JOB,
@@ -94,12 +96,12 @@ def report(database: Database, query: Query) -> Report:
     return replace(query, period=month).answer(
         "accruals",
         f"Accruals of {month}",
-        question="What may jobs still cost, and how far off was the month before?",
+        question="What may open jobs still cost, and how accurate was the previous month?",
         tables=[_by_kind(known), listed(known), _by_outcome(rolled), roll_forward(rolled)],
         notes=[
             "By the journal up to the month's end, as a close seals it.",
             "An open job may fail and cost nothing; one that was charged costs its quote's low.",
-            "Off by is what the accruals of the month before turned out to be wrong by.",
+            "Off by: the final cost less what the previous month accrued.",
         ],
     )
 

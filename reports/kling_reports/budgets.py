@@ -37,9 +37,9 @@ _COLUMNS: Final = (
     Column("reserved_micro", "reserved", "money", "still set aside, in this window"),
     Column("left_micro", "left", "money", "limit less spent and reserved; below zero is beyond it"),
     Column("used_ppm", "used", "percent", "spent and reserved, as a share of the limit"),
-    Column("out_since", "out since", "instant", "since when nothing is left, if the journal tells"),
+    Column("out_since", "out since", "instant", "since when nothing is left, if known"),
     Column("jobs", "jobs", "integer", "jobs of this window that cost or hold something"),
-    Column("daily_micro", "per day", "money", "spent a day since the window began, rounded"),
+    Column("daily_micro", "per day", "money", "spent per day since the window began, rounded"),
     Column("runs_out_at", "runs out", "instant", "when nothing will be left at this rate"),
     Column("forecast_micro", "forecast", "money", "used at the window's end at this rate"),
     Column("forecast_share_ppm", "of limit", "percent", "the forecast as a share of the limit"),
@@ -80,7 +80,7 @@ _GIVES_WAY: Final = (
     "used_ppm",
 )
 _NOTES: Final = (
-    "Run-outs and forecasts go on at what was spent a day since the window began.",
+    "Run-outs and forecasts assume the average daily spending since the window began.",
     "A forecast counts reserved credits as spent; a budget that lasts its window has no run-out.",
     f"A forecast needs {FEWEST_JOBS} jobs, and a tenth of its window, or a day of a longer one.",
     "A budget without a window counts from its first job, and needs three days.",
@@ -131,7 +131,7 @@ def budgets(known: pd.DataFrame, now: datetime, *, pasts: pd.DataFrame | None = 
         "Budgets",
         _COLUMNS,
         typed(told, _COLUMNS),
-        empty='there is no budget: kling-ledger budget set film --limit "50 USD"',
+        empty='no budgets yet: kling-ledger budget set film --limit "50 USD"',
         gives_way=_GIVES_WAY,
         picture=Picture(
             "bullet", x="budget", value="spent_micro", series="reserved_micro", limit="limit_micro"

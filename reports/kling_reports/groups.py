@@ -126,7 +126,7 @@ def read_group(word: str) -> Group:
     if name == "label" and rest:
         labels.check({rest: "any"})
         return Group(word, "labels", "text", label=rest)
-    raise ConfigError(f"there is no group {word!r}", hint=f"use {words()}")
+    raise ConfigError(f"unknown group {word!r}", hint=f"use {words()}")
 
 
 def read_groups(given: Iterable[str]) -> tuple[Group, ...]:

@@ -38,8 +38,8 @@ _TO_DO: Final = {
     State.RESERVED: "nothing was sent: run it, or kling-ledger reservation rollback ID",
     State.SUBMITTING: "it may have been sent: kling-ledger resume ID",
     State.SUBMITTED: "the provider has it: kling-ledger resume ID asks for its end",
-    State.IN_DOUBT: "look at the provider, then kling-ledger resume ID, or reservation commit or"
-    " rollback with a reason",
+    State.IN_DOUBT: "check with the provider, then kling-ledger resume ID, or reservation commit "
+    "or rollback with a reason",
 }
 _ROWS: Final = (
     Column("age", "age", "text", "since the credits were reserved"),
@@ -87,7 +87,7 @@ def report(database: Database, query: Query) -> Report:
     return query.answer(
         "open",
         "Open credits",
-        question="Which credits are still set aside, for how long, and what to do about it?",
+        question="Which credits are still reserved, for how long, and what to do about it?",
         tables=[by_age(counted), still_open(database, query, counted)],
         notes=["An age counts from the reservation to the time of this report."],
     )
@@ -121,7 +121,7 @@ def still_open(database: Database, query: Query, counted: pd.DataFrame) -> Table
         _JOBS,
         nothing(_JOBS),
         totals=typed_totals(totals, _JOBS),
-        empty="no credits are set aside",
+        empty="no credits are reserved",
         gives_way=_GIVES_WAY,
     )
     return filled(table, database, count=len(counted), size=query.batch, batches=batches)
@@ -159,7 +159,7 @@ def by_age(jobs: pd.DataFrame) -> Table:
         _ROWS,
         typed(rows.sort_values([UNIT, "age"], ignore_index=True), _ROWS),
         totals=typed_totals(totals, _ROWS),
-        empty="no credits are set aside",
+        empty="no credits are reserved",
         picture=Picture("bars", x="age", value="reserved_micro"),
     )
 

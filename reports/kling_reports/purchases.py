@@ -156,8 +156,8 @@ def _table(name: str, title: str, columns: tuple[Column, ...], frame: pd.DataFra
 def _notes(bought: pd.DataFrame, allowed: pd.DataFrame) -> Iterable[str]:
     if len(allowed):
         yield (
-            f"{len(allowed)} of {len(allowed) + len(bought)} fundings are allowances: nobody said"
-            " what was paid for them. kling-ledger wallet purchase WALLET --of TRANSFER does."
+            f"{len(allowed)} of {len(allowed) + len(bought)} fundings are allowances: no cash "
+            "was recorded for them. kling-ledger wallet purchase WALLET --of TRANSFER does."
         )
     expired = int((bought["state"] == "expired").sum())
     if expired:

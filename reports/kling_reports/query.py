@@ -54,7 +54,7 @@ class Query:
             if one.group.source not in frame:
                 raise ConfigError(
                     f"{one}: this report knows no {one.group.word}",
-                    hint="leave it out, or ask another report",
+                    hint="omit it, or use another report",
                 )
         return filtered(frame, self.filters)
 

@@ -57,7 +57,7 @@ _NOTES: Final = (
 
 
 _POSTED_NOTES: Final = (
-    "What was charged and came back counts when it was posted, whenever the job was reserved.",
+    "Charges and refunds count when they were posted, whenever the job was reserved.",
     "A job counts once, at the first of its charges and refunds in this time.",
 )
 
@@ -81,7 +81,7 @@ def _posted(database: Database, query: Query) -> Report:
     return query.answer(
         "spend",
         "Spend as posted",
-        question="What was charged and came back, and on what?",
+        question="What was charged and refunded, and for what?",
         tables=[replace(table, picture=_picture(query.by, "net_micro"))],
         notes=(*_POSTED_NOTES, *_converted(sums, query)),
     )

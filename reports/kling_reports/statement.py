@@ -21,13 +21,17 @@ from kling_reports.report import EVER, UNIT, Column, Report, Span, Table, typed,
 _SUMMARY: Final = (
     Column("wallet", "wallet", "text"),
     Column(UNIT, "unit", "text"),
-    Column("opening_micro", "opening", "money", "what it held when the time began", adds_up=True),
+    Column(
+        "opening_micro", "opening", "money", "the balance at the start of the period", adds_up=True
+    ),
     Column("funded_micro", "funded", "money", "what was bought or allowed", adds_up=True),
-    Column("spent_micro", "spent", "money", "what jobs were charged: below zero", adds_up=True),
-    Column("refunded_micro", "refunded", "money", "what of it came back", adds_up=True),
+    Column("spent_micro", "spent", "money", "charges of jobs: below zero", adds_up=True),
+    Column("refunded_micro", "refunded", "money", "refunds of charges", adds_up=True),
     Column("adjusted_micro", "adjusted", "money", "corrections, up and down", adds_up=True),
-    Column("closing_micro", "closing", "money", "what it held when it ended", adds_up=True),
-    Column("reserved_micro", "reserved", "money", "of that, set aside for open jobs", adds_up=True),
+    Column(
+        "closing_micro", "closing", "money", "the balance at the end of the period", adds_up=True
+    ),
+    Column("reserved_micro", "reserved", "money", "of that, reserved for open jobs", adds_up=True),
 )
 _LINES: Final = (
     Column("wallet", "wallet", "text"),
@@ -71,8 +75,8 @@ def report(database: Database, query: Query) -> Report:
         question="What went into each wallet and out of it?",
         tables=[summary, spent_on, lines(database, query, movements, summary.frame)],
         notes=[
-            "opening + funded + spent + refunded + adjusted = closing; spent stands below zero.",
-            "Credits that are only set aside stay in the wallet: reserved says how many.",
+            "opening + funded + spent + refunded + adjusted = closing; spent is negative.",
+            "Reserved credits are still in the wallet: reserved shows how many.",
         ],
     )
 
@@ -97,7 +101,7 @@ def statement(movements: pd.DataFrame) -> Table:
         _SUMMARY,
         typed(rows, _SUMMARY),
         totals=typed_totals(totals, _SUMMARY),
-        empty="there is no wallet",
+        empty="no wallets yet",
         gives_way=("reserved_micro",),
     )
 

@@ -24,16 +24,24 @@ FINAL: Final = ("bill", "measured")
 
 _FIGURES: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
-    Column("quoted_micro", "quoted", "money", "what the book said of those it prices", True),
-    Column("estimated_micro", "estimate", "money", "what the provider itself said before", True),
-    Column("held_micro", "held", "money", "what was set aside for them at most", adds_up=True),
+    Column(
+        "quoted_micro", "quoted", "money", "the book's price, of the clips that it prices", True
+    ),
+    Column(
+        "estimated_micro", "estimate", "money", "the provider's own estimate before the run", True
+    ),
+    Column("held_micro", "held", "money", "the most that was reserved for them", adds_up=True),
     Column("settled_micro", "settled", "money", "what they were charged", adds_up=True),
     Column(
         "variance_micro", "variance", "money", "settled less quoted, of those with a quote", True
     ),
     Column("unquoted", "no quote", "integer", "clips that the book has no price for", True),
     Column(
-        "confirmed_clips", "confirmed clips", "integer", "those whose cost the provider said", True
+        "confirmed_clips",
+        "confirmed clips",
+        "integer",
+        "clips whose cost the provider stated",
+        True,
     ),
     Column(
         "variance_share_ppm",
@@ -104,13 +112,13 @@ def report(database: Database, query: Query) -> Report:
     return query.answer(
         "variance",
         "Variance",
-        question="What was quoted, estimated, held and settled, and how near were the quotes?",
+        question="What was quoted, estimated, held and settled, and how accurate were the quotes?",
         tables=[variance(query.filtered(found), query.by)],
         notes=[
             "Clips that were charged; before refunds, but for those that a bill has taken in.",
             "Quoted by the book, estimated by the provider before the run, held at most, settled.",
             "Variance is settled less quoted, of the clips that have a quote.",
-            "Accuracy is of costs that the provider or its bill confirmed, and of nobody else's.",
+            "Accuracy counts only costs that the provider or its bill confirmed.",
         ],
     )
 

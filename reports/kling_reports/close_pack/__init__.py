@@ -61,7 +61,7 @@ def contents(
     period = closed.period
     if closed.seal != period.seal:
         raise PeriodError(
-            f"the journal of {month} is not what was sealed",
+            f"the journal of {month} differs from its seal",
             hint="kling-ledger verify names what was changed",
         )
     # The time of the close stands for now: a pack that is made again later is the same.

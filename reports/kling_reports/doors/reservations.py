@@ -291,8 +291,8 @@ def key_of(transaction: Transaction, name: str) -> Key:
     """Return a column of KINDS as a key of reservations; ConfigError for any other."""
     if name not in KINDS:
         raise ConfigError(
-            f"a job is reserved once, and has no {name} of the journal",
-            hint=f"spend --basis posted knows the {name}",
+            f"a reservation has no {name} of the journal",
+            hint=f"use spend --basis posted for the {name}",
         )
     sql = _EXPRESSIONS.get(name, f"reservation.{name}")
     if name == "wallet":

@@ -71,8 +71,8 @@ def documents(lines: Sequence[Line], mapping: Mapping, amounts: Amounts) -> list
     twice = [number for number, count in counts.items() if count > 1]
     if twice:
         raise ConfigError(
-            f"several documents would be called {', '.join(twice[:5])}",
-            hint="let number have {count} in it",
+            f"several documents would have the number {', '.join(twice[:5])}",
+            hint="add {count} to number",
         )
     return found
 

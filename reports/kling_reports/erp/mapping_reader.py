@@ -78,7 +78,7 @@ def example(name: str) -> str:
     """Return an example of a mapping file; ConfigError, which lists them, for another name."""
     known = sorted(path.stem for path in EXAMPLES.glob("*.toml"))
     if name not in known:
-        raise ConfigError(f"there is no example {name!r}", hint=f"use {', '.join(known)}")
+        raise ConfigError(f"unknown example {name!r}", hint=f"use {', '.join(known)}")
     return (EXAMPLES / f"{name}.toml").read_text(encoding="utf-8")
 
 
@@ -100,20 +100,20 @@ def _form(said: Words[str, Any], columns: list[Any]) -> FileForm:
     )
     form = FileForm(**{**given, "first_lines": first, "columns": tuple(map(_column, columns))})
     if not form.columns:
-        raise ConfigError("no column is named", hint="write [[columns]] with name and value")
+        raise ConfigError("there are no columns", hint="write [[columns]] with name and value")
     return form
 
 
 def _check_file(said: Words[str, Any]) -> None:
     if len(said.get("separator", ",")) != 1 or said.get("separator") in {'"', "\n", "\r"}:
-        raise ConfigError("separator is one sign", hint='such as ",", ";" or "\\t"')
+        raise ConfigError("separator must be one character", hint='such as ",", ";" or "\\t"')
     if said.get("separator", ",") == said.get("decimal", "."):
-        raise ConfigError("separator and decimal are the same sign")
+        raise ConfigError("separator and decimal are the same character")
     try:
         codecs.lookup(said.get("encoding", "utf-8"))
         date(2026, 10, 31).strftime(said.get("date", "%Y"))
     except (LookupError, ValueError) as error:
-        raise ConfigError(f"the file cannot be written so: {error}") from error
+        raise ConfigError(f"the file cannot be written like this: {error}") from error
 
 
 def _column(said: Any) -> FileColumn:
@@ -135,7 +135,7 @@ def _cost_center(said: Any) -> CostCenterRule:
     allowed = [name for name in _CONDITIONS if name != "of"]
     _check_names("[[cost_centers]]", said, (*allowed, "code", "from_label"))
     if ("code" in said) == ("from_label" in said):
-        raise ConfigError("a cost centre has a code, or its code from_label")
+        raise ConfigError("a cost centre needs a code or from_label")
     given = {name: _text(name, said[name]) for name in ("code", "from_label") if name in said}
     return CostCenterRule(_condition(said), given.get("code"), given.get("from_label"))
 
@@ -180,7 +180,7 @@ def _one_of(name: str, said: Any, allowed: Iterable[Any]) -> Any:
 
 def _check_names(place: str, said: Any, allowed: Iterable[str]) -> None:
     if not isinstance(said, dict):
-        raise ConfigError(f"{place} has to be a table")
+        raise ConfigError(f"{place} must be a table")
     unknown = [name for name in said if name not in allowed]
     if unknown:
         raise ConfigError(
@@ -191,12 +191,12 @@ def _check_names(place: str, said: Any, allowed: Iterable[str]) -> None:
 def _table(said: Words[str, Any], name: str) -> Words[str, Any]:
     found = said.get(name, {})
     if not isinstance(found, dict):
-        raise ConfigError(f"[{name}] has to be a table")
+        raise ConfigError(f"[{name}] must be a table")
     return found
 
 
 def _list(said: Words[str, Any], name: str) -> list[Any]:
     found = said.get(name, [])
     if not isinstance(found, list):
-        raise ConfigError(f"{name} has to be a list")
+        raise ConfigError(f"{name} must be a list")
     return found

@@ -70,7 +70,7 @@ def written(documents: Sequence[Document], mapping: Mapping, period: str) -> byt
         sign = error.object[error.start : error.end]
         raise ConfigError(
             f"the encoding {form.encoding} has no {sign!r}",
-            hint='leave the column out that holds it, or write encoding = "utf-8"',
+            hint='omit the column that contains it, or write encoding = "utf-8"',
         ) from error
 
 

@@ -80,7 +80,7 @@ class Rates:
         if known is None:
             raise ConfigError(
                 f"the worth of one {line.unit} in USD is unknown ({line.kind} {line.id})",
-                hint=f"say it with --rate {line.unit}=0.01",
+                hint=f"set it with --rate {line.unit}=0.01",
             )
         return known
 
