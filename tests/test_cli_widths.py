@@ -112,3 +112,9 @@ def test_ids_of_a_report_are_whole(cli: Cli):
     (row, *_) = cli.json("reservation", "list", "--state", "reserved")
     for columns in (80, 40):
         assert row["id"] in shown(cli, columns, "report", "open")
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("name", ["overview", "budgets", "limits", "statement"])
+def test_a_report_without_totals_stands_on_a_narrow_terminal(cli: Cli, name: str, columns: int):
+    assert "Time zone: UTC" in shown(cli, columns, "report", name)

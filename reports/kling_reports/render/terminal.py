@@ -85,7 +85,7 @@ def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
     kept = _that_fit(one, width)
     widths = _widths(one, kept, width)
     if sum(widths.values()) + _GAP * len(widths) > width:
-        for texts in one.all_texts():
+        for texts in filter(any, one.all_texts()):
             yield show(_records(one, texts))
         return
     is_plain = not is_terminal and not any(one.longest[at] > wide for at, wide in widths.items())
