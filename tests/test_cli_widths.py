@@ -102,10 +102,22 @@ def test_amounts_in_several_units_keep_them(cli: Cli):
 
 
 def test_a_job_of_no_project_says_so_to_people_and_is_empty_for_programs(cli: Cli):
-    assert "(none)" in shown(cli, 40, "reservation", "list")
-    assert "(none)" in cli("reservation", "list").out
-    assert "(none)" not in cli("reservation", "list", "--format", "csv").out
+    assert "(no project)" in shown(cli, 40, "reservation", "list")
+    assert "(no project)" in cli("reservation", "list").out
+    assert "(no project)" not in cli("reservation", "list", "--format", "csv").out
     assert {row["project"] for row in cli.json("reservation", "list")} >= {None}
+
+
+def test_a_report_says_which_jobs_have_no_project_and_a_total_has_none(cli: Cli):
+    told = cli("report", "spend", "--by", "provider", "--by", "project").out
+    (row,) = [line for line in told.splitlines() if "(no project)" in line]
+    assert "runapi" in row
+    assert "(no project)" not in cli("report", "spend", "--by", "project", "--format", "csv").out
+
+
+def test_what_is_paid_into_a_wallet_is_of_no_job_and_lacks_no_project(cli: Cli):
+    told = cli("report", "statement").out
+    assert all("(no project)" not in line for line in told.splitlines() if "  fund  " in line)
 
 
 def test_ids_of_a_report_are_whole(cli: Cli):

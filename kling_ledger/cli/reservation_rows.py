@@ -23,7 +23,7 @@ COLUMNS: Final = (
 )
 """The columns of a listing in CSV."""
 
-NO_PROJECT: Final = "(none)"
+NO_PROJECT: Final = "(no project)"
 """What a table shows for a job without a project, rather than a blank."""
 
 

@@ -14,21 +14,11 @@ from typing import Any, Final
 
 import pandas as pd
 
+from kling_reports.render.values import NAMELESS
 from kling_reports.report import UNIT, Column, Table
 
 NOBODY: Final = "(none)"
 """What stands in a picture for a value that was not given."""
-
-_NOBODIES: Final = {
-    name: f"(no {word})"
-    for name, word in (
-        ("project", "project"),
-        ("user", "user"),
-        ("actor", "user"),
-        ("provider", "provider"),
-        ("model", "model"),
-    )
-}
 
 OTHERS: Final = "all others"
 """The last series of a picture that has too many: their sum."""
@@ -220,7 +210,7 @@ def _sums(
 
 def _named(value: Any, column: str) -> str:
     if pd.isna(value):
-        return _NOBODIES.get(column, NOBODY)
+        return NAMELESS.get(column, NOBODY)
     if isinstance(value, pd.Timestamp):
         return value.date().isoformat()
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

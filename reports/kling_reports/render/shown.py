@@ -13,7 +13,7 @@ import pandas as pd
 from rich.cells import cell_len
 
 from kling_reports.render.columns import once_each
-from kling_reports.render.values import shown, visible
+from kling_reports.render.values import JOB, NAMELESS, shown, visible
 from kling_reports.report import Column, Table, cells
 
 _GAP: Final = 2
@@ -52,23 +52,26 @@ class Measured:
         return [max(pair) + _GAP for pair in pairs]
 
     def texts(self, frame: pd.DataFrame) -> Texts:
-        """Return the texts of a frame with the table's columns."""
-        return [
-            self._column(frame[column.name], column, places)
-            for column, places in zip(self.table.columns, self._places, strict=True)
-        ]
+        """Return the texts of rows with the table's columns; a job without a project says so."""
+        return self._texts(frame.assign(**dict(_nameless(frame))))
 
     def total_texts(self) -> Texts:
         """Return the texts of the totals; the first of each row says that it is one."""
         if self.table.totals is None:
             return [[] for _ in self.table.columns]
-        first, *rest = self.texts(self.table.totals)
+        first, *rest = self._texts(self.table.totals)
         return [[f"Total {text}".strip() for text in first], *rest]
 
     def all_texts(self) -> Iterator[Texts]:
         """Return the texts of all rows and then of the totals, some at a time."""
         yield from map(self.texts, self.table.batches())
         yield self.total_texts()
+
+    def _texts(self, frame: pd.DataFrame) -> Texts:
+        return [
+            self._column(frame[column.name], column, places)
+            for column, places in zip(self.table.columns, self._places, strict=True)
+        ]
 
     def _column(self, values: pd.Series[Any], column: Column, places: int) -> list[str]:
         def told(value: Any) -> str:
@@ -77,6 +80,15 @@ class Measured:
 
         write = _in_one_line if column.kind == "text" else told
         return once_each(cells(values, column.kind, self._zone), write, missing="")
+
+
+def _nameless(frame: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
+    """Return the columns in which a job may lack a word, with what is said in its place."""
+    # What is paid into a wallet is of no job: it has no project to be without.
+    is_of_a_job = frame[JOB].notna() if JOB in frame else True
+    for name in NAMELESS.keys() & frame.columns:
+        values = frame[name]
+        yield name, values.mask(values.isna() & is_of_a_job, NAMELESS[name])
 
 
 def _in_one_line(text: str) -> str:

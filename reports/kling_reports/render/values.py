@@ -11,6 +11,20 @@ from zoneinfo import ZoneInfo
 from kling_pricing.money import plain
 from kling_reports.report import Cell, Column, Kind, Report
 
+JOB: Final = "reservation_id"
+"""The column that says which job a row is of."""
+
+NAMELESS: Final = {
+    "project": "(no project)",
+    "actor": "(no user)",
+    "user": "(no user)",
+    "provider": "(no provider)",
+    "model": "(no model)",
+    "wallet": "(no wallet)",
+}
+"""What people read where a job was given no such word, by column: a blank would look like a
+mistake."""
+
 _FORMULA_STARTS: Final = tuple("=+-@\t\r\n\0＝＋－＠")
 _CONTROL: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"

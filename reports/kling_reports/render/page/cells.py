@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from kling_pricing.money import plain
 from kling_reports.amounts import lasting, short
-from kling_reports.render.values import is_duration, shown, visible
+from kling_reports.render.values import JOB, NAMELESS, is_duration, shown, visible
 from kling_reports.report import Cell, Column, Report, Table
 
 _RATE: Final = "per_"
@@ -24,17 +24,6 @@ _LARGE: Final = 1_000
 _LITTLE: Final = Decimal("0.05")
 """From and below how many percent a place more or less is written than one."""
 
-_NOBODY: Final = {
-    "project": "(no project)",
-    "actor": "(no user)",
-    "user": "(no user)",
-    "provider": "(no provider)",
-    "model": "(no model)",
-    "wallet": "(no wallet)",
-}
-"""What stands for a value that was not given, where a blank would be read as a mistake."""
-
-_JOB: Final = "reservation_id"
 _PAD: Final = "\u2007"
 """A blank as wide as a digit."""
 
@@ -95,10 +84,10 @@ def cell(value: Cell, column: Column, today: date | None = None) -> Shown:
 def _named(table: Table, row: tuple[Cell, ...], today: date | None) -> list[Shown]:
     names = [column.name for column in table.columns]
     # What is paid into a wallet is of no job: it has no project to be without.
-    is_of_a_job = _JOB not in names or row[names.index(_JOB)] is not None
+    is_of_a_job = JOB not in names or row[names.index(JOB)] is not None
     return [
-        Shown(_NOBODY[column.name])
-        if value is None and is_of_a_job and column.name in _NOBODY
+        Shown(NAMELESS[column.name])
+        if value is None and is_of_a_job and column.name in NAMELESS
         else cell(value, column, today)
         for value, column in zip(row, table.columns, strict=True)
     ]
