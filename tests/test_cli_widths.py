@@ -115,6 +115,13 @@ def test_a_report_says_which_jobs_have_no_project_and_a_total_has_none(cli: Cli)
     assert "(no project)" not in cli("report", "spend", "--by", "project", "--format", "csv").out
 
 
+@pytest.mark.parametrize(
+    ("word", "said"), [("project:1", "(no project)"), ("label:shot", "(no shot)")]
+)
+def test_what_jobs_are_added_up_by_has_no_blank(cli: Cli, word: str, said: str):
+    assert said in cli("report", "spend", "--by", word).out
+
+
 def test_what_is_paid_into_a_wallet_is_of_no_job_and_lacks_no_project(cli: Cli):
     told = cli("report", "statement").out
     assert all("(no project)" not in line for line in told.splitlines() if "  fund  " in line)

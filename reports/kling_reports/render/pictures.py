@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from kling_reports.render.values import NAMELESS
+from kling_reports.render.values import nameless
 from kling_reports.report import UNIT, Column, Table
 
 NOBODY: Final = "(none)"
@@ -210,7 +210,7 @@ def _sums(
 
 def _named(value: Any, column: str) -> str:
     if pd.isna(value):
-        return NAMELESS.get(column, NOBODY)
+        return nameless(column) or NOBODY
     if isinstance(value, pd.Timestamp):
         return value.date().isoformat()
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.cells import cell_len
 
 from kling_reports.render.columns import once_each
-from kling_reports.render.values import JOB, NAMELESS, shown, visible
+from kling_reports.render.values import JOB, nameless, shown, visible
 from kling_reports.report import Column, Table, cells
 
 _GAP: Final = 2
@@ -86,9 +86,10 @@ def _nameless(frame: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
     """Return the columns in which a job may lack a word, with what is said in its place."""
     # What is paid into a wallet is of no job: it has no project to be without.
     is_of_a_job = frame[JOB].notna() if JOB in frame else True
-    for name in NAMELESS.keys() & frame.columns:
-        values = frame[name]
-        yield name, values.mask(values.isna() & is_of_a_job, NAMELESS[name])
+    for name, values in frame.items():
+        said = nameless(str(name))
+        if said is not None:
+            yield str(name), values.mask(values.isna() & is_of_a_job, said)
 
 
 def _in_one_line(text: str) -> str:

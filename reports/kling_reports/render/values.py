@@ -14,22 +14,26 @@ from kling_reports.report import Cell, Column, Kind, Report
 JOB: Final = "reservation_id"
 """The column that says which job a row is of."""
 
-NAMELESS: Final = {
-    "project": "(no project)",
-    "actor": "(no user)",
-    "user": "(no user)",
-    "provider": "(no provider)",
-    "model": "(no model)",
-    "wallet": "(no wallet)",
+_WORDS: Final = {
+    **{word: word for word in ("project", "user", "provider", "model", "wallet")},
+    "actor": "user",
 }
-"""What people read where a job was given no such word, by column: a blank would look like a
-mistake."""
 
 _FORMULA_STARTS: Final = tuple("=+-@\t\r\n\0＝＋－＠")
 _CONTROL: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 _LEAST_PLACES: Final = 2
+
+
+def nameless(column: str) -> str | None:
+    """Return what people read where a job was given no such word: `(no project)`.
+
+    A blank would look like a mistake. None for a column in which it says what it should.
+    """
+    word, _, name = column.partition(":")
+    said = name if word == "label" else _WORDS.get(word)
+    return said and f"(no {said})"
 
 
 def written(value: Cell, kind: Kind) -> str | int | bool | None:
@@ -70,6 +74,12 @@ def shown(value: Cell, column: Column) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     return str(written(value, column.kind))
+
+
+def titled(report: Report) -> str:
+    """Return what a report is called, of which ledger: `studio: Overview`."""
+    name = visible(report.ledger)
+    return f"{name}: {visible(report.title)}" if name else visible(report.title)
 
 
 def is_duration(column: Column) -> bool:

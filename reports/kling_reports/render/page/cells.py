@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from kling_pricing.money import plain
 from kling_reports.amounts import lasting, short
-from kling_reports.render.values import JOB, NAMELESS, is_duration, shown, visible
+from kling_reports.render.values import JOB, is_duration, nameless, shown, visible
 from kling_reports.report import Cell, Column, Report, Table
 
 _RATE: Final = "per_"
@@ -86,8 +86,8 @@ def _named(table: Table, row: tuple[Cell, ...], today: date | None) -> list[Show
     # What is paid into a wallet is of no job: it has no project to be without.
     is_of_a_job = JOB not in names or row[names.index(JOB)] is not None
     return [
-        Shown(NAMELESS[column.name])
-        if value is None and is_of_a_job and column.name in NAMELESS
+        Shown(said)
+        if value is None and is_of_a_job and (said := nameless(column.name))
         else cell(value, column, today)
         for value, column in zip(row, table.columns, strict=True)
     ]
