@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -155,8 +156,12 @@ def test_totals_follow_the_filter_unit_by_unit():
 def test_a_sheet_is_ready_to_be_read_filtered_and_printed():
     book = read(report(table([ROW, ROW], title="Spend: [a]/b * 'c'? and a name beyond its end")))
     names = book.sheetnames
-    assert (names[0], names[2:]) == ("Summary", ["Reconciliation", "Assumptions"])
+    assert (names[0], names[2:]) == ("Summary", ["Control totals", "Assumptions"])
     assert len(names[1]) <= 31
+    answered = report(table([ROW], title="Projects: November 2026 so far, 28 of 30 days"))
+    book_of_studio = read(replace(answered, ledger="studio"))
+    assert book_of_studio.sheetnames[1] == "Projects"
+    assert book_of_studio["Summary"]["A1"].value == f"studio: {answered.title}"
     sheet = book.worksheets[1]
     assert sheet.freeze_panes == "B5"
     assert sheet.auto_filter.ref == "A4:K6"
@@ -165,7 +170,7 @@ def test_a_sheet_is_ready_to_be_read_filtered_and_printed():
 
 
 def test_every_sum_of_the_report_is_reconciled_with_its_sheet():
-    sheet = read(report(table([ROW, {**ROW, "unit": "CNY"}])))["Reconciliation"]
+    sheet = read(report(table([ROW, {**ROW, "unit": "CNY"}])))["Control totals"]
     found = [tuple(cell.value for cell in row) for row in sheet.iter_rows(min_row=5)]
     assert [row[:3] for row in found] == [
         ("Any", title, unit) for unit in ("CNY", "USD") for title in ("clips", "seconds", "spent")
@@ -205,7 +210,7 @@ def test_more_rows_than_a_sheet_has_go_on_in_a_next_one():
 def test_all_sheets_of_a_table_are_reconciled_with_its_totals():
     rows = [{**ROW, "unit": unit} for unit in ("USD", "CNY", "USD")]
     written = xlsx.render(report(table(rows)), most_rows=2)
-    sheet = load_workbook(io.BytesIO(written))["Reconciliation"]
+    sheet = load_workbook(io.BytesIO(written))["Control totals"]
     sums = {
         (row[1].value, row[2].value): (row[3].value, row[4].value)
         for row in sheet.iter_rows(min_row=5)

@@ -18,8 +18,8 @@ from kling_reports.render.page.cells import today_of
 from kling_reports.render.page.data import data
 from kling_reports.render.page.figures import figures
 from kling_reports.render.page.tables import Listed, id_of, listed, rules, table
-from kling_reports.render.page.top import COMPARED, header, title
-from kling_reports.render.values import visible
+from kling_reports.render.page.top import COMPARED, header
+from kling_reports.render.values import titled, visible
 from kling_reports.report import Report, Table
 
 _MOST_BYTES: Final = 280_000
@@ -86,7 +86,7 @@ def _head(report: Report, style: Markup, script: Markup) -> Markup:
         void("meta", charset="utf-8"),
         void("meta", http_equiv="Content-Security-Policy", content=policy),
         void("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{title(report)} – {report.generated_at:%Y-%m-%d}"),
+        tag("title", f"{titled(report)} – {report.generated_at:%Y-%m-%d}"),
         tag("style", style),
     )
 

@@ -32,7 +32,7 @@ _OPTIONS: Final = {
     "strings_to_urls": False,
     "strings_to_numbers": False,
 }
-_TAKEN: Final = (summary.NAME, charts.NAME, checks.RECONCILIATION, checks.ASSUMPTIONS)
+_TAKEN: Final = (summary.NAME, charts.NAME, checks.CONTROLS, checks.ASSUMPTIONS)
 _LEVEL: Final = 3
 """How hard the file is packed: twice as fast as by default, and a tenth larger."""
 
@@ -114,7 +114,7 @@ def _write_without_rows(
             number = tables.write(book, sheet)
             if sheet.count:
                 numbers[f"xl/worksheets/sheet{number}.xml"] = sheet
-        checks.write_reconciliation(book)
+        checks.write_controls(book)
         checks.write_assumptions(book)
     return numbers
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from kling_reports.render.markup import Markup, joined, tag
 from kling_reports.render.page import cells
-from kling_reports.render.values import facts, visible
+from kling_reports.render.values import facts, titled, visible
 from kling_reports.report import UNIT, Column, Report, Table
 
 COMPARED: Final = "comparison"
@@ -28,17 +28,11 @@ def header(report: Report) -> Markup:
     told = [tag("div", tag("dt", name), tag("dd", visible(text))) for name, text in _facts(report)]
     return tag(
         "header",
-        tag("h1", title(report)),
+        tag("h1", titled(report)),
         tag("p", visible(report.question), class_="question"),
         _tiles(report),
         tag("dl", *told, class_="facts"),
     )
-
-
-def title(report: Report) -> str:
-    """Return what a page is called: `studio: Overview`."""
-    name = visible(report.ledger)
-    return f"{name}: {visible(report.title)}" if name else visible(report.title)
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from kling_reports.report import UNIT
 if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
 
-RECONCILIATION: Final = "Reconciliation"
+CONTROLS: Final = "Control totals"
 """The name of the sheet that lays each sum of the report beside its rows."""
 
 ASSUMPTIONS: Final = "Assumptions"
@@ -30,16 +30,16 @@ _HEADS: Final = (
 _FIRST: Final = 4
 
 
-def write_reconciliation(book: Book) -> None:
+def write_controls(book: Book) -> None:
     """Write, for each sum of the report, what its sheet adds up to and how far that is off."""
-    sheet = book.add(RECONCILIATION)
+    sheet = book.add(CONTROLS)
     book.text(sheet, (0, 0), "Do the sheets add up to the report?", "title")
     book.text(sheet, (1, 0), "Every row counts here, whether a filter shows it or not.", "question")
     for across, head in enumerate(_HEADS):
         book.text(sheet, (_FIRST - 1, across), head, "head_figure" if across > 2 else "head")
     at = _FIRST
     for parts in book.tables():
-        at = _reconcile(book, sheet, parts, at)
+        at = _controls(book, sheet, parts, at)
     sheet.freeze_panes(_FIRST, 0)
     sheet.repeat_rows(_FIRST - 1)
     for place, width in enumerate((26, 22, 16, 20, 20, 16, 24)):
@@ -64,7 +64,7 @@ def write_assumptions(book: Book) -> None:
     _write_meanings(book, sheet, at + 1)
 
 
-def _reconcile(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
+def _controls(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
     """Write the lines of one table, a line for each unit and column that adds up."""
     one = parts[0]
     units = [column.name for column in one.table.columns]

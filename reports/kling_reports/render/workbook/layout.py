@@ -153,8 +153,12 @@ def _sheet(name: str, table: Table, part: Part) -> Sheet:
 
 
 def _name(title: str, taken: Collection[str]) -> str:
-    """Return a sheet's name: at most 31 characters, without []:*?/\\', and no other sheet's."""
-    plain = _NOT_IN_NAMES.sub(" ", visible(title)).strip()[:_LONGEST_NAME] or "Table"
+    """Return a sheet's name: at most 31 characters, without []:*?/\\', and no other sheet's.
+
+    What stands after a title's colon, such as its period, would be cut in the middle of a word.
+    """
+    subject = visible(title).partition(": ")[0]
+    plain = _NOT_IN_NAMES.sub(" ", subject).strip()[:_LONGEST_NAME] or "Table"
     name, count = plain, 1
     lowered = {one.lower() for one in taken} | {"history"}
     while name.lower() in lowered:

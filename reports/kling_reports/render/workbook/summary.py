@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from kling_reports.render.values import facts
+from kling_reports.render.values import facts, titled
 from kling_reports.render.workbook.book import Book
 from kling_reports.render.workbook.layout import Sheet
 from kling_reports.render.workbook.parts import is_exact
@@ -24,7 +24,7 @@ def write(book: Book) -> None:
     sheet = book.add(NAME)
     sheet.set_column(0, 0, 24)
     sheet.set_column(1, 40, 17)
-    book.text(sheet, (0, 0), book.report.title, "title")
+    book.text(sheet, (0, 0), titled(book.report), "title")
     book.text(sheet, (1, 0), book.report.question, "question")
     at = 3
     for name, text in facts(book.report):
