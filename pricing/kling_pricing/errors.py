@@ -34,6 +34,9 @@ class KlingError(Exception):
         super().__init__(on_one_line(message))
         self.message = on_one_line(message)
         self.hint = hint
+        if hint is not None:
+            # A traceback shows it below the message: a script has nobody else to tell it.
+            self.add_note(f"hint: {hint}")
 
 
 MOST_TOLD: Final = 20
