@@ -159,7 +159,7 @@ def _job(ledger: Ledger, step: Step, amount: Money) -> None:
     one = _reserve(ledger, step)
     half = Money.from_micro(step.micro // 2, amount.unit)
     if step.what == "part":
-        ledger.commit(one, half, is_part=True, key=one)
+        ledger.commit(one, half, is_part=True, key=one, settled_by="provider")
     if step.what in {"roll_back", "late", "doubt"}:
         ledger.mark_submitting(one)
     if step.what == "doubt":
@@ -168,7 +168,7 @@ def _job(ledger: Ledger, step: Step, amount: Money) -> None:
         ledger.roll_back(one, step.text or "failed")
     charged = {"less": half, "more": amount + half}.get(step.what, amount)
     if step.what in {"commit", "less", "more", "refund", "late", "correct"}:
-        ledger.commit(one, charged)
+        ledger.commit(one, charged, settled_by="provider")
     if step.what == "correct":
         ledger.correct(one, half, reason=step.text or "the bill says so")
     if step.what == "refund":

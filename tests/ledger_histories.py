@@ -131,7 +131,7 @@ def _commit_all(history: History) -> None:
 
 def _commit_part(history: History) -> None:
     one, unit = history.one()
-    history.ledger.commit(one, history.amount(unit), is_part=True)
+    history.ledger.commit(one, history.amount(unit), is_part=True, settled_by="provider")
 
 
 def _roll_back(history: History) -> None:

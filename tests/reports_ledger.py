@@ -74,7 +74,7 @@ def _live(ledger: Ledger, clock: Clock, made: Made) -> None:
     clock.forward(seconds=30)
     cost = Money.from_micro(made.cost, unit)
     if made.end == "part":
-        ledger.commit(one.id, cost, is_part=True, key=one.id)
+        ledger.commit(one.id, cost, is_part=True, key=one.id, settled_by="provider")
     if made.end in {"in_doubt", "rolled_back", "late"}:
         ledger.mark_submitting(one.id)
     if made.end == "in_doubt":

@@ -140,7 +140,7 @@ def standing(books: Ledger, case: Case) -> Reservation:
     if case.standing == "in_doubt":
         return books.mark_in_doubt(made.id, "no verdict within 900 s")
     if case.standing == "committed":
-        return books.commit(made.id, amount)
+        return books.commit(made.id, amount, settled_by="provider")
     if case.standing == "rolled_back":
         return books.roll_back(made.id, "it failed")
     return made

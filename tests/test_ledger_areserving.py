@@ -76,7 +76,7 @@ def test_each_word_of_a_block_does_what_it_does_in_a_plain_one(ledger: Ledger, t
             await taken.submitted("task-1")
         async with areserving(ledger) as done:
             await done.submitted("task-2")
-            await done.commit(usd("0.3"))
+            await done.commit(usd("0.3"), settled_by="provider")
         async with areserving(ledger) as failed:
             await failed.roll_back("the provider says that it failed")
         return [taken.id, done.id, failed.id]

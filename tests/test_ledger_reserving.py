@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from kling_ledger import Ledger
 from kling_ledger.errors import (
     BudgetError,
     CeilingError,
+    ConfigError,
     ConflictError,
     InsufficientCreditsError,
     NotFoundError,
@@ -24,7 +26,7 @@ from kling_ledger.errors import (
 )
 from kling_ledger.ledger import Reserving, State
 from kling_pricing import Clip, Money, quote
-from kling_pricing.errors import AmountError
+from kling_pricing.errors import AmountError, KlingError
 from tests.ledgers import money, standing, transfers, usd
 
 CLIP = Clip(provider="runapi", model="kling-3.0", seconds=5, resolution="1080p", sound=True)
@@ -131,12 +133,24 @@ def test_committing_charges_what_it_cost_and_returns_the_rest(
         reserved.commit(usd(cost))
     assert (reserved.reservation.committed, reserved.reservation.settled_by) == (
         usd(cost),
-        "provider",
+        "person",
     )
     assert [line for line in transfers(ledger)[2:] if not line.endswith(" 0")] == [
         line for line in moved if not line.endswith(" 0")
     ]
     assert ledger.wallets.get(team).available == usd("2") - usd(cost)
+
+
+def test_an_amount_is_a_persons_word_unless_the_script_names_its_provider(
+    ledger: Ledger, team: str
+):
+    with reserving(ledger) as told:
+        told.commit(usd("0.3"), settled_by="provider")
+    with reserving(ledger) as said:
+        said.commit(usd("0.3"))
+    assert (told.reservation.settled_by, said.reservation.settled_by) == ("provider", "person")
+    made = ledger.reserve(team, usd("0.5"))
+    assert ledger.commit(made.id, usd("0.3")).settled_by == "person"
 
 
 def test_committing_without_an_amount_charges_what_was_reserved(ledger: Ledger, team: str):
@@ -463,3 +477,21 @@ def test_a_generator_is_refused_at_once(ledger: Ledger, team: str):
     for function in (one_by_one, later):
         with pytest.raises(TypeError, match="inside it instead"):
             ledger.charged(per_second, wallet=team)(function)
+
+
+def test_what_no_call_could_be_charged_with_is_refused_when_it_is_decorated(
+    ledger: Ledger, team: str
+):
+    wrong: Any = usd("0.5")
+    with pytest.raises(TypeError, match="function of each call's arguments"):
+        ledger.charged(wrong, wallet=team)
+    for labels in ("shot=s1", {"shot": 1}, {"shot": "a,b"}):
+        wrong = labels
+        with pytest.raises(ConfigError, match="label"):
+            ledger.charged(per_second, wallet=team, labels=wrong)
+
+
+def test_a_traceback_ends_with_the_hint(ledger: Ledger):
+    with pytest.raises(KlingError) as told:
+        ledger.reserve("taem", usd("0.5"))
+    assert "".join(traceback.format_exception(told.value)).endswith("\nhint: create it first\n")

@@ -103,7 +103,7 @@ def at_account(here: House, account: str, task_id: str) -> Reservation:
     job = Job(provider="crun", model="kling/v3", address=address, account=account, request="{}")
     made = here.ledger.mark_submitting(here.ledger.reserve("crun", CLIP, job=job).id)
     here.ledger.mark_submitted(made.id, task_id)
-    return here.ledger.commit(made.id, CLIP)
+    return here.ledger.commit(made.id, CLIP, settled_by="provider")
 
 
 # --- a bill names the job, the account and the amount ---------------------------------------
@@ -205,7 +205,7 @@ def own_client(here: House, task_id: str) -> Reservation:
     job = Job(provider="crun", model="kling/v3")
     made = here.ledger.mark_submitting(here.ledger.reserve("crun", CLIP, job=job).id)
     here.ledger.mark_submitted(made.id, task_id)
-    return here.ledger.commit(made.id, CLIP)
+    return here.ledger.commit(made.id, CLIP, settled_by="provider")
 
 
 def test_a_bill_that_names_the_task_of_a_scripts_own_client_corrects_it(here: House):

@@ -49,10 +49,11 @@ def metered(
     What a job will cost is asked of RunAPI too, unless `asks_estimate` is off: what no book has a
     price for is held at that, and the log `kling_ledger.jobs` says so. `library` has the price
     books, those at hand unless it is given. Raises at once what the first job would:
-    ConfigError for another client, NotFoundError for the wallet, AmountError for the ceiling.
+    ConfigError for another client or no labels, NotFoundError for the wallet, AmountError for the
+    ceiling.
     """
     _check_is_plain(client)
-    check_payer(wallet, ceiling)
+    check_payer(wallet, ceiling, labels)
     ledger.wallets.get(wallet)
     meter = Meter(
         ledger,

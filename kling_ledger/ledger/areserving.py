@@ -18,7 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from kling_ledger.ledger.reservations import Reservation
+from kling_ledger.ledger.reservations import Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
@@ -49,9 +49,12 @@ class AsyncReserving:
         """Say that the provider took the job, and what it calls it. To be awaited."""
         return _Word(self._unsaid, "submitted", partial(self._block.submitted, task_id))
 
-    def commit(self, amount: Money | None = None) -> Awaitable[None]:
+    def commit(
+        self, amount: Money | None = None, *, settled_by: SettledBy | None = None
+    ) -> Awaitable[None]:
         """Charge what the job cost, by default what was reserved. To be awaited."""
-        return _Word(self._unsaid, "commit", partial(self._block.commit, amount))
+        said = partial(self._block.commit, amount, settled_by=settled_by)
+        return _Word(self._unsaid, "commit", said)
 
     def roll_back(self, reason: str) -> Awaitable[None]:
         """Give everything back: nothing was taken, or the job failed. To be awaited."""

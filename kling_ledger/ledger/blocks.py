@@ -84,9 +84,11 @@ class Blocks:
         `cost` is called with the function's own arguments; the function is called with its
         `Reserving`, or `AsyncReserving`, before them, and need not do anything with it; `not_sent`
         is as in `reserving`. Raises at once what the first call would: NotFoundError, ConfigError,
-        AmountError, and TypeError for a generator.
+        AmountError, and TypeError for a generator or a cost that is no function.
         """
-        check_payer(wallet, ceiling)
+        check_payer(wallet, ceiling, labels)
+        if not callable(cost):
+            raise TypeError(f"cost is a function of each call's arguments, got {cost!r}")
         cast("Ledger", self).wallets.get(wallet)
         given: dict[str, Any] = {
             "wallet": wallet,

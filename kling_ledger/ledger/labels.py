@@ -24,6 +24,8 @@ def read_label(written: str) -> tuple[str, str]:
 
 def check(labels: Labels) -> None:
     """Raise ConfigError unless every name and value is a plain word."""
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"labels are a mapping, got {labels!r}", hint="labels={'shot': 's1'}")
     for name, value in labels.items():
         if not _is_label(name, value):
             raise _no_label(f"{name}={value}")
@@ -48,7 +50,9 @@ def within(label: str) -> str:
     return f",{label},"
 
 
-def _is_label(name: str, value: str) -> bool:
+def _is_label(name: object, value: object) -> bool:
+    if not (isinstance(name, str) and isinstance(value, str)):
+        return False
     return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
 
 

@@ -239,8 +239,8 @@ class Ledger(Blocks):
         because without one the same part again is another part.
 
         `amount` is zero or more, in the unit of the reservation. `settled_by` says whose word it
-        is: the provider's, unless another is named. Without an amount the cost is what was held,
-        which no provider has confirmed: it is settled by the quote. An ended reservation may be
+        is: a person's, unless you name the provider that told you, or its bill. Without an amount
+        the cost is what was held: it is settled by the quote. An ended reservation may be
         committed too, at an amount: the provider charged after all. The same commit again changes
         nothing; at another amount it is a ConflictError, and `correct` is what sets it right.
         """
@@ -250,7 +250,7 @@ class Ledger(Blocks):
                 State.COMMITTED,
                 amount,
                 is_part=is_part,
-                settled_by=settled_by or ("quote" if amount is None else "provider"),
+                settled_by=settled_by or ("quote" if amount is None else "person"),
                 videos=videos,
                 videos_expire_at=videos_expire_at,
                 problem=problem,

@@ -3,7 +3,7 @@
     with ledger.reserving(quote, wallet="team") as reserved:
         task = client.create(...)
         reserved.submitted(task.id)
-        reserved.commit(client.wait(task).cost)
+        reserved.commit(client.wait(task).cost, settled_by="provider")
 
 The reservation is `submitting` on disk before the block begins, so that a crash in the middle of it
 is known for what it is. `async with` has the same rules: see `areserving.py`.
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from kling_ledger.config import SENDING_S
 from kling_ledger.errors import ConfigError, DatabaseError, KeyUsedError, StateError
 from kling_ledger.ledger.asking import Asked, check_ceiling
+from kling_ledger.ledger.labels import Labels, check
 from kling_ledger.ledger.reservations import Job, Reservation, SettledBy, quoted_job
 from kling_ledger.ledger.states import State
 from kling_ledger.ledger.unwritten import keep_task, lasting
@@ -76,12 +77,15 @@ class Reserving:
         self._was_taken = True
         self._now = keep_task(self._ledger, self.id, task_id)
 
-    def commit(self, amount: Money | None = None) -> None:
-        """Charge what the job cost: what was reserved, unless another amount is given."""
+    def commit(self, amount: Money | None = None, *, settled_by: SettledBy | None = None) -> None:
+        """Charge what the job cost: what was reserved, unless another amount is given.
+
+        `settled_by="provider"` says that the provider told you the amount; see `Ledger.commit`.
+        """
         self._was_taken = True
-        settled_by: SettledBy = "quote" if amount is None else "provider"
+        said_by = settled_by or ("quote" if amount is None else "person")
         cost = self.reservation.amount if amount is None else amount
-        self._now = self._ledger.commit(self.id, cost, settled_by=settled_by)
+        self._now = self._ledger.commit(self.id, cost, settled_by=said_by)
 
     def roll_back(self, reason: str) -> None:
         """Give everything back: the provider did not take the job, or says that it failed."""
@@ -169,13 +173,13 @@ def asked_for(
     ceiling: Money | None,
 ) -> Asked:
     """Return what a block asks for. Raises ConfigError and AmountError for what cannot be asked."""
-    check_payer(wallet, ceiling)
+    check_payer(wallet, ceiling, labels)
     job = quoted_job(cost) if isinstance(cost, Quote) else Job()
     amount = cost.hold if isinstance(cost, Quote) else cost
     return Asked(wallet, amount, job, project, labels or {}, key, ceiling)
 
 
-def check_payer(wallet: object, ceiling: object) -> None:
+def check_payer(wallet: object, ceiling: object, labels: Labels | None = None) -> None:
     """Refuse at once what the first job would be refused for."""
     if not isinstance(wallet, str) or not wallet.strip():
         raise ConfigError(
@@ -183,6 +187,7 @@ def check_payer(wallet: object, ceiling: object) -> None:
             hint="use a name such as wallet='team'",
         )
     check_ceiling(ceiling)
+    check(labels or {})
 
 
 def _checked_types(given: NotSent) -> tuple[type[BaseException], ...]:
