@@ -325,3 +325,16 @@ def test_an_adjustment_that_is_none_changes_nothing(
     assert (refused.code, refused.out) == (2, "")
     assert said in refused.err
     assert team.wallet()["available"] == "2"
+
+
+def test_a_wallet_in_the_wrong_unit_is_removed_and_a_used_one_stays(cli: Cli):
+    cli("wallet", "create", "typo", "--unit", "crun-credit")
+    assert cli("wallet", "rename", "typo", "credits", "--format", "json").json["name"] == "credits"
+    assert cli("wallet", "remove", "credits").err == "removed\n"
+    assert "credits" not in cli("wallet", "list").out
+    cli("wallet", "create", "used")
+    cli("wallet", "fund", "used", "1 USD")
+    for words in (("remove", "used"), ("rename", "used", "new")):
+        said = cli("wallet", *words)
+        assert said.code == 2
+        assert f"cannot be {words[0]}d: it has 1 funding or adjustment" in said.err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +11,15 @@ import pytest
 from kling_ledger.errors import (
     ConfigError,
     ConflictError,
+    DatabaseError,
     InsufficientCreditsError,
     NotFoundError,
+    WalletKeptError,
 )
-from kling_ledger.ledger import Ledger, Wallet
+from kling_ledger.ledger import Ledger, Scope, Wallet
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
-from tests.ledgers import NOON, found, unchanged, usd
+from tests.ledgers import NOON, found, unchanged, usd, write
 
 LARGEST = Money.from_micro(MAX_MICRO, "USD")
 MILLIONTH = Money.from_micro(1, "USD")
@@ -290,3 +292,57 @@ def test_what_a_wallet_has_left_is_never_less_than_can_be_shown(ledger):
     assert ledger.wallets.get("team").available.micro == -MAX_MICRO
     with unchanged(ledger), pytest.raises(AmountError):
         adjust(ledger, "-0.000001")
+
+
+def test_a_wallet_that_was_never_used_can_be_removed_and_renamed(ledger):
+    before = ledger.wallets.get("team")
+    renamed = ledger.wallets.rename("team", "studio")
+    assert (renamed.name, renamed.unit, renamed.costing) == ("studio", "USD", "fifo")
+    assert renamed.id != before.id
+    assert ledger.wallets.remove("studio") == renamed
+    assert ledger.wallets.all() == []
+    assert ledger.verify().is_clean
+
+
+USES: dict[str, Callable[[Ledger], Any]] = {
+    "1 funding or adjustment": lambda ledger: ledger.wallets.fund("team", usd("5")),
+    "1 budget": lambda ledger: ledger.budgets.set("b", usd("1"), scope=Scope(wallet="team")),
+    "1 token": lambda ledger: ledger.tokens.create("bot", wallet="team"),
+    "2 fundings and adjustments, 1 job": lambda ledger: (
+        ledger.wallets.fund("team", usd("5")),
+        ledger.roll_back(ledger.reserve("team", usd("1")).id, "not sent"),
+        ledger.wallets.adjust("team", usd("-5"), reason="taken back"),
+    ),
+}
+
+
+@pytest.mark.parametrize("stands", USES)
+def test_a_wallet_that_was_used_is_kept_under_its_name(ledger, stands):
+    USES[stands](ledger)
+    with unchanged(ledger):
+        for change, words in (("remove", ("team",)), ("rename", ("team", "studio"))):
+            with pytest.raises(WalletKeptError, match=f"it has {stands}") as told:
+                getattr(ledger.wallets, change)(*words)
+            assert "put new credits" in (told.value.hint or "")
+        with pytest.raises(DatabaseError):
+            write(ledger, "DELETE FROM wallet")
+
+
+def test_a_wallet_is_not_renamed_to_one_that_is_there(ledger):
+    ledger.wallets.create("ads", "USD")
+    for name in ("ads", "team"):
+        with unchanged(ledger), pytest.raises(ConfigError, match=f"a wallet {name} already"):
+            ledger.wallets.rename("team", name)
+
+
+def test_whoever_still_knows_a_removed_wallet_pays_from_no_other(ledger, empty_url):
+    with Ledger(empty_url, clock=lambda: NOON) as gateway:
+        with pytest.raises(InsufficientCreditsError):
+            gateway.reserve("team", usd("1"))
+        ledger.wallets.remove("team")
+        with pytest.raises(NotFoundError):
+            gateway.reserve("team", usd("1"))
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("5"))
+        assert gateway.reserve("team", usd("1")).wallet == "team"
+    assert ledger.wallets.get("team").reserved == usd("1")

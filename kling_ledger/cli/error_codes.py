@@ -54,6 +54,8 @@ NEXT_STEPS: Final[Mapping[str, str]] = {
     "not_found": "List what exists: `wallet list`, `budget list`, `reservation list`.",
     "conflict": "Use the stored value, or another name or key.",
     "ambiguous_task": "Give the reservation id, or the --account.",
+    "wallet_kept": "Put new credits into a new wallet, and let this one run out: one with nothing"
+    " left admits nothing.",
     "ledger_moved": "Compare again: `kling-ledger reconcile` makes a new plan.",
     "plan_undone": "Compare again: an undone plan is not applied twice.",
     "state": "`kling-ledger reservation show ID` shows the job's state.",

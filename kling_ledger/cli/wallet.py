@@ -1,4 +1,7 @@
-"""`kling-ledger wallet`: create, fund, adjust and show wallets; purchases: `wallet_purchases`."""
+"""`kling-ledger wallet`: create, fund, adjust, show and remove wallets.
+
+Purchases are in `wallet_purchases`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ _BELOW_ZERO: Final = {"ignore_unknown_options": True, "help_option_names": ["--h
 
 @click.group()
 def wallet() -> None:
-    """Create, fund, adjust and show wallets: an owner's account in one unit."""
+    """Create, fund, adjust, show and remove wallets: an owner's account in one unit."""
 
 
 @wallet.command()
@@ -183,6 +186,41 @@ def show(name: str, db: str | None, form: str) -> None:
     print_one(wallet_dict(found), form)
     if found.available.amount < 0 and form == "table":
         say("note: the wallet is below zero and admits nothing until it is funded")
+
+
+@wallet.command()
+@click.argument("name")
+@database_option
+@format_option
+def remove(name: str, db: str | None, form: str) -> None:
+    """Remove a wallet that was never used, such as one in the wrong unit.
+
+    A wallet that ever had a payment, a job, a budget, a token or an approval stays, because history
+    is about it. Let it run out instead: with nothing left it admits nothing.
+    """
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        print_one(wallet_dict(ledger.wallets.remove(name)), form)
+    say("removed")
+
+
+@wallet.command()
+@click.argument("name")
+@click.argument("new_name")
+@database_option
+@format_option
+def rename(name: str, new_name: str, db: str | None, form: str) -> None:
+    """Rename a wallet that was never used.
+
+    A wallet that was used keeps its name for good: sealed months, keys, exports and your other
+    books know it by that name, and what you handed in would no longer agree with the ledger. Create
+    another wallet, put new credits there, and let the old one run out.
+    """
+    from kling_ledger.ledger import Ledger
+
+    with Ledger(db, create=False) as ledger:
+        print_one(wallet_dict(ledger.wallets.rename(name, new_name)), form)
 
 
 register(wallet)

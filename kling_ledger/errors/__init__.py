@@ -25,6 +25,7 @@ KlingError (kling_pricing.errors)
 │   │   └── TaskNotWrittenError   it did not take down which task a job is
 │   ├── NotFoundError        no wallet, budget or reservation is called that
 │   ├── ConflictError        the same name or key with other content
+│   ├── WalletKeptError      a wallet that was used is kept, under its name
 │   ├── LedgerMovedError     a reservation moved on between comparing and correcting
 │   ├── PlanUndoneError      a correction plan was undone before
 │   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
@@ -93,6 +94,7 @@ from kling_ledger.errors.ledger import (
     StateError,
     TaskNotWrittenError,
     TwoPeopleError,
+    WalletKeptError,
 )
 from kling_ledger.errors.providers import (
     CallbackError,
@@ -198,4 +200,5 @@ __all__ = [
     "TotalError",
     "TwoPeopleError",
     "UnknownWorthError",
+    "WalletKeptError",
 ]

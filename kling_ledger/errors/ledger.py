@@ -191,6 +191,20 @@ class ConflictError(LedgerError):
         self.given = given
 
 
+class WalletKeptError(LedgerError):
+    """A wallet that was used is kept, under its name; `stands` says what names it."""
+
+    code = "wallet_kept"
+
+    def __init__(self, wallet: str, *, change: str, stands: Sequence[str], hint: str) -> None:
+        super().__init__(
+            f"wallet {wallet} cannot be {change}: it has {', '.join(stands)}", hint=hint
+        )
+        self.wallet = wallet
+        self.change = change
+        self.stands = tuple(stands)
+
+
 class AmbiguousTaskError(LedgerError):
     """Jobs of several accounts have a task of the same name; `reservations` are their ids."""
 

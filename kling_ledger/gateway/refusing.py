@@ -37,6 +37,7 @@ _STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.RefusedError, 402),
     (errors.KeyUsedError, 409),
     (errors.ConflictError, 409),
+    (errors.WalletKeptError, 409),
     (errors.StateError, 409),
     (errors.NotFoundError, 404),
     (errors.LedgerError, 503),

@@ -7,11 +7,16 @@ else may have ended them meanwhile, and what they held would be refused although
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from kling_ledger.errors import LedgerError, OutcomeUnknownError, RefusedError
+from kling_ledger.errors import (
+    LedgerError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RefusedError,
+)
 from kling_ledger.ledger import (
     admissible,
     admission,
@@ -54,7 +59,7 @@ class Admissions:
     def all_of(self, asked: Sequence[Asked]) -> list[Reservation]:
         """Set credits aside for every job that is asked for, or for none of them."""
         try:
-            return self._reserve_all(self.call(asked))
+            return self._reserve_known(asked)
         except RefusedError as refusal:
             notices.tell_refusal(refusal)
             raise
@@ -88,6 +93,14 @@ class Admissions:
         with self._access.read() as transaction:
             rules = self._access.rules.read(transaction)
             return admissible.would_admit(transaction, rules, asked, at_us=at_us, wallet=wallet)
+
+    def _reserve_known(self, asked: Sequence[Asked]) -> list[Reservation]:
+        try:
+            return self._reserve_all(self.call(asked))
+        except NotFoundError:
+            # A wallet was removed since it was looked up: another may be called as it was.
+            self._look_up({one.wallet for one in asked})
+            return self._reserve_all(self.call(asked))
 
     def _reserve_all(self, call: Call) -> list[Reservation]:
         asked = call.items
@@ -203,9 +216,12 @@ class Admissions:
         return expiry.is_any_due(transaction, self._access.at_us())
 
     def _know_wallets(self, asked: Sequence[Asked]) -> None:
-        """Look up the wallets of an operation once: their ids, names and units never change."""
+        """Look up the wallets of an operation once: of one in use nothing that is kept changes."""
         unknown = {one.wallet for one in asked} - self._wallets.keys()
         if unknown:
-            with self._access.read() as transaction:
-                found = {name: wallets.find(transaction, name) for name in sorted(unknown)}
-            self._wallets.update(found)
+            self._look_up(unknown)
+
+    def _look_up(self, names: Collection[str]) -> None:
+        with self._access.read() as transaction:
+            found = {name: wallets.find(transaction, name) for name in sorted(names)}
+        self._wallets.update(found)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kling_ledger.errors import NotFoundError
 from kling_ledger.ledger import expiry
 from kling_ledger.ledger.demands import Demand, WalletDemand
 from kling_ledger.ledger.engines.transaction import Transaction
@@ -39,7 +40,9 @@ class Read:
             f"SELECT posted_micro - reserved_micro AS available FROM {WALLETS} WHERE id = :id",
             id=wallet_id,
         )
-        return int(row["available"]) if row else 0
+        if row is None:
+            raise NotFoundError("wallet", wallet_id)
+        return int(row["available"])
 
 
 @dataclass(frozen=True, slots=True)

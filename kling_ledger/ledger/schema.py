@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Final, Literal
 
-SCHEMA_VERSION: Final = "0009"
+SCHEMA_VERSION: Final = "0010"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, get_args
 
-from kling_ledger.errors import ConfigError, ConflictError, NotFoundError
+from kling_ledger.errors import ConfigError, ConflictError, NotFoundError, WalletKeptError
 from kling_ledger.ledger import idempotency
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, overtaken
 from kling_ledger.ledger.idempotency import Content
@@ -30,6 +30,25 @@ _SELECT: Final = (
     "SELECT id, name, unit, funded_micro, adjusted_micro, posted_micro, reserved_micro, created_at,"
     f" costing FROM {WALLETS}"
 )
+
+_BELONGINGS: Final = {
+    "payments": ("funding or adjustment", "fundings and adjustments"),
+    "jobs": ("job", "jobs"),
+    "budgets": ("budget", "budgets, removed ones too"),
+    "tokens": ("token", "tokens, revoked ones too"),
+    "approvals": ("approval", "approvals"),
+}
+"""What belongs to a wallet, one and many of it."""
+
+_BELONGS: Final = """
+SELECT (SELECT COUNT(*) FROM transfer WHERE wallet_id = :id AND reservation_id IS NULL) AS payments,
+    (SELECT COUNT(*) FROM reservation WHERE wallet_id = :id) AS jobs,
+    (SELECT COUNT(*) FROM budget WHERE wallet_id = :id) AS budgets,
+    (SELECT COUNT(*) FROM token WHERE wallet_id = :id) AS tokens,
+    (SELECT COUNT(*) FROM approval WHERE wallet_id = :id) AS approvals
+"""
+_RUN_OUT: Final = "put new credits elsewhere: a wallet with nothing left admits nothing"
+_ANOTHER: Final = "create another wallet, put new credits there, and let this one run out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +211,24 @@ def adjust(
     return replace(wallet, adjusted=wallet.adjusted + amount, posted=wallet.posted + amount)
 
 
+def remove(transaction: Transaction, name: str) -> Wallet:
+    """Remove a wallet that was never used. WalletKeptError for one that anything belongs to."""
+    return _gone(transaction, name, change="removed", hint=_RUN_OUT)
+
+
+def rename(transaction: Transaction, name: str, new_name: str, *, stamp: Stamp) -> Wallet:
+    """Create a wallet like one that was never used, which is removed; return it.
+
+    Its id is another one, so that a process that still knows the old name pays from no wallet. Of
+    one that was used, sealed months, keys and exports have the name: WalletKeptError.
+    """
+    transaction.be_alone()
+    if transaction.row(f"{_SELECT} WHERE name = :name", name=new_name) is not None:
+        raise ConfigError(f"there is a wallet {new_name} already", hint="use another name")
+    old = _gone(transaction, name, change="renamed", hint=_ANOTHER)
+    return create(transaction, new_name, old.unit, costing=old.costing, stamp=stamp)
+
+
 def find(transaction: Transaction, name: str) -> Wallet:
     """Return a wallet by its name or id; NotFoundError if there is none."""
     known = name if name.isascii() and "\0" not in name else ""
@@ -215,6 +252,28 @@ def _add(transaction: Transaction, wallet: Wallet, column: str, amount_micro: in
         expect=1,
         refused=overtaken,
     )
+
+
+def _gone(transaction: Transaction, name: str, *, change: str, hint: str) -> Wallet:
+    """Delete a wallet to which nothing belongs, and return what it was."""
+    transaction.be_alone()
+    wallet = find(transaction, name)
+    counted = transaction.row(_BELONGS, id=wallet.id) or {}
+    stands = [
+        f"{counted[what]:,} {one if counted[what] == 1 else many}"
+        for what, (one, many) in _BELONGINGS.items()
+        if counted[what]
+    ]
+    if stands:
+        raise WalletKeptError(wallet.name, change=change, stands=stands, hint=hint)
+    for table, column in (("slot", "owner_id"), ("wallet", "id")):
+        transaction.change(
+            f"DELETE FROM {table} WHERE {column} = :id",
+            {"id": wallet.id},
+            expect=None,
+            refused=overtaken,
+        )
+    return wallet
 
 
 def _check_unit(wallet: Wallet, amount: Money) -> None:

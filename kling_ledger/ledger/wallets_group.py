@@ -138,6 +138,24 @@ class Wallets:
 
         return self._access.write(adjust, key=key)
 
+    def remove(self, name: str) -> Wallet:
+        """Remove a wallet that was never used, and return what it was.
+
+        Raises NotFoundError for an unknown one, and WalletKeptError where a payment, a job, a
+        budget, a token or an approval belongs to it: history is about it.
+        """
+        return self._access.write(lambda transaction: wallets.remove(transaction, name))
+
+    def rename(self, name: str, new_name: str) -> Wallet:
+        """Give a wallet that was never used another name; it gets another id too.
+
+        Raises as `remove` does, and ConfigError for a name that is taken or cannot be one.
+        """
+        stamp = self._access.stamp()
+        return self._access.write(
+            lambda transaction: wallets.rename(transaction, name, new_name, stamp=stamp)
+        )
+
     def get(self, name: str) -> Wallet:
         """Return a wallet by its name or id; NotFoundError if there is none."""
         with self._access.read() as transaction:

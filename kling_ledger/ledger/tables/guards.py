@@ -16,7 +16,6 @@ _APPEND_ONLY: Final = (
     "provider_balance",
 )
 _KEPT: Final = (
-    "wallet",
     "reservation",
     "idempotency",
     "budget",
@@ -27,6 +26,12 @@ _KEPT: Final = (
 _FORBIDDEN: Final = (
     *((table, verb, "") for table in _APPEND_ONLY for verb in ("UPDATE", "DELETE")),
     *((table, "DELETE", "") for table in _KEPT),
+    # That nothing else belongs to a wallet, its foreign keys see to.
+    (
+        "wallet",
+        "DELETE",
+        "WHEN (OLD.funded_micro <> 0 OR OLD.adjusted_micro <> 0 OR OLD.reserved_micro <> 0)",
+    ),
     *(("period", verb, "WHEN (OLD.state = 'hard')") for verb in ("UPDATE", "DELETE")),
 )
 """What the database itself refuses, whoever asks: (table, verb, condition)."""
@@ -94,7 +99,7 @@ def guards(dialect: str) -> tuple[str, ...]:
         *(
             f"CREATE TRIGGER {table}_never_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT "
             f"EXECUTE FUNCTION kling_ledger_refuse('{_refusal(table, 'TRUNCATE')}')"
-            for table in (*_APPEND_ONLY, *_KEPT, "period")
+            for table in (*_APPEND_ONLY, "wallet", *_KEPT, "period")
         ),
         _EXPECT_FUNCTION,
         _LABEL_FUNCTION,
@@ -103,6 +108,8 @@ def guards(dialect: str) -> tuple[str, ...]:
 
 
 def _refusal(table: str, verb: str) -> str:
+    if table == "wallet":
+        return "a wallet is never deleted once it was used"
     if table in _KEPT:
         return f"a {table} is never deleted"
     if table == "period":
