@@ -29,7 +29,7 @@ class Desk:
     def charge(self, amount: str, *, wallet: str = "team") -> str:
         money = Money.parse(amount)
         made = self.ledger.reserve(wallet, money, job=Job(provider="runapi", usd=usd("1")))
-        self.ledger.commit(made.id, money)
+        self.ledger.commit(made.id, money, settled_by="provider")
         return made.id
 
 
@@ -78,10 +78,10 @@ def test_what_comes_back_and_what_costs_more_count_in_spend(desk: Desk):
     first = desk.charge("3 USD")
     desk.ledger.refund(first, usd("1"), reason="it came out black")
     over = desk.ledger.reserve("team", usd("1"))
-    desk.ledger.commit(over.id, usd("1.25"))
+    desk.ledger.commit(over.id, usd("1.25"), settled_by="provider")
     late = desk.ledger.reserve("team", usd("1"))
     desk.ledger.roll_back(late.id, "no answer")
-    desk.ledger.commit(late.id, usd("0.75"))
+    desk.ledger.commit(late.id, usd("0.75"), settled_by="provider")
     # 3 - 1 + 1.25 + 0.75
     assert spent(glances)["USD"] == spent(Glances(desk.ledger))["USD"] == ("4.000000", "4.000000")
 

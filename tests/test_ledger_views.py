@@ -351,7 +351,7 @@ def test_slots_count_in_wallets_and_windows(empty_url: str):
         ledger.wallets.fund("team", usd("10"))
         ledger.budgets.set("all", usd("9"))
         made = [ledger.reserve("team", usd("1")).id for _ in range(3)]
-        ledger.commit(made[0], usd("0.5"))
+        ledger.commit(made[0], usd("0.5"), settled_by="provider")
         [wallet] = found(ledger, "SELECT spent_micro, reserved_micro FROM v1_wallets")
         [window] = found(ledger, "SELECT spent_micro, reserved_micro FROM v1_budgets")
     assert dict(wallet) == dict(window) == {"spent_micro": 500_000, "reserved_micro": 2_000_000}

@@ -26,7 +26,7 @@ def ledger(empty_url: str) -> Iterator[Ledger]:
         for account, cost in (("north", "1"), ("south", "2"), ("south", "3"), (None, "4")):
             job = Job(provider="crun", account=account)
             one = made.reserve("team", usd(cost), job=job).id
-            made.commit(one, usd(cost))
+            made.commit(one, usd(cost), settled_by="provider")
             records.append(record(account or "", one, cost))
         south = made.reserve("team", usd("5"), job=Job(provider="crun", account="south")).id
         made.roll_back(south, "cancelled")

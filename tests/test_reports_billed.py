@@ -98,7 +98,7 @@ def test_what_a_provider_set_aside_itself_is_no_quote(tmp_path: Path):
         one = ledger.reserve("team", money("27 evolink-credit"), job=Job(provider="evolink")).id
         ledger.mark_submitting(one)
         ledger.hold(one, money("40.5 evolink-credit"), reason="it reserved 40.5")
-        ledger.commit(one, money("40.5 evolink-credit"))
+        ledger.commit(one, money("40.5 evolink-credit"), settled_by="provider")
         table = variance.report(ledger.database, query()).main
         basis = reconciliation.report(ledger.database, query()).main
     assert rows(table, "quoted", "settled", "variance", "dearer", "accuracy") == [
@@ -159,7 +159,7 @@ def test_a_close_pack_says_what_was_confirmed_by_then_whatever_a_later_bill_says
 def test_a_job_that_was_opened_again_is_accrued_and_its_month_has_a_pack(tmp_path: Path):
     with ledger_for_export(str(tmp_path / "l"), []) as (ledger, clock):
         one = ledger.reserve("team", usd("1"), job=Job(provider="runapi")).id
-        ledger.commit(one, usd("1"))
+        ledger.commit(one, usd("1"), settled_by="provider")
         undo = Change(one, State.IN_DOUBT, usd("1"), is_undo=True, reason="another job's charge")
         ledger.settle([undo])
         clock.forward(hours=24 * 7)
@@ -172,10 +172,10 @@ def test_a_job_that_was_opened_again_is_accrued_and_its_month_has_a_pack(tmp_pat
 def test_a_charge_that_was_undone_is_no_part_of_what_a_clip_cost(tmp_path: Path):
     with ledger_for_export(str(tmp_path / "l"), []) as (ledger, clock):
         one = ledger.reserve("team", usd("1"), job=Job(provider="runapi")).id
-        ledger.commit(one, usd("3"))
+        ledger.commit(one, usd("3"), settled_by="provider")
         undo = Change(one, State.IN_DOUBT, usd("1"), is_undo=True, reason="another job's charge")
         ledger.settle([undo])
-        ledger.commit(one, usd("1"))
+        ledger.commit(one, usd("1"), settled_by="provider")
         ledger.refund(one, usd("0.25"), reason="bad")
         live = variance.report(ledger.database, query()).main
         clock.forward(hours=24 * 7)

@@ -96,7 +96,7 @@ def test_a_pack_is_the_same_to_the_byte_whatever_happens_later(tmp_path: Path, *
             for wallet in UNITS:
                 happen(ledger, Step(what, wallet, micro=1_999_999))
         for one in ledger.reservations.latest(state=State.RESERVED):
-            ledger.commit(one.id, one.amount)
+            ledger.commit(one.id, one.amount, settled_by="provider")
         _reconcile(ledger)
         ledger.wallets.adjust("team", money("1 USD"), reason="forgotten", corrects="2026-10")
         ledger.periods.close("2026-11", hard=True)
@@ -172,10 +172,10 @@ def test_a_clip_is_compared_with_its_quote_in_the_month_in_which_it_ended(ledger
     ledger, clock = ledger_clock
     one = ledger.reserve("team", money("2 USD"), job=Job(provider="runapi", model="m")).id
     two = ledger.reserve("team", money("1 USD"), job=Job(provider="runapi", model="m")).id
-    ledger.commit(one, money("0.5 USD"), is_part=True, key="part")
+    ledger.commit(one, money("0.5 USD"), is_part=True, key="part", settled_by="provider")
     clock.forward(hours=24 * 5)
-    ledger.commit(one, money("1 USD"))
-    ledger.commit(two, money("1 USD"))
+    ledger.commit(one, money("1 USD"), settled_by="provider")
+    ledger.commit(two, money("1 USD"), settled_by="provider")
     clock.forward(hours=24 * 31)
     ledger.refund(two, money("1 USD"), reason="bad")
     clock.forward(hours=24 * 31)
@@ -325,7 +325,7 @@ def test_credits_without_a_known_worth_need_a_rate_which_the_manifest_names(tmp_
         ledger.wallets.create("points", "points")
         ledger.wallets.fund("points", money("10 points"))
         one = ledger.reserve("points", money("10 points"), job=Job(provider="runapi"))
-        ledger.commit(one.id, money("10 points"))
+        ledger.commit(one.id, money("10 points"), settled_by="provider")
         clock.forward(hours=24 * 31)
         ledger.periods.close("2026-03", hard=True)
         with pytest.raises(ConfigError, match="the worth of one points in USD is unknown"):

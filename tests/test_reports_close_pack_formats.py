@@ -78,7 +78,7 @@ def _september(ledger: Ledger) -> None:
     first = _reserved(ledger, "a", RUNAPI, "team", "0.675 USD")
     ledger.commit(first, money("0.7 USD"), settled_by="provider")
     half = _reserved(ledger, "b", RUNAPI, "team", "1.35 USD")
-    ledger.commit(half, money("0.5 USD"), is_part=True, key="part")
+    ledger.commit(half, money("0.5 USD"), is_part=True, key="part", settled_by="provider")
     _reserved(ledger, "c", EVOLINK, "evo", "27 evolink-credit")
 
 

@@ -33,12 +33,29 @@ def ledger(empty_url: str) -> Iterator[Ledger]:
         )
         cost = usd("0.675")
         made.commit(empty, cost, settled_by="quote", problem="it is completed without a clip")
-        made.commit(broken, cost, problem="completed, and: the output was blocked", videos=CLIP)
-        made.mark_submitting(doubted)
-        made.mark_in_doubt(doubted, "no reply to the submission")
-        made.commit(doubted, cost, videos=CLIP)
-        made.commit(odd, usd("2"), problem="charged 2 USD, 3 x what was held", videos=CLIP)
-        made.commit(failed, usd("0.1"), problem="the clip was refused; it was charged")
+        made.commit(
+            broken,
+            cost,
+            problem="completed, and: the output was blocked",
+            videos=CLIP,
+            settled_by="provider",
+        )
+        made.mark_submitting(doubted, settled_by="provider")
+        made.mark_in_doubt(doubted, "no reply to the submission", settled_by="provider")
+        made.commit(doubted, cost, videos=CLIP, settled_by="provider")
+        made.commit(
+            odd,
+            usd("2"),
+            problem="charged 2 USD, 3 x what was held",
+            videos=CLIP,
+            settled_by="provider",
+        )
+        made.commit(
+            failed,
+            usd("0.1"),
+            problem="the clip was refused; it was charged",
+            settled_by="provider",
+        )
         made.refund(failed, usd("0.04"), reason="half of it came back")
         yield made
 
@@ -67,7 +84,7 @@ def test_what_is_no_clip_is_not_missed(tmp_path: Path):
         one = ledger.reserve("team", usd("1"), job=job).id
         ledger.mark_submitting(one)
         ledger.mark_in_doubt(one, "no reply")
-        ledger.commit(one, usd("1"))
+        ledger.commit(one, usd("1"), settled_by="provider")
         assert rows(failures.report(ledger.database, query()).table("charged"), "id") == []
 
 

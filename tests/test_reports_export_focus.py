@@ -165,7 +165,7 @@ def test_credits_that_nobody_knows_the_worth_of_are_an_error_until_it_is_said(le
     ledger.wallets.create("team", "evolink-credit")
     ledger.wallets.fund("team", money("720 evolink-credit"))
     one = ledger.reserve("team", money("72 evolink-credit"), job=Job(provider="evolink"))
-    ledger.commit(one.id, money("72 evolink-credit"))
+    ledger.commit(one.id, money("72 evolink-credit"), settled_by="provider")
     with pytest.raises(
         ConfigError, match="the worth of one evolink-credit in USD is unknown"
     ) as said:
@@ -194,7 +194,7 @@ def test_a_cost_half_way_between_two_is_the_larger(ledger: Ledger, points: str, 
     ledger.wallets.create("team", "points")
     ledger.wallets.fund("team", money(f"{points} points"))
     one = ledger.reserve("team", money(f"{points} points"), job=Job(provider="runapi"))
-    ledger.commit(one.id, money(f"{points} points"))
+    ledger.commit(one.id, money(f"{points} points"), settled_by="provider")
     (row,) = exported(ledger, rates={"points": Decimal("1e-15")})
     assert row["BilledCost"] == billed
 

@@ -52,7 +52,7 @@ def job(ledger: Ledger, dollars: str | None, credits_: str = "17") -> str:
     amount = money(f"{credits_} crun-credit")
     worth = None if dollars is None else usd(dollars)
     one = ledger.reserve("team", amount, job=Job(provider="crun", billed_seconds=5, usd=worth)).id
-    ledger.commit(one, amount)
+    ledger.commit(one, amount, settled_by="provider")
     return one
 
 
@@ -149,14 +149,14 @@ def test_what_a_provider_sets_aside_later_changes_no_line_that_is_written(house)
     one = ledger.reserve(
         "team", amount, job=Job(provider="crun", billed_seconds=5, usd=usd("0.100001"))
     ).id
-    ledger.commit(one, money("4 crun-credit"), is_part=True, key="part")
+    ledger.commit(one, money("4 crun-credit"), is_part=True, key="part", settled_by="provider")
     clock.forward(hours=24 * 31)
     ledger.periods.close("2026-09", hard=True)
     sealed = close_pack.contents(ledger.database, "2026-09")
     ledger.mark_submitting(one)
     ledger.hold(one, money("29.000001 crun-credit"), reason="it reserved more")
     assert close_pack.contents(ledger.database, "2026-09") == sealed
-    ledger.commit(one, money("20 crun-credit"))
+    ledger.commit(one, money("20 crun-credit"), settled_by="provider")
     undo = Change(one, State.IN_DOUBT, amount, is_undo=True, reason="of another job")
     ledger.settle([undo])
     assert close_pack.contents(ledger.database, "2026-09") == sealed

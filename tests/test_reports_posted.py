@@ -286,7 +286,7 @@ def sealed_and_corrected(ledger: Ledger, words: list[str], zone: str, kept: dict
         if one.committed and one.committed.amount > one.refunded.amount:
             ledger.refund(one.id, Money.from_micro(1, one.amount.unit), reason="found later")
         elif one.is_open:
-            ledger.commit(one.id, one.amount)
+            ledger.commit(one.id, one.amount, settled_by="provider")
     for month, table in kept.items():
         again = ask(ledger, *words, period=month, zone=zone).main
         assert list(again.rows()) == list(table.rows())
@@ -345,12 +345,12 @@ def test_figures_worked_by_hand(tmp_path: Path):
         ledger.wallets.create("team", "USD")
         ledger.wallets.fund("team", usd("10"))
         first = ledger.reserve("team", usd("1"), project="film").id
-        ledger.commit(first, usd("0.9"))
+        ledger.commit(first, usd("0.9"), settled_by="provider")
         second = ledger.reserve("team", usd("2"), project="film").id
         clock.forward(minutes=2)
         # October: the first job's half comes back, the second is charged more than was set aside.
         ledger.refund(first, usd("0.45"), reason="half of it is black")
-        ledger.commit(second, usd("2.5"))
+        ledger.commit(second, usd("2.5"), settled_by="provider")
         ledger.reserve("team", usd("1"), project="ads")
         told = rows(ask(ledger, "period", "project").main, "period", "project", *FIGURES[1:])
         of_october = rows(ask(ledger, period="2026-10").main, *FIGURES[1:])

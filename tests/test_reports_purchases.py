@@ -43,7 +43,7 @@ def use(ledger: Ledger, amount: str, *, wallet: str = "team", worth: str | None 
     """A job that is charged what was set aside for it."""
     job = Job(provider="crun", billed_seconds=5, usd=None if worth is None else usd(worth))
     one = ledger.reserve(wallet, money(amount), job=job).id
-    ledger.commit(one, money(amount))
+    ledger.commit(one, money(amount), settled_by="provider")
     return one
 
 
@@ -147,7 +147,7 @@ def test_what_was_used_on_credit_is_costed_in_the_month_in_which_it_is_bought(ho
     one = ledger.reserve(
         "team", money("4 crun-credit"), job=Job(provider="crun", billed_seconds=5, usd=usd("0.4"))
     ).id
-    ledger.commit(one, money("10 crun-credit"))
+    ledger.commit(one, money("10 crun-credit"), settled_by="provider")
     october = focus(ledger, "2026-10")
     # Nobody has bought it yet: it is billed at the job's own rate, 0.10 each.
     assert said(october, *COSTS) == [
