@@ -312,6 +312,15 @@ def test_a_terminal_of_eighty_columns_shows_the_unit(kl: Cli) -> None:
     assert {"unit  USD", "unit  crun-credit"} <= {line.strip() for line in lines}
 
 
+def test_a_note_that_differs_in_its_amounts_alone_is_told_once(kl: Cli) -> None:
+    longer = "b,runapi,kling-3.0,10,1080p,yes,1\nc,runapi,kling-3.0,15,1080p,yes,1\n"
+    said = kl("plan", write(kl, HEADER + FIRST + longer), *AT)
+    assert said.err.count("two figures of RunAPI disagree") == 1
+    assert "(so for 2 more of these prices)" in said.err
+    found = kl.json("plan", write(kl, HEADER + FIRST + longer), *AT)
+    assert sum("two figures" in note for note in found["notes"]) == 3
+
+
 def on_a_terminal(cli: Cli, *words: str) -> list[str]:
     """Run a command on a terminal of eighty columns; return its lines without their colours."""
     ours, theirs = pty.openpty()

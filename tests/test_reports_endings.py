@@ -40,8 +40,8 @@ def ledger(empty_url: str) -> Iterator[Ledger]:
             videos=CLIP,
             settled_by="provider",
         )
-        made.mark_submitting(doubted, settled_by="provider")
-        made.mark_in_doubt(doubted, "no reply to the submission", settled_by="provider")
+        made.mark_submitting(doubted)
+        made.mark_in_doubt(doubted, "no reply to the submission")
         made.commit(doubted, cost, videos=CLIP, settled_by="provider")
         made.commit(
             odd,

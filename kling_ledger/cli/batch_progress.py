@@ -165,7 +165,7 @@ class _Lines:
 def _line(now: Mapping[str, Any]) -> str:
     shown = (state for state in _STATES if now[state] or state != "charged_without_clip")
     counts = ", ".join(f"{now[state]} {state.replace('_', ' ')}" for state in shown)
-    amounts = "".join(f", {name} {now[name]}" for name in _AMOUNTS if now[name])
+    amounts = "".join(f", {name} {now[name]}" for name in _AMOUNTS if now[name] != "0")
     return f"{counts}{amounts}" + (f", {now['eta']} to go" if now["eta"] else "")
 
 
@@ -187,7 +187,7 @@ def _view(progress: Progress) -> Any:
     )
     to_go = f"   {now['eta']} to go" if now["eta"] else ""
     others = f"{now['running']} running   {now['waiting']} waiting{to_go}"
-    money = (f"{name} {now[name] or 0}" for name in _AMOUNTS)
+    money = (f"{name} {now[name]}" for name in _AMOUNTS)
     # A bar does not end its own line.
     bar = Table.grid()
     total = max(progress.total, 1)
@@ -204,7 +204,7 @@ def _amounts(figures: Mapping[tuple[str, str], int], name: str) -> str:
         for (of, unit), micro in figures.items()
         if of == name and micro
     ]
-    return ", ".join(str(amount) for amount in found)
+    return ", ".join(str(amount) for amount in found) or "0"
 
 
 def _span(seconds: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +17,10 @@ from kling_pricing.plans.takes import read_failure_rate, read_takes
 if TYPE_CHECKING:
     from kling_ledger.manifests.planning import Storyboard, Usual
     from kling_pricing.plans import Plan, Unpriced
+
+
+_AMOUNT: Final = re.compile(r"\b\d[\d.]* (?=[A-Za-z])")
+"""An amount in a note, up to its unit."""
 
 
 class _Exact(click.ParamType[Fraction]):
@@ -122,9 +127,15 @@ def notes_of(planned: Plan) -> list[str]:
 
 
 def say_notes(notes: Sequence[str]) -> None:
-    """Print the notes on the figures to stderr."""
+    """Print the notes on the figures to stderr; those that differ in amounts alone, once."""
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        alike.setdefault(_AMOUNT.sub("", note), []).append(note)
     say_first(
-        notes,
+        [
+            first if not more else f"{first} (so for {len(more)} more of these prices)"
+            for first, *more in alike.values()
+        ],
         lambda note: f"note: {note}",
         lambda more: f"note: and {more} more notes; --format json has all",
     )
