@@ -14,6 +14,7 @@ from kling_reports.render.values import visible
 from kling_reports.report import UNIT, Column, Report, Table
 
 FINDINGS: Final = "findings"
+_BESIDE: Final = "Beside the period before"
 
 
 def leads_to(report: Report) -> dict[str, set[int]]:
@@ -29,7 +30,7 @@ def leads_to(report: Report) -> dict[str, set[int]]:
 
 def findings(table: Table, report: Report) -> Markup:
     """Return the findings as a list, each with the way to the row that proves it."""
-    titles = {one.name: one.title.partition(":")[0] for one in report.tables}
+    titles = {one.name: _short(one) for one in report.tables}
     entries = [tag("li", *_finding(row, titles)) for row in _records(table)]
     told = tag("ol", *entries) if entries else tag("p", visible(table.empty))
     return _section(table, "What to know", told, class_="findings")
@@ -49,13 +50,18 @@ def compared(table: Table) -> Markup:
         tag("tbody", *rows),
     )
     region = {"tabindex": 0, "role": "region", "aria_labelledby": f"{id_of(table)}-h"}
-    return _section(table, "Beside the period before", tag("div", drawn, class_="scroll", **region))
+    return _section(table, _BESIDE, tag("div", drawn, class_="scroll", **region))
 
 
 def _section(table: Table, title: str, *inside: Markup, class_: str | None = None) -> Markup:
     key = id_of(table)
     heading = tag("h2", visible(title), id=f"{key}-h")
     return tag("section", heading, *inside, id=key, aria_labelledby=f"{key}-h", class_=class_)
+
+
+def _short(table: Table) -> str:
+    """Return a table's title without its time: a link with it would not fit a narrow screen."""
+    return _BESIDE if table.name == "comparison" else table.title.partition(":")[0]
 
 
 def _finding(row: dict[str, Any], titles: dict[str, str]) -> Iterator[Markup]:
