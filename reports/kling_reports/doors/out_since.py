@@ -58,7 +58,7 @@ def out_since(
         if used < limit:
             since = None
         elif since is None:
-            since = max(step.at_us, begins_us)
+            since = max(step.at_us, begins_us, to_us(events[0].at))
     agrees = (used, limit) == (stands.spent.micro + stands.reserved.micro, stands.limit.micro)
     return since if agrees else None
 
