@@ -15,6 +15,7 @@ from kling_reports import budgets
 from kling_reports.doors.budgets import BUDGET_KINDS
 from kling_reports.forecasts import grade, is_early
 from kling_reports.frames import frame_of
+from kling_reports.render import terminal
 from tests.ledgers import Clock, money, usd
 from tests.reports_ledger import query, rows
 
@@ -253,3 +254,20 @@ def test_without_a_past_no_forecast_is_graded():
     }
     table = budgets.budgets(frame_of([known], BUDGET_KINDS), HALF_OF_APRIL)
     assert rows(table, "forecast_error", "graded_on") == [(None, "not graded yet")]
+
+
+def test_a_budget_is_not_out_before_it_was_set(ledger: Ledger, clock: Clock):
+    clock.now = APRIL
+    ledger.budgets.set("ever", usd("0"))
+    assert asked(ledger, APRIL + DAY, "left", "out_since") == [(Decimal(0), APRIL)]
+
+
+def test_a_terminal_of_any_width_leaves_the_workings_of_a_forecast_to_files(
+    ledger: Ledger, clock: Clock
+):
+    clock.now = APRIL
+    ledger.budgets.set("month", usd("10"), window="month")
+    answered = budgets.report(ledger.database, query(now=APRIL))
+    for width in (400, 20):
+        told = terminal.render(answered, width=width)
+        assert "Not shown: base limit, jobs, of limit, off by, graded on" in " ".join(told.split())

@@ -79,6 +79,12 @@ _GIVES_WAY: Final = (
     "daily_micro",
     "used_ppm",
 )
+_ASIDE: Final = (
+    *("base_limit_micro", "jobs", "forecast_share_ppm", "forecast_error_ppm", "graded_on"),
+    *("window", "begins_at", "changed_at"),
+)
+"""What files have for whoever works it out again: side by side nobody reads so many columns."""
+
 _NOTES: Final = (
     "Run-outs and forecasts assume the average daily spending since the window began.",
     "A forecast counts reserved credits as spent; a budget that lasts its window has no run-out.",
@@ -133,6 +139,7 @@ def budgets(known: pd.DataFrame, now: datetime, *, pasts: pd.DataFrame | None = 
         typed(told, _COLUMNS),
         empty='no budgets yet: kling-ledger budget set film --limit "50 USD"',
         gives_way=_GIVES_WAY,
+        aside=_ASIDE,
         picture=Picture(
             "bullet", x="budget", value="spent_micro", series="reserved_micro", limit="limit_micro"
         ),

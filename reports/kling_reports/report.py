@@ -139,7 +139,8 @@ class Table:
     `totals` has the same columns and one row for each unit (one row in all where no column is
     money), with what cannot be totalled missing; it is None where a total would mean nothing.
     `empty` is the sentence for a person when there are no rows. `gives_way` names the columns that
-    may be left out where there is no room, the first one first.
+    may be left out where there is no room, the first one first; `aside` those that a terminal never
+    shows.
     """
 
     name: str
@@ -149,6 +150,7 @@ class Table:
     totals: pd.DataFrame | None = None
     empty: str = "nothing to show"
     gives_way: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
     picture: Picture | None = None
     stream: Stream | None = None
 

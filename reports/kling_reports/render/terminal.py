@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import IO, Final
@@ -87,6 +87,7 @@ def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
     if sum(widths.values()) + _GAP * len(widths) > width:
         for texts in filter(any, one.all_texts()):
             yield show(_records(one, texts))
+        yield from _left_out(one, _wanted(one), show)
         return
     is_plain = not is_terminal and not any(one.longest[at] > wide for at, wide in widths.items())
 
@@ -103,10 +104,14 @@ def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
     if one.table.totals is not None and len(one.table.totals):
         yield f"\n{lay(one.total_texts(), 'bold')}"
     yield "\n"
-    left_out = [head for place, head in enumerate(one.heads) if place not in kept]
-    if left_out:
-        told = f"No room for {', '.join(left_out)}; --format json has all."
-        yield show(Text(told, style="dim"))
+    yield from _left_out(one, kept, show)
+
+
+def _left_out(one: Measured, kept: Sequence[int], show: Callable[[Text], str]) -> Iterator[str]:
+    """Say which columns are not shown: there is no room, or too few people read them."""
+    heads = [head for place, head in enumerate(one.heads) if place not in kept]
+    if heads:
+        yield show(Text(f"Not shown: {', '.join(heads)}; --format json has all.", style="dim"))
 
 
 def _plain(table: Table, widths: Mapping[int, int], texts: Sequence[Sequence[str]]) -> str:
@@ -177,10 +182,11 @@ def _widths(one: Measured, kept: Sequence[int], width: int) -> dict[int, int]:
 
 def _records(one: Measured, texts: Sequence[Sequence[str]]) -> Text:
     """Write each row as lines of its own, where even its figures do not stand beside each other."""
-    longest = max(map(len, one.heads))
+    wanted = _wanted(one)
+    longest = max(len(one.heads[place]) for place in wanted)
     told = Text(no_wrap=True)
     for row in zip(*texts, strict=True):
-        for head, text in zip(one.heads, row, strict=True):
+        for head, text in ((one.heads[place], row[place]) for place in wanted):
             if text:
                 told.append(f"{head:>{longest}}  ", style="dim")
                 told.append(f"{text.strip()}\n")
@@ -202,10 +208,15 @@ def _least(column: Column, longest: int) -> int:
     return max(min(longest, _NARROW), min(word, _NARROW))
 
 
+def _wanted(one: Measured) -> list[int]:
+    """Return the places of the columns that a terminal of any width shows."""
+    return [n for n, column in enumerate(one.table.columns) if column.name not in one.table.aside]
+
+
 def _that_fit(one: Measured, width: int) -> list[int]:
     """Return the places of the columns that there is room for."""
     columns = one.table.columns
-    kept = list(range(len(columns)))
+    kept = _wanted(one)
     places = {column.name: place for place, column in enumerate(columns)}
     natural = one.natural_widths()
     for name in one.table.gives_way:
