@@ -1,1 +1,1 @@
-"""Callbacks: what providers post to us, and how it is known to be theirs."""
+"""Callbacks: requests from providers when jobs end, and their verification."""

@@ -1,6 +1,6 @@
-"""Hearing: a callback over HTTP, read within bounds and acted upon in a thread of its own.
+"""Hearing: a callback over HTTP, read within limits and processed in its own thread.
 
-What is answered tells little: anybody may have asked.
+The answer discloses little: anyone may have sent it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ STATUSES: Final[Mapping[CallbackOutcome, int]] = {
     CallbackOutcome.EARLY: 503,
     CallbackOutcome.UNANSWERED: 503,
 }
-"""The HTTP status of each outcome: only after 503 does it help to send the same again."""
+"""The HTTP status of each outcome: a retry only helps after 503."""
 
 ANSWER_S: Final = 8.0
-"""How long a sender waits at most; EvoLink documents ten seconds for itself."""
+"""The longest time a sender waits; EvoLink documents ten seconds."""
 
 RETRY_AFTER_S: Final = 1
-"""After how long at least the same may be sent again."""
+"""The shortest delay before a retry."""
 
 _BODY_S: Final = 5.0
 _EARLY_S: Final = 2.0
@@ -45,7 +45,7 @@ _THREADS: Final = 16
 
 
 class UnreadError(Exception):
-    """A callback that was not read: `status` and `said` are what its sender is answered."""
+    """A callback that could not be read: `status` and `said` are the answer to its sender."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
@@ -54,11 +54,11 @@ class UnreadError(Exception):
 
 
 def silent(_: Receipt) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 class Hearing:
-    """Has a receiver act on what is posted, and tells `on_receipt` of it on the same thread."""
+    """Passes callbacks to a receiver and reports them to `on_receipt`, on the same thread."""
 
     def __init__(self, receiver: Receiver, on_receipt: Callable[[Receipt], None] = silent) -> None:
         self._receiver = receiver
@@ -67,7 +67,7 @@ class Hearing:
         self._closing = asyncio.Event()
 
     async def heard(self, provider: str, headers: Mapping[str, str], payload: bytes) -> Receipt:
-        """Have a callback acted upon; one that came too early waits a moment for its job."""
+        """Process a callback; one that comes too early waits a moment for its job."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _EARLY_S
         while True:
@@ -80,11 +80,11 @@ class Hearing:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     def stop(self) -> None:
-        """Let nothing wait any longer for its job; on the server's own thread."""
+        """Stop all waiting for jobs; call it on the server's own thread."""
         self._closing.set()
 
     def close(self) -> None:
-        """Wait for what is being asked or written right now."""
+        """Wait for polls and writes in progress."""
         self._workers.shutdown(wait=True, cancel_futures=True)
 
     def _work(
@@ -92,7 +92,7 @@ class Hearing:
     ) -> Receipt:
         receipt = self._receiver.receive(provider, headers, payload)
         if receipt.outcome is not CallbackOutcome.EARLY or is_last:
-            # A listener that fails, such as a closed terminal, changes nothing of what was done.
+            # A failing listener, such as a closed terminal, changes no result.
             try:
                 self._on_receipt(receipt)
             except Exception:
@@ -101,7 +101,7 @@ class Hearing:
 
 
 async def read_payload(request: Request) -> bytes:
-    """Return what was posted. Raises UnreadError for what comes slowly, cut short or is large."""
+    """Return the body. Raises UnreadError for one that is too slow, cut short or too large."""
     try:
         async with asyncio.timeout(_BODY_S):
             payload = await _read(request)
@@ -115,7 +115,7 @@ async def read_payload(request: Request) -> bytes:
 
 
 def answer(status: int, said: str, *, retry_after_s: float | None = None) -> Response:
-    """Answer who posted; where the same may be sent again, say after how long."""
+    """Answer the sender; if a retry helps, say after how long."""
     headers: dict[str, Any] = {}
     if status == STATUSES[CallbackOutcome.UNANSWERED]:
         headers["Retry-After"] = str(max(RETRY_AFTER_S, round(retry_after_s or 0)))
@@ -123,13 +123,13 @@ def answer(status: int, said: str, *, retry_after_s: float | None = None) -> Res
 
 
 def answer_to(receipt: Receipt) -> Response:
-    """Answer who posted by what became of it."""
+    """Answer the sender according to the outcome."""
     status = STATUSES[receipt.outcome]
     return answer(status, receipt.outcome, retry_after_s=receipt.retry_after_s)
 
 
 async def _read(request: Request) -> bytes | None:
-    """Return what was posted, None where it is more than any callback."""
+    """Return the body, None if it is larger than any callback."""
     declared = request.headers.get("Content-Length", "0")
     if not declared.isdecimal() or int(declared) > LARGEST_CALLBACK:
         return None

@@ -1,7 +1,7 @@
 """Listener: the address that providers post their callbacks to, `/callbacks/{provider}`.
 
-It is answered with a status that says whether to send the same again. How it is read and acted upon
-stands in `callbacks.hearing`.
+The status of the answer says whether a retry helps. Reading and processing are in
+`callbacks.hearing`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Listener:
         with Listener(receiver) as listener:
             body["callback_url"] = listener.address("runapi")
 
-    A sender is answered after `answer_s` at the latest, whatever is still being asked by then. Who
-    has not sent the head of a request within `head_s` is cut off.
-    `on_receipt` is told what became of everything that was posted, on the thread that did it.
+    A sender is answered after `answer_s` at the latest, even if a poll is still in progress.
+    Connections without a complete request head within `head_s` are closed. `on_receipt` gets the
+    receipt of every callback, on the thread that processed it.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class Listener:
         return self._served.url
 
     def address(self, provider: str) -> str:
-        """Return the `callback_url` of a provider's jobs, as it is seen from this machine."""
+        """Return the `callback_url` of a provider's jobs, as seen from this machine."""
         return f"{self.url}/callbacks/{provider}"
 
     def start(self) -> Self:
-        """Bind the address, listen, and return; ConfigError where the address cannot be had."""
+        """Bind the address, listen, and return; ConfigError if the address is not available."""
         if self._served is not None:
             raise RuntimeError("the listener is already started")
         self._served = Served(
@@ -92,12 +92,12 @@ class Listener:
         return self
 
     def wait(self) -> None:
-        """Block until the listener is closed. Raises ServingError where its server breaks."""
+        """Block until the listener is closed. Raises ServingError if its server fails."""
         if self._served is not None:
             self._served.wait()
 
     def close(self) -> None:
-        """Stop listening, and wait for what is being asked or written right now."""
+        """Stop listening, and wait for polls and writes in progress."""
         if self._served is not None:
             self._served.close(_STOP_S)
             self._app.hearing.close()
@@ -128,7 +128,7 @@ class _App:
         )
 
     async def stop(self) -> None:
-        """Let nothing wait any longer for its job."""
+        """Stop all waiting for jobs."""
         self.hearing.stop()
 
     async def _callback(self, request: Request) -> Response:
@@ -141,7 +141,7 @@ class _App:
             async with asyncio.timeout(self._answer_s):
                 return answer_to(await self.hearing.heard(provider, request.headers, payload))
         except TimeoutError:
-            # The work goes on; whoever sends the same again finds it done.
+            # The work continues; a retry finds it done.
             return answer(503, "still being asked", retry_after_s=RETRY_AFTER_S)
 
 

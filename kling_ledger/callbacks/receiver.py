@@ -1,8 +1,8 @@
 """Receiver: what a provider's callback does to the ledger.
 
-A callback is a hint: anybody may post one, twice or in any order. So the provider itself is asked
-before money moves, unless a verified signature comes with a state that says enough. What is known
-already changes nothing, so that a callback which comes a hundred times has one effect.
+A callback is a hint: anyone can post one, repeatedly or out of order. So the provider is polled
+before credits move, unless the callback has a verified signature and complete facts. Known facts
+change nothing, so a callback that comes a hundred times has one effect.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ _TERMINAL: Final = frozenset({TaskState.COMPLETED, TaskState.FAILED})
 
 
 class CallbackOutcome(StrEnum):
-    """What became of a callback, and so whether its sender should send it again."""
+    """The outcome of a callback, which says whether its sender should retry."""
 
     DONE = "done"
-    """The reservation has ended, now or before."""
+    """The reservation has ended, now or earlier."""
     NOTED = "noted"
-    """It was understood, and there was nothing to change."""
+    """Understood, nothing to change."""
     EARLY = "early"
-    """No task is called that yet, and a job is being submitted: it may be of that one."""
+    """The task is unknown, but a job is being submitted: it may belong to that one."""
     UNANSWERED = "unanswered"
-    """The provider, or the ledger, could not be asked: the same callback may do it later."""
+    """The provider or the ledger could not be reached: a retry may work later."""
     UNSIGNED = "unsigned"
-    """It was not signed by who should have, or not lately."""
+    """The signature is missing, wrong or too old."""
     UNREADABLE = "unreadable"
-    """It is no callback of the provider."""
+    """Not a callback of the provider."""
     UNKNOWN = "unknown"
-    """There is no such provider, or no reservation has its task."""
+    """Unknown provider, or no reservation for this task."""
     ELSEWHERE = "elsewhere"
-    """The job is at another address or on another account than the one that may be asked."""
+    """The job runs at another address or on another account than the configured one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a callback did, in a sentence for who watches; `retry_after_s` is for its sender."""
+    """What a callback did, as a sentence for people; `retry_after_s` is for its sender."""
 
     outcome: CallbackOutcome
     provider: str
@@ -83,9 +83,8 @@ def _locks() -> tuple[threading.Lock, ...]:
 class Receiver:
     """Takes callbacks of every provider. Safe to share between threads and processes.
 
-    `meter_for` gives the meter of a reservation's provider. With `secrets`, any of which may have
-    signed, a callback without a valid signature changes nothing. Raises ConfigError for a secret
-    that is none.
+    `meter_for` returns the meter of a reservation's provider. With `secrets`, a callback without a
+    valid signature by one of them changes nothing. Raises ConfigError for an invalid secret.
     """
 
     ledger: Ledger
@@ -96,11 +95,11 @@ class Receiver:
 
     def __post_init__(self) -> None:
         for secret in self.secrets:
-            # Signing is what tells whether it can verify.
+            # Signing a message shows whether the secret is usable.
             sign(secret, message_id="any", at=self.clock(), body=b"")
 
     def receive(self, provider: str, headers: Mapping[str, str], payload: bytes) -> Receipt:
-        """Take what was posted for a provider, as it came; whatever it is, nothing is raised."""
+        """Process a callback of a provider, raw as it came; never raises."""
         if provider not in FACTS:
             name = on_one_line(provider[:40])
             return Receipt(CallbackOutcome.UNKNOWN, name, f"providers: {', '.join(FACTS)}")
@@ -110,14 +109,14 @@ class Receiver:
             return Receipt(CallbackOutcome.UNSIGNED, provider, error.message)
         except CallbackError as error:
             return Receipt(CallbackOutcome.UNREADABLE, provider, error.problem)
-        # One after the other for one task: whoever comes second finds what the first has done.
+        # One at a time per task: the second callback finds what the first has done.
         with self._taken[hash((provider, callback.task_id)) % _AT_ONCE]:
             return self._heard(callback)
 
     def read(self, provider: str, headers: Mapping[str, str], payload: bytes) -> Callback:
-        """Return what was posted for a provider, and move nothing.
+        """Parse a callback of a provider, and move nothing.
 
-        Raises SignatureError where none of the secrets signed it, and CallbackError.
+        Raises SignatureError if none of the secrets signed it, and CallbackError.
         """
         now = self.clock()
         if self.secrets:
@@ -142,7 +141,7 @@ class Receiver:
             return _receipt(CallbackOutcome.UNANSWERED, callback, f"{error.message}{hint}", found)
 
     def _weighed(self, callback: Callback, found: Reservation) -> Receipt:
-        """Act on what is said of a job of ours, if it says anything that is not known yet."""
+        """Act on a callback about one of our jobs, if it says anything new."""
         said = callback.status
         if found.state is State.COMMITTED or (not found.is_open and not _may_be_charged(said)):
             return _receipt(CallbackOutcome.DONE, callback, f"it was already {found.state}", found)
@@ -159,7 +158,7 @@ class Receiver:
         return _settled(callback, status, now, is_proven=is_proven)
 
     def _of_nobody(self, callback: Callback) -> Receipt:
-        """Look for what the task of no reservation may be: a reply that was lost, or a race."""
+        """Find out what an unknown task may be: a lost reply, or a race."""
         without_task = [
             one
             for one in self.ledger.reservations.open()
@@ -186,23 +185,23 @@ def _receipt(
 
 
 def _shortened(callback: Callback) -> Callback:
-    """Return a callback about nobody's task: what anybody may write is not repeated at length."""
+    """Return a callback about an unknown task, cut short: anyone may have written it."""
     if len(callback.task_id) <= _LONGEST_TOLD:
         return callback
     return replace(callback, task_id=f"{callback.task_id[:_MOST_REPEATED]}...")
 
 
 def _may_be_charged(status: TaskStatus) -> bool:
-    """Whether a job that gave its credits back may have cost something after all."""
+    """Whether a job whose credits were returned may have been charged after all."""
     is_charged = status.cost is not None and status.cost.micro > 0
     return status.state is TaskState.COMPLETED or is_charged
 
 
 def _says_enough(callback: Callback, found: Reservation) -> bool:
-    """Whether a job's end is told whole: what it says moves its money, at an amount it names.
+    """Whether a callback is complete: it gives the end of the job and its cost.
 
-    A quote is enough only where the provider names a cost nowhere. What contradicts itself is
-    asked for: the answer may say more.
+    A quote is enough only if the provider never reports costs. If it contradicts itself, the job is
+    polled: the answer may say more.
     """
     facts = FACTS[callback.provider]
     end = ending(found, callback.status, facts=facts)
@@ -214,7 +213,7 @@ def _says_enough(callback: Callback, found: Reservation) -> bool:
 def _settled(
     callback: Callback, status: TaskStatus, now: Reservation, *, is_proven: bool
 ) -> Receipt:
-    """Say what came of a callback that was acted upon, by a status that may say something else."""
+    """Return the receipt of a callback that was acted upon; its status may say something else."""
     by = "according to the signed callback" if is_proven else "according to the provider"
     cost = "" if now.committed is None else f" {now.committed}"
     end = ending(now, status, facts=FACTS[callback.provider])
@@ -223,7 +222,7 @@ def _settled(
     why = f" ({on_one_line(problem)})" if problem else ""
     said = f"{now.state}{cost} {by}{why}, {now.id}"
     if callback.status.state in _TERMINAL and status.state not in _TERMINAL:
-        # The provider's answers may be behind its own callbacks: the next one may find them level.
+        # The provider's poll answers may lag behind its callbacks: a retry may find them equal.
         said = f"the callback says it ended, but the provider does not confirm that: {said}"
         return _receipt(CallbackOutcome.UNANSWERED, callback, said, now)
     return _receipt(
@@ -232,7 +231,7 @@ def _settled(
 
 
 def _perhaps_of(callback: Callback, doubtful: Sequence[str]) -> str:
-    """Say whose task it may be, and how to find out: by asking again, where that is safe."""
+    """Say which job the task may belong to, and how to find out: by a repeat, if that is safe."""
     more = f" and {len(doubtful) - _MOST_NAMED} more" if len(doubtful) > _MOST_NAMED else ""
     named = ", ".join(doubtful[:_MOST_NAMED])
     known = doubtful[0] if len(doubtful) == 1 else "ID"

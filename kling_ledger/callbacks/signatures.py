@@ -1,8 +1,7 @@
-"""Standard Webhooks: a callback whose sender proves that it is the one that we agreed with.
+"""Standard Webhooks: signed callbacks.
 
-The signed text is `{id}.{timestamp}.{body}`, the key is what stands after `whsec_`, and the header
-may hold several signatures, as the sender may have several secrets: while one replaces another,
-both are valid.
+The signed text is `{id}.{timestamp}.{body}`, the key is the part after `whsec_`, and the header may
+have several signatures: while a sender replaces a secret, both are valid.
 
 Source: https://www.standardwebhooks.com and klingai.com/document-api/api/get-started/callbacks,
 checked 2026-11-20.
@@ -26,7 +25,7 @@ TIMESTAMP_HEADER: Final = "webhook-timestamp"
 SIGNATURE_HEADER: Final = "webhook-signature"
 
 TOLERANCE: Final = timedelta(minutes=5)
-"""How far a message's time may be from ours, either way: an older one may be a replay."""
+"""The largest difference between a message's time and ours: an older one may be a replay."""
 
 _PREFIX: Final = "whsec_"
 _VERSION: Final = "v1"
@@ -35,9 +34,9 @@ _MOST_SIGNATURES: Final = 20
 
 
 def sign(secret: str, *, message_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """Return the three headers that prove a message, in seconds as fine as time is signed.
+    """Return the three headers that sign a message; the timestamp is in whole seconds.
 
-    Raises ConfigError for a secret that is none.
+    Raises ConfigError for an invalid secret.
     """
     timestamp = str(int(at.timestamp()))
     signature = _signature(_key(secret), message_id, timestamp, body)
@@ -56,10 +55,10 @@ def verify(
     now: datetime,
     tolerance: timedelta = TOLERANCE,
 ) -> str:
-    """Return the id of a message that one of the secrets signed lately; the body is as it came.
+    """Return the id of a message recently signed with one of the secrets; `body` is the raw body.
 
     The same id may come again, because senders repeat what was not acknowledged. Raises
-    SignatureError for any other message, ConfigError for a secret that is none.
+    SignatureError for any other message, ConfigError for an invalid secret.
     """
     keys = [_key(secret) for secret in secrets]
     given = {name.lower(): text for name, text in headers.items()}
@@ -95,7 +94,7 @@ def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
 
 
 def _signatures(header: str) -> list[str]:
-    """Return the signatures of the version that we know; others are for other readers."""
+    """Return the signatures of the version that we support."""
     entries = [entry.partition(",") for entry in header.split(" ")[:_MOST_SIGNATURES]]
     return [signature for version, _, signature in entries if version == _VERSION]
 
@@ -103,6 +102,6 @@ def _signatures(header: str) -> list[str]:
 def _holds_one(given: Iterable[str], expected: Iterable[str]) -> bool:
     """Compare every pair in constant time, and all of them, so that the time tells nothing."""
     known = [signature.encode() for signature in expected]
-    # A list, not a generator: `any` would stop at the first that is right.
+    # A list, not a generator: `any` would stop at the first match.
     matches = [hmac.compare_digest(one.encode(), other) for one in given for other in known]
     return any(matches)

@@ -1,7 +1,7 @@
-"""Unfinished requests: few at a time, each for a few seconds, so that nobody keeps others out.
+"""Unfinished requests: few at a time, each for a few seconds, so that nobody can block others.
 
-Anybody can open connections and say nothing. One whose head does not come in time is closed, and
-where too many requests are unfinished the one that has taken longest makes way.
+Anyone can open connections and send nothing. A connection without a complete head in time is
+closed, and if too many requests are unfinished, the oldest is closed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ HEAD_S: Final = 5.0
 """How long the head of a request may take, from when it could have begun."""
 
 MOST_UNFINISHED: Final = 96
-"""How many requests may be on their way in at once; the next one takes the place of the oldest."""
+"""How many requests may be unfinished; a further one replaces the oldest."""
 
 
 class UnfinishedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1, without endless patience for requests that do not come."""
+    """uvicorn's HTTP/1.1, with time-outs for incomplete requests."""
 
     def __init__(
         self, *args: Any, head_s: float = HEAD_S, most: int = MOST_UNFINISHED, **more: Any
@@ -33,7 +33,7 @@ class UnfinishedProtocol(H11Protocol):
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether there is more to come of a request: its head or its body."""
+        """Whether a request is incomplete: its head or its body."""
         is_on_its_way = self.conn.their_state in {h11.IDLE, h11.SEND_BODY}
         return is_on_its_way and not self.transport.is_closing()
 
@@ -43,12 +43,12 @@ class UnfinishedProtocol(H11Protocol):
         self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, and see whether the head is there."""
+        """Process data, and check whether the head is complete."""
         super().data_received(data)
         self._look()
 
@@ -72,7 +72,7 @@ class UnfinishedProtocol(H11Protocol):
             self._timer = None
 
     def _make_way(self) -> None:
-        """Cut the request that has taken longest, where there are too many."""
+        """Close the oldest request if there are too many."""
         found = [
             one
             for one in self.connections

@@ -5,64 +5,64 @@ KlingError (kling_pricing.errors)
 ├── ConfigError              a setting that cannot be used, such as a key with a line break
 │   ├── NoKeyError           no API key was given
 │   ├── PortError            a port that cannot be listened on
-│   ├── OtherAddressError    a job is asked for where it was not submitted
-│   ├── OtherAccountError    a job is asked for with the key of another account
+│   ├── OtherAddressError    a job is polled at another address than it was submitted to
+│   ├── OtherAccountError    a job is polled with the key of another account
 │   ├── AccountError         an API key and a named account do not belong together
 │   └── BillQuestionError    a bill that can be read in more than one way
-├── InputChangedError        a saved quote is of another request than the one that is to run
-├── SignatureError           a callback that its sender did not sign, or not lately
-├── DownloadError            a clip could not be fetched; what came of it is kept
-│   ├── LinkExpiredError     its link leads nowhere any more
+├── InputChangedError        a saved quote is for another request than the one to run
+├── SignatureError           a callback without a valid, recent signature
+├── DownloadError            a clip could not be downloaded
+│   ├── LinkExpiredError     its link has expired
 │   └── FolderError          the folder cannot be written, or is full
 ├── LedgerError
 │   ├── DatabaseError        the database cannot be opened, read or written
-│   │   ├── OutcomeUnknownError   it was lost while it wrote: nobody knows whether it did
-│   │   ├── NoLedgerError    there is none yet
-│   │   ├── NotEmptyError    something is there already, where a copy was to go
+│   │   ├── OutcomeUnknownError   it was lost during a write: the outcome is unknown
+│   │   ├── NoLedgerError    there is no database yet
+│   │   ├── NotEmptyError    the target of a copy already exists
 │   │   ├── ForeignDatabaseError  it is a database of another program
 │   │   ├── OlderSchemaError it has to be upgraded first
-│   │   ├── NewerSchemaError it was written by a later version of this program
-│   │   └── TaskNotWrittenError   it did not take down which task a job is
-│   ├── NotFoundError        no wallet, budget or reservation is called that
+│   │   ├── NewerSchemaError it was written by a newer version of this program
+│   │   └── TaskNotWrittenError   it could not record the task of a job
+│   ├── NotFoundError        no wallet, budget or reservation has that name
 │   ├── ConflictError        the same name or key with other content
-│   ├── WalletKeptError      a wallet that was used is kept, under its name
-│   ├── LedgerMovedError     a reservation moved on between comparing and correcting
-│   ├── PlanUndoneError      a correction plan was undone before
-│   ├── AmbiguousTaskError   jobs of several accounts have a task of that name
+│   ├── WalletKeptError      a used wallet cannot be removed or renamed
+│   ├── LedgerMovedError     a reservation changed between comparing and correcting
+│   ├── PlanUndoneError      a correction plan was already undone
+│   ├── AmbiguousTaskError   jobs of several accounts have this task id
 │   ├── StateError           a reservation's state does not allow the change
-│   │   └── KeyUsedError     a key stands for a reservation that cannot be sent any more
-│   ├── ApprovalClosedError  an approval was decided before, or has expired
-│   ├── TokenError           no token that is in force has this secret
+│   │   └── KeyUsedError     a key belongs to a reservation that can no longer be sent
+│   ├── ApprovalClosedError  an approval was already decided, or has expired
+│   ├── TokenError           no valid token has this secret
 │   ├── PeriodError          a month cannot be closed, or is closed
-│   │   ├── PeriodOrderError an earlier month has to be sealed first
-│   │   └── TwoPeopleError   who prepared a month may not approve it too
+│   │   ├── PeriodOrderError an earlier month must be sealed first
+│   │   └── TwoPeopleError   the person who prepared a month cannot approve it
 │   └── RefusedError         admission refused: nothing was changed, nothing was sent
 │       ├── InsufficientCreditsError   the wallet does not hold enough
 │       ├── BudgetError                a budget has less left than the job needs
-│       ├── TotalError           a batch costs more than it may in all
+│       ├── TotalError           a batch costs more than its limit
 │       ├── UnknownWorthError    a budget counts in another unit and no rate is known
-│       ├── CeilingError               the job costs more than a single job may
-│       ├── ModelNotAllowedError       a token is not for this model
-│       ├── ProjectNotAllowedError     a token is not for this project
-│       ├── LabelNotAllowedError       a caller sets a label that is the token's
-│       ├── RunNeededError       a token has a cap by run, and no run was named
-│       ├── ApprovalNeededError  a person has to approve the job first
-│       ├── ApprovalDeniedError  a person was asked and said no
-│       ├── ApprovalsWaitError   too many jobs of one asker wait for a person
+│       ├── CeilingError               the job costs more than the limit for one job
+│       ├── ModelNotAllowedError       a token does not allow this model
+│       ├── ProjectNotAllowedError     a token does not allow this project
+│       ├── LabelNotAllowedError       a caller sets a label that the token fixes
+│       ├── RunNeededError       a token has a cap per run, and no run was named
+│       ├── ApprovalNeededError  a person must approve the job first
+│       ├── ApprovalDeniedError  a person denied the job
+│       ├── ApprovalsWaitError   too many jobs of one caller wait for approval
 │       ├── PriceChangedError    it costs more than its saved quote says
-│       └── QuoteExpiredError    its saved quote may not be relied on any more
+│       └── QuoteExpiredError    its saved quote has expired
 └── ProviderError
-    ├── JobRefusedError      the provider did not take the job, for certain
-    ├── JobInDoubtError      nobody knows whether the provider took the job
+    ├── JobRefusedError      the provider definitely did not accept the job
+    ├── JobInDoubtError      it is unknown whether the provider accepted the job
     ├── QuestionError        a question that moves no money got no answer
-    │   ├── PollError        the provider did not say how the job stands
-    │   └── NoAnswerError    the provider did not tell a balance or an estimate
-    ├── CallbackError        what was posted to us is no callback of the provider
-    └── LivePricesError      the provider did not tell its prices: nothing is in doubt
+    │   ├── PollError        the provider did not report the job's state
+    │   └── NoAnswerError    the provider did not return a balance or an estimate
+    ├── CallbackError        a request is not a callback of the provider
+    └── LivePricesError      the provider did not return its prices: nothing is in doubt
 
-Each class builds its sentence from its facts and keeps them as fields. A hint says what may help in
-words that fit every caller: which option or command that is, the command line says itself. Exit
-codes and HTTP statuses are not known here either.
+Each class builds its message from its facts and keeps them as fields. A hint fits every caller; the
+command line turns it into an option or a command. Exit codes and HTTP statuses are not defined here
+either.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Downloads: a clip could not be fetched."""
+"""Downloads: a clip could not be downloaded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from kling_pricing.errors import KlingError
 
 
 class DownloadError(KlingError):
-    """A clip could not be fetched from its link; nothing of it is kept.
+    """A clip could not be downloaded from its link; nothing of it is kept.
 
-    `link` is the link without its query, which may hold a signature that opens it for anybody.
+    `link` is the link without its query, which may contain a signature that grants access.
     """
 
     code = "download"
@@ -25,7 +25,7 @@ class DownloadError(KlingError):
 
 
 class LinkExpiredError(DownloadError):
-    """A link that leads nowhere any more; `expired_at` is None where no promise was known."""
+    """A link has expired; `expired_at` is None if its life was not documented."""
 
     code = "link_expired"
 

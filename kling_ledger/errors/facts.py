@@ -1,4 +1,4 @@
-"""Facts: what an error holds, as JSON has it: amounts are strings beside their unit."""
+"""Facts: the fields of an error as JSON; amounts are strings next to their unit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kling_pricing.money import Money, plain
 
 
 def facts_of(error: KlingError) -> dict[str, Any]:
-    """Return the fields of an error for JSON; of a long list, the first and how many more."""
+    """Return the fields of an error for JSON; long lists are cut and counted."""
     return {name: _fact(value) for name, value in vars(error).items() if name[0] != "_"}
 
 
 def error_dict(error: KlingError, hint: str | None) -> dict[str, Any]:
-    """Return an error for JSON: its own figures, its code, its sentence, and what may help."""
+    """Return an error for JSON: its figures, code, message and hint."""
     return {
         **facts_of(error),
         "code": error.code,
@@ -27,7 +27,7 @@ def error_dict(error: KlingError, hint: str | None) -> dict[str, Any]:
 
 
 def told(lines: Sequence[object]) -> list[str]:
-    """Return the first of many lines, and how many there are more: nobody reads them all."""
+    """Return the first of many lines, and the number of the rest."""
     shown = [str(line) for line in lines[:MOST_TOLD]]
     more = len(lines) - len(shown)
     return [*shown, f"and {more:,} more"] if more else shown

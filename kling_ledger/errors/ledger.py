@@ -1,4 +1,4 @@
-"""The ledger: what it cannot do, or does not take."""
+"""Errors of the ledger."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class LedgerError(KlingError):
-    """The family of everything that the ledger refuses or cannot do."""
+    """The ledger refused something or could not do it."""
 
     code = "ledger"
 
 
 class DatabaseError(LedgerError):
-    """The database cannot be opened, read or written; `retryable` if somebody else has it."""
+    """The database cannot be opened, read or written; `retryable` if another process holds it."""
 
     code = "database"
 
@@ -29,17 +29,17 @@ class DatabaseError(LedgerError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether a call that does nothing the second time may be made again.
+        """Whether an idempotent call can be repeated.
 
-        That is so too where nobody knows whether the first was done.
+        It can, even if the outcome of the first is unknown.
         """
         return self.retryable or self.code == "outcome_unknown"
 
 
 class OutcomeUnknownError(DatabaseError):
-    """The database was lost while it wrote: nobody knows whether it did. `ids` may tell, and `key`.
+    """The database was lost during a write, so its outcome is unknown; check by `ids` or `key`.
 
-    Not `retryable` by itself: only with the same key is it certain that nothing happens twice.
+    Not `retryable` by itself: only the same key guarantees that nothing happens twice.
     """
 
     code = "outcome_unknown"
@@ -62,7 +62,7 @@ class OutcomeUnknownError(DatabaseError):
 
 
 class NoLedgerError(DatabaseError):
-    """There is no database file where one was to be read."""
+    """There is no database file at this path."""
 
     code = "no_ledger"
 
@@ -72,7 +72,7 @@ class NoLedgerError(DatabaseError):
 
 
 class NotEmptyError(DatabaseError):
-    """Something is there already, where a copy or a restored ledger was to go: nothing was done."""
+    """The target of a copy or a restore already exists: nothing was done."""
 
     code = "not_empty"
 
@@ -82,7 +82,7 @@ class NotEmptyError(DatabaseError):
 
 
 class ForeignDatabaseError(DatabaseError):
-    """The database holds tables, and none of them is a ledger's: nothing was changed in it."""
+    """The database holds tables of another program: nothing was changed in it."""
 
     code = "foreign_database"
 
@@ -106,7 +106,7 @@ class OlderSchemaError(DatabaseError):
 
 
 class NewerSchemaError(DatabaseError):
-    """The database was written by a later version of this program."""
+    """The database was written by a newer version of this program."""
 
     code = "newer_schema"
 
@@ -120,9 +120,9 @@ class NewerSchemaError(DatabaseError):
 
 
 class TaskNotWrittenError(DatabaseError):
-    """The provider took the job and named its task, and the database did not take that down.
+    """The provider accepted the job, but the database could not record its task id.
 
-    `kept_in` is the file where the task stands meanwhile; without one, only this error names it.
+    `kept_in` is the file with the task id; without one, only this error has it.
     """
 
     code = "task_not_written"
@@ -148,7 +148,7 @@ class TaskNotWrittenError(DatabaseError):
 
 
 class ClockError(LedgerError):
-    """The clock of this process is days or hours from what the ledger or its server says."""
+    """The clock of this process differs by hours or days from the ledger's or its server's."""
 
     code = "clock"
 
@@ -166,7 +166,7 @@ class ClockError(LedgerError):
 
 
 class NotFoundError(LedgerError):
-    """Nothing is called that; `known` are the names that there are, where they may help."""
+    """Nothing has this name; `known` are the existing names, where they may help."""
 
     code = "not_found"
 
@@ -206,7 +206,7 @@ class WalletKeptError(LedgerError):
 
 
 class AmbiguousTaskError(LedgerError):
-    """Jobs of several accounts have a task of the same name; `reservations` are their ids."""
+    """Jobs of several accounts have the same task id; `reservations` are their ids."""
 
     code = "ambiguous_task"
 
@@ -220,7 +220,7 @@ class AmbiguousTaskError(LedgerError):
 
 
 class LedgerMovedError(LedgerError):
-    """A reservation moved on between the comparing and the applying: nothing was applied."""
+    """A reservation changed between comparing and applying: nothing was applied."""
 
     code = "ledger_moved"
     retryable = True
@@ -234,7 +234,7 @@ class LedgerMovedError(LedgerError):
 
 
 class PlanUndoneError(LedgerError):
-    """A correction plan was undone before."""
+    """A correction plan was already undone."""
 
     code = "plan_undone"
 
@@ -263,7 +263,7 @@ class StateError(LedgerError):
 
 
 class KeyUsedError(StateError):
-    """A key stands for a reservation that cannot be sent any more: nothing was sent for it now."""
+    """A key belongs to a reservation that can no longer be sent: nothing was sent."""
 
     code = "key_used"
 
@@ -280,9 +280,9 @@ class KeyUsedError(StateError):
 
 
 class ApprovalClosedError(LedgerError):
-    """An approval cannot be decided any more: somebody did before, or it has expired.
+    """An approval can no longer be decided: it was already decided, or has expired.
 
-    `verdict` and `by` are None where nobody did.
+    `verdict` and `by` are None if it was not decided.
     """
 
     code = "approval_closed"
@@ -300,13 +300,13 @@ class ApprovalClosedError(LedgerError):
 
 
 class PeriodError(LedgerError):
-    """A month cannot be closed as asked, or is closed for what was asked of it."""
+    """A month cannot be closed like this, or is closed for this operation."""
 
     code = "period"
 
 
 class PeriodOrderError(PeriodError):
-    """Months are sealed in their order, and an earlier one with transfers is not sealed yet."""
+    """Months are sealed in order, and an earlier one with transfers is not sealed yet."""
 
     code = "period_order"
 
@@ -320,7 +320,7 @@ class PeriodOrderError(PeriodError):
 
 
 class TwoPeopleError(PeriodError):
-    """A month may be sealed only by another person than `prepared_by`, None if nobody is known."""
+    """A month must be sealed by another person than `prepared_by`, None if unknown."""
 
     code = "two_people"
 

@@ -1,4 +1,4 @@
-"""Providers: what goes wrong at one, or in what is posted to us in its name."""
+"""Errors of providers and of their callbacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kling_pricing.errors import KlingError
 
 
 class ProviderError(KlingError):
-    """The family of everything that goes wrong at a provider. Never holds a key."""
+    """Something went wrong at a provider. Never contains a key."""
 
     code = "provider"
 
@@ -19,11 +19,11 @@ class ProviderError(KlingError):
 
 
 class JobRefusedError(ProviderError):
-    """The provider did not take the job, for certain: nothing was or will be charged.
+    """The provider definitely did not accept the job: nothing was or will be charged.
 
-    `retryable` where the same request may be taken later, after `retry_after_s` if that was said.
-    `status` is the provider's number for it, as HTTP has them; None where it gave no answer.
-    `is_unreached` says that no connection was made.
+    `retryable` if the same request may be accepted later, after `retry_after_s` if the provider
+    gave it. `status` is the provider's HTTP-like status, None without an answer. `is_unreached`
+    means that no connection was made.
     """
 
     code = "job_refused"
@@ -48,20 +48,20 @@ class JobRefusedError(ProviderError):
 
     @property
     def nothing_was_sent(self) -> bool:
-        """Whether no job would get through: the provider is not reached, or refuses the key."""
+        """Whether every job would fail: the provider is unreachable or refuses the key."""
         return self.is_unreached or self.status in self._SHUT_OUT
 
 
 class JobInDoubtError(ProviderError):
-    """The request may have reached the provider and no answer says what became of it."""
+    """The request may have reached the provider, but its outcome is unknown."""
 
     code = "job_in_doubt"
 
 
 class QuestionError(ProviderError):
-    """A question that moves no money got no answer; unless `is_final`, asking again may help.
+    """A request that moves no money got no answer; unless `is_final`, a retry may help.
 
-    `retry_after_s` is how long the provider asked to be left alone, None if it did not.
+    `retry_after_s` is the delay that the provider requested, None if none.
     """
 
     code = "question"
@@ -82,9 +82,9 @@ class QuestionError(ProviderError):
 
 
 class PollError(QuestionError):
-    """The provider did not say how the job stands.
+    """The provider did not report the job's state.
 
-    `is_missing` where it says that there is no such task: so it may right after a creation.
+    `is_missing` if it reports an unknown task, which may happen right after a creation.
     """
 
     code = "poll"
@@ -97,25 +97,25 @@ class PollError(QuestionError):
 
 
 class NoAnswerError(QuestionError):
-    """The provider did not tell a balance or an estimate."""
+    """The provider did not return a balance or an estimate."""
 
     code = "no_answer"
 
 
 class CallbackError(ProviderError):
-    """What was posted to us is not what the provider documents: nothing was changed."""
+    """A request is not a callback as its provider documents it: nothing was changed."""
 
     code = "callback"
 
 
 class LivePricesError(ProviderError):
-    """The provider did not tell its prices. No job was asked for, so nothing is in doubt."""
+    """The provider did not return its prices. No job was sent, so nothing is in doubt."""
 
     code = "live_prices"
     retryable = True
 
 
 class SignatureError(KlingError):
-    """A message whose signature is missing, wrong or too old: it may come from anybody."""
+    """The signature of a message is missing, wrong or too old: anyone may have sent it."""
 
     code = "signature"

@@ -1,4 +1,4 @@
-"""Saved quotes: what was promised no longer holds, so nothing was reserved and nothing was sent."""
+"""Saved quotes that are no longer valid: nothing was reserved and nothing was sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kling_pricing.money import Money
 
 
 class QuoteExpiredError(RefusedError):
-    """A saved quote was relied on after its end."""
+    """A saved quote has expired."""
 
     code = "quote_expired"
 
@@ -38,7 +38,7 @@ class PriceChangedError(RefusedError):
 
 
 class InputChangedError(KlingError):
-    """A saved quote is of another request than the one that is to run; `field` is what differs."""
+    """A saved quote is for another request than the one to run; `field` is what differs."""
 
     code = "input_changed"
 

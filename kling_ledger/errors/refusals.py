@@ -1,4 +1,4 @@
-"""Refusals: admission said no. Nothing was changed and nothing was sent."""
+"""Refusals of admission. Nothing was changed and nothing was sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InsufficientCreditsError(RefusedError):
     def __init__(
         self, wallet: str, *, needed: Money, available: Money, fits: Money | None = None
     ) -> None:
-        # Written out: what is short may be more than a single amount of money can be.
+        # Written out: the shortfall may exceed the largest `Money`.
         short = f"{plain(needed.amount - available.amount)} {needed.unit}"
         super().__init__(
             f"wallet {wallet}: needed {needed}, available {available}, short by {short}",
@@ -38,9 +38,9 @@ class InsufficientCreditsError(RefusedError):
 class BudgetError(RefusedError):
     """A budget's window has less left than the job needs.
 
-    `limit` counts raises that are in force; `left` is below zero where a job cost more than was
-    reserved; `frees_at` is when the window ends, None for one that never does; `fits` is the most
-    that wallet and all budgets together would admit now, in the unit of the job.
+    `limit` includes current raises; `left` is negative if a job cost more than was reserved;
+    `frees_at` is when the window ends, None if it never does; `fits` is the most that wallet and
+    all budgets together would admit now, in the unit of the job.
     """
 
     code = "budget"
@@ -74,7 +74,7 @@ class BudgetError(RefusedError):
 
 
 class CeilingError(RefusedError):
-    """The job costs more than a single job may: by the caller's own word, or by a budget's."""
+    """The job costs more than the limit for one job, set by the caller or by a budget."""
 
     code = "ceiling"
 
@@ -91,7 +91,7 @@ class CeilingError(RefusedError):
 
 
 class TotalError(RefusedError):
-    """The jobs of a batch cost more than they may in all."""
+    """The jobs of a batch cost more than its limit."""
 
     code = "total"
 
@@ -106,7 +106,7 @@ class TotalError(RefusedError):
 
 
 class UnknownWorthError(RefusedError):
-    """A budget counts in US dollars and nobody knows what the job is worth in them."""
+    """A budget counts in US dollars, and the value of the job in dollars is unknown."""
 
     code = "unknown_worth"
 
@@ -121,11 +121,10 @@ class UnknownWorthError(RefusedError):
 
 
 class ApprovalNeededError(RefusedError):
-    """The job costs more than is spent without asking a person; `approval` is what was asked.
+    """The job costs too much to run without a person's approval; `approval` is the request for it.
 
-    Once it is granted, before `expires_at`, the same job is admitted once. `command` is what a
-    person runs to grant it; `problem` says why an approval that was named is no good, None where
-    none was.
+    Once it is granted, before `expires_at`, the same job is admitted once. `command` grants it;
+    `problem` says why the given approval is not valid, None if none was given.
     """
 
     code = "approval_needed"
@@ -154,12 +153,12 @@ class ApprovalNeededError(RefusedError):
 
     @property
     def command(self) -> str:
-        """What a person runs to grant it."""
+        """The command that grants it."""
         return f"kling-ledger approval grant {self.approval}"
 
 
 class ApprovalDeniedError(RefusedError):
-    """A person was asked for this job and said no; that stands until `until`."""
+    """A person denied this job; the decision holds until `until`."""
 
     code = "approval_denied"
 
@@ -189,7 +188,7 @@ class ApprovalDeniedError(RefusedError):
 
 
 class ApprovalsWaitError(RefusedError):
-    """Somebody has asked about so many jobs that no person could answer: no more are asked."""
+    """Too many jobs of one caller wait for approval: no more are added."""
 
     code = "approvals_wait"
     retryable = True

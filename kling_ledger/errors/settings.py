@@ -1,4 +1,4 @@
-"""Settings: what was given to work with and cannot be used."""
+"""Errors of settings and input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ConfigError(KlingError):
 
 
 class NoKeyError(ConfigError):
-    """There is no API key: none was given, and `variable` does not hold one."""
+    """There is no API key: none was given, and `variable` is not set."""
 
     code = "no_api_key"
 
@@ -22,7 +22,7 @@ class NoKeyError(ConfigError):
 
 
 class PortError(ConfigError):
-    """Nobody can listen on a port: it is taken, or is not ours to take."""
+    """A port cannot be listened on: it is in use or not permitted."""
 
     code = "port"
 
@@ -36,7 +36,7 @@ class PortError(ConfigError):
 
 
 class OtherAddressError(ConfigError):
-    """A job was submitted at one address of its provider and is asked for at another."""
+    """A job was submitted to one address of its provider and is polled at another."""
 
     code = "other_address"
 
@@ -53,8 +53,7 @@ class OtherAddressError(ConfigError):
 class AccountError(ConfigError):
     """An API key and the name of an account do not belong together, as far as the ledger knows.
 
-    `known` is the account that the key belongs to, None where the key was never seen and the named
-    account is known by another one.
+    `known` is the account of the key, None if the key is new and the named account has another one.
     """
 
     code = "account"
@@ -72,9 +71,9 @@ class AccountError(ConfigError):
 
 
 class OtherAccountError(ConfigError):
-    """A job runs on another account than the one whose key is at hand: that one cannot ask for it.
+    """A job runs on another account than that of the current key, which cannot poll it.
 
-    `account` is the job's, None where nobody knows it: it was made before accounts were known.
+    `account` is the job's, None for jobs from before accounts were recorded.
     """
 
     code = "other_account"
@@ -97,10 +96,10 @@ class OtherAccountError(ConfigError):
 
 
 class BillQuestionError(ConfigError):
-    """A bill can be read in more than one way, and only a person can say in which.
+    """A bill can be read in more than one way, and only a person can decide.
 
-    `settles` names what settles it: columns, zone, numbers, dates, words, encoding or itemised;
-    `example` is such an answer.
+    `settles` names the option that decides it: columns, zone, numbers, dates, words, encoding or
+    itemised; `example` is an example of its value.
     """
 
     code = "bill_question"

@@ -9,7 +9,7 @@ from kling_ledger.errors.refusals import RefusedError
 
 
 class TokenError(LedgerError):
-    """No token that is in force has this secret: whether one ever had it is not said."""
+    """No valid token has this secret; whether one ever had it is not disclosed."""
 
     code = "token"
 
@@ -18,7 +18,7 @@ class TokenError(LedgerError):
 
 
 class ModelNotAllowedError(RefusedError):
-    """A token is for some models, and this is none of them; `allowed` are those, as written."""
+    """A token does not allow this model; `allowed` are its models, as written."""
 
     code = "model_not_allowed"
 
@@ -37,7 +37,7 @@ class ModelNotAllowedError(RefusedError):
 
 
 class ProjectNotAllowedError(RefusedError):
-    """A token is for one project, or for what is below a folder, and this is none of it."""
+    """A token does not allow this project, only one project or those below a folder."""
 
     code = "project_not_allowed"
 
@@ -53,7 +53,7 @@ class ProjectNotAllowedError(RefusedError):
 
 
 class LabelNotAllowedError(RefusedError):
-    """A caller may add labels, and not change what a token says; `own` is what it says."""
+    """A caller cannot change a label that the token fixes; `own` is its value."""
 
     code = "label_not_allowed"
 
@@ -69,7 +69,7 @@ class LabelNotAllowedError(RefusedError):
 
 
 class RunNeededError(RefusedError):
-    """A token has a cap by run, and no run was named that could be counted."""
+    """A token has a cap per run, and no run was named."""
 
     code = "run_needed"
 

@@ -1,4 +1,4 @@
-"""Answers: what a provider answered, passed on as it came, with what the gateway adds to it."""
+"""Answers: a provider's answer, passed on unchanged, with the gateway's own headers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _BETWEEN_TWO: Final = frozenset(
         "upgrade",
     }
 )
-"""Headers that are about one connection, and no part of what is said over it."""
+"""Headers of a single connection, not of the message."""
 
 
 def passed_on(headers: Iterable[tuple[str, str]], *, leaving: frozenset[str]) -> dict[str, str]:
-    """Return headers without those that are about one connection, or that `leaving` names.
+    """Return headers without those of the connection, and without those in `leaving`.
 
-    What `Connection` itself names is about the connection too. What the gateway says, nobody says
-    for it.
+    Headers listed in `Connection` belong to the connection too. Upstream cannot set the gateway's
+    own headers.
     """
     pairs = [(name.lower(), text) for name, text in headers]
     named = {
@@ -59,14 +59,14 @@ def passed_on(headers: Iterable[tuple[str, str]], *, leaving: frozenset[str]) ->
 def answer(reply: Reply) -> Response:
     """Return a whole reply of a provider, byte for byte."""
     headers = passed_on(reply.headers.items(), leaving=frozenset({"content-length"}))
-    # The server that sends it on says its own date and name.
+    # The forwarding server adds its own date and name.
     for ours in ("date", "server"):
         headers.pop(ours, None)
     return Response(reply.content, reply.status, headers)
 
 
 def money_headers(reservation: Reservation, left: Left | None) -> Mapping[str, str]:
-    """Return what the gateway tells of a job beside the provider's answer."""
+    """Return the gateway's headers about a job, added to the provider's answer."""
     told = {RESERVATION_HEADER: reservation.id, HELD_HEADER: str(reservation.held)}
     if reservation.job.quoted is not None:
         told[QUOTE_HEADER] = str(reservation.job.quoted)

@@ -1,4 +1,4 @@
-"""App: every request below a provider's name is let in, judged, and answered in its dialect."""
+"""App: authenticates, checks and answers every request below a provider's name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from kling_pricing.errors import KlingError
 log: Final = logging.getLogger("kling_ledger.gateway")
 
 THREADS: Final = 96
-"""How many submissions are under way at the same time; others wait for their turn."""
+"""How many submissions run at the same time; others wait."""
 
 _NAME_HEADER: Final = "X-Client-Request-Id"
 
@@ -52,7 +52,7 @@ _Result = TypeVar("_Result")
 
 
 class _OurFaultError(KlingError):
-    """Something in the gateway itself: the log says what."""
+    """A failure in the gateway itself: the log has the cause."""
 
     code = "our_fault"
 
@@ -95,7 +95,7 @@ class App:
         self._own = Starlette(routes=list(routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer below a provider's name; everything else is the gateway's own."""
+        """Answer requests below a provider's name; all others belong to the gateway itself."""
         door = DOORS.get(scope.get("path", "")[1:].partition("/")[0])
         is_theirs = door is not None and door.provider in self._settings.upstreams
         # After CONNECT a success would open a tunnel, and Crun's refusals are one to HTTP.
@@ -106,11 +106,11 @@ class App:
         await reply(scope, receive, send)
 
     async def stop(self) -> None:
-        """Close the connections that are the event loop's."""
+        """Close the event loop's connections."""
         await self._passage.close()
 
     def close(self) -> None:
-        """Wait for what is being sent or written, and close all connections."""
+        """Wait for sends and writes in progress, and close all connections."""
         self._workers.shutdown(wait=True)
         self._wires.close()
 
@@ -152,7 +152,7 @@ class App:
     async def _caller(self, door: Door, request: Request) -> Caller:
         said = said_in(request.headers)
         find = partial(caller_of, self._ledger, self._settings, door.dialect, said)
-        # Only a token is looked up in the ledger, which may have to be waited for.
+        # Only tokens need a lookup in the ledger, which may block.
         return await self._working(find) if names_token(door.dialect, said) else find()
 
     async def _submitted(
@@ -170,7 +170,7 @@ class App:
             self._tasks.know(story.provider, done.reservation.task_id, done.reservation)
         if done.reply is not None:
             reply = answer(done.reply)
-            # The provider knows the request by its reservation, its client by a name of its own.
+            # The provider gets the reservation as the idempotency key; the client uses its own.
             if _NAME_HEADER in reply.headers and _NAME_HEADER in request.headers:
                 reply.headers[_NAME_HEADER] = request.headers[_NAME_HEADER]
         else:
@@ -200,7 +200,7 @@ class App:
         return reply
 
     async def _check_is_theirs(self, caller: Caller, meter: Meter, task_id: str) -> None:
-        """Refuse to show a task under the gateway's own key to who spends from another wallet."""
+        """Refuse to show a task under the gateway's own key to callers of another wallet."""
         if caller.brings_key:
             return
         known = self._tasks.of(meter.provider.name, task_id)
@@ -211,7 +211,7 @@ class App:
             raise NotFoundError("task", task_id)
 
     async def _working(self, work: Callable[..., _Result], *given: Any) -> _Result:
-        """Do work that blocks on a thread; it goes on where its caller does not wait for it."""
+        """Run blocking work on a thread; it continues if its caller stops waiting."""
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(self._workers, partial(work, *given)))
 

@@ -1,9 +1,9 @@
-"""Callback door: providers post to the gateway, and what they post reaches the job's own client.
+"""Callback door: providers call the gateway, which passes callbacks on to the job's client.
 
-The receiver settles the job by it, as everywhere. Then the same bytes go to where the client wants
-to be called, under the same headers, and the provider is answered as the client's server answered:
-so it tries again when it would have. Neither waits for the other's success, and a callback of a job
-that has ended, or the second of two, is passed on too: the client hears what it would have heard.
+The receiver settles the job, as everywhere. Then the same bytes and headers go to the client's
+address, and the provider gets the answer of the client's server, so that it retries exactly when it
+would have. Settling and passing on do not depend on each other, and repeated or late callbacks are
+passed on too: the client gets what it would have got.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from kling_pricing.errors import KlingError, Problem, RequestError
 log: Final = logging.getLogger("kling_ledger.gateway")
 
 SETTLE_S: Final = 2.5
-"""How long the client waits for its job to be settled first; then it hears of the end anyway."""
+"""How long passing on waits for the job to be settled first."""
 
 _POSTS: Final = 32
 _LEFT_BEHIND: Final = frozenset(
@@ -73,7 +73,7 @@ _LEFT_BEHIND: Final = frozenset(
         "x-forwarded-proto",
     }
 )
-"""Headers that are about the way to us, and none of what is said to the client."""
+"""Headers about the connection to us, not for the client."""
 
 
 def rewritten(
@@ -84,11 +84,11 @@ def rewritten(
     public_url: str | None,
     proof: Callable[[str], str],
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the body that is sent, and where its client wants to be called, None for nowhere.
+    """Return the body to send, and the client's callback address, None for none.
 
-    Where providers can reach the gateway at `public_url`, they are given an address there instead
-    of the client's. `address` is the provider's own: one on this machine is a rehearsal. Raises
-    RequestError for an address that the provider would not call, or the gateway does not.
+    If providers can reach the gateway at `public_url`, an address there replaces the client's.
+    `address` is the provider's own: one on this machine is a rehearsal. Raises RequestError for an
+    address that the provider or the gateway would not call.
     """
     url, facts = body.get("callback_url"), provider_facts(provider)
     if public_url is None or facts.callback is None or url is None:
@@ -97,7 +97,7 @@ def rewritten(
         check_callback_url(facts, body, address=address)
         check_address(url, may_be_local=is_loopback(address))
     except (RequestError, RelayRefusedError):
-        # What else stands in it may be a secret, and a refusal is shown to others too.
+        # The rest of it may be secret, and others can see refusals too.
         allowed = f"{rule_in_words(facts.callback)}; here, {ALLOWED}"
         raise RequestError([Problem("callback_url", host_of(url), allowed)]) from None
     ours = f"{public_url.rstrip('/')}/callbacks/{provider}/{proof(str(url))}"
@@ -106,7 +106,7 @@ def rewritten(
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One callback as it came; `proof` is what its address ended in."""
+    """One raw callback; `proof` is the last part of its address."""
 
     provider: str
     proof: str
@@ -116,7 +116,7 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """What came of passing a callback on: the client's answer, or why there is none."""
+    """The result of passing a callback on: the client's answer, or why there is none."""
 
     status: int | None = None
     error: RelayError | None = None
@@ -125,9 +125,9 @@ class _Passed:
 class CallbackDoor:
     """Receives callbacks at /callbacks/{provider}, and passes them on. Close it after use.
 
-    Only what came to the address that the provider was given is passed on: its last part proves
-    that. A provider is answered after `answer_s` at the latest. `on_receipt` is told what became of
-    each callback, `observers` how it was answered.
+    Only callbacks to the address given to the provider are passed on: its last part proves that. A
+    provider is answered after `answer_s` at the latest. `on_receipt` gets the receipt of each
+    callback, `observers` its answer.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class CallbackDoor:
         self._settle_s = settle_s
         self._observers = observers
         self._hearing = Hearing(receiver, on_receipt)
-        # A client's server may hang: it must not keep a job from being settled.
+        # A client's server may hang: it must not delay settling a job.
         self._posting = ThreadPoolExecutor(_POSTS, thread_name_prefix="relay")
         self._under_way: set[asyncio.Task[Receipt]] = set()
 
@@ -157,11 +157,11 @@ class CallbackDoor:
         return [Route(path, self._called, methods=["POST"]) for path in paths]
 
     async def stop(self) -> None:
-        """Let nothing wait any longer for its job; on the server's own thread."""
+        """Stop all waiting for jobs; call it on the server's own thread."""
         self._hearing.stop()
 
     def close(self) -> None:
-        """Wait for what is being asked, written or posted right now."""
+        """Wait for polls, writes and posts in progress."""
         self._hearing.close()
         self._posting.shutdown(wait=True, cancel_futures=True)
 
@@ -198,11 +198,11 @@ class CallbackDoor:
             async with asyncio.timeout(self._answer_s):
                 return await self._heard(call, told)
         except TimeoutError:
-            # The work goes on; whoever sends the same again finds it done.
+            # The work continues; a retry finds it done.
             return answer(503, "still being asked", retry_after_s=RETRY_AFTER_S)
 
     async def _heard(self, call: _Call, told: list[Receipt]) -> Response:
-        """Have a job settled and its client called; settling goes on where it takes its time."""
+        """Settle a job and call its client; slow settling continues in the background."""
         hearing = asyncio.ensure_future(
             self._hearing.heard(call.provider, call.headers, call.payload)
         )
@@ -218,7 +218,7 @@ class CallbackDoor:
         return answer_to(told[0])
 
     async def _passed(self, call: _Call, receipt: Receipt | None) -> _Passed | None:
-        """Pass a callback on, or return None where nobody is to be called."""
+        """Pass a callback on, or return None if there is no client to call."""
         if receipt is not None and receipt.reservation is None:
             return None
         found = None if receipt is None else receipt.reservation
@@ -258,7 +258,7 @@ def _headers(given: Mapping[str, str]) -> Headers:
 
 
 def _answer_of(passed: _Passed) -> Response:
-    """Answer a provider as the client's server did: what is no success is to be sent again."""
+    """Answer a provider as the client's server did: anything but success is retried."""
     if isinstance(passed.error, RelayRefusedError):
         return answer(502, "the client's address is not called")
     if passed.status is None:

@@ -1,7 +1,7 @@
-"""Callers: who is asking, whose money it is, and with which of the provider's keys it is spent.
+"""Callers: who is calling, which wallet pays, and which provider key is used.
 
-Where the gateway has a provider's key, that key is used, and what callers bring is at most a token.
-Where it has none, what they bring is passed through, and a token has a header of its own.
+If the gateway has a provider's key, that key is used, and callers send at most a token. If it has
+none, the caller's key is passed through, and a token has its own header.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OURS: Final = frozenset(
     name.lower()
     for name in (TOKEN_HEADER, PROJECT_HEADER, LABELS_HEADER, RUN_HEADER, APPROVAL_HEADER)
 )
-"""Headers that are for the gateway alone: no provider is told them."""
+"""Headers for the gateway only: they are not sent to providers."""
 
 _LONGEST: Final = 512
 _ONCE: Final = frozenset({"authorization", "x-api-key", "idempotency-key", "content-length", *OURS})
@@ -40,10 +40,10 @@ _ONCE: Final = frozenset({"authorization", "x-api-key", "idempotency-key", "cont
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: `token` is None for callers without one; `key` is the provider's that is used.
+    """A caller: `token` is None for callers without one; `key` is the provider key to use.
 
-    `brings_key` says that the key is the caller's own. Wallet, project, labels and run are as they
-    were asked for: a token decides what of them may be so.
+    `brings_key` says that the key is the caller's own. Wallet, project, labels and run are as
+    requested: a token limits them.
     """
 
     wallet: str
@@ -60,7 +60,7 @@ class Caller:
 
     @property
     def name(self) -> str | None:
-        """What the caller's token is called."""
+        """The name of the caller's token."""
         return None if self.token is None else self.token.name
 
 
@@ -69,7 +69,7 @@ Said = Mapping[str, str]
 
 
 def said_in(headers: Headers) -> Said:
-    """Return what the headers of a request say. Raises ConfigError for those that say it twice."""
+    """Return the caller's headers of a request. Raises ConfigError for repeated ones."""
     if "content-length" in headers and "transfer-encoding" in headers:
         raise ConfigError(
             "the body's length is given twice",
@@ -87,15 +87,15 @@ def said_in(headers: Headers) -> Said:
 
 
 def names_token(dialect: Dialect, said: Said) -> bool:
-    """Whether a request brings a token, which only the ledger can know."""
+    """Whether a request has a token, which only the ledger can check."""
     return TOKEN_HEADER.lower() in said or _credential(dialect, said).startswith(SECRET_PREFIX)
 
 
 def caller_of(ledger: Ledger, settings: GatewaySettings, dialect: Dialect, said: Said) -> Caller:
-    """Return who asks.
+    """Return the caller.
 
-    Raises TokenError for nobody, ConfigError for headers that say nothing and where there is no
-    key of the provider's.
+    Raises TokenError for an unknown one, ConfigError for invalid headers and without a provider
+    key.
     """
     key = settings.upstreams[dialect.facts.name].key
     brought = _credential(dialect, said)
@@ -124,7 +124,7 @@ def caller_of(ledger: Ledger, settings: GatewaySettings, dialect: Dialect, said:
 
 
 def _bounded(caller: Caller, settings: GatewaySettings) -> Caller:
-    """Return a caller with the limits that hold: the token's, or of those without one."""
+    """Return a caller with its limits: the token's, or those for callers without one."""
     if caller.token is not None:
         return replace(caller, wallet=caller.token.wallet, approve_above=caller.token.approve_above)
     if settings.wallet is None:
@@ -141,9 +141,9 @@ def _bounded(caller: Caller, settings: GatewaySettings) -> Caller:
 
 
 def _check_labels(caller: Caller) -> None:
-    """Refuse labels by which somebody's token, or one of its runs, is counted.
+    """Refuse labels that count a token or one of its runs.
 
-    A run of a token is called NAME/RUN: who has no token names no such one.
+    A token's run is called NAME/RUN, so callers without a token cannot use that form.
     """
     taken = [name for name in OWN_LABELS if name in caller.labels]
     if taken or "/" in (caller.run or ""):

@@ -1,6 +1,6 @@
-"""Doors: which of a provider's addresses start jobs, ask for them, or are known to cost nothing.
+"""Doors: which of a provider's addresses start jobs, poll them, or are known to be free.
 
-A door is read from the provider's own dialect: what it says of its paths, it says once.
+A door is derived from the provider's own dialect, so paths are defined once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from kling_ledger.providers.http_provider import Dialect
 from kling_ledger.providers.registry import wire
 
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that ask, and start nothing."""
+"""Methods that only read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """A request that starts a job; `action` is None where the body alone says what is asked for."""
+    """A request that starts a job; `action` is None if only the body defines it."""
 
     action: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """A question for one task."""
+    """A poll of one task."""
 
     task_id: str
 
@@ -53,7 +53,7 @@ class Door:
     aliases: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = field(default=())
-    """Below these every write starts a job or nothing does: none of them is passed through."""
+    """Below these paths every write counts as a job, so none is passed through."""
 
     @property
     def provider(self) -> str:
@@ -61,7 +61,7 @@ class Door:
         return self.dialect.facts.name
 
     def way(self, method: str, path: str, query: str) -> Way:
-        """Say what a request is. Raises PathError for one that is nearly a submission."""
+        """Classify a request. Raises PathError for one that resembles a submission."""
         if method == "POST" and (found := self._submits.fullmatch(path)):
             return Submit(found.groupdict().get("action"))
         if method in READS:
@@ -80,7 +80,7 @@ class Door:
     def _read(self, method: str, path: str, query: str) -> Way:
         found = self._polls.fullmatch(path)
         if found is None and self._polls_alike.fullmatch(alike(path)):
-            # Whose a task is would not be asked.
+            # Otherwise the owner of the task would not be checked.
             raise PathError("poll tasks at the documented address")
         if method != "GET" or found is None:
             return Other(is_free=True)
@@ -115,7 +115,7 @@ class Door:
 
     @cached_property
     def _asks_by(self) -> str | None:
-        """The parameter of the query that names the task, None where the path does."""
+        """The query parameter with the task id, None if the path has it."""
         return self.dialect.task_path.partition("?")[2].partition("=")[0] or None
 
 

@@ -1,4 +1,4 @@
-"""Events: what the gateway tells of each request that it has answered; never a prompt or a key."""
+"""Events: the facts of each answered request; never a prompt or a key."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Kind(StrEnum):
     POLL = "poll"
     CALLBACK = "callback"
     OTHER = "other"
-    """Whatever costs nothing, or is not the gateway's to judge: passed through."""
+    """Free requests, and others that the gateway does not check: passed through."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request and how it was answered.
+    """One request and its answer.
 
-    `took_s` is the whole of it, `upstream_s` what the provider took of that. `caller` is the name
-    of the token, None without one. `refusal` is why the gateway itself said no. Amounts are None
-    where there are none: `committed` is there once a poll has seen the end of a job, and
-    `settled_by` says whose word it is.
+    `took_s` is the total time, `upstream_s` the provider's part of it. `caller` is the name of the
+    token, None without one. `refusal` is why the gateway itself refused. Amounts are None if
+    unknown: `committed` is set once a poll has seen the end of a job, and `settled_by` is the basis
+    of that amount.
     """
 
     at: datetime
@@ -60,7 +60,7 @@ Observer = Callable[[Exchange], None]
 
 
 def tell(observers: Iterable[Observer], exchange: Exchange) -> None:
-    """Tell everybody who listens; what one raises is logged, and keeps no other from hearing."""
+    """Notify all observers; an exception of one is logged and does not affect the others."""
     for observer in observers:
         try:
             observer(exchange)

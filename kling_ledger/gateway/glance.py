@@ -1,8 +1,8 @@
-"""Glance: how wallets, budgets, open jobs and spend stand now, read in a few milliseconds.
+"""Glance: the state of wallets, budgets, open jobs and spending, read in a few milliseconds.
 
-It is asked for every few seconds, however many jobs a ledger has. So nothing here reads all jobs or
-all of the journal each time: what wallets have spent in all is known, and what they had spent when
-the day or the month began is worked out once.
+It is read every few seconds, however many jobs a ledger has. So nothing here reads all jobs or the
+whole journal each time: the total spending of wallets is stored, and their spending at the start of
+the day or month is computed once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_BUDGETS: Final = 100
 MOST_JOBS: Final = 50
 MOST_DOUBTS: Final = 20
 MOST_APPROVALS: Final = 20
-"""How many of each are shown; of the rest it is told how many there are."""
+"""How many of each are shown; the rest are only counted."""
 
 _COUNTED_AGAIN_US: Final = 60_000_000
 _WORKED_OUT_AGAIN_US: Final = 3_600_000_000
@@ -123,7 +123,7 @@ class Glances:
         self._counted: dict[Budget, tuple[int, int, BudgetStatus]] = {}
 
     def read(self) -> Glance:
-        """Read how everything stands now, in one transaction; DatabaseError where it cannot be."""
+        """Read the present state in one transaction; DatabaseError if that fails."""
         at = self._ledger.now().astimezone(UTC)
         at_us = to_us(at)
         with self._ledger.database.read() as transaction:
@@ -157,8 +157,8 @@ class Glances:
     def _status(self, transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus:
         """Return where a budget stands.
 
-        A window in which nothing was admitted yet has no sums of its own: what it has of jobs from
-        before the budget is counted from all of them, so it is counted once a minute.
+        A window in which nothing was admitted yet has no stored sums: its jobs from before the
+        budget must be summed from the reservations, so that is done once a minute.
         """
         starts_us, _ = budget.window_at(at_us)
         if standing.is_opened(transaction, budget, starts_us):
@@ -211,7 +211,7 @@ def is_of_a_run(budget: Budget) -> bool:
 
 
 def _place(budget: Budget) -> tuple[bool, str]:
-    """Put the caps of single runs last: there may be many of them."""
+    """Sort the caps of single runs last: there may be many of them."""
     return is_of_a_run(budget), budget.name
 
 

@@ -1,8 +1,8 @@
-"""Guard: who may look at the gateway's own pages, and how little a browser may do with them.
+"""Guard: who may see the gateway's own pages, and how little a browser may do with them.
 
-On loopback nobody is asked for a secret, so the `Host` of a request has to be this machine's: a
-site that lets its own name point here would else read the page as its own. Elsewhere a secret is
-asked for. Other sites get nothing in either case.
+On loopback no secret is needed, so the `Host` of a request must be this machine's: otherwise a site
+whose name points here could read the page as its own. Elsewhere a secret is required. Other sites
+get nothing in either case.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""What every answer of a guarded page says to the browser that shows it."""
+"""The security headers of every guarded page."""
 
 METHODS: Final = ["GET"]
-"""How a guarded page may be asked for; HEAD goes with it."""
+"""The methods of a guarded page; HEAD is included."""
 
 HERE: Final = ("localhost", "127.0.0.1", "[::1]")
-"""How this machine is called in a `Host` by who is on it."""
+"""The names of this machine in a `Host` header from local callers."""
 
 _DEFAULT_PORTS: Final = (80, 443)
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="kling-ledger gateway", charset="UTF-8"'}
@@ -46,7 +46,7 @@ _OWN: Final = frozenset({"same-origin", "none"})
 
 
 class ForeignError(KlingError):
-    """A web page of another site asks, through the browser of somebody here."""
+    """A request made by another website in a local user's browser."""
 
     code = "foreign"
 
@@ -59,10 +59,10 @@ class ForeignError(KlingError):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Lets in whoever may look.
+    """Decides who may see a page.
 
-    `admits` says whether a secret does; None asks for none, which is for loopback alone. `hosts`
-    are further names that browsers know this machine by, `NAME` or `NAME:PORT`.
+    `admits` checks a secret; None requires none, for loopback only. `hosts` are further host names
+    of this machine, `NAME` or `NAME:PORT`.
     """
 
     admits: Callable[[str], bool] | None = None
@@ -70,7 +70,7 @@ class Guard:
 
     @classmethod
     def of_secret(cls, secret: str, hosts: tuple[str, ...] = ()) -> Guard:
-        """Return a guard that one secret satisfies, compared in constant time."""
+        """Return a guard with one secret, compared in constant time."""
         digest = hashlib.sha256(secret.encode()).digest()
 
         def admits(given: str) -> bool:
@@ -79,9 +79,9 @@ class Guard:
         return cls(admits, hosts)
 
     def refusal(self, request: Request, *, is_page: bool = False) -> Response | None:
-        """Return the answer for a request that may not look; None lets it in.
+        """Return the refusal of a request, None to admit it.
 
-        A page, unlike what it loads, may be opened from a link of another site.
+        A page, unlike the files it loads, may be opened from a link on another site.
         """
         if self.admits is None and not self._is_known_host(request):
             return _answer(421, "this page is not served under that name\n")
@@ -94,8 +94,8 @@ class Guard:
     def check_caller(self, request: Request) -> None:
         """Raise ForeignError for a request that a web page of another site has a browser send.
 
-        Nobody else says `Origin` or where it was fetched from; a page whose name was pointed here
-        is told by its `Host`. Callers with a token need no such check: no other site has it.
+        Only browsers send `Origin` or fetch metadata; a page whose name points here is recognised
+        by its `Host`. Callers with a token need no such check: no other site has it.
         """
         origin = request.headers.get("origin")
         if origin is not None or not _is_own(request) or not self._is_known_host(request):
@@ -126,7 +126,7 @@ def _is_opened(request: Request) -> bool:
 
 
 def _challenge(request: Request) -> Mapping[str, str]:
-    """Ask for the password, but not by a script's request: nobody has asked to see a question."""
+    """Ask for the password, but not for a script's request: no person would expect the prompt."""
     is_of_a_script = request.headers.get("sec-fetch-mode") == "cors"
     return {} if is_of_a_script else _ASK
 

@@ -1,6 +1,6 @@
-"""Health: whether the process serves, and whether it may be sent work: `/healthz` and `/readyz`.
+"""Health: whether the process runs, and whether it can accept work: `/healthz` and `/readyz`.
 
-Both are for anybody who watches, so they say little, and both answer in bounded time.
+Both are public, so they disclose little, and both answer in bounded time.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def _answer(problem: str | None) -> Response:
 
 
 class _Readiness:
-    """Looks whether the ledger can be used: once at a time, however many ask.
+    """Checks whether the ledger can be used: one check at a time, however many callers.
 
-    A look that hangs is left to itself, and no second one is begun beside it.
+    A check that hangs is abandoned, and no second one is started beside it.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class _Readiness:
         self._looked_at = 0.0
 
     async def problem(self) -> str | None:
-        """Say why no work should be sent here, None where it may be."""
+        """Return why this gateway is not ready, None if it is."""
         if not self._settlement_is_alive():
             return "not ready: settlement of open jobs has stopped"
         if self._looking is None or self._is_old():
@@ -89,7 +89,7 @@ class _Readiness:
         for operation, said in ((_read, "read"), (_write_nothing, "written to")):
             try:
                 operation(self._ledger)
-            # Whatever it is, the gateway cannot do its work; the log says what it was.
+            # Whatever the cause, the gateway cannot work; the log has it.
             except KlingError as error:
                 return f"not ready: the ledger cannot be {said} ({error.code})"
         return None

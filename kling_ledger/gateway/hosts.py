@@ -1,7 +1,7 @@
-"""Hosts: which addresses of the network a client may have the gateway call.
+"""Hosts: which network addresses clients can make the gateway call.
 
-Names are looked up once, and the address that was looked at is the one that is called: a name that
-leads elsewhere a moment later leads nowhere.
+A name is looked up once, and the checked address is the one that is called: changing the name's
+address afterwards has no effect.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class UnreachableError(OSError):
 
 
 class ForbiddenError(Exception):
-    """A host that the gateway does not call, whoever asks for it: nothing was sent there."""
+    """A host that the gateway never calls: nothing was sent there."""
 
 
 def is_public(address: Address) -> bool:
@@ -74,7 +74,7 @@ def look_up(host: str, port: int) -> Sequence[str]:
 class Hosts:
     """Looks hosts up, and says which addresses may be called. Safe to share between threads.
 
-    Machines have no bound on how long a look-up takes; here it is left alone after a while.
+    System look-ups have no time limit; here they are abandoned after a while.
     """
 
     def __init__(self, look_up: LookUp = look_up) -> None:
@@ -86,8 +86,8 @@ class Hosts:
     ) -> list[str]:
         """Return the addresses that may be called for a host.
 
-        Where one of them may not be, none is: whoever mixes them has a reason. Raises
-        ForbiddenError, and UnreachableError where it has none.
+        If one of them is forbidden, all are: a mix is suspicious. Raises ForbiddenError, and
+        UnreachableError where it has none.
         """
         found = [_read(text) for text in self._found(host, port, within_s)]
         if not found:
@@ -98,7 +98,7 @@ class Hosts:
         return [str(address) for address in found]
 
     def close(self) -> None:
-        """Look nothing up any more."""
+        """Stop looking up names."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _found(self, host: str, port: int, within_s: float | None) -> Sequence[str]:

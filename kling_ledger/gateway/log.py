@@ -1,7 +1,6 @@
 """Log: one line of JSON for each exchange, in ASCII; never a prompt, a key or an address.
 
-What a caller sent cannot break a line or look like another: whatever is not a plain character is
-written as an escape.
+A caller's input cannot break or fake a line: unusual characters are escaped.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from kling_ledger.gateway.events import Exchange
 from kling_pricing.money import Money
 
 LOGGER: Final = logging.getLogger("kling_ledger.gateway")
-"""Where the lines go unless a stream is given: as messages of level INFO."""
+"""The logger for lines without a stream, at level INFO."""
 
 _DELETE: Final = "\x7f"
 

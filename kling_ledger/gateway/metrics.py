@@ -1,8 +1,8 @@
 """Metrics: what Prometheus scrapes at `/metrics`, in a registry of the gateway's own.
 
-Prometheus counts in floats. So the amounts here are for graphs and alerts, in whole units such as
-dollars; exact ones are in the ledger. No label names a project, a task, a reservation or a caller:
-each would make as many series as there are of them.
+Prometheus uses floats, so the amounts here are for graphs and alerts, in units such as dollars;
+exact amounts are in the ledger. No label names a project, a task, a reservation or a caller: each
+would make as many series as there are of them.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from kling_pricing.money import Money
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 _REMEMBERED: Final = 65_536
-"""Of how many of the last jobs it is known that their amounts were counted."""
+"""How many of the latest jobs are remembered as counted."""
 
 _FOR_DISPLAY: Final = "in units, as a float: for display"
 
 
 class Metrics:
-    """An observer that counts exchanges, and the address that tells of them.
+    """An observer that counts exchanges, and the address that serves the counts.
 
-    Safe to share between threads. What is asked of the ledger is read when it is scraped.
+    Safe to share between threads. The ledger's figures are read at each scrape.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -54,7 +54,7 @@ class Metrics:
         self._counts.add(exchange)
 
     def routes(self, guard: Guard) -> Sequence[Route]:
-        """Return the one address, open to those whom the guard lets in."""
+        """Return the one address, open to callers that the guard admits."""
 
         def scraped(request: Request) -> Response:
             return guard.refusal(request) or Response(
@@ -114,7 +114,7 @@ class _Counts:
 
 
 class _Amounts:
-    """A counter of amounts to which each job adds once, however often its client asks for it."""
+    """A counter of amounts; each job is added once, however often it is polled."""
 
     def __init__(self, name: str, said: str, registry: CollectorRegistry) -> None:
         self._counter = Counter(
@@ -127,7 +127,7 @@ class _Amounts:
         self._counted: OrderedDict[str, None] = OrderedDict()
 
     def add(self, provider: str, money: Money | None, reservation_id: str | None) -> None:
-        """Count an amount, unless it is nobody's or was counted for this job."""
+        """Count an amount, unless it belongs to no job or was already counted."""
         if money is None or reservation_id is None or not self._is_new(reservation_id):
             return
         self._counter.labels(provider, money.unit).inc(float(money.amount))
@@ -143,17 +143,17 @@ class _Amounts:
 
 
 class _OfLedger(Collector):
-    """How the ledger stands when it is scraped. Where it cannot be read, no figure is told."""
+    """The ledger's figures at a scrape; none if it cannot be read."""
 
     def __init__(self, glances: Glances) -> None:
         self._glances = glances
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Promise nothing: else the ledger would be read once more, to learn the names."""
+        """Describe nothing: otherwise the ledger would be read once more for the names."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read the ledger and tell of it."""
+        """Read the ledger and yield its figures."""
         try:
             glance = self._glances.read()
         except KlingError:
@@ -166,10 +166,10 @@ class _OfLedger(Collector):
 
 
 class _Build(Collector):
-    """Which program this is."""
+    """The version of the program."""
 
     def collect(self) -> Iterator[InfoMetricFamily]:
-        """Tell the versions."""
+        """Yield the versions."""
         yield InfoMetricFamily(
             "kling_gateway_build",
             "The versions of the gateway and of Python.",

@@ -1,6 +1,6 @@
-"""Passing: what the gateway does not judge goes to the provider and back, untouched.
+"""Passing: requests that the gateway does not check go to the provider and back unchanged.
 
-It goes to the provider's own address and nowhere else; headers about one connection stay behind.
+They go only to the provider's own address; connection headers are removed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _LEFT_BEHIND: Final = frozenset(
         *OURS,
     }
 )
-"""Headers of a request that are not the provider's concern, or would turn it into another one."""
+"""Request headers that are not for the provider, or that would change the request."""
 
 _MOST_CONNECTIONS: Final = 200
 
 
 class Passage:
-    """The way to every upstream and back, on the server's event loop."""
+    """Forwards requests to every upstream, on the server's event loop."""
 
     def __init__(self, settings: GatewaySettings, trust: SSLContext) -> None:
         self._addresses = {name: one.address for name, one in settings.upstreams.items()}
@@ -52,7 +52,7 @@ class Passage:
                 timeout=httpx.Timeout(settings.timeout_s, pool=None),
                 limits=httpx.Limits(max_connections=_MOST_CONNECTIONS),
             )
-        # What the caller does not say is not said for him.
+        # httpx's default headers are not added for the caller.
         self._http.headers.clear()
 
     async def pass_on(
@@ -60,7 +60,7 @@ class Passage:
     ) -> Response:
         """Send a request on as it is, and stream the answer back.
 
-        Raises JobRefusedError where the provider is not reached, PollError without an answer,
+        Raises JobRefusedError if the provider is unreachable, PollError without an answer,
         ConfigError for a body that is cut short.
         """
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
@@ -77,7 +77,7 @@ class Passage:
         )
 
     async def ask(self, request: Request, dialect: Dialect, path: str, caller: Caller) -> Reply:
-        """Send a question on, and return the whole answer. Raises as `pass_on` does."""
+        """Forward a poll, and return the whole answer. Raises as `pass_on` does."""
         headers = {**_headers(request, dialect, caller), "accept-encoding": "identity"}
         url = self._url(dialect, path, request.url.query)
         sent = self._http.build_request("GET", url, headers=headers)
@@ -124,7 +124,7 @@ async def _parts(reply: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _headers(request: Request, dialect: Dialect, caller: Caller) -> Mapping[str, str]:
-    """Return what is said to the provider: what the caller says, with the key that is used."""
+    """Return the headers for the provider: the caller's, with the key to use."""
     leaving = _LEFT_BEHIND | {"authorization", "x-api-key"}
     headers = passed_on(request.headers.items(), leaving=leaving)
     if caller.key.value:

@@ -1,4 +1,4 @@
-"""Paths: which ones are forwarded, so that no spelling of an address leads around its door."""
+"""Paths: which ones are forwarded, so that no spelling of an address bypasses its door."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEVER_ESCAPED: Final = re.compile(r"[A-Za-z0-9._~/\\%\x00-\x1f\x7f;]")
 
 
 class PathError(KlingError):
-    """A path that is written in a way that two servers may read differently: it goes nowhere."""
+    """A path that two servers may read differently: it is not forwarded."""
 
     code = "path"
 
@@ -28,10 +28,10 @@ class PathError(KlingError):
 
 
 def checked_path(raw: bytes) -> str:
-    """Return a path as it is forwarded, in plain ASCII, from its first slash on.
+    """Return the path to forward, in plain ASCII, from its first slash on.
 
-    Raises PathError for dots that climb, empty parts, and escapes of what needs none: what such a
-    path names depends on who reads it.
+    Raises PathError for `..`, empty parts and needless escapes: the meaning of such a path depends
+    on the server.
     """
     path = raw.decode("latin-1")
     if len(path) > LONGEST_PATH:

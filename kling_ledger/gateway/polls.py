@@ -1,4 +1,4 @@
-"""Polls: a caller asks for a task; the answer is passed on, and an end in it settles the job."""
+"""Polls: a caller polls a task; the answer is passed on, and an end in it settles the job."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _MOST_KNOWN: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a poll has shown of a job of ours; None where the task is nobody's."""
+    """What a poll has shown about one of our jobs; None if the task is unknown."""
 
     reservation: Reservation | None = None
     left: Left | None = None
 
 
 class Polls:
-    """Settles jobs by what callers' own polls bring. Each call blocks.
+    """Settles jobs from callers' own polls. Each call blocks.
 
-    `forget` is told of each that has ended, `known` of a key that its provider knows.
+    `forget` is called for each ended job, `known` for each key that its provider accepts.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Polls:
         self._known = known
 
     def seen(self, meter: Meter, wire: Wire, task_id: str, reply: Reply) -> Seen:
-        """Take in an answer about a task; one that says nothing of it moves nothing.
+        """Process an answer about a task; one without facts moves nothing.
 
-        Raises DatabaseError where an end cannot be written down.
+        Raises DatabaseError if an end cannot be recorded.
         """
         answer = Answer.of(reply)
-        # First of all: a key that the provider does not know must not become an account.
+        # First: a key that the provider does not accept must not become an account.
         if wire.dialect.verdict(answer) is not Verdict.TAKEN:
             return Seen()
         found = self._found(meter, task_id)
@@ -60,7 +60,7 @@ class Polls:
         return Seen(*self._ledger.reservations.with_left(now.id))
 
     def wallet_of(self, meter: Meter, task_id: str) -> str | None:
-        """Return which wallet pays for a task, None where it is nobody's."""
+        """Return which wallet pays for a task, None if the task is unknown."""
         found = self._found(meter, task_id)
         return None if found is None else found.wallet
 
@@ -71,12 +71,12 @@ class Polls:
                 place.provider, task_id, address=place.address, account=place.account
             )
         except ConflictError:
-            # Two jobs of one name: whose end it is only a person can say.
+            # Two jobs with the same task id: only a person can say which one ended.
             return None
 
 
 def is_running(wire: Wire, task_id: str, reply: Reply) -> bool:
-    """Whether an answer says that a task still runs, so that there is nothing to write down."""
+    """Whether an answer says that a task is still running, so there is nothing to record."""
     answer = Answer.of(reply)
     if wire.dialect.verdict(answer) is not Verdict.TAKEN:
         return True
@@ -85,27 +85,27 @@ def is_running(wire: Wire, task_id: str, reply: Reply) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Whose a task is: its reservation, and the wallet that pays for it."""
+    """The owner of a task: its reservation, and the wallet that pays for it."""
 
     reservation_id: str
     wallet: str
 
 
 class Tasks:
-    """Whose each task is, of the latest that were submitted or asked for."""
+    """The owners of the tasks submitted or polled most recently."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._lock = Lock()
 
     def know(self, provider: str, task_id: str, reservation: Reservation) -> None:
-        """Keep in mind whose a task is."""
+        """Remember the owner of a task."""
         with self._lock:
             self._known[provider, task_id] = Known(reservation.id, reservation.wallet)
             if len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
 
     def of(self, provider: str, task_id: str) -> Known | None:
-        """Return whose a task is, None if it is not in mind."""
+        """Return the owner of a task, None if it is not remembered."""
         with self._lock:
             return self._known.get((provider, task_id))

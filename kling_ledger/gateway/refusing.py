@@ -1,7 +1,7 @@
-"""Refusals: what the gateway itself says no to, in the words of the provider that was asked.
+"""Refusals by the gateway itself, in the error format of the provider.
 
-Each client then raises its own error for it. Inside stands the same problem for everybody, in the
-terms of RFC 9457: which limit, how much was asked, what is left, when it frees and what would fit.
+So each client raises its usual error. Inside is the same problem for everyone, in the terms of RFC
+9457: which limit, the requested amount, what is left, when it frees and what would fit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _STATUSES: Final[tuple[tuple[type[KlingError], int], ...]] = (
     (errors.ProviderError, 504),
     (pricing_errors.PricingError, 422),
 )
-"""HTTP statuses by family, the first that fits; anything else is a fault of ours."""
+"""HTTP statuses by class, first match wins; anything else is an internal error."""
 
 _TITLES: Final[Mapping[int, str]] = {
     400: "The request cannot be forwarded",
@@ -72,7 +72,7 @@ _TERMS: Final = {
     "left": ("left", "available"),
     "would_fit": ("fits",),
 }
-"""What a problem calls each fact, and how our errors do."""
+"""The name of each fact in a problem, and in our errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +120,13 @@ class Problem:
 
 
 def problem_of(error: KlingError, *, now: datetime, fit: Fit | None = None) -> Problem:
-    """Return how an error is told."""
+    """Return the problem of an error."""
     status = status_of(type(error))
     return Problem(status, error, _retry_after_s(error, status, now), fit)
 
 
 def status_of(kind: type[KlingError]) -> int:
-    """Return the HTTP status that a kind of errors has."""
+    """Return the HTTP status of a class of errors."""
     return next((code for family, code in _STATUSES if issubclass(kind, family)), 500)
 
 
@@ -139,16 +139,16 @@ def refusal(provider: str, problem: Problem) -> Response:
 
 
 def _retry_after_s(error: KlingError, status: int, now: datetime) -> int | None:
-    """Return in how many seconds the same request may be admitted, None where waiting is no use."""
+    """Return in how many seconds the request may be admitted, None if waiting does not help."""
     if isinstance(error, errors.BudgetError) and error.frees_at is not None:
-        # More than the whole limit fits in no window.
+        # An amount above the whole limit fits in no window.
         is_of_use = error.asked <= error.limit
         return max(1, round((error.frees_at - now).total_seconds())) if is_of_use else None
     return _AGAIN_S if status == _PASSES else None
 
 
 def _message(problem: Problem) -> str:
-    """Say it all in one text: many agents read nothing else."""
+    """Put everything into one text: many agents read nothing else."""
     error = problem.error
     command = getattr(error, "command", None)
     parts = [error.message, error.hint, command and f"a person runs: {command}"]
@@ -169,7 +169,7 @@ def _crun(problem: Problem) -> Response:
 
 
 def _evolink(problem: Problem) -> Response:
-    # After 502 its own client sends a job again, which may have been taken.
+    # After 502 the provider's client resends a job, which may have been accepted.
     status = {408: 400, 409: 400, 422: 400, 504: 500}.get(problem.status, problem.status)
     error = {
         "code": problem.error.code,

@@ -1,4 +1,4 @@
-"""Resting: the caps of runs that have had no job for a day go, and come back with the run."""
+"""Resting: the cap of a run without jobs for a day is removed, and restored with its next job."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RESTED_S: Final = 86_400.0
 """How long a run has no job before its cap is removed."""
 
 REST_EVERY_S: Final = 3600.0
-"""How often that is looked at; nothing hangs on when."""
+"""How often that is checked; the exact time does not matter."""
 
 
 def rest_runs(ledger: Ledger) -> None:
-    """Remove the caps of runs that have rested; where that cannot be done, they stay."""
+    """Remove the caps of inactive runs; on an error they stay."""
     try:
         ledger.tokens.rest_runs(ledger.now() - timedelta(seconds=RESTED_S))
     except KlingError as error:

@@ -1,7 +1,7 @@
-"""Said: why the gateway refused, in words that pages, logs and spans may show to others.
+"""Said: why the gateway refused, in words that pages, logs and spans can show to others.
 
-An error of a body quotes what it was given, and that may be a prompt, a picture or an address of
-the caller's own. Here it is told without: where in the body, and what is allowed there.
+An error about a body quotes its value, which may be a caller's prompt, image or address. Here that
+is left out: only the place in the body and the allowed values remain.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _LONGEST_WORD: Final = 120
 
 
 def reason(refusal: KlingError) -> str:
-    """Say in one line of printable characters why a request was refused."""
+    """Return in one line of printable characters why a request was refused."""
     return cut(on_one_line(_reason(refusal)), _LONGEST)
 
 
 def hint(refusal: KlingError) -> str | None:
-    """Say what would be admitted, or who can change it; only where the limits are our own."""
+    """Return what would be admitted, or who can change it; only for our own limits."""
     return refusal.hint if isinstance(refusal, RefusedError) else None
 
 
 def asked(refusal: KlingError) -> Money | None:
-    """Return how much was asked for, where that is what was refused."""
+    """Return the requested amount, if that was the reason."""
     amounts = (getattr(refusal, name, None) for name in ("asked", "needed", "cost"))
     return next((one for one in amounts if isinstance(one, Money)), None)
 
@@ -57,6 +57,6 @@ def _reason(refusal: KlingError) -> str:
     if isinstance(refusal, AmountError):
         return f"not an amount; allowed: {refusal.allowed}"
     if isinstance(refusal, NoPriceError):
-        # Without the list of all that has one.
+        # Without the list of everything that has a price.
         return f"no price known for {refusal.subject}"
     return refusal.message

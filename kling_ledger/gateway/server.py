@@ -1,4 +1,4 @@
-"""Server: a gateway on a thread of its own, from when it is started until it is closed."""
+"""Server: a gateway on its own thread, from start to close."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Gateway:
         with Gateway(ledger, settings) as gateway:
             KlingClient(api_key="any", base_url=f"{gateway.url}/runapi")
 
-    `observers` are told of every exchange. Raises ConfigError where it may not start: beyond this
-    machine only callers with a token are let in.
+    `observers` get every exchange. Raises ConfigError if it may not start: callers on other
+    machines always need a token.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a slash at the end."""
+        """Its address, without a final slash."""
         if self._served is None:
             raise RuntimeError("the gateway is not started")
         return self._served.url
@@ -134,7 +134,7 @@ class Gateway:
             self._served.wait()
 
     def close(self) -> None:
-        """Let nobody in any more, and wait for what is being sent or written."""
+        """Stop accepting requests, and wait for sends and writes in progress."""
         if self._served is not None:
             self._served.close(_STOP_S)
             self._served = None
@@ -179,9 +179,9 @@ def _own_routes(
 
 
 def _guard(settings: GatewaySettings, host: str) -> Guard | None:
-    """Return who may look at the page and the metrics; None where nobody may.
+    """Return the guard of the page and the metrics; None if they are not served.
 
-    A token of a caller is no password for them: they tell of everybody's wallets and projects.
+    A caller's token does not open them: they show all wallets and projects.
     """
     if settings.page_secret is not None:
         return Guard.of_secret(settings.page_secret.value, settings.hosts)
@@ -200,7 +200,7 @@ def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
         ledger.wallets.get(settings.wallet)
     for upstream in settings.upstreams.values():
         if upstream.key is not None:
-            # Now, and not with the first job: that may be refused, and a refusal writes nothing.
+            # Now, not with the first job: that may be refused, and a refusal writes nothing.
             ledger.accounts.of_key(
                 upstream.provider, partial(upstream.key.fingerprint, provider=upstream.provider)
             )

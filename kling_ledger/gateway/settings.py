@@ -1,4 +1,4 @@
-"""Settings: where a gateway sends on what it is sent, with whose keys, and who pays."""
+"""Settings: where a gateway forwards requests, with which keys, and who pays."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LARGEST_BODY: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider that is forwarded to: where it is, and the gateway's own key there.
+    """A provider to forward to: its address, and the gateway's own key.
 
-    Without a key, what callers bring is passed through: it is held in memory while their jobs run,
-    and written nowhere.
+    Without a key, callers' keys are passed through: they are kept in memory while their jobs run,
+    and never stored.
     """
 
     provider: str
@@ -31,16 +31,15 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """What one gateway does.
+    """The settings of one gateway.
 
-    `upstreams` is by provider. `wallet` pays for callers without a token: with None there is none
-    for them, and everybody needs one. `project`, `labels`, `ceiling` and `approve_above` are of
-    callers without a token too.
-    `public_url` is where providers can call this gateway, None where none can: then a job's
-    `callback_url` stays the client's own. `hosts` are the names under which browsers may ask for
-    the live page, beside the address that is listened on. `page_secret` is the password of the live
-    page and the metrics; without one they are there on loopback alone. `polls_per_s` is how often
-    one provider is asked for jobs that no client asks for.
+    `upstreams` is by provider. `wallet` pays for callers without a token; with None every caller
+    needs one. `project`, `labels`, `ceiling` and `approve_above` apply to callers without a token
+    too. `public_url` is the address where providers can call this gateway, None if they cannot:
+    then a job's `callback_url` stays the client's own. `hosts` are further host names for the live
+    page. `page_secret` is the password of the live page and the metrics; without one they are
+    served on loopback only. `polls_per_s` is the poll rate per provider for jobs that no client
+    polls.
     """
 
     upstreams: Mapping[str, Upstream]

@@ -1,9 +1,9 @@
-"""Settlement: jobs come to their end though no client asks for them, and after a restart too.
+"""Settlement: jobs are settled even if no client polls them, also after a restart.
 
-One thread decides which job is asked for when, and a few others ask. In memory is little more than
-the names of jobs that run; each time, the ledger says how one stands, so that what others have
-settled is not asked for. What nobody follows, such as jobs of a gateway that was killed, or those
-in doubt, is found in the ledger now and then, page by page.
+One thread decides which job is polled when, and a few others poll. Memory holds little more than
+the ids of running jobs; their state is read from the ledger each time, so jobs settled by others
+are not polled. Jobs that are not followed, such as those of a killed gateway or those in doubt, are
+found in the ledger from time to time, page by page.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from kling_pricing.errors import KlingError
 log: Final = logging.getLogger("kling_ledger.gateway")
 
 SWEEP_EVERY_S: Final = 300.0
-"""How often the ledger is searched for open jobs that nobody follows."""
+"""How often the ledger is searched for open jobs that are not followed."""
 
 LONGEST_PAUSE_S: Final = 60.0
-"""How long a provider that does not answer is left alone at the most."""
+"""The longest pause for a provider that does not answer."""
 
 LATE_EVERY_S: Final = 600.0
-"""How often a job in doubt is asked for: it may end late."""
+"""How often a job in doubt is polled: it may end late."""
 
 MOST_FOLLOWED: Final = 50_000
-"""How many jobs are followed at once; others are asked for whenever the ledger is searched."""
+"""How many jobs are followed at once; others are polled at each search of the ledger."""
 
 _WORKERS: Final = 16
 _WORKERS_EACH: Final = 4
@@ -53,14 +53,14 @@ _BUSY_TIMES: Final = 2
 _ITSELF: Final = "settlement"
 
 _Then = Callable[[], None]
-"""What the deciding thread does once a call has ended."""
+"""What the deciding thread does after a call."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A job that is followed; `meter` is that of its caller, None where the gateway's own key does.
+    """A followed job; `meter` is its caller's, None if the gateway's own key is used.
 
-    `sweep` is what found it, until it was looked at; `failures` counts looks that brought nothing.
+    `sweep` is the search that found it, until its first poll; `failures` counts failed polls.
     """
 
     id: str
@@ -73,10 +73,10 @@ class _Job:
 class Settlement:
     """Follows jobs until they end, from `start` to `close`. Its methods return at once.
 
-    `meter_for` gives the meter of the gateway's own key; it raises OtherAddressError for a job that
-    is not at the gateway's providers, and another ConfigError where no key is at hand. Each
-    provider is asked `polls_per_s` times at most, each job every `poll_every_s`; what has no
-    verdict after `longest_s` is in doubt. `grace_s` is how long a submission is left to its sender.
+    `meter_for` returns the meter of the gateway's own key; it raises OtherAddressError for a job at
+    another address, and another ConfigError without a key. Each provider gets at most
+    `polls_per_s`, each job is polled every `poll_every_s`; a job without an outcome after
+    `longest_s` is in doubt. `grace_s` is how long a submission is left to its sender.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Settlement:
 
     @property
     def problem(self) -> str | None:
-        """Why jobs cannot be settled just now, None while the ledger can be asked and written."""
+        """Why jobs cannot be settled now, None while the ledger can be read and written."""
         return "; ".join(sorted(set(self._problems.copy().values()))) or None
 
     @property
@@ -124,11 +124,11 @@ class Settlement:
         return len(self._followed)
 
     def start(self) -> None:
-        """Begin to follow jobs, with those that are open in the ledger."""
+        """Start following jobs, beginning with those open in the ledger."""
         self._thread.start()
 
     def close(self) -> None:
-        """Follow no more; jobs stay as they are. Returns within a few seconds."""
+        """Stop following; jobs are unchanged. Returns within a few seconds."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(_CLOSE_S)
@@ -138,22 +138,22 @@ class Settlement:
         self._inbox.append(partial(self._take, _Job(reservation.id, place_of(reservation), meter)))
 
     def forget(self, reservation_id: str) -> None:
-        """Follow a job no more, because somebody else has settled it."""
+        """Stop following a job that was settled elsewhere."""
         self._inbox.append(partial(self._drop, reservation_id))
 
     def known(self, meter: Meter) -> None:
-        """Go on with the jobs that wait for a key, where this is one that its provider knows."""
+        """Continue the jobs that wait for this key, which its provider has accepted."""
         if self._waiting and (place := meter.place) in self._waiting:
             self._inbox.append(partial(self._go_on, place, meter))
 
     def waiting_for_key(self) -> Mapping[Place, int]:
-        """Return how many open jobs cannot be asked for because nobody brought the key of late."""
+        """Return how many open jobs cannot be polled because no caller sent their key recently."""
         return dict(self._waiting)
 
     def meter_for(self, found: Reservation) -> Meter:
-        """Return the meter of a job: of a caller whose jobs run, or of the gateway's own key.
+        """Return the meter of a job: of a caller with running jobs, or of the gateway's own key.
 
-        Raises ConfigError where neither is at hand, or the job is elsewhere.
+        Raises ConfigError if there is neither, or the job is at another address.
         """
         caller = self._callers.get(place_of(found))
         return caller[0] if caller is not None else self._own_meter_for(found)
@@ -199,7 +199,7 @@ class Settlement:
         return partial(self._follower.put, self._rested, in_s=REST_EVERY_S)
 
     def _hear(self) -> None:
-        """Do what other threads have asked for, now and again in a moment."""
+        """Process the requests of other threads."""
         while self._inbox:
             self._inbox.popleft()()
         self._problems.pop(_ITSELF, None)
@@ -227,7 +227,7 @@ class Settlement:
         if job.meter is not None:
             meter, count = self._callers[job.place]
             if count == 1:
-                # The last job of this key has ended: it is not kept any longer.
+                # The last job of this key has ended: forget the key.
                 del self._callers[job.place]
             else:
                 self._callers[job.place] = (meter, count - 1)
@@ -236,7 +236,7 @@ class Settlement:
         self._follower.put(partial(self._looked, job), in_s=in_s, asks=job.place.provider)
 
     def _told(self, job: _Job, told: Recovered) -> None:
-        """Decide when a job that was looked at is asked for again, if it is."""
+        """Decide when a job is polled again, if at all."""
         in_s = self._next_s(job, told)
         if in_s is None or len(self._followed) > MOST_FOLLOWED:
             self._end(job)
@@ -257,12 +257,13 @@ class Settlement:
             return max(told.again_in_s or 0.0, self._backed_off_s(job, LONGEST_PAUSE_S))
         if told.again_in_s is None:
             return self._late_every_s
-        # So that a new job is not behind the polls of thousands, each of them comes less often.
+        # With thousands of jobs each is polled less often, so that new jobs do not queue behind
+        # them.
         fair_s = self._at[seen.job.provider or ""] / self._polls_per_s
         return max(told.again_in_s, fair_s)
 
     def _doubtful_s(self, job: _Job, told: Recovered) -> float | None:
-        """Return when to look at a job in doubt again; None where the ledger's searches do."""
+        """Return when to poll a job in doubt again; None if the searches of the ledger do that."""
         if told.reservation.task_id is not None:
             return None if job.meter is None else self._late_every_s
         return None if told.error is None else self._backed_off_s(job, self._late_every_s)
@@ -276,7 +277,7 @@ class Settlement:
             self._drop(job.id)
 
     def _swept(self, job: _Job) -> None:
-        """Go on with the search that found a job, once all of its page were looked at."""
+        """Continue the search that found a job, once its whole page has been polled."""
         sweep, job.sweep = job.sweep, None
         if sweep is not None:
             sweep.left -= 1
@@ -308,7 +309,7 @@ class Settlement:
             self._begin(sweep)
 
     def _searched(self, sweep: Sweep) -> None:
-        """Search again after a while: longer where it takes long, so that it is never all we do."""
+        """Search again after a while: longer if it takes long, so it never takes all our time."""
         if sweep.place is not None:
             return
         for place in [one for one in self._waiting if one.provider == sweep.provider]:
@@ -322,7 +323,7 @@ class Settlement:
     # --- the threads that ask ---------------------------------------------------------------
 
     def _looked(self, job: _Job) -> _Then:
-        """Look at a job; whatever goes wrong, it is looked at again."""
+        """Poll a job; after any error it is polled again."""
         if self._followed.get(job.id) is not job:
             return partial(self._swept, job)
         try:
@@ -354,13 +355,13 @@ class Settlement:
         return partial(self._told, job, recovery.look_at(found))
 
     def _checked(self, found: Reservation, known: Meter | None) -> Meter:
-        """Return the meter of a job, whose key is of its account. Raises ConfigError for none."""
+        """Return a meter with the key of the job's account. Raises ConfigError if there is none."""
         meter = known or self.meter_for(found)
         meter.place.check(found)
         return meter
 
     def _page(self, sweep: Sweep) -> _Then:
-        """Read some open jobs; what cannot be asked for now is counted, and left."""
+        """Read some open jobs; those that cannot be polled now are counted and skipped."""
         try:
             if sweep.is_new:
                 take_down(self._ledger)
@@ -375,7 +376,7 @@ class Settlement:
         return partial(self._paged, sweep, wanted, is_last=not found)
 
     def _wanted(self, sweep: Sweep, one: Reservation) -> _Job | None:
-        """Return the job of an open reservation, None where nothing can be done about it now."""
+        """Return the job of an open reservation, None if nothing can be done about it now."""
         place = place_of(one)
         try:
             meter = self._checked(one, sweep.meter)
@@ -385,7 +386,7 @@ class Settlement:
             sweep.waiting[place] += 1
             return None
         is_lost = one.state is State.IN_DOUBT and one.task_id is None
-        # What became of it only a person can say, where a repeat could be charged too.
+        # Only a person can settle it if a repeat could be charged too.
         return None if is_lost and not meter.provider.repeats_safely else _job(one, sweep)
 
 

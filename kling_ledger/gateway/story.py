@@ -1,4 +1,4 @@
-"""Story: what becomes of one request while it is answered, and what is told of it in the end."""
+"""Story: what happens to a request while it is answered, and what is reported at the end."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(slots=True)
 class Story:
-    """One request: who asks, for what, and what came of it so far.
+    """One request: its caller, its purpose, and its result so far.
 
-    `model` and `action` are of a job that was refused: there is no reservation to tell them.
+    `model` and `action` are set for a refused job, which has no reservation.
     """
 
     provider: str
@@ -36,7 +36,7 @@ class Story:
     action: str | None = None
 
     async def timed(self, asking: Awaitable[_Answer]) -> _Answer:
-        """Await what a provider answers, and keep how long it took."""
+        """Await a provider's answer, and record how long it took."""
         begun = time.perf_counter()
         try:
             return await asking
@@ -44,11 +44,11 @@ class Story:
             self.upstream_s = time.perf_counter() - begun
 
     def refused(self, text: str, action: str | None) -> None:
-        """Keep what a body asked for that is refused, as far as it can be read."""
+        """Record the request of a refused body, as far as it can be read."""
         self.model, self.action = _model_in(text), action
 
     def tell(self, observers: Iterable[Observer], status: int) -> None:
-        """Tell everybody who listens how it ended."""
+        """Notify all observers of the result."""
         tell(observers, self._exchange(status))
 
     def _exchange(self, status: int) -> Exchange:

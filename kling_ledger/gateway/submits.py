@@ -40,9 +40,9 @@ _LOOK_EVERY_S: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What became of a submission: the provider's answer, or None and why there is none.
+    """The result of a submission: the provider's answer, or None and the reason.
 
-    `upstream_s` is what the provider took.
+    `upstream_s` is the provider's time.
     """
 
     reservation: Reservation
@@ -53,7 +53,7 @@ class Submitted:
 
 
 class UnfitError(Exception):
-    """A job was refused by a limit; `fit` says what of it would be admitted."""
+    """A job was refused by a limit; `fit` says what would be admitted."""
 
     def __init__(self, error: RefusedError, fit: Fit) -> None:
         super().__init__(error.message)
@@ -63,9 +63,9 @@ class UnfitError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Submits:
-    """Sends jobs on for callers; `expect` is told of each that its provider has taken.
+    """Submits jobs for callers; `expect` is called for each accepted job.
 
-    Every call blocks: it is made on a thread of its own.
+    Every call blocks, so it runs on its own thread.
     """
 
     ledger: Ledger
@@ -76,7 +76,7 @@ class Submits:
     def submit(self, caller: Caller, provider: str, action: str | None, text: str) -> Submitted:
         """Reserve and send one job.
 
-        Raises KlingError where nothing was sent for the caller, UnfitError for a limit.
+        Raises KlingError if nothing was sent for the caller, UnfitError for a limit.
         """
         body, called = rewritten(
             parse_body(text),
@@ -119,7 +119,7 @@ class Submits:
         )
 
     def _bounded(self, caller: Caller, asked: Asked) -> Asked:
-        """Return a job as its caller may ask for it, and as a person has approved it."""
+        """Return a job within its caller's limits and its approval."""
         if caller.token is not None:
             asked = self.ledger.tokens.bound(
                 caller.token,
@@ -159,7 +159,7 @@ class Submits:
         try:
             _hearing(meter, heard.append).submit(reserved, body)
         except StateError:
-            # Another request under the same key is sending it: its answer is ours too.
+            # Another request with the same key is sending it: use its answer.
             return self._after_the_sender(meter, reserved)
         except KlingError as raised:
             if not isinstance(raised, ProviderError) and not heard:
@@ -172,7 +172,7 @@ class Submits:
         return Submitted(found, left, heard[-1] if heard else None, took_s, error)
 
     def _now(self, known: Reservation) -> tuple[Reservation, Left | None]:
-        """Return how a reservation stands, or stood: what was sent is answered in any case."""
+        """Return a reservation's current or last known state: a sent job is always answered."""
         try:
             return self.ledger.reservations.with_left(known.id)
         except DatabaseError as error:
@@ -180,7 +180,7 @@ class Submits:
             return known, None
 
     def _again(self, meter: Meter, found: Reservation, key: str) -> Submitted:
-        """Answer a key that was used before: with its task as it stands now, if there is one."""
+        """Answer a repeated key with the current state of its task, if there is one."""
         if found.task_id is None:
             raise KeyUsedError(key, reservation_id=found.id, state=found.state)
         heard: list[Reply] = []
@@ -202,10 +202,10 @@ class Submits:
 
 
 def _own_key(caller: Caller, provider: str) -> str:
-    """Return a caller's key as the ledger knows it: two callers may use the same words."""
+    """Return a caller's key as stored in the ledger: two callers may use the same key."""
     return f"gateway/{caller.name or '-'}/{provider}/{caller.own_key}"
 
 
 def _hearing(meter: Meter, hear: Callable[[Reply], None]) -> Meter:
-    """Return a meter whose provider's answers are kept as they came."""
+    """Return a meter that keeps its provider's raw answers."""
     return replace(meter, provider=replace(cast("Wire", meter.provider), hear=hear))

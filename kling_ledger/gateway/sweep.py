@@ -1,7 +1,7 @@
-"""Sweep: the open jobs of one provider, some at a time, from the ledger and not from memory.
+"""Sweep: the open jobs of one provider, some at a time, from the ledger rather than memory.
 
-They come newest first, and those that run before those in doubt, which may stand for long: so the
-jobs that somebody waits for come first, however many others there are.
+They come newest first, and running jobs before those in doubt, which may be old: so the jobs that
+someone waits for come first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kling_ledger.jobs.places import Place
 from kling_ledger.ledger import Ledger, Reservation, State
 
 PAGE: Final = 20
-"""How many jobs are looked at before the next are read."""
+"""How many jobs are read at a time."""
 
 _ORDER: Final = (State.SUBMITTED, State.SUBMITTING, State.RESERVED, State.IN_DOUBT)
 
@@ -23,8 +23,8 @@ _ORDER: Final = (State.SUBMITTED, State.SUBMITTING, State.RESERVED, State.IN_DOU
 class Sweep:
     """Goes through a provider's open jobs once; one thread reads a page at a time.
 
-    With a `meter`, those alone that run at its place. `waiting` counts the jobs whose key is not at
-    hand, by place; `left` is how many of a page are still to be looked at.
+    With a `meter`, only the jobs at its place. `waiting` counts the jobs without a key, by place;
+    `left` is how many of a page are still to be polled.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Sweep:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was read yet."""
+        """Whether nothing has been read yet."""
         return len(self._states) == len(_ORDER) and self._after is None
 
     @property
@@ -56,11 +56,11 @@ class Sweep:
         return time.monotonic() - self._begun_at
 
     def anew(self) -> Sweep:
-        """Return the same from the beginning."""
+        """Return a new sweep of the same jobs."""
         return Sweep(self._ledger, self.provider, place=self.place, meter=self.meter)
 
     def page(self) -> list[Reservation]:
-        """Return the next jobs that are somewhere to be asked for; none once it is through."""
+        """Return the next jobs; none at the end."""
         if self.is_new:
             self._begun_at = time.monotonic()
         while self._states:
@@ -82,6 +82,6 @@ class Sweep:
 
 
 def place_of(one: Reservation) -> Place:
-    """Return where a job runs that has an address."""
+    """Return the place of a job that has an address."""
     job = one.job
     return Place(job.provider or "", job.address or "", job.account)

@@ -1,4 +1,4 @@
-"""Wires: how each provider is reached, with whose key, and what it lately estimated."""
+"""Wires: how each provider is reached, with which key, and its recent estimates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kling_ledger.providers.registry import wire
 from kling_ledger.providers.surroundings import naming_the_variable
 
 ESTIMATE_LIVES_S: Final = 60.0
-"""How long a provider's estimate stands for the same clip with another prompt."""
+"""How long an estimate is reused for the same clip with another prompt."""
 
 _MOST_KEYS: Final = 1000
 _MOST_ESTIMATES: Final = 1000
@@ -28,14 +28,14 @@ _WORDS: Final = frozenset({"prompt", "negative_prompt", "callback_url"})
 
 
 class Estimates:
-    """What one account was lately told that bodies would cost; their words cost nothing."""
+    """Recent estimates of one account; prompts do not affect them."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[float, Estimate]] = OrderedDict()
         self._lock = Lock()
 
     def of(self, action: str, body: dict[str, Any], ask: Callable[[], Estimate]) -> Estimate:
-        """Return an estimate that is known, or ask for it. Raises what asking raises."""
+        """Return a cached estimate, or request it. Raises what the request raises."""
         name = json.dumps([action, _without_words(body)], sort_keys=True)
         now = time.monotonic()
         with self._lock:
@@ -57,7 +57,7 @@ class Wire(HttpProvider):
     estimates: Estimates = field(default_factory=Estimates, repr=False, compare=False)
 
     def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
-        """Say what a body would cost: as its provider says, or lately said of the same clip."""
+        """Return the estimate of a body: the provider's, or a recent one for the same clip."""
         return self.estimates.of(action, body, lambda: HttpProvider.estimate(self, action, body))
 
 
@@ -67,7 +67,7 @@ class Wires:
     def __init__(self, settings: GatewaySettings) -> None:
         with naming_the_variable():
             self.trust = httpx.create_ssl_context()
-            """Whose certificates are believed; loaded once for all."""
+            """The trusted certificates; loaded once."""
         self._first: dict[str, HttpProvider] = {
             name: wire(name).connect(
                 (upstream.key or Secret("")).value,
@@ -81,7 +81,7 @@ class Wires:
         self._lock = Lock()
 
     def wire(self, provider: str, key: Secret) -> Wire:
-        """Return how a provider is reached with a key; the latest keys are kept in memory."""
+        """Return the wire of a provider and key; the latest keys are kept in memory."""
         name = (provider, key.value)
         with self._lock:
             known = self._known.get(name)

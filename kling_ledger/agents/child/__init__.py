@@ -1,1 +1,1 @@
-"""Child: one program is run behind a proxy of its own, which guards what it sends to providers."""
+"""Child: runs one program behind its own proxy, which meters what it sends to providers."""

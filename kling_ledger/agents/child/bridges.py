@@ -1,4 +1,4 @@
-"""Bridges: which connections to the door inside were made by our proxy, and for which address."""
+"""Bridges: which connections to the inner door come from our proxy, and for which address."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Peer = tuple[str, int]
 
 
 class Bridges:
-    """The connections that lead from the proxy to the door inside, by the end that we opened.
+    """The connections from the proxy to the inner door, by our local port.
 
-    The door listens on loopback, where everybody on this machine could knock: whoever comes over
-    no bridge did not show the proxy the run's credentials.
+    The door listens on loopback, where any local process could connect: a connection that is not a
+    bridge did not show the run's credentials to the proxy.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Bridges:
 
     @contextmanager
     def known(self, end: Peer, opened: Opened) -> Iterator[None]:
-        """Let a connection be known while it is open; leave before its port can be another's."""
+        """Register a connection while it is open; leave before its port can be reused."""
         self._opened[end] = opened
         try:
             yield
@@ -30,5 +30,5 @@ class Bridges:
             del self._opened[end]
 
     def of(self, end: Peer | None) -> Opened | None:
-        """Return what a connection was made for, None where it is not ours."""
+        """Return the address that a connection is for, None if it is not ours."""
         return None if end is None else self._opened.get(end)

@@ -1,6 +1,6 @@
-"""Certificates: an authority made for one run, which vouches for the opened hosts and then is gone.
+"""Certificates: an authority for one run, valid only for the opened hosts.
 
-Its key signs one certificate and is dropped: nobody can make another, and it is never on a disk.
+Its key signs one certificate and is dropped: nobody can sign another, and it is never on disk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec
 
 LIVES: Final = timedelta(days=7)
-"""How long a run may last: past that its program trusts us no more, and is refused."""
+"""The longest run: after that the certificate has expired and the program is refused."""
 
 _EARLIER: Final = timedelta(minutes=5)
 """How far behind a child's clock may be, as in a container."""
@@ -29,9 +29,9 @@ _EVERY_ADDRESS: Final = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """What one run has, as PEM: the authority's certificate, the hosts' one, and its key.
+    """A run's PEM files: the authority's certificate, the hosts' certificate, and its key.
 
-    The key is encrypted with the passphrase that it was asked for with.
+    The key is encrypted with the given passphrase.
     """
 
     authority: bytes
@@ -40,7 +40,7 @@ class Issued:
 
 
 def issue(hosts: Sequence[str], *, now: datetime, passphrase: bytes) -> Issued:
-    """Make an authority that can vouch for these hosts alone, and their certificate.
+    """Create an authority that is valid only for these hosts, and their certificate.
 
     Hosts are names or IP addresses. Raises ConfigError where the package for it is not installed.
     """
@@ -128,10 +128,10 @@ def _builder(
 
 
 def _constraints(hosts: Sequence[str]) -> x509.NameConstraints:
-    """Permit these hosts alone.
+    """Permit only these hosts.
 
-    A kind of name of which nothing is said is not constrained at all: where no IP address is
-    opened, all of them are excluded.
+    A kind of name without a constraint is not limited at all: if no IP address is opened, all are
+    excluded.
     """
     from cryptography import x509
 

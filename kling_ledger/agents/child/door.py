@@ -1,4 +1,4 @@
-"""Door: what stands inside, before the gateway: who came over a bridge, and to which provider."""
+"""Door: the entrance to the inner gateway: checks the bridge and finds the provider."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kling_ledger.gateway.paths import PathError, alike
 
 _KEYED: Final = (b"authorization", b"x-api-key")
 _OURS: Final = b"x-kling-"
-"""How the headers begin that say who pays: a run's options have said it already."""
+"""The prefix of headers that choose who pays: the run's options decide that."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -25,8 +25,8 @@ Headers = list[tuple[bytes, bytes]]
 class Door:
     """The gateway, as the hosts of the providers.
 
-    A connection is for what it was opened for, whatever its requests say. Who brings the token of
-    the run is answered by `with_our_keys`, who brings a key of his own by `with_own_keys`.
+    A connection is only for the address it was opened for. Callers with the run's token are served
+    by `with_our_keys`, callers with their own key by `with_own_keys`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Door:
         self._with_own_keys = with_own_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request to the gateway, below the name of its provider."""
+        """Pass a request to the gateway, below its provider's name."""
         if scope["type"] != "http":
             return
         opened = self._bridges.of(scope["client"])
@@ -69,13 +69,12 @@ class Door:
         await gateway(below, receive, send)
 
     def _meant(self, opened: Opened, scope: Scope) -> str | None:
-        """Return whom a request is for, None where it says another one or nobody can say."""
+        """Return the provider of a request, None if it names another or is ambiguous."""
         if not scope["path"].startswith("/"):
             return None
         there = self._named(opened, scope["headers"])
         named = [one for one in there if one in opened.providers]
-        # Where several are at one address, the path says whose it is; what is nobody's own goes to
-        # that address in any case.
+        # If several are at one address, the path decides; other paths go to that address anyway.
         claimed = [one for one in named if len(named) > 1 and _claims(one, scope)]
         return claimed[0] if len(claimed) == 1 else named[0] if named and not claimed else None
 
@@ -101,7 +100,7 @@ def _claims(provider: str, scope: Scope) -> bool:
     try:
         way = door.way(scope["method"], scope["path"], query)
     except PathError:
-        # A door refuses what is nearly a submission at any of them; a question only at its own.
+        # Near-submissions are refused at every provider, polls only at their own.
         return scope["method"] in READS or door.is_nearly_a_submit(alike(scope["path"]))
     return not isinstance(way, Other)
 

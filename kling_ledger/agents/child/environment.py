@@ -1,4 +1,4 @@
-"""Environment: what a guarded program is given in place of ours: a proxy, authorities, no keys."""
+"""Environment: the environment of a guarded program: a proxy, certificate authorities, no keys."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ REPLACED: Final = (
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
 )
-"""Variables whose file stands in place of the authorities that a program knows."""
+"""Variables whose file replaces a program's own authorities."""
 
 ADDED: Final = ("NODE_EXTRA_CA_CERTS", "DENO_CERT")
-"""Variables whose file comes on top of them."""
+"""Variables whose file is added to them."""
 
 _SHORTEST_KEY: Final = 8
-"""A shorter word is no key: it may stand anywhere."""
+"""Shorter values are not treated as keys: they may occur anywhere."""
 
 _LOOPBACK: Final = "localhost,127.0.0.1,::1"
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The providers' real keys, by provider, and the token that stands in for each of them.
+    """The providers' real keys, by provider, and the token that replaces each of them.
 
-    The token is worth nothing outside of this run: a program that goes around the proxy has no key
-    to spend with.
+    The token is useless outside this run: a program that bypasses the proxy has no key to spend
+    with.
     """
 
     by_provider: Mapping[str, str]
     token: str
 
     def taken_out_of(self, text: str) -> str:
-        """Return a text with the token wherever a key stood."""
+        """Return a text with every key replaced by the token."""
         for key in self.by_provider.values():
             if len(key) >= _SHORTEST_KEY:
                 text = text.replace(key, self.token)
@@ -67,9 +67,9 @@ def child_environment(
 ) -> dict[str, str]:
     """Return the environment of a guarded program.
 
-    Loopback goes around the proxy, as nothing is guarded there and some clients cannot speak to
-    this machine through one; not where an opened address is on loopback, such as a sandbox. Other
-    exceptions are emptied: one of them could name an opened host, and our proxy knows them.
+    Loopback bypasses the proxy, because nothing is guarded there and some clients cannot use one
+    for this machine; unless an opened address, such as a sandbox, is on loopback. Other exceptions
+    are removed: one could name an opened host, and our proxy applies them itself.
     """
     child = {name: keys.taken_out_of(value) for name, value in environ.items()}
     for provider in keys.by_provider:
@@ -82,10 +82,10 @@ def child_environment(
 
 
 class Authorities:
-    """The files of certificates that a program trusts: those that it had, and ours.
+    """The certificate files that a program trusts: its previous ones, and ours.
 
-    They are written to a folder. What a variable named before stays trusted under that variable,
-    and nothing that it did not name becomes so.
+    They are written to a folder. Each variable trusts what it named before, plus our authority, and
+    nothing else.
     """
 
     def __init__(self, folder: Path, authority: bytes) -> None:
@@ -94,14 +94,14 @@ class Authorities:
         self._files: dict[str, Path] = {}
 
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return each variable that programs read, with the file that it names from now on."""
+        """Return each variable that programs read, with its new file."""
         system = _system_authorities()
         replaced = {name: self._with_ours(environ.get(name) or system) for name in REPLACED}
         added = {name: self._with_ours(environ.get(name) or "") for name in ADDED}
         return {name: str(file) for name, file in {**replaced, **added}.items()}
 
     def _with_ours(self, before: str) -> Path:
-        """Return a file with our authority after those that were trusted before."""
+        """Return a file with our authority added to those trusted before."""
         if before not in self._files:
             file = self._folder / f"authorities-{len(self._files) + 1}.pem"
             file.write_bytes(b"\n".join([*_contents(before), self._authority]))
@@ -112,7 +112,7 @@ class Authorities:
 def _contents(named: str) -> Iterator[bytes]:
     """Yield what a file of certificates holds, or each file of a folder, as far as they are there.
 
-    Whoever named a file that is not there trusted nobody, and trusts us alone from now on.
+    A variable with a missing file trusted nothing, and now trusts only us.
     """
     path = Path(named)
     if named and path.is_dir():

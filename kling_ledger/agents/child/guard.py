@@ -1,4 +1,4 @@
-"""Guard: everything around one child, from its certificates to its environment, and away again."""
+"""Guard: sets up everything around one child, from certificates to environment, and removes it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _KEEPS_S: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """What answers below `/PROVIDER`: with our keys, and for who brings a key of his own.
+    """The applications below `/PROVIDER`: with our keys, and with callers' own keys.
 
-    `stopping` is awaited before connections are let go of.
+    `stopping` is awaited before connections are closed.
     """
 
     with_our_keys: ASGIApp
@@ -49,10 +49,10 @@ def guarded(
     environ: Mapping[str, str],
     now: datetime,
 ) -> Iterator[dict[str, str]]:
-    """Stand between a program and the providers; give the environment to start the program with.
+    """Guard a program; yield the environment to start it with.
 
-    The private key is on the disk only while it is read, and encrypted; the folder that it was in,
-    which nobody else can enter, is gone afterwards.
+    The private key is on disk only while it is read, encrypted, in a private folder that is removed
+    afterwards.
     """
     onward = Onward.of(environ)
     bridges = Bridges()
@@ -89,7 +89,7 @@ def _served(
     passphrase: str,
     stopping: Callable[[], Awaitable[None]],
 ) -> Served:
-    """Serve the door over TLS on loopback; its key is read before this returns, and taken away."""
+    """Serve the door over TLS on loopback; its key is read, then deleted, before this returns."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     certificate.write_bytes(issued.certificate)
     key.write_bytes(issued.key)
@@ -100,7 +100,7 @@ def _served(
             name="guarded run",
             stopping=stopping,
             http="h11",
-            # A client's X-Forwarded-For would be taken for where it came from.
+            # Otherwise a client could fake its address with X-Forwarded-For.
             proxy_headers=False,
             server_header=False,
             # As long as other servers: a program sends its next job on a connection that it has.

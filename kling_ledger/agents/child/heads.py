@@ -1,4 +1,4 @@
-"""Heads: what stands before the body of a request to a proxy, read strictly and written anew."""
+"""Heads: the request line and headers of a request to a proxy, parsed strictly and rewritten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import h11
 from kling_ledger.agents.child.opened import HTTP_PORT, HTTPS_PORT, Origin, host_of
 
 LONGEST_HEAD: Final = 32 * 1024
-"""The most bytes of a head; of a longer one nothing is read."""
+"""The longest head in bytes; a longer one is refused."""
 
 _AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#\\%\s]+)(?::([0-9]{1,5}))?")
 _LARGEST_PORT: Final = 65_535
@@ -23,7 +23,7 @@ _HOP_BY_HOP: Final = (b"proxy-authorization", b"proxy-connection", b"host")
 
 
 class BadHeadError(Exception):
-    """A head that is not understood, or may be understood in two ways. `status` is HTTP's."""
+    """A head that is invalid or ambiguous. `status` is the HTTP status."""
 
     def __init__(self, status: int, problem: str) -> None:
         super().__init__(problem)
@@ -45,7 +45,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request with a whole address asks for."""
+    """The target of a request with a full address."""
 
     origin: Origin
     is_tls: bool
@@ -55,7 +55,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Outer:
-    """The proxy that this machine uses itself; `authorization` is what it wants to hear."""
+    """The proxy that this machine itself uses; `authorization` is its credentials."""
 
     host: str
     port: int
@@ -63,7 +63,7 @@ class Outer:
 
 
 async def read_head(reader: StreamReader) -> Head | None:
-    """Read the head of a request, None where nobody sent one. Raises BadHeadError."""
+    """Read the head of a request, None if the connection was closed. Raises BadHeadError."""
     try:
         written = await reader.readuntil(b"\r\n\r\n")
     except IncompleteReadError as error:
@@ -117,9 +117,10 @@ def wanted_of(target: str) -> Wanted:
 
 
 def written_anew(head: Head, wanted: Wanted, *, through: Outer | None = None) -> bytes:
-    """Write a head for the server that is asked, or the proxy before it: one request a connection.
+    """Write a head for the target server, or for the proxy in front of it: one request per
+    connection.
 
-    A server is asked for the path alone.
+    A server gets only the path.
     """
     target = wanted.path if through is None else head.target
     lines = [

@@ -1,4 +1,4 @@
-"""Leftovers: the jobs that a program has started and not seen to their end."""
+"""Leftovers: jobs that a program started and did not follow to their end."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kling_ledger.jobs.recovery import Recovery
 from kling_ledger.ledger import Ledger, Reservation
 
 LOOK_EVERY_S: Final = 10.0
-"""How often jobs are asked for while their program runs, which mostly asks itself."""
+"""How often jobs are polled while their program runs, which usually polls them itself."""
 
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Which jobs of a run are not known to have ended, each with the meter of its own key.
+    """The open jobs of a run, each with the meter of its own key.
 
-    The gateway tells of a job once its provider has taken it, and again when its end was seen.
-    What was sent and never answered is left: `resume` repeats it where that is safe.
+    The gateway adds a job once its provider has accepted it, and removes it when its end was seen.
+    Submissions without an answer are left to `resume`, which repeats them if that is safe.
     """
 
     ledger: Ledger
@@ -32,16 +32,16 @@ class Leftovers:
     _meters: dict[str, Meter] = field(default_factory=dict)
 
     def expect(self, reservation: Reservation, meter: Meter) -> None:
-        """Keep a job in mind that was sent."""
+        """Add a submitted job."""
         self._meters[reservation.id] = meter
 
     def forget(self, reservation_id: str) -> None:
-        """Keep a job in mind no longer: somebody has seen its end."""
+        """Remove a job whose end was seen."""
         self._meters.pop(reservation_id, None)
 
     @contextmanager
     def looked_after(self) -> Iterator[None]:
-        """Ask for each now and again while the block lasts, so that ended ones hold no credits."""
+        """Poll the jobs from time to time while the block lasts, so ended ones release credits."""
         over = Event()
         thread = Thread(target=self._look_after, args=(over,), name="kling leftovers", daemon=True)
         thread.start()
@@ -52,7 +52,7 @@ class Leftovers:
             thread.join()
 
     def settle(self, wait_s: float, stop: Event) -> None:
-        """Ask for each, once or until all have ended: at most that long, or until `stop`."""
+        """Poll each job, once or until all have ended, for at most this long or until `stop`."""
         give_up_at = time.monotonic() + wait_s
         while self._look(stop):
             left_s = give_up_at - time.monotonic()
@@ -61,12 +61,12 @@ class Leftovers:
 
     def _look_after(self, over: Event) -> None:
         while not over.wait(self.look_every_s):
-            # A database that is away is looked at again in a moment.
+            # If the database is unreachable, try again in a moment.
             with suppress(DatabaseError):
                 self._look(over)
 
     def _look(self, stop: Event) -> bool:
-        """Ask once for each job that its provider has; return whether one of them is still open."""
+        """Poll each job once; return whether any of them is still open."""
         meters = {id_: replace(meter, stop=stop) for id_, meter in self._meters.copy().items()}
         found = [self.ledger.reservations.get(one) for one in meters]
         taken = [one for one in found if one.is_open and one.task_id is not None]

@@ -1,4 +1,4 @@
-"""Onward: how what is not opened goes its way: directly, or by the proxy of this machine."""
+"""Onward: forwards all other traffic directly, or through this machine's proxy."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Streams = tuple[StreamReader, StreamWriter]
 
 
 class NoWayError(Exception):
-    """Where a request is going cannot be reached."""
+    """The target of a request cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Onward:
-    """How to reach any address, as the environment that we were started in says."""
+    """How to reach any address, according to our own environment."""
 
     plain: Outer | None = None
     secure: Outer | None = None

@@ -1,4 +1,4 @@
-"""Opened: the addresses of providers that a run opens; every other address is left alone."""
+"""Opened: the provider addresses that a run intercepts; all others are left alone."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Address = IPv4Address | IPv6Address
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """One address that is opened, and whether TLS is spoken there.
+    """One intercepted address, and whether it uses TLS.
 
-    Several providers are at one only where each is reached there, as in a sandbox.
+    It has several providers only if all of them are reached there, as in a sandbox.
     """
 
     providers: tuple[str, ...]
@@ -139,7 +139,7 @@ def is_loopback(host: str) -> bool:
     address = address_of(host)
     if address is None:
         return host == "localhost" or host.endswith(".localhost")
-    # A connection to no address in particular is one to this machine.
+    # The unspecified address means this machine.
     return address.is_loopback or address.is_unspecified
 
 

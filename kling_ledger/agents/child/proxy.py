@@ -1,4 +1,4 @@
-"""Proxy: the way out of one child process: opened addresses lead to the door inside, others on."""
+"""Proxy: the proxy of one child process: opened addresses go to the inner door, others onward."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ USER: Final = "run"
 
 _PIECE: Final = 64 * 1024
 _MOST_HEADS: Final = 256
-"""How many connections may be about to say what they want; a further one is closed."""
+"""How many connections may be without a complete head; a further one is closed."""
 
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class NotLetThroughError(Exception):
-    """A request that nobody may make here."""
+    """A request that is not allowed here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """The door inside: where it listens, and what trusts its certificate, under which name."""
+    """The inner door: its address, the TLS context that trusts it, and its name."""
 
     host: str
     port: int
@@ -57,7 +57,7 @@ class Inside:
     name: str
 
     async def open(self, *, speaks_tls: bool) -> Streams:
-        """Connect to the door. Who does not speak TLS to it lets us do so."""
+        """Connect to the door; for clients without TLS, we use TLS ourselves."""
         if speaks_tls:
             return await open_streams(self.host, self.port)
         return await open_streams(self.host, self.port, tls=self.trust, tls_name=self.name)
@@ -65,9 +65,9 @@ class Inside:
 
 @dataclass
 class Proxy:
-    """What is done about one connection of the child after another.
+    """Serves the child's connections.
 
-    `secret` is the password of the run, `head_s` how long the head of a request may take.
+    `secret` is the password of the run, `head_s` the time limit of a request's head.
     """
 
     directory: Directory
@@ -79,7 +79,7 @@ class Proxy:
     _heads: int = 0
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Answer one connection, until it is over."""
+        """Serve one connection until it ends."""
         try:
             await self._answer(reader, writer)
         except BadHeadError as error:
@@ -89,7 +89,7 @@ class Proxy:
         except NoWayError as error:
             await _refuse(writer, HTTPStatus.BAD_GATEWAY, str(error))
         except OSError:
-            pass  # Somebody hung up, which ends it for both.
+            pass  # One side closed the connection, which ends it for both.
         finally:
             writer.close()
 
@@ -105,7 +105,7 @@ class Proxy:
             await self._forward(head, wanted_of(head.target), reader, writer)
 
     async def _head(self, reader: StreamReader) -> Head | None:
-        """Read what is wanted; nobody may take long to say it, and not too many at once."""
+        """Read the head within its time limit; not too many at once."""
         if self._heads >= _MOST_HEADS:
             return None
         self._heads += 1
@@ -136,9 +136,9 @@ class Proxy:
                 await _join((reader, writer), inside)
 
     async def _tunnel(self, child: Streams, far: Streams) -> None:
-        """Carry bytes to and fro, unless the child's first ones ask for an opened host by name.
+        """Carry bytes both ways, unless the child's first bytes name an opened host.
 
-        Whoever connects to an address that it looked up itself says only then whom it means.
+        A client that connects to an IP address names its host only in these bytes.
         """
         back = asyncio.ensure_future(_carry(far[0], child[1]))
         try:
@@ -181,7 +181,7 @@ class Proxy:
 
     @asynccontextmanager
     async def _bridge(self, opened: Opened, *, speaks_tls: bool) -> AsyncIterator[Streams]:
-        """Connect to the door inside; it knows what for by our end of the connection."""
+        """Connect to the inner door, which finds the target by our local port."""
         reader, writer = await self.inside.open(speaks_tls=speaks_tls)
         try:
             with self.bridges.known(writer.get_extra_info("sockname")[:2], opened):
@@ -190,9 +190,9 @@ class Proxy:
             writer.close()
 
     async def _opened(self, origin: Origin) -> Opened | None:
-        """Return what is opened where a request is going, None where nothing is.
+        """Return the opened address of a request's target, None if there is none.
 
-        At a provider's own name nothing else is reached: who takes jobs there is unknown.
+        Other ports of a provider's own name are refused: they may accept jobs too.
         """
         opened = self.directory.find(origin) or await self._by_address(origin)
         if opened is None and self.directory.is_own_name(origin.host):
@@ -221,7 +221,7 @@ class Proxy:
 
 
 async def _first_bytes(reader: StreamReader) -> bytes:
-    """Read as much of what a client sends first as tells whom it asks for by name."""
+    """Read enough of a client's first bytes to find the host name."""
     first = await reader.read(_PIECE)
     while not is_whole(first):
         more = await reader.read(_PIECE)
@@ -245,7 +245,7 @@ async def _join(one: Streams, other: Streams) -> None:
 
 
 async def _carry(reader: StreamReader, writer: StreamWriter) -> None:
-    """Carry bytes one way to their end, which is told where it can be."""
+    """Carry bytes one way to their end, and pass the end on if possible."""
     while piece := await reader.read(_PIECE):
         writer.write(piece)
         await writer.drain()
@@ -254,7 +254,7 @@ async def _carry(reader: StreamReader, writer: StreamWriter) -> None:
 
 
 async def _refuse(writer: StreamWriter, status: int, problem: str) -> None:
-    """Say no, as HTTP says it; the connection ends there."""
+    """Refuse with an HTTP error and close the connection."""
     told = {"error": {"code": "kling_ledger_exec", "message": f"kling-ledger exec: {problem}"}}
     body = json.dumps(told).encode()
     wants = b'proxy-authenticate: Basic realm="kling-ledger exec"\r\n' if status == 407 else b""
@@ -270,9 +270,9 @@ async def _refuse(writer: StreamWriter, status: int, problem: str) -> None:
 
 
 class Listening:
-    """A proxy that listens on loopback, on a thread of its own, from when this returns to `close`.
+    """A proxy that listens on loopback, on its own thread, until `close`.
 
-    `url` holds the run's credentials. Raises PortError where nobody can listen.
+    `url` contains the run's credentials. Raises PortError if it cannot listen.
     """
 
     def __init__(self, proxy: Proxy) -> None:
@@ -287,7 +287,7 @@ class Listening:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and let go of every connection."""
+        """Stop listening and close every connection."""
         with suppress(RuntimeError):  # It has stopped by itself.
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
@@ -312,7 +312,7 @@ class Listening:
             raise RuntimeError("a connection is served by a task")
         self._connections[task] = writer
         try:
-            # Only `close` cancels: the connection is over, and nobody is to be told.
+            # Only `close` cancels: the connection is over, with nothing to report.
             with suppress(asyncio.CancelledError):
                 await self._proxy.serve(reader, writer)
         finally:

@@ -1,4 +1,4 @@
-"""Run: one guarded program, what it may spend, and what came of it."""
+"""Run: one guarded program, its limits, and its result."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 
 LABEL: Final = "run"
-"""The label by which the jobs of one run are found, and counted in its budget."""
+"""The label of a run's jobs, over which its budget counts."""
 
 _PAGE: Final = 500
 
 
 @dataclass(slots=True)
 class Refusals:
-    """What the gateway refused during a run: how often, and why the last time."""
+    """The gateway's refusals during a run: their number, and the last reason."""
 
     count: int = 0
     last: KlingError | None = None
@@ -45,7 +45,7 @@ class Refusals:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of a run. Amounts are in the wallet's unit; `held` is of the `open` jobs."""
+    """The result of a run. Amounts are in the wallet's unit; `held` belongs to the `open` jobs."""
 
     jobs: int
     spent: Money
@@ -56,9 +56,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a program: its jobs carry the label `run=NAME`.
+    """One run of a program: its jobs have the label `run=NAME`.
 
-    `settings` hold the providers' keys that the program is not given; its wallet pays.
+    `settings` has the providers' keys, which the program does not get; its wallet pays.
     """
 
     ledger: Ledger
@@ -82,9 +82,8 @@ class Run:
     ) -> int:
         """Run a program within the limits to its end; return its exit code.
 
-        `most` is what all its jobs may cost together. What it left running is asked for once, and
-        then as long as `wait_s`. Raises KlingError where something cannot be set up: then the
-        program was not started.
+        `most` is what all its jobs may cost together. Jobs that it left running are polled once,
+        then for `wait_s`. Raises KlingError if the setup fails: then the program was not started.
         """
         upstreams = self.settings.upstreams
         directory = Directory({name: one.address for name, one in upstreams.items()})
@@ -95,13 +94,13 @@ class Run:
             guard = guarded(directory, gateways, keys=keys, environ=environ, now=self.ledger.now())
             with guard as given, leftovers.looked_after():
                 code = child.run(words, given)
-            # Its exit code is told in any case: what cannot be asked for now is left to `resume`.
+            # Its exit code is always returned: jobs that cannot be polled now are left to `resume`.
             with suppress(DatabaseError):
                 leftovers.settle(wait_s, child.stop)
             return code
 
     def summary(self) -> Summary:
-        """Return what came of the run so far."""
+        """Return the result of the run so far."""
         found = list(self._jobs())
         zero = Money.zero(self.ledger.wallets.get(self.settings.wallet or "").unit)
         left_open = [one for one in found if one.is_open]
@@ -121,7 +120,7 @@ class Run:
 
     @contextmanager
     def _capped(self, most: Money | None) -> Iterator[None]:
-        """Limit what the run's jobs may cost together, by a budget that is there while it lasts."""
+        """Limit the total cost of the run's jobs, by a budget that exists while it lasts."""
         if most is None:
             yield
             return
@@ -130,13 +129,13 @@ class Run:
         try:
             yield
         finally:
-            # Whoever removed it has done what is left to do; one that stays covers nothing more.
+            # Already removed, so nothing is left to do; a budget that stays matches no further job.
             with suppress(NotFoundError, DatabaseError):
                 budgets.remove(self.name, reason="its run is over")
 
     @contextmanager
     def _gateways(self, leftovers: Leftovers) -> Iterator[Gateways]:
-        """Make the gateway twice: its own keys are spent on metered jobs alone, others pass."""
+        """Create two gateways: our keys only run metered jobs, callers' keys pass everything."""
         label = {**self.settings.labels, LABEL: self.name}
         ours = replace(self.settings, labels=label)
         keyless = {name: replace(one, key=None) for name, one in ours.upstreams.items()}

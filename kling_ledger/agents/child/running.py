@@ -1,4 +1,4 @@
-"""Running: a program as our child: what is sent to us is passed on, and its exit code is ours."""
+"""Running: a program as our child: signals are passed on, and its exit code is ours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAKEN: Final = tuple(
     if hasattr(signal, name)
 )
 _OF_A_TERMINAL: Final = ("SIGINT", "SIGQUIT")
-"""What keys send to everybody in front of a terminal, our child too."""
+"""Signals that the terminal sends to the whole process group, our child included."""
 
 _SIGNALLED: Final = 128
 """What a shell adds to the number of the signal that ended a program."""
@@ -29,9 +29,9 @@ _SIGNALLED: Final = 128
 class Child:
     """One program, from before it is started until after it has ended.
 
-    It stays in our process group, so that the terminal is its own: it reads keys, and Ctrl-C and
-    Ctrl-Z reach it as they reach us. Before it is started a signal ends us, with everything put
-    away; while it runs it is passed on; after that it sets `stop`, and nothing is waited for.
+    It stays in our process group, so it owns the terminal: it reads keys, and gets Ctrl-C and
+    Ctrl-Z as we do. Before it starts, a signal ends us after cleaning up; while it runs, signals
+    are passed on; after that a signal sets `stop`, and nothing is waited for.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Child:
         return self._process is not None and self._process.returncode is not None
 
     def taken(self, number: int, frame: FrameType | None = None) -> None:  # noqa: ARG002 - as called
-        """Do about a signal what is to be done about it now."""
+        """Handle a signal."""
         if self._waiting is None:
             sys.exit(_SIGNALLED + number)
         if self._has_ended:
@@ -86,7 +86,7 @@ def child() -> Iterator[Child]:
 
 
 def _came_from_keys(number: int) -> bool:
-    """Whether the terminal sent a signal, and so to the child as well: it would come twice."""
+    """Whether a signal came from the terminal, so that the child already has it."""
     if signal.Signals(number).name not in _OF_A_TERMINAL:
         return False
     if os.name != "posix":

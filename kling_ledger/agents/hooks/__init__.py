@@ -1,4 +1,4 @@
-"""Hooks: what an agent's tool call would send, judged before it runs; a seat belt, not a wall.
+"""Hooks: checks an agent's tool call before it runs; prevents accidents, is not a hard limit.
 
 Nothing heavy is imported here: an agent asks before every call of its tools.
 """

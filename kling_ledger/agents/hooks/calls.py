@@ -1,4 +1,4 @@
-"""Tool calls: what an agent is about to do, whoever the agent is, and whose tool it is."""
+"""Tool calls: what an agent is about to do, in a form common to all agents."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LONGEST: Final = 256 * 1024
 
 
 class CallError(KlingError):
-    """What an agent sent is no tool call that can be looked at."""
+    """The agent's input is not a valid tool call."""
 
     code = "tool_call"
 

@@ -1,4 +1,4 @@
-"""Costs: what a call of ours would hold at most, and whether a person wants to be asked first."""
+"""Costs: the most that a kling-ledger call would reserve, and whether a person must be asked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class AskAbove:
-    """From which sum on a person is asked, and what prices a call: the books, at an instant."""
+    """The amount above which a person is asked, and the price books and instant for pricing."""
 
     most: Money | None
     library: Library
     at: datetime
 
     def of_ceiling(self, written: str | None) -> Verdict | None:
-        """Judge a call by the ceiling that it states itself; None where that decides nothing."""
+        """Check a call by its own ceiling; None if that decides nothing."""
         if self.most is None:
             return LEAVE
         try:

@@ -1,4 +1,4 @@
-"""Dialects: how each agent tells a hook of a tool call, and how it is answered.
+"""Dialects: how each agent passes a tool call to a hook, and how it is answered.
 
 Source: https://code.claude.com/docs/en/hooks; the package openclaw 2026.9.6, docs/plugins/hooks/;
 the package hermes-agent 0.19.0, hermes_cli/plugins.py and agent/shell_hooks.py; checked 2026-11-27.
@@ -20,10 +20,10 @@ _APPROVAL_MS: Final = 120_000
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One agent's way of asking and being answered.
+    """One agent's input and output format.
 
-    `answer` makes the JSON of a verdict; None says nothing. `blocking_code` is the exit code with
-    which a hook that failed keeps the call from running, its reason on standard error.
+    `answer` returns the JSON of a verdict; None for no output. `blocking_code` is the exit code
+    that blocks the call after a failure, with the reason on standard error.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _openclaw(verdict: Verdict, told: Mapping[str, Any]) -> dict[str, Any]:  # n
 def _hermes(verdict: Verdict, told: Mapping[str, Any]) -> dict[str, Any]:
     if verdict.decision is Decision.LEAVE:
         return {}
-    # A shell hook of Hermes, unlike a plugin, cannot ask: what it does not know it lets through.
+    # A shell hook of Hermes, unlike a plugin, cannot ask: unknown answers are allowed.
     if verdict.decision is Decision.ASK and "hook_event_name" in told:
         verdict = deny(verdict.reason)
     action = "approve" if verdict.decision is Decision.ASK else "block"

@@ -1,6 +1,6 @@
-"""Judging: may this tool call run, must a person be asked, or would it send a job past the limits?
+"""Judging: may this tool call run, must a person be asked, or would it bypass the limits?
 
-What it cannot decide it asks; what it cannot look at it denies.
+If it cannot decide it asks; if it cannot check it denies.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ ToolJudge = Callable[[str, Mapping[str, Any]], Verdict]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a hook holds tool calls to.
+    """The rules of a hook.
 
-    `of_run` and `of_tool` judge calls of ours. `gateway` is where the gateway listens, for words.
-    `environ` is what commands will see; `is_under_exec` says that the agent itself runs under
-    `kling-ledger exec`, which lets no job past.
+    `of_run` and `of_tool` check calls of kling-ledger. `gateway` is the gateway's address, for the
+    answers. `environ` is the commands' environment; `is_under_exec` says that the agent itself runs
+    under `kling-ledger exec`, which meters every job.
     """
 
     of_run: RunJudge
@@ -62,7 +62,7 @@ class Rules:
 
 
 def judge(call: ToolCall, rules: Rules) -> Verdict:
-    """Return what becomes of a tool call."""
+    """Return the verdict on a tool call."""
     if call.sends_nothing:
         return LEAVE
     if call.our_tool is not None:
@@ -103,7 +103,7 @@ def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
 
 
 def _unguarded(pipeline: Pipeline, folder: Path) -> Iterator[str]:
-    """Give the texts of a pipeline that could send a job past us, with the scripts that it runs."""
+    """Yield the texts of a pipeline that could send an unmetered job, and of its scripts."""
     programs = set(pipeline.programs)
     if programs and not programs - {OURS} - _READS and not programs & _SETS:
         yield from substitutions(pipeline.text)

@@ -1,4 +1,4 @@
-"""Verdicts: what a hook says of a tool call, in words that the agent can act on."""
+"""Verdicts: a hook's decision on a tool call, with a reason that the agent can act on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 
 
 class Decision(StrEnum):
-    """What becomes of a tool call."""
+    """The decision on a tool call."""
 
     LEAVE = "leave"
     """The hook says nothing: the agent's own rules decide, as they would without it."""
     ASK = "ask"
     """A person is asked first."""
     DENY = "deny"
-    """The call does not run, and the model is told why and what to do instead."""
+    """The call does not run, and the model gets the reason and an alternative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def ask(reason: str) -> Verdict:
 
 
 def broken(problem: str) -> Verdict:
-    """Return the verdict of a hook that could not do its work: what it did not see may not run."""
+    """Return the verdict of a hook that failed: an unchecked call may not run."""
     return deny(
         f"kling-ledger could not check this call, so it was denied: {problem}. Stop, and tell the "
         "person you work for; do not look for a way around this hook."

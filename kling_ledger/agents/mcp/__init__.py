@@ -1,5 +1,5 @@
-"""The ledger as an MCP server: few tools, with which an agent asks for prices and spends in limits.
+"""The ledger as an MCP server: a few tools for prices and for spending within limits.
 
-`desk.py` says what each tool does and knows no MCP; `server.py` speaks it, to clients of the
-stateless era and of the one before.
+`desk.py` implements the tools without MCP; `server.py` speaks MCP, both the stateless version and
+the one before.
 """

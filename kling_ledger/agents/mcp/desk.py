@@ -1,6 +1,6 @@
-"""Desk: what each tool does for an agent. It knows no MCP: arguments in, an answer out.
+"""Desk: the tools' implementation without MCP: arguments in, an answer out.
 
-A call blocks its thread. Whatever goes wrong is raised as it is; who speaks MCP tells it.
+A call blocks its thread. Errors are raised unchanged; the MCP server reports them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Desk:
         self._unit = ledger.wallets.get(settings.wallet).unit
 
     def close(self) -> None:
-        """Give back the connections to every provider."""
+        """Close the connections to every provider."""
         for meter in self._meters.values():
             meter.provider.close()
         self._meters.clear()
@@ -148,9 +148,9 @@ class Desk:
     # --- money ------------------------------------------------------------------------------
 
     def run(self, given: arguments.Run, *, approval: str | None = None) -> Told:
-        """Reserve and submit one job, and follow it from then on.
+        """Reserve and submit one job, then follow it.
 
-        Raises ApprovalNeededError where a person has to be asked first.
+        Raises ApprovalNeededError if a person must approve it first.
         """
         provider, body, action = asking.body_of(given, self._settings)
         ceiling = self._ceiling(given.max_cost)
@@ -177,7 +177,7 @@ class Desk:
         return self._followed(begun, meter)
 
     def status(self, given: arguments.Status) -> Told:
-        """Say how a job stands; one that nobody follows is followed from now on."""
+        """Return a job's state; a job that is not followed is followed again."""
         found = self._found(given)
         meter = None
         if found.is_open and found.task_id is not None and found.job.provider is not None:
@@ -189,11 +189,11 @@ class Desk:
         return self._following.is_followed(reservation_id)
 
     def job(self, reservation_id: str) -> Told:
-        """Say how a job stands."""
+        """Return a job's state."""
         return self._told(self._ledger.reservations.get(reservation_id))
 
     def question(self, needed: ApprovalNeededError) -> str:
-        """Return what a person is asked: which job, without its prompt, and what it costs."""
+        """Return the question for a person: the job, without its prompt, and its cost."""
         asked = self._ledger.approvals.get(needed.approval)
         project = f" for {asked.project}" if asked.project else ""
         return (
@@ -203,7 +203,7 @@ class Desk:
         )
 
     def decide(self, approval: str, *, granted: bool) -> None:
-        """Write down what a person has decided through the client."""
+        """Record a person's decision, made through the client."""
         decide = self._ledger.approvals.grant if granted else self._ledger.approvals.deny
         decide(approval, reason="answered in the MCP client")
 
@@ -220,12 +220,12 @@ class Desk:
         )
 
     def _remember(self, own: str, asked: Asked) -> None:
-        """Keep which approval a client's key had: asked for again, it is the same job."""
+        """Remember the approval of a client's key: a repeated call is the same job."""
         if asked.key is not None and asked.key != own:
             self._approved[own] = asked.key
 
     def _begun(self, meter: Meter, reserved: Reservation, body: dict[str, Any]) -> Reservation:
-        """Submit what is to be submitted; what another call is sending is left to it."""
+        """Submit a job, unless another call is already sending it."""
         is_sent = reserved.state is State.SUBMITTING and not meter.provider.repeats_safely
         if reserved.is_open and reserved.task_id is None and not is_sent:
             # Another call under the same key may have it by now.
@@ -303,7 +303,7 @@ class Desk:
         return given.project or self._settings.project, labels
 
     def _bounded(self, given: arguments.Check, asked: Asked) -> Asked:
-        """Return a job as the server's token lets it be asked for. Raises TokenError."""
+        """Return a job within the limits of the server's token. Raises TokenError."""
         token = self._token()
         if token is None:
             return asked
@@ -321,13 +321,13 @@ class Desk:
         return found
 
     def _approve_above(self) -> Money | None:
-        """Return from where on a person has to approve: by the server's word or its token's."""
+        """Return the amount above which a person must approve: the server's or its token's."""
         token = self._token()
         both = (self._settings.approve_above, None if token is None else token.approve_above)
         return min((one for one in both if one is not None), default=None)
 
     def _own_key(self, key: str) -> str:
-        """Return a client's key as the ledger knows it: other callers may use the same words."""
+        """Return a client's key as stored in the ledger: other callers may use the same key."""
         return f"mcp/{self._settings.token or '-'}/{key}"
 
     def _ceiling(self, written: str | None) -> Money | None:

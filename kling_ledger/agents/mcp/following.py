@@ -1,7 +1,7 @@
-"""Following: jobs that were started are asked for until they end, whether a client waits or not.
+"""Following: started jobs are polled until they end, whether or not a client waits.
 
-They are followed while this server lives. If it dies their credits stay held, and `resume` ends
-them: nothing here is needed for the truth about money.
+They are followed while this server runs. If it dies, their credits stay held and `resume` finishes
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Asked = tuple[Watch, float | None]
 
 
 class Following:
-    """Follows jobs on a thread of its own, from when it is entered until it is left."""
+    """Follows jobs on its own thread while its context is open."""
 
     def __init__(self) -> None:
         self._new: SimpleQueue[Watch | None] = SimpleQueue()
@@ -38,7 +38,7 @@ class Following:
         self._thread = Thread(target=self._run, name="kling following", daemon=True)
 
     def expect(self, reservation: Reservation, meter: Meter) -> None:
-        """Follow a job that its provider has taken; one that is followed already is left alone."""
+        """Follow an accepted job, unless it is already followed."""
         with self._lock:
             if reservation.id in self._open:
                 return
@@ -46,12 +46,12 @@ class Following:
         self._new.put(Watch(meter, reservation))
 
     def is_followed(self, reservation_id: str) -> bool:
-        """Whether a job is still asked for."""
+        """Whether a job is still polled."""
         with self._lock:
             return reservation_id in self._open
 
     def close(self) -> None:
-        """Follow nothing any more: jobs that are under way stay as they are."""
+        """Stop following; running jobs are unchanged."""
         self._stop.set()
         self._new.put(None)
         self._thread.join(_STOP_S)
@@ -90,7 +90,7 @@ class Following:
 
 
 def _ask(watch: Watch) -> _Asked:
-    """Ask once; what cannot be asked for is left as it is, and keeps no other from its turn."""
+    """Poll once; a job that cannot be polled is skipped and does not block others."""
     try:
         return watch, watch.ask()
     except KlingError as error:

@@ -1,7 +1,7 @@
 """Server: speaks MCP for a desk, to clients of the stateless era and of the one before.
 
-A refusal, bad input and a price that nobody knows are answers with `isError`; a protocol error is
-only what no tool was asked by. Neither arguments nor keys are logged.
+Refusals, bad input and unknown prices are answers with `isError`; protocol errors are only for
+calls of no tool. Arguments and keys are never logged.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ from kling_pricing.errors import KlingError
 log: Final = logging.getLogger("kling_ledger.agents")
 
 NAME: Final = "kling-ledger"
-"""What the server calls itself."""
+"""The name of the server."""
 
 _ASKS_IN_ANSWERS: Final = "2026-07-28"
-"""From this revision on, a question to a person is the answer to a call, which comes again."""
+"""Since this version, a question to a person is the answer to a call, which is then repeated.
+"""
 
 _AT_ONCE: Final = 64
-"""How many calls are worked on at a time; others wait for their turn."""
+"""How many calls run at the same time; others wait."""
 
 _LOOK_EVERY_S: Final = 0.1
 _QUESTION: Final = "approval"

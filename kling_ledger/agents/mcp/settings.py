@@ -1,4 +1,4 @@
-"""Settings: whose money an MCP server spends, how much of it, and what only its caller can do."""
+"""Settings: the wallet and limits of an MCP server, and functions supplied by its caller."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Spent = Callable[[Sequence[str], Sequence[str], str | None, str | None], dict[st
 
 @dataclass(frozen=True, slots=True)
 class McpSettings:
-    """What one MCP server does.
+    """The settings of one MCP server.
 
-    `wallet` pays for every job; `ceiling` is the most that one may cost, and `approve_above` from
-    where on a person has to approve it. `provider` is meant where a client names none; `project`
-    and `labels` are of jobs that say none, and a client cannot take back those labels. `token` is
-    the name of one whose limits hold too, and `run` the run that its jobs count in.
+    `wallet` pays for every job; `ceiling` is the most that one may cost, and above `approve_above`
+    a person must approve it. `provider` is the default provider; `project` and `labels` are the
+    defaults of jobs, and clients cannot remove these labels. `token` names a token whose limits
+    also apply, and `run` the run that its jobs count in.
 
-    What is not the agents' room to know is handed in: how providers are reached, how a reservation
-    is shown, what a person may do about an error, what was spent.
+    The rest are functions supplied by the caller: how to reach providers, how to print a
+    reservation, hints for errors, and what was spent.
     """
 
     wallet: str

@@ -1,4 +1,4 @@
-"""Told: what a tool answers, as data for programs and as a few lines for the model."""
+"""Told: a tool's answer, as data for programs and as a few lines for the model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Told:
 
 
 def told_error(error: KlingError, hint_for: HintFor, *, fit: Fit | None = None) -> Told:
-    """Return an error as an answer that says what is in the way, and what to do about it."""
+    """Return an error as an answer with the reason and what to do about it."""
     # An option of the command line is nothing that an agent could raise.
     is_own = isinstance(error, CeilingError) and error.budget is None
     hint = error.hint if is_own else hint_for(error)
@@ -45,7 +45,7 @@ def told_error(error: KlingError, hint_for: HintFor, *, fit: Fit | None = None) 
 
 
 def _became(error: KlingError) -> str:
-    """Say what became of the money: that is what an agent has to know before it tries again."""
+    """Say what happened to the credits: an agent must know that before it retries."""
     if isinstance(error, RefusedError):
         return "Nothing was reserved and nothing was sent."
     if isinstance(error, JobRefusedError):
