@@ -22,7 +22,10 @@ PAGES: Final = (
     "MONEY.md",
     "pricing/README.md",
     "reports/README.md",
+    "skills/kling-ledger/SKILL.md",
 )
+KEPT: Final = ("docs/reference/", "docs/explanation/decisions/")
+"""Pages that are generated from the code, and dated records, which stay as they were written."""
 
 SAID: Final = {
     r"\bfrom now on\b": "now, no longer",
@@ -46,8 +49,29 @@ SAID: Final = {
     r"\bare told\b|\bis told of\b": "are shown, is reported",
     r"\bwithout a word\b": "silently, without a message",
     r"\bin vain\b|\bbeyond all measure\b": "without success; too large",
+    r"\b(?:is|are) there twice\b": "is repeated",
+    r"\bthis is no\b|\b(?:is|are) no (?:JSON|CSV|zone|number|amount|text)\b": "not JSON",
+    r"\bnothing is open\b": "no open reservations",
+    r"\btakes? it back\b": "undoes it",
+    r"\bwhose word\b": "the basis, who reported it",
+    r"\bat hand\b": "current, loaded, set",
+    r"\banew\b": "again, new",
+    r"\bof yours\b": "your own",
+    r"\bmend(?:s|ed)?\b": "fix, correct",
+    r"\bnobody may\b": "is not allowed",
+    r"\bwhat (?:became|becomes|came) of\b|\bcame to nothing\b": "the result of, failed",
+    r"\bwork(?:s|ed)? (?:\w+ ){0,2}out again\b": "recompute",
+    r"\basked for again\b": "repeated, requested again",
+    r"\b(?:goes|go) on where\b": "continues where",
+    r"\bthe very (?:same|body)\b": "the same, the exact",
+    r"\bof which nobody\b|\bof whom\b": "turn the sentence round",
+    r"\bfor ever\b": "never changes, always",
+    r"\b(?:line|row|file) a (?:row|clip|job|table|month)\b": "one line per row",
 }
-"""What no message, hint or help text says, and what to say instead."""
+"""What no message, hint, help text or page says, and what to say instead."""
+
+OPENINGS: Final = r"(?m)^At the end (?:you|your|a|one|commands|jobs|nobody|its)\b"
+"""A page says first what it does, not how things will stand when it is over."""
 
 
 def docstrings(tree: ast.Module) -> dict[int, str]:
@@ -87,6 +111,13 @@ def modules() -> Iterator[Path]:
         )
 
 
+def pages() -> Iterator[Path]:
+    yield from (ROOT / page for page in PAGES)
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        if not str(page.relative_to(ROOT)).startswith(KEPT):
+            yield page
+
+
 def where(phrase: str, texts: Iterator[tuple[str, str]]) -> list[str]:
     found = re.compile(phrase)
     flat = ((place, " ".join(text.split())) for place, text in texts)
@@ -101,3 +132,14 @@ def messages() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("phrase", SAID, ids=str)
 def test_no_message_reads_as_translated(phrase: str, messages: list[tuple[str, str]]):
     assert where(phrase, iter(messages)) == [], SAID[phrase]
+
+
+@pytest.mark.parametrize("phrase", SAID, ids=str)
+def test_no_page_reads_as_translated(phrase: str):
+    written = ((str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")) for page in pages())
+    assert where(phrase, written) == [], SAID[phrase]
+
+
+def test_a_page_begins_with_what_it_does():
+    told_late = [page.name for page in pages() if re.search(OPENINGS, page.read_text("utf-8"))]
+    assert told_late == []

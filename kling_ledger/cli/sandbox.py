@@ -150,7 +150,7 @@ def sandbox(
       [poll 500] [poll cut 3]        the first poll, the first 3 polls get this fault
       [file half]                    the first download gets this fault
       [estimate 500] [estimate 150%] an estimate gets this status; another price
-      [malformed]                    the create and the first poll are no JSON
+      [malformed]                    the create and the first poll are not JSON
       [state archived] [state odd 2] every poll, the first 2 polls return this state
       [latency 0.5]                  every answer comes half a second late
       [callback twice]               also: [callback reordered] [callback never]
@@ -161,7 +161,7 @@ def sandbox(
       cut         the connection is closed without an answer
       half        the connection is closed in the middle of the answer
       hang        no answer ever comes
-      malformed   the answer is no JSON
+      malformed   the answer is not JSON
       moderation  the content is refused (not after lose)
 
     What was really accepted and charged, to compare with a ledger:

@@ -192,7 +192,7 @@ class ConflictError(LedgerError):
 
 
 class WalletKeptError(LedgerError):
-    """A wallet that was used is kept, under its name; `stands` says what names it."""
+    """A used wallet cannot be removed or renamed; `stands` is what uses it."""
 
     code = "wallet_kept"
 
