@@ -1,6 +1,6 @@
-"""What the surroundings say: where the ledger lives, who acts, which key to use, what time it is.
+"""The environment: where the ledger lives, who acts, which key to use, what time it is.
 
-Settings are read here and nowhere else.
+Settings are read only here.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ DATABASE_VARIABLE: Final = "KLING_LEDGER_DB"
 ACTOR_VARIABLE: Final = "KLING_LEDGER_ACTOR"
 CLOCK_VARIABLE: Final = "KLING_LEDGER_TRUST_CLOCK"
 SENDING_S: Final = 120.0
-"""How long a job that somebody is just sending is left to them: longer than one call may take."""
+"""How long a job is left to the process that is sending it: longer than one call may take."""
 
 _POSTGRES: Final = ("postgresql", "postgres", "postgresql+psycopg")
 
 
 def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return the database address: given, of the variable, of the settings file, or the default.
+    """Return the database address: as given, from the variable, from the settings file, or the
+    default.
 
     The default is a file in the user's data folder.
 
-    A bare path stands for an SQLite file; `postgresql://` for the driver that we use. An address
-    of no letters is a ConfigError: most likely a variable that is not set, and then the default
-    would be another ledger than the one that was meant.
+    A bare path stands for an SQLite file; `postgresql://` for the driver that we use. An empty
+    address is a ConfigError: most likely an unset variable, and the default would then be the wrong
+    ledger.
     """
     if given is not None and not given.strip():
         raise ConfigError(
@@ -66,9 +67,9 @@ def database_url(given: str | None, environ: Mapping[str, str] = os.environ) -> 
 
 
 def ledger_name(address: str) -> str:
-    """Return what a ledger is called: its file's name without the ending, or its database's.
+    """Return the name of a ledger: its file's name without the extension, or its database's.
 
-    Never a part of the address that may be secret: of one that cannot be read it is empty.
+    Never a part of the address that may be secret: empty for an unreadable address.
     """
     from pathlib import Path
     from urllib.parse import unquote, urlsplit
@@ -98,7 +99,7 @@ def actor(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def trusts_clock(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether somebody says that this clock is right, whatever the ledger says."""
+    """Whether the user says that this clock is right."""
     return environ.get(CLOCK_VARIABLE, "").strip().lower() in {"1", "yes", "true", "on"}
 
 
@@ -109,14 +110,14 @@ def set_variables(names: Iterable[str], environ: Mapping[str, str] = os.environ)
 
 
 def has_api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a provider's API key is there to be used."""
+    """Whether a provider's API key is set."""
     return bool((given or environ.get(variable) or "").strip())
 
 
 def api_key(variable: str, given: str | None, environ: Mapping[str, str] = os.environ) -> str:
     """Return a provider's API key: the one given, or the variable's. It is never stored.
 
-    Raises ConfigError, which does not hold the key, where it is missing or cannot be one.
+    Raises ConfigError, which does not contain the key, if it is missing or invalid.
     """
     key = (given or environ.get(variable) or "").strip()
     if not key:
@@ -137,9 +138,9 @@ def base_url(
     provider: str,
     environ: Mapping[str, str] = os.environ,
 ) -> str:
-    """Return the address of a provider: given, of the settings file, or its own.
+    """Return the address of a provider: as given, from the settings file, or its own.
 
-    ConfigError for what is no address.
+    ConfigError for an invalid address.
     """
     said = read_settings(environ).text(f"base_url.{provider}") if given is None else given.strip()
     url = default if said is None else said
@@ -151,7 +152,7 @@ def base_url(
 
 
 def timeout_s(given: float) -> float:
-    """Return how long a call may take, in seconds. ConfigError for what is no time to wait."""
+    """Return how long a call may take, in seconds. ConfigError for an invalid one."""
     if not 0 < given < math.inf:
         raise ConfigError(f"invalid time-out: {given!r}", hint="give seconds above 0, such as 60")
     return given
@@ -169,5 +170,5 @@ def _default_file() -> Path:
 
 
 def utc_now() -> datetime:
-    """Return the present instant, aware, in UTC: the clock of whoever was given none."""
+    """Return the present instant, aware, in UTC: the default clock."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Serving: an application over HTTP on this machine, on a thread of its own, until it is closed."""
+"""Serving: an application over HTTP on this machine, on its own thread, until it is closed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read
 
 
 class ServingError(KlingError):
-    """A server of ours stopped unexpectedly: nobody listens any more."""
+    """One of our servers stopped unexpectedly."""
 
     code = "serving"
 
@@ -32,9 +32,9 @@ class ServingError(KlingError):
 
 
 def bind(host: str, port: int, *, problem: str) -> socket.socket:
-    """Return a listening socket: bound here, so that a taken port is our error and not a trace.
+    """Return a listening socket: bound here, so that a used port is our error and not a traceback.
 
-    Port 0 is any free one. Raises ConfigError, whose sentence begins with `problem`.
+    Port 0 is any free one. Raises ConfigError, whose message begins with `problem`.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sends without delay only where it sees that the protocol is TCP; left at 0, each
@@ -54,17 +54,17 @@ def bind(host: str, port: int, *, problem: str) -> socket.socket:
 
 
 def address_of(bound: socket.socket) -> str:
-    """Return where a socket is reached from this machine, without a slash at the end."""
+    """Return the address of a socket from this machine, without a final slash."""
     host, port = bound.getsockname()[:2]
     reachable = _ANY_ADDRESS.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
 
 class Served:
-    """An application that is served on a bound socket, from when this returns until `close`.
+    """An application served on a bound socket, until `close`.
 
-    `name` is for messages. `stopping` is awaited on the server's own thread before it lets go of
-    its connections; `settings` are uvicorn's. Raises ConfigError where it does not start.
+    `name` is for messages. `stopping` is awaited on the server's own thread before it closes its
+    connections; `settings` are uvicorn's. Raises ConfigError if it does not start.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Served:
             raise ConfigError(f"the {name} did not start within {_START_S:.0f} seconds")
 
     def wait(self) -> None:
-        """Block until the server is closed. Raises ServingError where it breaks by itself."""
+        """Block until the server is closed. Raises ServingError if it fails by itself."""
         # Joined in short pieces: a long join would not let Ctrl-C through on Windows.
         while self._thread.is_alive():
             self._thread.join(0.5)

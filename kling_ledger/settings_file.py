@@ -1,7 +1,7 @@
-"""The settings file: what a user says once, and every command and script then takes for said.
+"""The settings file: a user's defaults for every command and script.
 
-It is TOML and holds no secrets. An option comes before a variable of the environment, that before
-this file, and this file before the default.
+It is TOML and holds no secrets. Options win over environment variables, variables over this file,
+and this file over the defaults.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kling_ledger.errors import ConfigError
 from kling_pricing.own_books import in_settings
 
 FILE_VARIABLE: Final = "KLING_LEDGER_CONFIG"
-"""Names the file, in place of `config.toml` in the user's settings."""
+"""The variable that selects the file, instead of `config.toml` in the user's settings."""
 
 PROVIDERS: Final = ("runapi", "crun", "evolink", "uniall")
 KEYS: Final[Mapping[str, tuple[str, str]]] = {
@@ -32,7 +32,7 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "poll_every": ("seconds", "how often a job is polled"),
     **{f"base_url.{name}": ("address", f"where {name} is") for name in PROVIDERS},
 }
-"""Every key of the file: what kind of value it has, and what it is."""
+"""Every key of the file: the kind of its value, and its meaning."""
 
 _SECRET: Final = re.compile(r"api_?key|secret|password|passwd|token|credential|(^|_)key$")
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:[^/@\s]*@")
@@ -42,27 +42,27 @@ _PASSWORD: Final = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 class Settings:
     """What the file says, by key; `base_url.runapi` is that of one provider. `path` need not exist.
 
-    Nothing where there is no file.
+    Empty without a file.
     """
 
     path: str
     values: Mapping[str, str | float] = field(default_factory=dict)
 
     def text(self, key: str) -> str | None:
-        """Return what the file says of a key, None where it says nothing."""
+        """Return the file's value of a key, None if it is not set."""
         found = self.values.get(key)
         return None if found is None else str(found)
 
 
 def settings_path(environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the file is: the variable's, or `config.toml` in the user's settings."""
+    """Return the path of the file: from the variable, or `config.toml` in the user's settings."""
     return in_settings("config.toml", FILE_VARIABLE, environ)
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the file. Raises ConfigError for one that is named and not there, or that says nonsense.
+    """Read the file. Raises ConfigError for a missing file that was named, or an invalid one.
 
-    A key that nobody knows is an error: it may be one that is meant to limit something.
+    An unknown key is an error: it may be meant to limit something.
     """
     path = settings_path(environ)
     try:
@@ -97,7 +97,7 @@ def parsed(text: str, path: str) -> dict[str, str | float]:
 
 
 def checked(key: str, value: object, path: str) -> str | float:
-    """Return the value of a key if it can be one. ConfigError for a secret, or what is no key."""
+    """Return the value of a key if it can be one. ConfigError for a secret or an unknown key."""
     if key not in KEYS:
         raise _unknown(key, path)
     kind = KEYS[key][0]

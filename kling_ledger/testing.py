@@ -1,4 +1,4 @@
-"""Testing: a sandbox, a ledger and a few checks, for suites that test their own spending.
+"""Testing: a sandbox, a ledger and a few checks, for test suites of programs that spend.
 
     from kling_ledger import testing
 
@@ -47,8 +47,8 @@ def sandbox(**settings: Any) -> AbstractContextManager[Sandbox]:
 def ledger(url: str | None = None, *, actor: str = "tester", **wallets: str) -> Iterator[Ledger]:
     """Open a ledger with funded wallets: `ledger(team="2 USD", film="50 evolink-credit")`.
 
-    Without a `url` it is a temporary file. Raises AssertionError where the ledger does not verify
-    when the block ends.
+    Without a `url` it is a temporary file. Raises AssertionError if the ledger does not verify at
+    the end of the block.
     """
     with (
         TemporaryDirectory(prefix="kling-ledger-") as folder,
@@ -73,7 +73,7 @@ def assert_spent(
 ) -> None:
     """Raise AssertionError unless a wallet has spent exactly `amount` and still holds `reserved`.
 
-    `reserved` is nothing unless it is given: money that is held for an open job is not yet spent.
+    `reserved` is zero by default: credits held for an open job are not yet spent.
     """
     found = ledger.wallets.get(wallet)
     unit = found.spent.unit
@@ -86,8 +86,8 @@ def assert_spent(
 def drain(ledger: Ledger, *, api_key: str, timeout_s: float = 30.0) -> list[Reservation]:
     """Follow every open job until none is left; return how they ended.
 
-    Jobs are asked for where they were submitted, under `api_key`. Raises AssertionError, naming
-    them, for jobs that are still open after `timeout_s`.
+    Jobs are polled where they were submitted, with `api_key`. Raises AssertionError, naming them,
+    for jobs still open after `timeout_s`.
     """
     opened = [one.id for one in ledger.reservations.open()]
     give_up_at = time.monotonic() + timeout_s

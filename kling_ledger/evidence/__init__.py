@@ -1,5 +1,6 @@
-"""Evidence: what others say of our money, beside our journal, and what would mend our side.
+"""Evidence: what providers' records say about our money, compared with our journal, and the
+corrections that follow.
 
-It flows one way: bills are read into entries, entries are matched with reservations by what names
-the task, a plan proposes corrections or asks, and apply makes exactly those.
+It flows one way: bills are read into entries, entries are matched with reservations by task, a plan
+proposes corrections or asks questions, and apply makes exactly those corrections.
 """

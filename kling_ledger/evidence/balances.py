@@ -74,7 +74,7 @@ def _moved(fall: Money) -> str:
 
 
 class Seen(NamedTuple):
-    """What asking an account came to: where it moved away from our journal, or why nobody knows."""
+    """What asking an account came to: where it differs from our journal, or why that is unknown."""
 
     line: Line | None = None
     note: str | None = None

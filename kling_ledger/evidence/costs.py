@@ -172,7 +172,7 @@ def _not_listed(rows: TaskRows, *, is_complete: bool) -> str | None:
 
 
 def _is_alike(one: Entry, earlier: BillEntry) -> bool:
-    """Whether two rows may say the same: some exports number their rows anew."""
+    """Whether two rows may say the same: some exports renumber their rows."""
     is_then = None in (one.at, earlier.at) or one.at == earlier.at
     return is_then and one.amount == earlier.amount
 

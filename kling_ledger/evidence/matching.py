@@ -1,6 +1,6 @@
 """Matching: which of our reservations the rows of each task are about.
 
-Only what names the task is about it: a charge of a task that nobody knows may be anybody's.
+Only what names the task is about it: a charge of an unknown task may be anyone's.
 """
 
 from __future__ import annotations

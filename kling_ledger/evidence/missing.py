@@ -92,7 +92,7 @@ def _why_not(record: Record, one: Reservation, unclaimed: Sequence[Unclaimed]) -
 
 
 def _doubt(one: Reservation) -> str | None:
-    """Say why a job in doubt stays so; without a task nobody knows more than that it is."""
+    """Say why a job in doubt stays so; without a task nothing more is known."""
     if one.task_id is None:
         return None
     return f"{one.problem or 'in doubt'}; the record does not list its task {one.task_id}"

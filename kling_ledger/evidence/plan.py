@@ -1,4 +1,4 @@
-"""Plan: how our journal and a provider's record agree about each job, and what would mend our side.
+"""Plan: how our journal and a provider's record agree about each job, and the corrections.
 
 Comparing changes nothing. A line either agrees, proposes a correction with its evidence, or asks.
 Nothing is guessed: what names no job, account and amount moves no money.
@@ -41,7 +41,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One job, as both sides have it, and the change that would mend our side.
+    """One job, as both sides have it, and the correction of our side.
 
     `theirs` is what the job cost by the provider's record, None where that is not certain; `seen`
     is what its rows add up to. `candidates` are jobs in doubt whose task an unclaimed one may be.

@@ -38,9 +38,9 @@ class Compared:
     """What comparing a bill came to: its lines, its rows, and notes for the person.
 
     `missing` is how many jobs would be given back, where a person has to say so first. With
-    `has_unzoned_times` nobody knows when some charges were made. `unlisted` are our tasks of which
-    a complete bill has no row. `not_confirmed` are the charged jobs of which neither this record
-    nor an earlier word of the provider says what they cost.
+    `has_unzoned_times` the times of some charges are unknown. `unlisted` are our tasks of which a
+    complete bill has no row. `not_confirmed` are the charged jobs of which neither this record nor
+    an earlier word of the provider says what they cost.
     """
 
     lines: list[Line]

@@ -92,7 +92,7 @@ def _line(
 
 
 def _without_task(reservations: Iterable[Reservation]) -> list[Line]:
-    """Tell of jobs in doubt of which nobody knows a task."""
+    """Report jobs in doubt without a known task."""
     return [
         Line(Verdict.ONLY_OURS, one)
         for one in reservations

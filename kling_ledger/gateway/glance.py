@@ -194,8 +194,8 @@ class Glances:
     ) -> tuple[int, Mapping[str, int]]:
         """Return by unit what had been spent when a day or a month began, and when that was read.
 
-        Wallets and journal are read in one transaction, so their difference is exact. It is worked
-        out again each hour, in case another clock posted something before the beginning since.
+        Wallets and journal are read in one transaction, so their difference is exact. It is
+        recomputed each hour, in case another clock has posted something before that instant.
         """
         known = self._spent_before.get(start_us)
         if known is not None and at_us - known[0] < _WORKED_OUT_AGAIN_US:

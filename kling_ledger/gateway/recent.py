@@ -21,8 +21,8 @@ KEPT: Final = 50
 class Refused:
     """One request that the gateway refused: when, who asked for what, and why not.
 
-    `number` counts all refusals from 1. `asked` is what the job would have held, None where nobody
-    knows it. `reason` and `hint` quote nothing of what was sent.
+    `number` counts all refusals from 1. `asked` is what the job would have held, None if unknown.
+    `reason` and `hint` quote nothing of what was sent.
     """
 
     number: int

@@ -49,7 +49,7 @@ ALLOWED: Final = "a public https address at port 443 or from 1024 on, without a 
 
 
 class RelayError(KlingError):
-    """What a provider posted could not be passed on; `host` is all that is told of the address."""
+    """A callback could not be passed on; of its address only `host` is disclosed."""
 
     code = "relay"
     retryable = True

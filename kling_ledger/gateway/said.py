@@ -22,7 +22,7 @@ from kling_pricing.errors import (
 from kling_pricing.money import Money
 
 _LONGEST: Final = 500
-"""How many characters of a reason are told; a name of a field may be of any length."""
+"""How many characters of a reason are shown; field names may have any length."""
 _LONGEST_WORD: Final = 120
 
 

@@ -46,7 +46,7 @@ _LOOK_AGAIN_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """How far an attempt was moved on, and in how many seconds to do what about it.
+    """The progress of an attempt, its next step, and in how many seconds to take it.
 
     With a `watch` its job is asked for then; else `again` waits for its turn then. Without a pause
     it is over.
@@ -59,11 +59,11 @@ class _Step:
 
 
 class Batch:
-    """Jobs that run at once. `on_change` is told of each outcome as it changes, in one thread.
+    """Jobs that run at once. `on_change` is called for each changed outcome, in one thread.
 
     `meters` gives the meter of each provider. At most `concurrency` jobs are in flight. A job that
-    a provider refuses for now only is tried again by itself, a few times. What another process may
-    just be sending is left to it for `grace_s`. All jobs together may cost `max_total`: whatever a
+    a provider refuses for now only is tried again by itself, a few times. Jobs that another process
+    may be sending are left to it for `grace_s`. All jobs together may cost `max_total`: whatever a
     live estimate asks for above that is refused.
 
     `on_pause` is told once why nothing more is started at a provider, in any thread, and with None

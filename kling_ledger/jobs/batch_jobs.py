@@ -1,6 +1,6 @@
 """The jobs of a batch: what each row asks for, under which key, and what is left to do of them.
 
-A job's key follows from its content, so that the same batch again goes on where it stopped.
+A job's key is derived from its content, so the same batch continues where it stopped.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ ABSURD_TIMES: Final = 100
 """From how many times more, or less, an amount is of another scale and not of this job."""
 
 MAKES_NO_CLIP: Final = frozenset({"custom_element"})
-"""Actions that make something else: without a clip they are done all the same."""
+"""Actions that make something else: they are done without a clip too."""
 
 ERROR: Final = "it is completed, but with an error"
 NO_CLIP: Final = "it is completed, but has no clip"
@@ -41,7 +41,7 @@ class Does(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What an end does, at which cost and by whose word; `problem` is what a person should know."""
+    """What an end does, its cost and the basis of that; `problem` is what a person should know."""
 
     does: Does
     problem: str | None = None

@@ -1,8 +1,8 @@
 """The meter: the one place where money and jobs meet.
 
 quote -> reserve -> submitting (durable) -> submit -> submitted -> poll -> commit | roll back.
-Nothing is sent without a reservation, and nothing comes back without a verdict: whoever gives up
-waiting leaves the credits reserved.
+Nothing is sent without a reservation, and no credits are returned without a known outcome: after a
+time-out they stay reserved.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ from kling_pricing.quote import Quote
 
 
 def _silent(_: object) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
     """Runs jobs at one provider against one wallet. Safe to share between threads.
 
-    Where a provider tells beforehand, for nothing, what a job will cost, it is asked unless
-    `asks_estimate` is off. What no book has a price for is held at that estimate, and `on_note` is
-    told so. `on_change` is told of each new state of a reservation, `on_trouble` of
-    each call that the provider refused or did not answer. What they raise is not the job's concern
-    and is logged. Once `stop` is set nothing is waited for any more: jobs stay as they are.
-    A job above `approve_above` is reserved only once a person has approved it.
+    If a provider gives free estimates, it is asked for one unless `asks_estimate` is off. Jobs
+    without a book price are held at that estimate, which `on_note` reports. `on_change` is called
+    for each new state of a reservation, `on_trouble` for each call that the provider refused or did
+    not answer. Their exceptions are logged and do not affect the job. Once `stop` is set all
+    waiting ends: jobs are unchanged. A job above `approve_above` is reserved only once a person has
+    approved it.
     """
 
     ledger: Ledger
@@ -77,7 +77,7 @@ class Meter:
     def place(self) -> Place:
         """Where its jobs run: the provider, its address, and the account whose key is used.
 
-        Raises AccountError where the key is not of the account that was named.
+        Raises AccountError if the key does not belong to the named account.
         """
         return place_of(self.ledger, self.provider, self.account)
 
@@ -86,16 +86,16 @@ class Meter:
     ) -> Reservation:
         """Run one request to its end and return its reservation, however the job ended.
 
-        The reservation is `committed`, `rolled_back`, or still open where no verdict came. With a
-        key that was used before, the same job is followed, and none is started.
-        Raises RequestError, NoPriceError or RefusedError before anything is sent.
+        The reservation is `committed`, `rolled_back`, or still open if the outcome is unknown. With
+        a key that was already used, the same job is followed, and none is started. Raises
+        RequestError, NoPriceError or RefusedError before anything is sent.
         """
         return self.carry_on(self.reserve(body, action=action, key=key), body)
 
     def carry_on(self, reservation: Reservation, body: dict[str, Any]) -> Reservation:
         """Bring an open reservation to its end: submit it if that is to do, then follow it.
 
-        Where a submission cannot be repeated, whoever is sending it is waited for: its verdict may
+        If a submission cannot be repeated, wait for the process that is sending it: its answer may
         be the only one.
         """
         if reservation.state is State.SUBMITTING and not self.provider.repeats_safely:
@@ -113,11 +113,11 @@ class Meter:
     def reserve(
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
     ) -> Reservation:
-        """Set aside what a request will cost: by the book or by a live estimate, if higher."""
+        """Reserve the cost of a request: the book's price, or a live estimate if higher."""
         return self.reserve_asked(self.asked(body, action=action, key=key))
 
     def reserve_asked(self, asked: Asked) -> Reservation:
-        """Set aside what was asked for, once a person has approved it where that is needed."""
+        """Reserve what was asked, once a person has approved it if needed."""
         return self._listeners.tell_change(self.ledger.reserve_many([self.approved(asked)])[0])
 
     def approved(self, asked: Asked) -> Asked:
@@ -129,7 +129,7 @@ class Meter:
     def asked(
         self, body: dict[str, Any], *, action: str | None = None, key: str | None = None
     ) -> Asked:
-        """Quote a request; return the reservation that is to be asked for."""
+        """Quote a request; return the reservation to ask for."""
         request = read_request(self.provider.name, body, action=action)
         self.provider.check(body)
         at = self.clock()
@@ -149,7 +149,7 @@ class Meter:
         )
 
     def estimate(self, request: Request, *, unit: str | None = None) -> Money | None:
-        """Ask the provider what a request would cost; None where it does not say, or is not asked.
+        """Return the provider's estimate of a request; None if it gives none, or is not asked.
 
         Without an answer, or with one in another unit than the provider's own, or `unit`, the book
         alone decides.
@@ -166,27 +166,27 @@ class Meter:
     def submit(self, reservation: Reservation, body: dict[str, Any]) -> Submission:
         """Send the job of a reservation, which is `submitting` on disk before the call.
 
-        The body that the reservation keeps is sent: the one that was asked for, with the documented
-        defaults of the options that it left out.
-        A submission that got no answer is sent again only where the provider knows a repeated key.
-        Raises JobRefusedError, after rolling back if nothing was sent before; JobInDoubtError; and
-        StateError, before anything is sent, where the reservation has ended or somebody sends it.
+        The reservation's body is sent: the requested one, with the documented defaults of omitted
+        options. A submission without an answer is repeated only if the provider recognises repeated
+        keys. Raises JobRefusedError, after rolling back if nothing was sent before;
+        JobInDoubtError; and StateError, before anything is sent, if the reservation has ended or
+        another process is sending it.
         """
         self.place.check(reservation)
         submitter = Submitter(self.ledger, self.provider, self._listeners, self.ceiling)
         return submitter.submit(reservation, body_of(reservation, body))
 
     def follow(self, reservation_id: str) -> Reservation:
-        """Ask for a job until it ends, nobody answers, or its longest life is over."""
+        """Poll a job until it ends, the provider stops answering, or its longest life is over."""
         watch = Watch(self, self.ledger.reservations.get(reservation_id))
         for _ in followed([watch], stop=self.stop):
             pass
         return watch.reservation
 
     def poll(self, reservation: Reservation, *, is_patient: bool = True) -> TaskStatus:
-        """Ask how the task of a reservation stands. Raises PollError, ConfigError.
+        """Poll the task of a reservation. Raises PollError, ConfigError.
 
-        A question without an answer is put a few times, unless `is_patient` is off.
+        An unanswered poll is repeated a few times, unless `is_patient` is off.
         """
         self.place.check(reservation)
         return self.provider.poll(
@@ -194,16 +194,16 @@ class Meter:
         )
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
-        """Settle a reservation by what the provider says of its task; running changes nothing."""
+        """Settle a reservation by the provider's answer; a running task changes nothing."""
         settler = Settler(self.ledger, self._listeners, self.ceiling)
         return settler.observe(reservation, status)
 
     def give_up(self, reservation: Reservation, problem: str) -> Reservation:
-        """Put an open job in doubt: nobody knows yet what became of it. Its credits stay."""
+        """Put an open job in doubt: its outcome is unknown, and its credits stay reserved."""
         return Settler(self.ledger, self._listeners).give_up(reservation, problem)
 
     def tell_trouble(self, error: ProviderError) -> None:
-        """Tell whoever listens that the provider refused or did not answer."""
+        """Report to the listener that the provider refused or did not answer."""
         self._listeners.tell_trouble(error)
 
     @property
@@ -217,9 +217,9 @@ class Meter:
         return live_job_of(request, quoted, held, book=book, at=at, place=self.place)
 
     def _unpriced(self, request: Request, error: NoPriceError, key: str | None) -> Money:
-        """Return what a request costs that no book prices, and tell that its provider said so.
+        """Return the provider's estimate of a request without a book price, and report it.
 
-        What is set aside under the same key already is not asked for again: the job goes on.
+        If the key already has a reservation, no estimate is needed: the job continues.
         """
         before = None if key is None else self.ledger.reservations.of_keys([key]).get(key)
         if before is not None:

@@ -1,11 +1,11 @@
-"""metered(): a KlingClient that is used as before, and now spends within a wallet.
+"""metered(): wraps a KlingClient, which then spends within a wallet.
 
     client = metered(KlingClient(), ledger, wallet="team")
     result = client.text_to_video.run(model="kling-3.0", prompt="...", duration_seconds=5, ...)
 
 Each create is quoted and reserved before it is sent; each get that sees the end of a job commits
-its settled cost or rolls it back. Replies and errors are the client's own; a refusal by the wallet
-is a RefusedError, and then nothing was sent.
+its settled cost or rolls it back. Replies and errors are the client's own; a refusal is a
+RefusedError, and then nothing was sent.
 """
 
 from __future__ import annotations
@@ -44,13 +44,12 @@ def metered(
 ) -> MeteredKlingClient:
     """Return a client that meters every job against a wallet; `ceiling` bounds a single job.
 
-    `account` is what you call the account of the client's key.
+    `account` is your name for the account of the client's key.
 
-    What a job will cost is asked of RunAPI too, unless `asks_estimate` is off: what no book has a
-    price for is held at that, and the log `kling_ledger.jobs` says so. `library` has the price
-    books, those at hand unless it is given. Raises at once what the first job would:
-    ConfigError for another client or no labels, NotFoundError for the wallet, AmountError for the
-    ceiling.
+    RunAPI is asked for an estimate too, unless `asks_estimate` is off: jobs without a book price
+    are held at that, and the log `kling_ledger.jobs` says so. `library` has the price books; by
+    default all loaded ones. Raises at once what the first job would: ConfigError for another client
+    or invalid labels, NotFoundError for the wallet, AmountError for the ceiling.
     """
     _check_is_plain(client)
     check_payer(wallet, ceiling, labels)
@@ -87,9 +86,9 @@ def _check_is_plain(client: object) -> None:
 
 @dataclass(frozen=True)
 class MeteredKlingClient(KlingClient):
-    """A KlingClient whose jobs are metered. What costs nothing is passed on as it is.
+    """A KlingClient whose jobs are metered. Free calls are passed on unchanged.
 
-    It is one to whoever checks types, and has the same resources, with the same methods.
+    Type checkers see a KlingClient, with the same resources and methods.
     """
 
     client: KlingClient
@@ -142,7 +141,7 @@ class MeteredResource:
             raise error.__cause__ or error from None
 
     def get(self, id: str, options: RequestOptions | None = None) -> Any:  # noqa: A002
-        """Ask for a task, and settle its reservation if it has ended."""
+        """Poll a task, and settle its reservation if it has ended."""
         meter = self._meter(options)
         try:
             status = meter.provider.poll(self.action, id)

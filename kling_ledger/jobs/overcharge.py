@@ -1,4 +1,4 @@
-"""Overcharges: a settled cost far above what was held is charged all the same, and said.
+"""Overcharges: a settled cost far above what was held is charged anyway, and reported.
 
 What the provider says that it took is the truth about money, however odd. A person should hear of
 it: a slipped decimal point, another clip than the one that was asked for, a new price.
@@ -16,7 +16,7 @@ TIMES: Final = 2
 """From how many times of what was held a cost is odd."""
 
 TRIFLE_USD: Final = Decimal("0.10")
-"""What may be charged above a hold without a word, if nothing else is odd about it."""
+"""How far a charge may exceed a hold without being reported."""
 
 _FINE: Final = 10
 """Up to how many times a tenth of them is said too."""

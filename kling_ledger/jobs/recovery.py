@@ -1,8 +1,8 @@
 """Recovery: finishes what a crash, a time-out or a lost reply left open.
 
-What was never sent gives its credits back. A submission without an answer is sent again where the
-provider knows the key it was sent under, and left in doubt where not: then a person has to look.
-What the provider took is asked for. Jobs that a script submits by itself are left to it.
+Jobs that were never sent are rolled back. A submission without an answer is repeated if the
+provider recognises its key; otherwise it stays in doubt and a person must check. Accepted jobs are
+polled. Jobs that a script submits itself are left to it.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ MeterFor = Callable[[Reservation], Meter]
 
 
 class NextStep(StrEnum):
-    """What a person has to do about a job that nothing else can bring to its end."""
+    """What a person must do about a job that nothing else can finish."""
 
     LOOK_FOR_TASK = "look_for_task"
-    """Look at the provider whether it has the task: nobody knows whether it took the job."""
+    """Check whether the provider has the task: it is unknown whether it accepted the job."""
 
     ASK_ABOUT_TASK = "ask_about_task"
-    """Look at the provider how the task ended: it took the job and says nothing clear of it."""
+    """Check how the task ended: the provider accepted the job, but its answers are unclear."""
 
     END_IT = "end_it"
-    """Say what it cost, or that nothing was charged: only the script that made it may know."""
+    """Record its cost, or that nothing was charged: only its own script may know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What became of an open reservation, and what a person has to do where nothing else can.
+    """The result for an open reservation, and what a person must do if nothing else can.
 
-    `error` is why it could not be asked for now; `is_running` says that the provider is at it.
-    `again_in_s` is when its provider may be asked again, None where asking is over.
+    `error` is why it could not be polled now; `is_running` says that the provider is working on it.
+    `again_in_s` is when to poll again, None if polling is over.
     """
 
     reservation: Reservation
@@ -71,7 +71,7 @@ class Recovered:
 
     @property
     def problem(self) -> str | None:
-        """Why it could not be asked for, in words, and what may help."""
+        """Why it could not be polled, and a hint."""
         if self.error is None:
             return None
         hint = self.error.hint
@@ -80,7 +80,7 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """How far a reservation was brought; with a `watch` its job is to be asked for again."""
+    """The progress of a reservation; with a `watch` its job must be polled again."""
 
     recovered: Recovered
     watch: Watch | None = None
@@ -90,11 +90,11 @@ class _Move:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Goes through open reservations. Safe beside others that run, submit or recover jobs.
+    """Goes through open reservations. Safe to run while others run, submit or recover jobs.
 
-    `meter_for` gives the meter of a reservation's provider. What changed less than `grace_s` ago
-    and may be under way in another process is left alone. With `waits`, jobs are followed to their
-    end; without, each is asked for once. Unless it `sends`, nothing is sent again.
+    `meter_for` returns the meter of a reservation's provider. Jobs changed less than `grace_s` ago
+    that another process may be sending are skipped. With `waits`, jobs are followed to their end;
+    without, each is polled once. Unless it `sends`, nothing is repeated.
     """
 
     ledger: Ledger
@@ -107,10 +107,10 @@ class Recovery:
     def run(
         self, reservations: Iterable[Reservation] | None = None
     ) -> Generator[Recovered, None, None]:
-        """Finish what can be finished, every open reservation or those given; tell of each.
+        """Finish every open reservation, or those given, as far as possible; yield each result.
 
-        All are asked for once before any is waited for. Who stops listening stops the waiting too:
-        jobs that are still followed then stay as they are.
+        All are polled once before any is waited for. Closing the iterator stops the waiting: jobs
+        still followed are unchanged.
         """
         found = self.ledger.reservations.open() if reservations is None else reservations
         running = []
@@ -122,14 +122,14 @@ class Recovery:
         yield from self._followed(running)
 
     def finish(self, reservation: Reservation) -> Recovered:
-        """Bring one reservation as far as it can be brought now; whatever fails is told of."""
+        """Bring one reservation as far as possible now; failures are reported."""
         (recovered,) = self.run([reservation])
         return recovered
 
     def look_at(self, reservation: Reservation) -> Recovered:
         """Bring one reservation as far as it can be brought now, on this thread.
 
-        Raises DatabaseError, and what a fault of ours raises; what a provider does is told of.
+        Raises DatabaseError and internal errors; provider errors are reported.
         """
         return self._safely(reservation, lambda: self._moved_on(reservation)).recovered
 
@@ -144,7 +144,7 @@ class Recovery:
                     follower.put(move.again, in_s=move.pause_s)
 
     def _followed(self, moves: Iterable[_Move]) -> Iterator[Recovered]:
-        """Ask for running jobs, each when it is due, until every one of them is over."""
+        """Poll running jobs, each when it is due, until all have ended."""
         with Follower[_Move](name="recovery") as follower:
             for move in moves:
                 self._follow_up(follower, move)
@@ -160,7 +160,7 @@ class Recovery:
             follower.put(ask, in_s=move.pause_s, asks=move.watch.provider)
 
     def _looked_at(self, reservation: Reservation, give_up_at: float | None = None) -> _Move:
-        """Look at a job; again in a moment, for as long as the database may be away."""
+        """Check a job; retry for as long as the database may be unreachable."""
         until = give_up_at or time.monotonic() + DATABASE_S
         try:
             return self._safely(reservation, lambda: self._moved_on(reservation))
@@ -178,7 +178,7 @@ class Recovery:
             return _Move(Recovered(watch.reservation, "unchanged", error=error))
 
     def _safely(self, reservation: Reservation, move: Callable[[], _Move]) -> _Move:
-        """Make a move; one that fails is told of, and keeps no other job from its turn."""
+        """Make a move; a failure is reported and does not stop the other jobs."""
         try:
             return move()
         except DatabaseError:
@@ -207,7 +207,7 @@ class Recovery:
         return self._submitted_again(found)
 
     def _submitted_again(self, found: Reservation) -> _Move:
-        """Send an unanswered submission again where that is safe; else put it in doubt."""
+        """Repeat an unanswered submission if that is safe; otherwise put it in doubt."""
         meter = self.meter_for(found)
         meter.place.check(found)
         unsafe = self._why_not_again(found, meter)
@@ -243,7 +243,7 @@ class Recovery:
         return None
 
     def _asked_for(self, found: Reservation) -> _Move:
-        """Ask once how a job stands; one that is overdue and has no verdict is in doubt."""
+        """Poll a job once; an overdue job without an outcome is put in doubt."""
         meter = self.meter_for(found)
         watch = Watch(_Overdue(meter) if self._is_doubted(found, meter) else meter, found)
         pause_s = watch.ask()
@@ -351,7 +351,7 @@ class Meters:
             return self._known[place]
 
     def close(self) -> None:
-        """Give back the connections to every provider."""
+        """Close the connections to every provider."""
         for meter in self._known.values():
             meter.provider.close()
         self._known.clear()

@@ -53,7 +53,7 @@ class Access:
     ) -> Result:
         """Run an operation in a transaction: all of it happens, or nothing.
 
-        `key` is what the caller can ask again with, where nobody knows whether it happened.
+        `key` is what the caller can repeat the call with if its outcome is unknown.
         """
         try:
             return self.database.write(operation)
@@ -61,7 +61,7 @@ class Access:
             raise under(unknown, key) from unknown
 
     def change_rules(self, operation: Callable[[Transaction], Result]) -> Result:
-        """Run an operation that changes what is admitted; every process reads the rules anew."""
+        """Run an operation that changes what is admitted; every process rereads the rules."""
 
         def change(transaction: Transaction) -> Result:
             result = operation(transaction)
@@ -72,5 +72,5 @@ class Access:
 
 
 def under(unknown: OutcomeUnknownError, key: str | None) -> OutcomeUnknownError:
-    """Return an outcome that nobody knows with the key to ask again with, where there is one."""
+    """Return an unknown outcome with the key to repeat the call with, if there is one."""
     return unknown if key is None else unknown.under(key)

@@ -19,12 +19,11 @@ class Accounts:
     def of_key(
         self, provider: str, fingerprint: accounts.Fingerprint, *, name: str | None = None
     ) -> str | None:
-        """Return the account that an API key belongs to; a key that is new makes one.
+        """Return the account of an API key; a new key creates one.
 
-        `fingerprint` is given the ledger's secret and returns the key's fingerprint under it: the
-        key itself never comes here. Where it is not told, the account is `name`. Raises
-        AccountError where the key belongs to another account than `name`, or `name` is known by
-        another key.
+        `fingerprint` gets the ledger's secret and returns the key's fingerprint under it: the key
+        itself never gets here. Without it, the account is `name`. Raises AccountError if the key
+        belongs to another account than `name`, or `name` has another key.
         """
         print_ = fingerprint(self._own_secret())
         if print_ is None:
@@ -43,10 +42,10 @@ class Accounts:
         fingerprint: accounts.Fingerprint | None = None,
         jobs_of: str | None = None,
     ) -> int:
-        """Let a key belong to an account, or another account's jobs; return how many jobs moved.
+        """Assign a key, or another account's jobs, to an account; return how many jobs moved.
 
         `jobs_of` is the account whose jobs and keys become this one's; an empty name stands for
-        jobs from before accounts were recorded. Raises ConfigError for what cannot be a name.
+        jobs from before accounts were recorded. Raises ConfigError for an invalid name.
         """
         print_ = None if fingerprint is None else fingerprint(self._own_secret())
         stamp = self._access.stamp()
@@ -58,7 +57,7 @@ class Accounts:
         )
 
     def all(self) -> list[accounts.Account]:
-        """Return every account that a key was seen of, by provider and name."""
+        """Return every account whose key was used, by provider and name."""
         with self._access.read() as transaction:
             return accounts.every(transaction)
 

@@ -79,7 +79,7 @@ def _has_reserved(transaction: Transaction, asked: Asked, wallet: Wallet) -> boo
 
 
 def _fits(asked: Asked, fits: Money, said: list[RefusedError]) -> Money:
-    """Bound what fits by the caller's own ceiling; what nobody knows the worth of never fits."""
+    """Bound what fits by the caller's own ceiling; an unknown value never fits."""
     if any(isinstance(one, UnknownWorthError) for one in said):
         return Money.from_micro(0, fits.unit)
     return fits if asked.ceiling is None else min(fits, asked.ceiling)

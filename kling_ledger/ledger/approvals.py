@@ -47,7 +47,7 @@ LIVES_S: Final = 3600
 """How long an approval can be decided and used, in seconds, unless it is said otherwise."""
 
 MOST_WAITING: Final = 100
-"""How many jobs of one asker may wait for a person: a question is a row for ever."""
+"""How many jobs of one asker may wait for a person: a question is a permanent row."""
 
 _LONGEST_SAID: Final = 500
 _LONGEST_NAME: Final = 200

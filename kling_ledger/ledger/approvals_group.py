@@ -13,17 +13,17 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Approvals:
-    """What persons were asked about jobs before they were reserved, by id."""
+    """Approvals of jobs by a person, by id."""
 
     _access: Access
 
     def ask(self, asked: Asked, *, said: str, asked_by: str, lives_s: int = LIVES_S) -> Approval:
-        """Ask a person about a job; what stands for it already is given and not asked again.
+        """Request approval of a job; an existing approval for it is returned instead.
 
-        `said` is the job in words, without its prompt; `asked_by` is who asks: only their own
-        earlier questions are theirs. What is given may be granted or denied by now. It can be
-        decided, and used, for `lives_s` seconds. Raises ApprovalsWaitError, a refusal, where too
-        many of the same asker's questions wait.
+        `said` is the job in words, without its prompt; `asked_by` is the requester: only their own
+        earlier requests count. The returned approval may already be granted or denied. It can be
+        decided, and used, for `lives_s` seconds. Raises ApprovalsWaitError, a refusal, if too many
+        requests of the same requester wait.
         """
         known = self.standing_for(asked, asked_by=asked_by)
         if known is not None:
@@ -36,7 +36,7 @@ class Approvals:
         )
 
     def standing_for(self, asked: Asked, *, asked_by: str) -> Approval | None:
-        """Return what stands for a job already, as `ask` gives it; None where it would ask."""
+        """Return the existing approval of a job, as `ask` would; None if it would ask."""
         at_us = self._access.at_us()
         with self._access.read() as transaction:
             return approvals.standing_for(transaction, asked, asked_by=asked_by, at_us=at_us)
@@ -44,15 +44,16 @@ class Approvals:
     def grant(
         self, approval_id: str, *, reason: str | None = None, ceiling: Money | None = None
     ) -> Approval:
-        """Let the job be reserved once, before the approval expires, at what was asked at most.
+        """Allow the job to be reserved once, before the approval expires, for at most the requested
+        amount.
 
-        A `ceiling` lets it cost more, should its price rise until then. Raises ApprovalClosedError
-        where somebody decided before, or it has expired.
+        A `ceiling` allows more, in case its price rises. Raises ApprovalClosedError if it was
+        already decided, or has expired.
         """
         return self._decide(approval_id, "granted", reason=reason, ceiling=ceiling)
 
     def deny(self, approval_id: str, *, reason: str | None = None) -> Approval:
-        """Say no; raises ApprovalClosedError as `grant` does."""
+        """Deny the job; raises ApprovalClosedError as `grant` does."""
         return self._decide(approval_id, "denied", reason=reason, ceiling=None)
 
     def get(self, approval_id: str) -> Approval:

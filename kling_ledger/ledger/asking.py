@@ -100,14 +100,14 @@ def subject_of(one: Asked, wallet: Wallet) -> Subject:
 
 
 def worth_micro(one: Asked) -> int | None:
-    """Return what a job is worth in millionths of a US dollar; None where nobody knows."""
+    """Return the value of a job in millionths of a US dollar; None if unknown."""
     if one.amount.unit == USD:
         return one.amount.micro
     return None if one.job.usd is None else one.job.usd.micro
 
 
 def check_ceiling(ceiling: object) -> None:
-    """Refuse a ceiling that is no amount."""
+    """Refuse a ceiling that is not an amount."""
     if ceiling is not None and not isinstance(ceiling, Money):
         raise AmountError(
             "ceiling", got=repr(ceiling), allowed="Money, such as Money.parse('1 USD')"

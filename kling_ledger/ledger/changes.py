@@ -80,7 +80,7 @@ def charge_of(change: Change) -> int:
 
 
 def check_amount(amount: Money, unit: str) -> None:
-    """Refuse what is no amount, is in another unit, or is below nothing."""
+    """Refuse anything that is not an amount, is in another unit, or is negative."""
     if not isinstance(amount, Money):
         raise AmountError("amount", got=amount, allowed="Money, such as Money.parse('0.675 USD')")
     if amount.unit != unit:

@@ -1,7 +1,7 @@
 """Corrections: what a provider's record changes in the journal, made together and undone together.
 
 A plan is made by comparing; it names the step at which it saw each reservation. It is applied whole
-or not at all: where the ledger moved on meanwhile, nothing happens.
+or not at all: if the ledger has changed meanwhile, nothing happens.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def apply(
 ) -> AppliedPlan | None:
     """Make all corrections of a plan, and keep its rows of a bill; None where all that was done.
 
-    Raises LedgerMovedError where a reservation moved on.
+    Raises LedgerMovedError if a reservation has changed.
     """
     transaction.be_alone()
     fresh = _fresh(transaction, plan)
@@ -115,7 +115,7 @@ def undo(transaction: Transaction, rules: Rules, plan_id: str, *, stamp: Stamp) 
     """Bring every reservation of a plan back to where it stood before.
 
     What was open is in doubt again and holds its credits. Raises NotFoundError, PlanUndoneError
-    where that was done before, and LedgerMovedError where a reservation moved on since.
+    if it is already undone, and LedgerMovedError if a reservation has changed since.
     """
     transaction.be_alone()
     row = transaction.row(

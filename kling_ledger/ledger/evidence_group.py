@@ -14,22 +14,22 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What providers said of our tasks and accounts, as a ledger keeps it."""
+    """What providers reported about our tasks and accounts, as stored in a ledger."""
 
     _access: Access
 
     def keep_records(self, records: Sequence[ProviderRecord]) -> None:
-        """Keep what a provider's record said of tasks, in place of what it said before."""
+        """Store what a provider's record says about tasks, replacing what it said before."""
         stamp = self._access.stamp()
         self._access.write(lambda transaction: evidence.record(transaction, records, stamp=stamp))
 
     def billed_at(self, provider: str, account: str) -> dict[str, Money]:
-        """Return what an account's bills charged for tasks, as they were last compared with us."""
+        """Return what an account's bills charged for tasks, as last compared."""
         with self._access.read() as transaction:
             return evidence.billed(transaction, provider, account)
 
     def keep_balance(self, provider: str, address: str, account: str, available: Money) -> None:
-        """Keep what an account at a provider holds now."""
+        """Store the current balance of an account at a provider."""
         stamp = self._access.stamp()
         self._access.write(
             lambda transaction: evidence.record_balance(
@@ -38,21 +38,21 @@ class Evidence:
         )
 
     def last_balance(self, provider: str, address: str, account: str) -> ProviderBalance | None:
-        """Return what an account held when it was last asked, None if it never was."""
+        """Return the last known balance of an account, None if there is none."""
         with self._access.read() as transaction:
             return evidence.last_balance(transaction, provider, address, account)
 
     def charged_since(self, known: ProviderBalance) -> Money:
-        """Return what our journal says that an account was charged since it was asked."""
+        """Return what the journal charged to an account since its last balance."""
         with self._access.read() as transaction:
             micro = evidence.moved_since(transaction, known, ids.to_us(known.at))
         return Money.from_micro(micro, known.available.unit)
 
     def apply(self, plan: CorrectionPlan) -> AppliedPlan | None:
-        """Make all corrections of a plan, or none, and keep the rows of the bill behind them.
+        """Apply all corrections of a plan, or none, and store the bill's rows behind them.
 
-        Returns None where there is nothing to correct and no row that is not kept already.
-        Raises LedgerMovedError where a reservation moved on since the plan was made.
+        Returns None if there is nothing to correct and no new row. Raises LedgerMovedError if a
+        reservation has changed since the plan was made.
         """
         stamp = self._access.stamp()
         return self._access.write(
@@ -62,10 +62,10 @@ class Evidence:
         )
 
     def undo(self, plan_id: str) -> AppliedPlan:
-        """Bring every reservation of an applied plan back to where it stood before.
+        """Restore every reservation of an applied plan to its previous state.
 
-        What was open is in doubt again and holds its credits. Raises NotFoundError,
-        PlanUndoneError, and LedgerMovedError where a reservation moved on since.
+        Open ones are in doubt again and hold their credits. Raises NotFoundError, PlanUndoneError,
+        and LedgerMovedError if a reservation has changed since.
         """
         stamp = self._access.stamp()
         return self._access.write(
@@ -75,18 +75,18 @@ class Evidence:
         )
 
     def entries(self, provider: str, account: str) -> list[BillEntry]:
-        """Return every row of an account's bills that was taken into account."""
+        """Return every stored row of an account's bills."""
         with self._access.read() as transaction:
             return corrections.entries(transaction, provider, account)
 
     def save_profile(self, name: str, answers: str) -> None:
-        """Keep what was said of the form of a bill under a name."""
+        """Store answers about the form of a bill under a name."""
         stamp = self._access.stamp()
         self._access.write(
             lambda transaction: corrections.save_profile(transaction, name, answers, stamp=stamp)
         )
 
     def profile(self, name: str) -> str:
-        """Return what was said of the form of a bill. Raises NotFoundError."""
+        """Return stored answers about the form of a bill. Raises NotFoundError."""
         with self._access.read() as transaction:
             return corrections.profile(transaction, name)

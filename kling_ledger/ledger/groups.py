@@ -1,9 +1,9 @@
 """The groups of a ledger: `ledger.budgets`, `.reservations`, `.periods`.
 
-`ledger.wallets` is in `wallets_group.py`. Whose keys its jobs run on is in `accounts_group.py`,
-what others say of our money in `evidence_group.py`: `ledger.accounts` and `ledger.evidence`. What
-persons approve is in `approvals_group.py`, who may spend in `tokens_group.py`. Each method is one
-transaction. What reserves and settles stands on the ledger itself.
+`ledger.wallets` is in `wallets_group.py`. `ledger.accounts` is in `accounts_group.py`,
+`ledger.evidence` in `evidence_group.py`, `ledger.approvals` in `approvals_group.py`,
+`ledger.tokens` in `tokens_group.py`. Each method is one transaction. Reserving and settling are
+methods of the ledger itself.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ class Budgets:
     ) -> BudgetStatus:
         """Set a limit over a scope, or change the one of that name.
 
-        `limit` is zero or more; a budget in USD counts every unit at its worth, another its own
-        unit alone. `window` is none, hour, day, week or month by the clocks of `timezone`;
+        `limit` is zero or more; a budget in USD counts every unit at its value, any other only its
+        own unit. `window` is none, hour, day, week or month by the clocks of `timezone`;
         `thresholds` are percentages of the limit; `ceiling` is the most that a single job may cost.
 
-        What its window has admitted before counts too. Set again as it is, nothing happens. Raises
-        ConflictError if the budget is there with another scope, window, zone or unit: those never
+        Jobs already in its window count too. Setting the same again does nothing. Raises
+        ConflictError if the budget exists with another scope, window, zone or unit: those never
         change.
         """
         stamp = self._access.stamp(reason)
@@ -81,7 +81,7 @@ class Budgets:
     def raise_limit(
         self, name: str, amount: Money, *, until: datetime, reason: str, key: str | None = None
     ) -> BudgetStatus:
-        """Raise a budget's limit until an instant (exclusive), once per key; then it is as it was.
+        """Raise a budget's limit until an instant (exclusive), once per key.
 
         `amount` is above zero, in the budget's unit, and is added to the limit and to other raises.
         Raises ConfigError without a reason or for an instant that has passed.
@@ -99,7 +99,7 @@ class Budgets:
         self._access.change_rules(lambda transaction: limits.remove(transaction, name, stamp=stamp))
 
     def matched(self) -> dict[str, Matched]:
-        """Return by name how many jobs each budget has ever covered, and what they come to."""
+        """Return by name how many jobs each budget has ever covered, and their total."""
         with self._access.read() as transaction:
             return budget_history.matched(transaction)
 
@@ -111,19 +111,19 @@ class Budgets:
     def pasts(self, name: str) -> list[BudgetPast]:
         """Return the changes of every budget that ever had a name, removed ones too.
 
-        Raises NotFoundError where none had it.
+        Raises NotFoundError if none had it.
         """
         with self._access.read() as transaction:
             return budget_history.pasts(transaction, name)
 
     def get(self, name: str, *, at: datetime | None = None) -> BudgetStatus:
-        """Return a budget and where it stands in the window that holds an instant."""
+        """Return a budget and its figures in the window that holds an instant."""
         at_us = self._access.at_us(at)
         with self._access.read() as transaction:
             return standing.status(transaction, budgets.find_budget(transaction, name), at_us)
 
     def all(self, *, at: datetime | None = None) -> list[BudgetStatus]:
-        """Return all budgets by name, each as it stands in the window that holds an instant."""
+        """Return all budgets by name, each with its figures in the window that holds an instant."""
         at_us = self._access.at_us(at)
         with self._access.read() as transaction:
             found = sorted(budgets.every(transaction), key=lambda budget: budget.name)
@@ -142,7 +142,7 @@ class Reservations:
             return reservations.find(transaction, reservation_id)
 
     def with_left(self, reservation_id: str) -> tuple[Reservation, Left]:
-        """Return a reservation, and what its wallet and budgets have left beside it."""
+        """Return a reservation, and what its wallet and budgets have left."""
         with self._access.read() as transaction:
             rules = self._access.rules.read(transaction)
             return left_beside(transaction, rules, reservation_id)
@@ -157,8 +157,8 @@ class Reservations:
     ) -> Reservation | None:
         """Return the reservation of a provider's task, None if the task is not ours.
 
-        With an address or an account, only a job there counts. Raises AmbiguousTaskError where
-        several jobs have a task of that name.
+        With an address or an account, only a job there counts. Raises AmbiguousTaskError if several
+        jobs have this task id.
         """
         with self._access.read() as transaction:
             found = reservations.find_by_task(transaction, provider, task_id)
@@ -172,7 +172,7 @@ class Reservations:
         return there[0] if there else None
 
     def of_keys(self, keys: Sequence[str]) -> dict[str, Reservation]:
-        """Return the reservations that callers' own keys stand for, of those that stand for one."""
+        """Return the reservations of callers' own keys, for the keys that have one."""
         with self._access.read() as transaction:
             return reservations.find_by_keys(transaction, keys)
 
@@ -191,13 +191,13 @@ class Reservations:
         after: str | None = None,
         limit: int = 50,
     ) -> list[Reservation]:
-        """Return the latest reservations of those that are asked for, newest first.
+        """Return the latest matching reservations, newest first.
 
-        A `project` that ends in a slash is all that is below it, and itself; a `label` is
+        A `project` that ends in a slash includes everything below it, and itself; a `label` is
         `name=value`; those made at `since` or later, and before `until`. The page begins after the
         reservation `after`: give the last of one page to get the next.
 
-        Raises NotFoundError where `after` is no reservation, ConfigError for what is no label.
+        Raises NotFoundError for an unknown `after`, ConfigError for an invalid label.
         """
         wanted = Wanted(
             state,
@@ -221,9 +221,9 @@ class Reservations:
     def some_open(
         self, *, wallet: str, provider: str, address: str | None, account: str | None, limit: int
     ) -> list[Reservation]:
-        """Return at most `limit` of a wallet's open reservations at one place, drawn by chance.
+        """Return at most `limit` of a wallet's open reservations at one place, drawn at random.
 
-        Chance gives each its turn, however many there are; those in doubt come last.
+        Random choice gives each its turn, however many there are; those in doubt come last.
         """
         with self._access.read() as transaction:
             return reservations.some_open(
@@ -253,14 +253,14 @@ class Reservations:
             return list(found)
 
     def tasks_at(self, provider: str) -> set[str]:
-        """Return the names of all tasks at a provider that are ours."""
+        """Return the ids of all our tasks at a provider."""
         with self._access.read() as transaction:
             return reservations.tasks_at(transaction, provider)
 
     def relay_to(self, reservation_id: str, url: str) -> None:
-        """Keep where a job's client wants to be called; for good, and before the job is sent.
+        """Store the callback address of a job's client, permanently, before the job is sent.
 
-        Raises NotFoundError without such a reservation, ConflictError where another is kept.
+        Raises NotFoundError for an unknown reservation, ConflictError if another address is stored.
         """
         stamp = self._access.stamp()
         self._access.write(
@@ -268,7 +268,7 @@ class Reservations:
         )
 
     def relay_of(self, reservation_id: str) -> str | None:
-        """Return where a job's client wants to be called, None where nobody is to be."""
+        """Return the callback address of a job's client, None if there is none."""
         with self._access.read() as transaction:
             return relays.read(transaction, reservation_id)
 
@@ -287,16 +287,16 @@ class Periods:
     def close(self, name: str, *, hard: bool = False, reason: str | None = None) -> Period:
         """Close a month that is over: softly, or hard under a seal; `name` is as in 2026-10.
 
-        Again, it changes nothing. Raises PeriodError for a month that is not over in UTC,
-        PeriodOrderError where an earlier one has to be sealed first, and TwoPeopleError where the
-        ledger wants another person to seal it.
+        Repeating it changes nothing. Raises PeriodError for a month that is not over in UTC,
+        PeriodOrderError if an earlier one must be sealed first, and TwoPeopleError if another
+        person must seal it.
         """
         stamp = self._access.stamp(reason)
         close = closing.close_hard if hard else closing.close_softly
         return close(self._access.database, name, stamp=stamp)
 
     def reopen(self, name: str, *, reason: str) -> Period:
-        """Open a month again that was closed softly; PeriodError if it is sealed."""
+        """Reopen a month that was closed softly; PeriodError if it is sealed."""
         stamp = self._access.stamp(reason)
         return self._access.write(
             lambda transaction: periods.reopen(transaction, name, stamp=stamp)
@@ -308,9 +308,9 @@ class Periods:
             return periods.every(transaction)
 
     def require_two_people(self, *, required: bool, reason: str | None = None) -> bool:
-        """Say whether a month is sealed only by another person than who closed it softly.
+        """Set whether a month must be sealed by another person than the one who closed it.
 
-        Who said so, when and why is kept. Returns whether that changed anything.
+        Who set it, when and why is recorded. Returns whether that changed anything.
         """
         stamp = self._access.stamp(reason)
         return self._access.write(
@@ -318,6 +318,6 @@ class Periods:
         )
 
     def two_people(self) -> list[TwoPeopleChange]:
-        """Return who required two people, or no longer did, oldest first: the last one holds."""
+        """Return the changes of the two-people rule, oldest first: the last one applies."""
         with self._access.read() as transaction:
             return two_people.history(transaction)

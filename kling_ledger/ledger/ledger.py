@@ -46,16 +46,17 @@ if TYPE_CHECKING:
 class Ledger(Blocks):
     """A ledger in a database. Safe to use from several threads and processes at once.
 
-    `url` is a path or address as config.database_url takes it; `clock` tells the time; `actor`
-    is who is written down as acting; `chance` gives random bits for ids. A database that is not
-    there is made, unless `create` says no. With `dry_run` everything is done and undone again:
-    refusals are real, nothing changes, and `would_move` has what would move.
+    `url` is a path or address as config.database_url takes it; `clock` gives the time; `actor` is
+    recorded as the person acting; `chance` gives random bits for ids. A missing database is
+    created, unless `create` is false. With `dry_run` everything is done and undone: refusals are
+    real, nothing changes, and `would_move` has the transfers.
 
-    Amounts are `Money` in the unit of the wallet; another unit, or what is no amount, is an
-    AmountError. A `key` makes a call repeatable: the same key with the same content gives the same
-    result and moves nothing, with other content it is a ConflictError that names the difference.
-    The machine's own clock writes nothing, a ClockError, where ledger or server say it is wrong.
-    A call that raises has changed nothing. DatabaseError says whether the call may be repeated.
+    Amounts are `Money` in the unit of the wallet; another unit, or anything that is not an amount,
+    is an AmountError. A `key` makes a call safe to repeat: the same key with the same content
+    returns the same result and moves nothing; with other content it is a ConflictError that names
+    the difference. A wrong machine clock, judged by the ledger or the server, raises ClockError and
+    writes nothing. A call that raises has changed nothing. DatabaseError says whether the call can
+    be repeated.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Ledger(Blocks):
         return self.database.transfers if isinstance(self.database, Rehearsal) else ()
 
     def close(self) -> None:
-        """Give back the connections to the database."""
+        """Close the connections to the database."""
         self.database.close()
 
     # --- reservations -----------------------------------------------------------------------
@@ -122,12 +123,12 @@ class Ledger(Blocks):
         ceiling: Money | None = None,
         expires_at: datetime | None = None,
     ) -> Reservation:
-        """Set credits aside for a job, once per key, if wallet and budgets all admit it.
+        """Reserve credits for a job, once per key, if wallet and budgets all admit it.
 
         `amount` is in the wallet's unit and above zero; `ceiling` is the most that this job may
-        cost; past `expires_at` the clock may end the reservation, as long as nothing was sent.
-        Under a key that has reserved before, the reservation is given as it stands now, which may
-        be at its end: look at its state before anything is sent.
+        cost; past `expires_at` the reservation expires, if nothing was sent. A repeated key returns
+        the existing reservation in its current state, which may be final: check its state before
+        you send anything.
 
         Raises InsufficientCreditsError, BudgetError, CeilingError or UnknownWorthError, which are
         all RefusedError, and NotFoundError for an unknown wallet.
@@ -136,50 +137,50 @@ class Ledger(Blocks):
         return self.reserve_many([asked])[0]
 
     def reserve_many(self, asked: Sequence[Asked]) -> list[Reservation]:
-        """Set credits aside for every job that is asked for, or for none of them.
+        """Reserve credits for every given job, or for none.
 
-        Raises as `reserve` does. What is missing is counted over all of them, and a budget's
-        ceiling bounds each by itself.
+        Raises as `reserve` does. A shortfall is computed over all of them; a budget's ceiling
+        applies to each job.
         """
         return self._admissions.all_of(asked)
 
     def reserve_each(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
-        """Set credits aside for every job that is admitted; another gives its refusal instead.
+        """Reserve credits for every admitted job; the others return their refusals.
 
-        They are tried in their order. Only refusals stand in the list: bad input raises, and then
-        none of them is reserved.
+        They are tried in order. Only refusals are returned: bad input raises, and then no job is
+        reserved.
         """
         return self._admissions.each_of(asked)
 
     def would_admit(self, asked: Asked) -> Admissible:
-        """Say whether a reservation would be admitted now, and the most that would be.
+        """Return whether a reservation would be admitted now, and the largest that would be.
 
-        It only reads, and what it says may change before anybody reserves. Raises what `reserve`
-        would raise that is no refusal, such as NotFoundError for an unknown wallet.
+        It only reads, and the answer may change before you reserve. Raises the errors of `reserve`
+        other than refusals, such as NotFoundError for an unknown wallet.
         """
         return self._admissions.would_admit(asked)
 
     def mark_submitting(self, reservation_id: str) -> Reservation:
-        """Write down, durably and before the network call, that the request is about to be sent.
+        """Record durably, before the network call, that the request is about to be sent.
 
-        Raises StateError unless the reservation is `reserved` and not past its expiry: of many that
-        try, one may send.
+        Raises StateError unless the reservation is `reserved` and not expired: only one of several
+        callers may send.
         """
         return self._settled(Change(reservation_id, State.SUBMITTING))
 
     def mark_submitted(self, reservation_id: str, task_id: str) -> Reservation:
-        """Write down that the provider took the job and what it calls it.
+        """Record that the provider accepted the job, and its task id.
 
-        The same task again changes nothing. Raises ConflictError for another task, or for one that
-        another reservation has, and StateError where the life of a reservation does not lead here.
+        Repeating it changes nothing. Raises ConflictError for another task, or for one of another
+        reservation, and StateError if the reservation's state does not allow it.
         """
         return self._settled(Change(reservation_id, State.SUBMITTED, task_id=task_id))
 
     def record_task(self, reservation_id: str, task_id: str) -> None:
-        """Keep a task whose reservation has ended meanwhile: the provider may yet charge it.
+        """Record the task of an ended reservation: the provider may still charge it.
 
-        Moves nothing, and leaves a task that is known as it is. Raises ConflictError for a task
-        that another reservation has.
+        Moves nothing, and keeps a known task. Raises ConflictError for a task of another
+        reservation.
         """
         stamp = self._access.stamp()
         self.database.write(
@@ -197,8 +198,8 @@ class Ledger(Blocks):
     ) -> Reservation:
         """Put a job in doubt: its outcome is unknown, and its credits stay reserved.
 
-        With `only_from`, raises StateError unless the reservation is still in that state: somebody
-        else has moved it on. Raises StateError too where nothing was sent, or all has ended.
+        With `only_from`, raises StateError unless the reservation is still in that state. Raises
+        StateError too if nothing was sent, or if it has ended.
         """
         return self._settled(
             Change(
@@ -211,11 +212,11 @@ class Ledger(Blocks):
         )
 
     def hold(self, reservation_id: str, amount: Money, *, reason: str) -> Reservation:
-        """Hold for an open job what its provider set aside itself, be it more or less.
+        """Hold for an open job what its provider has reserved itself, more or less than before.
 
-        More is held whatever the wallet and the budgets have left, because the provider has it
-        already: they may then stand beyond their limits and admit nothing more. Raises StateError
-        once the reservation has ended.
+        More is held even beyond the wallet and the budgets, because the provider already has it:
+        they may then exceed their limits and admit nothing more. Raises StateError once the
+        reservation has ended.
         """
         return self._settled(Change(reservation_id, None, amount, is_hold=True, reason=reason))
 
@@ -234,15 +235,15 @@ class Ledger(Blocks):
     ) -> Reservation:
         """Charge what the job really cost, or all that is held, and return the rest.
 
-        More than was reserved is charged whole, because it was; wallet and budgets may then stand
-        beyond their limits and admit nothing more. A part leaves the rest reserved; give it a key,
-        because without one the same part again is another part.
+        If it is more than was reserved, all of it is charged; wallet and budgets may then exceed
+        their limits and admit nothing more. A part leaves the rest reserved; give it a key, because
+        without one a repeated call charges again.
 
-        `amount` is zero or more, in the unit of the reservation. `settled_by` says whose word it
-        is: a person's, unless you name the provider that told you, or its bill. Without an amount
-        the cost is what was held: it is settled by the quote. An ended reservation may be
-        committed too, at an amount: the provider charged after all. The same commit again changes
-        nothing; at another amount it is a ConflictError, and `correct` is what sets it right.
+        `amount` is zero or more, in the unit of the reservation. `settled_by` is the basis of the
+        amount: a person by default, or the provider that reported it, or its bill. Without an
+        amount the cost is what was held, settled by the quote. An ended reservation can be
+        committed too, with an amount, if the provider charged after all. Repeating the same commit
+        changes nothing; another amount is a ConflictError: use `correct`.
         """
         return self._settled(
             Change(
@@ -269,8 +270,8 @@ class Ledger(Blocks):
     ) -> Reservation:
         """Return all credits of a reservation that were not committed.
 
-        Again, it changes nothing. Raises StateError once the reservation has ended otherwise, or,
-        with `only_from`, in any state but that one.
+        Repeating it changes nothing. Raises StateError if the reservation has ended otherwise, or,
+        with `only_from`, is in another state.
         """
         return self._settled(
             Change(
@@ -286,10 +287,10 @@ class Ledger(Blocks):
     def refund(
         self, reservation_id: str, amount: Money, *, reason: str, key: str | None = None
     ) -> Reservation:
-        """Give back some of what was committed, because the provider did.
+        """Return part of a committed amount, because the provider refunded it.
 
         `amount` is above zero and at most what is left of the commit, else it is an AmountError.
-        Without a key, the same refund again is another one.
+        Without a key, a repeated call refunds again.
         """
         return self._settled(Change(reservation_id, None, amount, key=key, reason=reason))
 
@@ -302,10 +303,10 @@ class Ledger(Blocks):
         settled_by: SettledBy | None = None,
         key: str | None = None,
     ) -> Reservation:
-        """Set what an ended job cost in the end: the difference is charged or given back.
+        """Set the final cost of an ended job: the difference is charged or given back.
 
-        `amount` is the whole cost, zero or more, and not the difference. The same amount again
-        changes nothing. Raises StateError while the reservation is open.
+        `amount` is the whole cost, zero or more, not the difference. The same amount again changes
+        nothing. Raises StateError while the reservation is open.
         """
         return self._settled(
             Change(
@@ -320,17 +321,17 @@ class Ledger(Blocks):
         )
 
     def settle(self, changes: Sequence[Change]) -> list[Reservation]:
-        """Make many changes of reservations in one transaction: all of them, or none.
+        """Make many changes of reservations in one transaction: all or none.
 
-        They are made in their order, so that two may be of one reservation. Raises what the first
-        that cannot be made would raise alone.
+        They are made in order, so several may concern one reservation. Raises the error of the
+        first that fails.
         """
         return self.database.write_batch(Batch(self._settle, changes, self._access.stamp()))
 
     def expire(self) -> list[Reservation]:
-        """End every reservation whose time is over and of which nothing was ever sent.
+        """Expire every reservation that is past its time and was never sent.
 
-        Returns those that it ended; what a refusal would need of them is ended without this call.
+        Returns those that it ended; before a refusal, admission does this itself.
         """
         stamp = self._access.stamp()
         ended = self.database.write(
@@ -345,16 +346,16 @@ class Ledger(Blocks):
 
     @property
     def slots(self) -> int:
-        """Into how many slots a hot wallet or window is shared out; 0 for none."""
+        """The number of slots of a hot wallet or window; 0 for none."""
         with self.database.read() as transaction:
             return self._access.rules.read(transaction).slots
 
     def use_slots(self, count: int) -> None:
-        """Share every wallet and window that is moved out among slots; 0 gathers them again.
+        """Split every active wallet and window into slots; 0 merges them again.
 
-        One wallet then scales with its clients: as many of them as there are slots move it at the
-        same time. What is admitted stays exact. Raises ConfigError for a number that cannot be,
-        and for a file: it has one writer at a time.
+        A wallet then scales with its clients: as many as there are slots can use it at the same
+        time. Limits stay exact. Raises ConfigError for an invalid number, and for SQLite, which has
+        one writer at a time.
         """
         slots.check_engine(self.database.engine.dialect)
         self._access.change_rules(lambda transaction: slots.use(transaction, count))
@@ -362,10 +363,10 @@ class Ledger(Blocks):
     # --- proof ------------------------------------------------------------------------------
 
     def verify(self, kept: Sequence[KeptSeal] = ()) -> Verification:
-        """Work every balance, window, state and seal out again from the journal.
+        """Recompute every balance, window, state and seal from the journal.
 
-        `kept` are seals that were kept outside the ledger: each has to be found in it. Changes
-        nothing and raises nothing for what it finds: see `Verification.findings`.
+        `kept` are seals kept outside the ledger: each must be found in it. Changes nothing and does
+        not raise for findings: see `Verification.findings`.
         """
         from kling_ledger.ledger.verify.running import run
 
@@ -374,7 +375,7 @@ class Ledger(Blocks):
         return verification
 
     def canonical_journal(self) -> Iterator[str]:
-        """Write the whole journal line by line; the same history gives the same lines."""
+        """Yield the whole journal line by line; the same history gives the same lines."""
         with self.database.read() as transaction:
             yield from journal.canonical(transaction)
 

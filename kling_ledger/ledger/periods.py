@@ -228,7 +228,7 @@ def _is_being_sealed(row: Row) -> bool:
 
 
 def _write(transaction: Transaction, known: Row | None, said: Row) -> Row:
-    """Write a month's row; every process reads then anew which months are closed."""
+    """Write a month's row; every process then rereads which months are closed."""
     row = {**said, "version": (0 if known is None else known["version"] or 0) + 1}
     if known is None:
         transaction.insert(PERIOD, [row])

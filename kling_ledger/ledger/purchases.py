@@ -39,7 +39,7 @@ class Purchase:
     """What was paid for credits: `cash` without tax, in a currency; days are those of UTC.
 
     `tax` is in the same currency. `expires_on` is the last day on which the seller takes the
-    credits; None where they do not expire, or nobody knows.
+    credits; None if they do not expire, or if unknown.
     """
 
     cash: Money

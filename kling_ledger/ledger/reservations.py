@@ -264,7 +264,7 @@ def some_open(
     account: str | None,
     limit: int,
 ) -> list[Reservation]:
-    """Return some of a wallet's open reservations at one place, drawn anew each time.
+    """Return some of a wallet's open reservations at one place, drawn at random each time.
 
     Those in doubt only come where others leave room: they may stand for long.
     """

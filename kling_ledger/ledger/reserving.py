@@ -1,4 +1,4 @@
-"""Reserving: credits for a block of code that calls a client of its own.
+"""Reserving: credits for a block of code that uses its own client.
 
     with ledger.reserving(quote, wallet="team") as reserved:
         task = client.create(...)
@@ -6,7 +6,7 @@
         reserved.commit(client.wait(task).cost, settled_by="provider")
 
 The reservation is `submitting` on disk before the block begins, so that a crash in the middle of it
-is known for what it is. `async with` has the same rules: see `areserving.py`.
+is recognised. `async with` has the same rules: see `areserving.py`.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _IN_DOUBT: Final = "the outcome of the block could not be recorded"
 
 
 class Reserving:
-    """A reservation around a block of code, and what the block says of its job.
+    """A reservation around a block of code, which reports the outcome of its job.
 
-    If the block raises, the job is in doubt and its credits stay: a read that timed out says
-    nothing of what was sent. They come back only by a word, `roll_back`, or by an exception of a
-    type that `not_sent` names, such as `httpx.ConnectError`, unless `submitted` or `commit` was
-    said before. If the block ends without a word, the job is done and costs what was reserved; if
-    its last word was `submitted`, the job goes on and the reservation stays open.
+    If the block raises, the job is in doubt and its credits stay reserved: after a read time-out
+    the request may have been sent. They are returned only by `roll_back`, or by an exception listed
+    in `not_sent`, such as `httpx.ConnectError`, unless `submitted` or `commit` was called before.
+    If the block ends without a call, the job is done and costs what was reserved; if its last call
+    was `submitted`, the job continues and the reservation stays open.
     """
 
     def __init__(self, ledger: Ledger, asked: Asked, *, not_sent: NotSent = ()) -> None:
@@ -68,19 +68,19 @@ class Reserving:
         return self.reservation.id
 
     def submitted(self, task_id: str) -> None:
-        """Say that the provider took the job, and what it calls it.
+        """Record that the provider accepted the job, and its task id.
 
-        While the database is away, the task is kept and written again for a few seconds; then
-        TaskNotWrittenError names it.
+        If the database is unreachable, writing the task id is retried for a few seconds; then
+        TaskNotWrittenError contains it.
         """
         # Known before it is written: where writing it fails, the job was taken all the same.
         self._was_taken = True
         self._now = keep_task(self._ledger, self.id, task_id)
 
     def commit(self, amount: Money | None = None, *, settled_by: SettledBy | None = None) -> None:
-        """Charge what the job cost: what was reserved, unless another amount is given.
+        """Charge what the job cost: by default what was reserved.
 
-        `settled_by="provider"` says that the provider told you the amount; see `Ledger.commit`.
+        `settled_by="provider"` says that the provider reported the amount; see `Ledger.commit`.
         """
         self._was_taken = True
         said_by = settled_by or ("quote" if amount is None else "person")
@@ -88,7 +88,7 @@ class Reserving:
         self._now = self._ledger.commit(self.id, cost, settled_by=said_by)
 
     def roll_back(self, reason: str) -> None:
-        """Give everything back: the provider did not take the job, or says that it failed."""
+        """Return all credits: the provider did not accept the job, or reports that it failed."""
         self._now = self._ledger.roll_back(self.id, reason)
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class Reserving:
         raise TypeError("`async with` needs `ledger.areserving(...)`; this is for `with`")
 
     def never_began(self) -> None:
-        """Give everything back: the block was not entered, so nothing can have been sent."""
+        """Return all credits: the block was not entered, so nothing can have been sent."""
         self.roll_back("its block was never entered")
 
     def _give_up(self, reservation_id: str) -> None:

@@ -230,7 +230,7 @@ def by_month(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
 
 
 def key_of(section: Section, line: str) -> str:
-    """Return the key of a row under a seal, as people are told it."""
+    """Return the key of a row under a seal, as it is printed."""
     return " ".join(str(part) for part in _key(section, line))
 
 

@@ -165,7 +165,7 @@ def every(transaction: Transaction) -> list[Token]:
 
 
 def revoke(transaction: Transaction, name: str, *, stamp: Stamp) -> Token:
-    """Let a token open nothing from now on. One that is revoked is left as it is."""
+    """Revoke a token. One that is revoked is left as it is."""
     transaction.be_alone()
     known = find(transaction, name)
     if known.revoked_at is not None:

@@ -33,10 +33,10 @@ class Tokens:
         approve_above: Money | None = None,
         expires_at: datetime | None = None,
     ) -> tuple[Token, str]:
-        """Make a token; return it and its secret, which is told here and never again.
+        """Create a token; return it and its secret, which is never returned again.
 
-        What it allows is as `Token` says. Raises ConfigError for what no token can have and for a
-        name that is in force, AmountError, and NotFoundError for an unknown wallet.
+        `Token` documents its limits. Raises ConfigError for invalid limits and for a name in use,
+        AmountError, and NotFoundError for an unknown wallet.
         """
         wish = Wish(
             name,
@@ -57,7 +57,7 @@ class Tokens:
         return made, secret
 
     def of_secret(self, secret: str) -> Token:
-        """Return the token of a secret, if it is in force now.
+        """Return the token of a secret, if it is valid now.
 
         Raises TokenError, which does not say whether it is unknown, expired or revoked: the log
         does.
@@ -75,9 +75,9 @@ class Tokens:
         return found
 
     def revoke(self, name: str, *, reason: str | None = None) -> Token:
-        """Let a token open nothing from now on, at any gateway; again, it changes nothing.
+        """Revoke a token at every gateway; revoking it twice is harmless.
 
-        Who and when is kept, why is told in the log. Raises NotFoundError if there is none.
+        Who and when is recorded; the reason goes to the log. Raises NotFoundError if there is none.
         """
         stamp = self._access.stamp(reason)
         revoked = self._access.write(
@@ -106,14 +106,14 @@ class Tokens:
         labels: Mapping[str, str] | None = None,
         run: str | None = None,
     ) -> Asked:
-        """Return a job as a token lets it be asked for: all that bounds it, in one step.
+        """Return a job within all limits of a token.
 
-        Project, labels and run are as the caller chooses them, as far as the token lets it; wallet
-        and ceiling are the token's. The job carries `token=NAME` and `run=NAME/RUN`. The cap of its
-        run comes with it: the reservation counts in that, and sets it for the first job of a run.
+        The caller chooses project, labels and run within the token's limits; wallet and ceiling are
+        the token's. The job has the labels `token=NAME` and `run=NAME/RUN`. The cap of its run
+        comes with it: the first job of a run creates it.
 
         Raises ModelNotAllowedError, ProjectNotAllowedError, LabelNotAllowedError, RunNeededError,
-        and ConfigError for what is no label or cannot name a run.
+        and ConfigError for an invalid label or run name.
         """
         token_bounds.check_model(token, asked.job.provider or "", asked.job.model)
         ceilings = [one for one in (asked.ceiling, token.ceiling) if one is not None]
@@ -128,10 +128,10 @@ class Tokens:
         )
 
     def rest_runs(self, before: datetime) -> list[str]:
-        """Remove the caps of runs that have no open job and none since an instant; return them.
+        """Remove the caps of runs without an open job or any job since an instant; return them.
 
-        A run that comes back gets its cap again, which counts what it has spent before. A cap that
-        a person has changed or raised stays.
+        A run that continues gets its cap again, which counts its earlier spending. A cap that a
+        person has changed or raised stays.
         """
         before_us = ids.to_us(before)
         with self._access.read() as transaction:

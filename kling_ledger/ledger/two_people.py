@@ -30,7 +30,7 @@ class TwoPeopleChange:
 
 
 def require(transaction: Transaction, *, required: bool, stamp: Stamp) -> bool:
-    """Require two people from now on, or no longer; return whether that changed anything."""
+    """Require two people, or stop requiring them; return whether that changed anything."""
     transaction.be_alone()
     said = _said(transaction)
     if _is_required(said) == required:

@@ -86,7 +86,7 @@ def create(
 ) -> Wallet:
     """Create an empty wallet. The same name, unit and costing again is the same wallet.
 
-    `costing` stays what it is for ever; None is first in, first out, or what the wallet has.
+    `costing` never changes; None is first in, first out, or what the wallet has.
     """
     Money.zero(unit)
     if costing not in {None, *get_args(Costing)}:

@@ -20,11 +20,11 @@ class Wallets:
     _access: Access
 
     def create(self, name: str, unit: str, *, costing: Costing | None = None) -> Wallet:
-        """Create an empty wallet; the same name and unit again is the same wallet.
+        """Create an empty wallet; the same name and unit again return the same wallet.
 
-        `costing` says how purchases are used up, for ever: `fifo`, which None stands for, or
-        `average`. Raises ConflictError if it is there in another unit or costing, ConfigError for
-        what cannot be a name, and AmountError for what cannot be a unit.
+        `costing` says how purchases are used up, and never changes: `fifo`, the default, or
+        `average`. Raises ConflictError if it exists in another unit or costing, ConfigError for an
+        invalid name, and AmountError for an invalid unit.
         """
         stamp = self._access.stamp()
         return self._access.write(
@@ -38,9 +38,9 @@ class Wallets:
     ) -> Wallet:
         """Add an allowance to a wallet, once per key; without a key, each call adds it.
 
-        An allowance is a permission to spend, for which no cash was paid: see `purchase`.
-        `amount` is above zero. Raises NotFoundError for an unknown wallet, and AmountError beyond
-        what one wallet can hold.
+        An allowance is a permission to spend, without cash; for credits that were paid for see
+        `purchase`. `amount` is above zero. Raises NotFoundError for an unknown wallet, and
+        AmountError beyond what one wallet can hold.
         """
         return self._fund(name, amount, None, key=key, reason=reason)
 
@@ -61,8 +61,8 @@ class Wallets:
         """Add credits that were paid for to a wallet, once per key.
 
         `cash` is what `amount` cost without `tax`, in a currency; `expires_on` is the last day on
-        which the seller takes them. Raises as `fund` does, AmountError for cash or tax that cannot
-        have been paid, and ConfigError for a day that is still to come or after the expiry.
+        which the seller takes them. Raises as `fund` does, AmountError for invalid cash or tax, and
+        ConfigError for a day in the future or after the expiry.
         """
         paid = Purchase(cash, seller, bought_on, invoice, tax, expires_on)
         return self._fund(name, amount, paid, key=key, reason=reason)
@@ -80,10 +80,10 @@ class Wallets:
         expires_on: date | None = None,
         key: str | None = None,
     ) -> Wallet:
-        """Say what was paid for an earlier funding, which was an allowance until now; once per key.
+        """Record what was paid for an earlier funding, until then an allowance; once per key.
 
-        Raises as `purchase` does, NotFoundError for what is no funding of the wallet, ConflictError
-        for one that has a purchase already, and PeriodError where its month is sealed.
+        Raises as `purchase` does, NotFoundError for an unknown funding of the wallet, ConflictError
+        for one that already has a purchase, and PeriodError if its month is sealed.
         """
         stamp = self._access.stamp()
         paid = Purchase(cash, seller, bought_on, invoice, tax, expires_on)
@@ -115,7 +115,7 @@ class Wallets:
     ) -> Wallet:
         """Correct a wallet's balance, up or down; `corrects` names the month that it is for.
 
-        `amount` may be negative and is not zero; the balance may fall below zero, and then admits
+        `amount` may be negative and is not zero; the balance may become negative, and then admits
         nothing. A `reason` is required: ConfigError without one. Once per key.
         """
         stamp = self._access.stamp(reason)
@@ -139,17 +139,17 @@ class Wallets:
         return self._access.write(adjust, key=key)
 
     def remove(self, name: str) -> Wallet:
-        """Remove a wallet that was never used, and return what it was.
+        """Remove a wallet that was never used, and return it.
 
-        Raises NotFoundError for an unknown one, and WalletKeptError where a payment, a job, a
-        budget, a token or an approval belongs to it: history is about it.
+        Raises NotFoundError for an unknown one, and WalletKeptError if a payment, a job, a budget,
+        a token or an approval belongs to it.
         """
         return self._access.write(lambda transaction: wallets.remove(transaction, name))
 
     def rename(self, name: str, new_name: str) -> Wallet:
-        """Give a wallet that was never used another name; it gets another id too.
+        """Rename a wallet that was never used; it gets another id too.
 
-        Raises as `remove` does, and ConfigError for a name that is taken or cannot be one.
+        Raises as `remove` does, and ConfigError for an invalid or used name.
         """
         stamp = self._access.stamp()
         return self._access.write(

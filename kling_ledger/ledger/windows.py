@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 Repeats = Literal["none", "hour", "day", "week", "month"]
-"""How often a budget's window begins anew."""
+"""How often a budget's window resets."""
 
 REPEATS: Final[tuple[str, ...]] = get_args(Repeats)
 

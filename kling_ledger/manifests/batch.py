@@ -1,8 +1,8 @@
-"""A batch's manifest: each row a clip or a provider's own body, read as jobs.
+"""A batch's manifest: rows of clips or providers' own bodies, read as jobs.
 
 A row has a provider and either `request`, the provider's own JSON body, or the fields of a clip and
 what it is made from, such as `prompt` and `image_url`. It may have a `project`, a `key` and labels
-(`label:team`) of its own. What is wrong with any row is told of all rows at once.
+(`label:team`) of its own. The errors of all rows are reported together.
 """
 
 from __future__ import annotations

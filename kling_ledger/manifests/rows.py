@@ -24,8 +24,8 @@ def said_by(row: Row, table: Table) -> Said:
     """Return what a row says, by the names of our columns.
 
     What is null says nothing, and where cells are text neither does a blank one. A `request` that
-    is text is read as JSON. Raises ConfigError for what is no row, and RequestError for a
-    `request` that is no JSON object.
+    is text is read as JSON. Raises ConfigError for an invalid row, and RequestError for a `request`
+    that is not a JSON object.
     """
     if row.problem is not None:
         raise ConfigError(f"{row.place}: {row.problem}")
@@ -59,7 +59,7 @@ def clip_fields(said: Said, library: Library) -> dict[str, Any]:
 
 
 def first_action(provider: object, model: object, library: Library) -> str | None:
-    """Return the first action of a model, None where nobody knows the model."""
+    """Return the first action of a model, None for an unknown model."""
     if not (isinstance(provider, str) and isinstance(model, str)):
         return None
     try:

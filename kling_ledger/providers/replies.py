@@ -133,8 +133,8 @@ def text_at(body: object, *path: str) -> str | None:
 def amount_of(written: object, unit: str, *, per_unit: int = 1) -> Money:
     """Read an amount that was written in parts of a unit, `per_unit` of them making one.
 
-    It is rounded to the millionth, half up. Raises AmountError for what is no number, is below
-    zero, beyond all measure, or would vanish by the rounding.
+    It is rounded to the millionth, half up. Raises AmountError for anything that is not a number,
+    is negative or too large, or would be rounded to zero.
     """
     try:
         exact = read_decimal(written) / per_unit

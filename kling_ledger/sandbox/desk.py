@@ -163,7 +163,7 @@ class Desk:
         return reply if lose is None else spoiled(lose, reply, self.patience)
 
     async def poll(self, job_id: str, write: Callable[[Seen], Response]) -> Response:
-        """Answer a poll as the job's markers ask; 404 for a job that nobody knows."""
+        """Answer a poll as the job's markers ask; 404 for an unknown job."""
         job = self.store.find(job_id)
         if job is None:
             raise ApiError(404, "no such task")

@@ -36,7 +36,7 @@ def progress(state: JobState | None) -> int:
 
 
 class KeyReusedError(KlingError):
-    """An idempotency key was used before with other content."""
+    """An idempotency key was already used with other content."""
 
     code = "conflict"
 

@@ -293,7 +293,7 @@ def _fault(words: _Words, *, usual: int | None) -> Fault | None:
 
 
 def _times(words: _Words, *, usual: int | None) -> int | None:
-    """Return how often, what is usual where no word says so, 0 where the word is no number."""
+    """Return how often: the default without a word, 0 if the word is not a number."""
     if not words:
         return usual
     return int(words[0]) if _TIMES.fullmatch(words[0]) else 0

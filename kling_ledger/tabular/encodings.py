@@ -33,7 +33,7 @@ _PAIRS: Final = re.compile(rb"([\xa1-\xa3\xb0-\xd7][\xa1-\xfe])|[\x80-\xff]{1,2}
 
 
 class Text(NamedTuple):
-    """A file's text; `encoding` is None where nobody knows it: only its ASCII is certain then."""
+    """A file's text; `encoding` is None if unknown: only its ASCII is certain then."""
 
     text: str
     encoding: str | None
@@ -44,8 +44,8 @@ def text_of(
 ) -> Text:
     """Decode a file: as it is said, by its byte order mark, as UTF-8, or as GB18030.
 
-    `is_chinese` tells whether text that decodes as GB18030 makes sense in it. ConfigError for an
-    encoding that was said and is not the file's, or that nobody knows.
+    `is_chinese` tells whether text that decodes as GB18030 makes sense in it. ConfigError for a
+    given encoding that is unknown or not the file's.
     """
     encoding = next((found for mark, found in _MARKS if data.startswith(mark)), None)
     encoding = encoding or _without_mark(data) or said

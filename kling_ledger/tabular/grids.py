@@ -122,7 +122,7 @@ def _delimiter(rows: Sequence[str], knows: Knows) -> str:
 
 
 def _cells(row: str, delimiter: str) -> list[str]:
-    """Part one line; a line that is no CSV by itself has no cells."""
+    """Split one line; a line that is not CSV by itself has no cells."""
     try:
         return next(csv.reader([row], delimiter=delimiter), [])
     except csv.Error:

@@ -150,7 +150,7 @@ class JsonDocument:
         return _keys(self.rows())
 
     def rows(self) -> Iterator[Row]:
-        """Read entry by entry; ConfigError, with the line, from where it is no JSON."""
+        """Read entry by entry; ConfigError, with the line, for invalid JSON."""
         self._file.seek(0)
         for number, entry in enumerate(_Entries(self._file, self.name), 1):
             yield _object(f"entry {number}", entry)

@@ -102,7 +102,7 @@ def in_chunks(rows: Iterable[One], read: Callable[[], int]) -> Iterator[list[One
 
 
 def checked_columns(columns: Sequence[str], name: str) -> Sequence[str]:
-    """Return the columns; ConfigError where one is there twice: its two cells may differ."""
+    """Return the columns; ConfigError if one appears twice: its two cells may differ."""
     if (twice := first_repeated(columns)) is not None:
         raise ConfigError(f"{name}: the column {twice} appears twice")
     return columns

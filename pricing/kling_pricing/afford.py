@@ -64,10 +64,9 @@ def afford(
 ) -> Affordability:
     """Say what a budget buys at every provider of a family, or at one.
 
-    The budget is in US dollars or in the provider's own unit. The books are those at hand unless a
-    library is given. Nothing is rounded on the way: a
-    budget fits a clip that costs just as much. Raises AmountError for a budget that is not above
-    zero and NoPriceError where nobody has the family.
+    The budget is in US dollars or in the provider's own unit. Without a library all loaded books
+    are used. Nothing is rounded on the way: a budget fits a clip that costs just as much. Raises
+    AmountError for a budget that is not above zero and NoPriceError where nobody has the family.
     """
     if budget.amount <= 0:
         raise AmountError("budget", got=str(budget), allowed="an amount above 0")

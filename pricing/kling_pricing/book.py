@@ -1,8 +1,8 @@
 """PriceBook and Rate: every dated price of one provider, each with its source.
 
-A book is data. Whoever changes a price closes the dated rate and adds another, so that every
-old quote can be worked out again. What a file may say is in book_entries.py; here is what follows
-from it: where a price stands, and which rate holds when.
+A book is data. A price is changed by closing its dated rate and adding another, so that every old
+quote can be recomputed. What a file may say is in book_entries.py; here is what follows from it:
+where a price stands, and which rate holds when.
 """
 
 from __future__ import annotations

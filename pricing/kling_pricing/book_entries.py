@@ -73,7 +73,7 @@ class Dated(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge(Entry):
-    """Whether one kind of job that came to nothing is charged all the same, and who says so."""
+    """Whether one kind of failed job is charged, and the source for that."""
 
     charged: Charged = "unknown"
     source_name: str | None = None

@@ -38,9 +38,9 @@ def compare(
 ) -> Comparison:
     """Price one clip at every provider that has a family, by the rates of an instant.
 
-    The books are those at hand unless a library is given. The clip's own provider and model do not
-    matter. Every model id whose fixed options fit is quoted; who has the family and not the action
-    is among those that cannot. Raises NoPriceError where nobody has the family at all.
+    Without a library all loaded books are used. The clip's own provider and model do not matter.
+    Every model id whose fixed options fit is quoted; who has the family and not the action is among
+    those that cannot. Raises NoPriceError where nobody has the family at all.
     """
     library = library or at_hand()
     offers: list[Quote] = []

@@ -40,7 +40,7 @@ class KlingError(Exception):
 
 
 MOST_TOLD: Final = 20
-"""How many problems are told one by one, of however many there are."""
+"""How many problems are listed one by one."""
 
 
 class PricingError(KlingError):

@@ -1,4 +1,4 @@
-"""The price books at hand: those that come with the package, and a user's own over them.
+"""The loaded price books: those that come with the package, and a user's own over them.
 
 This is the one door to prices. `open_library` finds the books as every command does: a user's
 folder lies over the bundled books, and files given by hand lie over both. `at_hand` is that library
@@ -170,7 +170,7 @@ def _by_provider(books: Iterable[BookText]) -> dict[str, BookText]:
 
 
 def _meant(provider: str) -> str:
-    """Ask whether a provider that nobody knows is meant to be one that is known."""
+    """Suggest a known provider for an unknown one."""
     if provider in bundled_providers():
         return ""
     from difflib import get_close_matches

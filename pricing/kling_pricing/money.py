@@ -248,7 +248,7 @@ def read_decimal(value: object) -> Decimal:
 
 
 def plain_or_none(money: Money | None) -> str | None:
-    """Write an amount without its unit, None where nobody knows it."""
+    """Write an amount without its unit, None if unknown."""
     return None if money is None else plain(money.amount)
 
 

@@ -31,7 +31,7 @@ class RefusedLengthError(PricingError):
 
 @dataclass(frozen=True, slots=True)
 class Unable:
-    """A model of a provider that cannot make the clip, or whose price nobody knows, and why."""
+    """A model of a provider that cannot make the clip or has no known price, and why."""
 
     provider: str
     model: str
@@ -50,7 +50,7 @@ def wanted_clip(**options: Any) -> Clip:
 
 
 def books_of(library: Library, provider: str | None) -> Iterator[PriceBook]:
-    """Yield every book at hand, or that of one provider."""
+    """Yield every loaded book, or that of one provider."""
     for name in library.providers if provider is None else (provider,):
         yield library.book(name)
 

@@ -156,10 +156,10 @@ class Quote(NamedTuple):
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any], *, library: Library | None = None) -> Quote:
-        """Return the quote that `as_dict` has written, worked out again from the same book.
+        """Return the quote written by `as_dict`, recomputed from the same book.
 
-        Raises NoPriceError where that book is not at hand, and ClipError where the quote says
-        otherwise than it.
+        Raises NoPriceError if that book is not available, and ClipError if the quote differs from
+        it.
         """
         from kling_pricing.stored import from_dict
 
@@ -258,7 +258,7 @@ class Quote(NamedTuple):
 def quote(
     clip: Clip, *, at: datetime, book: PriceBook | None = None, library: Library | None = None
 ) -> Quote:
-    """Price one clip at an instant (aware), from a book, a library, or the library at hand.
+    """Price one clip at an instant (aware), from a book, a library, or all loaded books.
 
     A length below the provider's billing minimum is billed as the minimum; one that no request may
     ask for is refused. Raises ClipError for what is missing or cannot be, and NoPriceError where no

@@ -1,4 +1,4 @@
-"""Stored quotes: one that was written down is worked out again from the book that it was made from.
+"""Stored quotes: a stored quote is recomputed from its own book.
 
 A book is known by its digest. `kling-ledger prices pull` keeps every book that it writes or
 replaces in the folder `superseded` beside it, and the bundled one that each lies over.
@@ -55,8 +55,8 @@ class Verified:
 def from_dict(told: Mapping[str, Any], *, library: Library | None = None) -> Quote:
     """Return the quote that `Quote.as_dict` has written, worked out from the same book.
 
-    Raises NoPriceError where no book of its digest is at hand, and ClipError where the quote says
-    otherwise than its book, or is none.
+    Raises NoPriceError if no book with its digest is available, and ClipError if the quote is
+    invalid or differs from its book.
     """
     verified = verify(told, library=library)
     problems = [
@@ -69,9 +69,9 @@ def from_dict(told: Mapping[str, Any], *, library: Library | None = None) -> Quo
 
 
 def verify(told: Mapping[str, Any], *, library: Library | None = None) -> Verified:
-    """Work a stored quote out again at its own instant, from the book of its digest.
+    """Recompute a stored quote at its own instant, from the book with its digest.
 
-    Raises NoPriceError where no book of that digest is at hand, ClipError for what is no quote.
+    Raises NoPriceError if no book with that digest is available, ClipError for an invalid quote.
     """
     clip, at, digest = _read(told)
     book = book_of(digest, clip.provider, library=library)
@@ -86,7 +86,7 @@ def verify(told: Mapping[str, Any], *, library: Library | None = None) -> Verifi
 
 
 def book_of(digest: str, provider: str, *, library: Library | None = None) -> PriceBook:
-    """Return a provider's book by its digest: the one at hand, or one that was superseded.
+    """Return a provider's book by its digest: the loaded one, or a superseded one.
 
     Raises NoPriceError where there is none.
     """

@@ -84,7 +84,7 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The currency that amounts are told in, and the rates into it."""
+    """The display currency, and the rates into it."""
 
     currency: str
     rates: Rates
@@ -100,7 +100,7 @@ class Conversion:
         return [_EARLIEST, *(to_us(datetime.combine(day, time(), UTC)) for day in days)]
 
     def worth(self, unit: str, usd: Fraction | None, at_us: int) -> Fraction | None:
-        """Return what one of a unit is worth at an instant; None where nobody knows.
+        """Return the value of one unit at an instant; None if unknown.
 
         `usd` is what one is worth in USD by the job's own rate, None where it has none.
         """

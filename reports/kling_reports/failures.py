@@ -1,4 +1,4 @@
-"""What failed, what it would have cost, what came back, and what was charged all the same."""
+"""Failed jobs: what they would have cost, what was returned, and what was charged anyway."""
 
 from __future__ import annotations
 

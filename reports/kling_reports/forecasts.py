@@ -2,8 +2,8 @@
 
 A forecast goes on at what was spent a day since the window began. Half a minute of a month says
 nothing of it, so there is none before a tenth of the window has passed (a day at least of a window
-that is longer than one: work has the rhythm of a day), or three days where a budget never begins
-anew, and before ten jobs: one dear clip more or less then moves it by about a tenth.
+that is longer than one: work has the rhythm of a day), or three days without a window, and before
+ten jobs: one dear clip more or less then moves it by about a tenth.
 
 Each is graded by a back-test: the same method on earlier windows of the same budget, each cut where
 it was as far in as the present one is now, against what was used of it in the end.

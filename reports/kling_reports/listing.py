@@ -194,7 +194,7 @@ def models_of_projects(spending: pd.DataFrame, title: str) -> Table:
 
 
 def basis(spending: pd.DataFrame, title: str) -> Table:
-    """Add spending up by whose word the costs rest on."""
+    """Sum spending by the basis of the costs."""
     rows = added(spending, ["settled_by"])
     rows = rows[(rows["clips"] > 0) | (rows["spent_micro"] != 0)].reset_index(drop=True)
     totals = rows.groupby(UNIT, as_index=False)[["spent_micro", "clips"]].sum()

@@ -21,8 +21,8 @@ Basis = Literal["reserved", "posted"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """How a question is asked. `now` is given by the caller; `currency` is what amounts are
-    told in, at `rates` (see currency.py); USD needs none.
+    """How a question is asked. `now` is given by the caller; `currency` is the display currency, at
+    `rates` (see currency.py); USD needs none.
 
     `by` and `filters` are for the questions that can be grouped and filtered. `basis` is the axis
     of time: a job counts when it was `reserved`, or each charge and refund when it was `posted`.
@@ -43,7 +43,7 @@ class Query:
 
     @property
     def conversion(self) -> Conversion | None:
-        """What amounts are told in and at which rates; None where each stays in its own unit."""
+        """The display currency and its rates; None if each amount stays in its own unit."""
         if self.currency is None:
             return None
         return Conversion(self.currency, self.rates or Rates())

@@ -145,7 +145,7 @@ def bases(alike: pd.DataFrame) -> Table:
 
 
 def in_doubt(doubts: pd.DataFrame) -> Table:
-    """List the jobs of which nobody knows the end."""
+    """List the jobs with an unknown outcome."""
     listed = doubts.assign(reserved_micro=doubts["held_micro"])
     totals = listed.groupby(UNIT, as_index=False)[["reserved_micro"]].sum()
     return _table("in_doubt", "Jobs in doubt", _DOUBTS, listed, totals, "no job is in doubt")
@@ -180,7 +180,7 @@ def corrections(database: Database, query: Query) -> Table:
 
 
 def corrected(transfers: pd.DataFrame) -> Table:
-    """List as `corrections` does transfers that are all at hand."""
+    """List, as `corrections` does, transfers that are all in memory."""
     listed = transfers.assign(amount_micro=into_wallets(transfers))
     totals = listed.groupby(UNIT, as_index=False)[["amount_micro"]].sum()
     return _table(

@@ -41,7 +41,7 @@ Kind = Literal["text", "flag", "integer", "seconds", "money", "percent", "instan
 """What the values of a column are; the module's docstring has them all."""
 
 Cell = str | bool | int | Decimal | datetime | date | None
-"""One value for a reader: money and percentages exact, None where nobody knows."""
+"""One value for a reader: money and percentages exact, None if unknown."""
 
 DTYPES: Final[Mapping[Kind, Any]] = {
     "text": "string",
@@ -68,7 +68,7 @@ class Column:
 
     `name` is the frame's; `title` is for people, `meaning` one sentence about it. A column that
     `adds_up` has the sum of its rows in the totals, unit by unit: a spreadsheet may add it. Any
-    other figure of the totals was worked out anew (a cost per clip) or is missing.
+    other figure of the totals is recomputed (a cost per clip) or missing.
     """
 
     name: str

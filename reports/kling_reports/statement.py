@@ -149,7 +149,7 @@ def lines(
 
 
 def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
-    """List as `lines` does the transfers that moved balances, which are all at hand."""
+    """List, as `lines` does, the transfers that moved balances, all of them in memory."""
     by_wallet = transfers.sort_values("wallet", kind="stable")
     opening = summary.set_index("wallet")["opening_micro"]
     (listed,) = _balanced([by_wallet], opening)

@@ -48,7 +48,7 @@ def _joined(tables: Mapping[str, Table]) -> Table:
 def _first_frames(
     tables: Mapping[str, Table], columns: tuple[Column, ...]
 ) -> Iterator[pd.DataFrame]:
-    """Give the first rows of all, as far as they are at hand without a gap."""
+    """Return the first rows of all tenants, as far as they are loaded without a gap."""
     for name, table in tables.items():
         yield _named(table.frame, name, columns)
         if len(table.frame) < table.count:

@@ -68,7 +68,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The label of the run's jobs, as budgets and lists are told it."""
+        """The label of the run's jobs, as budgets and lists take it."""
         return f"{LABEL}={self.name}"
 
     def start(

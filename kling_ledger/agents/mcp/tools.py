@@ -1,4 +1,4 @@
-"""Tools: their names, what a model is told of them, and what answers each."""
+"""Tools: their names, descriptions and handlers."""
 
 from __future__ import annotations
 

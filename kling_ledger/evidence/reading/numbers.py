@@ -164,7 +164,7 @@ def money_of(text: str, style: Style, *, unit: str, where: str) -> Money | None:
     """Return an amount to the millionth, None for a cell that says nothing.
 
     A power of ten, which a spreadsheet may have shortened, must be exact. Raises ConfigError for
-    what is no amount in this style, or one in another unit.
+    anything that is not an amount in this style, or is in another unit.
     """
     if is_nothing(text):
         return None

@@ -154,7 +154,7 @@ class Reader:
                 yield from filter(None, self._grid.cells(column))
 
     def _meanings(self, ours: str) -> Mapping[str, Meaning]:
-        """Return what each word of a column means; BillQuestionError for one that nobody knows."""
+        """Return what each word of a column means; BillQuestionError for an unknown one."""
         column = self._columns.get(ours)
         if column is None:
             return {}

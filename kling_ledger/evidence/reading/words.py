@@ -105,7 +105,7 @@ class Words:
         self._said = {_key(word): _MEANINGS[meaning] for word, meaning in said.items()}
 
     def meaning(self, word: str) -> Meaning | None:
-        """Return what a word means, None where nobody knows."""
+        """Return what a word means, None if unknown."""
         key = _key(word)
         found = self._said.get(key) or _known(key)
         if found is not None:

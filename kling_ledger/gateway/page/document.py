@@ -1,4 +1,4 @@
-"""Document: the whole page, and the part of it that is fetched anew while it is open."""
+"""Document: the whole page, and the part of it that is refreshed while it is open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes: the addresses of the live page: itself, the part that is fetched anew, its files."""
+"""Routes: the addresses of the live page: itself, the part that is refreshed, its files."""
 
 from __future__ import annotations
 

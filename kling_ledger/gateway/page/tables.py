@@ -49,7 +49,7 @@ def wallets(glance: Glance) -> str:
 
 
 def budgets(glance: Glance) -> str:
-    """Return the budgets, each with what its present window has left and when it begins anew."""
+    """Return the budgets, each with what its current window has left and when it resets."""
     if not glance.budgets:
         return _empty(
             "No budgets: the wallets are the only limits.",

@@ -62,7 +62,7 @@ class ReservationRow(SQLModel, table=True):
     """Credits set aside for one job, what the job is, and how it ended.
 
     `held_micro` is what is still set aside; the columns in USD are the same amounts at the rate of
-    the quote, NULL where nobody knows one. `step` counts the events of the reservation.
+    the quote, NULL if there is none. `step` counts the events of the reservation.
     `provider_held_micro` is what the provider said that it set aside itself. `quoted_micro` and
     `low_micro` are what the price book said that the job costs at most and at least, and
     `estimated_micro` what the provider estimated before it: NULL where nobody said it.

@@ -1,4 +1,4 @@
-"""verify: work every balance, window and state out again from the journal; name what disagrees."""
+"""verify: recompute every balance, window and state from the journal; name what disagrees."""
 
 from __future__ import annotations
 

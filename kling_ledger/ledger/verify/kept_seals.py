@@ -1,6 +1,7 @@
 """Kept seals: what somebody wrote down outside the ledger has to be found in it again.
 
-Whoever can write to the database can make every seal in it anew: only a copy elsewhere shows that.
+Anyone who can write to the database can recreate every seal in it: only a copy elsewhere shows
+that.
 """
 
 from __future__ import annotations

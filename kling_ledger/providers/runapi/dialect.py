@@ -348,7 +348,7 @@ class RunApi:
         return tries_of(self.client, self.options)
 
     def _verdict(self, error: Error, *, may_have_arrived: bool) -> ProviderError:
-        """Say what a failed submission means: refused for certain, or nobody knows."""
+        """Say what a failed submission means: definitely refused, or unknown."""
         told = self._told(error)
         if may_have_arrived:
             return JobInDoubtError(self.name, f"no clear answer to the submission: {told}")

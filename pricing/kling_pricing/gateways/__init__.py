@@ -144,9 +144,9 @@ def write_request(
     """Write a clip, and what it is made from, as the body that its provider documents.
 
     The request is the one that `read_request` gives back for its `body` and `clip.action`, its clip
-    filled with what the provider takes where nobody said. `book` is asked what a model's id alone
-    decides; without it the one at hand is. `input_seconds` is kept though no body says it: the
-    video itself does. RequestError names everything that the provider has no words for.
+    filled with what the provider takes where nobody said. `book` tells what a model's id alone
+    decides; by default the loaded one. `input_seconds` is kept though no body says it: the video
+    itself does. RequestError names everything that the provider has no words for.
     """
     inputs = Inputs(
         prompt=prompt,

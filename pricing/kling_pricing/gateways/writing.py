@@ -181,7 +181,7 @@ def _set(body: dict[str, Any], place: Place, value: Any) -> None:
 
 
 def _between_words(words: Mapping[str, Any]) -> Iterator[Problem]:
-    """Tell what a provider would take without a word and not do, or do otherwise."""
+    """Report what a provider would silently ignore or change."""
     if "shots" in words and "multi_shot" not in words:
         yield Problem("shots", words["shots"], "nothing unless the clip is multi_shot")
     if "last_image_url" in words and "image_url" not in words:

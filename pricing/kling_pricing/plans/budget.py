@@ -32,7 +32,7 @@ def fits(plan: Plan, budget: Money, *, measure: Measure = "high") -> Fit:
 
     The budget is in US dollars or in the one unit of all rows. A row that costs just as much as is
     left fits. Raises AmountError for a budget that is not above zero or in another unit, and
-    NoPriceError where nobody knows what a row's unit is worth in US dollars.
+    NoPriceError if the value of a row's unit in US dollars is unknown.
     """
     if budget.amount <= 0:
         raise AmountError("budget", got=str(budget), allowed="an amount above 0")

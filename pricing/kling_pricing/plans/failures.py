@@ -11,5 +11,5 @@ _ANSWERS: Final[Mapping[str, bool]] = {"yes": True, "no": False}
 
 
 def charges_failures(quoted: Quote) -> bool | None:
-    """Return whether the provider of a quote charges for a job that fails; None if nobody knows."""
+    """Return whether the provider of a quote charges for a job that fails; None if unknown."""
     return _ANSWERS.get(quoted.rate.book.charges.failure.charged)

@@ -24,7 +24,7 @@ ONE: Final = Fraction(1)
 NEVER: Final = Fraction(0)
 
 Charges = Callable[[Quote], bool | None]
-"""Whether the provider of a quote charges for failures; None where nobody knows."""
+"""Whether the provider of a quote charges for failures; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Wanted:
 class PlannedClip:
     """A clip of a plan with its quote, which is the price of one take.
 
-    `charges_failures` says whether its provider charges for a take that failed, None where nobody
-    knows: then failures cost nothing in `low` and `expected`, and are charged in `high`.
+    `charges_failures` says whether its provider charges for a failed take, None if unknown: then
+    failures cost nothing in `low` and `expected`, and are charged in `high`.
     """
 
     wanted: Wanted

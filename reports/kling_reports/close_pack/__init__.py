@@ -1,8 +1,8 @@
 """The close pack: everything that finance keeps of a closed month, in one folder, and its sums.
 
 The pack is made from what a seal covers: the month's transfers, what jobs held at its end, and of
-jobs only what never changes. So it is the same to the byte whenever, wherever and on whichever
-engine it is made again. What a provider's record says after the month is not in its pack.
+jobs only what never changes. So a second run gives identical bytes, at any time, on any machine and
+either engine. What a provider's record says after the month is not in its pack.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The controls of a month: what is held to, which file shows it, and the query that anyone can run.
 
 Each query is SQL that both engines take as it is printed, and its result was found by running just
-that. It asks what the seal covers and what came before it, so that it gives the same for ever. That
-no job is admitted beyond a hard limit is a condition of the very statement that admits it; what can
-be seen afterwards is what went beyond later, because the provider charged it.
+that. It reads only what the seal covers and what came before, so its result never changes. That no
+job is admitted beyond a hard limit is a condition of the very statement that admits it; what can be
+seen afterwards is what went beyond later, because the provider charged it.
 """
 
 from __future__ import annotations

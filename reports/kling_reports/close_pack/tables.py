@@ -1,7 +1,7 @@
 """The tables of a close pack: of a month's own transfers, and of jobs only what never changes.
 
-Which tables a pack has, and with which columns, follows from the format of its month's seal: what
-was packed once is packed the same for ever. A new table goes into the newest layout alone.
+Which tables a pack has, and with which columns, follows from the format of its month's seal: a
+month's pack never changes. A new table goes into the newest layout alone.
 """
 
 from __future__ import annotations

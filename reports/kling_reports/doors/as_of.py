@@ -1,8 +1,8 @@
 """As of a month: one row is one job as it stood at a month's end, by what a seal covers alone.
 
-Its transfers and events up to the month say what it held, what it cost and whose word that was. The
-row of a reservation says what it is today: of it only what never changes is read. Events from
-before they said whose word a cost is, and which month they count in, say nothing here.
+Its transfers and events up to the month give what it held, its cost and the basis of that. The row
+of a reservation says what it is today: of it only what never changes is read. Older events without
+the basis of a cost and their month give nothing here.
 """
 
 from __future__ import annotations

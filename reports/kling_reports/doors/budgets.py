@@ -42,10 +42,11 @@ BUDGET_KINDS: Final[Mapping[str, Kind]] = {
     "change": "text",
     "change_reason": "text",
 }
-"""The columns of budgets. `begins_at` of a budget that never begins anew is when the first job that
-it covers was reserved, missing where there is none; `ends_at` is the first instant outside. `jobs`
-cost or hold something in the window. `out_since` is since when nothing is left of it, missing where
-something is, or where the journal cannot tell. The last four are the last change of the budget."""
+"""The columns of budgets. `begins_at` of a budget without a window is when its first job was
+reserved, missing if there is none; `ends_at` is the first instant outside. `jobs` cost or hold
+something in the window. `out_since` is since when nothing is left of it, missing where something
+is, or where the journal cannot tell. The last four are the last change of the budget.
+"""
 
 
 def standing(database: Database, *, at: datetime) -> pd.DataFrame:

@@ -35,7 +35,7 @@ _NOT_SEALED: Final = {"soft": "closed but not sealed", "open": "open again"}
 
 @dataclass(frozen=True, slots=True)
 class ClosedMonth:
-    """A month that is closed hard, and the seal worked out again from what it covers."""
+    """A sealed month, and its seal recomputed from what it covers."""
 
     period: Period
     seal: str

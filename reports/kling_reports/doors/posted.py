@@ -72,8 +72,8 @@ def posted(
     `by` names columns of reservations.KINDS that never change once a job is charged, `period` or
     `paid_to`; `bucket` and `zone` make the column `day`, of the instant of posting. Columns: these,
     `unit`, `jobs`, `charged_micro`, `refunded_micro`. A job counts once among `jobs`: where the
-    first of its charges and refunds in this time stands. Amounts are told in the unit of a
-    conversion. ConfigError for what may change later.
+    first of its charges and refunds in this time stands. Amounts are in the unit of a conversion.
+    ConfigError for what may change later.
     """
     source = _source(span, period)
     with database.read() as transaction:

@@ -232,7 +232,7 @@ def troubled(
 ) -> pd.DataFrame:
     """Return as `listed` does the jobs that were charged although something was wrong.
 
-    They ended with an error or without a clip, or failed and were charged all the same.
+    They ended with an error or without a clip, or failed and were charged anyway.
     """
     return whole(_listed(database, columns, span, _TROUBLED, BATCH), _kinds(columns))
 

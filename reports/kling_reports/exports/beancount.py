@@ -1,6 +1,6 @@
 """beancount: the journal with every account opened and every month's end asserted.
 
-`bean-check FILE` works all of it out again. Source: https://beancount.github.io/docs/
+`bean-check FILE` verifies all of it. Source: https://beancount.github.io/docs/
 beancount_language_syntax.html, checked 2026-11-20.
 """
 

@@ -51,8 +51,8 @@ def rows(
     `journal` is as journal.lines gives it, from its beginning where there are `lots` (see
     purchases.lots): what a charge costs follows from all before it. `period` is the only month that
     is wanted. `worths` is as reservations.worths gives it, `units` as journal.units does; `rates`
-    is what one of a unit is worth in USD where no job says it. Raises ConfigError where nobody
-    knows what was used without having been bought is worth.
+    is what one of a unit is worth in USD where no job says it. Raises ConfigError if the value of
+    units used without a purchase is unknown.
     """
     moved = [line for line in lines(journal) if line.kind in MOVES]
     bought = [] if lots is None else lots_of(lots)

@@ -39,14 +39,15 @@ _DONE: Final = {
 _ADJUSTMENTS: Final = ("adjust", "adjust_down")
 
 RateOf = Callable[[Line], Rate]
-"""What one of a transfer's unit is worth; ConfigError where nobody knows."""
+"""The value of one unit of a transfer; ConfigError if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """What some units of a charge are in money: exact, below zero where they came back.
 
-    `units` are millionths, above zero where they left the wallet; `basis` says whose word it is.
+    `units` are millionths, above zero where they left the wallet; `basis` is the source of that
+    value.
     """
 
     units: int
@@ -300,7 +301,7 @@ def clip(line: Line) -> dict[str, Any]:
 
 
 def measure(line: Line) -> str:
-    """Return what usage is counted in: seconds, or clips where nobody knows how long they were."""
+    """Return what usage is counted in: seconds, or clips if their length is unknown."""
     return "Seconds" if line.billed_seconds else "Clips"
 
 

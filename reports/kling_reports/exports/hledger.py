@@ -1,6 +1,6 @@
 """hledger: the journal with every account and unit declared and every month's end asserted.
 
-`hledger check --strict -f FILE` works all of it out again. Source: https://hledger.org/1.25/
+`hledger check --strict -f FILE` verifies all of it. Source: https://hledger.org/1.25/
 hledger.html#journal-format, checked 2026-11-20.
 """
 

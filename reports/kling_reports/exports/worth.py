@@ -70,7 +70,7 @@ class Rates:
             self._jobs[unit].append(_Job(*values))
 
     def of(self, line: Line) -> Rate:
-        """Return what the unit of a transfer is worth; ConfigError where nobody knows."""
+        """Return the value of a transfer's unit; ConfigError if unknown."""
         if is_currency(line.unit):
             return Rate(Fraction(1), line.unit, "currency")
         if line.quoted_micro and line.reserved_micro and line.usd_micro:

@@ -48,7 +48,7 @@ def over(budgets: pd.DataFrame, zone: str) -> Iterator[Finding]:
 def runs_out(budgets: pd.DataFrame, *, now: datetime, zone: str) -> Iterator[Finding]:
     """A budget that has something left reaches its limit within SOON (14 days).
 
-    Its `runs_out_at` is the report's own forecast; where it is blank, nobody knows or it lasts.
+    Its `runs_out_at` is the report's own forecast; blank means unknown, or that the budget lasts.
     """
     for row in budgets.dropna(subset=["runs_out_at"]).to_dict("records"):
         at, left = row["runs_out_at"], int(row["left_micro"])

@@ -59,7 +59,7 @@ def visible(text: str) -> str:
 
 
 def shown(value: Cell, column: Column) -> str:
-    """Return a value as a person reads it, blank where nobody knows it.
+    """Return a value as a person reads it, blank if unknown.
 
     An amount has all of its places and two at least; a percentage is rounded to one.
     """

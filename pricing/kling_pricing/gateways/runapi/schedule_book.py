@@ -40,9 +40,9 @@ def schedule_book(
 
     The book is to lie over those of `over`: the bundled one, then the user's own, which it
     replaces. Rates that hold at `as_of`, an instant, are closed and live ones begin, so that old
-    quotes can be worked out again. What the schedule says is no longer sold ends; what it does not
-    list, or lists in words that are not understood, keeps its price and is an assumption from then
-    on. Raises BookError where no row has a price.
+    quotes can be recomputed. What the schedule says is no longer sold ends; what it does not list,
+    or lists in words that are not understood, keeps its price and is an assumption from then on.
+    Raises BookError where no row has a price.
     """
     rows = read_schedules(schedules)
     writer = _BookWriter(as_of, url, over)

@@ -64,7 +64,7 @@ def totals(
 
 
 def cell(value: Cell, column: Column, today: date | None = None) -> Shown:
-    """Return one value as a page shows it, blank where nobody knows it."""
+    """Return one value as a page shows it, blank if unknown."""
     text = exact = visible(shown(value, column))
     if isinstance(value, Decimal) and column.kind == "money":
         text = short(value, is_rate=column.name.startswith(_RATE))

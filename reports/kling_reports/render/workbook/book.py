@@ -56,7 +56,7 @@ class Book:
         sheet.write_string(*place, told, self.formats[form])
 
     def cell(self, sheet: Worksheet, place: Place, value: Cell, column: Column) -> None:
-        """Write one value as what it is; nothing where nobody knows it."""
+        """Write one value with its type; nothing if unknown."""
         form = self.formats[column.kind]
         if value is None:
             sheet.write_blank(*place, None, form)

@@ -38,7 +38,7 @@ def write(book: Book) -> None:
 
 
 def _write_totals(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
-    """Write the totals of a table, those that were worked out anew too; return the next row."""
+    """Write the totals of a table, recomputed ones included; return the next row."""
     table = parts[0].table
     book.text(sheet, (at, 0), table.title, "label")
     names = " and ".join(part.name for part in parts)

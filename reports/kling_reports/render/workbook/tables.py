@@ -66,7 +66,7 @@ def _write_sample(book: Book, sheet: Worksheet, one: Sheet) -> None:
 def _write_total(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[Cell, ...]) -> None:
     """Write the totals of one unit above the heads, where no filter hides them.
 
-    What adds up follows the filter; what was worked out anew would not, and stands in the summary.
+    Sums follow the filter; recomputed totals would not, and are in the summary.
     """
     for column, place, value in zip(one.table.columns, one.places, row, strict=True):
         if column.adds_up and value is not None:
