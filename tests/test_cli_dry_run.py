@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,20 @@ def test_what_a_key_has_done_before_moves_nothing(made):
     said = cli(*words, "--dry-run")
     assert said.out == ""
     assert said.lines == ["nothing would move", "note: a dry run: nothing was changed"]
+
+
+def test_what_would_expire_is_told_and_stays_reserved(made):
+    cli, url, _ = made
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    with Ledger(url, clock=lambda: yesterday) as earlier:
+        ends = yesterday + timedelta(hours=1)
+        due = earlier.reserve("team", money("0.4 USD"), expires_at=ends).id
+    before = state_of(url)
+    rows = cli.json("reservation", "expire", "--dry-run", "--db", url)
+    assert [(row["kind"], row["amount"], row["reservation"]) for row in rows] == [
+        ("expire", "0.4", due)
+    ]
+    assert state_of(url) == before
 
 
 def test_a_script_rehearses_several_steps_as_one(made):
