@@ -164,6 +164,8 @@ def reconcile(
             work = _Work(ledger, provider, account, meters, scope, bill)
             compared = work.compared()
             if dry_run:
+                if balance.asks_balance:
+                    say("note: the balance is left out: it is compared once corrections are made")
                 return _rehearsed(work, compared, form)
             if applies:
                 work.apply(compared)
