@@ -128,6 +128,18 @@ def test_a_dry_run_says_what_every_row_will_cost_and_starts_nothing(cli: Cli):
     assert [path.name for path in cli.folder.glob("*results*")] == []
 
 
+def test_a_dry_run_says_which_rows_a_budget_would_refuse(cli: Cli):
+    cli("budget", "set", "tight", "--limit", "0.7 USD", "--wallet", "team")
+    write(cli, "one", "two")
+    said = cli(*words(NOWHERE, "--dry-run"))
+    assert said.code == 3
+    first, second = (row["refused"] for row in said.json)
+    assert first is None
+    assert second.startswith("budget tight: limit 0.7 USD, spent 0 USD, reserved 0.675 USD")
+    assert "1 of 2 would be refused" in said.err
+    assert cli.reservations() == []
+
+
 def test_every_bad_row_is_told_at_once_and_nothing_starts(cli: Cli):
     path = write(cli, "one", {"provider": "runapi"}, {"provider": "runapi", "sound": 5})
     path.write_text(path.read_text() + '\n{"provider": \n[1]\n')

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from operator import is_not
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
@@ -22,8 +22,10 @@ from kling_ledger.cli.batch_checks import (
     check_cost,
     check_earlier,
     estimated,
+    is_reserved,
     read_rows,
 )
+from kling_ledger.cli.batch_dry import rehearse
 from kling_ledger.cli.batch_progress import Display, Progress, shown
 from kling_ledger.cli.batch_results import ended, journal, say_reasons, tell, write_results
 from kling_ledger.cli.batch_telling import changes, pauses, telling
@@ -40,9 +42,9 @@ from kling_ledger.cli.connections import (
 )
 from kling_ledger.cli.defaults import project_option, wallet_option
 from kling_ledger.cli.inputs import gathered, label_option, read_labels
-from kling_ledger.cli.output import database_option, format_option, print_many, say
+from kling_ledger.cli.output import database_option, format_option, say
 from kling_ledger.cli.run import save_clips
-from kling_pricing.money import Money, plain
+from kling_pricing.money import Money
 
 if TYPE_CHECKING:
     from kling_ledger.jobs.batch import Batch
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from kling_ledger.jobs.meter import Meter
     from kling_ledger.ledger import Ledger
     from kling_pricing.library import Library
-
-_PLAN = ("row", "provider", "model", "seconds", "resolution", "sound", "project", "amount", "unit")
 
 EXIT_STOPPED: Final = 130
 """The exit code that shells expect after Ctrl-C."""
@@ -113,7 +113,11 @@ class Options:
 )
 @click.option("--again", is_flag=True, help="Run rows again that another batch has already run.")
 @grace_option("How long to wait for a job that another process may be sending.")
-@click.option("--dry-run", is_flag=True, help="Print what it would cost, and start nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what each row would cost and which would be refused; start nothing.",
+)
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -169,8 +173,7 @@ def batch(
         else:
             session.settle_in(meters, refuses=not dry_run)
         if dry_run:
-            print_many([_planned(job) for job in jobs], _PLAN, form, empty="no rows")
-            return 0
+            return rehearse(ledger, options.wallet, session.jobs, session.new, form)
         check_bodies(session.todo, meters)
         return session.run(meters, path, form)
 
@@ -192,6 +195,11 @@ class _Session:
 
         self.known = known_outcomes(self.ledger, self.jobs)
         self.todo = attempts_to_do(self.jobs, self.known, retries_failed=self.options.retry_failed)
+
+    @property
+    def new(self) -> list[BatchJob]:
+        """The jobs that are to be reserved: of others the credits are set aside already."""
+        return [one.job for one in self.todo if not is_reserved(self.known.get(one.job.place))]
 
     def price(self, meters: Mapping[str, Meter]) -> None:
         """Price every job: ask its provider if no book has a price; refuse it without one."""
@@ -357,21 +365,6 @@ def _meters(open_things: ExitStack, meters: Iterable[Meter]) -> dict[str, Meter]
         open_things.callback(meter.provider.close)
         by_provider[meter.provider.name] = meter
     return by_provider
-
-
-def _planned(job: BatchJob) -> dict[str, Any]:
-    clip, amount = job.request.clip, job.cost
-    return {
-        "row": job.place,
-        "provider": clip.provider,
-        "model": clip.model,
-        "seconds": None if clip.seconds is None else str(clip.seconds),
-        "resolution": clip.resolution,
-        "sound": clip.sound,
-        "project": job.project,
-        "amount": plain(amount.amount),
-        "unit": amount.unit,
-    }
 
 
 def _save(ledger: Ledger, outcomes: Iterable[Outcome], folder: Path) -> bool:

@@ -104,7 +104,7 @@ def check_cost(
     cost = sums.get(payer.unit, nothing)
     if most is not None and cost > most:
         raise TotalError(cost=cost, most=most)
-    new = [one.job for one in todo if not _is_reserved(known.get(one.job.place))]
+    new = [one.job for one in todo if not is_reserved(known.get(one.job.place))]
     _check_each(new, ceiling)
     needed = Money.total((job.cost for job in new), unit=payer.unit)
     say(f"{len(jobs)} jobs, {cost}; {len(todo)} to do, {needed} to reserve")
@@ -112,7 +112,7 @@ def check_cost(
         raise InsufficientCreditsError(payer.name, needed=needed, available=payer.available)
 
 
-def _is_reserved(known: Outcome | None) -> bool:
+def is_reserved(known: Outcome | None) -> bool:
     """Whether a job's credits are already reserved: the wallet does not need them again."""
     return known is not None and known.is_open
 
