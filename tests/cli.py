@@ -38,7 +38,7 @@ BODY: dict[str, Any] = {
 }
 """A request that costs 0.675 USD."""
 
-_LONGEST_S = 60
+_LONGEST_S = 240
 
 _OF_ITS_OWN = {"batch", "callbacks", "sandbox"}
 """Commands that change how their process takes signals, or end it by themselves."""

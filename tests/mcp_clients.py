@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters
 from tests.cli import COMMAND, Cli
 
 ERA = "2025-11-25"
-_LONGEST_S = 60
+_LONGEST_S = 240
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def test_a_program_books_one_reservation_and_settles_it(
     assert (ours.state, ours.task_id) == (State.COMMITTED, task["id"])
     assert ours.committed is not None
     assert ours.committed.amount == ONE_CLIP == Decimal(task["charged"])
-    assert "1 jobs, spent 0.675 USD, held 0 USD, refused 0" in said.err
+    assert "1 job, spent 0.675 USD, held 0 USD, refused 0" in said.err
     assert left_behind(cli) == []
 
 
@@ -417,7 +417,7 @@ def test_jobs_that_a_program_leaves_running_are_settled_after_it(cli: Cli, sandb
         given = [*python(FORGETFUL), f"https://runapi.ai{SUBMIT}", body(), *key]
         said = finish(cli.start(*words(sandbox, "--wait", "60"), *given))
         assert said.code == 0, said.err
-        assert "1 jobs, spent 0.675 USD, held 0 USD" in said.err
+        assert "1 job, spent 0.675 USD, held 0 USD" in said.err
     assert [one.state for one in reservations(cli)] == [State.COMMITTED] * 2
 
 
@@ -440,7 +440,7 @@ def test_a_job_that_nobody_asks_for_is_settled_while_its_program_runs(
 def test_a_job_that_still_runs_is_told_with_what_to_do(cli: Cli, sandbox: Sandbox):
     given = [f"https://runapi.ai{SUBMIT}", body("a lake [never]")]
     said = finish(cli.start(*words(sandbox), *python(FORGETFUL), *given))
-    assert "1 jobs, spent 0 USD, held 0.675 USD" in said.err
+    assert "1 job, spent 0 USD, held 0.675 USD" in said.err
     assert "1 open, with credits still reserved: kling-ledger resume" in said.err
     [ours] = reservations(cli)
     assert ours.state is State.SUBMITTED

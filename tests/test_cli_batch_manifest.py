@@ -289,7 +289,7 @@ def test_many_bad_rows_are_counted_in_little_memory(tmp_path: Path):
     twentieth, *rest = ran.err.splitlines()[19:]
     assert twentieth.startswith('error: row 20 (line 21): seconds: got "five", allowed: a number')
     assert rest == [
-        "error: and 199980 rows more",
-        "nothing was started: 200000 rows cannot be run",
+        "error: and 199,980 more rows",
+        "nothing was started: 200,000 rows cannot be run",
     ]
     assert ran.megabytes < MOST_MB

@@ -428,7 +428,7 @@ def test_a_parquet_file_without_a_column_says_which(tmp_path: Path, missing: str
     )
     ran = run("--manifest", str(tmp_path / "a.parquet"))
     assert ran.code == 2
-    assert f"no column {missing}, only " in ran.err
+    assert f"no column {missing}; it has " in ran.err
     assert f"rename {'vendor' if missing == 'provider' else 'model_name'} to {missing}" in ran.err
 
 
@@ -470,7 +470,7 @@ def test_of_many_bad_rows_in_a_file_twenty_are_told_and_all_are_kept(
     told = [line for line in ran.lines if line.startswith("row ")]
     assert [line.split(":")[0] for line in told] == [f"row {n}" for n in range(2, 42, 2)]
     assert told[0].startswith('row 2: seconds: got "five"')
-    assert "and 80 rows more" in ran.lines
+    assert "and 80 more rows" in ran.lines
     kept = [row["error"] for row in read_csv(out.read_text(encoding="utf-8"))]
     assert sum(error.startswith("seconds") for error in kept) == 100
 

@@ -345,7 +345,7 @@ def on_a_terminal(cli: Cli, *words: str) -> list[str]:
 def test_a_difference_needs_two_sides_and_ids_that_name_one_row(kl: Cli) -> None:
     clips = write(kl, ROWS)
     said = kl("plan", "diff", clips)
-    assert (said.code, "nothing differs" in said.err) == (2, True)
+    assert (said.code, "nothing to compare" in said.err) == (2, True)
     twice = kl("plan", "diff", clips, write(kl, HEADER + FIRST + FIRST, "twice.csv"))
     assert twice.code == 2
     assert "an id that no other row has" in twice.err

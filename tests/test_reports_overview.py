@@ -161,7 +161,7 @@ def test_units_without_a_rate_stay_apart_and_it_is_said(tmp_path: Path):
         ("USD", Decimal("0.7")),
         ("crun-credit", Decimal(135)),
     ]
-    assert any("1 jobs of the period have no known rate" in one for one in found.notes)
+    assert any("1 job of the period has no known rate" in one for one in found.notes)
     assert found.currency == "USD"
 
 

@@ -248,7 +248,7 @@ def test_in_dollars_what_has_no_rate_stays_in_its_own_unit(tmp_path: Path):
         ("USD", 2, Decimal("1.35")),
         ("crun-credit", 1, Decimal(135)),
     ]
-    assert any("1 jobs have no known rate" in note for note in answered.notes)
+    assert any("1 job has no known rate" in note for note in answered.notes)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from kling_ledger.cli import EXIT_USAGE, exit_code
 from kling_ledger.cli.output import say, say_first
+from kling_pricing.counting import counted
 from kling_pricing.money import Money
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def check_cost(
     new = [one.job for one in todo if not is_reserved(known.get(one.job.place))]
     _check_each(new, ceiling)
     needed = Money.total((job.cost for job in new), unit=payer.unit)
-    say(f"{len(jobs)} jobs, {cost}; {len(todo)} to do, {needed} to reserve")
+    say(f"{counted(len(jobs), 'job')}, {cost}; {len(todo)} to do, {needed} to reserve")
     if needed > payer.available:
         raise InsufficientCreditsError(payer.name, needed=needed, available=payer.available)
 
@@ -172,7 +173,7 @@ def check_earlier(
 
 
 def _rows(many: int) -> str:
-    return "1 row was" if many == 1 else f"{many} rows were"
+    return counted(many, "row was", "rows were")
 
 
 def _say_rows(
@@ -184,7 +185,7 @@ def _say_rows(
     say_first(
         told,
         lambda row: f"{kind}: {_row(row[0], where.get(row[0]))}: {row[1]}",
-        lambda more: f"{kind}: and {more} rows more",
+        lambda more: f"{kind}: and {counted(more, 'more row')}",
     )
 
 
@@ -196,8 +197,7 @@ def _refuse(
     if not found:
         return
     _say_rows("error", found, where)
-    rows = "1 row" if len(found) == 1 else f"{len(found)} rows"
-    say(f"nothing was started: {rows} cannot be run")
+    say(f"nothing was started: {counted(len(found), 'row')} cannot be run")
     raise SystemExit(max(exit_code(error) for _, error in found))
 
 

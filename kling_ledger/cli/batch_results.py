@@ -24,6 +24,7 @@ from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.output import print_one, say
 from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.files import whole_file
+from kling_pricing.counting import counted
 from kling_pricing.money import plain_or_none
 
 if TYPE_CHECKING:
@@ -129,11 +130,11 @@ def say_reasons(outcomes: Iterable[Outcome], not_started: Sequence[Attempt]) -> 
         reason for one in outcomes if not one.is_done and (reason := _reason(one)) is not None
     )
     for reason, many in reasons.most_common(_MOST_REASONS):
-        say(f"{_rows(many)}: {reason}")
+        say(f"{counted(many, 'row')}: {reason}")
     if len(reasons) > _MOST_REASONS:
         say(f"and {len(reasons) - _MOST_REASONS} more reasons: see the results")
     for provider, many in Counter(one.job.provider for one in not_started).items():
-        say(f"{_rows(many)} at {provider} not started, nothing reserved")
+        say(f"{counted(many, 'row')} at {provider} not started, nothing reserved")
 
 
 def _reason(outcome: Outcome) -> str | None:
@@ -143,10 +144,6 @@ def _reason(outcome: Outcome) -> str | None:
         return f"{outcome.error}: {hint}" if hint else str(outcome.error)
     found = outcome.reservation
     return found.problem if found is not None else None
-
-
-def _rows(many: int) -> str:
-    return "1 row" if many == 1 else f"{many} rows"
 
 
 def tell(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from kling_ledger import config
 from kling_ledger.cli.checkup import Finding, Level, failed, named_by
 from kling_ledger.errors import NewerSchemaError, NoLedgerError, OlderSchemaError
+from kling_pricing.counting import counted
 from kling_pricing.errors import KlingError
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ def _of_jobs(seen: Looked, url: str) -> Iterator[Finding]:
     logging.getLogger("kling_ledger.ledger").addHandler(logging.NullHandler())
     left = list(notes(url))
     if left:
-        told = f"{len(left)} tasks are in files and not in the ledger, such as {left[0].path}"
+        told = (
+            f"in files and not in the ledger: {counted(len(left), 'task')}, such as {left[0].path}"
+        )
         yield Finding("warn", "task files", told, "kling-ledger resume")
     if seen.in_doubt:
         told = f"{seen.in_doubt} in doubt, with credits still reserved"

@@ -13,6 +13,7 @@ import click
 from kling_ledger.cli.output import print_csv, print_json, print_many
 from kling_ledger.cli.plan_options import named, notes_of, say_notes
 from kling_ledger.cli.plan_rows import PARTS, UNKNOWN, for_people, parts
+from kling_pricing.counting import counted
 from kling_pricing.errors import on_one_line
 from kling_pricing.money import USD, Money, plain
 from kling_pricing.plans import Change, Cost, Difference, PlannedClip
@@ -74,8 +75,7 @@ def _as_dict(found: Difference, rows: Sequence[Row]) -> dict[str, Any]:
 def headline(found: Difference) -> str:
     """Return one sentence on what the change adds, in US dollars if known, else by unit."""
     if found.unpriced:
-        count = len(found.unpriced)
-        rows = "1 row has" if count == 1 else f"{count} rows have"
+        rows = counted(len(found.unpriced), "row has", "rows have")
         return f"what this change adds is unknown: {rows} no price"
     costs = [found.usd] if found.usd is not None else list((found.costs or {}).values())
     told = [

@@ -15,6 +15,7 @@ from kling_ledger.cli.gateway import read_upstreams
 from kling_ledger.cli.hints import hint_for
 from kling_ledger.cli.inputs import Wait, gathered, label_option, read_labels
 from kling_ledger.cli.output import database_option, say
+from kling_pricing.counting import counted
 
 if TYPE_CHECKING:
     from kling_ledger.agents.child.run import Run, Summary
@@ -126,8 +127,8 @@ def exec(program: tuple[str, ...], options: Options, *, wait_s: float, db: str |
 
 def _tell(run: Run, summary: Summary) -> None:
     say(
-        f"kling-ledger exec: {summary.jobs} jobs, spent {summary.spent}, held {summary.held},"
-        f" refused {summary.refusals.count} ({run.label})"
+        f"kling-ledger exec: {counted(summary.jobs, 'job')}, spent {summary.spent},"
+        f" held {summary.held}, refused {summary.refusals.count} ({run.label})"
     )
     last = summary.refusals.last
     if last is not None:

@@ -21,6 +21,7 @@ from kling_ledger.tabular.encodings import encoding_note
 from kling_ledger.tabular.files import STDIN, kind_by_name
 from kling_ledger.tabular.frames import rows_of
 from kling_ledger.tabular.writing import WriteFrame, frame_file, frame_writer
+from kling_pricing.counting import counted
 from kling_pricing.errors import MOST_TOLD, NoPriceError, cut
 from kling_pricing.library import Library, at_hand
 
@@ -87,7 +88,8 @@ def _tell(tally: Tally, *, is_shown: bool) -> None:
     for place, error in () if is_shown else tally.first:
         say(f"row {place}: {error}")
     if not is_shown and tally.codes.total() > len(tally.first):
-        say(f"and {tally.codes.total() - len(tally.first):,} rows more")
+        left = tally.codes.total() - len(tally.first)
+        say(f"and {counted(left, 'more row')}")
     because = ", ".join(f"{code} {count}" for code, count in sorted(tally.codes.items()))
     failed = f"{tally.codes.total()} of {tally.rows} rows"
     say(f"{failed} have no price ({because}): their error column says why")

@@ -11,6 +11,7 @@ import click
 
 from kling_ledger.cli import EXIT_NO_PRICE, EXIT_USAGE
 from kling_ledger.cli.output import Command, say, say_first
+from kling_pricing.counting import counted
 from kling_pricing.errors import ClipError, NoPriceError
 from kling_pricing.plans.takes import read_failure_rate, read_takes
 
@@ -102,7 +103,7 @@ def say_unpriced(rows: Sequence[Unpriced], *, source: str | None = None) -> None
     say_first(
         rows,
         lambda row: f"error: {where}{named(row.wanted.place, row.wanted.id)}: {row.error.message}",
-        lambda more: f"error: {where}and {more} rows more",
+        lambda more: f"error: {where}and {counted(more, 'more row')}",
     )
 
 

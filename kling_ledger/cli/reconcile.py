@@ -19,6 +19,7 @@ from kling_ledger.cli.inputs import gathered
 from kling_ledger.cli.output import Command, database_option, format_option, print_many, say
 from kling_ledger.cli.reconcile_rows import proposed, report, say_notes
 from kling_ledger.cli.spans import ends_of, period_option
+from kling_pricing.counting import counted
 from kling_pricing.gateways import GATEWAYS
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class _Work:
         # A job of a script's own client has no account or address: poll it too.
         there = [one for one in ours if one.job.account == self.account or one.job.address is None]
         others = len(ours) - len(there)
-        notes = (f"{others} jobs of other accounts were not polled",) if others else ()
+        notes = (f"{counted(others, 'job')} of other accounts not polled",) if others else ()
         lines = ask_tasks(there, self.meters)
         return Compared(lines, notes=notes, not_confirmed=not_confirmed(there, lines))
 
@@ -309,7 +310,7 @@ def _undone(ledger: Ledger, plan_id: str, form: str, *, dry_run: bool) -> int:
         for one in undone.reservations
     ]
     print_many(rows, ("reservation", "state", "spent"), form, empty="nothing had moved")
-    say(f"plan {plan_id} is undone: {len(rows)} reservations are as they were before")
+    say(f"plan {plan_id} is undone: back as before: {counted(len(rows), 'reservation')}")
     return 0
 
 

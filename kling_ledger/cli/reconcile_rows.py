@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kling_ledger.cli import EXIT_DIFFERENCES
 from kling_ledger.cli.output import print_many, say
+from kling_pricing.counting import counted
 from kling_pricing.money import Money, plain_or_none
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def report(
     if not_confirmed:
         costs = Money.by_unit(one.spent for one in not_confirmed)
         total = ", ".join(str(cost) for cost in costs.values())
-        jobs = "1 job" if len(not_confirmed) == 1 else f"{len(not_confirmed)} jobs"
+        jobs = counted(len(not_confirmed), "job")
         say(f"cost not confirmed: {jobs}, {total}: known only from our own figures")
     return EXIT_DIFFERENCES if any(line.stands for line in lines) else 0
 
@@ -69,8 +70,8 @@ def say_notes(compared: Compared) -> None:
     costs = Money.by_unit(one.held if one.is_open else one.spent for one in missed if one)
     total = ", ".join(str(cost) for cost in costs.values())
     say(
-        f"note: the bill lacks {compared.missing} jobs, {total} in all. If it is complete and "
-        f"belongs to this account, confirm: --missing {compared.missing}"
+        f"note: the bill lacks {counted(compared.missing, 'job')}, {total} in all."
+        f" If it is complete and belongs to this account, confirm: --missing {compared.missing}"
     )
 
 

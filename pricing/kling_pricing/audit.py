@@ -11,6 +11,7 @@ from typing import Literal
 from kling_pricing.book import PriceBook, Rate
 from kling_pricing.book_entries import Source
 from kling_pricing.book_values import day_or_instant
+from kling_pricing.counting import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
     for source, users in _by_source(lasting, at).items():
         age = (at.date() - source.checked).days
         if age > max_age_days:
-            problem = f"checked {source.checked}, {age} days ago: {source.url}"
+            problem = f"checked {source.checked}, {counted(age, 'day')} ago: {source.url}"
             yield Finding(book.provider, "stale", ", ".join(users), problem)
         # A day to come is a typing error, and would keep the source young for as long.
         if age < 0:

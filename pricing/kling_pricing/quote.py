@@ -23,6 +23,7 @@ from kling_pricing.billing import (
 )
 from kling_pricing.book import Cell, PriceBook, Rate
 from kling_pricing.clip import Clip
+from kling_pricing.counting import counted
 from kling_pricing.errors import ClipError, Problem
 from kling_pricing.library import Library, at_hand
 from kling_pricing.money import USD, Money, plain, plain_or_none
@@ -304,7 +305,7 @@ def _ageing(rate: Rate, at: datetime) -> Iterator[str]:
     checked = rate.source.checked
     days = (at.date() - checked).days
     if days > STALE_AFTER_DAYS:
-        yield f"nobody has looked at this price since {checked}, {days} days before"
+        yield f"nobody has looked at this price since {checked}, {counted(days, 'day')} before"
 
 
 def _json(value: OptionValue | Decimal) -> OptionValue | float:

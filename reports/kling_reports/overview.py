@@ -15,6 +15,7 @@ from typing import Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
+from kling_pricing.counting import counted
 from kling_reports import budgets, days, spend, variance
 from kling_reports import open as open_credits
 from kling_reports.before import Pair, pair
@@ -201,7 +202,8 @@ def _told(asked: _Asked) -> Iterator[str]:
         yield f"The ledger does not cover all of {pair.name_before}: nothing is compared with it."
     without = int(asked.this.loc[asked.this["unit"] != asked.query.currency, "jobs"].sum())
     if without:
-        yield f"{without:,} jobs of the period have no known rate: they stay in their own unit."
+        of_them = counted(without, "job of the period has", "jobs of the period have")
+        yield f"{of_them} no known rate: amounts stay in their own unit."
     if int(asked.this["jobs"].sum()) > MOST_JOBS:
         yield f"The latest {MOST_JOBS} jobs are listed: kling-ledger reservation list has all."
     for part in asked.parts.values():

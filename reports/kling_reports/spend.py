@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from kling_ledger.ledger.engines.database import Database
+from kling_pricing.counting import counted
 from kling_reports import groups
 from kling_reports.currency import HOLDS_DAYS, Conversion
 from kling_reports.division import divided
@@ -168,7 +169,8 @@ def _converted(frame: pd.DataFrame, query: Query) -> Iterator[str]:
     yield from _rates_told(conversion, posted=query.basis == "posted")
     left = int(frame.loc[frame[UNIT] != currency, "jobs"].sum())
     if left:
-        yield f"{left} jobs have no known rate: they stay in their own unit, in their own rows."
+        have = counted(left, "job has", "jobs have")
+        yield f"{have} no known rate, and so rows in another unit."
 
 
 def _rates_told(conversion: Conversion, *, posted: bool) -> Iterator[str]:

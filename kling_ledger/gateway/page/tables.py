@@ -9,11 +9,12 @@ from typing import Final
 
 from kling_ledger.gateway.events import Kind
 from kling_ledger.gateway.glance import Glance, OpenCount, OpenJob
-from kling_ledger.gateway.page.words import amount, count, instant, sentence, span, text
+from kling_ledger.gateway.page.words import amount, instant, sentence, span, text
 from kling_ledger.gateway.recent import Recent, Refused
 from kling_ledger.ledger import BudgetStatus, State, Wallet
 from kling_ledger.ledger.approvals import Approval
 from kling_ledger.ledger.scopes import Scope
+from kling_pricing.counting import counted
 from kling_pricing.money import Money
 
 _BAR: Final = 100
@@ -104,7 +105,7 @@ def refusals(recent: Recent, now: datetime) -> str:
     counts = recent.counts
     asked = sum(number for kind, number in counts.requests.items() if kind is Kind.SUBMIT)
     refused = sum(counts.refusals.values())
-    told = f"Since this gateway started: {count(asked, 'job')} requested, {refused:,} refused."
+    told = f"Since this gateway started: {counted(asked, 'job')} requested, {refused:,} refused."
     shown = recent.refusals
     if not shown:
         return _empty(told)
@@ -212,7 +213,7 @@ def _of_state(state: State, counts: Sequence[OpenCount], now: datetime) -> str:
     jobs = sum(one.jobs for one in counts)
     held = " and ".join(_money(one.held) for one in counts)
     oldest_s = max((now - one.oldest_at).total_seconds() for one in counts)
-    return f"{count(jobs, 'job')} {_STATES[state]}: {held} held, the oldest for {span(oldest_s)}"
+    return f"{counted(jobs, 'job')} {_STATES[state]}: {held} held, the oldest for {span(oldest_s)}"
 
 
 def _refusal(refused: Refused, now: datetime) -> str:
@@ -264,7 +265,7 @@ def _class(kind: str) -> str:
 
 
 def _more(number: int, noun: str) -> str:
-    return f" {count(number, noun)} more not shown." if number > 0 else ""
+    return f" {counted(number, noun)} more not shown." if number > 0 else ""
 
 
 def _empty(*lines: str) -> str:

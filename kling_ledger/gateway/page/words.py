@@ -53,8 +53,3 @@ def instant(at: datetime, now: datetime) -> str:
 def moment(at: datetime) -> str:
     """Return an instant in UTC for a sentence, as an element."""
     return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M:%S} UTC</time>'
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """Return a number and what is counted: `1 job`, `1,204 jobs`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"

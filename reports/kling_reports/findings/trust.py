@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from kling_pricing.counting import counted
 from kling_reports.amounts import in_unit, lasting
 from kling_reports.findings.finding import Finding, named, whole_percent
 
@@ -63,7 +64,7 @@ def open_long(jobs: pd.DataFrame, *, is_all: bool = True) -> Iterator[Finding]:
         held, count = int(told["reserved_micro"].sum()), len(told)
         doubts = int((told["state"] == "in_doubt").sum())
         oldest = told.sort_values("age_seconds", kind="stable").iloc[-1]
-        jobs_told = f"{'' if is_all else 'At least '}{_jobs(count)}"
+        jobs_told = f"{'' if is_all else 'At least '}{counted(count, 'job')}"
         state = "in doubt" if doubts == count else "open for a day or longer, or in doubt"
         of_doubt = f" ({doubts:,} in doubt)" if 0 < doubts < count else ""
         yield Finding(
@@ -124,10 +125,6 @@ def quoted_wrong(variance: pd.DataFrame) -> Iterator[Finding]:
             "variance",
             {"provider": row["provider"], "unit": row["unit"]},
         )
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} job{'' if count == 1 else 's'}"
 
 
 def _ended(rows: pd.DataFrame) -> int:
