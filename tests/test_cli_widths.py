@@ -122,6 +122,10 @@ def test_what_jobs_are_added_up_by_has_no_blank(cli: Cli, word: str, said: str):
     assert said in cli("report", "spend", "--by", word).out
 
 
+def test_a_group_that_is_nearly_one_is_asked_about(cli: Cli):
+    assert "did you mean project?" in cli("report", "spend", "--by", "projekt").err
+
+
 def test_what_is_paid_into_a_wallet_is_of_no_job_and_lacks_no_project(cli: Cli):
     told = cli("report", "statement").out
     assert all("(no project)" not in line for line in told.splitlines() if "  fund  " in line)
