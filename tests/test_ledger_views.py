@@ -332,6 +332,23 @@ def test_export_writes_a_new_folder_or_nothing(url: str, tmp_path: Path):
     assert [one.name for one in tmp_path.iterdir()] == ["files"]
 
 
+def test_export_of_a_period_has_its_days_alone(url: str, tmp_path: Path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    cli = Cli(tmp_path)
+    asked = ("export", "--db", url)
+    whole = {row["file"]: row["rows"] for row in cli.json(*asked, "--parquet", "whole")}
+    days = sorted(set(pq.read_table(tmp_path / "whole" / "v1_jobs.parquet")["day"].to_pylist()))
+    one = cli.json(*asked, "--parquet", "one", "--period", f"{days[0]}")
+    for name in ("v1_jobs", "v1_spend", "v1_transfers"):
+        kept = pq.read_table(tmp_path / "one" / f"{name}.parquet")["day"].to_pylist()
+        everything = pq.read_table(tmp_path / "whole" / f"{name}.parquet")["day"].to_pylist()
+        assert kept == [day for day in everything if day == days[0]]
+    counts = {row["file"]: row["rows"] for row in one}
+    assert counts["v1_wallets.parquet"] == whole["v1_wallets.parquet"]
+    none = cli.json(*asked, "--parquet", "none", "--period", "1999")
+    assert [row["rows"] for row in none[:3]] == [0, 0, 0]
+
+
 def test_views_come_back_with_a_backup(url: str, tmp_path: Path):
     from kling_ledger.ledger.backup import backup
 

@@ -7,6 +7,7 @@ one state of the ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,13 @@ _AT_ONCE: Final = 10_000
 """How many rows are in memory at a time: a row group of the file."""
 
 
-def write(database: Database, folder: Path) -> dict[str, int]:
+def write(
+    database: Database, folder: Path, *, days: tuple[date, date] | None = None
+) -> dict[str, int]:
     """Write every view into a new folder, as `NAME.parquet`; return how many rows each has.
+
+    `days` are the first one and the one after the last, in UTC, of views that have a `day`; the
+    others say how things stand now.
 
     All of it or nothing: the folder appears when everything is in it. Amounts are `decimal128(19,
     6)`, instants are timestamps in UTC, days are dates. ConfigError where pyarrow is not installed,
@@ -38,10 +44,12 @@ def write(database: Database, folder: Path) -> dict[str, int]:
         database.engine.whole() as connection,
     ):
         whole = Whole(connection)
-        return {view.name: _write(whole, view, made / f"{view.name}.parquet") for view in VIEWS}
+        return {
+            view.name: _write(whole, view, made / f"{view.name}.parquet", days) for view in VIEWS
+        }
 
 
-def _write(whole: Whole, view: View, file: Path) -> int:
+def _write(whole: Whole, view: View, file: Path, days: tuple[date, date] | None) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -51,7 +59,7 @@ def _write(whole: Whole, view: View, file: Path) -> int:
     read = [name for name, kind in kinds.items() if kind != "amount"]
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
-        for rows in _chunks(whole, view, read):
+        for rows in _chunks(whole, view, read, days if "day" in kinds else None):
             columns = dict(zip(read, zip(*rows, strict=True), strict=True))
             arrays = [_array(name, kind, columns) for name, kind in kinds.items()]
             writer.write_batch(pa.record_batch(arrays, schema=schema))
@@ -59,8 +67,11 @@ def _write(whole: Whole, view: View, file: Path) -> int:
     return count
 
 
-def _chunks(whole: Whole, view: View, columns: Sequence[str]) -> Iterator[list[tuple[Any, ...]]]:
-    rows = whole.rows(f"SELECT {', '.join(columns)} FROM {view.name} ORDER BY {view.order}")
+def _chunks(
+    whole: Whole, view: View, columns: Sequence[str], days: tuple[date, date] | None
+) -> Iterator[list[tuple[Any, ...]]]:
+    within = "" if days is None else f" WHERE day >= '{days[0]}' AND day < '{days[1]}'"
+    rows = whole.rows(f"SELECT {', '.join(columns)} FROM {view.name}{within} ORDER BY {view.order}")
     while some := list(islice(rows, _AT_ONCE)):
         yield some
 
