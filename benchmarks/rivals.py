@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -99,7 +99,8 @@ def main() -> int:
 def tried(
     asked: argparse.Namespace, scratch: Path, server: str
 ) -> tuple[list[Row], dict[str, str]]:
-    rows, why = [], dict(NOT_TRIED)
+    why = dict(NOT_TRIED)
+    there: list[tuple[Rival, Trials]] = []
     for number, rival in enumerate(RIVALS):
         try:
             python = installed(rival, asked.cache or scratch)
@@ -107,7 +108,11 @@ def tried(
             why[f"{rival.name} ({rival.engine})"] = f"not installed: {error}"
             continue
         places = Places(rival.engine, scratch / str(number), server)
-        rows.append(row_of(rival, Trials(python, rival.driver, places), asked.runs))
+        there.append((rival, Trials(python, rival.driver, places)))
+    # One after another, again and again: a machine that is busy for a while is so for all of them.
+    rounds = [[trials.rush() for _, trials in there] for _ in range(asked.runs)]
+    rushes = zip(*rounds, strict=True)
+    rows = [row_of(*one, own) for one, own in zip(there, rushes, strict=True)]
     return rows, why
 
 
@@ -217,8 +222,7 @@ def answer_of(child: subprocess.Popen[str]) -> dict[str, Any]:
     return dict(json.loads(out.splitlines()[-1]))
 
 
-def row_of(rival: Rival, trials: Trials, runs: int) -> Row:
-    rushes = [trials.rush() for _ in range(runs)]
+def row_of(rival: Rival, trials: Trials, rushes: Sequence[dict[str, Any]]) -> Row:
     late = trials.ask("late", trials.prepared())
     early = ", freed too early" if late["between"] == ALLOWED else ""
     return Row(
