@@ -256,6 +256,10 @@ def test_without_a_past_no_forecast_is_graded():
     assert rows(table, "forecast_error", "graded_on") == [(None, "not graded yet")]
 
 
+def test_without_a_budget_nothing_is_said_of_forecasts(ledger: Ledger):
+    assert budgets.report(ledger.database, query(now=APRIL)).notes == ()
+
+
 def test_a_budget_is_not_out_before_it_was_set(ledger: Ledger, clock: Clock):
     clock.now = APRIL
     ledger.budgets.set("ever", usd("0"))

@@ -109,7 +109,7 @@ def report(database: Database, query: Query) -> Report:
         "Budgets",
         question="How much of each budget is left, and will it last?",
         tables=[table],
-        notes=[*_NOTES, *_too_early(sorted(early))],
+        notes=[] if known.empty else [*_NOTES, *_too_early(sorted(early))],
     )
 
 
