@@ -69,7 +69,7 @@ def test_what_may_just_be_under_way_is_left_alone(here: House, kind: str):
     found: Reservation = getattr(here, kind)("runapi")
     for later in (0, SENDING_S - 5):
         recovered = only(here.recover(later=timedelta(seconds=later)))
-        assert recovered.did == "left as it is: it may still be in progress"
+        assert recovered.did == "unchanged: it may still be in progress"
         assert here.ledger.reservations.get(found.id) == found
     assert only(here.recover(later=timedelta(seconds=SENDING_S + 5))).reservation != found
 
