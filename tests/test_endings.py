@@ -211,7 +211,7 @@ def test_a_cost_of_another_scale_at_evolink_is_a_question(books: Ledger, scaled:
     status = TaskStatus(TaskState.COMPLETED, cost=cost, videos=CLIP)
     now = settler(books).observe(standing(books, case), status)
     assert (now.state, now.videos) == ("in_doubt", CLIP)
-    assert f"names {cost}" in (now.problem or "")
+    assert f"given as {cost}" in (now.problem or "")
 
 
 def test_an_answer_that_comes_late_is_judged_by_how_the_job_stands_now(books: Ledger):

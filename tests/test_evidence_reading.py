@@ -222,9 +222,9 @@ def test_a_page_that_says_something_else_is_no_bill_without_charges(tmp_path: Pa
         ('{"task_id": "t1", "amount": 1}\nnonsense', "line 2: not JSON"),
         ('{"task_id": "t1", "amount": 1}\n[1]', "line 2: not a JSON object"),
         ("[1, 2]", "not a list of JSON objects"),
-        ("[" * 100_000, "no JSON"),
+        ("[" * 100_000, "not JSON"),
         ('[{"task_id": "t1", "task_id": "t2"}]', "the key task_id is repeated"),
-        ('task_id,amount\n"t1,1', "no CSV"),
+        ('task_id,amount\n"t1,1', "not CSV"),
         ("task_id,amount\nt1,1,2", "line 2: 3 cells under a header of 2"),
         ("task_id,amount\nt0,1\nt1", "line 3: 1 cells under a header of 2"),
         ("task_id,amount\nt1,0,675", "line 2: 3 cells under a header of 2"),
@@ -291,7 +291,7 @@ def test_an_encoding_does_not_matter_where_nothing_is_read_in_it(tmp_path: Path)
 
 def test_an_encoding_that_the_file_is_not_in_is_refused(tmp_path: Path):
     text = "task_id,amount\nt1,5 €\n".encode("windows-1252")
-    assert "no text in utf-8" in refusal(tmp_path, text, encoding="utf-8")
+    assert "not text in utf-8" in refusal(tmp_path, text, encoding="utf-8")
     assert "unknown encoding klingon" in refusal(tmp_path, text, encoding="klingon")
 
 
@@ -418,7 +418,7 @@ def test_a_mapping_wins_over_names_and_values(tmp_path: Path):
 
 def test_a_mapping_to_a_column_that_is_not_there_is_refused(tmp_path: Path):
     said = refusal(tmp_path, csv_of("t1,1"), columns={"task_id": "Job"})
-    assert "no column Job, only task_id, amount" in said
+    assert "no column Job; it has task_id, amount" in said
 
 
 # --- which column is the amount -------------------------------------------------------------

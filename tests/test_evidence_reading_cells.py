@@ -201,7 +201,7 @@ def test_an_empty_amount_says_nothing_and_needs_a_state(tmp_path: Path, written:
     text = f"task_id,amount,state\nt1,{written},failed\n"
     assert lines(tmp_path, text) == [("charge", "t1", None, "failed")]
     said = refusal(tmp_path, f"task_id,amount\nt1,{written}\n")
-    assert "line 2: it names neither" in said
+    assert "line 2: it has neither" in said
 
 
 # --- instants -------------------------------------------------------------------------------

@@ -295,4 +295,4 @@ def test_a_refund_without_a_task_is_below_zero(tmp_path: Path):
 
 
 def test_a_row_that_says_nothing_of_its_task_is_refused(tmp_path: Path):
-    assert "line 3: it names neither" in refusal(tmp_path, of_states("t,5,done", "u,,"))
+    assert "line 3: it has neither" in refusal(tmp_path, of_states("t,5,done", "u,,"))

@@ -154,7 +154,7 @@ def test_a_refusal_says_why_who_and_what_would_fit(ledger: Ledger):
         "runapi kling-3.0 text_to_video 0.675 USD",
         "token openclaw project film/teaser",
     ]
-    assert "2 jobs asked for, 1 refused" in told
+    assert "2 jobs requested, 1 refused" in told
 
 
 def test_an_empty_ledger_says_what_to_do_next(ledger: Ledger):

@@ -108,7 +108,7 @@ def test_a_job_and_a_refusal_are_seen_alike_on_the_page_in_the_log_and_in_figure
     assert "budget daily: limit 0.7 USD, spent 0." in page
     assert "runapi kling-3.0" in page
     assert "film/&lt;b&gt;" in page
-    assert "2 jobs asked for, 1 refused" in page
+    assert "2 jobs requested, 1 refused" in page
 
     first, *polls, last = watched.lines
     assert (first["kind"], first["wallet"], first["model"]) == ("submit", "team", "kling-3.0")

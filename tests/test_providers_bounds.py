@@ -88,7 +88,7 @@ def test_a_compressed_error_may_name_a_task_too(name: str):
 def test_what_cannot_be_unpacked_is_doubt_with_the_reason(name: str, encoding: str, content: bytes):
     with (
         speaking(name, (200, content, {"Content-Encoding": encoding})) as rig,
-        pytest.raises(JobInDoubtError, match="compressed"),
+        pytest.raises(JobInDoubtError, match="compression"),
     ):
         rig.submit()
 

@@ -154,7 +154,7 @@ def test_a_signed_end_is_believed_without_asking(ledger: Ledger, provider: str):
         assert rig.called(made) == ["200"]
         assert rig.job(made).polls == 0
     assert ended.committed == price(provider)
-    assert "signature" in rig.receipts[0].said
+    assert "signed callback" in rig.receipts[0].said
 
 
 @pytest.mark.parametrize("provider", ["runapi", "crun", "evolink"])

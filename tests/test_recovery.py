@@ -107,7 +107,7 @@ def test_losing_the_reply_elsewhere_gives_one_task_and_one_doubt_that_names_the_
         recovered = only(anywhere.recover(waits=True))
         assert recovered.reservation.state is State.IN_DOUBT
         assert len(anywhere.tasks(provider)) == 1
-        assert f"look at {provider} for a task of" in (to_do(recovered) or "")
+        assert f"check {provider} for a task of" in (to_do(recovered) or "")
         assert f"kling-ledger reservation submitted {found.id} TASK" in (to_do(recovered) or "")
         assert f"kling-ledger reservation rollback {found.id} --reason" in (to_do(recovered) or "")
     assert anywhere.standing(provider) == ("0", PRICES[provider])
@@ -142,7 +142,7 @@ def test_a_key_that_may_be_forgotten_is_not_sent_again(here: House):
     recovered = only(here.recover(later=old))
     assert recovered.reservation.state is State.IN_DOUBT
     assert "may have forgotten its key after 24 h" in (recovered.reservation.problem or "")
-    assert "look at runapi" in (to_do(recovered) or "")
+    assert "check runapi" in (to_do(recovered) or "")
     assert here.tasks("runapi") == []
     assert only(here.recover(later=timedelta(seconds=KEY_LIVES_S - 60))).reservation.task_id
 
@@ -215,7 +215,7 @@ def test_an_overdue_job_that_its_provider_does_not_know_is_in_doubt_too(here: Ho
     recovered = only(here.recover())
     assert recovered.reservation.state is State.IN_DOUBT
     assert "404" in (recovered.problem or "")
-    assert "look at crun for task task-that-never-was" in (to_do(recovered) or "")
+    assert "check crun for task task-that-never-was" in (to_do(recovered) or "")
 
 
 def test_a_provider_that_does_not_answer_changes_nothing(here: House):

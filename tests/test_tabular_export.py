@@ -151,14 +151,14 @@ def read(path: Path) -> list[Sheet]:
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
 def test_a_workbook_that_was_cut_off_is_refused(tmp_path: Path, kept: float):
     data = workbook(Usage=ROWS)
-    assert "no workbook" in refusal(tmp_path, data[: int(len(data) * kept)])
+    assert "not a readable workbook" in refusal(tmp_path, data[: int(len(data) * kept)])
 
 
 def test_an_archive_of_something_else_is_refused(tmp_path: Path):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("bill.csv", "task_id,amount\nt,1\n")
-    assert "no workbook" in refusal(tmp_path, file.getvalue())
+    assert "not a readable workbook" in refusal(tmp_path, file.getvalue())
 
 
 def test_a_workbook_with_entities_of_its_own_is_refused(tmp_path: Path):

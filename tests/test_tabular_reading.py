@@ -105,7 +105,7 @@ def test_a_block_has_every_row_and_says_which_are_none(tmp_path: Path):
     [
         ('{"a": 1, "a": 2}', "the key a is repeated"),
         ('{"a": {"b": 1, "b": 1}}', "the key b is repeated"),
-        ('{"a": NaN}', "NaN is no number"),
+        ('{"a": NaN}', "NaN is not a number"),
         ('{"a": ' + "9" * 5_000 + "}", "not JSON: a number has thousands of digits"),
         ('{"a": ' + "[" * 100 + "]" * 100 + "}", "nested too deep"),
         ('{"a": ' + "[" * 100_000, "nested too deep"),
