@@ -46,7 +46,7 @@ ENTRIES: Final = (
 
 CLAIMS: Final = (
     Claim("reports/README.md", "a million lines", "forms"),
-    Claim("reports/README.md", "beside a bare `GROUP BY`", "reports"),
+    Claim("reports/README.md", "with a bare `GROUP BY`", "reports"),
     Claim("ARCHITECTURE.md", "`benchmarks/gateway.py`", "gateway"),
     Claim("CHANGELOG.md", "A million rows are priced", "quotes"),
     Claim("CHANGELOG.md", "A page of 190,000 lines took", "forms"),

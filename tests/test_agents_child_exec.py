@@ -554,7 +554,7 @@ def test_what_cannot_be_set_up_is_said_before_the_program_starts(
 def test_a_program_that_is_not_there_is_said_to_be_so(cli: Cli, sandbox: Sandbox):
     said = finish(cli.start(*words(sandbox, "--max-total", "1"), "no-such-program"))
     assert said.code == 2
-    assert "no-such-program cannot be run" in said.err
+    assert "cannot run no-such-program" in said.err
     assert left_behind(cli) == []
     with Ledger(str(cli.database)) as ledger:
         assert ledger.budgets.all() == []

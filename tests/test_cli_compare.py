@@ -203,7 +203,7 @@ def test_a_given_book_takes_the_place_of_one_in_the_folder(tmp_path: Path) -> No
     other.write_text(BOOK.format(name="cheap", off="0.1"))
     result = run("compare", *WANTED, "--no-sound", "--format", "csv", "--book", str(other))
     assert "cheap,m1,0.5," in result.stdout
-    assert "cheap.toml is left out" in result.stderr
+    assert "cheap.toml is ignored" in result.stderr
 
 
 def test_two_given_books_of_one_provider_are_refused(tmp_path: Path) -> None:

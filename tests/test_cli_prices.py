@@ -361,7 +361,7 @@ def test_pull_asks_with_the_tag_of_the_last_and_says_unchanged(books: Path) -> N
         assert "unchanged" in run(*pull).stderr
         assert (books / "runapi.toml").read_bytes() == written
         server.content, server.tag = schedule(11, "2026-11-22T00:00:00.000000Z"), '"two"'
-        assert "written" in run(*pull).stderr
+        assert "wrote" in run(*pull).stderr
         (books / "runapi.toml").unlink()
         run(*pull)
     assert server.asked == [None, '"one"', '"one"', None]

@@ -222,7 +222,7 @@ def test_quote_says_that_run_can_ask(cli: Cli):
         "quote", "--provider", "crun", "--request", "-", stdin=json.dumps(body_of("crun_frames"))
     )
     assert said.code == 7
-    assert "hint: kling-ledger run asks crun itself" in said.err
+    assert "hint: kling-ledger run gets a free estimate from crun" in said.err
 
 
 def batch_of(cli: Cli, *bodies: dict[str, Any]) -> None:

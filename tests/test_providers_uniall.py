@@ -78,7 +78,7 @@ def test_an_error_without_words_is_judged_by_its_status(body: object):
 def test_neither_balance_nor_estimate_is_documented_and_nothing_is_sent_for_one():
     with speaking("uniall", (200, {})) as rig:
         for ask in (rig.provider.balance, rig.estimate):
-            with pytest.raises(NoAnswerError, match="documents no") as error:
+            with pytest.raises(NoAnswerError, match="it has no documented") as error:
                 ask()
             assert error.value.is_final
         assert rig.server.seen == []

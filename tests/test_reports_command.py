@@ -124,7 +124,7 @@ def test_time_and_conditions_choose_what_is_counted(
         (("spend", "--format", "xlsx"), "--out"),
         (("spend", "--out", "report.doc"), ".xlsx"),
         (("statement", "--period", "March"), "2026-10"),
-        (("statement", "--period", "2026-03", "--from", "2026-03"), "without --from"),
+        (("statement", "--period", "2026-03", "--from", "2026-03"), "replaces --from and --to"),
         (("statement", "--where", "provider=crun", "--where", "sound=yes"), "omit it"),
     ],
 )

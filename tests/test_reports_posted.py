@@ -473,7 +473,7 @@ def test_the_last_month_is_the_one_before_this(cli: Cli):
     [
         (("budgets", "--period", "2026-10"), "use report spend for another period"),
         (("spend", "--basis", "posted", "--period", "October"), "2026-10"),
-        (("spend", "--basis", "posted", "--period", "last", "--from", "2026-10"), "without --from"),
+        (("spend", "--basis", "posted", "--period", "last", "--from", "2026-10"), "replaces"),
         (("spend", "--basis", "posted", "--by", "settled_by"), "use --basis reserved"),
         (("spend", "--by", "period"), "spend --basis posted"),
         (("variance", "--by", "period"), "spend --basis posted"),
