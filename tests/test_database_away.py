@@ -376,7 +376,7 @@ def test_resume_writes_down_by_itself_what_a_run_could_not(
     found = check_told(cli, scene, said, has_file=True)
     resumed = cli("resume", "--grace", "0", *reach(scene), "--format", "json")
     assert resumed.code == 0, resumed.err
-    assert f"written down: {found.id} is task" in resumed.err
+    assert f"recorded: {found.id} is task" in resumed.err
     assert list(unwritten.notes(postgres_url)) == []
     with Ledger(postgres_url) as ledger:
         scene.check_charged_once(ledger)
