@@ -50,14 +50,14 @@ def submitted(ledger: Ledger) -> str:
 
 
 def test_committing_less_than_reserved_returns_the_rest(ledger, submitted):
-    committed = ledger.commit(submitted, usd("2.999999"))
+    committed = ledger.commit(submitted, usd("2.999999"), settled_by="provider")
     assert standing(ledger, "film") == (usd("7.000001"), usd("0"), usd("7.000001"))
     assert committed.variance == usd("-0.000001")
     assert transfers(ledger)[-2:] == ["commit 2.999999", "return 0.000001"]
 
 
 def test_committing_exactly_what_was_reserved_returns_nothing(ledger, submitted):
-    committed = ledger.commit(submitted, usd("3"))
+    committed = ledger.commit(submitted, usd("3"), settled_by="provider")
     assert standing(ledger, "film") == (usd("7"), usd("0"), usd("7"))
     assert committed.variance == usd("0")
     assert transfers(ledger)[-2:] == ["reserve 3", "commit 3"]
@@ -69,7 +69,7 @@ def test_committing_a_millionth_charges_a_millionth(ledger, submitted):
 
 
 def test_committing_nothing_returns_everything(ledger, submitted):
-    committed = ledger.commit(submitted, usd("0"))
+    committed = ledger.commit(submitted, usd("0"), settled_by="provider")
     assert (committed.state, committed.committed) == (State.COMMITTED, usd("0"))
     assert committed.variance == usd("-3")
     assert standing(ledger, "film") == (usd("10"), usd("0"), usd("10"))
@@ -77,7 +77,7 @@ def test_committing_nothing_returns_everything(ledger, submitted):
 
 
 def test_committing_more_charges_the_whole(ledger, submitted):
-    committed = ledger.commit(submitted, usd("3.000001"))
+    committed = ledger.commit(submitted, usd("3.000001"), settled_by="provider")
     assert standing(ledger, "film") == (usd("6.999999"), usd("0"), usd("6.999999"))
     assert committed.variance == usd("0.000001")
     assert transfers(ledger)[-2:] == ["commit 3", "overrun 0.000001"]
