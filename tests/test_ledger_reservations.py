@@ -237,7 +237,7 @@ def test_nothing_has_a_variance_until_it_is_settled(ledger, in_state):
     reservation_id = in_state(SUBMITTED)
     ledger.commit(reservation_id, usd("1"), is_part=True)
     assert ledger.reservations.get(reservation_id).variance is None
-    assert ledger.commit(reservation_id, usd("2.5")).variance == usd("0.5")
+    assert ledger.commit(reservation_id, usd("2.5"), settled_by="provider").variance == usd("0.5")
 
 
 def test_what_was_given_back_has_no_variance(ledger, in_state):
