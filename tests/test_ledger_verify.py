@@ -203,7 +203,7 @@ BROKEN_BY: dict[str, tuple[str, set[str]]] = {
     "usd_spent_micro": (f"usd_spent_micro = 1 {CHEAP}", {DOLLARS, WINDOW}),
     "usd, unknown": (f"usd_spent_micro = NULL {CHEAP}", {DOLLARS, WINDOW}),
     "usd_micro": (f"usd_micro = usd_micro * 1000 {CHEAP}", {HISTORY}),
-    "settled_by": (f"settled_by = 'person' {CHEAP}", {HISTORY}),
+    "settled_by": (f"settled_by = 'bill' {CHEAP}", {HISTORY}),
     "task_id": (f"task_id = 'task-9' {CHEAP}", {HISTORY}),
     "provider": (f"provider = 'runapi' {CHEAP}", {ENTRY}),
     "wallet_id": (
