@@ -38,7 +38,6 @@ from tests.folders import memory_folder
 PROVIDERS: Final = sorted(ADDRESSES)
 FATES: Final[tuple[Fate, ...]] = get_args(Fate)
 MODEL: Final = settings(
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

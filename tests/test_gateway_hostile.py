@@ -1071,7 +1071,6 @@ WORDS: Final = st.sampled_from([*re.split(r"[ /]", " ".join(TRICKS)), ".json", "
 ODD: Final = st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=40)
 USUAL: Final = settings(
     derandomize=True,
-    deadline=None,
     max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

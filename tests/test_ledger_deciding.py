@@ -186,7 +186,6 @@ def is_plain(call: Sequence[Asked], used: set[str], known: set[str]) -> bool:
 
 @settings(
     max_examples=40,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

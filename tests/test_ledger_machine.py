@@ -706,7 +706,6 @@ def check(
 
 
 SIZE = settings(
-    deadline=None,
     database=None,
     print_blob=True,
     suppress_health_check=list(HealthCheck),

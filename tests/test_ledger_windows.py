@@ -189,7 +189,7 @@ INSTANTS = st.integers(utc("2012-01-01"), utc("2099-12-31"))
 
 
 @given(st.sampled_from(REPEATING), st.sampled_from(ZONES), INSTANTS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_every_instant_lies_in_exactly_one_window_and_they_follow_one_another(repeats, zone, at):
     start, end = window_at(repeats, zone, at)
     assert start <= at < end
@@ -200,7 +200,7 @@ def test_every_instant_lies_in_exactly_one_window_and_they_follow_one_another(re
 
 
 @given(st.sampled_from(sorted(available_timezones())), INSTANTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_windows_hold_their_instant_in_every_zone_there_is(zone, at):
     for repeats in REPEATING:
         start, end = window_at(repeats, zone, at)
@@ -208,7 +208,7 @@ def test_windows_hold_their_instant_in_every_zone_there_is(zone, at):
 
 
 @given(st.sampled_from(ZONES), INSTANTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_day_begins_on_its_date_and_ends_on_a_later_one(zone, at):
     start, end = (from_us(us).astimezone(ZoneInfo(zone)) for us in window_at("day", zone, at))
     assert start.date() == from_us(at).astimezone(ZoneInfo(zone)).date()

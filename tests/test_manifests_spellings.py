@@ -178,7 +178,7 @@ def batched(path: Path) -> list[tuple[Clip, int] | None]:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=st.lists(spelt_rows(), min_size=1, max_size=6), seed=st.integers(0, 2**16))
 def test_a_quote_a_batch_and_a_plan_read_the_same_clips_from_the_same_table(
     kind: str, rows: Table, seed: int

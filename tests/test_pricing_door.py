@@ -72,7 +72,7 @@ PLACES = st.fixed_dictionaries({"settings": PRICES, "folder": PRICES, "is_named"
 
 
 @given(PLACES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_script_and_shell_quote_the_same_whatever_books_lie_where(places: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as home:
         lying = {

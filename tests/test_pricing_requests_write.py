@@ -126,7 +126,7 @@ def with_action(clip: Clip) -> Clip:
     return Clip(**values | {"action": action, "model": models.get(clip.provider, clip.model)})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(takeable())
 def test_what_a_provider_can_say_is_written_and_reads_back_the_same(
     case: tuple[Clip, dict[str, Any]],
@@ -179,7 +179,7 @@ inputs_of_any_kind = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(clips, inputs_of_any_kind)
 def test_any_clip_is_refused_or_written_to_read_back_the_same(clip: Clip, inputs: dict[str, Any]):
     try:
@@ -194,7 +194,7 @@ def everything_in(value: Any) -> list[Any]:
     return [value, *(found for part in inner for found in everything_in(part))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(takeable(), inputs_of_any_kind)
 def test_no_input_is_left_out_of_a_body(case: tuple[Clip, dict[str, Any]], more: dict[str, Any]):
     clip, inputs = case

@@ -47,7 +47,7 @@ def pull(folder: Path, cents: float, at: datetime) -> None:
 
 
 @given(st.lists(st.sampled_from((10, 13.5, 14, 20.25)), min_size=1, max_size=5))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_quotes_from_before_between_and_after_pulls_stand(prices: list[float]) -> None:
     with tempfile.TemporaryDirectory() as named:
         folder = Path(named)

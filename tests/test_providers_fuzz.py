@@ -57,7 +57,6 @@ BODIES_OF_ANY_KIND = st.one_of(
 STATUSES = st.sampled_from([200, 201, 202, 204, 301, 304, 400, 402, 404, 409, 429, 500, 503])
 QUICKLY = settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -87,7 +86,7 @@ def test_whatever_is_answered_is_understood_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(body=BODIES_OF_ANY_KIND)
 def test_whatever_is_posted_is_understood_or_an_error_of_ours(name: str, body: bytes):
     with suppress(CallbackError):

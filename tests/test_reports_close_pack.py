@@ -127,7 +127,7 @@ def test_two_engines_give_the_same_pack(tmp_path: Path, postgres_ledger: str, *,
         assert packed(ledger) == on_sqlite
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(history=steps, paid=st.booleans())
 @example(history=[Step("amend"), Step("commit", hours=24 * 5)], paid=False)
 def test_every_total_is_the_journals_to_the_last_millionth(

@@ -248,7 +248,7 @@ def eventful(
 
 
 @pytest.mark.parametrize("basis", ["reserved", "posted"])
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(
     given_rates=RATES,
     words=st.lists(st.sampled_from([one for one in WORDS if one != "period"]), max_size=3),

@@ -136,7 +136,7 @@ def test_what_moves_within_one_account_is_not_booked(small: tuple[Ledger, Clock]
         ("month", "lines", '"kind"'),
     ],
 )
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(history=st.just(EVENTFUL) | steps)
 def test_every_document_balances_and_the_totals_are_the_statements(
     postgres_ledger: str, each: str, layout: str, split: str, history: list[Step]

@@ -67,7 +67,7 @@ def named(ledger: Ledger, account: str) -> str:
     return f"Expenses:Providers:{component(rest)}" if rest else f"Equity:{kind.capitalize()}"
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_every_transfer_and_balance_is_the_journals_to_the_last_millionth(
     postgres_ledger: str, history: list[Step]
@@ -218,7 +218,7 @@ def test_any_name_can_be_part_of_an_account(name: str):
 assert set(UNITS) == set(WALLETS)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_what_was_bought_is_in_wallets_at_cost_or_spent_to_the_last_millionth(
     postgres_ledger: str, history: list[Step]

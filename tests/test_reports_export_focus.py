@@ -54,7 +54,7 @@ def added(rows: list[dict[str, str]], column: str, category: str, unit: str) -> 
     )
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(history=steps, paid=st.booleans())
 def test_every_total_is_the_journals_to_the_last_millionth(
     postgres_ledger: str, history: list[Step], *, paid: bool
@@ -80,7 +80,7 @@ def test_every_total_is_the_journals_to_the_last_millionth(
         assert billed(rows, "Tax", currency) == tax
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_a_price_times_its_quantity_is_the_cost(postgres_ledger: str, history):
     make_empty(postgres_ledger)

@@ -71,7 +71,7 @@ def test_hledger_checks_all_that_can_happen_on_either_engine(
     assert written.count(b"balances at the end of") >= 3
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_every_transfer_is_the_journals_to_the_last_millionth(
     program: str, postgres_ledger: str, history: list[Step]

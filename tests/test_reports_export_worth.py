@@ -206,7 +206,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_every_line_stays_what_it_was_in_every_history(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[str, int, int]]

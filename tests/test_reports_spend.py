@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kling_ledger.errors import ConfigError
@@ -120,8 +120,6 @@ def worked_out(ledger: Ledger, words: Sequence[str], zone: str) -> dict[tuple[An
 
 @settings(
     max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(jobs=JOBS, words=GROUPS, zone=ZONES)
 def test_every_grouping_adds_up_to_the_journal(jobs: list[Made], words: list[str], zone: str):
@@ -141,7 +139,7 @@ def test_every_grouping_adds_up_to_the_journal(jobs: list[Made], words: list[str
         )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(jobs=JOBS, words=GROUPS, zone=ZONES, hour=st.integers(0, 24 * 14))
 def test_two_halves_of_the_time_add_up_to_the_whole(
     jobs: list[Made], words: list[str], zone: str, hour: int

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kling_ledger.tabular.cells import cell_text, guarded
@@ -20,7 +20,6 @@ CELLS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8))
 def test_csv_is_written_as_pythons_own_writer_writes_it(rows: list[tuple[Any, Any]]) -> None:
     columns = {"a,b": [row[0] for row in rows], "=c": [row[1] for row in rows]}
