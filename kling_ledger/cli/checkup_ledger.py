@@ -107,9 +107,8 @@ def _of_jobs(seen: Looked, url: str) -> Iterator[Finding]:
     logging.getLogger("kling_ledger.ledger").addHandler(logging.NullHandler())
     left = list(notes(url))
     if left:
-        told = (
-            f"in files and not in the ledger: {counted(len(left), 'task')}, such as {left[0].path}"
-        )
+        are = counted(len(left), "task is", "tasks are")
+        told = f"{are} in files and not in the ledger, such as {left[0].path}"
         yield Finding("warn", "task files", told, "kling-ledger resume")
     if seen.in_doubt:
         told = f"{seen.in_doubt} in doubt, with credits still reserved"

@@ -248,7 +248,8 @@ class _Work:
         # A job of a script's own client has no account or address: poll it too.
         there = [one for one in ours if one.job.account == self.account or one.job.address is None]
         others = len(ours) - len(there)
-        notes = (f"{counted(others, 'job')} of other accounts not polled",) if others else ()
+        told = counted(others, "job of another account was", "jobs of other accounts were")
+        notes = (f"{told} not polled",) if others else ()
         lines = ask_tasks(there, self.meters)
         return Compared(lines, notes=notes, not_confirmed=not_confirmed(there, lines))
 
@@ -310,7 +311,8 @@ def _undone(ledger: Ledger, plan_id: str, form: str, *, dry_run: bool) -> int:
         for one in undone.reservations
     ]
     print_many(rows, ("reservation", "state", "spent"), form, empty="nothing had moved")
-    say(f"plan {plan_id} is undone: back as before: {counted(len(rows), 'reservation')}")
+    back = counted(len(rows), "reservation is", "reservations are")
+    say(f"plan {plan_id} is undone: {back} as before")
     return 0
 
 

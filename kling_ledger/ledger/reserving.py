@@ -83,9 +83,9 @@ class Reserving:
         `settled_by="provider"` says that the provider reported the amount; see `Ledger.commit`.
         """
         self._was_taken = True
-        said_by = settled_by or ("quote" if amount is None else "person")
-        cost = self.reservation.amount if amount is None else amount
-        self._now = self._ledger.commit(self.id, cost, settled_by=said_by)
+        if amount is None:
+            amount, settled_by = self.reservation.amount, settled_by or "quote"
+        self._now = self._ledger.commit(self.id, amount, settled_by=settled_by)
 
     def roll_back(self, reason: str) -> None:
         """Return all credits: the provider did not accept the job, or reports that it failed."""

@@ -19,6 +19,7 @@ from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.purchases import Purchase, write
 from kling_ledger.ledger.schema import WALLET
 from kling_ledger.ledger.slots import WALLETS
+from kling_pricing.counting import counted
 from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
@@ -258,11 +259,9 @@ def _gone(transaction: Transaction, name: str, *, change: str, hint: str) -> Wal
     """Delete a wallet to which nothing belongs, and return what it was."""
     transaction.be_alone()
     wallet = find(transaction, name)
-    counted = transaction.row(_BELONGS, id=wallet.id) or {}
+    found = transaction.row(_BELONGS, id=wallet.id) or {}
     stands = [
-        f"{counted[what]:,} {one if counted[what] == 1 else many}"
-        for what, (one, many) in _BELONGINGS.items()
-        if counted[what]
+        counted(found[what], one, many) for what, (one, many) in _BELONGINGS.items() if found[what]
     ]
     if stands:
         raise WalletKeptError(wallet.name, change=change, stands=stands, hint=hint)

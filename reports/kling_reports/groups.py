@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from kling_ledger.errors import ConfigError
@@ -127,6 +126,8 @@ def read_group(word: str) -> Group:
     if name == "label" and rest:
         labels.check({rest: "any"})
         return Group(word, "labels", "text", label=rest)
+    from difflib import get_close_matches
+
     near = get_close_matches(plain, _PLAIN, n=1, cutoff=0.7)
     meant = f"did you mean {near[0]}? Known: " if near else "use "
     raise ConfigError(f"unknown group {word!r}", hint=f"{meant}{words()}")
