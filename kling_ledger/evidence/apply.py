@@ -1,4 +1,4 @@
-"""Apply: what is proposed becomes one plan, and what was compared is kept.
+"""Apply: turns proposed lines into one plan, and a comparison into records to keep.
 
 `ledger.evidence.apply` makes exactly that plan.
 """
@@ -24,11 +24,11 @@ def plan_of(
     *,
     unlisted: Sequence[str] = (),
 ) -> CorrectionPlan:
-    """Return the corrections that lines propose, each with the step at which it was seen.
+    """Return the corrections that lines propose, each with the step its reservation was at.
 
-    `entries` are the rows of a bill: those of our own jobs are kept beside the corrections, also
-    where they left a question open. A later bill that shows a part of them is not the whole then.
-    That a complete bill has no row of an `unlisted` task is kept too.
+    `entries` are the rows of a bill: those of our own jobs are kept with the corrections, even if
+    they left a question open, so that a later, partial bill is not taken for the whole. For each of
+    the `unlisted` tasks it is kept that a complete bill has no charge.
     """
     told = list(lines)
     ours = {one.task_id for one in told if one.reservation is not None}
@@ -55,7 +55,7 @@ def plan_of(
 def records_of(
     provider: str, account: str, source: str, lines: Iterable[Line]
 ) -> list[ProviderRecord]:
-    """Return what the ledger keeps of a comparison: what the provider said of each task."""
+    """Return what the ledger keeps of a comparison: what the provider said about each task."""
     return [
         ProviderRecord(
             provider=provider,
@@ -73,7 +73,7 @@ def records_of(
 
 
 def _unlisted(source: str, task_id: str) -> BillEntry:
-    """Return what is kept of a task that a complete bill does not list: that it has no charge."""
+    """Return the entry that says that a complete bill has no charge for a task."""
     raw = {"no charge for": task_id, "in": source}
     digest = sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
     return BillEntry(digest, task_id, Kind.TOTAL, None, "", None, None, "", raw)

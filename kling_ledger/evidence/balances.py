@@ -1,7 +1,7 @@
-"""Balances: how an account moved beside what our journal says, the weakest evidence there is.
+"""Balances: how an account's balance moved, compared with our journal. The weakest evidence.
 
-Others spend from an account, top it up, and let credits expire. A difference is a question, unless
-a person says that nobody else spends from it, and it fits the one job that could explain it.
+Others may spend from an account or top it up, and credits expire. A difference is a question,
+unless a person says that nobody else spends from it and exactly one job can explain it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from kling_ledger.ledger import Ledger, ProviderBalance, Reservation
 from kling_pricing.money import Money
 
 _LONGEST_S: Final = 60
-"""No clip is longer, whatever it was asked to be."""
+"""No clip is longer than this, in seconds."""
 
 _OUR_OWN: Final = frozenset({"quote", "measured"})
-"""What a cost rests on that we have worked out ourselves."""
+"""The bases of costs that we computed ourselves."""
 
 
 def compare_balance(
@@ -32,9 +32,9 @@ def compare_balance(
 ) -> Line | None:
     """Compare how far an account fell with what our journal charged since; None if they agree.
 
-    `topped_up` is what was paid into the account meanwhile. No job may be open. With
-    `is_ours_alone` nobody else spends from the account: then what one job alone could explain is
-    what that job cost.
+    `topped_up` is what was paid into the account since. No job may be open. With `is_ours_alone`
+    nobody else spends from the account: if only one job can explain the difference, it is corrected
+    by that difference.
     """
     paid_in = topped_up or Money.zero(available.unit)
     apart = before.available + paid_in - available - charged
@@ -57,7 +57,7 @@ def compare_balance(
 
 
 def is_possible(one: Reservation, cost: Money) -> bool:
-    """Whether a job could cost that much: nothing, its quote, or whole seconds at its price."""
+    """Whether a job could cost this: nothing, what was reserved, or whole seconds at its price."""
     if cost.micro in {0, one.amount.micro}:
         return True
     seconds = one.job.billed_seconds
@@ -68,13 +68,13 @@ def is_possible(one: Reservation, cost: Money) -> bool:
 
 
 def _moved(fall: Money) -> str:
-    """Say how an account moved, that fell by so much: it rose where that is less than nothing."""
+    """Say how far an account fell, or rose if `fall` is negative."""
     rise = Money.zero(fall.unit) - fall
     return f"the account fell by {fall}" if fall.micro > 0 else f"the account rose by {rise}"
 
 
 class Seen(NamedTuple):
-    """What asking an account came to: where it differs from our journal, or why that is unknown."""
+    """The result of checking an account: how our journal differs, or why that is unknown."""
 
     line: Line | None = None
     note: str | None = None
@@ -88,12 +88,11 @@ def look_at_balance(
     keeps: bool,
     is_ours_alone: bool = False,
 ) -> Seen:
-    """Compare with the last balance that agreed; with `keeps`, keep this one if it does too.
+    """Compare with the last balance that agreed; with `keeps`, keep this one if it agrees too.
 
-    A balance is not to be kept while our journal is still to be corrected, because the account
-    knows that already. While jobs are open an account may hold credits for them, and what has moved
-    since it was asked is not in its answer: then its balance says nothing.
-    Raises NoAnswerError where the provider does not tell it.
+    Keep no balance while corrections of our journal are pending: the account already includes them.
+    While jobs are open, or if one changed during the call, nothing is compared: the account may
+    hold credits for them. Raises NoAnswerError if the provider does not report a balance.
     """
     place = meter.place
     if place.account is None:

@@ -1,7 +1,7 @@
-"""Costs: what the rows of one task come to, or the question that they leave open.
+"""Costs: what the rows of one task add up to, or the question that they leave open.
 
-A sum is only taken where the rows can be read in one way. Two plain charges of a task may be two
-charges or one that was written twice; a refund alone says nothing of what it is taken from.
+Rows are added up only if there is one way to read them. Two plain charges of a task may be two
+charges, or one written twice; a refund alone does not say which charge it reduces.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXPORTED_TWICE: Final = "a row of an earlier bill may be the same: {place} of {s
 
 
 def read_task(rows: TaskRows, unit: str, *, is_itemised: bool, is_complete: bool) -> Reading:
-    """Return what the rows of a task come to; `is_complete` says that all of them are here."""
+    """Return the cost of a task by its rows, or a question; `is_complete`: all rows are here."""
     fresh = [one for one in rows.entries if one.kind in _COSTING]
     if not fresh:
         return _without_cost(rows.entries)
@@ -95,7 +95,7 @@ def _question(
     *,
     is_itemised: bool,
 ) -> str | None:
-    """Return what keeps the sum of some rows from being a cost, None where nothing does."""
+    """Return why the sum of some rows may not be the cost; None if it is."""
     if not is_itemised and _positive_count(charges) > 1:
         return TWICE.format(count=_positive_count(charges))
     if total.micro < 0 and charges:
@@ -115,12 +115,12 @@ def _question(
 
 
 def _has_failed_silently(entries: Iterable[Entry]) -> bool:
-    """Whether a row says that a task failed, and not what became of its charge."""
+    """Whether a row says that a task failed, but not whether it was charged."""
     return any(one.state is TaskState.FAILED and one.amount is None for one in entries)
 
 
 def _without_cost(entries: Sequence[Entry]) -> Reading:
-    """Read rows that only tell of what is held, or of a state."""
+    """Read rows that name no cost, only what is held or a state."""
     held = [one for one in entries if one.kind is Kind.RESERVATION]
     return Reading(
         is_running=bool(held), question=None if held else NO_AMOUNT, entries=tuple(entries)
@@ -132,9 +132,10 @@ def _all_running(entries: Iterable[Entry]) -> bool:
 
 
 def _beside(rows: TaskRows, fresh: Sequence[Entry], *, is_complete: bool) -> list[BillEntry]:
-    """Return the rows of earlier bills that this one has not, or none where it has all of them.
+    """Return the rows of earlier bills that count besides this bill's.
 
-    A complete bill may have the same rows in another form: of the same amounts, or added up.
+    A complete bill may have all of them in another form, with the same amounts or the same total:
+    then none count.
     """
     known = {one.digest for one in fresh}
     others = [one for one in rows.earlier if one.digest not in known and Kind(one.kind) in _COSTING]
@@ -149,7 +150,7 @@ def _total(amounts: Counter[int]) -> int:
 
 
 def _exported_twice(beside: Sequence[BillEntry], fresh: Sequence[Entry]) -> str | None:
-    """Say which row of an earlier bill may be one of this bill's, written in another way."""
+    """Say which row of an earlier bill may be a row of this bill in another form."""
     forms = {frozenset(one.raw) for one in fresh}
     for earlier in beside:
         is_other_form = frozenset(earlier.raw) not in forms
@@ -160,13 +161,13 @@ def _exported_twice(beside: Sequence[BillEntry], fresh: Sequence[Entry]) -> str 
 
 
 def _is_newer(earlier: BillEntry, one: Entry) -> bool:
-    """Whether an earlier bill had a task at nothing that this one has at its first price."""
+    """Whether an earlier bill listed a task at zero that this bill charges."""
     was_free = earlier.amount is not None and earlier.amount.micro == 0
     return was_free and one.kind is Kind.CHARGE and bool(one.amount and one.amount.micro > 0)
 
 
 def _not_listed(rows: TaskRows, *, is_complete: bool) -> str | None:
-    """Say which complete bill had no charge for the task, where this one is not complete."""
+    """Say which complete bill had no charge for the task, unless this bill is complete too."""
     unlisted = [one for one in rows.earlier if one.kind == Kind.TOTAL]
     return NOT_LISTED.format(source=unlisted[0].source) if unlisted and not is_complete else None
 

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     REFUND = "refund"
     ADJUSTMENT = "adjustment"
     RESERVATION = "reservation"
-    """Held, or let go again: no cost yet."""
+    """Credits held or released: no cost yet."""
     ITEM = "item"
     """A part of what a task cost: the parts add up."""
     TOTAL = "total"
@@ -33,10 +33,10 @@ class Kind(StrEnum):
 class Entry:
     """One row of a provider's record.
 
-    `amount` is what the row adds to what its task cost: a refund is negative here, whatever sign
-    the file gave it; None where the row names a state only. `task_id` is None for totals, payments
-    and rows without a task. `at` is an instant in UTC; None where there is none, or only a day.
-    `place` is where the row stands, such as `line 3`; `raw` is the row as it is written.
+    `amount` is what the row adds to its task's cost: a refund is negative here, whatever its sign
+    in the file; None if the row only names a state. `task_id` is None for totals, payments and rows
+    without a task. `at` is an instant in UTC; None if there is none, or only a day. `place` is
+    where the row is, such as `line 3`; `raw` is the row as written.
     """
 
     kind: Kind
@@ -52,7 +52,7 @@ class Entry:
     def digest(self) -> str:
         """The hash of what the row says: the same in every export of it.
 
-        Neither the order of the columns nor columns that are empty in the row change it.
+        It does not depend on the order of the columns, nor on cells that are empty.
         """
         said = sorted((column, text) for column, text in self.raw.items() if text)
         return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""Matching: which of our reservations the rows of each task are about.
+"""Matching: which of our reservations the rows of each task belong to.
 
-Only what names the task is about it: a charge of an unknown task may be anyone's.
+Only a row that names the task belongs to it: a charge for an unknown task may be anyone's.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from kling_ledger.evidence.record import Reading, Record, TaskRows, named_by
 from kling_ledger.ledger import Reservation
 
 _ABOUT_THEN: Final = timedelta(days=1)
-"""How far from a job its charge may be stamped and still be of it."""
+"""How far the time of a charge may be from that of its job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unclaimed:
-    """The rows of a task that none of our jobs on the account has, and what they come to.
+    """The rows of a task that no job of ours on the account has, and what they say.
 
-    With `is_elsewhere` a job of ours on another account has a task of that name.
+    With `is_elsewhere` a job of ours on another account has a task with the same id.
     """
 
     rows: TaskRows
@@ -36,7 +36,7 @@ class Matched:
 
     pairs: list[tuple[TaskRows, Reservation | None]]
     rest: list[Reservation]
-    """Our reservations of the account of which no row tells."""
+    """Our reservations on the account that no row is about."""
     loose: list[Entry]
     """Rows that name no task and are neither totals nor payments."""
 
@@ -44,7 +44,7 @@ class Matched:
 def match(record: Record, ours: Sequence[Reservation]) -> Matched:
     """Pair the rows of tasks with our reservations on the record's account."""
     there = [one for one in ours if record.is_of(one)]
-    # Whose account a job ran on may not be known: a bill that names its task says it.
+    # The account of a job may be unknown: a bill that names its task settles that.
     perhaps = [one for one in ours if record.may_be_of(one)]
     by_task = {one.task_id: one for one in [*perhaps, *there] if one.task_id is not None}
     entries = [_named(one, frozenset(by_task)) for one in record.entries]
@@ -65,9 +65,9 @@ def match(record: Record, ours: Sequence[Reservation]) -> Matched:
 
 
 def _named(one: Entry, known: frozenset[str]) -> Entry:
-    """Give a row the task that it names in another cell, where its own is none of ours.
+    """Give a row the task named in another of its cells, if its own task is not ours.
 
-    Some bills write a refund under an id of its own beside the task that it is for.
+    Some bills list a refund under an id of its own, next to the task that it is for.
     """
     if one.task_id in known:
         return one
@@ -85,7 +85,7 @@ def _each_once(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def may_be_of(unclaimed: Unclaimed, one: Reservation) -> bool:
-    """Whether a charge that nobody claims could be that of a job which the record does not name."""
+    """Whether an unclaimed charge could belong to a job that the record does not name."""
     seen = unclaimed.reading.seen
     if seen is not None and (seen.unit != one.amount.unit or seen.micro <= 0):
         return False

@@ -1,5 +1,7 @@
-"""Missing: what only one side has. A job that a complete bill does not name was never charged, once
-nothing in the bill could be its charge.
+"""Missing: what only one side has.
+
+A job that a complete bill does not name was never charged, unless something in the bill could be
+its charge.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from kling_ledger.ledger import Change, Reservation, State
 from kling_pricing.money import Money
 
 LAG_S: Final = 86_400.0
-"""How long after its submission a job may still turn up in a provider's record."""
+"""How long a job may take to appear in a provider's record, in seconds."""
 
 NOT_THERE: Final = "the provider's record covers this time and has no charge for it"
 
@@ -23,7 +25,7 @@ _UNDECIDED: Final = frozenset({State.IN_DOUBT, State.SUBMITTED, State.SUBMITTING
 
 
 def only_theirs(unclaimed: Iterable[Unclaimed], rest: Sequence[Reservation]) -> Iterator[Line]:
-    """Tell of tasks that none of our jobs has, and which jobs in doubt might be theirs."""
+    """Yield the tasks that no job of ours has, with the jobs in doubt that they may belong to."""
     doubtful = [one for one in rest if one.task_id is None and one.state in _UNDECIDED]
     for one in unclaimed:
         if one.is_elsewhere:
@@ -49,7 +51,7 @@ def only_ours(
     now: datetime,
     lag_s: float = LAG_S,
 ) -> Iterator[Line]:
-    """Tell of jobs that the record does not name: never charged, or a question why not."""
+    """Yield the jobs that the record does not name: never charged, or a question."""
     for one in rest:
         if _is_missed(record, one, now=now, lag_s=lag_s):
             yield _missed(record, one, unclaimed)
@@ -58,7 +60,7 @@ def only_ours(
 
 
 def _is_missed(record: Record, one: Reservation, *, now: datetime, lag_s: float) -> bool:
-    """Whether a record that covers all charges should have named a job, had it been charged."""
+    """Whether a complete record would have named a job if it had been charged."""
     ends_at = now if record.until is None else min(now, record.until)
     if not record.covers(one) or one.created_at > ends_at - timedelta(seconds=lag_s):
         return False
@@ -92,16 +94,17 @@ def _why_not(record: Record, one: Reservation, unclaimed: Sequence[Unclaimed]) -
 
 
 def _doubt(one: Reservation) -> str | None:
-    """Say why a job in doubt stays so; without a task nothing more is known."""
+    """Say why a job in doubt stays in doubt; None without a task, when nothing more is known."""
     if one.task_id is None:
         return None
     return f"{one.problem or 'in doubt'}; the record does not list its task {one.task_id}"
 
 
 def too_many(lines: Iterable[Line], *, said: int | None) -> int | None:
-    """Return how many jobs are missing where that is more than were found, and nobody said so.
+    """Return how many jobs are missing, if a person has to confirm that number first.
 
-    A bill of another account, of another month or cut off looks like one that misses many.
+    That is so if more are missing than were found, or if a person gave another number. Many are
+    missing from a bill of another account or month, and from one that was cut off.
     """
     told = list(lines)
     missing = sum(one.verdict is Verdict.NEVER_CHARGED for one in told)

@@ -1,7 +1,7 @@
-"""Plan: how our journal and a provider's record agree about each job, and the corrections.
+"""Plan: whether our journal and a provider's record agree about each job, and the corrections.
 
-Comparing changes nothing. A line either agrees, proposes a correction with its evidence, or asks.
-Nothing is guessed: what names no job, account and amount moves no money.
+Comparing changes nothing. A line agrees, proposes a correction with its evidence, or asks. Nothing
+is guessed: evidence that does not name the job, the account and the amount moves no money.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ REASON: Final = "reconciled with the provider's record"
 
 
 class Verdict(StrEnum):
-    """How our journal and the provider's record agree about one job."""
+    """Whether our journal and the provider's record agree about one job."""
 
     MATCHED = "matched"
     AMOUNT_DIFFERS = "amount_differs"
-    """The record names the job and what it cost, and ours says something else."""
+    """The record names the job and its cost, and our journal says otherwise."""
     NEVER_CHARGED = "never_charged"
-    """A complete record has no charge for it, and no charge that it could be."""
+    """A complete record has no charge for it, and no unclaimed charge that could be its own."""
     QUESTION = "question"
     """The record can be read in more than one way: a person decides."""
     ONLY_THEIRS = "only_theirs"
@@ -41,10 +41,10 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One job, as both sides have it, and the correction of our side.
+    """One job as both sides have it, and the correction of our side.
 
-    `theirs` is what the job cost by the provider's record, None where that is not certain; `seen`
-    is what its rows add up to. `candidates` are jobs in doubt whose task an unclaimed one may be.
+    `theirs` is the job's cost by the provider's record, or what its rows add up to if the cost is
+    uncertain. `candidates` are the jobs in doubt that an unclaimed task may belong to.
     """
 
     verdict: Verdict
@@ -69,16 +69,17 @@ class Line:
 
 
 def spent(reservation: Reservation) -> Money | None:
-    """Return what a reservation has cost in the end; None while that is open."""
+    """Return the final cost of a reservation; None while it is open."""
     return None if reservation.is_open else reservation.spent
 
 
 def compare(
     record: Record, ours: Sequence[Reservation], elsewhere: Sequence[Reservation] = ()
 ) -> tuple[list[Line], Matched, list[Unclaimed]]:
-    """Compare a bill with our reservations on its account; what is missing comes after.
+    """Compare a bill with our reservations on its account; `missing` adds what only one side has.
 
-    `elsewhere` are our reservations on other accounts that have a task of the bill.
+    `elsewhere` are our reservations on other accounts whose tasks the bill names. Returns the
+    lines, the matches, and the tasks that no job of ours on the account has.
     """
     matched = match(record, ours)
     lines: list[Line] = []
@@ -93,7 +94,7 @@ def compare(
                 reading = replace(reading, cost=None, question=PERHAPS_A_PART)
             lines.append(_line(rows, reading, one, is_cut_off=record.is_cut_off))
         elif rows.task_id in others:
-            # Two accounts may number their tasks alike: it may be of a job here all the same.
+            # Two accounts may use the same task id: the row may still be about a job here.
             lines.append(_elsewhere(rows, reading, others[rows.task_id], record))
             unclaimed.append(Unclaimed(rows, reading, is_elsewhere=True))
         else:
@@ -103,7 +104,7 @@ def compare(
 
 
 def _gives_back_a_part(reading: Reading, one: Reservation) -> bool:
-    """Whether a lone row that gives back names another sum than the job cost: all, or a part?"""
+    """Whether a refunded task's row does not name the job's whole cost: it may be a part of it."""
     is_free = reading.cost is not None and reading.cost.micro == 0
     if not is_free or not reading.has_failed or spent(one) == reading.cost:
         return False
@@ -118,7 +119,7 @@ def _is_sum(text: str, whole: Decimal) -> bool:
 
 
 def _line(rows: TaskRows, reading: Reading, one: Reservation, *, is_cut_off: bool) -> Line:
-    """Say how the rows of a task agree with our reservation of it."""
+    """Compare the rows of a task with our reservation of it."""
 
     def line(verdict: Verdict, problem: str | None = None, change: Change | None = None) -> Line:
         state = "failed" if reading.has_failed else "running" if reading.is_running else None
@@ -158,9 +159,10 @@ def _line(rows: TaskRows, reading: Reading, one: Reservation, *, is_cut_off: boo
 
 
 def settling(one: Reservation, cost: Money, *, settled_by: SettledBy) -> Change | None:
-    """Return the change that makes a reservation cost what the provider says.
+    """Return the change that gives a reservation the cost that the provider names.
 
-    One that only says who named an amount that is known already moves nothing.
+    None if there is nothing to change. If the amount is already right, the change only records who
+    confirmed it, and moves nothing.
     """
     if not one.is_open:
         if one.spent == cost and one.settled_by in {settled_by, "provider"}:
@@ -177,9 +179,9 @@ def settling(one: Reservation, cost: Money, *, settled_by: SettledBy) -> Change 
 
 
 def _after_refund(one: Reservation, refund: Money) -> tuple[Money | None, str | None]:
-    """Return what a job costs after a refund of a charge that the same record does not have.
+    """Return a job's cost after a refund whose charge is not in this record, or the question.
 
-    Only where a bill has said what was charged is it known what the refund is taken from.
+    The refund can be subtracted only if an earlier bill settled the charge.
     """
     cost = None if one.is_open else one.spent - refund
     if refund.micro == 0 and cost is not None:

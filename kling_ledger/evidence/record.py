@@ -1,4 +1,4 @@
-"""Record: what one source says of an account's tasks, and how far it goes."""
+"""Record: what one source says about an account's tasks, and what it covers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A bill of one account, as far as it is relevant to matching.
+    """A bill of one account, with what matching needs to know.
 
-    `earlier` are rows of bills that were taken into account before. `is_complete` says that every
-    charge of jobs made between `since` (inclusive) and `until` (exclusive) is in it. With
-    `has_unzoned_times` some stamps are of an unknown instant; with `is_cut_off` the bill itself
-    says that rows are missing. `address` is where the provider is whose bill it is. With
-    `is_only_account` the ledger knows of no other account at the provider.
+    `earlier` are rows of bills that were applied before. `is_complete`: it has every charge for
+    jobs made between `since` (inclusive) and `until` (exclusive). `has_unzoned_times`: the instants
+    of some rows are unknown. `is_cut_off`: the bill itself says that rows are missing. `address` is
+    where the provider is reached. `is_only_account`: the ledger knows no other account at the
+    provider.
     """
 
     provider: str
@@ -38,9 +38,10 @@ class Record:
     is_only_account: bool = False
 
     def is_of(self, one: Reservation) -> bool:
-        """Whether a reservation's job ran on the account, where this record was kept.
+        """Whether a reservation's job ran on this account, at this address.
 
-        A job of a script's own client names neither account nor address: it is of the only account.
+        A job of a script's own client names neither: it belongs to the account if that is the only
+        one.
         """
         job = one.job
         if job.account is None and job.address is None and self.is_only_account:
@@ -54,22 +55,22 @@ class Record:
         return is_there and job.provider == self.provider and job.account in {None, self.account}
 
     def covers(self, one: Reservation) -> bool:
-        """Whether a job was made in the time of which the record has every charge."""
+        """Whether the record has every charge from the time in which a job was made."""
         return self.is_complete and self.is_of_its_time(one)
 
     def is_of_its_time(self, one: Reservation) -> bool:
-        """Whether a job was made in the time that is looked at."""
+        """Whether a job was made between `since` and `until`."""
         is_after = self.since is None or one.created_at >= self.since
         return is_after and (self.until is None or one.created_at < self.until)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the rows of one task come to: its cost, or why that is not certain.
+    """What the rows of one task say: its cost, or why that is uncertain.
 
-    `cost` is the whole cost. Where it is None, `question` says what would have to be known; with
-    `refund`, what the rows give back of a cost that they do not name. `is_running` says that the
-    rows tell of no cost yet, `seen` is what they add up to, for the person who decides.
+    `cost` is the whole cost. If it is None, `question` says what is unclear, or `refund` is what
+    the rows give back of a cost that they do not name. `is_running`: the rows show no cost yet.
+    `seen` is what they add up to, for the person who decides.
     """
 
     cost: Money | None = None
@@ -84,7 +85,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class TaskRows:
-    """The rows of one task: those of this record, and what earlier bills had beside them."""
+    """The rows of one task: those of this record, and those of earlier bills."""
 
     task_id: str
     entries: tuple[Entry, ...]

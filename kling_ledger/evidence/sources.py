@@ -1,4 +1,4 @@
-"""Sources: a provider's bill as it is read, and the lines that comparing it comes to."""
+"""Sources: reading a provider's bill, and comparing it with our journal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from kling_ledger.providers.registry import provider_facts
 
 @dataclass(frozen=True, slots=True)
 class BillFile:
-    """A bill of one account: its file, what a person said of its form, and what it covers.
+    """A bill of one account: its file, what a person said about its form, and what it covers.
 
-    `missing` is how many jobs a person says that it misses.
+    `missing` is the number of jobs that a person expects to be missing from it.
     """
 
     path: Path
@@ -35,12 +35,12 @@ class BillFile:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What comparing a bill came to: its lines, its rows, and notes for the person.
+    """The result of comparing a bill: its lines, its rows, and notes for the person.
 
-    `missing` is how many jobs would be given back, where a person has to say so first. With
-    `has_unzoned_times` the times of some charges are unknown. `unlisted` are our tasks of which a
-    complete bill has no row. `not_confirmed` are the charged jobs of which neither this record nor
-    an earlier word of the provider says what they cost.
+    `missing` is how many jobs would be given back, if a person has to confirm that first.
+    `has_unzoned_times`: the times of some charges are unknown. `unlisted` are our tasks without a
+    row in a complete bill. `not_confirmed` are the charged jobs whose cost neither this bill nor an
+    earlier report of the provider confirms.
     """
 
     lines: list[Line]
@@ -59,10 +59,10 @@ class Compared:
 
 
 def read(ledger: Ledger, provider: str, file: BillFile) -> Bill:
-    """Read a bill; the tasks of our journal tell which of its columns names tasks.
+    """Read a bill; the tasks in our journal show which of its columns holds tasks.
 
-    Raises ConfigError for what cannot be read, and BillQuestionError where only a person can say
-    how it is to be read.
+    Raises ConfigError for a file that cannot be read, and BillQuestionError if only a person can
+    decide how to read it.
     """
     return read_bill(
         file.path,
@@ -82,10 +82,10 @@ def compare_bill(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Compared:
-    """Compare a bill of an account with our jobs of that account.
+    """Compare a bill of an account with our jobs on that account.
 
     `since` (inclusive) and `until` (exclusive) bound the jobs. Raises ConfigError for a bill that
-    is complete up to an instant to come.
+    is said to be complete up to a future instant.
     """
     if file.is_complete and until is not None and until > now:
         raise ConfigError(
@@ -123,7 +123,7 @@ def compare_bill(
 
 
 def not_confirmed(ours: Iterable[Reservation], lines: Iterable[Line]) -> tuple[Reservation, ...]:
-    """Return those of our charged jobs whose cost only we say, and that no line names a cost of."""
+    """Return our charged jobs whose cost neither the provider nor a line here confirms."""
     named = {line.reservation.id for line in lines if line.reservation and line.theirs is not None}
     return tuple(
         one
@@ -140,10 +140,10 @@ def _lines(
     now: datetime,
     lag_s: float,
 ) -> list[Line]:
-    """Compare, and tell what only one side has.
+    """Compare, and add what only one side has.
 
-    A bill lists charges by their own dates, not by ours: a task that it names is compared whenever
-    its job was made.
+    A bill goes by its own dates, not ours: a task that it names is compared whenever its job was
+    made.
     """
     ours = [one for one in everywhere if record.is_of_its_time(one) or one.task_id in named]
     elsewhere = [one for one in ours if one.task_id in named and not record.may_be_of(one)]
@@ -154,7 +154,7 @@ def _lines(
 
 
 def _unlisted(record: Record, everywhere: Sequence[Reservation], named: set[str]) -> Iterator[str]:
-    """Tell of our tasks of which a complete bill has no row."""
+    """Yield our tasks that a complete bill has no row for."""
     for one in everywhere:
         task_id = one.task_id
         is_covered = record.covers(one) and record.is_of(one)

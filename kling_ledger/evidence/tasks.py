@@ -1,4 +1,4 @@
-"""Tasks: what a provider says of each of our tasks when it is asked, beside our journal."""
+"""Tasks: what a provider answers about each of our tasks, compared with our journal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kling_pricing.errors import KlingError
 
 
 def ask_tasks(reservations: Sequence[Reservation], meter_for: MeterFor) -> list[Line]:
-    """Ask for every task of some reservations, several at a time, and compare.
+    """Poll the tasks of some reservations, several at a time, and compare.
 
-    A job that a bill has settled is not asked for: what a bill charges outweighs what a task says.
+    A job that a bill has settled is not polled: a bill outweighs what a task says.
     """
     asked = [one for one in reservations if one.task_id is not None and one.settled_by != "bill"]
 
@@ -33,7 +33,7 @@ def ask_tasks(reservations: Sequence[Reservation], meter_for: MeterFor) -> list[
 
 
 def compare_task(one: Reservation, status: TaskStatus) -> Line:
-    """Say how a reservation agrees with what its task says of itself."""
+    """Compare a reservation with the answer about its task."""
     if status.state is TaskState.UNKNOWN:
         problem = status.problem or f"ours is {one.state}, theirs is unknown: try again later"
         return _line(Verdict.UNANSWERED, one, status, problem)
@@ -47,7 +47,7 @@ def compare_task(one: Reservation, status: TaskStatus) -> Line:
 
 
 def _still_open(one: Reservation, status: TaskStatus, end: Ending) -> Line:
-    """Compare an open job with how its task ended, as following it would have settled it."""
+    """Compare an open job with its task's end, and propose what following it would have done."""
     problem = f"ours is {one.state}, theirs says {_told(status)}"
     if end.does is Does.COMMIT:
         change = Change(one.id, State.COMMITTED, end.cost, settled_by=end.settled_by, reason=REASON)

@@ -1,7 +1,7 @@
 """Reading: a provider's bill, in whatever form it comes, as neutral entries.
 
-What can be read for certain is read; what only a person can decide is a question; what is left out
-is told. Nothing is guessed: an amount that is read wrongly would be booked.
+What is certain is read, what only a person can decide becomes a question, and what is skipped is
+noted. Nothing is guessed: a misread amount would be booked.
 """
 
 from __future__ import annotations

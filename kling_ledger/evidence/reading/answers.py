@@ -1,4 +1,4 @@
-"""Answers: what a person said of the form of a provider's bills, to be said only once."""
+"""Answers: what a person said about the form of a provider's bills, so that it is asked once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.evidence.reading.zones import zone_named
 
 OURS: Final = ("task_id", "amount", "unit", "state", "kind", "created_at", "model")
-"""What a row of a bill may say."""
+"""Our names for the fields of a bill's row."""
 
 MEANINGS: Final = (
     "charge",
@@ -26,10 +26,10 @@ MEANINGS: Final = (
     "running",
     "ignore",
 )
-"""What a word of a bill may mean; a row with a word to ignore is left out."""
+"""What a word of a bill may mean; a row with a word to `ignore` is skipped."""
 
 NEGATIVE: Final = "negative"
-"""Stands among the words for an amount below zero, where no word of the bill says what it is."""
+"""The key in `words` that says what negative amounts are, if no word of the bill does."""
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "numbers": ("point", "comma"),
@@ -39,11 +39,11 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a person said of a bill's form.
+    """What a person said about a bill's form.
 
-    `columns` names the bill's columns by ours, `words` gives the bill's words one of `MEANINGS`.
-    `zone` is an IANA name or an offset such as +08:00, for stamps without a zone. With `itemised`
-    the rows of one task add up. Raises ConfigError for what is no answer.
+    `columns` maps our field names to the bill's columns, `words` the bill's words to one of
+    `MEANINGS`. `zone` is an IANA name or an offset such as +08:00, for stamps without a zone. With
+    `itemised` the rows of one task add up. Raises ConfigError for an invalid answer.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Answers:
             zone_named(self.zone)
 
     def to_text(self) -> str:
-        """Write what was said as JSON."""
+        """Return the answers as JSON."""
         said = {one.name: getattr(self, one.name) for one in fields(self)}
         return json.dumps(
             {
@@ -80,7 +80,7 @@ class Answers:
 
     @classmethod
     def from_text(cls, text: str) -> Answers:
-        """Read what `to_text` wrote. ConfigError for anything else."""
+        """Read what `to_text` returned. Raises ConfigError for anything else."""
         try:
             said: dict[str, Any] = json.loads(text)
             return cls(**said)

@@ -33,10 +33,10 @@ _NOTHING_SAID: Final = Answers()
 class Bill:
     """What a provider's bill says.
 
-    `notes` are for the person whose bill it is. `is_itemised` says that several rows of one task
-    are its parts. With `has_unzoned_times` some stamps named no zone, and none was said: their
-    instant is unknown. `columns` tells which column was taken for what. With `total_differs` rows
-    are missing: a total is not their sum, or the file says that there is more.
+    `notes` are for the person whose bill it is. `is_itemised`: several rows of one task are parts
+    of its cost. `has_unzoned_times`: some stamps have no zone, and nobody named one, so their
+    instants are unknown. `columns` maps our field names to the bill's columns. `total_differs`:
+    rows are missing, because a total is not their sum or the file says that there are more.
     """
 
     entries: tuple[Entry, ...]
@@ -56,7 +56,7 @@ def read_bill(
 ) -> Bill:
     """Read a provider's bill, whose amounts are in `unit`.
 
-    `known_tasks` are the tasks of our journal: they tell which column names tasks. Raises
+    `known_tasks` are the tasks in our journal: they show which column holds tasks. Raises
     ConfigError, with the place, for what cannot be read, and BillQuestionError for what only a
     person can decide.
     """
@@ -120,7 +120,7 @@ def _times(grid: Grid, columns: Mapping[str, str], answers: Answers) -> Times:
 
 
 def _holds_clock(grid: Grid, column: str) -> bool:
-    """Whether a column holds times of a day whose day stands in another one."""
+    """Whether a column holds only clock times, whose day is in another column."""
     cells = set(filter(None, grid.cells(column)))
     return bool(cells) and all(map(_CLOCK.fullmatch, cells))
 
@@ -128,7 +128,7 @@ def _holds_clock(grid: Grid, column: str) -> bool:
 def _told(
     grid: Grid, rows: Sequence[Said], entries: Sequence[Entry], kinds: Sorted
 ) -> Iterator[str]:
-    """Tell what a person would not expect of the rows."""
+    """Yield what a person would not expect about the rows."""
     if kinds.is_negative:
         yield "amounts below zero are charges"
     ignored = len(grid.rows) - len(rows)
@@ -144,7 +144,7 @@ def _told(
 
 
 def _refuse_other_unit(grid: Grid, unit: str) -> None:
-    """Refuse a bill that says beside its table that it is in another currency."""
+    """Refuse a bill if a text beside its table names another currency."""
     for text in grid.beside:
         for told in _UNIT.findall(text):
             if is_currency(told):
@@ -152,13 +152,13 @@ def _refuse_other_unit(grid: Grid, unit: str) -> None:
 
 
 def _refuse_unclear_names(grid: Grid) -> None:
-    """Refuse a header of an unknown encoding: a column that nobody can read may be the task."""
+    """Refuse a non-ASCII header in an unknown encoding: the unreadable column may be the task."""
     if grid.encoding is None and not all(map(str.isascii, grid.columns)):
         raise _unclear(grid, "the header")
 
 
 def _refuse_unclear_cells(grid: Grid, columns: Mapping[str, str]) -> None:
-    """Refuse cells of an unknown encoding where they are read: only what is ASCII is certain."""
+    """Refuse non-ASCII cells in an unknown encoding, in the columns that are read."""
     if grid.encoding is not None:
         return
     read = (pair for column in columns.values() for pair in grid.placed(column))

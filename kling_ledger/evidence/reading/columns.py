@@ -1,4 +1,4 @@
-"""Columns: which column of a bill says what. A person's word goes first, and nothing is guessed."""
+"""Columns: which column of a bill holds what. A person's answer comes first; nothing is guessed."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _STATE_NAMES: Final = ("status", "state", "result", "outcome", "状态", "结果
 def find_columns(
     grid: Grid, *, unit: str, known_tasks: Collection[str], words: Words
 ) -> dict[str, str]:
-    """Return which column is taken for what; `item` is the one that tells parts apart.
+    """Return the column of each field, by our names; `item` is the one that tells parts apart.
 
-    Raises BillQuestionError where the task or the amount may be in several columns, or in none.
+    Raises BillQuestionError if the task, amount, state or kind may be in several columns, or the
+    task or amount in none, and ConfigError for an amount in another currency.
     """
     found = dict(grid.mapped)
     if "task_id" not in found:
@@ -77,7 +78,7 @@ def _holds_currencies(grid: Grid, column: str) -> bool:
 
 
 def _task(grid: Grid, known_tasks: Collection[str]) -> str:
-    """Return the column whose values are tasks that we know; else one that is named for it."""
+    """Return the column that holds tasks that we know; otherwise the one whose name says task."""
     candidates = [column for column in by_name(grid.columns, "task_id") if grid.sample(column)]
     holding = _holding(grid, known_tasks)
     if len(holding) == 1:
@@ -98,9 +99,10 @@ def _task(grid: Grid, known_tasks: Collection[str]) -> str:
 
 
 def _holding(grid: Grid, known_tasks: Collection[str]) -> dict[str, frozenset[str]]:
-    """Return the columns that hold tasks that we know, and which; other columns of ours are none.
+    """Return the columns that hold tasks that we know, with those tasks.
 
-    An amount may look like a task that is a number.
+    Columns named for something else count only if there are no others: an amount may look like the
+    number of a task.
     """
     known = frozenset(known_tasks)
     held = {}
@@ -142,7 +144,7 @@ def _which(grid: Grid, ours: str, candidates: Sequence[str]) -> BillQuestionErro
 
 
 def _amount(grid: Grid, unit: str, *, taken: str) -> str:
-    """Return the only column that is named for amounts, in this unit, and holds them."""
+    """Return the one column that is named as an amount in this unit and holds amounts."""
     named = [
         column
         for column in by_name(grid.columns, "amount")
@@ -164,7 +166,7 @@ def _holds_amounts(grid: Grid, column: str) -> bool:
 
 
 def _refuse_other_unit(grid: Grid, column: str, unit: str, *, is_said: bool) -> None:
-    """Refuse an amount whose column names another unit; credits may be said to be the unit."""
+    """Refuse an amount column that names another unit; a person may choose one named credits."""
     told = other_unit(column, unit)
     if told is None or (is_said and is_credits(told)):
         return
@@ -209,7 +211,7 @@ def _says_states(grid: Grid, column: str, words: Words) -> bool:
 
 
 def _kind(grid: Grid, words: Words, *, taken: Collection[str]) -> str | None:
-    """Return the column that says what each row is: its words say so, and its name may."""
+    """Return the column that says what each row is: its words decide, and its name may help."""
     free = [column for column in grid.columns if column not in taken and grid.sample(column)]
     found = []
     for column in free:
@@ -235,14 +237,14 @@ def _kind(grid: Grid, words: Words, *, taken: Collection[str]) -> str | None:
 
 
 def _doubtful(kinds: Collection[str], words: Words) -> list[str]:
-    """Return words that tell nothing for certain, where they stand alone."""
+    """Return all the words if none of them is clear by itself; otherwise none."""
     if any(is_certain(word) or words.is_said(word) for word in kinds):
         return []
     return sorted(kinds)
 
 
 def _tells_kinds(kinds: Collection[str], words: Words) -> bool:
-    """Whether a column of any name tells kinds: charges and others, or nothing but refunds."""
+    """Whether a column of any name holds kinds: charges and others, or nothing but refunds."""
     found = {words.kind(word) for word in kinds}
     if any(is_certain(word) and words.kind(word) is Kind.CHARGE for word in kinds):
         return len(found) > 1
@@ -255,7 +257,7 @@ def _ask_for_words(grid: Grid, column: str, unknown: Sequence[str]) -> None:
 
 
 def ask_for_words(grid: Grid, column: str, unknown: Sequence[str]) -> BillQuestionError:
-    """Return the question what some words of a column mean."""
+    """Return the question about what some words of a column mean."""
     place = next(place for place, cell in grid.placed(column) if cell == unknown[0])
     others = f" and {', '.join(unknown[1:3])}" if len(unknown) > 1 else ""
     is_kind = unknown[0].lower() in FAR_FROM_CERTAIN or means(column, "kind")

@@ -1,4 +1,4 @@
-"""Grid: the table of a bill, every row once, without what stands below it."""
+"""Grid: the table of a bill, each row once, without the lines below it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SHOWN: Final = 3
 class Grid:
     """The rows of a bill, each with its place and a text for each column.
 
-    `mapped` names columns by ours, as a person said. `encoding` is None where only what is ASCII
-    is certain. `is_part` says that the file itself tells of more rows, `beside` are
-    texts around the table.
+    `mapped` has the columns that a person named, by our field names. `encoding` is None if unknown:
+    then only ASCII text is certain. `is_part`: the file itself says that there are more rows.
+    `beside` are texts around the table.
     """
 
     name: str
@@ -41,16 +41,16 @@ class Grid:
         return [row.cells.get(column, "") for row in self.rows]
 
     def placed(self, column: str) -> list[tuple[str, str]]:
-        """Return the cells of a column, each after its place."""
+        """Return the cells of a column, each with its place."""
         return [(row.place, row.cells.get(column, "")) for row in self.rows]
 
     def sample(self, column: str) -> str:
-        """Return the first cell of a column that says something."""
+        """Return the first cell of a column that is not empty."""
         return next(filter(None, self.cells(column)), "")
 
 
 def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Grid:
-    """Read the table of a bill: on the sheet, or in the list, that has the columns of one."""
+    """Read the table of a bill, from the sheet or list that has a bill's columns."""
     mapped = {name.rpartition(".")[2].lower() for name in answers.columns.values()}
     mapped |= {name.lower() for name in answers.columns.values()}
     sheets = read_export(
@@ -77,7 +77,7 @@ def read_grid(path: Path, answers: Answers, known_tasks: Collection[str]) -> Gri
 
 
 def _chosen(sheets: Sequence[Sheet], mapping: Mapping[str, str], name: str) -> Sheet:
-    """Return the only table that may be meant; those without rows are none beside others."""
+    """Return the one table that can be the bill; one without rows only if all are empty."""
     full = [sheet for sheet in sheets if sheet.rows] or sheets
     said = [sheet for sheet in full if any(map(partial(_is_in, sheet), mapping.values()))]
     found = said if len(said) == 1 else full
@@ -115,7 +115,7 @@ def _mapped(sheet: Sheet, mapping: Mapping[str, str], name: str) -> dict[str, st
 
 
 def _once(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Keep one of the rows that are equal in every cell, and tell of the others."""
+    """Keep one of several identical rows, and note the others."""
     first: dict[frozenset[tuple[str, str]], Row] = {}
     again: list[tuple[Row, Row]] = []
     for row in rows:
@@ -131,7 +131,7 @@ def _once(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
 
 
 def _without_headers(sheet: Sheet, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """Leave out further headers: of exports that were put one below the other, or of pages."""
+    """Drop repeated headers: of exports pasted one below the other, or of further pages."""
     header = tuple(sheet.columns)
     again = [row.place for row in rows if tuple(row.cells.values()) == header]
     if not again:
@@ -143,7 +143,7 @@ def _without_headers(sheet: Sheet, rows: Sequence[Row]) -> tuple[list[Row], list
 def _without_footer(
     rows: Sequence[Row], known_tasks: Collection[str], name: str
 ) -> tuple[list[Row], list[str]]:
-    """Leave out the lines of text below a table. ConfigError for a row that is none."""
+    """Drop the lines of text below a table. Raises ConfigError for a malformed row above them."""
     end = len(rows)
     while end and _is_footer(rows[end - 1], known_tasks):
         end -= 1
@@ -158,7 +158,7 @@ def _without_footer(
 
 
 def _is_footer(row: Row, known_tasks: Collection[str]) -> bool:
-    """Whether a row is one text alone, of several words."""
+    """Whether a row is nothing but one text of several words."""
     said = [cell for cell in row.cells.values() if cell]
     return len(said) == 1 and len(row.cells) > 1 and " " in said[0] and said[0] not in known_tasks
 

@@ -53,7 +53,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "model": ("model", "modelname", "modelid", "模型", "模型名称"),
 }
-"""What a row may say, and what its column is called, the likeliest first."""
+"""The fields of a row, each with the names of its column, likeliest first."""
 
 BALANCES: Final = frozenset(
     {
@@ -62,7 +62,7 @@ BALANCES: Final = frozenset(
         *("余额", "剩余积分", "剩余"),
     }
 )
-"""Columns of what an account holds: never an amount, though they are numbers like one."""
+"""Columns with the balance of an account: numbers, but never the amount of a row."""
 
 ITEMS: Final = frozenset(
     {
@@ -87,7 +87,7 @@ _CURRENCIES: Final = frozenset(
 )
 _CREDITS: Final = frozenset({"credit", "credits", "积分"})
 _NO_NAMES: Final = _UNIT_WORDS | _CURRENCIES | {"utc", "gmt", "in"}
-"""What the name of a column tells beside what the column is."""
+"""Words in a column's name that do not say which column it is."""
 _ALIASES: Final[Mapping[str, frozenset[str]]] = {
     "usd": frozenset({"$", "us$", "dollar", "dollars", "usdollar", "usdollars", "usds", "美元"}),
     "cny": frozenset({"¥", "cn¥", "元", "rmb", "yuan", "人民币"}),
@@ -113,7 +113,7 @@ def names_of(column: str) -> tuple[str, ...]:
         tokens = _tokens(text)
         found[squeezed(text)] = None
         found["".join(token for token in tokens if token not in _NO_NAMES)] = None
-        # An amount in credits is an amount; just credits are one too.
+        # `amount (credits)` is an amount; `credits` alone is one too.
         found["".join(token for token in tokens if token not in _NO_NAMES - _CREDITS)] = None
     return tuple(name for name in found if name)
 
@@ -123,17 +123,17 @@ def _tokens(text: str) -> list[str]:
 
 
 def means(column: str, ours: str) -> bool:
-    """Whether a column goes by a name of ours."""
+    """Whether the name of a column is one that we know for a field."""
     return any(name in NAMES[ours] for name in names_of(column))
 
 
 def is_known(column: str) -> bool:
-    """Whether a column goes by any name that is known."""
+    """Whether the name of a column is one that we know for any field."""
     return any(means(column, ours) for ours in NAMES)
 
 
 def by_name(columns: Sequence[str], ours: str) -> list[str]:
-    """Return the columns that go by a name of ours, the likeliest first."""
+    """Return the columns whose names we know for a field, likeliest first."""
     ranks = {name: rank for rank, name in enumerate(NAMES[ours])}
 
     def rank(column: str) -> int:
@@ -144,7 +144,7 @@ def by_name(columns: Sequence[str], ours: str) -> list[str]:
 
 
 def other_unit(column: str, unit: str) -> str | None:
-    """Return the unit that the name of a column tells, if it is not this one.
+    """Return the unit in the name of a column, if it is not this one.
 
     For example `Amount (USD)`, `cost_usd`, `credits`.
     """
@@ -156,17 +156,17 @@ def other_unit(column: str, unit: str) -> str | None:
 
 
 def is_currency(text: str) -> bool:
-    """Whether a cell is a currency, whichever: `EUR`, `¥`."""
+    """Whether a cell is the name of any currency: `EUR`, `¥`."""
     return squeezed(text) in _CURRENCIES | (_UNIT_WORDS - _CREDITS)
 
 
 def is_credits(told: str) -> bool:
-    """Whether a unit is just credits, of whoever writes the bill."""
+    """Whether a unit is just `credits`, without saying whose."""
     return squeezed(told) in _CREDITS
 
 
 def is_unit(told: str, unit: str) -> bool:
-    """Whether what a bill calls a unit is this one; just `credits` are the provider's own."""
+    """Whether a bill's name for a unit means this one; plain `credits` are the provider's own."""
     said, own = squeezed(told), squeezed(unit)
     if said in {own, f"{own}s"} or said in _ALIASES.get(own, ()):
         return True

@@ -1,7 +1,7 @@
-"""Numbers: amounts as people and programs write them, and which mark a file's decimals follow.
+"""Numbers: amounts as people and programs write them, and which decimal mark a file uses.
 
-`1.350` is 1.35 in one country and 1350 in another, so the style is found for a column as a whole:
-it must explain every cell. Where two do and they differ, a person decides.
+`1.350` is 1.35 in one country and 1350 in another, so one style is found for a whole column: it
+must fit every cell. If both styles fit and differ, a person decides.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kling_pricing.money import Money, plain, round_to
 Style = Literal["point", "comma"]
 
 NOTHING: Final = frozenset({"", "-", "--", "—", "–", "n/a", "na", "null", "none", "nil"})
-"""What stands in a cell that says nothing."""
+"""What a cell without a value holds."""
 
 _DASHES: Final = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2010": "-", "\u2019": "'"})
 _CURRENCY: Final = r"(?:[A-Za-z][A-Za-z-]*\$?|[$€£¥₩₹]|[\u4e00-\u9fff]+)"
@@ -40,7 +40,7 @@ _QUOTED: Final = re.compile(r"=?\"(.*)\"")
 
 
 class Amount(NamedTuple):
-    """An amount in both styles, None in one that does not explain it, and its unit as written."""
+    """An amount read in each style, None if the style does not fit, and its units as written."""
 
     point: Decimal | None
     comma: Decimal | None
@@ -48,12 +48,12 @@ class Amount(NamedTuple):
     has_power: bool = False
 
     def by(self, style: Style) -> Decimal | None:
-        """Return the amount as one style writes it."""
+        """Return the amount as read in one style."""
         return self.point if style == "point" else self.comma
 
 
 def unguarded(text: str) -> str:
-    """Return a cell without what keeps a spreadsheet from changing it: `'t-1`, `="t-1"`."""
+    """Return a cell without the marks that protect it in a spreadsheet: `'t-1`, `="t-1"`."""
     if text[:1] not in {"'", "=", '"'}:
         return text
     quoted = _QUOTED.fullmatch(text)
@@ -67,7 +67,7 @@ def is_nothing(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def read_amount(text: str) -> Amount | None:
-    """Read an amount in whatever style, None for what is none."""
+    """Read an amount in any style; None if the text is not an amount."""
     if (simple := _SIMPLE.fullmatch(text)) is not None:
         return _simple(simple)
     text = unicodedata.normalize("NFKC", unguarded(text)).translate(_DASHES).strip()
@@ -91,7 +91,7 @@ def read_amount(text: str) -> Amount | None:
 
 
 def _simple(found: re.Match[str]) -> Amount:
-    """Read what most amounts are: digits, and perhaps a point with more of them."""
+    """Read the usual form of an amount: digits, and perhaps a point with more digits."""
     sign, whole, rest = found.groups()
     point = Decimal(found[0])
     if rest is None:
@@ -112,10 +112,10 @@ def _decimal(
 def style_of(
     cells: Sequence[tuple[str, str]], *, beside: Iterable[str], said: Style | None, name: str
 ) -> Style:
-    """Return how the amounts of a column are written; each cell comes with its place.
+    """Return the style of a column's amounts; each cell comes with its place.
 
-    `beside` are other amounts of the same file, which may tell where these do not. Raises
-    ConfigError for a column that no style explains, BillQuestionError where both do.
+    `beside` are other amounts in the file, which decide if these do not. Raises ConfigError if no
+    style fits all of them, BillQuestionError if both do and differ.
     """
     if said is not None:
         return said
@@ -129,7 +129,7 @@ def style_of(
         raise ConfigError(_contradiction(read, name), hint="export it again with one number format")
     if len(possible) == 1 or all(found.point == found.comma for _, _, found in read):
         return possible[0]
-    # What a program writes as a number beside text has no style; other columns may have one.
+    # The column alone does not decide; other amounts in the file may.
     others = _styles(found for text in beside if (found := read_amount(text)) is not None)
     if len(others) == 1:
         return others[0]
@@ -143,7 +143,7 @@ def style_of(
 
 
 def _styles(amounts: Iterable[Amount]) -> list[Style]:
-    """Return the styles that explain every amount."""
+    """Return the styles that fit every amount."""
     possible: list[Style] = ["point", "comma"]
     for one in amounts:
         possible = [style for style in possible if one.by(style) is not None]
@@ -161,10 +161,10 @@ def _shown(amount: Decimal | None) -> str:
 
 
 def money_of(text: str, style: Style, *, unit: str, where: str) -> Money | None:
-    """Return an amount to the millionth, None for a cell that says nothing.
+    """Return an amount to the millionth, None for a cell without a value.
 
-    A power of ten, which a spreadsheet may have shortened, must be exact. Raises ConfigError for
-    anything that is not an amount in this style, or is in another unit.
+    An amount with a power of ten must be exact: a spreadsheet may have shortened it. Raises
+    ConfigError for anything that is not an amount in this style, or is in another unit.
     """
     if is_nothing(text):
         return None
@@ -191,6 +191,6 @@ def _certain(text: str, found: Amount | None, style: Style, where: str) -> Decim
 
 
 def check_unit(told: str, unit: str, where: str) -> None:
-    """Refuse another unit than the provider's."""
+    """Refuse any unit other than the provider's."""
     if told and not is_unit(told, unit):
         raise ConfigError(f"{where}: its unit is {told}, the provider charges in {unit}")

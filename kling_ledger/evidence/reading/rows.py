@@ -32,10 +32,10 @@ _NO_MEANING: Final = Meaning()
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a row says, its amount with the sign that it is written with.
+    """What a row says; its amount has the sign that the file gives it.
 
-    `kind` is what a column of kinds says, or a word of state that is none; with `gives_back` the
-    word of state says that the task's charge was given back.
+    `kind` comes from the column of kinds, or from a state word that names a kind. With `gives_back`
+    the state word says that the task's charge was refunded.
     """
 
     row: Row
@@ -74,7 +74,7 @@ class Reader:
         self._refuse_changed_ids()
 
     def rows(self, instants: Sequence[datetime | None]) -> Iterator[Said]:
-        """Read row by row, those with a word to ignore left out."""
+        """Yield what each row says, without the rows that have a word to ignore."""
         for row, at in zip(self._grid.rows, instants, strict=True):
             kind, state = self._meaning(row, "kind"), self._meaning(row, "state")
             if not (kind.is_ignored or state.is_ignored):
@@ -107,7 +107,7 @@ class Reader:
     def _kind_of(
         self, row: Row, task_id: str | None, kind: Meaning, state: Meaning, where: str
     ) -> Kind | None:
-        """Return what the words of a row call it; None where they call it nothing."""
+        """Return the kind that the words of a row name; None if they name none."""
         found = kind.kind or (None if state.kind is Kind.REFUND else state.kind)
         if task_id is None and any(map(is_total, row.cells.values())):
             return Kind.TOTAL
@@ -141,7 +141,7 @@ class Reader:
         return money_of(self._cell(row, "amount"), self._style, unit=self._unit, where=where)
 
     def _foreign(self, row: Row, where: str) -> Money | None:
-        """Return the amount of a row about no task, None if it is in another unit."""
+        """Return the amount of a total or payment; None if it is unreadable or in another unit."""
         try:
             return self._amount(row, where)
         except ConfigError:
@@ -171,7 +171,7 @@ class Reader:
     # --- ids that a spreadsheet changed -----------------------------------------------------
 
     def _refuse_changed_ids(self) -> None:
-        """Refuse task ids that lost digits: no job could be found by them, and others would be."""
+        """Refuse task ids that lost digits: they would match no job, or the wrong one."""
         column = self._columns["task_id"]
         unknown = [pair for pair in self._grid.placed(column) if pair[1] not in self._known]
         long = [pair for pair in unknown if pair[1].isdecimal() and len(pair[1]) > 16]

@@ -17,22 +17,22 @@ from kling_pricing.money import Money
 
 _COSTS: Final = frozenset({Kind.CHARGE, Kind.ITEM})
 _PARTS: Final = frozenset({"item", "lineitem", "itemname", "component"})
-"""Columns whose very name says that a row is a part of something."""
+"""Columns whose name alone says that a row is a part of something."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """The entries of a bill, in its order; `is_negative` says that its charges are below zero."""
+    """The entries of a bill, in its order; `is_negative`: it writes its charges below zero."""
 
     entries: tuple[Entry, ...]
     is_negative: bool
 
 
 def sort_rows(rows: Sequence[Said], *, below_zero: str | None, name: str) -> Sorted:
-    """Give every row its kind and the sign that it has for the cost of its task.
+    """Give every row its kind, and its amount the sign that it has in its task's cost.
 
-    `below_zero` is what a person said that amounts below zero are: charge or refund. Raises
-    BillQuestionError where nothing tells.
+    `below_zero` is what a person said amounts below zero are: charge or refund. Raises
+    BillQuestionError if nothing decides that.
     """
     is_negative = _is_negative(rows, below_zero, name)
     turned = [_turned(row) for row in rows] if is_negative else rows
@@ -47,17 +47,17 @@ def sort_rows(rows: Sequence[Said], *, below_zero: str | None, name: str) -> Sor
 
 
 def _turned(row: Said) -> Said:
-    """Return a row with its amount's sign turned; money that went in keeps it."""
+    """Return a row with the sign of its amount reversed; payments into the account keep theirs."""
     if row.amount is None or row.kind is Kind.PAYMENT or row.is_payment:
         return row
     return replace(row, amount=row.amount * -1)
 
 
 def _is_negative(rows: Iterable[Said], below_zero: str | None, name: str) -> bool:
-    """Whether a bill writes what it charges below zero, as an account that it is taken from.
+    """Whether a bill writes its charges below zero, like withdrawals from an account.
 
-    Where words call rows charges, and all of those are below zero, it does. Where no task comes to
-    more than zero, it may: but it may be refunds of what was charged earlier as well.
+    If words call rows charges, and all of those are below zero, it does. If no task adds up to more
+    than zero, it may: but these may also be refunds of earlier charges, so a person decides.
     """
     costs = [
         row
@@ -91,7 +91,7 @@ def _is_cost(row: Said) -> bool:
 
 
 def _kind(row: Said) -> Kind:
-    """Return what a row is by its words alone."""
+    """Return the kind of a row by its words alone."""
     if row.kind in {Kind.TOTAL, Kind.PAYMENT, Kind.RESERVATION}:
         return row.kind
     if row.task_id is None:
@@ -102,7 +102,7 @@ def _kind(row: Said) -> Kind:
 
 
 def _is_refund(row: Said) -> bool:
-    """Whether a row gives back by its kind or its sign, and not by the state of its task."""
+    """Whether a row is a refund by its kind or its sign; the state of its task does not count."""
     if row.kind is Kind.REFUND:
         return True
     return _is_cost(row) and row.amount is not None and row.amount.micro < 0
@@ -126,7 +126,8 @@ def _given_back(
 ) -> tuple[Kind, Money | None, TaskState | None]:
     """Read a row whose task was refunded: it gives back what another row charged.
 
-    Alone it is the charge itself, which came to nothing.
+    If no other row charged it, this row is the charge, at zero; one that is named a charge keeps
+    its amount if another row gives it back.
     """
     is_named_charge = row.kind in _COSTS
     if row.amount is not None and row.amount.micro < 0:
@@ -155,10 +156,10 @@ def _above(amount: Money | None) -> Money | None:
 def with_items(
     entries: Sequence[Entry], column: str | None, *, is_said: bool
 ) -> tuple[tuple[Entry, ...], bool]:
-    """Make parts of the charges of one task that a column tells apart, or a person said are parts.
+    """Turn charges of one task into parts, if a column tells them apart or a person says so.
 
-    Also returns whether there are any: a column that is called so says it of every row, even where
-    a part of the bill has only one row of each task.
+    Also returns whether the bill is itemised: a column named for parts says so for every row, even
+    if each task has only one row in this bill.
     """
     by_task: defaultdict[str, list[Entry]] = defaultdict(list)
     for entry in entries:

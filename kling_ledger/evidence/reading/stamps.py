@@ -1,4 +1,4 @@
-"""Stamps: a day and a time in one cell, in any of the usual writings, before its zone is known."""
+"""Stamps: a day and a time in one cell, in any usual format, before its zone is known."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAY_FIRST: Final = "dmy"
 MONTH_FIRST: Final = "mdy"
 
 _SECONDS_BY_DIGITS: Final = {10: 1, 13: 1_000, 16: 1_000_000, 19: 1_000_000_000}
-"""What an integer since 1970 counts, by how many digits it has: seconds last until 2286."""
+"""How many of its units make a second, by the digits of a Unix time: ten digits last until 2286."""
 _SERIALS: Final = range(20_000, 80_000)
 """Days since 1899, as spreadsheets count them: from 1954 to 2119."""
 _DAY_ZERO: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - a spreadsheet knows no zones
@@ -46,11 +46,12 @@ _ORDINAL: Final = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A day, and a time of it where `is_instant`.
+    """A day, and with `is_instant` a time on that day.
 
-    `at` holds the day as it is, or as it is with the day first where `by_month` holds it with the
-    month first; one of them is None where it cannot be. `is_open` says that the order decides; with
-    dots the day is first, unless another stamp of the column cannot be so.
+    `at` is the day, read with the day first where the order is open; `by_month` and `by_year` are
+    the readings with the month or the year first. Each is None if that reading is impossible. With
+    `is_open` the order decides; with dots the day comes first, unless another stamp of the column
+    rules that out.
     """
 
     at: datetime | None
@@ -63,7 +64,7 @@ class Stamp:
     has_strange_zone: bool = False
 
     def in_order(self, order: Order | None) -> datetime | None:
-        """Return the stamp with its day and month in an order; None where that is not known."""
+        """Return the stamp with its day and month in this order; None if the order is unknown."""
         if not self.is_open:
             return self.at
         if order is None and self.is_dotted:
@@ -75,7 +76,7 @@ class Stamp:
 
     @property
     def proof(self) -> Order | None:
-        """The only order that it can be in, None where there are several or it does not matter."""
+        """The order that this stamp proves, day or month first; None if it proves neither."""
         if not self.is_open or self.by_year is not None:
             return None
         if self.by_month is None:
@@ -85,7 +86,7 @@ class Stamp:
 
 @lru_cache(maxsize=1 << 16)
 def read_stamp(text: str) -> Stamp | None:
-    """Read a stamp, None for what is none."""
+    """Read a stamp; None if the text is not one."""
     text = unicodedata.normalize("NFKC", unguarded(text)).strip()
     try:
         number = _NUMBER.fullmatch(text)
@@ -97,7 +98,7 @@ def read_stamp(text: str) -> Stamp | None:
 
 
 def _of_number(number: re.Match[str]) -> Stamp | None:
-    """Read what is counted since 1970 or, by a spreadsheet, in days since 1899."""
+    """Read a Unix time, or a spreadsheet's days since 1899."""
     digits, rest = number[1], number[2] or ""
     if len(digits) in _SECONDS_BY_DIGITS:
         per_second = _SECONDS_BY_DIGITS[len(digits)]
@@ -138,7 +139,7 @@ def _of_text(text: str) -> Stamp | None:
 
 
 def _stamp(day: Stamp, time: re.Match[str] | None, after: str) -> Stamp:
-    """Set the time and the zone of a day."""
+    """Add a time and a zone to a day."""
     passed = timedelta(0) if time is None else _passed(time)
     zone = read_zone(after) if after else None
     if after and zone is None and not re.fullmatch(r"[A-Za-z]{2,5}", after):
@@ -160,7 +161,7 @@ def _stamp(day: Stamp, time: re.Match[str] | None, after: str) -> Stamp:
 
 
 def _passed(time: re.Match[str]) -> timedelta:
-    """Return how much of its day a time is; ValueError for one that no clock shows."""
+    """Return the time since midnight; ValueError for a time that no clock shows."""
     hour, minute, second = int(time[1]), int(time[2]), int(time[3] or 0)
     if time[5]:
         if not 1 <= hour <= 12:
@@ -185,7 +186,7 @@ def _day(text: str) -> Stamp | None:
 
 
 def _year_last(found: re.Match[str]) -> Stamp | None:
-    """Read 26/11/2026 or 11/26/2026, or 26/11/26, whose year may be the first."""
+    """Read 26/11/2026 or 11/26/2026, or 26/11/26, whose year may come first."""
     first, mark, second, last = found.groups()
     is_short = len(last) == 2
     by_day, by_month = _tried(last, second, first), _tried(last, first, second)

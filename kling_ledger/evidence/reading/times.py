@@ -1,8 +1,8 @@
 """Times: the instants of a bill, as people and programs write them, in UTC.
 
-An instant helps to find a job, and no amount hangs on it: what cannot be read for certain is no
-instant, which is told. A stamp is no instant without a zone: in its cell, in its column's name, or
-said by a person.
+An instant helps to find a job; no amount depends on it. So what cannot be read for certain is
+skipped, with a note. A stamp becomes an instant only with a zone: in its cell, in its column's
+name, or named by a person.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kling_ledger.evidence.reading.zones import zone_in, zone_named
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """The instants of some rows, None where there is none, and what has to be said of them."""
+    """The instants of some rows, None for a row without one, and notes about them."""
 
     instants: Sequence[datetime | None]
     has_unzoned: bool = False
@@ -29,7 +29,7 @@ class Times:
 
 
 def read_times(cells: Sequence[tuple[str, str]], column: str, answers: Answers) -> Times:
-    """Read the stamps of a column; each comes with its place. A day is no instant."""
+    """Read the stamps of a column; each comes with its place. A day alone is not an instant."""
     said = None if answers.zone is None else zone_named(answers.zone)
     zone = zone_in(column) or said
     cells = [(place, "" if is_nothing(text) else text) for place, text in cells]
@@ -67,7 +67,7 @@ def _lacks_zone(stamp: Stamp | None, *, zone: tzinfo | None) -> bool:
 
 
 def _order(stamps: Iterable[Stamp | None]) -> Order | None:
-    """Return what comes first in the days of a column, None where nothing tells."""
+    """Return the order of day, month and year in a column; None if its stamps do not prove one."""
     proofs = {stamp.proof for stamp in stamps if stamp is not None} - {None}
     return proofs.pop() if len(proofs) == 1 else None
 
@@ -79,7 +79,7 @@ def _instant(stamp: Stamp | None, order: Order | None, zone: tzinfo | None) -> d
     if at is None or zone is None:
         return None
     earlier, later = (at.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
-    # When clocks change, an hour is there twice, or not at all.
+    # When the clocks change, an hour occurs twice, or not at all.
     if earlier != later:
         return None
     try:

@@ -1,4 +1,6 @@
-"""Totals: the sums within a bill, checked against its rows: a file that was cut off shows there."""
+"""Totals: the sums that a bill states, checked against its rows: this shows a file that was cut
+off.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ _NO_COST: Final = frozenset({Kind.PAYMENT, Kind.RESERVATION, Kind.TOTAL})
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The entries with their totals found, what has to be said, and whether one differs."""
+    """The entries with their totals marked, notes, and whether a total differs from its rows."""
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...] = ()
@@ -27,11 +29,11 @@ def find_totals(
     balances: frozenset[str],
     kind_column: str | None = None,
 ) -> Totals:
-    """Check every total against the rows above it, those since the last total or all of them.
+    """Check every total against the rows above it: all of them, or those since the last total.
 
-    `written` are the amounts as they are written, in millionths, 0 where a row has none; `balances`
-    the places of totals that are no sums. A last row that says hardly more than an amount, and no
-    word in `kind_column`, is one too if it equals the sum.
+    `written` are the amounts as the file has them, in millionths, 0 for a row without one;
+    `balances` are the places of totals that are not sums. A last row with little more than an
+    amount, and no word in `kind_column`, is a total too if it equals the sum.
     """
     found = tuple(_with_last(entries, written, kind_column))
     notes, differs = [], False
@@ -50,7 +52,7 @@ def find_totals(
 def _with_last(
     entries: Sequence[Entry], written: Sequence[int], kind_column: str | None
 ) -> Iterator[Entry]:
-    """Call a last row without a task a total, if it is the sum of the others."""
+    """Mark the last row as a total if it has no task and is the sum of the others."""
     last = len(entries) - 1
     for index, entry in enumerate(entries):
         is_sum = (
@@ -71,7 +73,7 @@ def _says_little(entry: Entry, kind_column: str | None) -> bool:
 
 
 def _sums(entries: Sequence[Entry], written: Sequence[int], end: int) -> set[int]:
-    """Return what the rows above may come to: all or costs only, since the last total or all."""
+    """Return the sums that a total may state: all or costs only, since the last total or ever."""
     since = next((n + 1 for n in range(end - 1, -1, -1) if entries[n].kind is Kind.TOTAL), 0)
     return {
         abs(total)

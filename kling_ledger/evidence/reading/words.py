@@ -17,9 +17,9 @@ IGNORE: Final = "ignore"
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a word says of its row: its kind, the state of its task, or to leave it out.
+    """What a word says about its row: its kind, the state of its task, or that it is ignored.
 
-    `lets_go` is a reservation that ends; `is_balance` a row of what the account holds.
+    `lets_go`: a reservation is released. `is_balance`: the row states the account's balance.
     """
 
     kind: Kind | None = None
@@ -83,22 +83,22 @@ _PREFIXES: Final = ("taskstatus", "taskstate", "task", "status", "state")
 FAR_FROM_CERTAIN: Final = frozenset(
     {"credit", "balance", "purchase", "payment", "deposit", "hold", "item", "component", "error"}
 )
-"""Words that say what a row is only beside others: a way to pay is called credit or balance too."""
+"""Words that are clear only beside others: a way to pay may be called credit or balance too."""
 
 PAYMENT_WORDS: Final = ("topup", "recharge", "充值", "deposit", "payment", "purchase", "付款")
-"""Parts of what a row without a task says where money went into the account."""
+"""If a cell of a row without a task contains one of these, money went into the account."""
 
 
 def _key(word: str) -> str:
-    """Return a word as it is looked up: without the marks around it, unless it is nothing else."""
+    """Return the key of a word: without punctuation, unless it is nothing else."""
     said = squeezed(word)
     return _MARKS.sub("", said) or said
 
 
 class Words:
-    """The words of one bill: those that are known, and those that a person explained.
+    """The words of one bill: those that we know, and those that a person explained.
 
-    `said` gives a word its meaning, by the names of `answers.MEANINGS`.
+    `said` maps a word to its meaning, one of `answers.MEANINGS`.
     """
 
     def __init__(self, said: Mapping[str, str]) -> None:
@@ -118,12 +118,12 @@ class Words:
         return _key(word) in self._said
 
     def kind(self, word: str) -> Kind | None:
-        """Return the kind of row that a word names, None where it names a state or nothing."""
+        """Return the kind of row that a word names, None if it names a state or nothing."""
         found = self.meaning(word)
         return None if found is None else found.kind
 
     def unknown(self, words: Iterable[str], *, as_kinds: bool = False) -> list[str]:
-        """Return the words that say nothing; `as_kinds`: that name no kind and are not ignored."""
+        """Return the words without a meaning; `as_kinds`: without a kind, unless ignored."""
         return [word for word in words if not self._says(word, as_kinds=as_kinds)]
 
     def _says(self, word: str, *, as_kinds: bool) -> bool:
@@ -144,7 +144,7 @@ def is_total(text: str) -> bool:
 
 
 def is_certain(word: str) -> bool:
-    """Whether a word says what a row is, whatever stands beside it."""
+    """Whether a word is known and clear by itself, whatever is beside it."""
     return _key(word) in _WORDS and _key(word) not in FAR_FROM_CERTAIN
 
 
@@ -155,7 +155,7 @@ def is_payment(text: str) -> bool:
 
 
 def is_chinese(text: str) -> bool:
-    """Whether text holds words of bills in Chinese: then it was decoded rightly."""
+    """Whether text contains Chinese words of bills: then it was decoded correctly."""
     return any(map(partial(str.__contains__, text), _CHINESE))
 
 

@@ -1,4 +1,4 @@
-"""Zones: what a bill or a person says of where its clocks stand."""
+"""Zones: the time zones that a bill or a person names."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _CHINA: Final = "北京时间"
 
 @lru_cache(maxsize=256)
 def read_zone(text: str) -> tzinfo | None:
-    """Read `UTC`, `GMT`, `Z`, `+08:00`, `UTC+8`, `Asia/Shanghai`; None for what is no such zone.
+    """Read `UTC`, `GMT`, `Z`, `+08:00`, `UTC+8`, `Asia/Shanghai`; None for anything else.
 
-    Short names such as CST are several zones, and so none.
+    Short names such as CST stand for several zones, so they are not read.
     """
     text = text.strip().strip("[]()")
     if text == _CHINA:
@@ -51,7 +51,7 @@ def _offset(found: re.Match[str]) -> tzinfo | None:
 
 
 def zone_named(name: str) -> tzinfo:
-    """Return the zone that a person named; ConfigError for what is none."""
+    """Return the zone that a person named. Raises ConfigError for anything else."""
     zone = read_zone(name)
     if zone is None:
         raise ConfigError(
@@ -61,7 +61,7 @@ def zone_named(name: str) -> tzinfo:
 
 
 def zone_in(column: str) -> tzinfo | None:
-    """Return the zone that the name of a column tells: `created_at (UTC)`, `time_utc`."""
+    """Return the zone in the name of a column: `created_at (UTC)`, `time_utc`; None without one."""
     if _CHINA in column:
         return read_zone(_CHINA)
     found = _IN_NAME.search(column)
