@@ -11,7 +11,7 @@ from kling_pricing.money import Money
 
 
 class Allowance:
-    """What is left for the jobs of a batch: each takes its part before it is reserved.
+    """What the jobs of a batch may still cost together: each takes its share before it is reserved.
 
     Safe to share between the threads that begin jobs.
     """
@@ -23,7 +23,7 @@ class Allowance:
         self._lock = Lock()
 
     def promise(self, place: int, amount: Money) -> None:
-        """Take what a job needs. Raises TotalError where that would be more than is allowed."""
+        """Take what a job needs. Raises TotalError if that exceeds what is left."""
         with self._lock:
             cost = self._micro - self._micro_of[place] + amount.micro
             if self._most is not None and cost > self._most.micro:
@@ -31,7 +31,7 @@ class Allowance:
             self._set(place, amount.micro)
 
     def settle(self, outcome: Outcome) -> None:
-        """Let a job that is over keep what it really cost, and give back the rest."""
+        """Keep what a job that is over really cost, and free the rest of its share."""
         found = outcome.reservation
         if found is None or not found.is_open:
             spent = 0 if found is None or found.committed is None else found.committed.micro

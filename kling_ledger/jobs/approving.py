@@ -1,6 +1,6 @@
-"""Approving: a job above a sum is reserved only once a person has granted it.
+"""Approving: a job above a sum is reserved only after a person has granted it.
 
-Which sum that is, is for whoever lets the job in to say; what a person decided, the ledger knows.
+The caller chooses that sum; the ledger keeps what the person decided.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kling_ledger.ledger.approvals import KEY_PREFIX, Approval
 from kling_pricing.money import Money
 
 _LONGEST_ID: Final = 40
-"""How much is said again of an id that a caller names: theirs may be anything."""
+"""How many characters of a caller's approval id are quoted in an error: it may be anything."""
 
 
 def approved(
@@ -32,15 +32,16 @@ def approved(
     approval: str | None = None,
     said: str | None = None,
 ) -> Asked:
-    """Return the job as it may be reserved: as it is up to `above`, else under its approval's key.
+    """Return the job as it may be reserved: unchanged up to `above`, else under its approval's key.
 
-    `approval` is the id that a caller names; without one, what `asked_by` was granted for the same
-    job counts. The key lets an approval be of one reservation, which whoever names it again is
-    given as it stands; the caller's own key stays, and what that has reserved before needs none.
-    `said` is the job in words for the person who decides, written from the job unless it is given.
+    `approval` is the id that the caller names; without one, any approval granted to `asked_by` for
+    the same job counts. An approval is good for one reservation: naming it again returns that one
+    as it stands. The caller's own key stays, and a job that it has already reserved needs no
+    approval. `said` describes the job for the person who decides; by default it is written from the
+    job.
 
-    Raises ApprovalNeededError, after a person was asked; ApprovalDeniedError; ApprovalsWaitError;
-    and ConfigError for a caller's key that an approval could have.
+    Raises ApprovalNeededError, after the approval was requested; ApprovalDeniedError;
+    ApprovalsWaitError; and ConfigError for a caller's key that looks like an approval's.
     """
     if asked.key is not None and asked.key.startswith(KEY_PREFIX):
         raise ConfigError(f"a key cannot begin with {KEY_PREFIX}: that prefix is for approvals")
@@ -59,7 +60,7 @@ def approved(
 
 
 def needs_grant(ledger: Ledger, asked: Asked, *, above: Money | None, asked_by: str) -> bool:
-    """Whether `approved` would not let a job in, as nobody has granted it; nobody is asked."""
+    """Whether `approved` would refuse a job because nobody has granted it; requests nothing."""
     if above is None or _is_free(ledger, asked, above):
         return False
     standing = ledger.approvals.standing_for(asked, asked_by=asked_by)
@@ -67,7 +68,7 @@ def needs_grant(ledger: Ledger, asked: Asked, *, above: Money | None, asked_by: 
 
 
 def in_words(asked: Asked) -> str:
-    """Say what a job is, without its prompt: `kling-3.0 text_to_video at runapi, 5 s, 1080p`."""
+    """Describe a job, without its prompt: `kling-3.0 text_to_video at runapi, 5 s, 1080p`."""
     job = asked.job
     what = " ".join(word for word in (job.model, job.action) if word) or "a job"
     return ", ".join(
@@ -90,7 +91,7 @@ def _under(granted: Approval, asked: Asked) -> Asked:
 
 
 def _is_free(ledger: Ledger, asked: Asked, above: Money) -> bool:
-    """Whether a job needs nobody's word: it is cheap enough, or was reserved before."""
+    """Whether a job needs no approval: it is cheap enough, or was already reserved."""
     return asked.amount <= above or _is_reserved(ledger, asked.key)
 
 
@@ -106,14 +107,14 @@ def _found(ledger: Ledger, approval: str) -> Approval | None:
 
 
 def _problem_of(found: Approval | None, asked: Asked, at: datetime, *, called: str) -> str | None:
-    """Say why an approval that was named does not let a job in; None where it does."""
+    """Say why the approval that the caller named does not cover a job; None if it does."""
     if found is None:
         return f"no such approval: {called}"
     if not found.is_of(asked):
         return f"{found.id} is for another job"
     match found.standing_at(at):
         case "used":
-            # The key gives the one reservation again, and no other.
+            # The key returns the one reservation that used it, and no other.
             return None
         case "granted" if asked.amount <= found.ceiling:
             return None

@@ -1,7 +1,7 @@
-"""Batch: many jobs at once, as many in flight as allowed, each by the meter, none of them twice.
+"""Batch: many jobs at once, within a limit, each run by the meter and none of them twice.
 
-The caller's thread decides what is next and one follower makes the calls. A job that is in flight
-is either being begun or being asked for; one that waits for another attempt is not.
+The caller's thread decides what is next, and one follower makes the calls. A job in flight is being
+begun or polled; one that waits for another attempt is not in flight.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
 
 _ATTEMPTS: Final = 5
-"""How often a job is tried in one run, where its provider only refuses it for now."""
+"""How often a job is tried in one run if its provider refuses it only for now."""
 
 _PAUSE_S: Final = 2.0
 
@@ -48,8 +48,8 @@ _LOOK_AGAIN_S: Final = 0.5
 class _Step:
     """The progress of an attempt, its next step, and in how many seconds to take it.
 
-    With a `watch` its job is asked for then; else `again` waits for its turn then. Without a pause
-    it is over.
+    With a `watch` the job is polled then; otherwise `again` joins the queue then. Without a pause
+    the attempt is over.
     """
 
     outcome: Outcome
@@ -61,13 +61,14 @@ class _Step:
 class Batch:
     """Jobs that run at once. `on_change` is called for each changed outcome, in one thread.
 
-    `meters` gives the meter of each provider. At most `concurrency` jobs are in flight. A job that
-    a provider refuses for now only is tried again by itself, a few times. Jobs that another process
-    may be sending are left to it for `grace_s`. All jobs together may cost `max_total`: whatever a
-    live estimate asks for above that is refused.
+    `meters` has the meter of each provider. At most `concurrency` jobs are in flight. A job that a
+    provider refuses only for now is retried a few times. A job that another process may be sending
+    is left to it for `grace_s`. All jobs together may cost `max_total`: a job whose live estimate
+    exceeds that is refused.
 
-    `on_pause` is told once why nothing more is started at a provider, in any thread, and with None
-    that it goes on. Meanwhile the provider is asked every `probe_s` seconds whether it answers.
+    `on_pause` is called once, in any thread, with the reason why nothing more is started at a
+    provider, and with None when it resumes. Meanwhile the provider is asked every `probe_s` seconds
+    whether it answers.
     """
 
     def __init__(
@@ -117,13 +118,13 @@ class Batch:
 
     @property
     def not_started(self) -> list[Attempt]:
-        """What was never begun, because its provider refuses everybody or does not answer."""
+        """Attempts not begun, because their provider refuses all jobs or does not answer."""
         return [one for gate in self._gates.values() for one in gate.not_started]
 
     def run(self) -> dict[int, Outcome]:
         """Run every job to its end; return the outcomes by place.
 
-        Whatever interrupts this, `stop` is to be called then: jobs that were sent stay open.
+        After any interruption call `stop`: jobs that were sent stay open.
         """
         self._start_jobs()
         for told in self._follower:
@@ -133,7 +134,7 @@ class Batch:
         return self.outcomes
 
     def stop(self) -> None:
-        """Start no other call, and wait for those that were made: a task id must not be lost."""
+        """Make no further calls, and wait for those under way: a task id must not be lost."""
         self._stop.set()
         self._follower.close(within_s=None)
 
@@ -145,7 +146,7 @@ class Batch:
             self._follower.put(partial(self._begin, self._waiting.popleft()))
 
     def _decide(self, told: _Step | Attempt | Held | Probed | None) -> None:
-        """Decide what follows from a call that has ended."""
+        """Decide what follows from a call that has returned."""
         if isinstance(told, Attempt):
             self._waiting.append(told)
         elif isinstance(told, Held):
@@ -154,14 +155,14 @@ class Batch:
         elif isinstance(told, _Step):
             self._gates[told.outcome.job.provider].came_back(told.outcome.job.place)
             if told.outcome.reservation is not None or not told.outcome.is_running:
-                # What could not be read may hold credits all the same: it keeps its part.
+                # Without a reservation to read it may still hold credits: it keeps its share.
                 self._allowance.settle(told.outcome)
             self._follow_up(told)
             self._tell(told.outcome)
         self._open_gates()
 
     def _open_gates(self) -> None:
-        """Let through what may be begun, and have providers asked that gave no clear answers."""
+        """Release attempts that may begin, and probe providers that gave no clear answers."""
         for gate in self._gates.values():
             self._waiting.extendleft(reversed(gate.released()))
             if gate.is_to_ask(are_others_in_flight=self._in_flight > 0):
@@ -186,7 +187,7 @@ class Batch:
     # --- calls, in the threads of the follower ------------------------------------------------
 
     def _begin(self, attempt: Attempt) -> _Step | Held | None:
-        """Reserve and submit an attempt; None where the batch is stopped before."""
+        """Reserve and submit an attempt; None if the batch was stopped before."""
         if self._stop.is_set():
             return None
         try:
@@ -198,7 +199,7 @@ class Batch:
         return begun
 
     def _write_task(self, attempt: Attempt) -> None:
-        """Write down which task a job is, where the database was away when its provider said it."""
+        """Record a task id that arrived while the database was away."""
         said = self._unwritten.get(attempt.job.place)
         if said is not None:
             ledger = self._meters[attempt.job.provider].ledger
@@ -220,7 +221,7 @@ class Batch:
             breaker.leave()
 
     def _would_send(self, meter: Meter, found: Reservation | None) -> bool:
-        """Whether beginning an attempt sends something: others are only followed, or left."""
+        """Whether beginning an attempt sends anything; if not, its job is only followed or left."""
         if found is None or found.state is State.RESERVED:
             return True
         is_unknown = found.is_open and found.task_id is None
@@ -235,7 +236,7 @@ class Batch:
         *,
         hear: Callable[[KlingError | None], None] = lambda _: None,
     ) -> _Step:
-        """Reserve and submit what is to do of an attempt; `hear` is told how that was answered."""
+        """Reserve and submit whatever an attempt still needs; `hear` gets the answer."""
         try:
             reservation = self._reserved(attempt, meter, found)
             if self._is_being_sent(meter, reservation):
@@ -251,7 +252,7 @@ class Batch:
             return self._not_begun(attempt, meter, error)
 
     def _database_away(self, attempt: Attempt, error: DatabaseError) -> _Step:
-        """Begin again while the database may come back: what was reserved is found by its key."""
+        """Try again while the database may come back: the key finds what was reserved."""
         place, now = attempt.job.place, time.monotonic()
         if isinstance(error, TaskNotWrittenError):
             self._unwritten[place] = error
@@ -262,7 +263,7 @@ class Batch:
         return _Step(Outcome(attempt, None, error, is_running=True), _PAUSE_S, again=attempt)
 
     def _reserved(self, attempt: Attempt, meter: Meter, found: Reservation | None) -> Reservation:
-        """Return an attempt's reservation, as it is where somebody is sending it, or a new one."""
+        """Return an attempt's reservation: a new one, unless another caller is sending it."""
         job = attempt.job
         if found is not None and self._is_being_sent(meter, found):
             return found
@@ -275,7 +276,7 @@ class Batch:
         return found.state is State.SUBMITTING and is_young
 
     def _look_again(self, attempt: Attempt, _: Meter, reservation: Reservation) -> _Step:
-        """Leave a job to whoever is sending it, for a moment."""
+        """Leave a job to the process that is sending it, for a moment."""
         outcome = Outcome(attempt, reservation, is_running=True)
         return _Step(outcome, _LOOK_AGAIN_S, again=attempt)
 
@@ -287,7 +288,7 @@ class Batch:
         return _Step(outcome, meter.patience.poll_every_s, watch)
 
     def _not_begun(self, attempt: Attempt, meter: Meter, error: KlingError) -> _Step:
-        """Say what follows from an error: another attempt, another look, or nothing more."""
+        """Return the step after an error: another attempt, another look, or the end."""
         found = meter.ledger.reservations.of_keys([attempt.key]).get(attempt.key)
         if isinstance(error, StateError) and found is not None:
             is_sent = not found.is_open or found.task_id is not None
@@ -307,7 +308,7 @@ class Batch:
         return error.retryable and has_ended and tried < _ATTEMPTS
 
     def _ask(self, attempt: Attempt, watch: Watch) -> _Step | None:
-        """Ask for a job once; None where the batch is stopped before."""
+        """Poll a job once; None if the batch was stopped before."""
         if self._stop.is_set():
             return None
         failing = watch.failing
@@ -329,7 +330,7 @@ class Batch:
     def _trouble(
         self, provider: str, tell: Callable[[ProviderError], None], error: ProviderError
     ) -> None:
-        """Tell of trouble, unless all that was said already: nothing is answered."""
+        """Report trouble, unless it was already reported that the provider does not answer."""
         if not self._gates[provider].breaker.is_shut:
             tell(error)
 
@@ -347,5 +348,5 @@ def _breaker(
 
 
 def _its_turn(attempt: Attempt) -> Attempt:
-    """Say that an attempt has paused long enough: it waits for a place like those not begun."""
+    """Return an attempt whose pause is over: it now waits for a place, like those not begun."""
     return attempt

@@ -1,6 +1,6 @@
-"""The jobs of a batch: what each row asks for, under which key, and what is left to do of them.
+"""The jobs of a batch: what each row requests, under which key, and what is left to do.
 
-A job's key is derived from its content, so the same batch continues where it stopped.
+A job's key is derived from its content, so that a repeated batch continues where it stopped.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from kling_pricing.quote import Quote
 
 @dataclass(frozen=True, slots=True)
 class BatchJob:
-    """One row of a batch: what is asked of which provider, under which key.
+    """One row of a batch: what it requests from which provider, under which key.
 
-    `place` is its row, from 1; `key` is the caller's own or follows from the content, and of a
-    batch that is about to run from where it runs too. Where no book has a price, `quote` is the
-    error that says so, and `estimate` what the provider itself says, once it was asked.
+    `place` is its row, from 1. `key` is the caller's own, or derived from the content, and from the
+    place where the job runs once the batch is about to run. If no book has a price, `quote` is the
+    error that says so, and `estimate` is the provider's own figure once it was asked.
     """
 
     place: int
@@ -40,9 +40,9 @@ class BatchJob:
 
     @property
     def cost(self) -> Money:
-        """What it will cost by the book, else by its provider; NoPriceError where neither says.
+        """Its cost by the book, otherwise by its provider; NoPriceError without either.
 
-        Where a seller has two figures more may be held: its estimate decides when a job is sent.
+        If the seller publishes two figures, more may be held: its estimate at submission decides.
         """
         if isinstance(self.quote, Quote):
             return self.quote.amount
@@ -50,7 +50,7 @@ class BatchJob:
 
     @property
     def quoted(self) -> Money | None:
-        """What the book says that it costs at most; None where it has no price."""
+        """The highest cost by the book; None if the book has no price."""
         return self.quote.amount if isinstance(self.quote, Quote) else None
 
     @property
@@ -61,27 +61,27 @@ class BatchJob:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A job and how often it is tried with this: each attempt has a reservation of its own."""
+    """One try of a job, by its number: each attempt has a reservation of its own."""
 
     job: BatchJob
     number: int = 1
 
     @property
     def key(self) -> str:
-        """What its reservation is known by."""
+        """The key of its reservation."""
         return self.job.key if self.number == 1 else f"{self.job.key}/again-{self.number}"
 
     @property
     def next(self) -> Attempt:
-        """The attempt after this one came to nothing."""
+        """The attempt to make if this one fails."""
         return replace(self, number=self.number + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job so far; `error` is why it was not started or is not known.
+    """The state of a job so far; `error` is why it was not started or its result is unknown.
 
-    `is_running` says that a batch is still at it.
+    `is_running`: a batch is still working on it.
     """
 
     attempt: Attempt
@@ -91,17 +91,17 @@ class Outcome:
 
     @property
     def job(self) -> BatchJob:
-        """The job that this became of."""
+        """The job that it is about."""
         return self.attempt.job
 
     @property
     def is_done(self) -> bool:
-        """Whether the job was charged and has made something, as far as its provider tells."""
+        """Whether the job was charged and has made something, as far as its provider says."""
         return self.reservation is not None and endings.is_done(self.reservation)
 
     @property
     def is_charged_without_clip(self) -> bool:
-        """Whether the job is over, has cost something and made nothing."""
+        """Whether the job is over, was charged and made nothing."""
         found = self.reservation
         return found is not None and endings.is_charged_without_clip(found)
 
@@ -111,10 +111,10 @@ class Outcome:
         return self.reservation is not None and self.reservation.is_open
 
     def is_to_do(self, *, retries_failed: bool) -> bool:
-        """Whether another run has something to do: follow it, or try again what came to nothing.
+        """Whether another run has anything to do: follow the job, or try it again.
 
-        What no provider ever took made nothing and cost nothing. What one took, and failed with,
-        is tried again only where that is asked for.
+        A job that no provider accepted made nothing and cost nothing. One that a provider accepted
+        and failed is tried again only with `retries_failed`.
         """
         found = self.reservation
         if found is None or found.is_open:
@@ -125,10 +125,10 @@ class Outcome:
 
 
 def content_keys(name: str, rows: Iterable[tuple[Request, str | None, str | None]]) -> list[str]:
-    """Return a key for each row of a batch: its own, or one that follows from its content.
+    """Return a key for each row of a batch: its own, or one derived from its content.
 
-    Rows are a request, a project and a caller's own key. The same content again in one batch is
-    another job: it counts up.
+    Rows are a request, a project and a caller's own key. A row that repeats another one's content
+    is a job of its own: its key gets a number.
     """
     seen: Counter[str] = Counter()
     keys = []
@@ -142,7 +142,7 @@ def content_keys(name: str, rows: Iterable[tuple[Request, str | None, str | None
 
 
 def known_outcomes(ledger: Ledger, jobs: Iterable[BatchJob]) -> dict[int, Outcome]:
-    """Return what is known of jobs that were started before, by their place: the last attempt."""
+    """Return the last known attempt of each job that was started before, by its place."""
     known: dict[int, Outcome] = {}
     asked = [Attempt(job) for job in jobs]
     while asked:
@@ -156,7 +156,7 @@ def known_outcomes(ledger: Ledger, jobs: Iterable[BatchJob]) -> dict[int, Outcom
 def attempts_to_do(
     jobs: Iterable[BatchJob], known: Mapping[int, Outcome], *, retries_failed: bool = False
 ) -> list[Attempt]:
-    """Return what is left to do of jobs: those in flight first, then the others in their order."""
+    """Return the attempts left to make: jobs in flight first, then the others in their order."""
     in_flight, others = [], []
     for job in jobs:
         before = known.get(job.place)

@@ -1,6 +1,6 @@
-"""Where a batch runs: its keys are of a place and a wallet, so a rehearsal is not the real run.
+"""Where a batch runs: keys include the place and the wallet, so a rehearsal is not the real run.
 
-What was made before, under another key or at another place, is told before money moves.
+What was made before, under another key or at another place, is reported before money moves.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kling_ledger.jobs.places import Place
 from kling_ledger.ledger import Ledger, Reservation, State
 
 LOOKED_BACK: Final = timedelta(days=30)
-"""How far back jobs of the same content are looked for."""
+"""How far back to look for jobs with the same content."""
 
 _Content = tuple[str | None, str | None, str | None]
 
@@ -27,8 +27,8 @@ _Content = tuple[str | None, str | None, str | None]
 class Earlier:
     """What earlier runs made of the rows that a batch is about to begin.
 
-    `made` counts the rows that are done already at the same place, under another key; `elsewhere`
-    those that were begun at another address, by that address.
+    `made` counts the rows already made at the same place under another key; `elsewhere` counts the
+    rows begun at other addresses, by address.
     """
 
     made: int
@@ -38,10 +38,10 @@ class Earlier:
 def placed(
     ledger: Ledger, jobs: Sequence[BatchJob], places: Mapping[str, Place], wallet: str
 ) -> list[BatchJob]:
-    """Return jobs under keys of the place where they run, and of the wallet that pays.
+    """Return jobs with keys that include the place where they run and the wallet that pays.
 
-    A key of one's own stays. So does one of an older ledger, which knew no places, where its job
-    is at the same place.
+    A caller's own key stays. So does a key without a place, from an older ledger, if its job is at
+    this place.
     """
     moved = [_at(job, places[job.provider], wallet) for job in jobs]
     found = ledger.reservations.of_keys([job.key for job in jobs])
@@ -62,14 +62,14 @@ def earlier(
     *,
     at: datetime,
 ) -> Earlier:
-    """Look up what was made, lately, of the rows that nothing is known of under their own keys."""
+    """Look for recent jobs with the content of rows that are not known under their own keys."""
     new = [job for job in jobs if job.place not in known and not job.has_own_key]
     made: Counter[_Content] = Counter()
     begun: dict[str, Counter[_Content]] = {}
     for provider in {job.provider for job in new}:
         since = at - LOOKED_BACK
         found = ledger.reservations.at_provider(provider, since=since, until=None)
-        # Asked for after them: the same batch in another process may have begun some meanwhile.
+        # Read last: another process may have begun some of this batch in the meantime.
         ours = _ours(ledger, new, known)
         for one in found:
             if one.id in ours:
@@ -94,9 +94,9 @@ def _at(job: BatchJob, place: Place, wallet: str) -> BatchJob:
 
 
 def _is_here(found: Reservation | None, place: Place, wallet: str) -> bool:
-    """Whether a job of an older key is this one; what was not written down then is no difference.
+    """Whether a job under an older key is this one; details that were not recorded do not count.
 
-    A job that is paid for is never paid for twice because little is known of it.
+    A job that was paid for must not be paid for twice because little was recorded about it.
     """
     if found is None:
         return False

@@ -1,8 +1,8 @@
-"""Breaker: whether other jobs may be started at a provider, by how its last answers were.
+"""Breaker: whether more jobs may be started at a provider, judged by its last answers.
 
 After a few unclear answers in a row nothing is started until the provider answers a question that
-costs nothing; then one job is, and when its answer is clear, all others. A refusal that every next
-job would meet, because it is of the key or the account, stops the provider for good.
+costs nothing. Then one job is started, and once its answer is clear, all others are. A refusal that
+every further job would meet too, because of the key or the account, stops the provider for good.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Final
 from kling_ledger.errors import JobInDoubtError, JobRefusedError, KlingError
 
 UNCLEAR_IN_A_ROW: Final = 3
-"""After so many unclear answers no other job is started, beside those in flight."""
+"""After this many unclear answers no further job is started; those in flight continue."""
 
 PROBE_EVERY_S: Final = 5.0
-"""How long to pause before the provider is asked whether it answers again."""
+"""How long to pause before asking the provider whether it answers again."""
 
 _LONGEST_PAUSE_S: Final = 60.0
 
 _OF_THE_ACCOUNT: Final = frozenset({401, 402, 403})
-"""Refusals that every next job would meet too: the key, the balance, what the account may do."""
+"""Refusals that every further job would meet: of the key, the balance, the account's rights."""
 
 
 class Admits(StrEnum):
@@ -36,12 +36,12 @@ class Admits(StrEnum):
     ONE = "one"
     """One job, whose answer decides."""
     NEVER = "never"
-    """Nothing until the end."""
+    """Nothing more in this batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why nothing is started at a provider; `again_s` is when it is asked, None for never."""
+    """Why nothing is started at a provider; `again_s` is when it is asked again, None for never."""
 
     provider: str
     problem: str
@@ -59,9 +59,9 @@ class Pause:
 class Breaker:
     """The breaker of one provider. Safe to share between the threads that begin jobs.
 
-    After `most_unclear` unclear answers it admits nothing, and every `probe_s` seconds it is to be
-    asked whether the provider answers; after `longest_s` without an answer it gives up. `tell` is
-    told once of each pause, and of its end with None.
+    After `most_unclear` unclear answers it admits nothing; the caller then probes the provider
+    every `probe_s` seconds. After `longest_s` without an answer it gives up. `tell` is called once
+    with each pause, and with None when it ends.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Breaker:
 
     @property
     def is_shut(self) -> bool:
-        """Whether fewer than all jobs are let through."""
+        """Whether it admits fewer than all jobs."""
         return self._admits is not Admits.ALL
 
     @property
@@ -102,7 +102,7 @@ class Breaker:
         return self._pause_s
 
     def enter(self) -> bool:
-        """Say whether a job may be sent now; whoever may has to `leave`."""
+        """Whether a job may be sent now; if so, `leave` has to be called afterwards."""
         with self._lock:
             if self._admits is Admits.ONE and not self._is_probing:
                 self._is_probing = True
@@ -110,12 +110,12 @@ class Breaker:
             return self._admits is Admits.ALL
 
     def leave(self) -> None:
-        """Let the next job try, where the one that was sent brought no answer either way."""
+        """Let the next job try if the one that was sent got no answer either way."""
         with self._lock:
             self._is_probing = False
 
     def hear(self, error: KlingError | None) -> None:
-        """Take in how a submission was answered: by a task, or by an error."""
+        """Record the answer to a submission: a task, or an error."""
         if error is None:
             self._clear()
         elif isinstance(error, JobInDoubtError):
@@ -124,7 +124,7 @@ class Breaker:
             self._refused(error)
 
     def unanswered(self, problem: str, *, at_once: bool = False) -> None:
-        """Count a question after a job that got no answer, or take for granted that none will."""
+        """Count a poll without an answer; with `at_once` assume that no answer will come."""
         with self._lock:
             self._questions = self._most_unclear if at_once else self._questions + 1
             is_news = self._admits is Admits.ALL and self._questions >= self._most_unclear
@@ -134,7 +134,7 @@ class Breaker:
             self._tell(Pause(self._provider, problem, self._pause_s))
 
     def answered(self) -> None:
-        """Take in that a question after a job was answered: of submissions it says nothing."""
+        """Record that a poll was answered: that says nothing about submissions."""
         with self._lock:
             self._questions = 0
             is_news = self._admits is Admits.ONE and self._is_by_questions
@@ -162,7 +162,7 @@ class Breaker:
         self._since, self._pause_s = time.monotonic(), self._probe_s
 
     def probed(self, *, is_answered: bool) -> None:
-        """Take in whether a question was answered: if so, one job may try."""
+        """Record whether a probe was answered: if so, one job may try."""
         with self._lock:
             if self._admits is not Admits.NONE:
                 return
@@ -177,7 +177,7 @@ class Breaker:
 
     def _refused(self, error: JobRefusedError) -> None:
         if error.status is None and error.retryable:
-            # Where it never answered, its address may be wrong: that is for each row to say.
+            # If the provider has never answered, its address may be wrong: each row reports that.
             if self._has_answered:
                 self._unclear_answer(error.problem)
         elif error.status in _OF_THE_ACCOUNT:

@@ -1,4 +1,4 @@
-"""Checking: what would become of a request, told before anything is set aside or sent."""
+"""Checking: what would happen to a request, before anything is reserved or sent."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from kling_pricing.quote import Quote
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What would be set aside for a request, what stands in its way, and what would fit.
+    """What would be held for a request, what would refuse it, and what would fit.
 
-    `quoted` is the book's price; None where only the provider's own estimate tells one.
+    `quoted` is the book's price; None if only the provider has an estimate.
     """
 
     request: Request
@@ -35,20 +35,20 @@ class Checked:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the price rests on, and what somebody should know of it."""
+        """What the price is based on, and what else a person should know about it."""
         quoted = self.quoted
         told = () if quoted is None else (*quoted.warnings, *quoted.assumptions)
         return tuple(dict.fromkeys([*self.request.assumptions, *told]))
 
 
 def _unbound(asked: Asked) -> Asked:
-    """Leave a job as it is asked for."""
+    """Return a job unchanged."""
     return asked
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Who would pay for a request, and what it is for; as a meter has it."""
+    """Who would pay for a request, and what it is for: the fields that a meter has."""
 
     wallet: str
     project: str | None = None
@@ -65,10 +65,10 @@ def check_by_meter(
     key: str | None = None,
     bound: Callable[[Asked], Asked] = _unbound,
 ) -> Checked:
-    """Say what a meter's `reserve` would do, the provider's own estimate included.
+    """Return what a meter's `reserve` would do, including the provider's own estimate.
 
-    `bound` is what is done to the job before it is asked for, such as by a token. Raises what
-    `reserve` would raise that is no refusal, such as RequestError and NoPriceError.
+    `bound` is applied to the job before it is checked, for example the limits of a token. Raises
+    the errors of `reserve` other than refusals, such as RequestError and NoPriceError.
     """
     asked = bound(meter.asked(body, action=action, key=key))
     request = read_request(meter.provider.name, body, action=action)
@@ -84,10 +84,10 @@ def check_by_book(
     library: Library,
     bound: Callable[[Asked], Asked] = _unbound,
 ) -> Checked:
-    """Say what would become of a request by the books alone: no key is needed, nobody is asked.
+    """Return what would happen to a request by the books alone: needs no key, asks no provider.
 
-    `bound` is as in `check_by_meter`. Raises NoPriceError where no book has a price, and what
-    `reserve` raises that is no refusal.
+    `bound` is as in `check_by_meter`. Raises NoPriceError if no book has a price, and the errors of
+    `reserve` other than refusals.
     """
     quoted = quoted_by(library.book(request.clip.provider), request, at)
     held = held_for(quoted, None)
@@ -106,7 +106,7 @@ def check_by_book(
 
 
 def checked_dict(checked: Checked, hint_for: Callable[[KlingError], str | None]) -> dict[str, Any]:
-    """Return what was found for JSON: amounts are strings; `hint_for` says what helps."""
+    """Return the result as JSON data: amounts are strings; `hint_for` gives a refusal's hint."""
     clip, asked, quoted = checked.request.clip, checked.asked, checked.quoted
     refusal = checked.refusal
     return {

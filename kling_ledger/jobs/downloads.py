@@ -1,8 +1,8 @@
-"""Downloads: the clips of a job brought to a folder, each whole or not at all.
+"""Downloads: fetch the clips of a job to a folder, each whole or not at all.
 
 A clip is a few megabytes. It is fetched into a temporary file beside its final name, synced to the
-disk, and only then given that name; whatever goes wrong before leaves nothing behind. Links are
-followed as anybody would follow them: no key of ours is ever sent.
+disk, and only then renamed; a failure leaves nothing behind. Links are opened without any key of
+ours.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _SUFFIX_OF: Final = {
     "video/x-m4v": ".m4v",
 }
 _USUAL_SUFFIX: Final = ".mp4"
-"""What Kling makes, where neither the link nor the server says."""
+"""What Kling makes, if neither the link nor the server says."""
 
 
 class _AgainError(Exception):
-    """An attempt that failed and says nothing of the next one."""
+    """An attempt that failed; the next one may succeed."""
 
     def __init__(self, problem: str, *, after_s: float = 0.0) -> None:
         super().__init__(problem)
@@ -64,11 +64,11 @@ def download(
 ) -> list[Path]:
     """Fetch clips to `NAME-1.mp4`, `NAME-2.mp4`, ... in a folder, and return the files.
 
-    A file that is there is not fetched again. `timeout_s` is the longest wait for an answer or for
-    more bytes, not for the whole. A link that fails does not keep the others from being fetched;
-    the first error is raised after them. Raises LinkExpiredError for a link that no longer works
-    (`expire_at` is what was promised), FolderError where nothing can be written, and DownloadError
-    for anything else, `retryable` where another call may succeed.
+    An existing file is not fetched again. `timeout_s` is the longest wait for an answer or for more
+    bytes, not for the whole clip. If a link fails, the others are still fetched, and then the first
+    error is raised. Raises LinkExpiredError for a link that no longer works (`expire_at` is what
+    was promised), FolderError if nothing can be written, and DownloadError for anything else,
+    `retryable` if another call may succeed.
     """
     if not _NAME.fullmatch(name):
         allowed = "1 to 100 letters, digits, - and _"
@@ -93,14 +93,14 @@ def _client(timeout_s: float) -> httpx.Client:
             timeout=timeout_s,
             follow_redirects=True,
             max_redirects=_REDIRECTS,
-            # Compressed on the way, a clip's length could not be checked.
+            # The length of a clip that is compressed on the way could not be checked.
             headers={"Accept": "video/*, */*;q=0.5", "Accept-Encoding": "identity"},
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
-    """One link that is fetched until its clip is whole, or until trying again is no use."""
+    """One link, fetched until its clip is whole or another try is pointless."""
 
     client: httpx.Client
     link: str
@@ -109,7 +109,7 @@ class _Fetch:
     pacing: Pacing
 
     def to(self, folder: Path, stem: str) -> Path:
-        """Return the file of the clip; fetch it unless it is there."""
+        """Return the file of the clip; fetch it unless it exists."""
         there = _finished(folder, stem)
         if there is not None:
             return there
@@ -122,7 +122,7 @@ class _Fetch:
                     raise self._failed(failure.problem, retryable=True) from None
 
     def _attempt(self, folder: Path, stem: str) -> Path:
-        """Fetch the clip once; _AgainError where the next attempt may do better."""
+        """Fetch the clip once; _AgainError if the next attempt may succeed."""
         try:
             with self.client.stream("GET", self.link) as reply, _scratch(folder) as file:
                 self._judge(reply)
@@ -136,7 +136,7 @@ class _Fetch:
             raise _AgainError(f"{type(error).__name__}: {error}") from None
 
     def _judge(self, reply: httpx.Response) -> None:
-        """Tell an answer that brings no clip: for now, or for good."""
+        """Raise for an answer without a clip: _AgainError if it may pass, or DownloadError."""
         status = reply.status_code
         if status in _EXPIRED:
             raise LinkExpiredError(
@@ -159,7 +159,8 @@ class _Fetch:
             if size > LARGEST_CLIP:
                 raise self._failed(f"sends more than {LARGEST_CLIP} bytes, too many for a clip")
         length = reply.headers.get("Content-Length", "")
-        # Without a length the end of the answer is the end of the clip; nothing at all is none.
+        # Without a length, the end of the answer is the end of the clip; an empty answer is no
+        # clip.
         if size == 0 or (length.isdigit() and int(length) != size):
             raise _AgainError(f"{size} bytes arrived, less than the whole clip")
 
@@ -169,7 +170,7 @@ class _Fetch:
 
     @property
     def _shown(self) -> str:
-        """The link without what may open it for anybody: its query, and a name and password."""
+        """The link without its query, user name and password, which may be secrets."""
         try:
             url = httpx.URL(self.link)
         except httpx.InvalidURL:
@@ -180,10 +181,10 @@ class _Fetch:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[IO[bytes]]:
-    """Give a temporary file in a folder, which is gone afterwards unless it was renamed."""
+    """Yield a temporary file in a folder; it is removed afterwards unless it was renamed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # A name of its own: two downloads of one clip at once must not write into each other.
+        # Its own name: two downloads of one clip at once must not write into each other.
         path = folder / f".{secrets.token_hex(8)}.part"
         with path.open("xb") as file:
             try:
@@ -195,10 +196,10 @@ def _scratch(folder: Path) -> Iterator[IO[bytes]]:
 
 
 def _named(file: IO[bytes], final: Path) -> Path:
-    """Give a clip its name, once every byte of it is on the disk."""
+    """Rename a clip to its final name, once all of it is on the disk."""
     file.flush()
     os.fsync(file.fileno())
-    # Windows renames no file that is open.
+    # Windows cannot rename an open file.
     file.close()
     return Path(file.name).replace(final)
 

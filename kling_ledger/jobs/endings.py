@@ -1,7 +1,7 @@
-"""Endings: what the end of a task, as its provider tells it, does to the money of its reservation.
+"""Endings: what the end of a task, as its provider reports it, does to the reservation's money.
 
-One table, and nothing else decides. A cost that is named is the truth about money, whatever else
-is said. Where none is, an answer that contradicts itself moves nothing: a person decides.
+All of it is decided here. A named cost is the truth about money, whatever else the answer says.
+Without one, an answer that contradicts itself moves nothing: a person decides.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from kling_ledger.providers.facts import ProviderFacts
 from kling_pricing.money import Money
 
 ABSURD_TIMES: Final = 100
-"""From how many times more, or less, an amount is of another scale and not of this job."""
+"""An amount this many times higher or lower than the hold is in another scale, not this job's."""
 
 MAKES_NO_CLIP: Final = frozenset({"custom_element"})
-"""Actions that make something else: they are done without a clip too."""
+"""Actions that make something other than a clip: they complete without one."""
 
 ERROR: Final = "it is completed, but with an error"
 NO_CLIP: Final = "it is completed, but has no clip"
@@ -31,7 +31,7 @@ FAILED_AFTER: Final = "the provider says that it failed, but it was already char
 
 
 class Does(StrEnum):
-    """What becomes of a reservation."""
+    """What happens to a reservation."""
 
     COMMIT = "commit"
     ROLL_BACK = "roll_back"
@@ -41,7 +41,7 @@ class Does(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What an end does, its cost and the basis of that; `problem` is what a person should know."""
+    """What an end does, its cost and the basis of that cost; `problem` is for a person."""
 
     does: Does
     problem: str | None = None
@@ -50,14 +50,14 @@ class Ending:
 
     @property
     def is_told(self) -> bool:
-        """Whether it rests on what the provider said, and not on our quote."""
+        """Whether it is based on the provider's report, not on our quote."""
         return self.does is Does.ROLL_BACK or self.settled_by == "provider"
 
 
 def ending(reservation: Reservation, status: TaskStatus, *, facts: ProviderFacts | None) -> Ending:
-    """Return what a task's answer does to a reservation as it stands; one that runs does nothing.
+    """Return what a task's answer does to a reservation as it is; a running task does nothing.
 
-    `facts` are its provider's, None for one that is not known: its failures cost nothing.
+    `facts` are those of its provider; None for an unknown provider, whose failures cost nothing.
     """
     if status.state not in {TaskState.COMPLETED, TaskState.FAILED}:
         return Ending(Does.NOTHING)
@@ -77,7 +77,7 @@ def ending(reservation: Reservation, status: TaskStatus, *, facts: ProviderFacts
 
 
 def is_done(reservation: Reservation) -> bool:
-    """Whether a job was charged and has made something, as far as its provider tells."""
+    """Whether a job was charged and has made something, as far as its provider says."""
     if reservation.state is not State.COMMITTED:
         return False
     has_made = bool(reservation.videos) or reservation.job.action in MAKES_NO_CLIP
@@ -85,13 +85,13 @@ def is_done(reservation: Reservation) -> bool:
 
 
 def is_charged_without_clip(reservation: Reservation) -> bool:
-    """Whether a job that is over has cost something and made nothing."""
+    """Whether a job is over, was charged and made nothing."""
     is_over = not reservation.is_open and not is_done(reservation)
     return is_over and reservation.spent.micro > 0
 
 
 def is_absurd(amount: Money, held: Money) -> bool:
-    """Whether an amount cannot be of the job that so much is held for, or is in another unit."""
+    """Whether an amount is too far from the hold to belong to the job, or in another unit."""
     if amount.unit != held.unit:
         return True
     return not held.micro <= amount.micro * ABSURD_TIMES <= held.micro * ABSURD_TIMES**2
@@ -106,7 +106,7 @@ def _completed(reservation: Reservation, status: TaskStatus, facts: ProviderFact
         return Ending(Does.DOUBT, problem)
     theirs = reservation.provider_held
     if theirs is not None and facts is not None and facts.charges_what_it_holds:
-        # What was reserved before a run that decides the cost is a guess, and confirms none.
+        # If the run decides the cost, what was reserved before it is a guess: it confirms nothing.
         settled_by: SettledBy = "quote" if reservation.is_ranged else "provider"
         return Ending(Does.COMMIT, problem, theirs, settled_by)
     return Ending(Does.COMMIT, problem, reservation.held, "quote")
@@ -125,7 +125,7 @@ def _failed(status: TaskStatus, facts: ProviderFacts | None) -> Ending:
 def _after_its_end(
     reservation: Reservation, status: TaskStatus, facts: ProviderFacts | None
 ) -> Ending:
-    """Return what an answer does that comes late: only what the provider names moves anything."""
+    """Return what a late answer does: only a cost that the provider names moves anything."""
     has_failed = status.state is TaskState.FAILED
     if reservation.state is State.COMMITTED:
         return Ending(Does.NOTHING, FAILED_AFTER if has_failed else None)
@@ -138,7 +138,7 @@ def _after_its_end(
 
 
 def _is_of_another_scale(reservation: Reservation, status: TaskStatus) -> bool:
-    """Whether a named cost is one that a reply of another scale would have."""
+    """Whether the named cost is in another scale than the reservation."""
     held = reservation.held if reservation.is_open else reservation.amount
     return _costs(status) and status.cost is not None and is_absurd(status.cost, held)
 
@@ -148,7 +148,7 @@ def _costs(status: TaskStatus) -> bool:
 
 
 def _contradiction(reservation: Reservation, status: TaskStatus) -> str | None:
-    """Say what of a completed task does not go together, None where all does."""
+    """Say what in the answer about a completed task contradicts itself; None if nothing does."""
     error = f"{ERROR}: {status.problem or 'no reason given'}" if status.has_error else None
     has_made = bool(status.videos) or reservation.job.action in MAKES_NO_CLIP
     return noted(error, None if has_made else NO_CLIP)

@@ -1,6 +1,6 @@
-"""Fitting: what of a request would fit a sum - fewer seconds, a smaller picture, another seller.
+"""Fitting: what would fit a sum instead - fewer seconds, a lower resolution, another seller.
 
-It is worked out from the books and promises nothing: admission decides when the job is asked for.
+It is computed from the books and promises nothing: admission decides when the job is reserved.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from kling_pricing.vocabulary import RESOLUTIONS, Seconds
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What of a request would fit a sum; each is None where nothing of the kind does.
+    """What would fit a sum instead of a request; each is None if nothing of its kind fits.
 
-    `longest` is the same clip at the most seconds, `smaller` at the best lower resolution (silent
-    too where it fits in no other way), `silent` without sound. `elsewhere` is the cheapest other
-    seller whose price is worth no more: its unit says which wallet it needs. Where the clip fits as
-    it is, only `longest` is looked for.
+    `longest` is the same clip with the most seconds, `smaller` the best lower resolution (without
+    sound if it does not fit with it), `silent` the same clip without sound. `elsewhere` is the
+    cheapest other seller whose price is worth no more: its unit says which wallet it needs. If the
+    clip fits as it is, only `longest` is looked for.
     """
 
     fits: Money
@@ -42,11 +42,11 @@ class Fit:
     silent: Quote | None = None
     elsewhere: Quote | None = None
     share: Fraction = Fraction(1)
-    """What is held of this seller's clips, as a share of what the book alone would hold."""
+    """What is held for this seller's clips, as a share of what the book alone would hold."""
 
     @property
     def max_seconds(self) -> Seconds | None:
-        """The most seconds of the same clip."""
+        """The seconds of the longest clip that fits."""
         return None if self.longest is None else self.longest.clip.seconds
 
     @property
@@ -55,7 +55,7 @@ class Fit:
         return tuple(self._told())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON: amounts are strings."""
+        """Return it as JSON data: amounts are strings."""
         seconds = self.max_seconds
         return {
             "amount": plain(self.fits.amount),
@@ -79,7 +79,7 @@ class Fit:
         }
 
     def _held(self, quoted: Quote) -> Money:
-        """Return what would be held of a clip; of another seller's, what the book says."""
+        """Return what would be held for a clip; for another seller's, what its book says."""
         if quoted is self.elsewhere:
             return quoted.hold
         return Money.from_micro(ceil(quoted.hold.micro * self.share), quoted.unit)
@@ -101,7 +101,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class _Purse:
-    """A sum at an instant, and how what is held relates to what the book would hold."""
+    """A sum at an instant, and the share of the book's hold that is really held."""
 
     fits: Money
     at: datetime
@@ -120,11 +120,11 @@ def would_fit(
     library: Library,
     held: Money | None = None,
 ) -> Fit:
-    """Say what of a request would fit a sum in the unit of its seller.
+    """Return what would fit a sum, in the unit of the request's seller.
 
-    `held` is what would be set aside for the request itself, where the seller's own estimate says
-    another figure than the book: other clips of that seller are then taken to differ alike. Of what
-    no book prices only the sum is known.
+    `held` is what would be reserved for the request itself, if the seller's estimate differs from
+    the book: its other clips are then assumed to differ by the same ratio. For a request that no
+    book prices, only the sum is returned.
     """
     book = library.book(request.clip.provider)
     asked = quoted_by(book, request, at)
@@ -157,7 +157,7 @@ def _longest(purse: _Purse, book: PriceBook, asked: Quote) -> Quote | None:
 
 
 def _smaller(purse: _Purse, book: PriceBook, asked: Quote) -> Quote | None:
-    """Return the best lower resolution that fits, with its sound if there is a way."""
+    """Return the best lower resolution that fits, with sound if possible."""
     size = asked.priced.resolution
     if size is None:
         return None
@@ -182,7 +182,7 @@ def _first(purse: _Purse, book: PriceBook, wanted: Iterator[Clip]) -> Quote | No
 
 
 def _elsewhere(purse: _Purse, asked: Quote, library: Library) -> Quote | None:
-    """Return the cheapest other gateway that makes the clip for no more."""
+    """Return the cheapest other gateway that makes the clip for a price worth no more."""
     try:
         found = compare(asked.clip, family=asked.rate.family, at=purse.at, library=library)
     except PricingError:

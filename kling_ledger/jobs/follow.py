@@ -1,9 +1,8 @@
-"""Follow: one follower asks for any number of jobs, until each has ended.
+"""Follow: one follower polls any number of jobs until each has ended.
 
-A heap says which call is due next, a rate how often each provider may be asked, and every pause
-ends at once when the follower is stopped. The caller's thread decides, a few threads make the
-calls. No thread belongs to a job: one that is waited for is an entry in the heap, and keeps no
-other from its turn.
+A heap says which call is due next, and a rate limits how often each provider is asked. Stopping the
+follower ends every pause at once. The caller's thread decides, a few threads make the calls. No job
+has a thread of its own: a waiting job is an entry in the heap and holds up no other.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 CALLS_AT_ONCE: Final = 32
-"""How many calls are made at the same time at most; jobs that are followed may be many more."""
+"""The most calls made at the same time; many more jobs may be followed."""
 
 POLLS_PER_S: Final = 20.0
-"""How often one provider is asked in all, unless the caller says otherwise."""
+"""The most polls per second of one provider, unless the caller says otherwise."""
 
 LEAVING_S: Final = 0.5
-"""How long whoever stops following waits for calls under way: Ctrl-C should feel immediate."""
+"""How long `close` waits for calls under way by default: Ctrl-C should feel immediate."""
 
 _LONGEST_WAIT_S: Final = 0.25
 _CATCH_UP_S: Final = 0.1
@@ -37,7 +36,7 @@ _Told = TypeVar("_Told")
 
 @dataclass(frozen=True, slots=True)
 class _Due(Generic[_Told]):
-    """A call that is to be made, and the provider that it asks, None where it asks nobody."""
+    """A call to make, and the provider that it asks; None if it asks nobody."""
 
     call: Callable[[], _Told]
     asks: str | None
@@ -45,7 +44,7 @@ class _Due(Generic[_Told]):
 
 @dataclass(frozen=True, slots=True)
 class _Ended(Generic[_Told]):
-    """What a call returned, or what it raised, and which provider it asked."""
+    """What a call returned or raised, and which provider it asked."""
 
     asks: str | None
     told: Any
@@ -61,8 +60,8 @@ class _Ended(Generic[_Told]):
 class _Polls(Generic[_Told]):
     """The polls of one provider that are due, and when the next one may be made.
 
-    Whoever comes late may catch up with a tenth of a second, no more. At most so many are under way
-    at once: one that does not answer leaves threads for the others.
+    Late polls may catch up by a tenth of a second, no more. At most `at_once` are under way at the
+    same time, so that a provider that does not answer leaves threads for the others.
     """
 
     def __init__(self, per_s: float, at_once: int) -> None:
@@ -74,7 +73,7 @@ class _Polls(Generic[_Told]):
 
     @property
     def may_come(self) -> bool:
-        """Whether the next one only waits for its time."""
+        """Whether the next poll is only waiting for its time."""
         return bool(self.waiting) and self.under_way < self._at_once
 
     def is_next(self, now: float) -> bool:
@@ -93,9 +92,9 @@ class Follower(Generic[_Told]):
             for told in follower:
                 ...
 
-    One thread puts and iterates, and may put more while it does. What a call raises is raised
-    there. `at_once` calls are made at the same time at most, of one provider `each`. `stop` ends
-    the iteration from outside; calls that are not due by then are never made.
+    One thread calls `put` and iterates; it may put more calls while it does. What a call raises is
+    raised in the iteration. At most `at_once` calls are under way, at most `each` to one provider.
+    `stop` ends the iteration from outside; calls that are not due by then are never made.
     """
 
     def __init__(
@@ -122,12 +121,12 @@ class Follower(Generic[_Told]):
         self._threads: list[Thread] = []
 
     def put(self, call: Callable[[], _Told], *, in_s: float = 0.0, asks: str | None = None) -> None:
-        """Have a call made in so many seconds; `asks` is the provider whose rate it keeps to."""
+        """Make a call in so many seconds; `asks` is the provider whose rate it counts against."""
         heapq.heappush(self._due, (time.monotonic() + in_s, next(self._numbers), _Due(call, asks)))
 
     @property
     def is_over(self) -> bool:
-        """Whether no call is under way and none is to be made."""
+        """Whether no call is under way or waiting."""
         is_waiting = any(polls.waiting for polls in self._polls.values())
         return not (self._under_way or self._due or self._others or is_waiting)
 
@@ -144,9 +143,9 @@ class Follower(Generic[_Told]):
             yield ended.result()
 
     def close(self, *, within_s: float | None = LEAVING_S) -> None:
-        """Make no other call, and wait so long for those under way; with None, until they end.
+        """Make no further calls, and wait `within_s` for those under way; None: until they end.
 
-        A call that takes longer goes on by itself, and what it returns is told to nobody.
+        A call that takes longer continues, but its result is dropped.
         """
         give_up_at = None if within_s is None else time.monotonic() + within_s
         for _ in self._threads:
@@ -167,7 +166,7 @@ class Follower(Generic[_Told]):
         self.close()
 
     def _hand_out(self) -> None:
-        """Hand out what is due, polls before all else: whoever holds credits should end first."""
+        """Start the calls that are due, polls first: jobs that hold credits should end first."""
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             due = heapq.heappop(self._due)[2]
@@ -182,20 +181,20 @@ class Follower(Generic[_Told]):
     def _make(self, due: _Due[_Told]) -> None:
         self._under_way += 1
         if self._under_way > len(self._threads):
-            # They are daemons: a call to a provider that hangs must not keep a process from ending.
+            # Daemons: a provider's hanging call must not keep the process from ending.
             name = f"{self._name}-{len(self._threads)}"
             thread = Thread(target=_work, args=(self._calls, self._ended), name=name, daemon=True)
-            # Ctrl-C may come in between: only a thread that was started can be waited for.
+            # Ctrl-C may come in between: only a started thread can be joined.
             thread.start()
             self._threads.append(thread)
         self._calls.put(due)
 
     def _has_room(self) -> bool:
-        # A call that had to wait for a thread would be made at another time than was decided.
+        # A call that waited for a thread would be made later than decided.
         return self._under_way < self._at_once
 
     def _pause_s(self) -> float:
-        """Return how long nothing new is due, at most a moment: a stop should not wait either."""
+        """Return how long nothing new is due, at most a moment: a stop must not wait for it."""
         if not self._has_room():
             return _LONGEST_WAIT_S
         dues = [self._due[0][0]] if self._due else []

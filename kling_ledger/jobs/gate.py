@@ -1,4 +1,4 @@
-"""Gate: the jobs of a batch that wait at one provider until its breaker lets them through."""
+"""Gate: the jobs of a batch that wait for one provider until its breaker admits them."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from kling_ledger.ledger import Reservation
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An attempt that was not begun, because its provider admits none now."""
+    """An attempt that was not begun, because its provider's breaker admits none now."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A provider was asked whether it answers; its breaker knows what came of it."""
+    """The result of a probe: its breaker knows whether the provider answered."""
 
     provider: str
 
 
 class Gate:
-    """What waits at one provider. One thread holds and releases; `ask` may be called in another.
+    """What waits for one provider. One thread holds and releases; `ask` may run in another.
 
-    `known` is a job whose task may be asked for, where the provider tells no balance;
-    `not_started` is what will not be begun any more.
+    `known` is a job whose task can be polled if the provider reports no balance; `not_started` are
+    the attempts that will not be begun.
     """
 
     def __init__(self, meter: Meter, breaker: Breaker) -> None:
@@ -43,17 +43,17 @@ class Gate:
         self._is_asking = False
 
     def hold(self, attempt: Attempt) -> None:
-        """Keep an attempt until it may be begun."""
+        """Hold an attempt until it may be begun."""
         self.came_back(attempt.job.place)
         self.held.append(attempt)
 
     def came_back(self, place: int) -> None:
-        """Take in that an attempt has been begun, or was not let through after all."""
+        """Note that an attempt has been begun, or was not admitted after all."""
         if self._tried == place:
             self._tried = None
 
     def released(self) -> list[Attempt]:
-        """Return what may be begun now, of what was held, in its order."""
+        """Return the held attempts that may begin now, in their order."""
         admits = self.breaker.admits
         if admits is Admits.ONE and self.held and self._tried is None:
             first = self.held.popleft()
@@ -68,7 +68,7 @@ class Gate:
         return []
 
     def is_to_ask(self, *, are_others_in_flight: bool) -> bool:
-        """Whether the provider is to be asked after a pause, and nobody is about to; then we do."""
+        """Whether to probe the provider after a pause; if so, the caller has to `ask`."""
         is_of_use = bool(self.held) or are_others_in_flight
         if self.breaker.admits is not Admits.NONE or not is_of_use or self._is_asking:
             return False
@@ -76,7 +76,7 @@ class Gate:
         return True
 
     def ask(self) -> Probed:
-        """Ask something that costs nothing; where there is no such thing, a job has to try."""
+        """Ask the provider something that is free; if there is no such thing, let a job try."""
         try:
             self._ask()
         except QuestionError as error:

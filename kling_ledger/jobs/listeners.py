@@ -1,7 +1,7 @@
-"""Listeners: who is told what becomes of jobs; the same is written to the log `kling_ledger.jobs`.
+"""Listeners: who is told about the progress of jobs; the log `kling_ledger.jobs` gets the same.
 
-The log names reservations, providers and amounts. Requests and what providers say of them are not
-written to it: they hold prompts.
+The log names reservations, providers and amounts, but neither requests nor what providers say about
+them: those hold prompts.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _LOGGED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Tells of each new state of a reservation, and of each call that brought no answer.
+    """Reports each new state of a reservation, and each call without an answer.
 
-    A listener that fails, such as a closed terminal, must not stop a job half-way: what it raises
-    is logged and dropped.
+    A listener that fails, such as a closed terminal, must not stop a job half-way: its exception is
+    logged and dropped.
     """
 
     on_change: Callable[[Reservation], None]
     on_trouble: Callable[[ProviderError], None]
 
     def tell_change(self, reservation: Reservation) -> Reservation:
-        """Tell of a new state, and return the reservation."""
+        """Report a new state, and return the reservation."""
         level = _LOGGED.get(reservation.state)
         if level is not None:
             amount = reservation.committed or reservation.amount
@@ -46,7 +46,7 @@ class Listeners:
         return reservation
 
     def tell_trouble(self, error: ProviderError) -> None:
-        """Tell that a provider refused a call or did not answer."""
+        """Report that a provider refused a call or did not answer."""
         if isinstance(error, PollError):
             log.warning("poll of %s without answer: %s", error.provider, error.problem)
         else:

@@ -1,8 +1,8 @@
-"""Measuring: what a job costs by the length of the file that it made, where that is billed.
+"""Measuring: what a job costs by the length of the file that it made, if that is billed.
 
-No gateway documents, in the answer of a finished task, how many seconds it bills; some bill those
-of the file, and the file is ours. Until a bill says more, that is nearer than the most that the job
-could have come to. A measured cost is our own word: it confirms nothing.
+No gateway documents a field for the billed seconds in the answer about a finished task. Some bill
+the seconds of the file, which we have. Until a bill says more, that is closer than the highest
+possible cost. A measured cost is our own figure and confirms nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from kling_pricing.quote import Quote
 _TO_THE_END: Final = 0
 _IS_LONG: Final = 1
 _UNKNOWN: Final = frozenset({0, 2**32 - 1, 2**64 - 1})
-"""A length of nothing stands in files that come in fragments, all ones where nobody knew it."""
+"""Fragmented files have a length of zero; all ones means unknown."""
 
 
 def settled_by_length(ledger: Ledger, ended: Reservation, files: Sequence[Path]) -> Reservation:
-    """Settle a job by the length of its one clip; as it was where that says nothing of its cost.
+    """Settle a job by the length of its one clip; unchanged if that does not tell the cost.
 
-    Only what was charged its quote is settled so: whatever anybody said of a cost stands.
+    Only a job that was charged its quote is settled this way: any reported cost stands.
     """
     is_a_guess = ended.state is State.COMMITTED and ended.settled_by == "quote"
     if not is_a_guess or ended.refunded.micro or len(files) != 1:
@@ -41,10 +41,10 @@ def settled_by_length(ledger: Ledger, ended: Reservation, files: Sequence[Path])
 
 
 def cost_of(reservation: Reservation, seconds: Decimal) -> Money | None:
-    """Return what a clip that came out so long costs by the quote that its reservation keeps.
+    """Return what a clip of this length costs by the quote that its reservation keeps.
 
-    None where the price does not follow the file, where the quote cannot be worked out any more,
-    or where no clip of that job could be so long.
+    None if the price does not depend on the file, the quote can no longer be computed, or no clip
+    of that job could be this long.
     """
     kept = reservation.job.quote
     try:
@@ -56,9 +56,9 @@ def cost_of(reservation: Reservation, seconds: Decimal) -> Money | None:
 
 
 def length_of(file: Path) -> Decimal | None:
-    """Return how many seconds an MP4 or QuickTime file plays, None where it does not say.
+    """Return the playing time of an MP4 or QuickTime file in seconds; None if it does not say.
 
-    Its movie header has the length and how many parts a second has: ISO/IEC 14496-12, 8.2.2.
+    Its movie header has the length and the units per second: ISO/IEC 14496-12, 8.2.2.
     """
     with file.open("rb") as opened:
         opened.seek(0, 2)
@@ -82,7 +82,7 @@ def _length_in(opened: BinaryIO, begins: int, ends: int) -> Decimal | None:
 
 
 def _boxes(opened: BinaryIO, begins: int, ends: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the boxes of a stretch of a file: the name of each, and where its content is."""
+    """Yield the boxes of a part of a file: their names, and where the content begins and ends."""
     while begins + 8 <= ends:
         opened.seek(begins)
         size, name, header = _number(opened, 4), opened.read(4), 8

@@ -3,9 +3,9 @@
     client = metered(KlingClient(), ledger, wallet="team")
     result = client.text_to_video.run(model="kling-3.0", prompt="...", duration_seconds=5, ...)
 
-Each create is quoted and reserved before it is sent; each get that sees the end of a job commits
-its settled cost or rolls it back. Replies and errors are the client's own; a refusal is a
-RefusedError, and then nothing was sent.
+Each create is quoted and reserved before it is sent. Each get that sees the end of a job commits
+its settled cost or rolls it back. Replies and errors are the client's own, except that a refusal is
+a RefusedError: then nothing was sent.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def metered(
 
 
 def _check_is_plain(client: object) -> None:
-    """Refuse a client that is none of RunAPI's own, or that waits in an event loop."""
+    """Refuse anything but RunAPI's own client, and clients that wait in an event loop."""
     transport = getattr(client, "_http", client)
     is_async = any(
         iscoroutinefunction(getattr(type(one), name, None))
@@ -94,18 +94,18 @@ class MeteredKlingClient(KlingClient):
     client: KlingClient
     meter: Meter
 
-    # What is looked up here is not looked at by type checkers: they know the client's resources.
+    # Hidden from type checkers: they know the client's resources.
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("__") or name in {"client", "meter"}:
-                # A copy that is being made has none of these yet.
+                # A copy in the making has neither yet.
                 raise AttributeError(name)
             resource = getattr(self.client, name)
             if name in ACTIONS:
                 return MeteredResource(name, resource, self.meter)
             if isinstance(resource, Resource) and hasattr(resource, "run"):
-                # Passed on as it is, it would spend without a reservation.
+                # Passed on unmetered, it would spend without a reservation.
                 raise ConfigError(
                     f"{name} is an unknown action of the client, so it is not metered",
                     hint=f"metered actions: {', '.join(ACTIONS)}",
@@ -124,8 +124,8 @@ class MeteredResource:
     def create(self, options: RequestOptions | None = None, **params: Any) -> Any:
         """Reserve and submit a job; return the provider's reply.
 
-        An `Idempotency-Key` in the options is the caller's own key: with the same key and the
-        same parameters again, the job that already runs is returned.
+        An `Idempotency-Key` in the options is the caller's own key: repeated with the same
+        parameters, it returns the job that is already running.
         """
         meter = self._meter(options)
         body = {name: given for name, given in params.items() if not _is_blank(given)}
@@ -164,7 +164,7 @@ class MeteredResource:
         watch = Watch(meter, reserved)
         for _ in followed([watch], stop=meter.stop):
             pass
-        # The client itself tells what an end means: the reply that it makes of it, or its error.
+        # The client's own code turns the end into its usual reply or error.
         longest_s = meter.patience.longest_s
         return self.resource._poll_until_complete(lambda: _last_reply(watch, task, longest_s))
 
@@ -184,7 +184,7 @@ def _ours(meter: Meter, task_id: str) -> Reservation | None:
 
 
 def _last_reply(watch: Watch, task: Any, longest_s: float) -> Any:
-    """Return how a job that was followed ended, or raise what the client says where it did not."""
+    """Return the last reply about a followed job, or raise the client's error if it did not end."""
     status = watch.status
     if watch.error is not None:
         raise watch.error.__cause__ or watch.error
@@ -193,7 +193,7 @@ def _last_reply(watch: Watch, task: Any, longest_s: float) -> Any:
         why = f": {watch.unclear}" if watch.unclear else ""
         raise TaskTimeoutError(f"Task polling timed out after {longest_s:g}s{why}")
     if status is None:
-        # Nothing had to be asked: the job had ended before, under the caller's own key.
+        # Nothing was polled: the job under the caller's key had already ended.
         return task
     if status.reply is None:
         raise PollError(watch.provider, status.problem or "no reply")

@@ -1,7 +1,7 @@
 """Overcharges: a settled cost far above what was held is charged anyway, and reported.
 
-What the provider says that it took is the truth about money, however odd. A person should hear of
-it: a slipped decimal point, another clip than the one that was asked for, a new price.
+What the provider says that it took is the truth about money, however odd. A person should know: the
+cause may be a slipped decimal point, another clip than the requested one, or a new price.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from kling_ledger.ledger import Reservation
 from kling_pricing.money import Money
 
 TIMES: Final = 2
-"""From how many times of what was held a cost is odd."""
+"""A cost this many times the hold is odd."""
 
 TRIFLE_USD: Final = Decimal("0.10")
-"""How far a charge may exceed a hold without being reported."""
+"""A charge that exceeds its hold by less than this is not reported."""
 
 _FINE: Final = 10
-"""Up to how many times a tenth of them is said too."""
+"""Below this many times the hold, a report shows one decimal."""
 
 
 def overcharge(
@@ -29,10 +29,10 @@ def overcharge(
     ceiling: Money | None = None,
     took: str = "charged",
 ) -> str | None:
-    """Say what is odd about a settled cost: above the ceiling, or a multiple of what was held.
+    """Say what is odd about a settled cost: above the ceiling, or a multiple of the hold.
 
-    `took` is what was done with it. None where nothing is odd: in the same unit, below twice the
-    hold, or above it by a trifle only.
+    `took` is what was done with it. None if it is in another unit, or within the ceiling and either
+    less than twice the hold or only a trifle above it.
     """
     held = reservation.amount
     if cost is None or cost.unit != held.unit or cost <= held:
@@ -46,12 +46,12 @@ def overcharge(
 
 
 def noted(problem: str | None, odd: str | None) -> str | None:
-    """Return what is kept of a job: its problem, what is odd about its cost, or both."""
+    """Return the note kept about a job: its problem, what is odd about its cost, or both."""
     return "; ".join(said for said in (problem, odd) if said) or None
 
 
 def _is_trifle(reservation: Reservation, cost: Money) -> bool:
-    """Whether the difference is a trifle in US dollars; what nobody can convert is none."""
+    """Whether the difference is a trifle in US dollars; False if it cannot be converted."""
     worth, held = reservation.job.usd, reservation.amount
     if worth is None or not held.micro:
         return False

@@ -1,7 +1,7 @@
-"""Places: where a job runs, which is a provider, its address, and the account whose key is used.
+"""Places: where a job runs, by provider, address, and the account whose key is used.
 
-Nobody's job is sent, asked for or judged at another place: another account knows nothing of it,
-and would answer that it does not exist.
+No job is sent, polled or judged at another place: another account does not know it, and would
+answer that it does not exist.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kling_ledger.providers.base import Provider
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A provider at an address, and an account there: None where its key is not told."""
+    """A provider at an address, and an account there: None if the key is not known."""
 
     provider: str
     address: str
@@ -33,7 +33,7 @@ class Place:
     def check(self, one: Reservation) -> None:
         """Raise OtherAddressError or OtherAccountError for a job that runs elsewhere.
 
-        A job without an address is one of a script's own: that has to say itself where it is.
+        A job without an address belongs to a script, which has to know where it runs.
         """
         job = one.job
         if job.address not in {None, self.address}:
@@ -45,9 +45,9 @@ class Place:
 
 
 def place_of(ledger: Ledger, provider: Provider, name: str | None = None) -> Place:
-    """Return the place that a connection leads to; `name` is what the user calls its account.
+    """Return the place that a connection leads to; `name` is the user's name for its account.
 
-    Raises AccountError where the connection's key is not of the account of that name.
+    Raises AccountError if the connection's key belongs to another account.
     """
     account = ledger.accounts.of_key(provider.name, provider.fingerprint, name=name)
     return Place(provider.name, provider.address, account)

@@ -1,6 +1,6 @@
 """Quoting: what a reservation keeps of a request, its quote and the provider's own estimate.
 
-Where no book has a price, the estimate alone is held; without either, nothing is.
+If no book has a price, the estimate is held; without either, the job has no price.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from kling_pricing.money import USD, Money, plain
 from kling_pricing.quote import Quote
 
 Quoted = Quote | NoPriceError
-"""What a book says of a request: its price, or that it has none and why."""
+"""What a book says about a request: its price, or the error that says why it has none."""
 
 
 def quoted_by(book: PriceBook, request: Request, at: datetime) -> Quoted:
-    """Return what a book says of a request. Raises ClipError where the request says too little."""
+    """Return what a book says about a request. Raises ClipError if the request says too little."""
     try:
         return request.quote(at=at, book=book)
     except NoPriceError as error:
@@ -33,12 +33,12 @@ def quoted_by(book: PriceBook, request: Request, at: datetime) -> Quoted:
 
 
 def held_for(quoted: Quoted, estimate: Money | None) -> Money:
-    """Return what is set aside: by the book or by the provider's estimate, whichever is higher.
+    """Return what to hold: the book's price or the provider's estimate, whichever is higher.
 
-    The book alone may be out of date, and an estimate alone may leave out what is billed later.
-    Where the seller has two figures the higher is held, unless its estimate says which it charges.
-    Without a price in the book it is the estimate, and without that NoPriceError is raised. An
-    estimate of nothing is none: what is unknown costs something.
+    The book may be out of date, and the estimate may leave out what is billed later. If the seller
+    publishes two figures, the higher is held, unless its estimate shows which one it charges.
+    Without a price in the book it is the estimate; without that, NoPriceError is raised. An
+    estimate of zero counts as none: an unknown cost is not zero.
     """
     known = _known(estimate)
     if isinstance(quoted, Quote):
@@ -53,7 +53,7 @@ def _known(estimate: Money | None) -> Money | None:
 
 
 def live_note(request: Request, error: NoPriceError, estimate: Money) -> str:
-    """Say that a provider's own estimate stands for a price that no book has."""
+    """Say that a provider's own estimate replaces a price that no book has."""
     provider = request.clip.provider
     return f"no price known for {error.subject}: {provider} itself estimates {estimate}"
 
@@ -120,9 +120,9 @@ def _kept(job: Job, told: dict[str, Any], request: Request, place: Place | None)
 
 
 def body_of(reservation: Reservation, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the body that is sent for a reservation: what it keeps, or what is given if nothing.
+    """Return the body to send for a reservation: the stored one, or `given` if none is stored.
 
-    What was sent before must be sent again word for word, though more may be written out today.
+    A repeat must send the same body word for word, even if today's code would write out more.
     """
     kept = reservation.job.request
     body: dict[str, Any] = given if kept is None else json.loads(kept)
@@ -134,7 +134,7 @@ def _json(value: object) -> object:
 
 
 def _in_usd(estimate: Money, book: PriceBook, at: datetime) -> Money | None:
-    """Return an estimate in US dollars at the book's rate of that day; None if none is known."""
+    """Return an estimate in US dollars at the book's rate of that day; None without a rate."""
     if estimate.unit == USD:
         return estimate
     for conversion in book.conversions:
@@ -144,5 +144,5 @@ def _in_usd(estimate: Money, book: PriceBook, at: datetime) -> Money | None:
 
 
 def _worth(quoted: Quote, held: Money) -> Money | None:
-    """Return what is set aside in US dollars, at the rate of the quote; None if none is known."""
+    """Return the value of a hold in US dollars, at the rate of the quote; None without a rate."""
     return quoted.usd if held == quoted.amount else quoted.in_usd(held.amount)

@@ -27,18 +27,18 @@ from kling_ledger.providers.base import Provider, TaskState, TaskStatus
 from kling_pricing.errors import KlingError
 
 KEY_LIVES_S: Final = 86_400.0
-"""How long a provider is trusted to know a key: none documents it, so no longer than a day."""
+"""How long a provider is assumed to recognise a key: none documents it, so at most a day."""
 
 AT_ONCE: Final = 8
-"""How many jobs are asked for at the same time."""
+"""How many jobs are polled at the same time."""
 
 DATABASE_S: Final = 300.0
-"""How long a database that is away is waited for."""
+"""How long to wait for a database that is away, in seconds."""
 
 _AWAY_PAUSE_S: Final = 2.0
 
 MeterFor = Callable[[Reservation], Meter]
-"""Gives the meter at whose provider a reservation's job is or was."""
+"""Returns the meter of the provider that runs, or ran, a reservation's job."""
 
 
 class NextStep(StrEnum):
@@ -127,7 +127,7 @@ class Recovery:
         return recovered
 
     def look_at(self, reservation: Reservation) -> Recovered:
-        """Bring one reservation as far as it can be brought now, on this thread.
+        """Bring one reservation as far as possible now, on this thread.
 
         Raises DatabaseError and internal errors; provider errors are reported.
         """
@@ -229,12 +229,12 @@ class Recovery:
     def _doubted(self, found: Reservation, problem: str) -> Recovered:
         doubtful = found
         if found.state is not State.IN_DOUBT:
-            # Its sender may be late, and not dead: then what it has written stands.
+            # The sender may only be late: then its own record stands.
             doubtful = self.ledger.mark_in_doubt(found.id, problem, only_from=State.SUBMITTING)
         return Recovered(doubtful, "in doubt", NextStep.LOOK_FOR_TASK)
 
     def _why_not_again(self, found: Reservation, meter: Meter) -> str | None:
-        """Say why a submission cannot be sent again without being charged twice, if it cannot."""
+        """Say why sending a submission again could charge it twice; None if it could not."""
         if not meter.provider.repeats_safely:
             return f"{meter.provider.name} does not recognise repeated requests"
         age = self.now - found.created_at
@@ -268,9 +268,9 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class _Overdue:
-    """A meter for a job that is in doubt past its longest life: only its end moves it on.
+    """A meter for a job in doubt past its longest life: only its end changes it.
 
-    That it still runs is known: each look would else take it out of doubt and back into it.
+    That it still runs is no news: otherwise each poll would take it out of doubt and back.
     """
 
     meter: Meter
@@ -309,13 +309,13 @@ def _how_it_stands(watch: Watch) -> str:
 
 
 def _followed_on(watch: Watch) -> _Move:
-    """Ask for a job that is followed once more."""
+    """Poll a followed job once more."""
     pause_s = watch.ask()
     return _move_of(watch, watch.reservation, pause_s, "followed")
 
 
 def _move_of(watch: Watch, seen: Reservation, pause_s: float | None, what: str) -> _Move:
-    """Return what asking came to: an end, a job to ask for again, or one for a person."""
+    """Return the result of a poll: an end, a job to poll again, or one for a person."""
     if not seen.is_open:
         return _Move(Recovered(seen, f"ended: {seen.state}"))
     did = f"{what}: {_how_it_stands(watch)}"
@@ -343,7 +343,7 @@ class Meters:
         self._lock = Lock()
 
     def __call__(self, found: Reservation) -> Meter:
-        """Return the meter at whose provider a reservation's job is."""
+        """Return the meter of the provider that runs a reservation's job."""
         place = (found.job.provider, found.job.address)
         with self._lock:
             if place not in self._known:

@@ -1,6 +1,7 @@
-"""Saved quotes: an answer that was given, kept in a private file whose name is its content's hash.
+"""Saved quotes: each is kept in a private file whose name is the hash of its content.
 
-The file is JSON for people and programs. A changed file no longer has its name and is refused.
+The file is JSON for people and programs. A file that was changed no longer matches its name and is
+refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ID: Final = re.compile(r"quo_[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class SavedQuote:
-    """A quote as it was told, and the request body that it is of; None where a clip was quoted."""
+    """A quote as it was given, and the request body that it is for; None if a clip was quoted."""
 
     id: str
     told: Mapping[str, Any]
@@ -43,19 +44,19 @@ class SavedQuote:
 
     @property
     def amount(self) -> Money:
-        """What the job may cost at most."""
+        """The highest cost of the job."""
         return Money.parse(f"{self.told['amount']} {self.told['unit']}")
 
     @property
     def expires_at(self) -> datetime:
-        """Until when it may be relied on."""
+        """The end of its validity (exclusive)."""
         return datetime.fromisoformat(self.told["expires_at"])
 
     def check(self, request: Request, quoted: Quote, *, at: datetime | None) -> None:
-        """Refuse a request that is not the one that was quoted, or comes too late.
+        """Refuse a request that is not the quoted one, or is too late.
 
-        `quoted` is the request's own quote now, `at` is None where it cannot be too late. Where a
-        clip was quoted and no body, the clip has to be the same. Raises InputChangedError,
+        `quoted` is the request's own quote now; `at` is None if it cannot be too late. If a clip
+        without a body was quoted, the clip has to be the same. Raises InputChangedError,
         QuoteExpiredError.
         """
         now = quoted.as_dict()
@@ -79,11 +80,10 @@ class SavedQuote:
 def save_quote(
     told: Mapping[str, Any], *, body: Mapping[str, Any] | None, folder: Path | None = None
 ) -> str:
-    """Keep a quote, as `Quote.as_dict` tells it, and return its id.
+    """Save a quote, in the form of `Quote.as_dict`, and return its id.
 
-    `body` is the request that it is of; then `told` has its `payload_hash`. The file is readable
-    for its owner alone: a body may hold what nobody else should see. Raises ConfigError where it
-    cannot be written.
+    `body` is the request that it is for; `told` then has its `payload_hash`. Only the owner can
+    read the file, because a body may be confidential. Raises ConfigError if it cannot be written.
     """
     text = _written({"format": _FORMAT, "quote": dict(told), "request": body})
     quote_id = _id_of(text)

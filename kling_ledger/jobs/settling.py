@@ -1,4 +1,4 @@
-"""Settling: what a provider says of a task ends its reservation, or leaves it open."""
+"""Settling: a provider's report about a task ends its reservation, or leaves it open."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from kling_pricing.money import Money
 log: Final = logging.getLogger("kling_ledger.jobs")
 
 _LOOKS: Final = 4
-"""How often a job that others move on is looked at before it is left to them."""
+"""How often to retry when other processes change the job, before it is left to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settler:
     """Commits and rolls back reservations by the states of their tasks.
 
-    What a job costs above the `ceiling`, or far above what was held, is charged and noted.
+    A cost above the `ceiling`, or far above what was held, is charged and noted.
     """
 
     ledger: Ledger
@@ -33,9 +33,9 @@ class Settler:
     ceiling: Money | None = None
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
-        """Settle a reservation by what the provider says of its task; see `jobs.endings`.
+        """Settle a reservation by what the provider says about its task; see `jobs.endings`.
 
-        A job that runs, or of which nothing is said that is documented, stays as it is.
+        A running job, or one whose answer is undocumented, stays as it is.
         """
         found = reservation
         for _ in range(_LOOKS):
@@ -45,19 +45,19 @@ class Settler:
             try:
                 return self.listeners.tell_change(self.ledger.settle(changes)[-1])
             except StateError:
-                # Another process has moved it on first: what it is now decides.
+                # Another process changed it first: its new state decides.
                 found = self.ledger.reservations.get(found.id)
         return found
 
     def give_up(self, reservation: Reservation, problem: str) -> Reservation:
-        """Put an open job in doubt: nobody knows yet what became of it. Its credits stay."""
+        """Put an open job in doubt: its outcome is unknown, and its credits stay reserved."""
         try:
             return self.listeners.tell_change(self.ledger.mark_in_doubt(reservation.id, problem))
         except StateError:
             return self.ledger.reservations.get(reservation.id)
 
     def _changes(self, found: Reservation, status: TaskStatus) -> list[Change]:
-        """Return what an answer changes of a reservation as it was found, in one go."""
+        """Return the changes that an answer makes to a reservation, all at once."""
         if status.state is TaskState.RUNNING and found.state is State.IN_DOUBT and found.task_id:
             return [_submitted(found)]
         end = ending(found, status, facts=FACTS.get(found.job.provider or ""))
@@ -66,7 +66,7 @@ class Settler:
         if end.does is Does.ROLL_BACK:
             return [_ended(found, State.ROLLED_BACK, end.problem)]
         if end.does is Does.DOUBT:
-            # Read again: what is known of a doubt already is not written down a second time.
+            # Read again: a doubt that is already recorded is not recorded twice.
             return _doubt(self.ledger.reservations.get(found.id), status, end.problem)
         if end.problem:
             log.warning("job %s at %s: %s", found.id, found.job.provider, end.problem)
@@ -93,7 +93,7 @@ def _submitted(found: Reservation) -> Change:
 
 
 def _doubt(found: Reservation, status: TaskStatus, problem: str | None) -> list[Change]:
-    """Return what keeps a doubt, its reason and the clips; none where that is known already."""
+    """Return the changes that record a doubt, its reason and the clips; none if already known."""
     doubted = replace(
         _ended(found, State.IN_DOUBT, problem),
         videos=status.videos,

@@ -1,6 +1,6 @@
-"""Submitting: a job is sent once, and what became of the sending is written down.
+"""Submitting: a job is sent once, and the outcome of sending it is recorded.
 
-`submitting` is on disk before the call. A crash between the two is then known for what it is.
+`submitting` is on disk before the call, so that a crash between the two is recognised.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Submitter:
         return submission
 
     def _begin(self, known: Reservation) -> Reservation:
-        """Claim the sending of a job; whoever repeats one takes the verdict away from its sender.
+        """Claim the sending of a job; a repeat takes the decision away from the first sender.
 
-        The first sender may roll back on a refusal only while the row is still `submitting`, so a
-        row that is sent again is put in doubt before, and stays there until a task is known.
+        The first sender may roll back on a refusal only while the row is still `submitting`. So a
+        row is put in doubt before it is sent again, and stays in doubt until its task is known.
         """
         if known.state is State.RESERVED:
-            # Not read again: where somebody else has moved it on, this is refused by itself.
+            # Not read again: if another process has changed it, the ledger refuses this.
             return self.listeners.tell_change(self.ledger.mark_submitting(known.id))
         found = self.ledger.reservations.get(known.id)
         if not found.is_open or found.task_id is not None:
@@ -71,7 +71,7 @@ class Submitter:
         return doubtful
 
     def _submitted(self, begun: Reservation, submission: Submission) -> None:
-        """Write down which task the provider made: nothing else knows it any more."""
+        """Record the task that the provider created: nothing else knows it any more."""
         kept = keep_task(
             self.ledger, begun.id, submission.task_id, lambda: self._taken(begun, submission)
         )
@@ -79,20 +79,20 @@ class Submitter:
             self.listeners.tell_change(kept)
 
     def _taken(self, begun: Reservation, submission: Submission) -> Reservation:
-        """Write down the task, and hold for it what its provider says that it reserved."""
+        """Record the task, and hold what its provider says that it reserved."""
         changes = taken(begun, submission, provider=self.provider.name, ceiling=self.ceiling)
         try:
             return self.ledger.settle(changes)[-1]
         except AmountError:
-            # What cannot be held must not cost us the name of the task.
+            # An amount that cannot be held must not cost us the task id.
             log.warning("job %s: the amount reserved at the provider cannot be held", begun.id)
             return self.ledger.settle(changes[:1])[-1]
 
     def _not_submitted(self, begun: Reservation, error: BaseException) -> None:
-        """Roll back what was refused for certain; whatever else went wrong, it may be on its way.
+        """Roll back a definite refusal; after any other error the request may have been sent.
 
-        A refusal of a repeated submission says nothing of the first one, and Ctrl-C in the middle
-        of a call says nothing at all.
+        A refusal of a repeated submission says nothing about the first one, and Ctrl-C during a
+        call says nothing at all.
         """
         if begun.state is not State.SUBMITTING:
             return
@@ -103,7 +103,7 @@ class Submitter:
             try:
                 told = lasting(lambda: end(begun.id, problem, only_from=State.SUBMITTING))
             except DatabaseError as away:
-                # Why it was not submitted is what its caller has to hear of. Its credits stay.
+                # The caller has to see why it was not submitted. Its credits stay reserved.
                 error.add_note(f"reservation {begun.id} is still {begun.state}: {away}")
             else:
                 self.listeners.tell_change(told)
@@ -114,7 +114,7 @@ def taken(
 ) -> list[Change]:
     """Return what a create reply changes: the task is known, and its hold is the provider's own.
 
-    An amount that no such job could have is of another scale: it is told, and the hold stays.
+    An amount that no such job could have is in another scale: it is reported, and the hold stays.
     """
     task = Change(begun.id, State.SUBMITTED, task_id=submission.task_id)
     theirs = submission.held
@@ -130,5 +130,5 @@ def taken(
 
 
 def action_of(reservation: Reservation) -> str:
-    """Return the action that a reservation's job is submitted to and asked for under."""
+    """Return the action under which a reservation's job is submitted and polled."""
     return reservation.job.action or "text_to_video"

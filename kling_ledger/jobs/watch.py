@@ -1,4 +1,4 @@
-"""Watch: one job that is asked for until it ends, and how long that may take."""
+"""Watch: polls one job until it ends, and how long that may take."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ log: Final = logging.getLogger("kling_ledger.jobs")
 class Patience:
     """How long to wait for a job, in seconds: `longest_s` is a job's longest life.
 
-    `sender_s` is how long whoever is sending a job is left to it: longer than one call may take.
+    `sender_s` is how long a job is left to the process that is sending it: longer than one call may
+    take.
     """
 
     poll_every_s: float = 2.0
     longest_s: float = 900.0
     failing_polls: int = 5
-    """After so many polls in a row without an answer the waiting ends; the job goes on."""
+    """After this many unanswered polls in a row, waiting ends; the job continues."""
     sender_s: float = SENDING_S
     repeat_s: float = FIRST_PAUSE_S
-    """How soon a poll without an answer is repeated, before it counts as one without an answer."""
+    """How soon an unanswered poll is repeated, before it counts as unanswered."""
     database_s: float = 300.0
-    """How long a database that is away is waited for; jobs go on meanwhile."""
+    """How long to wait for a database that is away; jobs continue meanwhile."""
 
 
 class Asker(Protocol):
-    """What a watch needs of a meter: to ask, to settle by the answer, to tell of trouble."""
+    """What a watch needs from a meter: to poll, to settle by the answer, to report trouble."""
 
     @property
     def provider(self) -> Provider:
-        """Who is asked."""
+        """Who is polled."""
 
     @property
     def patience(self) -> Patience:
-        """How often to ask, and how long."""
+        """How often to poll, and for how long."""
 
     def poll(self, reservation: Reservation, *, is_patient: bool = True) -> TaskStatus:
-        """Ask how a job stands."""
+        """Poll a job."""
 
     def observe(self, reservation: Reservation, status: TaskStatus) -> Reservation:
         """Settle a reservation by what the provider says."""
@@ -59,14 +60,14 @@ class Asker(Protocol):
         """Put a job in doubt."""
 
     def tell_trouble(self, error: ProviderError) -> None:
-        """Tell whoever listens that an answer failed to come."""
+        """Report that an answer failed to come."""
 
 
 class Watch:
-    """One job that is asked for until it ends; `reservation` is how it stands.
+    """One job that is polled until it ends; `reservation` is its current state.
 
-    `status` is the provider's last answer, None before the first; `error` is why the last time
-    brought none.
+    `status` is the provider's last answer, None before the first; `error` is why the last poll got
+    none.
     """
 
     def __init__(self, meter: Asker, reservation: Reservation) -> None:
@@ -82,14 +83,14 @@ class Watch:
 
     @property
     def provider(self) -> str:
-        """Who is asked."""
+        """Who is polled."""
         return self._meter.provider.name
 
     @property
     def unclear(self) -> str | None:
-        """What the last answer was, where it says nothing of how the job stands.
+        """The last answer, if it does not say how the job stands; otherwise None.
 
-        So it may be for a moment: right after a creation, or before words that nobody documents.
+        That is normal for a moment: right after a creation, or in a state that nobody documents.
         """
         if self.error is not None:
             return self.error.problem if self.error.is_missing else None
@@ -98,26 +99,25 @@ class Watch:
 
     @property
     def failing(self) -> int:
-        """How many questions in a row counted as failed."""
+        """How many polls in a row counted as failed."""
         return self._failing
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the last question got no answer at all, so that the job may yet be told of."""
+        """Whether the last poll got no answer at all, so that a later one may."""
         is_open = self.reservation.state is State.SUBMITTED
         error = self.error
         return is_open and error is not None and not (error.is_final or error.is_missing)
 
     def go_on(self) -> float | None:
-        """Ask again after answers failed to come, once they may come again; see `ask`."""
+        """Poll again after answers failed to come, once they may come again; see `ask`."""
         self._failing, self._attempts = 0, self._new_attempts()
         return self._until_next(self._meter.patience.poll_every_s)
 
     def ask(self) -> float | None:
-        """Ask once; return in how many seconds to ask again, None where asking is over.
+        """Poll once; return in how many seconds to poll again, None if polling is over.
 
-        A database that is away for a while is one more reason to ask again. Raises its error where
-        that does not pass.
+        If the database is away for a while, poll again later. Raises its error if that lasts.
         """
         try:
             pause_s = self._asked()
@@ -152,7 +152,7 @@ class Watch:
         return self._until_next(self._patiently(status.retry_after_s))
 
     def _unanswered(self, error: PollError) -> float | None:
-        """Put the same question a few times, as every question is; then it counts as failed."""
+        """Repeat the poll a few times, like any question; then it counts as failed."""
         self.error = error
         if error.is_missing:
             self._failing, self._attempts = 0, self._new_attempts()
@@ -174,7 +174,7 @@ class Watch:
         return Attempts(first_pause_s=self._meter.patience.repeat_s)
 
     def _patiently(self, asked_s: float | None) -> float:
-        """Return how long to pause: as the provider wishes, but not for as long as it likes."""
+        """Return how long to pause: as long as the provider wishes, within a limit."""
         wish_s = min(asked_s or 0.0, LONGEST_WISH_S)
         if asked_s is not None and asked_s > LONGEST_WISH_S and not self._has_told_wish:
             self._has_told_wish = True
