@@ -1,7 +1,8 @@
-"""Assumptions: what a ledger relies on in a PostgreSQL server, tried out before it writes there.
+"""Assumptions: what a ledger relies on in a PostgreSQL server, tested before it writes there.
 
-What breaks without it: a server that speaks PostgreSQL's protocol and keeps fewer of its promises
-admits more than there is. A ledger notes which server passed; each version of it is tried once.
+What breaks without it: a server that speaks PostgreSQL's protocol but keeps fewer of its promises
+admits more than there is. A ledger notes which server passed; each version of a server is tested
+once.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from kling_ledger.ledger.engines.pipeline import Pipeline
 from kling_ledger.ledger.schema import EXPECTATION_FAILED
 
 PASSED: Final = "engine"
-"""The name of the setting that says which server passed."""
+"""The name of the setting that records which server passed."""
 
 _TRIES: Final = 200
 
 _TRIALS: Final = "1"
-"""Which trials these are: another number has every server tried again."""
+"""The version of these tests: a new number tests every server again."""
 
 _BEGIN: Final = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
 _COMMIT: Final = ("COMMIT", ())
@@ -48,10 +49,10 @@ _BALANCE: Final = (
 
 
 def check(first: Pipeline, second: Pipeline, *, name: str) -> None:
-    """Try a server out, unless it passed before; nothing of the trials stays.
+    """Test a server, unless it passed before; leaves nothing behind.
 
-    Raises DatabaseError that names the assumption that it breaks. A role that may not write is let
-    through: it cannot do any harm.
+    Raises DatabaseError with the assumption that does not hold. A role that may not write is not
+    tested: it can do no harm.
     """
     server = hashlib.sha256(f"{_TRIALS} {_text(first, (_WHO, ()))}".encode()).hexdigest()
     if _text(first, (_VALUE, [PASSED])) == server:
@@ -103,10 +104,10 @@ def _a_lock_excludes(first: Pipeline, second: Pipeline) -> bool:
 
 
 def _is_sound_for_two(first: Pipeline, second: Pipeline, server: str) -> bool:
-    """Try two that change the same row on the same condition: one of them changes nothing.
+    """Test two transactions that change the same row on the same condition: only one may succeed.
 
-    It is the row that says who passed, so that whoever is killed here leaves no other behind.
-    Processes that try the server out at the same time take it from one another, and try again.
+    The row is the one that records who passed, so a process killed here leaves no other behind.
+    Processes that test the server at the same time interfere with each other, and try again.
     """
     for _ in range(_TRIES):
         trial = f"on trial {secrets.token_hex(8)}"
@@ -134,7 +135,7 @@ def _change(pipeline: Pipeline, trial: str, changed: list[int]) -> None:
         _, answer, _ = pipeline.run(_BEGIN, (_CHANGE, [f"{trial}, 2", PASSED, trial]), _COMMIT)
         changed.append(answer.count)
     except pg_errors.SerializationFailure:
-        # A server that has nothing below it says it this way.
+        # A server without a weaker isolation level reports it this way.
         pipeline.roll_back()
         changed.append(0)
 
@@ -147,16 +148,16 @@ _ASSUMPTIONS: Final[tuple[tuple[str, Callable[[Pipeline, Pipeline], bool]], ...]
     ("its triggers do not protect the journal from changes", _triggers_fire),
     ("its advisory locks do not exclude others", _a_lock_excludes),
 )
-"""What is said of a server that breaks an assumption, and how it is tried."""
+"""What is wrong with a server that fails a test, and the test."""
 
 
 def _note(pipeline: Pipeline, server: str) -> None:
-    """Write down which server passed, or that one is on trial."""
+    """Record which server passed, or that one is being tested."""
     pipeline.run(_BEGIN, (_NOTE, [PASSED, server]), _COMMIT)
 
 
 def _error_of(pipeline: Pipeline, *statements: Any) -> str | None:
-    """Run statements that must fail; return the SQLSTATE, None where they do not."""
+    """Run statements that must fail; return the SQLSTATE, None if they do not fail."""
     try:
         pipeline.run(*statements)
     except pg_errors.InsufficientPrivilege:

@@ -1,8 +1,8 @@
-"""Connecting: how a PostgreSQL server is reached, and what has to be known of each connection.
+"""Connecting: how a PostgreSQL server is reached, and what to know about each connection.
 
-The driver reads the address itself, so that everything it knows works: several hosts with
-`target_session_attrs`, `sslmode`, `options`, a socket as `host`. What it does not say is set here:
-nobody waits for a silent server for ever.
+The driver reads the address itself, so that all its options work: several hosts with
+`target_session_attrs`, `sslmode`, `options`, a socket as `host`. Time-outs that the address does
+not set are set here: nobody waits forever for a silent server.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from kling_ledger.ledger.engines.pipeline import Pipeline
 
 _SETTINGS: Final = {
     "connect_timeout": "5",
-    # A network that swallows everything is noticed within half a minute.
+    # A network that drops everything is noticed within half a minute.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",
     "client_encoding": "UTF8",
 }
-"""What an address may say otherwise. Of several hosts, the one that can be written to is used."""
+"""Defaults that an address may override. Of several hosts, the writable one is used."""
 
 _FACTS: Final = (
     "SELECT pg_backend_pid() AS process, current_schema() AS schema,"
@@ -40,22 +40,22 @@ _PROGRAM: Final = "kling-ledger"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A database's address: what the driver is given, and how it is shown: without a password."""
+    """A database's address: the driver's parameters, and its name without a password."""
 
     parameters: dict[str, Any] = field(repr=False)
     name: str
 
     def connect(self, *, autocommit: bool) -> psycopg.Connection[Any]:
-        """Connect; psycopg's OperationalError where nobody answers."""
+        """Connect. Raises psycopg's OperationalError if the server does not answer."""
         return psycopg.connect(**self.parameters, autocommit=autocommit)
 
     def pipeline(self) -> Pipeline:
-        """Connect, and look at what was reached.
+        """Connect, and check the database.
 
         Raises DatabaseError for a database that cannot hold a ledger.
         """
         given = self.parameters.get("application_name", _PROGRAM)
-        # Known to the server under a name of its own, it can be ended there if its answer is lost.
+        # With a name of its own it can be ended on the server if its answer is lost.
         own = f"{given[:40]} {os.getpid()} {secrets.token_hex(4)}"
         connection = psycopg.connect(
             **(self.parameters | {"application_name": own}), autocommit=True
@@ -73,7 +73,7 @@ class Address:
             schema=schema,
             application=own,
             is_read_only=is_read_only,
-            # A pooler invents the process id that it tells; the server tells its own.
+            # A pooler makes up the process id that it reports; the server reports its own.
             is_pooled=process != connection.pgconn.backend_pid,
         )
 
@@ -90,7 +90,7 @@ class Address:
 
 
 def read_address(written: str) -> Address:
-    """Read a `postgresql://` address. Raises ConfigError, which shows nothing of a password."""
+    """Read a `postgresql://` address. Raises ConfigError, without any part of a password."""
     scheme, _, rest = written.partition("://")
     given = _read(f"{scheme.partition('+')[0]}://{rest}")
     settings = dict(_SETTINGS)
@@ -105,7 +105,7 @@ def _read(url: str) -> dict[str, Any]:
         told = conninfo_to_dict(url) | _several_hosts(url)
         given = {name: value for name, value in told.items() if value is not None}
     except psycopg.ProgrammingError as error:
-        # Any other complaint of the driver may quote a part of the password.
+        # Any other message of the driver may quote a part of the password.
         if "query parameter" in str(error) and "@" not in str(error):
             unknown = f": {str(error).strip()}"
     else:
@@ -119,7 +119,7 @@ def _read(url: str) -> dict[str, Any]:
 
 
 def _several_hosts(url: str) -> dict[str, str]:
-    """Read hosts that are named one by one, `?host=a:5432&host=b`, as SQLAlchemy writes them."""
+    """Read hosts given one by one, `?host=a:5432&host=b`, as SQLAlchemy writes them."""
     named = [value for name, value in parse_qsl(url.partition("?")[2]) if name == "host"]
     if len(named) < 2:
         return {}
@@ -139,7 +139,7 @@ def _is_whole(url: str, given: dict[str, Any]) -> bool:
 
 
 def _shown(given: dict[str, Any]) -> str:
-    """Write an address for people, without its password."""
+    """Return an address for people, without its password."""
     hosts = str(given.get("host") or "").split(",")
     ports = str(given.get("port") or "").split(",")
     ports += ports[-1:] * (len(hosts) - len(ports))

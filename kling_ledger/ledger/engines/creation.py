@@ -1,6 +1,6 @@
-"""Creation: the tables of a new ledger, and which version those of another one have.
+"""Creation: the tables of a new ledger, and the version of an existing one's tables.
 
-Only this needs SQLModel, and only whoever makes a ledger or upgrades one needs this.
+Only this module needs SQLModel, and it is only loaded to create or upgrade a ledger.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CREATE TABLE {VERSION_TABLE} (
     version_num VARCHAR(32) NOT NULL, CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num)
 )
 """
-"""The table as Alembic would make it, which goes on from here."""
+"""The table as Alembic would create it; Alembic continues from here."""
 
 
 def schema_version(connection: Connection, name: str) -> str | None:
@@ -45,7 +45,7 @@ def schema_version(connection: Connection, name: str) -> str | None:
 
 
 def create_schema(connection: Connection) -> str:
-    """Make the tables in an empty database; return their version."""
+    """Create the tables in an empty database; return their version."""
     SQLModel.metadata.create_all(connection)
     for statement in (
         *guards(connection.dialect.name),
@@ -60,7 +60,7 @@ def create_schema(connection: Connection) -> str:
 
 
 def upgrade_schema(connection: Connection, name: str) -> str:
-    """Bring the tables to what this program needs; return the version that they had before."""
+    """Upgrade the tables to this program's version; return the version that they had before."""
     from kling_ledger.ledger.engines.migrations import upgrade
 
     before = schema_version(connection, name)

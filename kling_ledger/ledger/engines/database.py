@@ -33,22 +33,22 @@ _TABLES: Final[Mapping[str, str]] = {
     " ESCAPE '~'",
     "postgresql": "SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()",
 }
-"""How each engine says which tables there are."""
+"""How to list the tables on each engine."""
 _VERSION: Final = f"SELECT version_num FROM {VERSION_TABLE}"
 
 
 class Database:
-    """An open ledger database. Made if it is new; refused if it is something else.
+    """An open ledger database. A missing one is created; one that holds something else is refused.
 
-    With `any_version`, one of another version is opened too: to be asked about, or upgraded.
+    With `any_version`, a ledger of another version is opened too, to inspect or upgrade it.
     """
 
     def __init__(self, url: str, *, create: bool = True, any_version: bool = False) -> None:
         self._engine = engine_of(url, create=create)
         self._process = os.getpid()
         self._is_closed = False
-        # Ctrl-C and a refusal are no errors of the database: without a handler of somebody's own,
-        # the libraries would print what they think of them.
+        # Ctrl-C and a refusal are not database errors, but without a handler the libraries would
+        # print warnings about them.
         for library in ("sqlalchemy", "psycopg"):
             logging.getLogger(library).addHandler(logging.NullHandler())
         self.url = url
@@ -64,9 +64,9 @@ class Database:
     def engine(self) -> SqliteFile | PostgresServer:
         """What reaches the database.
 
-        Raises DatabaseError once the ledger is closed, and in a forked process: that has its
-        parent's connections and none of its threads, and to SQLite every lock that the parent held
-        at that moment is held for ever.
+        Raises DatabaseError once the ledger is closed, and in a forked process: the child has its
+        parent's connections but none of its threads, and to SQLite every lock that the parent held
+        at the fork stays held.
         """
         if self._is_closed:
             raise DatabaseError(f"{self.name}: this ledger is closed")
@@ -78,7 +78,7 @@ class Database:
         return self._engine
 
     def close(self) -> None:
-        """Write what waits to be written and give back every connection; nothing works after."""
+        """Write what is waiting, and give back every connection; nothing works afterwards."""
         self._is_closed = True
         if os.getpid() == self._process:
             self._engine.close()
@@ -91,9 +91,9 @@ class Database:
 
     @contextmanager
     def read_together(self, count: int) -> Iterator[Sequence[Transaction]]:
-        """Open transactions that all see one state, each for a thread of its own; at most so many.
+        """Open at most `count` transactions that all see one state, each for a thread of its own.
 
-        Only a file has more than one: a server shares out the work of a query by itself.
+        Only a file has more than one: a server divides the work of a query itself.
         """
         with translated(self.name), ExitStack() as opened:
             if isinstance(self.engine, SqliteFile):
@@ -103,30 +103,30 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """Give the database as it is at one moment: all that is read of it is of one transaction.
+        """Open the database as it is at one moment: everything is read in one transaction.
 
-        For one thread, and for no longer than it takes to read: until then a file's log grows.
+        For one thread, and only for as long as it reads: until then a file's log grows.
         """
         with ExitStack() as opened:
             with translated(self.name):
                 transaction = opened.enter_context(self.engine.read())
-            # What goes wrong in the block, such as a full disk, is no trouble of the database.
+            # An error in the block, such as a full disk, is not an error of the database.
             yield Snapshot(self, transaction)
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
-        """Run an operation in a transaction: all of it happens, or nothing where it raises.
+        """Run an operation in a transaction: all of it happens, or nothing if it raises.
 
-        An operation may be run more than once before it takes effect once: it changes nothing but
-        the database.
+        An operation may run more than once before it takes effect once, so it must change nothing
+        but the database.
         """
         with translated(self.name):
             return self.engine.write(operation)
 
     def write_batch(self, batch: Batch[Item, Result]) -> list[Result]:
-        """Run an operation on items in a transaction; its results come once it has ended.
+        """Run an operation on items in a transaction; its results come after the end.
 
-        Where many threads write at a time, the items of those with the same `decide` may be written
-        as one, under the stamp of the first.
+        If many threads write at once, items with the same `decide` may be written together, under
+        the stamp of the first.
         """
         with translated(self.name):
             result_of = self.engine.write_batch(batch)
@@ -138,9 +138,9 @@ class Database:
             return self._version_at_rest()
 
     def upgrade(self) -> str:
-        """Bring the tables to what this program needs; return the version that they had before.
+        """Upgrade the tables to this program's version; return the version that they had before.
 
-        All of it happens or nothing: an upgrade that is interrupted leaves the older version.
+        All or nothing: an interrupted upgrade leaves the older version.
         """
         from kling_ledger.ledger.engines.creation import upgrade_schema
 
@@ -153,7 +153,7 @@ class Database:
             from kling_ledger.ledger.engines.creation import create_schema, schema_version
 
             with self.engine.schema() as connection:
-                # Another process may have made the tables since: look again, now with the lock.
+                # Another process may have created the tables: look again, now with the lock.
                 version = schema_version(connection, self.name) or create_schema(connection)
         if version is None:
             raise NoLedgerError(self.name)
@@ -167,7 +167,7 @@ class Database:
             self.engine.use_write_ahead_log()
 
     def _version_at_rest(self) -> str | None:
-        """Return the version without a lock, None where nothing is there: who makes it locks."""
+        """Return the version, read without a lock; None for an empty database."""
         try:
             with self.engine.read() as transaction:
                 found = transaction.row(_VERSION)
@@ -179,7 +179,7 @@ class Database:
             return str(found["version_num"])
         with self.engine.read() as transaction:
             tables = {row["name"] for row in transaction.rows(_TABLES[self.engine.dialect])}
-            # Another process may have made them since: then the version is there now.
+            # Another process may have created them since: then the version is there now.
             found = transaction.row(_VERSION) if VERSION_TABLE in tables else None
         if found is not None:
             return str(found["version_num"])
@@ -206,7 +206,7 @@ class Snapshot(Database):
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:
-        """Give the one transaction."""
+        """Return the one transaction."""
         with translated(self.name):
             yield self._transaction
 
@@ -219,7 +219,7 @@ class Snapshot(Database):
 
 @contextmanager
 def translated(name: str) -> Iterator[None]:
-    """Turn what a driver raises into our own error: the one seam where this happens."""
+    """Turn a driver's exceptions into our own errors: this happens only here."""
     try:
         yield
     except sqlite3.Error as error:
@@ -238,7 +238,7 @@ def translated(name: str) -> Iterator[None]:
 
 
 def check_version(version: str, name: str) -> None:
-    """Refuse a database of another version: OlderSchemaError or NewerSchemaError say what to do."""
+    """Raise OlderSchemaError or NewerSchemaError, which say what to do, for another version."""
     if version < SCHEMA_VERSION:
         raise OlderSchemaError(name, version=version, needed=SCHEMA_VERSION)
     if version > SCHEMA_VERSION:
@@ -246,7 +246,7 @@ def check_version(version: str, name: str) -> None:
 
 
 def engine_of(url: str, *, create: bool = True) -> SqliteFile | PostgresServer:
-    """Return what reaches a database; nothing is looked at yet."""
+    """Return what reaches a database; does not connect yet."""
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         if not create and not path.exists():

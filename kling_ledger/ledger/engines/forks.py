@@ -1,9 +1,9 @@
 """Forks: no connection to a file is open while the process forks.
 
-What breaks without it: SQLite keeps in the process which locks it holds, and the child inherits
-that with locks that it does not have, or will never get back. A ledger that the child opens anew by
-the same path would wait for ever, or lose what it writes. So the parent closes every connection
-before it forks, and opens them again as they are needed.
+What breaks without it: SQLite records in the process which locks it holds, and the child inherits
+that record, with locks that it does not hold or can never release. A ledger that the child opens on
+the same path would wait forever, or lose what it writes. So the parent closes every connection
+before it forks, and opens them again when they are needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from weakref import WeakSet
 
 _WAIT_S: Final = 5.0
-"""How long a fork waits for readers to come to their end."""
+"""How long a fork waits for readers to finish."""
 
 
 class Pausing(Protocol):
@@ -25,30 +25,30 @@ class Pausing(Protocol):
         """Where it is."""
 
     def pause(self, *, within_s: float) -> bool:
-        """Close every connection and let nobody open one; False where somebody still reads."""
+        """Close every connection and prevent new ones; False if somebody is still reading."""
 
     def resume(self) -> None:
-        """Let connections be opened again, where they were not to be."""
+        """Allow connections again after a `pause`."""
 
 
-# A fork is of the whole process, so what it has to know of is the process's too.
+# A fork copies the whole process, so this belongs to the whole process too.
 _open: Final[WeakSet[Pausing]] = WeakSet()
 _busy: Final[set[Path]] = set()
 
 
 def watch(file: Pausing) -> None:
-    """Have a file's connections closed whenever the process forks."""
+    """Close a file's connections whenever the process forks."""
     _open.add(file)
 
 
 def was_open(path: Path) -> bool:
-    """Whether somebody was reading a file, before the fork that made this process."""
+    """Whether somebody was reading a file when the process forked."""
     return bool(_busy) and path.resolve() in _busy
 
 
 def _before() -> None:
     asked: set[int] = set()
-    # Another thread may open one while a first is waited for.
+    # Another thread may open a file while this one waits for the first.
     while fresh := [file for file in list(_open) if id(file) not in asked]:
         for file in fresh:
             asked.add(id(file))

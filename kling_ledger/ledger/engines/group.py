@@ -1,8 +1,8 @@
-"""Group: operations that share one transaction of SQLite, as if each had one of its own.
+"""Group: operations that share one SQLite transaction, as if each had its own.
 
-Most operations are admitted, and most refusals come before anything is written. So all of a group
-run first without a savepoint each, those of one kind merged into one; only where something has to
-be undone do they run again, one after another, each in a savepoint.
+Most operations are admitted, and most refusals come before anything is written. So a group first
+runs without savepoints, with operations of one kind merged. Only if something has to be undone do
+they run again one by one, each in a savepoint.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from kling_ledger.ledger.engines.writer import Entry
 
 
 def write_group(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    """Write operations in one transaction, and settle each: what it returned or raised.
+    """Write operations in one transaction, and store in each entry what it returned or raised.
 
-    Where the transaction as a whole fails, each is written in one of its own: on a full disk a
-    small one may fit yet. Raises only where not even a transaction could be begun.
+    If the transaction as a whole fails, each operation is written in one of its own: on a full
+    disk, a small one may still fit. Raises only if no transaction could be begun.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
         _run(connection, entries)
         connection.execute("COMMIT")
     except BaseException as error:  # noqa: BLE001 - it is raised where the operation came from
-        # On a full disk SQLite has ended the transaction by itself: nothing of it stands.
+        # On a full disk SQLite has already ended the transaction; nothing of it remains.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         if len(entries) == 1:
@@ -58,7 +58,7 @@ def _run(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
 
 
 def _run_all(connection: sqlite3.Connection, entries: Sequence[Entry]) -> bool:
-    """Run operations, those of one kind as one; False if something has to be undone."""
+    """Run operations, merged by kind; False if something has to be undone."""
     transaction = SqliteTransaction(connection)
     for some in _by_kind(entries):
         before = connection.total_changes
@@ -74,7 +74,7 @@ def _run_all(connection: sqlite3.Connection, entries: Sequence[Entry]) -> bool:
 
 
 def _by_kind(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Put operations together that can be merged; they all wait, so any order is as good."""
+    """Group operations that can be merged; all of them wait, so any order will do."""
     kinds: dict[object, list[Entry]] = {}
     for entry in entries:
         operation = entry.operation
@@ -93,7 +93,7 @@ def _run_merged(transaction: Transaction, entries: Sequence[Entry]) -> None:
 
 
 def merged(entries: Sequence[Entry]) -> Batch[Any, Any]:
-    """Return batches of one kind as one batch, under the stamp of the first."""
+    """Merge batches of one kind into one batch, under the stamp of the first."""
     batches: list[Batch[Any, Any]] = [
         entry.operation for entry in entries if isinstance(entry.operation, Batch)
     ]
@@ -101,7 +101,7 @@ def merged(entries: Sequence[Entry]) -> Batch[Any, Any]:
 
 
 def hand_out(entries: Sequence[Entry], result_of: Callable[[int], Any]) -> None:
-    """Give each of the entries that were merged what gives its own results."""
+    """Give each merged entry the function that returns its own results."""
     start = 0
     for entry in entries:
         entry.value = partial(_from, start, result_of)
@@ -113,7 +113,7 @@ def _from(start: int, result_of: Callable[[int], Any], place: int) -> Any:
 
 
 def _run_each(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    """Run operations one after another; one that is refused leaves no trace and spoils nothing."""
+    """Run operations one by one; a refused one leaves no trace and does not affect the others."""
     transaction = SqliteTransaction(connection)
     for entry in entries:
         entry.error = None

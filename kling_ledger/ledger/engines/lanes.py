@@ -1,14 +1,13 @@
-"""Lanes: what many threads of a process write at a time goes to a server as few transactions.
+"""Lanes: many threads of a process write to a server in few transactions.
 
-A caller that is by itself writes by itself, in its own thread. Where others write already, its
-batch goes to the lane of its kind, one thread that takes all that have come and sends them as one
-transaction: with a transaction each, 64 threads that want the same wallet wait for one another's
-commits. There is a lane for reserving and one for settling, so that one is prepared while the other
-is under way.
+A single caller writes in its own thread. If others are already writing, its batch goes to the lane
+of its kind: a thread that takes everything that is waiting and sends it as one transaction. With a
+transaction each, 64 threads that use the same wallet would wait for each other's commits. Reserving
+and settling have a lane each, so that one is prepared while the other is under way.
 
-Where all of them together are refused, each is seen to in turn, in a second transaction; only what
-that leaves, or what goes wrong with it, is written one by one. In a rush on a limit the next group
-would be refused too, and is seen to in turn at once.
+If a group is refused as a whole, a second transaction decides each batch in turn; only what that
+leaves, or what fails there, is written one by one. In a rush on a limit the next group would be
+refused too, so it is decided in turn at once.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _SOON_S: Final = 0.01
-"""So soon after a group its callers may come back: they should meet again."""
+"""How soon the callers of a group may come back: then they should be grouped again."""
 
 
 class Lanes:
-    """Writes batches, those that come together as one.
+    """Writes batches, merging those that arrive together.
 
-    `write` writes one batch and returns what gives its results; `write_merged` writes one that is
-    made of several, and raises where any of them has to be decided by itself; `write_in_turn` does
-    that for several in one transaction.
+    `write` writes one batch and returns the function that gives its results. `write_merged` writes
+    one that was merged from several, and raises if any of them has to be decided by itself;
+    `write_in_turn` decides several by themselves, in one transaction.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Lanes:
         self._is_rush = False
 
     def run(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
-        """Have a batch written; return what gives its results by place."""
+        """Write a batch; return the function that gives its results by place."""
         lane = self._lanes.get(batch.decide)
         if lane is None:
             lane = self._lanes.setdefault(batch.decide, _Lane(self._write_group))
@@ -65,7 +64,7 @@ class Lanes:
         return result_of
 
     def close(self) -> None:
-        """Let what waits be written, and end the threads."""
+        """Write what is waiting, then end the threads."""
         for lane in self._lanes.values():
             lane.writer.close()
 
@@ -78,7 +77,7 @@ class Lanes:
                 entry.error = error
 
     def _written_together(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Write several in one transaction; return those that are still to be written alone."""
+        """Write several in one transaction; return those still to be written by themselves."""
         ways = [self._as_one]
         if merged(entries[:1]).in_turn is not None:
             ways.insert(0 if self._is_rush else 1, self._in_turn)
@@ -86,7 +85,7 @@ class Lanes:
             try:
                 return write(entries)
             except DatabaseError as error:
-                # It was tried for long enough, for all of them.
+                # It was tried long enough, on behalf of all of them.
                 for entry in entries:
                     entry.error = error
                 return ()
@@ -113,7 +112,7 @@ class Lanes:
 
 
 class _Lane:
-    """One thread that writes groups, and the place of a caller that is by itself."""
+    """One thread that writes groups, and the lock of a caller that writes alone."""
 
     def __init__(self, write_group: Callable[[Sequence[Entry]], None]) -> None:
         self.alone = _thread.allocate_lock()
@@ -129,7 +128,7 @@ class _Lane:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nobody writes here, and nobody is about to come back."""
+        """Whether nobody is writing here or about to come back."""
         return not self._is_writing and time.monotonic() >= self._together_until
 
     def _write(self, entries: Sequence[Entry]) -> None:

@@ -1,9 +1,9 @@
-"""Lost: an operation happens once, although the server's answer was lost, or it was away or busy.
+"""Lost: an operation happens once, even if the server's answer is lost, or it is away or busy.
 
-What breaks without it: a connection that is cut while a transaction ends leaves it open whether
-that was done, and a caller that simply repeats it may do it twice. An operation makes the same ids
-each time it is run, and the first of them is its mark: where the mark is in the database, it was
-done. Run again while the first try is still under way somewhere, only one of them can write it.
+What breaks without it: if a connection is cut while a transaction ends, it is unknown whether that
+was done, and a caller that simply repeats it may do it twice. An operation uses the same ids each
+time it runs, and the first of them is its mark: if the mark is in the database, it was done. If it
+runs again while the first try is still under way, only one of them can write it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from kling_ledger.ledger.schema import Table
 Result = TypeVar("Result")
 
 PATIENCE_S: Final = 30.0
-"""How long an operation is tried while the server is away or somebody holds what it needs."""
+"""How long an operation is tried while the server is away or busy."""
 
 log: Final = logging.getLogger("kling_ledger.database")
 
 _PAUSES_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 _GONE_S: Final = 5.0
-"""How long a server process that was told to end may take."""
+"""How long a server process may take to end after it was told to."""
 
 _WRITES_OF: Final = ("id", "reservation_id", "budget_id", "step", "created_at", "actor")
-"""What of a row is an operation's own: its id; of an event, which step of what, when, by whom."""
+"""The columns that identify a row's operation: its id; of an event, its step, time and actor."""
 
 _AWAY: Final = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "25P03", "25006"})
-"""The server is ending, starting, full, has lost patience, or is the leader no more."""
+"""The server is stopping, starting, full, out of patience, or no longer the leader."""
 
 _END: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -58,7 +58,7 @@ class Mark:
 
     @property
     def question(self) -> Statement:
-        """Ask whether it is there."""
+        """The query that asks whether the row exists."""
         conditions = [f"{column} = ${place}" for place, column in enumerate(self.values, 1)]
         text = f"SELECT 1 FROM {self.table} WHERE {' AND '.join(conditions)}"
         return text, list(self.values.values())
@@ -68,9 +68,7 @@ class Mark:
 
 
 def mark_of(table: Table, row: Row) -> Mark | None:
-    """Return what marks an operation that inserts a row; None for one that says nothing of whose
-    it is.
-    """
+    """Return the mark of an operation that inserts a row; None if the row has no identity."""
     if "id" in row:
         return Mark(table.name, {"id": row["id"]})
     if "step" in row:
@@ -79,10 +77,10 @@ def mark_of(table: Table, row: Row) -> Mark | None:
 
 
 class LostAnswerError(Exception):
-    """The server had all of a transaction, and its answer did not come.
+    """The server received a whole transaction, but its answer was lost.
 
-    `value` is what the operation returns if it was done, `application` what the server knows the
-    connection by, None behind a pooler.
+    `value` is what the operation returns if it was done; `application` is the connection's name on
+    the server, None behind a pooler.
     """
 
     def __init__(self, mark: Mark | None, value: Any, *, application: str | None) -> None:
@@ -106,21 +104,21 @@ class Doubts:
         return None
 
     def settled(self, pipeline: Pipeline, name: str) -> LostAnswerError | None:
-        """Return the try that was done, None if none was or ever will be.
+        """Return the try that was done; None if none was or ever will be.
 
-        Raises OutcomeUnknownError where one may still be under way.
+        Raises OutcomeUnknownError if one may still be under way.
         """
         if not all(_is_ended(one, pipeline) for one in self.lost):
             raise self.unknown(name)
         return self.resolved(pipeline)
 
     def unknown(self, name: str) -> OutcomeUnknownError:
-        """Return the error that says what to ask for."""
+        """Return the error with the id to look for."""
         return OutcomeUnknownError(name, [str(one.mark) for one in self.lost[:1] if one.mark])
 
 
 def _is_ended(lost: LostAnswerError, pipeline: Pipeline) -> bool:
-    """End the server process that may still be at a transaction, and see that it is gone."""
+    """End the server process that may still run the transaction; return whether it is gone."""
     if lost.application is None:
         return False
     pipeline.run((_END, [lost.application]))
@@ -136,15 +134,15 @@ class Trouble(Enum):
     """Why the same operation may work later."""
 
     AWAY = auto()
-    """The server, or the connection to it, is not there."""
+    """The server, or the connection to it, is away."""
     BUSY = auto()
-    """Somebody holds what it needs, or it met another."""
+    """Another session holds what it needs, or conflicts with it."""
     STALE = auto()
-    """What the connection had prepared is not what the server has: a pooler is in between."""
+    """The connection's prepared statements are not the server's: there is a pooler in between."""
 
 
 def trouble_of(error: psycopg.Error) -> Trouble | None:
-    """Return what trouble an error tells of, None for one that will not pass by itself."""
+    """Return the kind of trouble; None for an error that will not pass by itself."""
     state = error.sqlstate
     if isinstance(error, STALE):
         return Trouble.STALE
@@ -176,8 +174,8 @@ def insist(
 ) -> Result:
     """Try an operation until it is done, or its trouble has lasted too long.
 
-    Raises DatabaseError that says that nothing was changed, or OutcomeUnknownError; `held_by` tells
-    who has what it waits for.
+    Raises DatabaseError, which says that nothing was changed, or OutcomeUnknownError. `held_by`
+    names who holds what it waits for.
     """
     give_up_at = time.monotonic() + patience_s
     has_told = False

@@ -1,8 +1,8 @@
-"""Pipeline: statements that go to a PostgreSQL server in one message and are answered in one.
+"""Pipeline: statements sent to a PostgreSQL server in one message, and answered in one.
 
 What breaks without it: the driver's own pipeline sends one statement after another, and whoever
-waits for a row of ours waits while the rest is still being written. Sent at once, the server never
-waits for us: 1,162 pairs a second in place of 801 with one caller, on the same two cores.
+waits for one of our rows waits while the rest is being written. Sent at once, the server never
+waits for us: 1,162 pairs a second instead of 801 with one caller, on the same two cores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from psycopg.pq.abc import PGresult
 from kling_ledger.ledger.engines.transaction import Row
 
 Statement = tuple[str, Sequence[Any]]
-"""A text with `$1`, `$2`, ... for its values, and those."""
+"""A text with `$1`, `$2`, ... for its values, and the values."""
 
 ANSWER_S: Final = 60.0
 """How long a server may take to answer one message before it counts as gone."""
@@ -32,11 +32,11 @@ _Answered = TypeVar("_Answered")
 
 
 class SilentServerError(psycopg.OperationalError):
-    """The server took longer than it may: whether it did what it was asked, nobody knows."""
+    """The server took too long: whether it did what it was asked is unknown."""
 
 
 class Answer:
-    """What came of one statement: how many rows it returned or changed, and those it returned."""
+    """The answer to one statement: how many rows it returned or changed, and the returned rows."""
 
     def __init__(self, result: PGresult, transformer: abc.Transformer) -> None:
         self.count = result.command_tuples or 0
@@ -61,11 +61,11 @@ class Answer:
 class Pipeline:
     """The statements of one connection; each is prepared when it is first sent.
 
-    A statement is known to the server by a hash of its text: whoever shares the connection behind
-    a pooler runs what it means, or nothing. Where a pooler is known to be (`is_pooled`), nothing is
-    prepared: the next message may reach another server process. A statement that fails leaves those
-    after it undone; several of one message are one transaction where BEGIN and COMMIT are among
-    them.
+    The server knows a statement by the hash of its text: a client that shares the connection behind
+    a pooler runs the right one or none. If there is a pooler (`is_pooled`), nothing is prepared:
+    the next message may reach another server process. After a statement that fails, those that
+    follow are not done. Several statements of one message are one transaction if BEGIN and COMMIT
+    are among them.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Pipeline:
 
     @property
     def place(self) -> int:
-        """A number of this connection's own: the server process's, or what a pooler makes up."""
+        """A number for this connection: its server process, or what a pooler makes up."""
         return self._wire.backend_pid
 
     def run(self, *statements: Statement, within_s: float = ANSWER_S) -> list[Answer]:
-        """Send statements, wait once and return their answers; raises what the first error says.
+        """Send statements, wait once and return their answers; raises the first error.
 
-        An exchange that does not come to its end leaves a connection that can only be closed.
+        After an incomplete exchange the connection can only be closed.
         """
         transformer = Transformer.from_context(self._connection)
         self._wire.enter_pipeline_mode()
@@ -104,7 +104,8 @@ class Pipeline:
                 self._wire.send_query_params(text.encode(), given)
                 continue
             if text not in self._prepared and text not in fresh.values():
-                # Not before those that come first: a BEGIN cannot follow what was looked at.
+                # Prepared right before its use, not before everything: BEGIN must precede any
+                # parsing.
                 fresh[place + len(fresh)] = text
                 self._wire.send_prepare(_name(text), text.encode())
             self._wire.send_query_prepared(_name(text), given)
@@ -133,29 +134,29 @@ class Pipeline:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the server has not ended the connection while nobody used it, as far as is known.
+        """Whether the server has kept the unused connection open, as far as we can tell.
 
-        An idle server has nothing to say: what can be read is its farewell.
+        An idle server sends nothing: anything to read is its goodbye.
         """
         return not _has_something_to_say(self._wire.socket)
 
     def roll_back(self) -> None:
-        """End a transaction without its changes; a connection that is gone has done that."""
+        """End a transaction without its changes; a lost connection has already done that."""
         if self._connection.closed or self._connection.broken:
             return
         try:
             self._connection.rollback()
         except psycopg.Error:
-            # Ctrl-C left an answer that nobody has read: without us, the server rolls back.
+            # Ctrl-C left an unread answer: the server rolls back when we hang up.
             self._connection.close()
 
     def _check(self, results: Sequence[PGresult]) -> None:
-        """Raise what the first error says."""
+        """Raise the first error."""
         failed = next((one for one in results if one.status == ExecStatus.FATAL_ERROR), None)
         try:
             self._wire.exit_pipeline_mode()
         except psycopg.OperationalError:
-            # The server said why, and hung up.
+            # The server gave the reason and hung up.
             self._connection.close()
             if failed is None:
                 raise
@@ -190,14 +191,14 @@ def _has_something_to_say(socket: int) -> bool:
 
 @cache
 def _name(text: str) -> bytes:
-    """Return what the server knows a statement by."""
+    """Return the name by which the server knows a statement."""
     return b"kling_ledger_" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest().encode()
 
 
 def _until(
     give_up_at: float, exchange: Generator[Any, Any, _Answered]
 ) -> Generator[Any, Any, _Answered]:
-    """Let an exchange go on until it is too late; the driver looks in ten times a second."""
+    """Continue an exchange until it is too late; the driver checks ten times a second."""
     try:
         wanted = next(exchange)
         while True:

@@ -1,12 +1,12 @@
 """PostgreSQL: a server, many clients, READ COMMITTED, one round trip for most transactions.
 
-An operation is tried first without waiting: it reads, then all its changes are sent in one message,
-and a change that misses its expectation undoes it. What goes wrong there is decided by running it
-again alone, where nothing that was read can be overtaken. Being alone is a lock that every
-transaction of a ledger shares and the lonely one takes whole.
+An operation is first tried beside others: it reads, then sends all its changes in one message, and
+a change that misses its expectation undoes all of them. If that fails, the operation runs again
+alone, where nothing that it read can change. Running alone means holding a lock exclusively that
+every other transaction of the ledger shares.
 
-A caller that is by itself writes by itself; many threads write together (`lanes.py`).
-Whoever is interrupted gives up the connection, and the server undoes what it had not committed.
+A single caller writes by itself; many threads write together (`lanes.py`). An interrupted caller
+drops its connection, and the server undoes what was not committed.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ Result = TypeVar("Result")
 
 _READ: Final = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ())
 _OVERTAKEN: Final = (
-    # A constraint may speak before the expectation that somebody else has overtaken does.
+    # A constraint may fail before the expectation that another client has overtaken.
     pg_errors.IntegrityError,
     pg_errors.SerializationFailure,
     pg_errors.DeadlockDetected,
@@ -70,7 +70,7 @@ _OLDEST: Final = (
     " (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted))"
     " ORDER BY xact_start LIMIT 1"
 )
-"""Who has written for longest, or keeps others from writing."""
+"""The session that has been writing, or blocking writers, for longest."""
 
 
 class PostgresServer:
@@ -92,7 +92,7 @@ class PostgresServer:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether a pooler stands between: known once it was reached."""
+        """Whether there is a pooler in between: known after the first connection."""
         return self._is_pooled
 
     def close(self) -> None:
@@ -112,13 +112,13 @@ class PostgresServer:
 
     @contextmanager
     def whole(self) -> Iterator[psycopg.Connection[Any]]:
-        """Open a connection of its own that sees one state of everything: for a copy of it all."""
+        """Open a separate connection that sees one state of everything, to copy it all."""
         with closing(self._address.connect(autocommit=True)) as connection:
             connection.execute(_READ[0])
             yield connection
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
-        """Run an operation in a transaction: all of it happens, or nothing where it raises."""
+        """Run an operation in a transaction: all of it happens, or nothing if it raises."""
         return self._once(operation, self._written)
 
     def write_batch(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
@@ -126,7 +126,7 @@ class PostgresServer:
         return self._lanes.run(batch)
 
     def write_in_turn(self, batches: Sequence[Batch[Any, Any]]) -> Sequence[Outcome]:
-        """See to what several callers want, one after another, while nobody else writes."""
+        """Decide the batches of several callers one after another, while nobody else writes."""
         in_turn = cast("InTurn", batches[0].in_turn)
         try:
             outcomes = self._once(lambda transaction: in_turn(transaction, batches), self._alone)
@@ -135,14 +135,14 @@ class PostgresServer:
         return outcomes()
 
     def check(self) -> None:
-        """See that the server is one that a ledger can rely on. Raises DatabaseError."""
+        """Check that a ledger can rely on the server. Raises DatabaseError."""
         with self._pipelines.lent() as first, self._pipelines.lent() as second:
             if not first.is_read_only:
                 assumptions.check(first, second, name=self.name)
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:
-        """Open a transaction for the tables themselves; nobody else writes while it lasts."""
+        """Open a transaction to change the tables themselves; nobody else writes meanwhile."""
         from sqlalchemy import create_engine
         from sqlalchemy.pool import NullPool
 
@@ -157,12 +157,12 @@ class PostgresServer:
             yield connection
 
     def _insist(self, once: Callable[[], Result], doubts: Doubts) -> Result:
-        # A ledger that was never reached may be named wrongly: nobody should wait for that.
+        # The address of a server that was never reached may be wrong: do not wait for it.
         patience_s = PATIENCE_S if self._was_reached else 0.0
         return insist(once, doubts, name=self.name, held_by=self._held_by, patience_s=patience_s)
 
     def _write_merged(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
-        """Write what several callers want, without a second try: each has to be told of its own."""
+        """Write the batches of several callers, tried only once: each needs its own answer."""
         return self._once(batch, self._together)
 
     def _once(
@@ -203,7 +203,7 @@ class PostgresServer:
             except (KlingError, psycopg.IntegrityError):
                 if not doubts.lost:
                     raise
-                # What is refused now may have been done before, and be refused because of that.
+                # It may be refused now because an earlier try was done.
                 done = doubts.settled(pipeline, self.name)
                 if done is None:
                     raise
@@ -213,7 +213,7 @@ class PostgresServer:
         try:
             return self._together(pipeline, operation)
         except KlingError:
-            # Whatever is refused may be a call that was made before: only a key would tell.
+            # A refused call may be a repeat of an earlier one: only its key can tell.
             pass
         except psycopg.Error as error:
             if error.sqlstate != EXPECTATION_FAILED and not isinstance(error, _OVERTAKEN):
@@ -239,7 +239,7 @@ class PostgresServer:
         return result
 
     def _committed(self, pipeline: Pipeline, transaction: Together | Alone, result: object) -> None:
-        """Commit; LostAnswerError where nobody knows whether that was done."""
+        """Commit. Raises LostAnswerError if it is unknown whether that was done."""
         try:
             transaction.commit()
         except psycopg.Error as error:
@@ -249,7 +249,7 @@ class PostgresServer:
             raise LostAnswerError(transaction.mark, result, application=application) from error
 
     def _held_by(self) -> str | None:
-        """Say who has held for longest what a transaction waits for, as far as the server tells."""
+        """Name the session that has held the needed lock longest, as far as the server tells."""
         try:
             with self._pipelines.lent() as pipeline:
                 found = pipeline.run((_OLDEST, ()))[0].rows()

@@ -1,7 +1,7 @@
 """Transactions on PostgreSQL: one is sent whole at its end, one waits for each answer.
 
-BEGIN and COMMIT are part of what is sent. A message alone is one transaction on PostgreSQL only: on
-a distributed engine its statements took effect one by one.
+BEGIN and COMMIT are part of the message. Without them a message is one transaction on PostgreSQL
+only: on a distributed engine its statements took effect one by one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kling_ledger.ledger.schema import Table
 Result = TypeVar("Result")
 
 LOCK_S: Final = 4
-"""How long a transaction waits for a lock before it is undone, told of and tried again."""
+"""How long a transaction waits for a lock before it is undone, reported and retried."""
 
 _LOCK: Final = 0x6B6C696E67
 """The key of the advisory lock that the transactions of a ledger share, in the schema `public`."""
@@ -37,22 +37,22 @@ _LOCK: Final = 0x6B6C696E67
 _BEGIN: Final = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
 _COMMIT: Final = ("COMMIT", ())
 _LIMITS: Final = (
-    # What waits for a lock is undone and told of; whoever stops in the middle of a transaction is
-    # thrown out, so that nobody waits for it. The time that a COMMIT takes has no limit of the
-    # server: cut short there, it says that it is done before its replica has it.
+    # A transaction that waits for a lock is undone and reported. A client that stops in the middle
+    # of one is disconnected, so that nobody waits for it. COMMIT has no time limit on the server:
+    # cut short, it would report success before the replica has the data.
     f"SELECT set_config('lock_timeout', '{LOCK_S}s', true),"
     " set_config('idle_in_transaction_session_timeout', '10s', true),"
     " set_config('statement_timeout', '0', true)"
 )
 _FEW: Final = 4
-"""Up to how many rows are written out in a statement; more of them go as one array a column."""
+"""Up to this many rows are written out in a statement; more are sent as one array per column."""
 _PARAMETER: Final = re.compile(r"(?<![:\w]):(\w+)")
 
 
 class PostgresTransaction(Transaction):
     """A transaction on one connection; the two kinds differ in when changes are sent.
 
-    `mark` is a row by which it is known afterwards whether it was done.
+    `mark` is a row that shows afterwards whether it was done.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -64,7 +64,7 @@ class PostgresTransaction(Transaction):
 
     @staticmethod
     def json_array(texts: Sequence[str]) -> str:
-        """Write expressions of text as one: a JSON array without spaces."""
+        """Combine text expressions into one: a JSON array without spaces."""
         return f"CAST(array_to_json(ARRAY[{', '.join(texts)}]) AS text)"
 
     def rows(self, statement: str, **values: Any) -> list[Row]:
@@ -72,9 +72,9 @@ class PostgresTransaction(Transaction):
         return self._pipeline.run(_native(statement, values))[0].rows()
 
     def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a query and give its rows as plain values, at most `size` in memory at a time."""
+        """Run a query and yield its rows as plain values, at most `size` in memory at a time."""
         text, given = _native(statement, values)
-        # By its text: what is prepared to fetch from it keeps its columns in the next transaction.
+        # Named by its text: a prepared FETCH keeps its columns in the next transaction.
         cursor = f"rows_{crc32(text.encode()):08x}_{next(self._cursors)}"
         self._pipeline.run((f"DECLARE {cursor} NO SCROLL CURSOR FOR {text}", given))
         while rows := self._pipeline.run((f"FETCH {size} FROM {cursor}", ()))[0].tuples():
@@ -83,7 +83,7 @@ class PostgresTransaction(Transaction):
 
 
 class Alone(PostgresTransaction):
-    """A transaction beside which no other writes: each statement is answered at once."""
+    """A transaction with no other writers: each statement is answered at once."""
 
     is_exclusive = True
 
@@ -92,7 +92,7 @@ class Alone(PostgresTransaction):
         self._pipeline.run(_BEGIN, _lonely_lock(self._pipeline.schema))
 
     def commit(self) -> None:
-        """Let everything that was done take effect."""
+        """Make everything that was done take effect."""
         self._pipeline.run(_COMMIT)
 
     def change(
@@ -117,7 +117,7 @@ class Alone(PostgresTransaction):
         *,
         refused: Refusal,
     ) -> None:
-        """Update one row each."""
+        """Update one row per update."""
         [answer] = self._pipeline.run(_update(table, updates))
         if answer.count != len(updates):
             raise refused()
@@ -138,10 +138,10 @@ class Alone(PostgresTransaction):
 
 
 class Together(PostgresTransaction):
-    """A transaction whose changes are all sent at its end, in one round trip.
+    """A transaction that sends all its changes at its end, in one round trip.
 
-    They do not depend on one another, so they are sent in an order of their own: first the rows
-    that are this operation's alone, last the balances that others wait for.
+    They do not depend on each other, so they are sent in a fixed order: first the rows that only
+    this operation writes, last the balances that others wait for.
     """
 
     is_exclusive = False
@@ -162,7 +162,7 @@ class Together(PostgresTransaction):
         expect: int | None,
         refused: Refusal,  # noqa: ARG002 - who is alone says why
     ) -> list[Row]:
-        """Keep a statement for the end; what it returns is in the list from then on."""
+        """Keep a statement for the end; only then does the returned list get its rows."""
         returned: list[Row] = []
         returns = "RETURNING" in statement
         text, given = _native(statement, values)
@@ -185,20 +185,20 @@ class Together(PostgresTransaction):
         *,
         refused: Refusal,  # noqa: ARG002 - who is alone says why
     ) -> None:
-        """Update one row each."""
+        """Update one row per update."""
         text, given = _update(table, updates)
         self._updates.append((_expecting(text, len(updates), returns=False), given))
 
     def assume(self, query: str, value: int) -> None:
-        """Undo the transaction unless a query still gives one value."""
+        """Undo the transaction unless the query still returns this value."""
         self._assumed.append((f"SELECT kling_ledger_expect(({query}), $1)", (value,)))
 
     def attempt(self, operation: Callable[[], Result]) -> Result:
-        """Run a part of an operation; if any of it is refused, all of it is run again alone."""
+        """Run a part of an operation; if it is refused, the whole operation runs again alone."""
         return operation()
 
     def commit(self) -> None:
-        """Send everything and wait once. Whatever is not as expected undoes all of it."""
+        """Send everything and wait once. Anything unexpected undoes all of it."""
         changes = [*self._inserts, *self._updates, *self._changes]
         if not changes:
             return
@@ -211,7 +211,7 @@ class Together(PostgresTransaction):
 
 @cache
 def _shared_lock(schema: str) -> Statement:
-    """Set the limits of a transaction, and share the lock that a lonely one takes whole."""
+    """Set the limits of a transaction, and share the lock that an exclusive one takes alone."""
     return f"{_LIMITS}, pg_advisory_xact_lock_shared({lock_key(schema)})", ()
 
 
@@ -226,7 +226,7 @@ def lock_key(schema: str) -> int:
 
 
 def _native(statement: str, values: Values) -> Statement:
-    """Write `:name` parameters as the server wants them."""
+    """Rewrite `:name` parameters as the server expects them."""
     names, text = _numbered(statement)
     return text, [values[name] for name in names]
 
@@ -239,7 +239,7 @@ def _numbered(statement: str) -> tuple[tuple[str, ...], str]:
 
 @cache
 def _expecting(statement: str, expected: int, *, returns: bool) -> str:
-    """Let a statement undo its transaction if it changes another number of rows."""
+    """Make a statement undo its transaction if it changes another number of rows."""
     if not returns:
         statement = f"{statement} RETURNING 1"
     return (

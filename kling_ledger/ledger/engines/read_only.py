@@ -1,8 +1,8 @@
-"""Reading a file where nothing can be written: in a folder of somebody else, on a read-only mount.
+"""Reading a file where nothing can be written: in another user's folder, on a read-only mount.
 
-What breaks without it: SQLite keeps an index of the log beside the file, and whoever may not make
-it cannot read. Without a log the file alone is the whole ledger, and can be read as one that never
-changes. Whether that held is seen afterwards.
+What breaks without it: SQLite keeps an index of the log beside the file, and cannot read without
+the right to create it. Without a log the file alone is the whole ledger, and can be read as one
+that never changes. Whether that was true is checked afterwards.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from typing import Final
 from kling_ledger.errors import DatabaseError
 
 _CANNOT_OPEN: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-"""What SQLite says where it cannot make the index of the log. The lower byte is the family."""
+"""What SQLite reports if it cannot create the log's index; the lower byte is the error's family."""
 
 
 def can_be_written(path: Path) -> bool:
-    """Whether this process may write to a file and make others beside it."""
+    """Whether this process may write to a file and create others beside it."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
 
 
 @contextmanager
 def reading_only(path: Path, *, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """Open a file for reading alone, in a transaction that sees one state of it.
+    """Open a file for reading only, in a transaction that sees one state of it.
 
-    Raises DatabaseError where a part of the ledger is in a log that cannot be read here, and where
-    somebody else has written meanwhile.
+    Raises DatabaseError if a part of the ledger is in a log that cannot be read here, or if
+    somebody wrote to it meanwhile.
     """
     try:
         connection = _opened(path, "mode=ro", timeout_s)
@@ -58,7 +58,7 @@ def _opened(path: Path, how: str, timeout_s: float) -> sqlite3.Connection:
     )
     try:
         connection.execute("BEGIN")
-        # The file is opened by whoever reads first.
+        # The first query opens the file.
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except BaseException:
         connection.close()
@@ -67,7 +67,7 @@ def _opened(path: Path, how: str, timeout_s: float) -> sqlite3.Connection:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what tells that a file was written to. DatabaseError where it has a log."""
+    """Return values that change when the file is written to. DatabaseError if it has a log."""
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
         raise DatabaseError(

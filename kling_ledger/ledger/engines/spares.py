@@ -1,9 +1,9 @@
-"""Spares: connections that nobody uses at the moment, kept for whoever comes next.
+"""Spares: idle connections, kept for the next caller.
 
-What breaks without it: a connection a call costs more than the call itself, and the pools of the
-libraries hold a lock in Python code. Ctrl-C in the main thread may come while that is taken; it is
-never given back, and every thread waits for ever. Here nothing is taken but by one call of the
-interpreter, which an interrupt comes before or after.
+What breaks without it: a connection for each call costs more than the call itself, and the pools of
+the libraries hold a lock in Python code. If Ctrl-C reaches the main thread while it holds that
+lock, the lock is never released, and every thread waits forever. Here each step is a single call of
+the interpreter, which an interrupt can only precede or follow.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Final, Generic, Protocol, TypeVar
 from kling_ledger.errors import DatabaseError
 
 MOST: Final = 32
-"""How many connections are lent at a time; who asks for another waits."""
+"""How many connections are lent at a time; a further caller waits."""
 
 LONGEST_WAIT_S: Final = 30.0
-"""How long that is waited for."""
+"""How long a caller waits for a connection, in seconds."""
 
 
 class Closable(Protocol):
@@ -34,10 +34,10 @@ Lent = TypeVar("Lent", bound=Closable)
 
 
 class Spares(Generic[Lent]):
-    """Lends connections, makes those that are missing, and closes those that came back broken.
+    """Lends connections, opens missing ones, and closes those that come back broken.
 
-    `is_idle` says whether one, after an error, may be lent again, `is_alive` whether one that
-    nobody has used for a while still may.
+    `is_idle` says whether a connection may be lent again after an error, `is_alive` whether one
+    that was unused for a while still works.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Spares(Generic[Lent]):
 
     @contextmanager
     def lent(self) -> Iterator[Lent]:
-        """Lend a connection for a block of code; DatabaseError where all are lent for long."""
+        """Lend a connection for a block of code; DatabaseError if all stay lent for too long."""
         try:
             self._places.get(timeout=LONGEST_WAIT_S)
         except Empty:
@@ -80,7 +80,7 @@ class Spares(Generic[Lent]):
             self._spare.pop().close()
 
     def withdraw(self, *, within_s: float) -> bool:
-        """Lend no more, and close what came back; False where not all came back in time."""
+        """Lend no more, and close what came back; False if not all came back in time."""
         give_up_at = time.monotonic() + within_s
         try:
             while self._withdrawn < MOST:
@@ -99,7 +99,7 @@ class Spares(Generic[Lent]):
             self._places.put(None)
 
     def _kept(self) -> Lent | None:
-        """Take one that is still alive; those that are not have nothing to give back."""
+        """Take a spare connection that still works, and close those that do not."""
         while True:
             try:
                 connection = self._spare.pop()
@@ -120,7 +120,7 @@ class Spares(Generic[Lent]):
             is_sound = self._is_idle(connection)
             raise
         finally:
-            # Ctrl-C may leave a transaction open, or an answer that nobody has read.
+            # Ctrl-C may leave a transaction open, or an unread answer.
             if is_sound:
                 self._spare.append(connection)
             else:

@@ -1,7 +1,7 @@
 """SQLite: a file, many threads and processes, one writer at a time.
 
 WAL with `synchronous=FULL`: what was acknowledged survives a power cut. A writing transaction takes
-the write lock when it begins, so that nothing is read and then overtaken.
+the write lock when it begins, so that nothing that it read can change before it writes.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 BUSY_TIMEOUT_S: Final = 30
-"""How long a transaction waits for another process to finish its own."""
+"""How long a transaction waits for another process to finish its own, in seconds."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class SqliteFile:
-    """A ledger's file: transactions that read beside one another, and writers one by one."""
+    """A ledger's file: any number of readers, and one writer at a time."""
 
     dialect: Final = "sqlite"
 
@@ -59,12 +59,12 @@ class SqliteFile:
         )
         self._between_groups = Lock()
         self._is_paused = False
-        # Connections of their own, which a fork cannot close.
+        # Connections outside the pool, which a fork cannot close.
         self._aside: list[None] = []
         forks.watch(self)
 
     def pause(self, *, within_s: float) -> bool:
-        """Close every connection and let nobody open one; False where somebody still reads."""
+        """Close every connection and prevent new ones; False if somebody is still reading."""
         if not self._between_groups.acquire(timeout=within_s):
             return False
         self._is_paused = True
@@ -74,7 +74,7 @@ class SqliteFile:
         return self._readers.withdraw(within_s=within_s) and not self._aside
 
     def resume(self) -> None:
-        """Let connections be opened again, where they were not to be."""
+        """Allow connections again after a `pause`."""
         if self._is_paused:
             self._is_paused = False
             self._readers.lend_again()
@@ -102,13 +102,13 @@ class SqliteFile:
 
     @contextmanager
     def read_together(self, count: int) -> Iterator[Sequence[Transaction]]:
-        """Open so many transactions that all see one state, each for a thread of its own."""
+        """Open `count` transactions that all see one state, each for a thread of its own."""
         if self.is_read_only or count == 1:
             with self.read() as transaction:
                 yield [transaction]
             return
         self._check_is_there()
-        # Their own: many who each wait for several of those that are lent would wait for ever.
+        # Outside the pool: callers that each wait for several lent ones would deadlock.
         with self._one_aside(), ExitStack() as opened:
             watching, *readers = [
                 opened.enter_context(closing(self._connect())) for _ in range(count + 1)
@@ -118,7 +118,7 @@ class SqliteFile:
 
     @contextmanager
     def whole(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection of its own that sees one state of everything: for a copy of it all."""
+        """Open a separate connection that sees one state of everything, to copy it all."""
         if self.is_read_only:
             with reading_only(self._path, timeout_s=BUSY_TIMEOUT_S) as connection:
                 yield connection
@@ -133,7 +133,7 @@ class SqliteFile:
         return self._path
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
-        """Run an operation in a transaction: all of it happens, or nothing where it raises."""
+        """Run an operation in a transaction: all of it happens, or nothing if it raises."""
         self._check_writable()
         result: Result = self._writer.run(operation)
         return result
@@ -146,7 +146,7 @@ class SqliteFile:
 
     @contextmanager
     def schema(self) -> Iterator[Connection]:
-        """Open a transaction for the tables themselves; nobody else writes while it lasts."""
+        """Open a transaction to change the tables themselves; nobody else writes meanwhile."""
         self._check_writable()
         from sqlalchemy import create_engine, event
         from sqlalchemy.pool import NullPool
@@ -165,14 +165,14 @@ class SqliteFile:
             self._aside.pop()
 
     def use_write_ahead_log(self) -> None:
-        """Switch a database that is ours to WAL, for good; every later opening finds it done."""
+        """Switch a ledger's file to WAL, permanently."""
         give_up_at = time.monotonic() + BUSY_TIMEOUT_S
         with self._readers.lent() as connection:
             while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 try:
                     connection.execute("PRAGMA journal_mode=WAL")
                 except sqlite3.OperationalError:
-                    # SQLite does not wait for others here: its time-out covers transactions.
+                    # SQLite does not wait for others here: its time-out only covers transactions.
                     if time.monotonic() >= give_up_at:
                         raise
                     time.sleep(0.01)
@@ -192,7 +192,7 @@ class SqliteFile:
             write_group(self._writing, entries)
 
     def _check_is_there(self) -> None:
-        """Refuse a file that is no longer the one that was opened: what goes there is lost."""
+        """Refuse a file that is no longer the opened one: anything written to it is lost."""
         try:
             now = os.stat(self._place)  # noqa: PTH116 - at every write
         except FileNotFoundError:
@@ -212,12 +212,12 @@ class SqliteFile:
         self._turn.close()
 
     def _connect(self) -> sqlite3.Connection:
-        # The driver must not open transactions by itself: who begins decides which kind it is.
+        # The driver must not begin transactions by itself: we choose the kind.
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA synchronous=FULL")
-        # On macOS a disk takes what it is given into its own memory, unless it is asked twice.
+        # On macOS a disk keeps data in its own memory, unless it is asked to write it out.
         connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA checkpoint_fullfsync=ON")
         connection.execute("PRAGMA foreign_keys=ON")
@@ -227,8 +227,8 @@ class SqliteFile:
 def _only_name(path: Path) -> tuple[int, int] | None:
     """Return which file a path leads to, None for none yet.
 
-    Raises DatabaseError where the file may have another name: each name would have a log of its
-    own, and two ledgers would write to one file.
+    Raises DatabaseError if the file may have another name: each name would have a log of its own,
+    and two ledgers would write to one file.
     """
     if forks.was_open(path):
         raise DatabaseError(
@@ -258,15 +258,15 @@ def _is_mounted(path: Path) -> bool:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    # Spaces and the like are written as octal there.
+    # Spaces and similar characters are written as octal there.
     place = re.sub(r"[ \t\n\\]", lambda found: f"\\{ord(found[0]):03o}", str(path.resolve()))
     return any(line.split(" ")[4] == place for line in mounts.splitlines())
 
 
 def _begin_together(watching: sqlite3.Connection, readers: Sequence[sqlite3.Connection]) -> None:
-    """Begin to read on some connections between two writes of others: they see one state.
+    """Begin to read on several connections, with no write in between: they see one state.
 
-    What the first is told changes with every write that came between.
+    `data_version` on the first connection changes with every write by another one.
     """
     while True:
         before = watching.execute("PRAGMA data_version").fetchone()
@@ -293,5 +293,5 @@ def _make_folder(path: Path) -> None:
 
 
 def _begin(connection: Any) -> None:
-    """Begin what goes through SQLAlchemy: making the tables, and migrations."""
+    """Begin a transaction that goes through SQLAlchemy: to create the tables, or migrate them."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

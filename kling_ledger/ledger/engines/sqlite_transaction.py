@@ -1,4 +1,4 @@
-"""SqliteTransaction: what an operation may do with a file, statement by statement."""
+"""SqliteTransaction: an operation's access to a file, statement by statement."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kling_ledger.ledger.engines.transaction import (
 from kling_ledger.ledger.schema import Table
 
 _SIZES: Final = (64, 16, 4, 1)
-"""How many rows one statement inserts: few statements of few sizes. Between two of them Python lets
-other threads run, and those that wait for this transaction would only be in its way."""
+"""How many rows one statement inserts: few statements, of few sizes. Between two statements Python
+lets other threads run, which wait for this transaction and would only be in its way."""
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,7 @@ class SqliteTransaction(Transaction):
 
     @staticmethod
     def json_array(texts: Sequence[str]) -> str:
-        """Write expressions of text as one: a JSON array without spaces."""
+        """Combine text expressions into one: a JSON array without spaces."""
         return f"json_array({', '.join(texts)})"
 
     def rows(self, statement: str, **values: Any) -> list[Row]:
@@ -45,7 +45,7 @@ class SqliteTransaction(Transaction):
         return _dicts(self._connection.execute(statement, values))
 
     def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a query and give its rows as plain values, at most `size` in memory at a time."""
+        """Run a query and yield its rows as plain values, at most `size` in memory at a time."""
         cursor = self._connection.execute(statement, values)
         while rows := cursor.fetchmany(size):
             yield rows
@@ -86,10 +86,10 @@ class SqliteTransaction(Transaction):
                 first += size
 
     def update(self, table: Table, updates: Sequence[Update], *, refused: Refusal) -> None:
-        """Update one row each."""
+        """Update one row per update."""
         statement = _update(table, *names_of(updates))
         values = values_of(updates)
-        # One statement is quicker to run than one of many.
+        # A single `execute` is faster than an `executemany` of one.
         if len(values) == 1:
             cursor = self._connection.execute(statement, values[0])
         else:

@@ -1,8 +1,8 @@
-"""Transaction: what an operation may do with the database, in the same words on both engines.
+"""Transaction: what an operation can do with the database, the same on both engines.
 
-An operation first reads what it needs to know, then changes. Statements are plain SQL with `:name`
+An operation first reads what it needs, then makes changes. Statements are plain SQL with `:name`
 parameters. A change says how many rows it must touch; if it touches another number, the whole
-transaction is undone and `refused` says why.
+transaction is undone and `refused` gives the reason.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Item = TypeVar("Item")
 Refusal = Callable[[], Exception]
 
 _AT_ONCE: Final = 512
-"""For how many texts one query asks."""
+"""How many texts one query asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Who changes something, when, and why; `chance` is what makes the ids of it unique."""
+    """Who changes something, when, and why; `chance` makes its ids unique."""
 
     at_us: int
     actor: str
@@ -37,9 +37,9 @@ class Stamp:
 
 
 class Update(NamedTuple):
-    """The change of one row: what is known of it before, and the columns that get new values.
+    """The change of one row: its known values, and the columns that get new ones.
 
-    A column may be in both: it is then changed only if nobody else has changed it.
+    A column may be in both: then it only changes if nobody else has changed it.
     """
 
     known: Row
@@ -47,24 +47,25 @@ class Update(NamedTuple):
 
 
 Decide = Callable[["Transaction", Sequence[Item], "Stamp"], Callable[[int], Result]]
-"""What is done with items under a stamp. What it returns gives the result of an item by its place,
-once the transaction has ended."""
+"""What to do with items under a stamp. The function that it returns gives the result of an item by
+its place, after the transaction has ended."""
 
 
 Outcome = Callable[[int], Any] | Exception | None
-"""What became of a batch among others: what gives its results by place, why there are none, or None
-where it has to be run by itself."""
+"""The result of one batch among others: the function that gives its results by place, or the reason
+why there are none, or None if the batch must run by itself."""
 
 InTurn = Callable[["Transaction", Sequence["Batch[Any, Any]"]], Callable[[], Sequence[Outcome]]]
-"""How batches that cannot be merged are seen to one after another in one transaction, beside which
-nobody else writes. What it returns gives the outcomes, once the transaction has ended."""
+"""Decides batches that cannot be merged, one after another, in one exclusive transaction. What it
+returns gives the outcomes, after the transaction has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Item, Result]):
-    """Items and what is done with them. Those of one `decide` that wait together may be merged.
+    """Items and what to do with them.
 
-    Where all of them together are refused, `in_turn` sees to each, if there is such a way.
+    Batches with the same `decide` that wait together may be merged. If a merged batch is refused,
+    `in_turn` decides each one by itself, if given.
     """
 
     decide: Decide[Item, Result]
@@ -78,7 +79,7 @@ class Batch(Generic[Item, Result]):
 
 
 class NotAloneError(LedgerError):
-    """An operation has to be run in a transaction that is exclusive; never seen by a caller."""
+    """The operation must run in an exclusive transaction; no caller sees this."""
 
     code = "not_alone"
 
@@ -87,7 +88,7 @@ class NotAloneError(LedgerError):
 
 
 class NothingDoneError(LedgerError):
-    """None of some batches did anything, so that there is nothing to commit; no caller sees it."""
+    """None of several batches changed anything: nothing to commit; no caller sees this."""
 
     code = "nothing_done"
 
@@ -99,25 +100,25 @@ class NothingDoneError(LedgerError):
 class Transaction(ABC):
     """One open transaction of a ledger's database.
 
-    `is_exclusive` says that nobody else writes while it lasts, so that what was read stays true. In
-    a transaction that is not, a failing expectation means only that the operation has to be run
-    again in one that is.
+    `is_exclusive`: nobody else writes while it lasts, so what was read stays true. In any other
+    transaction, a failed expectation only means that the operation must run again in an exclusive
+    one.
     """
 
     is_exclusive: bool
     place: int = 0
-    """A number that is its connection's own, as far as there is one."""
+    """A number for its connection, if there is one."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
-        """What was read once and holds until the end."""
+        """What was read once and stays true until the end."""
         self.moved: list[str] = []
-        """The transfers that were written in it, by their ids; a part that failed may have some."""
+        """The ids of the transfers written in it; some may be from a part that failed."""
 
     @staticmethod
     @abstractmethod
     def json_array(texts: Sequence[str]) -> str:
-        """Write expressions of text as one: a JSON array without spaces, alike on every engine."""
+        """Combine text expressions into one: a JSON array without spaces, alike on every engine."""
 
     @abstractmethod
     def rows(self, statement: str, **values: Any) -> list[Row]:
@@ -125,7 +126,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def batches(self, statement: str, size: int, **values: Any) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a query and give its rows as plain values, at most `size` in memory at a time."""
+        """Run a query and yield its rows as plain values, at most `size` in memory at a time."""
 
     @abstractmethod
     def change(
@@ -133,28 +134,27 @@ class Transaction(ABC):
     ) -> list[Row]:
         """Run a statement that must change `expect` rows (any number if None).
 
-        The list that is returned holds what the statement returns, at the latest when the
-        transaction has ended.
+        The returned list has the statement's rows, at the latest after the transaction has ended.
         """
 
     @abstractmethod
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
-        """Insert rows, each with every column of the table by its name."""
+        """Insert rows; each names every column of the table."""
 
     @abstractmethod
     def update(self, table: Table, updates: Sequence[Update], *, refused: Refusal) -> None:
-        """Update one row each, all of them with the same columns; every row must be there."""
+        """Update one row per update, all with the same columns; every row must exist."""
 
     @abstractmethod
     def assume(self, query: str, value: int) -> None:
-        """Undo the transaction unless a query still gives one value; only where it may not."""
+        """Undo the transaction unless a query still returns this value; not in exclusive ones."""
 
     @abstractmethod
     def attempt(self, operation: Callable[[], Result]) -> Result:
         """Run a part of an operation; if it raises, the rest of the transaction stands."""
 
     def be_alone(self) -> None:
-        """Ask for a transaction beside which nobody else writes: the operation is run again."""
+        """Require an exclusive transaction: the operation runs again in one."""
         if not self.is_exclusive:
             raise NotAloneError
 
@@ -164,11 +164,12 @@ class Transaction(ABC):
         return found[0] if found else None
 
     def rows_for(self, statement: str, given: Sequence[str]) -> list[Row]:
-        """Run a query whose `IN (:given)` asks for many texts, some hundred at a time."""
+        """Run a query whose `IN (:given)` takes many texts, some hundred at a time."""
         found: list[Row] = []
         for first in range(0, len(given), _AT_ONCE):
             some = given[first : first + _AT_ONCE]
-            # The last one fills up to a power of two: that makes few statements of many sizes.
+            # The last query is filled up to a power of two, so that there are few different
+            # statements.
             count = 1 << (len(some) - 1).bit_length()
             values = {f"given{n}": some[min(n, len(some) - 1)] for n in range(count)}
             found.extend(self.rows(_spread(statement, count), **values))
@@ -180,12 +181,12 @@ class Transaction(ABC):
 
 
 def readable(text: str | None) -> str | None:
-    """Return a text that every engine can keep: a message of others may hold what it cannot."""
+    """Return a text that every engine can store: a foreign message may hold what they cannot."""
     return None if text is None else text.replace("\0", "").encode(errors="replace").decode()
 
 
 def plain(given: str) -> str:
-    """Return a name that a database can be asked for: PostgreSQL takes no zero byte in a text."""
+    """Return a name that can be looked up: PostgreSQL takes no zero byte in a text."""
     return given.replace("\0", "")
 
 
@@ -196,17 +197,17 @@ def _spread(statement: str, count: int) -> str:
 
 
 def never() -> NoReturn:
-    """Say that a statement without an expectation cannot fail one."""
+    """The `refused` of a statement without an expectation, which cannot fail."""
     raise AssertionError("a statement that may change any number of rows was refused")
 
 
 def overtaken() -> Exception:
-    """Say that a row is not as it was read a moment ago, in a transaction that is alone."""
+    """The `refused` of a row that changed after it was read, in an exclusive transaction."""
     return AssertionError("a row changed while nobody else could write")
 
 
 def names_of(updates: Sequence[Update]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the columns that updates know, and those that they change."""
+    """Return the known columns of updates, and those that they change."""
     first = updates[0]
     return tuple(first.known), tuple(first.new)
 

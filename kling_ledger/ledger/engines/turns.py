@@ -1,7 +1,7 @@
-"""Turns: which process writes next to a file.
+"""Turns: which process writes to a file next.
 
-SQLite has one writer at a time. Left to themselves, processes that find it busy sleep and try
-again, and some never get through.
+SQLite has one writer at a time. Left alone, processes that find it busy sleep and retry, and some
+never get their turn.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
 _LONGEST: Final = 48
-"""How many bytes of a file say who has its lock."""
+"""How many bytes of a lock file say who holds the lock."""
 
 _SAID: Final = re.compile(rb"([1-9][0-9]{0,9}) ([0-9]{1,11}) ")
-"""A process, and a second of the Unix clock."""
+"""A process id, and a second of the Unix clock."""
 
 
 class FileTurn:
-    """A turn between processes: whoever holds the lock on a file beside the database writes.
+    """A turn between processes: the one that holds the lock on a file beside the database writes.
 
-    There are two locks. The first is for being next: whoever has just written must queue for it
-    again, behind the one who already holds it, so that nobody writes twice in a row while others
-    wait. The system gives both back when their process ends. Each file says who has its lock. They
-    may be deleted while no process uses the ledger. Where the system has no such locks, SQLite's
+    There are two locks. The first is for being next: a process that has just written must queue for
+    it again, behind the one that already holds it, so that none writes twice in a row while others
+    wait. The system releases both when their process ends. Each file says who holds its lock. The
+    files may be deleted while no process uses the ledger. On a system without such locks, SQLite's
     own waiting has to do.
     """
 
@@ -62,7 +62,7 @@ class FileTurn:
         self._files = None
 
     def held_by(self) -> str:
-        """Say who has what a writer waits for and since when, as far as the files tell."""
+        """Say who holds the lock that a writer waits for, and since when, if the files tell."""
         file = self._waits_for
         found = None if file is None else _SAID.match(os.pread(file, _LONGEST, 0))
         if found is None or not _is_running(int(found[1])):
@@ -74,7 +74,7 @@ class FileTurn:
         self._waits_for = file
         fcntl.flock(file, fcntl.LOCK_EX)
         self._waits_for = None
-        # Every transaction writes this and hardly anybody reads it: who does makes a date of it.
+        # Written at every transaction and rarely read: the reader formats the date.
         os.pwrite(file, b"%d %d ".ljust(_LONGEST) % (os.getpid(), time.time()), 0)
 
     def _open(self, name: str) -> int:

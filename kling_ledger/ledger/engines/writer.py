@@ -1,12 +1,12 @@
-"""Writer: the one thread of a process that writes to a file, for all threads that want to.
+"""Writer: the one thread of a process that writes to a file, on behalf of all threads.
 
-Callers put their operations on a queue and wait. The thread takes all that have come, has them
-written as one group, in one transaction, and tells each caller what came of its own. A group costs
-one write to the disk: with a transaction a caller, 64 callers would write a tenth of what they do.
+Callers put their operations on a queue and wait. The thread takes everything that is waiting,
+writes it as one group in one transaction, and gives each caller its result. A group costs one write
+to the disk: with a transaction per caller, 64 callers would write a tenth as much.
 
-Why a thread of its own: Ctrl-C reaches only the main thread, at any moment, and this is never that
-one. Whoever writes here is not interrupted, so nothing is ever half done. Even a caller that is
-alone hands its operation over; what that costs is little beside the write to the disk.
+Why a separate thread: Ctrl-C reaches only the main thread, at any moment, and this is never the
+main thread. A write here is never interrupted, so nothing is ever half done. Even a single caller
+hands its operation over; that costs little beside the write to the disk.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.transaction import Batch
 
 MOST_TOGETHER: Final = 256
-"""How many operations are written together at most: the first of them waits for the last."""
+"""The most operations written together: the first of them waits for the last."""
 
 _GATHERING_S: Final = 0.001
-"""How long the writer waits for another operation, as long as they do come."""
+"""How long the writer waits for one more operation, as long as they keep coming."""
 
 _LOOK_S: Final = 0.2
-"""How often whoever closes looks whether there is anything to wait for."""
+"""How often `close` checks whether there is anything to wait for, in seconds."""
 
 _PATIENCE_S: Final = 1.0
-"""How often a caller looks whether there still is a writer, and how long it has waited."""
+"""How often a waiting caller checks for a writer and its own waiting time, in seconds."""
 
 SAID_AFTER_S: Final = 3.0
-"""After so long a caller says for whom it waits."""
+"""After this long a caller reports whom it is waiting for."""
 
 GIVEN_UP_AFTER_S: Final = 30.0
-"""After so long a caller gives up, however many wait before it."""
+"""After this long a caller gives up, however many are ahead of it."""
 
 log: Final = logging.getLogger("kling_ledger.database")
 
@@ -46,9 +46,9 @@ _UNWRITTEN: Final = object()
 
 
 class Entry:
-    """One operation that waits to be written, and then what came of it.
+    """One operation that waits to be written, and then its result.
 
-    A batch may be merged with others; anything else is a call that is given the transaction.
+    A batch may be merged with others; anything else is a function that gets the transaction.
     """
 
     __slots__ = ("_claim", "answered", "error", "operation", "value")
@@ -62,7 +62,7 @@ class Entry:
         self._claim = _thread.allocate_lock()
 
     def claim(self) -> bool:
-        """Take it, to write it or to give it up: only the first who asks may."""
+        """Take it, to write it or to give it up: only the first caller may."""
         return self._claim.acquire(blocking=False)
 
     @property
@@ -80,11 +80,11 @@ class Entry:
 
 
 class Writer:
-    """Hands operations to one thread, which is started by the first of them.
+    """Hands operations to one thread, which the first of them starts.
 
-    `write` is given the entries of one group and settles each: a value or an error. `turn` is held
-    meanwhile, so that other processes wait. `close` gives back what writing needed; all three are
-    used by that thread alone. `held_by` says who has the turn, to callers that wait for long.
+    `write` gets the entries of one group and settles each: a value or an error. It holds `turn`
+    while it writes, so that other processes wait. `close` releases what writing needed. Only that
+    thread uses the three. `held_by` says who has the turn, for callers that wait long.
     """
 
     def __init__(
@@ -101,18 +101,18 @@ class Writer:
         self._close = close
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._is_closed = False
-        # Who holds it is the writer. A second thread, which an interrupt at the wrong moment may
-        # have started, finds it taken and ends.
+        # The thread that holds it is the writer. A second thread, which an interrupt at the wrong
+        # moment may have started, finds it taken and ends.
         self._role = _thread.allocate_lock()
         self._together = 1
         self._group: list[Entry] = []
         self._is_writing = False
 
     def run(self, operation: Callable[[Any], Any] | Batch[Any, Any]) -> Any:
-        """Have an operation written, perhaps with others, and return what it returns.
+        """Write an operation, perhaps together with others, and return what it returns.
 
-        A caller that is interrupted stops waiting: what has not begun never will, and what has
-        ends as it ends.
+        A caller that is interrupted stops waiting: an operation that has not begun never will, and
+        one that has begun runs to its end.
         """
         entry = Entry(operation)
         try:
@@ -125,7 +125,7 @@ class Writer:
         return entry.outcome()
 
     def _wait(self, entry: Entry) -> None:
-        """Wait for an answer, or until nobody should have to wait any longer."""
+        """Wait for the answer; give up after a while if it has not begun."""
         since, has_said = time.monotonic(), False
         while not entry.answered.acquire(timeout=_PATIENCE_S):
             self._see_to_a_writer()
@@ -141,11 +141,11 @@ class Writer:
                 log.warning("waiting to write: %s", self._held_by())
 
     def close(self) -> None:
-        """Let what waits be written, then end the thread; whoever comes later is refused."""
+        """Write what is waiting, then end the thread; later callers are refused."""
         self._is_closed = True
         self._queue.put(None)
-        # The writer gives its role back at its end; if there is none, there is nothing to end. One
-        # that waits for a turn of which all have despaired may wait for ever: it is left to it.
+        # The writer releases its role at its end; if there is no writer, there is nothing to end. A
+        # writer whose callers have all given up may wait for its turn forever: it is left alone.
         looks = 0
         while not self._role.acquire(timeout=_LOOK_S):
             looks = 0 if self._has_work() else looks + 1
@@ -154,7 +154,7 @@ class Writer:
         self._role.release()
 
     def _has_work(self) -> bool:
-        """Whether anybody still waits for what the writer does."""
+        """Whether anybody is still waiting for the writer."""
         is_waited_for = any(not entry.is_claimed for entry in self._group)
         return self._is_writing or is_waited_for or self._queue.qsize() > 1
 
@@ -180,13 +180,13 @@ class Writer:
                 self._role.release()
 
     def _write_with(self, first: Entry) -> None:
-        """Write an operation, and all that wait with it, and tell their callers."""
+        """Write an operation and all that wait with it, and answer their callers."""
         self._group = group = [first]
         self._gather(group)
         try:
             with self._turn:
                 self._is_writing = True
-                # Not before the turn has come: until then a caller may still give up.
+                # Only once the turn has come: until then a caller may still give up.
                 group = [entry for entry in self._all_waiting(group) if entry.claim()]
                 self._together = len(group)
                 if group:
@@ -200,7 +200,7 @@ class Writer:
             self._group, self._is_writing = [], False
 
     def _gather(self, group: list[Entry]) -> None:
-        """Let those come along who were written together last: they have just been answered."""
+        """Wait a moment for the callers of the last group: they have just been answered."""
         while len(group) < self._together and self._take(group, timeout=_GATHERING_S):
             pass
 

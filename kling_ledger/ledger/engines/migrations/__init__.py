@@ -1,6 +1,6 @@
-"""Migrations: how a ledger's database comes from one schema to the next, on both engines.
+"""Migrations: how a ledger's database gets from one schema to the next, on both engines.
 
-Each script in `versions` holds its SQL as it was when it was written and imports nothing of the
+Each script in `versions` holds its SQL as it was when it was written and imports nothing from the
 ledger: the tables change later, a script never does. Only `kling-ledger db upgrade` loads Alembic.
 """
 
@@ -17,12 +17,12 @@ _HERE: Final = Path(__file__).parent
 
 
 def upgrade(connection: Connection, *, to: str, reached: str | None = None) -> None:
-    """Bring a database to a version, in the transaction that is open on its connection.
+    """Upgrade a database, in the transaction that is open on its connection.
 
-    `reached` is where a database stands that does not say so itself: one of the first release.
+    `reached` is the version of a database of the first release, which does not record it.
     """
     config = Config()
-    # The folder's name is a text with `%` escapes to Alembic.
+    # In Alembic's options, `%` begins an escape.
     config.set_main_option("script_location", str(_HERE).replace("%", "%%"))
     config.attributes["connection"] = connection
     if reached is not None:
