@@ -9,7 +9,7 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Field
 
-# A key that is text would be kept twice by SQLite, in the table and in an index beside it.
+# SQLite would store a text key twice, in the table and in an index beside it.
 BY_KEY: Final = {"sqlite_with_rowid": False}
 """For tables whose key is text."""
 
@@ -27,7 +27,7 @@ class Text(TypeDecorator[str]):
 
 
 def text(*, primary_key: bool = False, unique: bool = False, foreign_key: str | None = None) -> Any:
-    """Return a column of text that is always there."""
+    """Return a column of text that is never NULL."""
     given: dict[str, Any] = {"foreign_key": foreign_key} if foreign_key else {}
     return Field(sa_type=Text, primary_key=primary_key, unique=unique, **given)
 
@@ -39,7 +39,7 @@ def text_or_none(*, foreign_key: str | None = None) -> Any:
 
 
 def integer(*, primary_key: bool = False) -> Any:
-    """Return a column of 64-bit integers: SQLAlchemy's own would be of 32 bits on PostgreSQL."""
+    """Return a column of 64-bit integers: SQLAlchemy's own are 32 bits on PostgreSQL."""
     return Field(sa_type=BigInteger, primary_key=primary_key)
 
 

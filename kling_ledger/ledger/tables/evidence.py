@@ -1,4 +1,4 @@
-"""The tables of evidence: what providers' own records said of tasks and accounts."""
+"""The tables of evidence: what providers' own records say about tasks and accounts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from kling_ledger.ledger.tables.columns import BY_KEY, integer, integer_or_none,
 
 
 class ProviderRecordRow(SQLModel, table=True):
-    """What a provider's own record says of one task, as it was last compared with ours.
+    """What a provider's own record says about one task, as it was last compared with ours.
 
-    `verdict` says how the two agreed then; an amount is NULL where the provider names none. An
-    `account` of no letters is one from before accounts were known.
+    `verdict` says how the two agreed then; an amount is NULL if the provider names none. An empty
+    `account` dates from before accounts were known.
     """
 
     __tablename__: ClassVar[str] = "provider_record"
@@ -33,7 +33,7 @@ class ProviderRecordRow(SQLModel, table=True):
 
 
 class ProviderBalanceRow(SQLModel, table=True):
-    """What an account at a provider held when it was asked: two of them say what went between."""
+    """What an account at a provider held when it was asked: two show what was spent between."""
 
     __tablename__: ClassVar[str] = "provider_balance"
     __table_args__ = (BY_KEY,)
@@ -61,7 +61,7 @@ class AccountKeyRow(SQLModel, table=True):
 
 
 class SettingRow(SQLModel, table=True):
-    """What the ledger knows of itself: `account_secret` is what keys are fingerprinted with."""
+    """What the ledger stores about itself: `account_secret` keys the fingerprints of API keys."""
 
     __tablename__: ClassVar[str] = "setting"
     __table_args__ = (BY_KEY,)
@@ -71,10 +71,10 @@ class SettingRow(SQLModel, table=True):
 
 
 class BillEntryRow(SQLModel, table=True):
-    """One row of a bill that was applied. `amount_micro` is signed: a refund is below nothing.
+    """One row of a bill that was applied. `amount_micro` is signed: a refund is negative.
 
-    `digest` is of the row as it was written: exported again, it is the same entry. `plan_id` is the
-    correction plan that took it into account; once that is undone, the row is gone.
+    `digest` is the hash of the row as written: exported again, it is the same entry. `plan_id` is
+    the correction plan that used it; when that plan is undone, the row is deleted.
     """
 
     __tablename__: ClassVar[str] = "bill_entry"
@@ -98,7 +98,7 @@ class BillEntryRow(SQLModel, table=True):
 
 
 class BillProfileRow(SQLModel, table=True):
-    """What a person said of the form of a bill, to be asked for by name the next month."""
+    """What a person said about the form of a bill, saved under a name for the next month."""
 
     __tablename__: ClassVar[str] = "bill_profile"
     __table_args__ = (BY_KEY,)
@@ -110,7 +110,7 @@ class BillProfileRow(SQLModel, table=True):
 
 
 class CorrectionPlanRow(SQLModel, table=True):
-    """Corrections that were applied together, and how each reservation stood before them."""
+    """Corrections that were applied together, and the state of each reservation before them."""
 
     __tablename__: ClassVar[str] = "correction_plan"
     __table_args__ = (BY_KEY,)

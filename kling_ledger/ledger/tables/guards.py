@@ -1,4 +1,4 @@
-"""Guards: what the database itself refuses, whoever asks, and how a statement refuses itself."""
+"""Guards: what the database itself refuses, and how a statement refuses itself."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEPT: Final = (
 _FORBIDDEN: Final = (
     *((table, verb, "") for table in _APPEND_ONLY for verb in ("UPDATE", "DELETE")),
     *((table, "DELETE", "") for table in _KEPT),
-    # That nothing else belongs to a wallet, its foreign keys see to.
+    # Foreign keys ensure that nothing else belongs to a wallet that is deleted.
     (
         "wallet",
         "DELETE",
@@ -34,7 +34,7 @@ _FORBIDDEN: Final = (
     ),
     *(("period", verb, "WHEN (OLD.state = 'hard')") for verb in ("UPDATE", "DELETE")),
 )
-"""What the database itself refuses, whoever asks: (table, verb, condition)."""
+"""What the database itself refuses, no matter who asks: (table, verb, condition)."""
 
 _REFUSE_FUNCTION: Final = """
 CREATE FUNCTION kling_ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -59,7 +59,7 @@ _LABEL_TRIGGER_OF_A_FILE: Final = (
     "SELECT value, NEW.created_at, NEW.id "
     """FROM json_each('["' || replace(trim(NEW.labels, ','), ',', '","') || '"]'); END"""
 )
-"""What keeps each label of a reservation as a row: they are words without quotes or commas."""
+"""Keeps each label of a reservation as a row: labels are words without quotes or commas."""
 
 _EXPECT_FUNCTION: Final = f"""
 CREATE FUNCTION kling_ledger_expect(changed bigint, expected bigint) RETURNS boolean
@@ -75,10 +75,10 @@ END $$
 
 
 def guards(dialect: str) -> tuple[str, ...]:
-    """Return the statements that make the database refuse changes of what is history.
+    """Return the statements that make the database refuse changes to history.
 
-    Also what keeps the labels of reservations, and on PostgreSQL the function by which a statement
-    refuses its own transaction.
+    They also keep the labels of reservations, and on PostgreSQL create the function by which a
+    statement refuses its own transaction.
     """
     if dialect == "sqlite":
         return (

@@ -18,9 +18,9 @@ _RESTING: Final = ", ".join(f"'{state}'" for state in RESTING_STATES)
 
 
 def _listed_by(column: str, *, among: str) -> Index:
-    """Return an index by which the latest reservations of one kind are found, among those few.
+    """Return an index that finds the latest reservations of one kind, among those few.
 
-    The instant beside it orders them as a list does; what is not there costs nothing.
+    `created_at` orders them as a list does; rows outside the condition cost nothing.
     """
     name = f"reservation_by_{column}"
     return Index(name, column, "created_at", sqlite_where=sql(among), postgresql_where=sql(among))
@@ -61,11 +61,11 @@ class WalletRow(SQLModel, table=True):
 class ReservationRow(SQLModel, table=True):
     """Credits set aside for one job, what the job is, and how it ended.
 
-    `held_micro` is what is still set aside; the columns in USD are the same amounts at the rate of
-    the quote, NULL if there is none. `step` counts the events of the reservation.
-    `provider_held_micro` is what the provider said that it set aside itself. `quoted_micro` and
-    `low_micro` are what the price book said that the job costs at most and at least, and
-    `estimated_micro` what the provider estimated before it: NULL where nobody said it.
+    `held_micro` is what is still set aside. The columns in USD are the same amounts at the rate of
+    the quote, NULL without a rate. `step` counts the reservation's events. `provider_held_micro` is
+    what the provider says that it set aside itself. `quoted_micro` and `low_micro` are the highest
+    and lowest cost by the price book, and `estimated_micro` is the provider's estimate before the
+    job: NULL if unknown.
     """
 
     __tablename__: ClassVar[str] = "reservation"
@@ -90,7 +90,7 @@ class ReservationRow(SQLModel, table=True):
             "reservation_by_task",
             "provider",
             "task_id",
-            # Two accounts, or a sandbox and the provider itself, may number their tasks alike.
+            # Two accounts, or a sandbox and the provider itself, may use the same task ids.
             sql("COALESCE(address, '')"),
             sql("COALESCE(account, '')"),
             unique=True,
@@ -98,7 +98,7 @@ class ReservationRow(SQLModel, table=True):
             postgresql_where=sql("task_id IS NOT NULL"),
         ),
         Index("reservation_by_time", "created_at"),
-        # Open reservations are few among many: an index of their own keeps finding them cheap.
+        # Few reservations are open: an index of their own keeps finding them cheap.
         Index(
             "reservation_open",
             "created_at",
@@ -111,7 +111,7 @@ class ReservationRow(SQLModel, table=True):
             sqlite_where=sql("state = 'reserved' AND expires_at IS NOT NULL"),
             postgresql_where=sql("state = 'reserved' AND expires_at IS NOT NULL"),
         ),
-        # A job that goes on from state to state does not touch this one until it ends.
+        # An index for resting states: a running job does not touch it until it ends.
         _listed_by("state", among=f"state IN ({_RESTING})"),
         Index("reservation_by_wallet", "wallet_id", "created_at"),
         *(
@@ -209,7 +209,7 @@ class TransferRow(SQLModel, table=True):
 class PurchaseLotRow(SQLModel, table=True):
     """What was paid for the credits of one funding; a funding without a row is an allowance.
 
-    `cash_micro` is what they cost without tax, in millionths of a `currency`; days are ISO dates.
+    `cash_micro` is the price without tax, in millionths of `currency`; days are ISO dates.
     """
 
     __tablename__: ClassVar[str] = "purchase_lot"
@@ -256,7 +256,7 @@ class JobEventRow(SQLModel, table=True):
 
 
 class IdempotencyRow(SQLModel, table=True):
-    """What a caller's key stands for: the content it came with, and what came of it.
+    """What a caller's key stands for: the content it came with, and the result.
 
     `period` is the month that a payment or a raise under it counts in; a job's key has none.
     """

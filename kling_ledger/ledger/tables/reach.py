@@ -14,8 +14,8 @@ from kling_ledger.ledger.tables.columns import BY_KEY, integer, integer_or_none,
 class TokenRow(SQLModel, table=True):
     """A token: who spends from which wallet, within which limits. `digest` is its SHA-256.
 
-    `labels` is as reservations have them; `models` are names between spaces, NULL for every one.
-    Amounts are in the wallet's unit. `approve_above_micro` is from where on a person is asked.
+    `labels` are written as reservations have them; `models` are names between spaces, NULL for all.
+    Amounts are in the wallet's unit. Above `approve_above_micro` a person is asked.
     """
 
     __tablename__: ClassVar[str] = "token"
@@ -48,10 +48,10 @@ class TokenRow(SQLModel, table=True):
 
 
 class ApprovalRow(SQLModel, table=True):
-    """What a person was asked: one job, known by its payload, at `ceiling_micro` at the most.
+    """What a person was asked: to approve one job, known by its payload, up to `ceiling_micro`.
 
-    `verdict` is NULL until somebody decides. Granted, it is good for one reservation: the one whose
-    key names it. `said` is the job in words, without its prompt.
+    `verdict` is NULL until somebody decides. Once granted, it is good for one reservation: the one
+    made under its key. `said` is the job in words, without its prompt.
     """
 
     __tablename__: ClassVar[str] = "approval"
@@ -84,7 +84,7 @@ class ApprovalRow(SQLModel, table=True):
 
 
 class CallbackRelayRow(SQLModel, table=True):
-    """Where a client wants to be called, of a job whose provider calls the gateway instead."""
+    """The client's own callback address, for a job whose provider calls the gateway instead."""
 
     __tablename__: ClassVar[str] = "callback_relay"
     __table_args__ = (BY_KEY,)

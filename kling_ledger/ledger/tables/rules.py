@@ -46,7 +46,7 @@ class BudgetRow(SQLModel, table=True):
 
 
 class BudgetEventRow(SQLModel, table=True):
-    """One change of a budget: what it said from then on, who and why; `period` is its month."""
+    """One change of a budget: its new settings, who and why; `period` is its month."""
 
     __tablename__: ClassVar[str] = "budget_event"
     __table_args__ = (BY_KEY,)
@@ -79,10 +79,10 @@ class BudgetRaiseRow(SQLModel, table=True):
 
 
 class BudgetWindowRow(SQLModel, table=True):
-    """What one window of a budget has admitted: still held, and spent. Each is a row of its own.
+    """What one window of a budget has admitted: still held, and spent.
 
-    `shared_to_micro` is how far its slots may bring it: what they were given counts as held here.
-    NULL without slots.
+    `shared_to_micro` is how far its slots may bring its use: what they were given counts as held
+    here. NULL without slots.
     """
 
     __tablename__: ClassVar[str] = "budget_window"
@@ -107,8 +107,8 @@ class BudgetWindowRow(SQLModel, table=True):
 class SlotRow(SQLModel, table=True):
     """A share of a wallet, or of a budget's window: what it may admit, and what it has moved.
 
-    `starts_at` is 0 for a wallet. `among` is how many slots its owner has by now. It holds only at
-    the `version` of the rules that it was given under, and from `since_at` on.
+    `starts_at` is 0 for a wallet. `among` is the current number of its owner's slots. It is valid
+    only at the `version` of the rules under which it was given, and from `since_at` on.
     """
 
     __tablename__: ClassVar[str] = "slot"
@@ -137,9 +137,9 @@ class SlotRow(SQLModel, table=True):
 class PeriodRow(SQLModel, table=True):
     """A month that was closed: softly, or hard under a seal.
 
-    `format` says what the seal covers, NULL for transfers alone; `version` counts what changed in
+    `format` says what the seal covers, NULL for transfers alone; `version` counts the changes in
     the month since it was first closed. `prepared_by` closed it softly, at `prepared_at`; `actor`
-    is who did the last of it.
+    made the latest change.
     """
 
     __tablename__: ClassVar[str] = "period"
@@ -191,7 +191,7 @@ class SealedTransferRow(SQLModel, table=True):
 class SealedPartRow(SQLModel, table=True):
     """Some hundred rows under a seal: the key and a short digest of each, to name what changed.
 
-    Nothing is proven by them: the seal itself is. `section` is a part of what a seal covers.
+    They prove nothing: the seal itself does. `section` is a part of what a seal covers.
     """
 
     __tablename__: ClassVar[str] = "sealed_part"
@@ -204,8 +204,10 @@ class SealedPartRow(SQLModel, table=True):
 
 
 class RulesRow(SQLModel, table=True):
-    """The one row that counts the changes of budgets and periods: who has read them knows when
-    to read them again."""
+    """The one row that counts the changes of budgets and periods.
+
+    A process that has read them rereads them when the count changes.
+    """
 
     __tablename__: ClassVar[str] = "rules"
 
