@@ -22,7 +22,7 @@ __all__ = ["Finding", "KeptSeal", "Verification", "file_findings", "verify"]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was checked, how much of it there was, and what was found."""
+    """What was checked, how much of it, and the findings."""
 
     wallets: int
     reservations: int
@@ -50,7 +50,7 @@ def verify(
 ) -> Verification:
     """Check every law of the ledger on one consistent state of the database, and kept seals.
 
-    `of_file` gives what was found of the file itself, where somebody looks at it meanwhile.
+    `of_file` returns the findings about the file itself, if another thread checks it meanwhile.
     """
     return Verification(
         wallets=_count(transaction, "wallet"),
@@ -87,7 +87,7 @@ def _findings(transaction: Transaction) -> Iterator[Finding]:
 
 
 def file_findings(transaction: Transaction) -> Iterator[Finding]:
-    """Have SQLite look at its file: every page, and what each row belongs to."""
+    """Let SQLite check its file: every page, and that each row belongs to something."""
     for row in transaction.rows("PRAGMA integrity_check"):
         if row["integrity_check"] != "ok":
             yield Finding("the file is sound", "database", row["integrity_check"])

@@ -1,4 +1,4 @@
-"""Balances: every wallet and every budget window, added up again."""
+"""Balances: every wallet and every budget window, recomputed."""
 
 from __future__ import annotations
 

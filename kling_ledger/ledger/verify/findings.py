@@ -1,4 +1,4 @@
-"""Findings: what a check of the ledger has to say."""
+"""Findings: what a check of the ledger reports."""
 
 from __future__ import annotations
 

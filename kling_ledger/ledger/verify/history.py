@@ -1,6 +1,6 @@
-"""History: what a reservation says of itself is what its last event says of it.
+"""History: a reservation's task, settlement and worth must be those of its last event.
 
-Of events from before they said so, nothing is asked.
+Events from before these were recorded are not checked.
 """
 
 from __future__ import annotations

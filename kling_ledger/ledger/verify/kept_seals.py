@@ -1,4 +1,4 @@
-"""Kept seals: what somebody wrote down outside the ledger has to be found in it again.
+"""Kept seals: a seal written down outside the ledger must be found in it again.
 
 Anyone who can write to the database can recreate every seal in it: only a copy elsewhere shows
 that.
@@ -18,14 +18,14 @@ _LAW = "a seal that was kept outside is in the ledger"
 
 @dataclass(frozen=True, slots=True)
 class KeptSeal:
-    """A seal that was kept outside the ledger, and its month where that was kept too."""
+    """A seal that was kept outside the ledger, and its month, if that was kept too."""
 
     seal: str
     period: str | None = None
 
 
 def kept_findings(transaction: Transaction, kept: Sequence[KeptSeal]) -> Iterator[Finding]:
-    """Look for each kept seal: in its month, or in any where the month was not kept."""
+    """Look for each kept seal: in its month, or in any month if none was kept."""
     sealed = {row["name"]: row["seal"] for row in periods.sealed(transaction)} if kept else {}
     for one in kept:
         if one.period is None and one.seal not in sealed.values():

@@ -1,4 +1,4 @@
-"""Laws: what must hold between rows, one query a law, each naming the rows that break it.
+"""Laws: what must hold between rows, one query per law, each naming the rows that break it.
 
 A query gives a `subject`, the row that is wrong, and the `problem` in words.
 """
@@ -33,7 +33,7 @@ _STEPS: Final = " OR ".join(
     (
         f"(from_state IS NULL AND step = 1 AND to_state = '{State.RESERVED}')",
         "(from_state = to_state)",
-        # An undone correction: what had been open before it is open again.
+        # An undone correction: the reservation was open before, and is open again.
         f"(from_state IN ({_ENDED}) AND to_state = '{State.IN_DOUBT}')",
         *(
             f"(from_state = '{before}' AND to_state = '{after}')"
@@ -47,7 +47,7 @@ STILL_HELD: Final = (
     "CASE WHEN kind IN ('reserve', 'reopen') THEN amount_micro"
     " WHEN kind IN ('commit', 'return', 'roll_back', 'expire') THEN -amount_micro ELSE 0 END"
 )
-"""What a transfer adds to what its reservation still holds."""
+"""What a transfer adds to the amount that its reservation still holds."""
 
 _SET_ASIDE: Final = "a reservation's transfers set aside its amount, and free what it holds no more"
 _SPENT: Final = (
@@ -72,7 +72,7 @@ WHERE COALESCE(t.set_aside, 0) <> reserved_micro
    OR refunded_micro <> COALESCE(t.refunded, 0)
 ORDER BY reservation.id
 """
-"""Two laws in one pass over the journal: it is the longest table."""
+"""Two laws in one pass over transfers, the longest table."""
 
 LAWS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -224,7 +224,7 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
 
 
 def law_findings(transaction: Transaction) -> Iterator[Finding]:
-    """Ask for every row that breaks a law."""
+    """Report every row that breaks a law."""
     for law, query in LAWS:
         for row in transaction.rows(query):
             yield Finding(law, row["subject"], row["problem"])

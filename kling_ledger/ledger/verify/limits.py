@@ -1,4 +1,4 @@
-"""Limits: what a budget allows, and for how long, is what its events say."""
+"""Limits: a budget's settings and raises must be those of its events."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _SAME: Final = {
     **{name: name for name in ("model", "label", "timezone")},
     "window": "repeats",
 }
-"""What an event says, and the column of the budget that says the same."""
+"""The fields of an event, with the budget's column for each."""
 
 Raised = Counter[tuple[int, int]]
 """How often a limit was raised by an amount in millionths, until an instant in microseconds."""
 
 
 def limit_findings(transaction: Transaction) -> Iterator[Finding]:
-    """Compare every budget, and its raises, with what its events made of it."""
+    """Compare every budget and its raises with its events."""
     events = transaction.rows(
         "SELECT budget_id, change, created_at FROM budget_event ORDER BY budget_id, step"
     )

@@ -1,4 +1,4 @@
-"""Quotes: the figures that a reservation keeps of a quote are those of the quote that it keeps."""
+"""Quotes: a reservation's quoted figures must be those of the quote that it keeps."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _LAW: Final = "what a reservation says that it was quoted is what its quote says
 
 
 def _plain(column: str) -> str:
-    """Write millionths as a plain decimal, as a quote does: whole numbers alone are divided."""
+    """Return SQL that writes millionths as a plain decimal, like a quote: divides only integers."""
     parts = f"substr(CAST(1000000 + {column} % 1000000 AS text), 2)"
     written = f"CAST({column} / 1000000 AS text) || '.' || {parts}"
     return f"rtrim(rtrim({written}, '0'), '.')"
 
 
-# In every quote that was written the two stand beside each other: nothing of it has to be parsed.
+# In every stored quote the two figures are next to each other, so no parsing is needed.
 _DIFFERENT: Final = f"""
 SELECT id AS subject, {_plain("quoted_micro")} AS quoted, {_plain("low_micro")} AS low
 FROM reservation
@@ -30,7 +30,7 @@ WHERE quoted_micro IS NOT NULL AND low_micro IS NOT NULL
 
 
 def quote_findings(transaction: Transaction) -> Iterator[Finding]:
-    """Compare the two figures of every quote that is kept with its text."""
+    """Compare the two figures of every stored quote with its text."""
     for row in transaction.rows(_DIFFERENT):
         problem = f"it says {row['quoted']} at most and {row['low']} at least; its quote does not"
         yield Finding(_LAW, row["subject"], problem)

@@ -1,4 +1,4 @@
-"""Running: what is looked at side by side when a ledger is verified."""
+"""Running: which checks run side by side when a ledger is verified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kling_ledger.ledger.verify import (
 
 
 def run(database: Database, kept: Sequence[KeptSeal]) -> Verification:
-    """Verify a ledger; SQLite looks at its file meanwhile, which takes as long as half the rest."""
+    """Verify a ledger; SQLite checks its file in parallel, which takes half as long as the rest."""
     if database.engine.dialect != "sqlite":
         with database.read() as transaction:
             return verify(transaction, dialect=database.engine.dialect, kept=kept)

@@ -1,4 +1,4 @@
-"""Seals: every sealed month, sealed again, and what it carried forward."""
+"""Seals: every sealed month is sealed again and compared, with what it carried forward."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _UNSEALED: Final = (
 
 
 def seal_findings(transaction: Transaction) -> Iterator[Finding]:
-    """Seal every sealed month again, and name the rows that break a seal."""
+    """Recompute the seal of every sealed month, and name the rows that break one."""
     rows = periods.sealed(transaction)
     for row in transaction.rows(_UNSEALED):
         yield Finding("what was sealed stays sealed", row["period"], "it was sealed and is not")
@@ -63,7 +63,7 @@ def _chain_findings(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def _findings(rows: Sequence[Row], transaction: Transaction) -> Iterator[Finding]:
-    """Compare months with what was sealed; those of a format are read in one go."""
+    """Compare months with their seals; consecutive months of one format are read together."""
     for seal_format, some in groupby(rows, itemgetter("format")):
         if seal_format in seals.SECTIONS:
             yield from _findings_of(seal_format, list(some), transaction)
@@ -90,7 +90,7 @@ def _findings_of(
 def _named(
     transaction: Transaction, period: str, sections: Sequence[seals.Section]
 ) -> Iterator[Finding]:
-    """Name the rows of a month that are not as they were when it was sealed."""
+    """Name the rows of a month that have changed since it was sealed."""
     for section in sections:
         known = _kept(transaction, period, section)
         what = _WORDS.get(section.name, f"a {section.name}")
