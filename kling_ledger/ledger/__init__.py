@@ -1,4 +1,4 @@
-"""The ledger: what was promised, spent and given back. Knows money, knows no HTTP."""
+"""The ledger: what was promised, spent and returned. It knows money and no HTTP."""
 
 from __future__ import annotations
 

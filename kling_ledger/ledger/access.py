@@ -1,4 +1,4 @@
-"""Access: who acts on which database, and at what time. What every group of a ledger shares."""
+"""Access: who acts on which database, and at what time. All groups of a ledger share it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A database, whoever acts on it, the clock, and the chance that makes ids unique.
+    """A database, who acts on it, the clock, and the random bits that make ids unique.
 
-    `watch` looks at the clock where it is that of the machine.
+    `watch` checks the clock if it is the machine's own.
     """
 
     database: Database
@@ -34,14 +34,14 @@ class Access:
     rules: RulesReader = field(default_factory=RulesReader)
 
     def stamp(self, reason: str | None = None) -> Stamp:
-        """Return who changes something now, and why; ClockError under a clock that is wrong."""
+        """Return who changes something now, and why. Raises ClockError if the clock is wrong."""
         at_us = self.at_us()
         if self.watch is not None:
             self.watch.look(at_us)
         return Stamp(at_us, self.actor, readable(reason), self.chance(ids.RANDOM_BITS))
 
     def at_us(self, at: datetime | None = None) -> int:
-        """Return an instant, now unless it is given, in microseconds since 1970."""
+        """Return an instant, by default now, in microseconds since 1970."""
         return ids.to_us(at or self.clock())
 
     def read(self) -> AbstractContextManager[Transaction]:

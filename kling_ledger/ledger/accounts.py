@@ -1,8 +1,8 @@
 """Accounts: whose key a job runs on at a provider.
 
 An account is named by the user, or known by a keyed fingerprint of its API key. The key itself is
-never kept, and without the ledger's own secret a fingerprint says nothing about it. One account may
-have many keys: those it had before, and those of several people.
+never stored, and without the ledger's own secret a fingerprint says nothing about it. One account
+may have many keys: earlier ones, and those of several people.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from kling_ledger.ledger.ids import from_us
 from kling_ledger.ledger.schema import ACCOUNT_KEY
 
 UNNAMED: Final = "key-"
-"""How the name of an account begins that nobody has named: the digits of its first key follow."""
+"""How the name of an unnamed account begins: the digits of its first key follow."""
 
 _KNOWN_OF: Final = {
     "account_key": ("fingerprint",),
     "provider_record": ("task_id",),
     "bill_entry": ("digest",),
 }
-"""What goes with an account, and by which columns two such rows are the same.
+"""What moves with an account, and the columns by which two such rows are the same.
 
-A balance does not: it is history, and what is compared next begins a new one."""
+Balances do not move: they are history, and the next comparison begins a new series."""
 
 _DIGITS: Final = 12
 _LONGEST: Final = 80
 
 Fingerprint = Callable[[str], str | None]
-"""Gives the fingerprint of an API key under a ledger's secret, None where the key is not told.
+"""Returns the fingerprint of an API key under a ledger's secret, None if the key is unknown.
 
-Whoever has the key makes it: the key itself never comes to the ledger."""
+The owner of the key computes it: the key itself never reaches the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account at a provider: its name, how many keys it is known by, and since when."""
+    """One account at a provider: its name, its number of known keys, and when it was first seen."""
 
     provider: str
     name: str
@@ -55,7 +55,7 @@ def secret(transaction: Transaction) -> str:
 
 
 def find(transaction: Transaction, provider: str, fingerprint: str) -> str | None:
-    """Return the account that a key belongs to, None where the key was never seen."""
+    """Return the account of a key; None if the key was never seen."""
     row = transaction.row(
         "SELECT account FROM account_key WHERE provider = :provider AND fingerprint = :fingerprint",
         provider=provider,
@@ -67,10 +67,10 @@ def find(transaction: Transaction, provider: str, fingerprint: str) -> str | Non
 def seen(
     transaction: Transaction, provider: str, fingerprint: str, name: str | None, *, stamp: Stamp
 ) -> str:
-    """Return the account of a key, which is written down where it was never seen before.
+    """Return the account of a key; a key that was never seen is recorded.
 
-    Raises AccountError where the key belongs to another account than the one named, or the name to
-    another key: then somebody has to say that both are one.
+    Raises AccountError if the key belongs to another account than the named one, or the name to
+    another key: a person has to say that both are one account.
     """
     transaction.be_alone()
     known = find(transaction, provider, fingerprint)
@@ -96,9 +96,10 @@ def adopt(
     jobs_of: str | None,
     stamp: Stamp,
 ) -> int:
-    """Let a key belong to an account, and give it the jobs of another; return how many.
+    """Assign a key to an account, and move another account's jobs to it; return how many moved.
 
-    `jobs_of` names the other account; no letters stand for jobs from before accounts were recorded.
+    `jobs_of` names the other account; an empty name stands for jobs from before accounts were
+    recorded.
     """
     transaction.be_alone()
     _check_name(name)
@@ -115,9 +116,9 @@ def adopt(
 
 
 def _take_over(transaction: Transaction, provider: str, name: str, before: str) -> int:
-    """Give an account the jobs of another, its keys and what its bills said; return how many jobs.
+    """Move an account's jobs, keys and bill rows to another; return how many jobs moved.
 
-    Raises ConflictError where both have a job of the same task: then they are two accounts.
+    Raises ConflictError if both have a job of the same task: then they are two accounts.
     """
     owner = {"provider": provider, "name": name}
     theirs = {**owner, "before": before} if before else owner
@@ -168,7 +169,7 @@ def every(transaction: Transaction) -> list[Account]:
 
 
 def of_jobs(transaction: Transaction, provider: str) -> list[str | None]:
-    """Return the accounts that jobs at a provider were run on; None for jobs that name none."""
+    """Return the accounts that jobs at a provider ran on; None stands for jobs without one."""
     rows = transaction.rows(
         "SELECT DISTINCT account FROM reservation WHERE provider = :provider AND"
         " (account IS NOT NULL OR address IS NOT NULL) ORDER BY account",

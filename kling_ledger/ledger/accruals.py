@@ -1,4 +1,4 @@
-"""Accruals: what each reservation still held when a month ended, as the journal tells it."""
+"""Accruals: what each reservation still held when a month ended, by the journal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def of_month(transaction: Transaction, period: str) -> tuple[Accrual, ...]:
 
 
 def missing(transaction: Transaction, period: str) -> list[Row] | None:
-    """Work out what a month carries forward; None where just that is written down."""
+    """Compute what a month carries forward; None if exactly that is already recorded."""
     held: list[Row] = [
         {
             "period": period,
@@ -59,7 +59,7 @@ def missing(transaction: Transaction, period: str) -> list[Row] | None:
 def replace(
     transaction: Transaction, period: str, rows: Sequence[Row], *, after: str, last: str | None
 ) -> None:
-    """Write down what a month carries forward, of the reservations after one, up to a last."""
+    """Record what a month carries forward, for the reservations after `after`, up to `last`."""
     transaction.be_alone()
     upto, given = ("", {}) if last is None else (" AND reservation_id <= :last", {"last": last})
     transaction.run(

@@ -1,7 +1,7 @@
-"""Admissible: whether a reservation would be admitted, and the most that would be; a mere reading.
+"""Admissible: whether a reservation would be admitted, and the largest that would be.
 
-The rules are those of `admission.py`, asked and not acted on: nothing is written, no window is
-opened, no writer's turn is taken. Whoever reserves afterwards may still find another state.
+It applies the rules of `admission.py` without acting on them: it writes nothing, opens no window
+and takes no writer's turn. A later reservation may still find another state.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Admissible:
-    """What would become of a reservation now: its refusal, None where it would be admitted.
+    """What would happen to a reservation now: its refusal, None if it would be admitted.
 
     `fits` is the most that would be admitted for such a job, in the wallet's unit; 0 for nothing.
-    Where a budget counts in another unit, an amount is taken to be worth its share of what was
-    asked.
+    If a budget counts in another unit, amounts are converted at the ratio of what was asked.
     """
 
     refusal: RefusedError | None
@@ -45,10 +44,10 @@ class Admissible:
 def would_admit(
     transaction: Transaction, rules: Rules, asked: Asked, *, at_us: int, wallet: Wallet
 ) -> Admissible:
-    """Say what `reserve` would say now. Raises what it would raise that is no refusal.
+    """Return what `reserve` would answer now. Raises its errors other than refusals.
 
-    A key that has reserved before sets nothing aside again: that is admitted. A budget that the job
-    would bring with it counts as if it were set.
+    A key that has already reserved sets nothing more aside, so it is admitted. A budget that the
+    job would bring with it counts as if it were set.
     """
     is_known = _has_reserved(transaction, asked, wallet)
     rules = limits.as_if_defined(transaction, rules, asked.cap, at_us=at_us)
@@ -61,7 +60,7 @@ def would_admit(
         said.append(dear)
     one = Admitted(row, wallet.name, subject_of(asked, wallet))
     demands = demands_of(rules, [one], at_us, refuse=said.append)
-    # A call that is refused gives back what the clock has ended before it is refused for good.
+    # Before a final refusal, expired reservations return their credits.
     figures = WithoutDue(transaction, at_us)
     refusals = Refusals(figures, demands, wallet_demands_of([one]), at_us)
     refusal = said[0] if said else refusals.first()
@@ -79,7 +78,7 @@ def _has_reserved(transaction: Transaction, asked: Asked, wallet: Wallet) -> boo
 
 
 def _fits(asked: Asked, fits: Money, said: list[RefusedError]) -> Money:
-    """Bound what fits by the caller's own ceiling; an unknown value never fits."""
+    """Limit what fits to the caller's own ceiling; an unknown value never fits."""
     if any(isinstance(one, UnknownWorthError) for one in said):
         return Money.from_micro(0, fits.unit)
     return fits if asked.ceiling is None else min(fits, asked.ceiling)

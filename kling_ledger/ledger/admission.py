@@ -1,8 +1,8 @@
-"""Admission: credits are set aside for jobs, or nothing happens.
+"""Admission: credits are set aside for all given jobs, or nothing happens.
 
-Every matching budget window and the wallet must accept; each is one conditional UPDATE, and never
-is something read and then written. Locks are taken in one order: windows by budget, then wallets.
-Any number of reservations is admitted together: their sums are taken, then their rows written.
+Every matching budget window and the wallet must accept. Each is one conditional UPDATE, never a
+read followed by a write. Locks are taken in one order: windows by budget, then wallets. Any number
+of reservations is admitted together: first their sums are taken, then their rows are written.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _UNSETTLED: Final[Row] = {
     "problem": None,
     "provider_held_micro": None,
 }
-"""What every new reservation says of how its job goes and ends."""
+"""The columns that say how a job goes and ends, as they are in a new reservation."""
 
 
 def reserve(
@@ -80,11 +80,11 @@ def reserve(
     stamp: Stamp,
     wallets: Mapping[str, Wallet],
 ) -> Callable[[int], Reservation]:
-    """Set credits aside for every job that is asked for, or for none.
+    """Set credits aside for every given job, or for none.
 
-    What is returned gives each reservation by its place, once the transaction has ended. Raises
-    InsufficientCreditsError, BudgetError or CeilingError, and ConflictError where a key was used
-    for something else.
+    Returns a function that gives each reservation by its place, after the transaction has ended.
+    Raises InsufficientCreditsError, BudgetError or CeilingError, and ConflictError for a key that
+    was used for something else.
     """
     stored = idempotency.known_keys(transaction, (key for one in asked for key in one.keys))
     known: dict[str, str] = {}
@@ -103,8 +103,8 @@ def reserve(
     demands = demands_of(rules, fresh.values(), stamp.at_us)
     figures = _take(transaction, rules, demands, list(fresh.values()), stamp.at_us)
     _write(transaction, fresh, asked, contents, journal, stamp)
-    # One key may come twice in a call: the second is answered from the first, which is not yet
-    # there to be read.
+    # A key may occur twice in a call: its second job gets the first one's reservation, which cannot
+    # be read yet.
     made = {admitted.row["id"]: admitted for admitted in fresh.values()} if known else {}
     replayed = [one for place, one in enumerate(ids) if place not in fresh and one not in made]
     rows = reservations.find_rows(transaction, replayed) if replayed else {}
@@ -112,7 +112,7 @@ def reserve(
         if ids[place] in rows:
             check_place(one, rows[ids[place]])
 
-    # The figures may only be there once the transaction has ended.
+    # The figures may be available only after the transaction has ended.
     warnings = cache(partial(Warnings, demands, figures, stamp.at_us))
 
     def result_of(place: int) -> Reservation:
@@ -133,9 +133,9 @@ def reserve_each(
     stamp: Stamp,
     wallets: Mapping[str, Wallet],
 ) -> list[Callable[[], Reservation] | RefusedError]:
-    """Set credits aside for every job that is admitted; in the place of another, its refusal.
+    """Set credits aside for every admitted job; return a refusal for each of the others.
 
-    All together if they fit; else one after another, in their order.
+    All together if they fit, otherwise one by one, in order.
     """
 
     def admit(some: Sequence[Asked], place: int) -> Callable[[int], Reservation]:
@@ -149,7 +149,7 @@ def reserve_each(
     except RefusedError:
         transaction.be_alone()
         owners = dict(chain(*(_owners(rules, one, wallets, stamp.at_us) for one in asked)))
-        # Once for all of them: what is refused must not have the slots gathered for each.
+        # Once for all of them: a refusal must not gather the slots again for each.
         with slots.gathered(transaction, rules, owners, stamp.at_us):
             return [_outcome(partial(admit, [one], place)) for place, one in enumerate(asked)]
     return [partial(together, place) for place in range(len(asked))]
@@ -158,7 +158,7 @@ def reserve_each(
 def _owners(
     rules: Rules, one: Asked, wallets: Mapping[str, Wallet], at_us: int
 ) -> Iterator[tuple[Owner, int]]:
-    """Return the wallet and the windows that a job would count in, and what it would take there."""
+    """Yield the wallet and windows in which a job counts, with what it would take from each."""
     wallet = wallets[one.wallet]
     amount: object = one.amount
     if not isinstance(amount, Money):
@@ -185,7 +185,7 @@ def _earlier(
     contents: dict[str, idempotency.Content],
     known: dict[str, str],
 ) -> str | None:
-    """Return the id that one of its keys has already given, in this call or an earlier one."""
+    """Return the id that one of a job's keys has already given, in this call or an earlier one."""
     if not one.keys:
         return None
     content = content_of(wallet, one)
@@ -199,9 +199,9 @@ def _earlier(
 
 
 def prepared(one: Asked, wallet: Wallet, rules: Rules, journal: Journal) -> Admitted:
-    """Return the reservation of a job that is asked for, written nowhere yet but in a journal.
+    """Return the reservation of a given job, written only to a journal so far.
 
-    Raises what is wrong with it before any window or wallet is asked.
+    Raises an error for invalid input before any window or wallet is asked.
     """
     check(one, wallet)
     check_spelling(one.project, rules.budgets)
@@ -230,7 +230,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "usd_held_micro": usd,
         "usd_spent_micro": None if usd is None else 0,
         "quoted_micro": quoted,
-        # Most prices are no range: one figure is both ends.
+        # Most prices are a single figure: it is both the lowest and the highest.
         "low_micro": quoted if job.low is job.quoted else _micro(job.low, wallet.unit),
         "estimated_micro": _micro(job.estimated, wallet.unit),
         "project": one.project,
@@ -257,7 +257,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
 
 
 def _micro(figure: Money | None, unit: str) -> int | None:
-    """Return a figure in millionths; None where it is unknown, or known in another unit only."""
+    """Return a figure in millionths; None if it is unknown or in another unit."""
     return figure.micro if figure is not None and figure.unit == unit else None
 
 
@@ -268,7 +268,7 @@ def _take(
     admitted: Sequence[Admitted],
     at_us: int,
 ) -> list[list[Row]]:
-    """Take the sums from windows and wallets; whoever refuses tells what is left everywhere."""
+    """Take the sums from windows and wallets; a refusal reports what is left in all of them."""
     wallets = wallet_demands_of(admitted)
     windows = {Owner(one.budget.id, one.starts_us): one.amount_micro for one in demands}
     owners = windows | {Owner(one): wallets[one][2] for one in sorted(wallets)}
@@ -295,7 +295,7 @@ def _take(
 def _take_from_window(
     transaction: Transaction, demand: Demand, at_us: int, refused: Callable[[], Exception]
 ) -> list[Row]:
-    """Count an amount in a window, which is opened if this is the first time."""
+    """Count an amount in a window; open the window if needed."""
     budget = demand.budget
     values: dict[str, Any] = {
         "amount": demand.amount_micro,
@@ -307,8 +307,8 @@ def _take_from_window(
         statement = _TAKE_FROM_WINDOW
         values["limit"] = budget.limit_at(at_us)
     if not transaction.is_exclusive:
-        # Whether the window is there to be opened could only be asked alone: the whole operation is
-        # run again then, in a transaction beside which nobody writes.
+        # Only an exclusive transaction can see whether the window exists: if this fails, the whole
+        # operation runs again in one.
         return transaction.change(statement, values, expect=1, refused=refused)
     taken = transaction.change(statement, values, expect=None, refused=never)
     if not taken and open_window(transaction, budget, demand.starts_us, demand.ends_us):

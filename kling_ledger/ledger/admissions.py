@@ -1,8 +1,8 @@
-"""Admissions: reserving in one transaction, and anew once what the clock has ended went back.
+"""Admissions: reserve in one transaction, and again after expired reservations were ended.
 
-A reservation is only refused for good after that: expired ones hold their credits until somebody
-ends them. Whether there are any is asked by the transaction that refuses: asked after it, somebody
-else may have ended them meanwhile, and what they held would be refused although it is there.
+A final refusal comes only then: expired reservations hold their credits until somebody ends them.
+The refusing transaction itself checks for them. After it, somebody else might have ended them
+already, and the refusal would stand although the credits are free again.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.wallets import Wallet
 
 Admitted = Callable[[], Reservation] | RefusedError
-"""What became of one job that was asked for, told once the transaction has ended."""
+"""The result for one job, to be called after the transaction has ended, or its refusal."""
 
 
 class _AnyDueError(LedgerError):
-    """A refusal while credits are held by what the clock has ended; no caller sees it."""
+    """A refusal while expired reservations still hold credits; no caller sees this."""
 
     code = "any_due"
 
@@ -51,13 +51,13 @@ class _AnyDueError(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Admissions:
-    """Reserves for one ledger; keeps what it has once read of wallets."""
+    """Reserves for one ledger; caches what it has read about wallets."""
 
     _access: Access
     _wallets: dict[str, Wallet] = field(default_factory=dict)
 
     def all_of(self, asked: Sequence[Asked]) -> list[Reservation]:
-        """Set credits aside for every job that is asked for, or for none of them."""
+        """Set credits aside for every given job, or for none of them."""
         try:
             return self._reserve_known(asked)
         except RefusedError as refusal:
@@ -65,12 +65,12 @@ class Admissions:
             raise
 
     def call(self, asked: Sequence[Asked]) -> Call:
-        """Return what one caller asks for as it may be written together with others."""
+        """Return one caller's jobs as a batch that may be written together with others."""
         self._know_wallets(asked)
         return Batch(self._reserve, asked, self._access.stamp(), self._reserve_in_turn)
 
     def each_of(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
-        """Set credits aside for every job that is admitted; another gives its refusal instead."""
+        """Set credits aside for every admitted job; the others return their refusals."""
         self._know_wallets(asked)
         stamp = self._access.stamp()
         is_any_due, outcomes = self._reserve_each(asked, stamp)
@@ -98,7 +98,7 @@ class Admissions:
         try:
             return self._reserve_all(self.call(asked))
         except NotFoundError:
-            # A wallet was removed since it was looked up: another may be called as it was.
+            # A wallet was removed since the look-up; another may have its name now.
             self._look_up({one.wallet for one in asked})
             return self._reserve_all(self.call(asked))
 
@@ -129,9 +129,9 @@ class Admissions:
     def _reserve_each(
         self, asked: Sequence[Asked], stamp: Stamp, *, sweep: Stamp | None = None
     ) -> tuple[bool, list[Reservation | RefusedError]]:
-        """Reserve in one transaction; with a `sweep`, after what the clock has ended went back.
+        """Reserve in one transaction; with a `sweep`, end expired reservations first.
 
-        Returns whether anything was refused while the clock has ended something.
+        Also returns whether anything was refused while expired reservations held credits.
         """
 
         def reserve(transaction: Transaction) -> tuple[bool, list[Reservation], list[Admitted]]:
@@ -155,7 +155,7 @@ class Admissions:
         try:
             return self._admitted(transaction, asked, stamp)
         except RefusedError:
-            # Who is not alone only guesses that it is refused, and is run again.
+            # Without exclusive access a refusal is only a guess, and the operation runs again.
             if transaction.is_exclusive and self._is_any_due(transaction):
                 raise _AnyDueError from None
             raise
@@ -169,8 +169,8 @@ class Admissions:
     def _reserve_in_turn(
         self, transaction: Transaction, calls: Sequence[Call]
     ) -> Callable[[], Sequence[Outcome]]:
-        """Reserve for each of several calls that is admitted, and refuse the others for good."""
-        # Whatever is left to be run alone still needs its own stamp.
+        """Reserve for each admitted call, and refuse the others for good."""
+        # Calls that are left to run by themselves still need their own stamps.
         stamp = replace(calls[0].stamp, chance=calls[0].stamp.chance + 1)
         ways, ended = self._decided(transaction, calls, stamp)
         outcomes = deciding.reserved(
@@ -191,7 +191,7 @@ class Admissions:
     def _decided(
         self, transaction: Transaction, calls: Sequence[Call], stamp: Stamp
     ) -> tuple[Ways, list[Reservation]]:
-        """Decide each call; what the clock has ended goes back if that lets anybody in."""
+        """Decide each call; end expired reservations if that admits more calls."""
         rules = self._access.rules.read(transaction)
         decide = partial(
             deciding.decided, transaction, rules, calls, stamp=stamp, wallets=self._wallets
@@ -207,7 +207,7 @@ class Admissions:
         return ways, expiry.expire_due(transaction, rules, stamp=sweep)
 
     def _with_caps(self, transaction: Transaction, asked: Sequence[Asked], stamp: Stamp) -> Rules:
-        """Return the rules, with the budgets that jobs bring with them: those are set if new."""
+        """Return the rules with the budgets that jobs bring along, which are set if new."""
         rules = self._access.rules.read(transaction)
         caps = [one.cap for one in asked if one.cap is not None]
         return limits.define_missing(transaction, rules, caps, stamp=stamp) if caps else rules
@@ -216,7 +216,7 @@ class Admissions:
         return expiry.is_any_due(transaction, self._access.at_us())
 
     def _know_wallets(self, asked: Sequence[Asked]) -> None:
-        """Look up the wallets of an operation once: of one in use nothing that is kept changes."""
+        """Look up the wallets of an operation once: what is cached of a used one never changes."""
         unknown = {one.wallet for one in asked} - self._wallets.keys()
         if unknown:
             self._look_up(unknown)

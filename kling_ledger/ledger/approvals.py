@@ -1,10 +1,10 @@
 """Approvals: a person is asked about one job before it may be reserved, and decides once.
 
-An approval is of one payload at one provider, from one wallet and for one project, up to a ceiling
-and for a time. It is good for one reservation: the one that is made under its `key`. Whether that
-is there says the ledger's memory of keys, so that nothing has to be written twice.
+An approval is for one payload at one provider, from one wallet and for one project, up to a ceiling
+and for a time. It is good for one reservation: the one made under its `key`. Whether that exists is
+known from the ledger's stored keys, so nothing is stored twice.
 
-The ledger believes the names that it is given: who asked and who decided are both kept.
+The ledger believes the names that it is given: it keeps both who asked and who decided.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ Verdict = Literal["granted", "denied"]
 """What a person decided."""
 
 Standing = Literal["undecided", "granted", "denied", "used", "expired"]
-"""How an approval stands: what was decided, or that its job is reserved, or that it is too late."""
+"""The state of an approval: what was decided, that its job is reserved, or that it has expired."""
 
 KEY_PREFIX: Final = "approval/"
-"""How the key begins that the job of an approval is reserved under."""
+"""How the key of an approved job's reservation begins."""
 
 LIVES_S: Final = 3600
-"""How long an approval can be decided and used, in seconds, unless it is said otherwise."""
+"""How long an approval can be decided and used by default, in seconds."""
 
 MOST_WAITING: Final = 100
-"""How many jobs of one asker may wait for a person: a question is a permanent row."""
+"""How many requests of one asker may wait for a person: each is a permanent row."""
 
 _LONGEST_SAID: Final = 500
 _LONGEST_NAME: Final = 200
@@ -63,10 +63,10 @@ _SELECT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What a person was asked about one job, and what came of it.
+    """What a person was asked about one job, and the answer.
 
-    `asked` is what the job was to cost, `ceiling` what it may cost at most, both in the wallet's
-    unit. `said` is the job in words. `reservation_id` is the job once it is reserved.
+    `asked` is what the job was to cost, `ceiling` the most that it may cost, both in the wallet's
+    unit. `said` is the job in words. `reservation_id` is the job's, once it is reserved.
     """
 
     id: str
@@ -95,14 +95,14 @@ class Approval:
         return f"{KEY_PREFIX}{self.id}"
 
     def is_of(self, asked: Asked) -> bool:
-        """Whether it is of the job that is asked for, whatever that costs."""
+        """Whether it is for the given job, whatever the job costs."""
         job = asked.job
         own = (self.payload_hash, self.provider, self.project)
         is_same = own == (job.payload_hash, job.provider, asked.project)
         return is_same and asked.wallet in {self.wallet, self.wallet_id}
 
     def standing_at(self, at: datetime) -> Standing:
-        """Return how it stands at an instant: it may be used before `expires_at`, and not then."""
+        """Return its state at an instant; `expires_at` is exclusive."""
         if self.reservation_id is not None:
             return "used"
         if self.verdict == "denied":
@@ -134,11 +134,11 @@ def every(transaction: Transaction, *, undecided_at_us: int | None = None) -> li
 def standing_for(
     transaction: Transaction, asked: Asked, *, asked_by: str, at_us: int
 ) -> Approval | None:
-    """Return what somebody has asked about a job already, None where a person has to be asked.
+    """Return the existing approval of a job by this asker; None if a person has to be asked.
 
-    A granted approval comes first, of several the oldest; it stands until it is used or expires. A
-    denied one stands until it expires, whatever the job costs by then; the others only as long as
-    the job costs no more.
+    A granted approval comes first, the oldest of several; it is valid until it is used or expires.
+    A denied one is valid until it expires, whatever the job costs by then; any other only while the
+    job costs no more than its ceiling.
     """
     rows = transaction.rows(
         f"{_SELECT} WHERE approval.wallet_id = :wallet AND payload_hash = :payload"
@@ -161,10 +161,10 @@ def standing_for(
 def ask(
     transaction: Transaction, asked: Asked, *, said: str, asked_by: str, lives_s: int, stamp: Stamp
 ) -> Approval:
-    """Ask a person about a job; what stands for it already is not asked again.
+    """Ask a person about a job, unless an approval already exists.
 
-    Raises ConfigError for a job that nobody could know again, without its payload or provider, and
-    ApprovalsWaitError where more questions wait than anybody answers.
+    Raises ConfigError for a job without a payload or provider, which could not be recognised later,
+    and ApprovalsWaitError if too many requests of this asker are waiting.
     """
     transaction.be_alone()
     known = standing_for(transaction, asked, asked_by=asked_by, at_us=stamp.at_us)
@@ -211,9 +211,9 @@ def decide(
     ceiling: Money | None,
     stamp: Stamp,
 ) -> Approval:
-    """Write down what a person decided: once, of all who try.
+    """Record what a person decided; only the first decision counts.
 
-    Raises ApprovalClosedError, which says who did, where it was decided before or has expired;
+    Raises ApprovalClosedError, which says who decided, if it was already decided or has expired;
     AmountError for a ceiling below what was asked, or in another unit.
     """
     transaction.be_alone()
@@ -264,7 +264,7 @@ def _name(actor: str) -> str:
 
 
 def _plain_line(text: str, longest: int) -> str:
-    """Return what a person reads at a terminal: a line without what would steer it."""
+    """Return text for a terminal: one line, without control characters."""
     line = "".join(letter if letter.isprintable() else "?" for letter in text[:longest])
     return line.encode(errors="replace").decode()
 

@@ -5,8 +5,8 @@
         await reserved.submitted(task.id)
         await reserved.commit((await client.wait(task)).cost)
 
-Each call of the ledger runs in a thread. A cancellation waits for its end: what was begun there is
-written either way, and whoever is cancelled has to know it.
+Each call of the ledger runs in a thread. A cancellation waits for the call to end: what has begun
+there is written anyway, and the cancelled caller has to know that.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from kling_pricing.money import Money
 
 
 class AsyncReserving:
-    """A reservation around a block of asynchronous code: see `Reserving` for what its end means.
+    """A reservation around a block of asynchronous code: `Reserving` says what its end means.
 
-    A cancellation or a time-out inside the block leaves the job in doubt, as every exception does.
-    One that comes while the credits are being reserved gives them back: the block never began.
+    A cancellation or a time-out inside the block leaves the job in doubt, like every exception. If
+    it comes while the credits are being reserved, they are returned: the block never began.
     """
 
     def __init__(self, block: Reserving) -> None:
@@ -46,7 +46,7 @@ class AsyncReserving:
         return self._block.id
 
     def submitted(self, task_id: str) -> Awaitable[None]:
-        """Say that the provider took the job, and what it calls it. To be awaited."""
+        """Record that the provider accepted the job, and its task id. To be awaited."""
         return _Word(self._unsaid, "submitted", partial(self._block.submitted, task_id))
 
     def commit(
@@ -57,7 +57,7 @@ class AsyncReserving:
         return _Word(self._unsaid, "commit", said)
 
     def roll_back(self, reason: str) -> Awaitable[None]:
-        """Give everything back: nothing was taken, or the job failed. To be awaited."""
+        """Return all credits: the provider did not accept the job, or it failed. To be awaited."""
         return _Word(self._unsaid, "roll_back", partial(self._block.roll_back, reason))
 
     async def __aenter__(self) -> Self:
@@ -76,7 +76,7 @@ class AsyncReserving:
         traceback: TracebackType | None,
     ) -> None:
         if isinstance(error, GeneratorExit):
-            # The event loop is gone: nothing can be awaited any more.
+            # The event loop is closed: nothing can be awaited any more.
             self._block.__exit__(kind, error, traceback)
             return
         unsaid = None if error is not None else self._first_unsaid()
@@ -100,7 +100,7 @@ class AsyncReserving:
             )
 
     def _first_unsaid(self) -> RuntimeError | None:
-        """Return the error of a block that said a word and did not await it."""
+        """Return the error for a block that called a method and did not await it."""
         if not self._unsaid:
             return None
         name = self._unsaid[0].name
@@ -108,7 +108,7 @@ class AsyncReserving:
 
 
 class _Word:
-    """Something that a block says of its job once it is awaited."""
+    """A call on the reservation that takes effect once it is awaited."""
 
     def __init__(self, unsaid: list[_Word], name: str, say: Callable[[], None]) -> None:
         self.name = name
@@ -125,10 +125,10 @@ class _Word:
 async def _in_thread(call: Callable[[], object]) -> None:
     """Make a call in a thread, and wait for its end even when cancelled.
 
-    The cancellation is raised then, from what the call has raised, if it has.
+    The cancellation is then raised, from the call's exception if there is one.
     """
     loop = asyncio.get_running_loop()
-    # A future of its own, no task: whoever ends the loop cancels every task, and not this call.
+    # A plain future, not a task: when the loop ends, all tasks are cancelled, but not this.
     made = loop.run_in_executor(None, copy_context().run, call)
     cancelled: asyncio.CancelledError | None = None
     while not made.done():

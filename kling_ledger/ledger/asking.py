@@ -1,4 +1,4 @@
-"""Asking: one reservation that is asked for, and what may be asked for at all."""
+"""Asking: a request for one reservation, and which requests are valid."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from kling_pricing.money import USD, Money
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One reservation that is asked for: how much, from which wallet, for which job.
+    """A request for one reservation: how much, from which wallet, for which job.
 
-    `key` makes the call repeatable; `ceiling` bounds this one job; after `expires_at` the clock
-    alone may end the reservation, as long as nothing was sent for it. `cap` is a budget that
-    has to count the job: where it is not there yet, it is set in the same transaction.
-    `approval` is a second key, that of an approval which this job uses up.
+    `key` makes the call repeatable; `ceiling` bounds this job; past `expires_at` the reservation
+    may expire by itself, if nothing was sent for it. `cap` is a budget that must count the job: a
+    missing one is set in the same transaction. `approval` is a second key: that of the approval
+    that this job uses up.
     """
 
     wallet: str
@@ -42,14 +42,14 @@ class Asked:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys under which this job, and no other, is reserved."""
+        """The keys that stand for this job's reservation, and for no other."""
         return tuple(key for key in (self.key, self.approval) if key is not None)
 
 
 def check(one: Asked, wallet: Wallet) -> None:
     """Refuse what no ledger could set aside, before any window or wallet is asked.
 
-    Raises AmountError, and ConfigError for a project that names nothing.
+    Raises AmountError, and ConfigError for an invalid project.
     """
     amount = one.amount
     if not isinstance(amount, Money):
@@ -87,14 +87,14 @@ def check_spelling(project: str | None, budgets: Iterable[Budget]) -> None:
 
 
 def over_ceiling(one: Asked) -> CeilingError | None:
-    """Return the refusal of what costs more than the caller allowed; None where it does not."""
+    """Return the refusal of a job above its caller's ceiling; None if it is not above."""
     if one.ceiling is None or one.amount <= one.ceiling:
         return None
     return CeilingError(cost=one.amount, ceiling=one.ceiling)
 
 
 def subject_of(one: Asked, wallet: Wallet) -> Subject:
-    """Return what budgets look at in a job that is asked for."""
+    """Return what budgets look at in a requested job."""
     job, labels = one.job, label_words.to_text(one.labels)
     return Subject(wallet.id, wallet.unit, one.project, job.provider, job.model, labels)
 
@@ -117,8 +117,8 @@ def check_ceiling(ceiling: object) -> None:
 def check_place(one: Asked, earlier: Row) -> None:
     """Refuse a key that was used for a job elsewhere: a rehearsal is not the real run.
 
-    Raises ConflictError for another address or account. What an older ledger does not know of an
-    earlier job is no difference.
+    Raises ConflictError for another address or account. If an older ledger did not record them,
+    nothing is refused.
     """
     for name, given in (("address", one.job.address), ("account", one.job.account)):
         stored = earlier[name]
@@ -129,8 +129,8 @@ def check_place(one: Asked, earlier: Row) -> None:
 def content_of(wallet: Wallet, one: Asked) -> idempotency.Content:
     """Return what a key stands for, field by field.
 
-    Neither the ceiling, the cap nor the expiry belongs to it: they bound a call and do not
-    change its job.
+    The ceiling, the cap and the expiry are not part of it: they bound a call and do not change its
+    job.
     """
     job = one.job
     return {

@@ -1,11 +1,11 @@
-"""Backup: a whole ledger as one file, and back; each copy is compared with what it is a copy of.
+"""Backup: a whole ledger as one file, and back. Each copy is compared with its source.
 
-What breaks without it: the file of a ledger in use is not the ledger. A part of what was
-acknowledged is in a file beside it, and whoever copies the first alone loses that part. A copy of a
-server's tables that are read one after another holds the ends of jobs that it has no beginnings of.
+What breaks without it: the file of a ledger in use is not the whole ledger. Some acknowledged
+changes are in a second file beside it, and a copy of the first alone loses them. A copy of a
+server's tables, read one after another, has the ends of jobs without their beginnings.
 
-A copy is always an SQLite file, whatever it was made from. It holds every table whole, without what
-belongs to one engine: slots are gathered, and which server passed the trials is left out.
+A copy is always an SQLite file, whatever its source. It holds every table in full, except what
+belongs to one engine: slots are gathered, and which server passed the tests is left out.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ _LEFT_OUT: Final[Mapping[str, str]] = {
     "setting": "name NOT IN ('engine', 'slots')",
     "slot": "1 = 0",
 }
-"""What belongs to one engine, by table: the condition for what does not."""
+"""What belongs to one engine, by table: the condition that selects the rest."""
 
 _FOLLOWS: Final = ("reservation_label",)
-"""What the database itself writes when reservations are put in."""
+"""What the database writes by itself when reservations are inserted."""
 
 _ORDERS: Final = ((TRANSFER, "id"), (JOB_EVENT, "reservation_id, step"))
-"""The journal, in the order in which it is written down: as `journal.canonical` does."""
+"""The journal's tables in the order of its lines, as in `journal.canonical`."""
 
 Rows = Generator[tuple[Any, ...], None, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What tells one state of a ledger from another: rows by table, the last transfer, a digest.
+    """What distinguishes two states of a ledger: rows by table, the last transfer, a digest.
 
     `digest` is the SHA-256 of the journal's canonical lines, each with its newline.
     """
@@ -65,7 +65,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy holds, and what `verify` and the comparison with its source found in it."""
+    """What a copy holds, and the findings of `verify` and of the comparison with its source."""
 
     facts: Facts
     findings: tuple[Finding, ...]
@@ -78,7 +78,7 @@ class Whole:
         self.connection = connection
 
     def rows(self, query: str) -> Rows:
-        """Run a query and give its rows one after another."""
+        """Run a query and yield its rows."""
         if isinstance(self.connection, sqlite3.Connection):
             yield from self.connection.execute(query)
             return
@@ -87,12 +87,12 @@ class Whole:
             yield from cursor.execute(query)
 
     def value(self, query: str) -> Any:
-        """Return the only value that a query has."""
+        """Return the single value of a query."""
         ((value,),) = self.rows(query)
         return value
 
     def facts(self) -> Facts:
-        """Return what tells this state from others."""
+        """Return what distinguishes this state from others."""
         return Facts(
             {table: self.value(f"SELECT COUNT(*) FROM ({query}) AS t") for table, query in _all()},
             self.value("SELECT MAX(id) FROM transfer"),
@@ -111,8 +111,8 @@ class Whole:
 def backup(url: str, file: Path, *, replace: bool = False) -> Copied:
     """Copy a ledger, as it is at one instant, into a new file that only its owner can read.
 
-    Whoever writes to the ledger goes on. The file is there once it is whole. One that is there is
-    a NotEmptyError unless `replace` says so; the file of a ledger in use is one in any case.
+    Writers continue meanwhile. The file appears once it is complete. An existing file is a
+    NotEmptyError, unless `replace` is set; the file of a ledger in use always is one.
     """
     _check_free(file, replace=replace)
     with closing(Database(url, create=False)) as database, _file_beside(file) as made:
@@ -131,8 +131,8 @@ def backup(url: str, file: Path, *, replace: bool = False) -> Copied:
 def restore(file: Path, url: str) -> Copied:
     """Put a copy into an empty database: all of it, or nothing.
 
-    Raises NotEmptyError where the database holds anything, NoLedgerError or ForeignDatabaseError
-    where the file holds no ledger, and OlderSchemaError or NewerSchemaError for another version.
+    Raises NotEmptyError if the database holds anything, NoLedgerError or ForeignDatabaseError if
+    the file holds no ledger, and OlderSchemaError or NewerSchemaError for another version.
     """
     with _opened(file) as source:
         engine = engine_of(url)
@@ -153,9 +153,9 @@ def restore(file: Path, url: str) -> Copied:
 
 
 def _all() -> list[tuple[str, str]]:
-    """Return every table with the query for what a copy of it holds, owners before what is theirs.
+    """Return every table with the query for its copy, owners before what belongs to them.
 
-    They are taken from the tables themselves: one that is added is copied too.
+    The tables are listed from the schema itself, so a new one is copied too.
     """
     from sqlmodel import SQLModel
 
@@ -177,9 +177,9 @@ def _query(table: str, columns: Iterable[str]) -> str:
 def _copy(source: Whole, made: Path) -> None:
     if isinstance(source.connection, sqlite3.Connection):
         with closing(sqlite3.connect(made, isolation_level=None)) as target:
-            # The transaction that is open already is what is copied.
+            # The connection's open transaction fixes the state that is copied.
             source.connection.backup(target)
-            # A file that is by itself: nothing of it is in files beside it.
+            # A file on its own: nothing of it is in files beside it.
             target.execute("PRAGMA journal_mode=DELETE")
         return
     engine = SqliteFile(made)
@@ -191,11 +191,11 @@ def _copy(source: Whole, made: Path) -> None:
 
 
 def _fill(connection: Connection, source: Whole) -> None:
-    """Make the tables, and fill them with what a source holds."""
+    """Create the tables, and fill them from a source."""
     from kling_ledger.ledger.engines.creation import create_schema
 
     create_schema(connection)
-    # What a new ledger begins with: this one has its own.
+    # A new ledger's own first rows: the source has its own.
     for table in ("setting", "rules"):
         connection.exec_driver_sql(f"DELETE FROM {table}")
     for table, query in _all():
@@ -237,7 +237,7 @@ def _check_empty(connection: Connection, name: str) -> None:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Whole]:
-    """Open a copy of this program's version, to be read only."""
+    """Open a copy made by this version, for reading only."""
     if not file.exists():
         raise NoLedgerError(file)
     with (
@@ -296,7 +296,7 @@ def _check_free(file: Path, *, replace: bool) -> None:
 
 @contextmanager
 def _file_beside(file: Path) -> Iterator[Path]:
-    """Give a new file in the same folder, which only its owner can read; it does not stay."""
+    """Yield a new file in the same folder, which only its owner can read; then remove it."""
     with translated(str(file)):
         number, made = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
     os.close(number)
@@ -308,14 +308,14 @@ def _file_beside(file: Path) -> Iterator[Path]:
 
 
 def _put(made: Path, file: Path, *, replace: bool) -> None:
-    """Give a whole file its name, and make sure that it is on the disk under it."""
+    """Give a complete file its name, and make sure that it is on the disk under that name."""
     with translated(str(file)):
         _sync(made)
         if replace:
             made.replace(file)
         else:
             try:
-                # Unlike a renaming, this never takes the place of what somebody has made since.
+                # Unlike a rename, a link never replaces a file that appeared meanwhile.
                 file.hardlink_to(made)
             except FileExistsError:
                 raise NotEmptyError(file, hint="name another file") from None

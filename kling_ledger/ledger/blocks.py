@@ -1,4 +1,4 @@
-"""Blocks: reserving around code that calls a client of its own, as methods of the ledger."""
+"""Blocks: methods of the ledger that reserve around code that uses its own client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class Blocks:
-    """What a ledger does around blocks and functions."""
+    """A ledger's methods for blocks and functions."""
 
     def reserving(
         self,
@@ -31,11 +31,11 @@ class Blocks:
         ceiling: Money | None = None,
         not_sent: NotSent = (),
     ) -> Reserving:
-        """Return a reservation for a `with` block that calls a client of its own.
+        """Return a reservation for a `with` block that uses its own client.
 
-        `not_sent` names exceptions after which nothing can have been sent: only they give the
-        credits back by themselves. See `kling_ledger.ledger.reserving.Reserving`. Raises
-        ConfigError and AmountError for arguments that no job could be reserved with.
+        `not_sent` names exceptions after which nothing can have been sent: only these return the
+        credits by themselves. See `kling_ledger.ledger.reserving.Reserving`. Raises ConfigError and
+        AmountError for arguments that no job could be reserved with.
         """
         asked = asked_for(
             cost, wallet=wallet, project=project, labels=labels, key=key, ceiling=ceiling
@@ -81,10 +81,10 @@ class Blocks:
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
         """Return a decorator that reserves for each call of a function, plain or `async def`.
 
-        `cost` is called with the function's own arguments; the function is called with its
-        `Reserving`, or `AsyncReserving`, before them, and need not do anything with it; `not_sent`
-        is as in `reserving`. Raises at once what the first call would: NotFoundError, ConfigError,
-        AmountError, and TypeError for a generator or a cost that is no function.
+        `cost` is called with the function's own arguments. The function gets its `Reserving`, or
+        `AsyncReserving`, before them, and may ignore it. `not_sent` is as in `reserving`. Raises at
+        once what the first call would: NotFoundError, ConfigError, AmountError, and TypeError for a
+        generator or a cost that is not a function.
         """
         check_payer(wallet, ceiling, labels)
         if not callable(cost):

@@ -1,7 +1,7 @@
 """The past of budgets: what each has matched so far, and who changed which limit, and why.
 
-A budget's events say what it was set to, by what it was raised for a time, or that it was removed.
-Told as changes, each is one field that went from one thing to another.
+A budget's events say what it was set to, how it was temporarily raised, or that it was removed.
+Here each is reported as changes of single fields.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class BudgetEvent:
-    """One change of a budget: what it said from then on, by whom and why."""
+    """One change of a budget: its new settings, by whom and why."""
 
     at: datetime
     actor: str
@@ -40,7 +40,7 @@ class BudgetEvent:
 
 @dataclass(frozen=True, slots=True)
 class BudgetPast:
-    """The changes of one budget, oldest first; `removed_at` is None while it is there."""
+    """The changes of one budget, oldest first; `removed_at` is None while it exists."""
 
     budget_id: str
     removed_at: datetime | None
@@ -49,11 +49,11 @@ class BudgetPast:
 
 @dataclass(frozen=True, slots=True)
 class LimitChange:
-    """One field of a budget that went from one thing to another; None is nothing.
+    """One changed field of a budget, before and after; None if it has no value.
 
-    `field` is as a budget is set (`limit`, `ceiling`, `mode`, `thresholds`, and of a new budget its
-    scope and window), `raise until INSTANT`, or `removed`: those two go from the limit that was in
-    force to the one that then is.
+    `field` is a setting (`limit`, `ceiling`, `mode`, `thresholds`, and for a new budget its scope
+    and window), `raise until INSTANT`, or `removed`. The last two show the limit in force before
+    and after.
     """
 
     event: BudgetEvent
@@ -63,7 +63,7 @@ class LimitChange:
 
 
 def changes(events: Iterable[BudgetEvent]) -> Iterator[LimitChange]:
-    """Return what each event of one budget changed; they come oldest first."""
+    """Yield what each event of one budget changed; give the events oldest first."""
     set_to: dict[str, str] = {}
     raises: list[tuple[datetime, Money]] = []
     for event in events:
@@ -85,15 +85,15 @@ def changes(events: Iterable[BudgetEvent]) -> Iterator[LimitChange]:
 
 
 def _in_force(set_to: Mapping[str, str], raises: Iterable[tuple[datetime, Money]]) -> str:
-    """Return the limit with its raises; it may be beyond what one wallet can hold."""
+    """Return the limit with its raises; it may exceed what one wallet can hold."""
     limit = Money.parse(set_to["limit"])
     whole = sum((more.amount for _, more in raises), start=limit.amount)
     return str(Money.exact(whole, limit.unit))
 
 
 def matched(transaction: Transaction) -> dict[str, Matched]:
-    """Return by name what every budget has matched, from the reservations themselves."""
-    # One look for all budgets: jobs that no budget could tell apart come as one row.
+    """Return what every budget has matched, by name, computed from the reservations."""
+    # One query for all budgets: jobs that no budget distinguishes share a row.
     groups = [(subject_of(row), row) for row in transaction.rows(_GROUPS)]
     return {budget.name: _of(budget, groups) for budget in every(transaction)}
 
@@ -105,7 +105,7 @@ def history(transaction: Transaction, name: str) -> list[BudgetEvent]:
 
 
 def pasts(transaction: Transaction, name: str) -> list[BudgetPast]:
-    """Return every budget that ever had a name, the first of them first. Raises NotFoundError."""
+    """Return every budget that ever had a name, oldest first. Raises NotFoundError."""
     known = transaction.rows(
         "SELECT id, removed_at FROM budget WHERE name = :name ORDER BY created_at, id",
         name=plain(name),

@@ -1,7 +1,7 @@
-"""Budgets: a limit over a scope, in a window that repeats; how one is found.
+"""Budgets: a limit over a scope, in a repeating window; how to find one.
 
-A budget counts every reservation in its scope that was admitted within a window, whenever the
-budget itself was set: a window's figures follow from the reservations alone.
+A budget counts every reservation in its scope that was admitted within a window, even before the
+budget was set: a window's figures follow from the reservations alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kling_ledger.ledger.windows import window_at
 from kling_pricing.money import Money
 
 Mode = Literal["hard", "warn"]
-"""A hard budget refuses what goes beyond its limit; the other only tells of it."""
+"""A `hard` budget refuses what exceeds its limit; a `warn` budget only reports it."""
 
 MODES: Final[tuple[str, ...]] = get_args(Mode)
 _SELECT: Final = (
@@ -28,7 +28,7 @@ _SELECT: Final = (
 )
 _SELECT_RAISES: Final = f"SELECT {BUDGET_RAISE.selected} FROM budget_raise"
 DEFAULT_THRESHOLDS: Final = (80, 100)
-"""At which percentages of its limit a budget tells, unless others are given."""
+"""The percentages of its limit at which a budget warns by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Budget:
         )
 
     def window_at(self, at_us: int) -> tuple[int, int]:
-        """Return the start and the end of the window that holds an instant."""
+        """Return the start (inclusive) and end (exclusive) of the window that holds an instant."""
         return window_at(self.window, self.timezone, at_us)
 
     @property

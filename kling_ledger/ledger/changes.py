@@ -1,4 +1,4 @@
-"""Changes: what is to become of a reservation, and whether that may be at all."""
+"""Changes: a requested change of a reservation, and whether it is allowed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ORDER BY id DESC
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to become of a reservation.
+    """A requested change of a reservation.
 
-    `to_state` None keeps the state: a refund; a correction, whose `amount` is what the job cost in
-    the end; or a hold, whose `amount` is what the provider itself set aside. Otherwise `amount` is
-    what is charged; a part leaves the rest reserved. An undo opens an ended reservation again: its
-    `amount` is held then, and what was charged comes back. With
-    `only_from` the change is refused from any other state: somebody else has moved the reservation
-    on. `key` makes the call repeatable; `reason` is for the journal.
+    `to_state` None keeps the state: a refund; a correction, whose `amount` is the job's final cost;
+    or a hold, whose `amount` is what the provider itself set aside. Otherwise `amount` is what to
+    charge; with `is_part` the rest stays reserved. An undo reopens an ended reservation: its
+    `amount` is held again, and the charge comes back. With `only_from`, any other state raises an
+    error: somebody else has changed the reservation. `key` makes the call repeatable; `reason` is
+    for the journal.
     """
 
     reservation_id: str
@@ -54,7 +54,7 @@ class Change:
 
 
 def content_of(change: Change) -> idempotency.Content:
-    """Return what a key stands for, field by field; who and why are not part of it."""
+    """Return what a key stands for, field by field; the actor and the reason are not part of it."""
     return {
         "operation": _operation(change),
         "reservation": change.reservation_id,
@@ -73,7 +73,7 @@ def _operation(change: Change) -> str:
 
 
 def charge_of(change: Change) -> int:
-    """Return a change's amount in millionths; AmountError where it needs one and has none."""
+    """Return a change's amount in millionths. Raises AmountError if it has none."""
     if change.amount is None:
         raise AmountError("amount", got=None, allowed="the cost of the job, 0 if it was free")
     return change.amount.micro
@@ -92,7 +92,7 @@ def check_amount(amount: Money, unit: str) -> None:
 def check_may_follow(change: Change, before: Row, state: State, stamp: Stamp) -> None:
     """Refuse what the state does not allow; only one caller may begin to submit.
 
-    The clock may only end what has not been sent, and what it has ended must not be sent.
+    Only a reservation that was never sent may expire, and an expired one must not be sent.
     """
     to_state = change.to_state
     is_over = before["expires_at"] is not None and before["expires_at"] <= stamp.at_us
@@ -105,7 +105,7 @@ def check_may_follow(change: Change, before: Row, state: State, stamp: Stamp) ->
 
 
 def check_same(transaction: Transaction, change: Change, before: Row) -> None:
-    """Refuse a repeated change that says something else than the first time."""
+    """Refuse a repeated change that differs from the first one."""
     subject = f"reservation {before['id']}"
     charged = (before["committed_micro"], _charged_last(transaction, change, before))
     if change.amount is not None and change.amount.micro not in charged:
@@ -116,22 +116,22 @@ def check_same(transaction: Transaction, change: Change, before: Row) -> None:
 
 
 def _charged_last(transaction: Transaction, change: Change, before: Row) -> int | None:
-    """Return what the commit that ended a job charged: parts before it make the whole more.
+    """Return the last charge of a job's commit: with parts before it, the total is higher.
 
-    A commit of this very call has left it in the row; of an earlier call, the journal has it.
+    For a commit in this call it is in the row, for an earlier one in the journal.
     """
     if change.amount is None or change.amount.micro == before["committed_micro"]:
         return None
     if "ended_at_micro" in before:
         return int(before["ended_at_micro"])
     rows = transaction.rows(_LAST_CHARGE, id=before["id"])
-    # What one operation transfers has all but the last digits of its ids in common.
+    # The ids from one operation differ only in their last four digits.
     last = [row for row in rows if row["id"][:-4] == rows[0]["id"][:-4]]
     return sum(int(row["amount_micro"]) for row in last)
 
 
 def check_task(transaction: Transaction, change: Change, before: Row) -> None:
-    """Refuse a task that is another reservation's, and another task than the one known."""
+    """Refuse a task that belongs to another reservation, and a task other than the known one."""
     task_id = change.task_id
     if task_id is None:
         return
@@ -143,7 +143,7 @@ def check_task(transaction: Transaction, change: Change, before: Row) -> None:
 
 
 def check_task_is_free(transaction: Transaction, task_id: str, before: Row) -> None:
-    """Refuse a task that another reservation at the same place has."""
+    """Refuse a task that belongs to another reservation at the same place."""
     for holder in reservations.find_by_task(transaction, before["provider"] or "", task_id):
         place = (holder.job.address, holder.job.account)
         if holder.id != before["id"] and place == (before["address"], before["account"]):
@@ -153,7 +153,7 @@ def check_task_is_free(transaction: Transaction, task_id: str, before: Row) -> N
 
 
 def check_task_is_its_own(change: Change, before: Row, given: dict[tuple[str, ...], str]) -> None:
-    """Refuse a task that another reservation was given in the same call; `given` keeps which."""
+    """Refuse a task given to another reservation in the same call; `given` records them."""
     provider, task_id, own = before["provider"], change.task_id, before["id"]
     if provider is None or task_id is None:
         return

@@ -1,7 +1,7 @@
 """Charging: a function that reserves for each of its calls, plain or `async def`.
 
-What does its work only after the call has ended, such as a generator, is refused: its block would
-be over before anything was sent.
+Anything that does its work only after the call has returned, such as a generator, is refused: its
+block would be over before anything was sent.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def charging(
     block: Callable[[Quote | Money], Reserving],
     ablock: Callable[[Quote | Money], AsyncReserving],
 ) -> Callable[..., Result]:
-    """Return a function that reserves what `cost` says of its arguments, and then calls `function`.
+    """Return a function that reserves the cost of its arguments, then calls `function`.
 
-    Raises TypeError for a generator. What returns something that has to be awaited without being an
-    `async def` is refused when it is called, and its job is in doubt: nobody knows what it began.
+    Raises TypeError for a generator. A plain function that returns an awaitable is refused when it
+    is called, and its job is in doubt: it is unknown what it started.
     """
     _check_is_no_generator(function)
     if _is_any(function, inspect.iscoroutinefunction):
@@ -77,16 +77,16 @@ def _check_is_no_generator(function: Callable[..., Any]) -> None:
 
 
 def _is_any(function: Any, is_one: Callable[[Any], bool]) -> bool:
-    """Whether a function is of a kind, as it is or as what a call to it comes to."""
+    """Whether a function, or what a call of it runs, is of a kind."""
     while isinstance(function, (partial, staticmethod, classmethod)):
         function = function.func if isinstance(function, partial) else function.__func__
-    # Where it is inherited, it is still what a call comes to.
+    # An inherited `__call__` is run by a call too.
     call = getattr(type(function), "__call__", None)  # noqa: B004 - it is asked what it is
     return is_one(function) or is_one(call)
 
 
 def _done(function: Callable[..., Any], result: Result) -> Result:
-    """Return a result, unless its work is yet to be done: it would be charged and never awaited."""
+    """Return a result, unless its work is still to be done: nobody would await it."""
     is_generator = inspect.isgenerator(result) or inspect.isasyncgen(result)
     if not (is_generator or inspect.isawaitable(result)):
         return result
@@ -99,7 +99,7 @@ def _done(function: Callable[..., Any], result: Result) -> Result:
 
 
 def _drop(unfinished: object) -> None:
-    """Close a coroutine that nobody will await. What runs already goes on."""
+    """Close a coroutine or generator that nobody will run. Anything already running continues."""
     if inspect.iscoroutine(unfinished) or inspect.isgenerator(unfinished):
         unfinished.close()
 

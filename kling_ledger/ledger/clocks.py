@@ -1,7 +1,7 @@
 """Clocks: a process whose clock is wrong by days writes nothing.
 
-What it wrote would stand in months and windows that are not its own, and stay there. A server tells
-the time itself; of a file only its last transfer does: whoever is days before that is behind it.
+What it wrote would count in the wrong months and windows, permanently. A server tells the time
+itself; for a file only its last transfer does: a clock that is days before that is behind.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from kling_ledger.ledger.ids import from_us
 
 _HOUR_US: Final = 3_600_000_000
 BEHIND_US: Final = 24 * _HOUR_US
-"""How far a clock may be before the last transfer."""
+"""How far a clock may be behind the last transfer, in microseconds."""
 AHEAD_US: Final = 6 * _HOUR_US
-"""How far a clock may be from the server's, or after the last transfer where it is."""
+"""How far a clock may be from the server's, or ahead of the last transfer on a server."""
 
 _LAST: Final = "SELECT created_at FROM transfer ORDER BY id DESC LIMIT 1"
 _SERVER: Final = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint) AS now"
 
 
 class ClockWatch:
-    """Looks at the clock of a process when it first writes, and whenever an hour has passed."""
+    """Checks a process's clock when it first writes, and then every hour."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._looked_at_us: int | None = None
 
     def look(self, at_us: int) -> None:
-        """Raise ClockError where a clock that says `at_us` is wrong by far more than it may be."""
+        """Raise ClockError if a clock that shows `at_us` is wrong by more than is allowed."""
         if self._looked_at_us is not None and abs(at_us - self._looked_at_us) < _HOUR_US:
             return
         if not config.trusts_clock():
@@ -48,10 +48,10 @@ class ClockWatch:
 
 
 def check(at_us: int, *, last_us: int | None, server_us: int | None) -> None:
-    """Compare a clock with the last transfer and with the server's clock, where there are such.
+    """Compare a clock with the last transfer and the server's clock, as far as they are known.
 
-    Where the server agrees, the last transfer was written under a wrong clock, and this one is
-    right.
+    If it agrees with the server, it is right: then the last transfer was written under a wrong
+    clock.
     """
     if last_us is None or (server_us is not None and abs(at_us - server_us) <= AHEAD_US):
         return

@@ -1,9 +1,9 @@
-"""Closing: a month is closed while others write; what takes long is done beside them.
+"""Closing: closes a month while others write; slow work runs beside them.
 
-A month that is closed softly takes no ordinary transfers, and while it is being sealed no
-corrections either. So what it carries forward and the hash over it are worked out from one state
-that is read beside all writers, and written in small transactions; only the last step, which looks
-whether the month was opened meanwhile, is done alone. Who is interrupted leaves a soft close.
+A softly closed month takes no ordinary transfers, and while it is being sealed no corrections
+either. So what it carries forward and its hash are computed from consistent reads beside all
+writers, and stored in small transactions. Only the last step, which checks whether the month was
+reopened meanwhile, runs exclusively. An interrupted close leaves the month softly closed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kling_ledger.ledger.periods import Period
 
 _TRIES: Final = 5
 _AT_ONCE: Final = 500
-"""How many accruals are written in one transaction: others wait no longer than for that."""
+"""How many accruals are written in one transaction: others wait no longer than that takes."""
 _KEEP: Final = """
 INSERT INTO sealed_part (period, section, number, digests)
 SELECT name, CAST(:section AS text), CAST(:number AS bigint), CAST(:digests AS text)
@@ -31,14 +31,14 @@ ON CONFLICT (period, section, number) DO UPDATE SET digests = excluded.digests
 
 
 def close_softly(database: Database, name: str, *, stamp: Stamp) -> Period:
-    """Keep new transfers out of a month that is over; what is open is carried into the next."""
+    """Keep new transfers out of a month that is over, and carry forward what is open."""
     database.write(partial(periods.close_softly, name=name, stamp=stamp))
     _carry_forward(database, name)
     return _found(database, name)
 
 
 def close_hard(database: Database, name: str, *, stamp: Stamp) -> Period:
-    """Seal a month for good. Months are sealed in their order: what is earlier comes first."""
+    """Seal a month for good. Months are sealed in order: earlier ones come first."""
     if _is_sealed(database, name, stamp):
         return _found(database, name)
     for _ in range(_TRIES):
@@ -67,7 +67,7 @@ def _is_sealed(database: Database, name: str, stamp: Stamp) -> bool:
 
 
 def _carry_forward(database: Database, name: str) -> None:
-    """Write down what reservations held at the end of a month, some hundred at a time."""
+    """Record what reservations held at the end of a month, some hundred at a time."""
     with database.read() as transaction:
         held = accruals.missing(transaction, name)
     if held is None:
@@ -90,7 +90,7 @@ def _carry_some(
 
 
 def _worked_out(database: Database, read: Row, *, stamp: Stamp) -> Row | None:
-    """Return the row of a month with its seal, None where the month was opened meanwhile."""
+    """Return the row of a month with its seal; None if the month was reopened meanwhile."""
     name = read["name"]
     try:
         with database.read() as transaction:
@@ -110,10 +110,10 @@ def _worked_out(database: Database, read: Row, *, stamp: Stamp) -> Row | None:
 
 
 def _sum(database: Database, section: seals.Section, read: Row) -> seals.Sum:
-    """Add a section up, and keep a short digest of each row beside it.
+    """Hash a section, and store a short digest of each row beside it.
 
-    Nothing comes into the month any more, so that each part may be read for itself. One state that
-    is read for seconds would keep a file's log from being emptied, and who writes next would wait.
+    The month no longer changes, so each part can be read in its own transaction. One long read
+    would keep a file's log from being emptied, and the next writer would wait.
     """
     name, total, number = read["name"], seals.Sum(), 0
     rows: list[Row] | None = None

@@ -1,7 +1,7 @@
-"""Corrections: what a provider's record changes in the journal, made together and undone together.
+"""Corrections: what a provider's record changes in the journal, applied and undone together.
 
-A plan is made by comparing; it names the step at which it saw each reservation. It is applied whole
-or not at all: if the ledger has changed meanwhile, nothing happens.
+A plan results from a comparison; it names the step at which it saw each reservation. It is applied
+whole or not at all: if the ledger has changed since, nothing happens.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_pricing.money import Money
 
 _FOLLOWS_PLAN: Final = 1
-"""How many of an operation's numbers go before those of its transfers: the plan's own id."""
+"""How many of an operation's id numbers precede those of its transfers: the plan's own id."""
 
 
 @dataclass(frozen=True, slots=True)
 class BillEntry:
-    """One row of a bill as the ledger keeps it; `amount` is what it adds to its task's cost."""
+    """One row of a bill as the ledger stores it; `amount` is what it adds to its task's cost."""
 
     digest: str
     task_id: str | None
@@ -56,7 +56,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionPlan:
-    """Corrections of one account's jobs by one record, and the rows of the bill that say so."""
+    """Corrections of one account's jobs by one record, and the bill's rows behind them."""
 
     provider: str
     account: str
@@ -76,7 +76,7 @@ class AppliedPlan:
 def apply(
     transaction: Transaction, rules: Rules, plan: CorrectionPlan, *, stamp: Stamp
 ) -> AppliedPlan | None:
-    """Make all corrections of a plan, and keep its rows of a bill; None where all that was done.
+    """Apply all corrections of a plan, and store its rows of a bill; None if nothing is left to do.
 
     Raises LedgerMovedError if a reservation has changed.
     """
@@ -112,10 +112,11 @@ def apply(
 
 
 def undo(transaction: Transaction, rules: Rules, plan_id: str, *, stamp: Stamp) -> AppliedPlan:
-    """Bring every reservation of a plan back to where it stood before.
+    """Restore every reservation of a plan to its state before the plan.
 
-    What was open is in doubt again and holds its credits. Raises NotFoundError, PlanUndoneError
-    if it is already undone, and LedgerMovedError if a reservation has changed since.
+    Reservations that were open are in doubt again and hold their credits. Raises NotFoundError,
+    PlanUndoneError if it is already undone, and LedgerMovedError if a reservation has changed
+    since.
     """
     transaction.be_alone()
     row = transaction.row(
@@ -146,7 +147,7 @@ def undo(transaction: Transaction, rules: Rules, plan_id: str, *, stamp: Stamp) 
 
 
 def entries(transaction: Transaction, provider: str, account: str) -> list[BillEntry]:
-    """Return every row of an account's bills that was taken into account, by task."""
+    """Return every stored row of an account's bills, by task."""
     rows = transaction.rows(
         f"SELECT {BILL_ENTRY.selected} FROM bill_entry"
         " WHERE provider = :provider AND account = :account"
@@ -158,7 +159,7 @@ def entries(transaction: Transaction, provider: str, account: str) -> list[BillE
 
 
 def save_profile(transaction: Transaction, name: str, answers: str, *, stamp: Stamp) -> None:
-    """Keep what was said of the form of a bill, in place of what was said under that name."""
+    """Save answers about the form of a bill, replacing any under the same name."""
     transaction.be_alone()
     transaction.run("DELETE FROM bill_profile WHERE name = :name", name=name)
     row = {"name": name, "answers": answers, "actor": stamp.actor, "saved_at": stamp.at_us}
@@ -166,7 +167,7 @@ def save_profile(transaction: Transaction, name: str, answers: str, *, stamp: St
 
 
 def profile(transaction: Transaction, name: str) -> str:
-    """Return what was said of the form of a bill. Raises NotFoundError."""
+    """Return the saved answers about the form of a bill. Raises NotFoundError."""
     row = transaction.row("SELECT answers FROM bill_profile WHERE name = :name", name=name)
     if row is None:
         raise NotFoundError("profile", name)
@@ -174,7 +175,7 @@ def profile(transaction: Transaction, name: str) -> str:
 
 
 def _after_plan(stamp: Stamp) -> Stamp:
-    """Return a stamp whose ids do not meet that of the plan."""
+    """Return a stamp whose ids do not collide with the plan's own id."""
     return Stamp(stamp.at_us, stamp.actor, stamp.reason, stamp.chance + _FOLLOWS_PLAN)
 
 
@@ -190,7 +191,7 @@ def _said(before: Row, after: Reservation) -> dict[str, Any]:
 
 
 def _backwards(said: Mapping[str, Any], now: Row, plan_id: str) -> Change | None:
-    """Return the change that takes a correction back, None where it moved nothing."""
+    """Return the change that reverses a correction; None if it moved nothing."""
     reason = f"plan {plan_id} is undone"
     unit = now["unit"]
     if State(said["state"]) in OPEN_STATES:
@@ -208,7 +209,7 @@ def _backwards(said: Mapping[str, Any], now: Row, plan_id: str) -> Change | None
 
 
 def _fresh(transaction: Transaction, plan: CorrectionPlan) -> list[BillEntry]:
-    """Return the rows of a bill that no earlier plan has kept."""
+    """Return the rows of a bill that no earlier plan has stored."""
     known = {one.digest: one for one in plan.entries}
     kept = entries(transaction, plan.provider, plan.account) if known else []
     for one in kept:

@@ -1,10 +1,10 @@
-"""Deciding: what becomes of each of many calls that do not all fit, in their order.
+"""Deciding: which of many calls are let in when they do not all fit, in their order.
 
-In a rush on one limit most calls are refused. Alone, each would take a transaction beside which
-nobody writes, to read the same wallet and the same windows again. Here one such transaction reads
-them once, and what each call takes is added up in memory. That is only a forecast: what it lets in
-is then reserved as ever, by updates that each wallet and window must accept. What it refuses is
-told by the very code that tells it elsewhere (`refusals.py`), from the same figures.
+In a rush on one limit most calls are refused. By itself, each would take an exclusive transaction
+to read the same wallet and windows again. Here one such transaction reads them once and adds up in
+memory what each call takes. That is only a forecast: the calls that it lets in are then reserved as
+usual, by updates that each wallet and window must accept. The refusals come from the usual code
+(`refusals.py`), with the same figures.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.wallets import Wallet
 
 Call = Batch[Asked, Reservation]
-"""What one caller asks for: every job of it, or none."""
+"""The jobs of one caller: all of them are reserved, or none."""
 
 
 class Way(Enum):
-    """What becomes of a call that is not refused."""
+    """What happens to a call that is not refused."""
 
     IN = auto()
-    """It fits, after those before it."""
+    """It fits, after the calls before it."""
     ALONE = auto()
-    """It has to be run by itself: it repeats another, brings a budget, or is no good."""
+    """It must run by itself: it repeats another call, brings a budget, or has an error."""
 
 
 Ways = Sequence[Way | RefusedError]
-"""What becomes of each call."""
+"""What happens to each call."""
 
 
 def let_in(ways: Ways) -> list[bool]:
-    """Say of each call whether it is let in."""
+    """Return for each call whether it is let in."""
     return [way is Way.IN for way in ways]
 
 
@@ -63,9 +63,9 @@ def decided(
     stamp: Stamp,
     wallets: Mapping[str, Wallet],
 ) -> Ways:
-    """Say what becomes of each call, under a stamp that is common to them; nothing is written.
+    """Decide each call, under one stamp for all of them; writes nothing.
 
-    `figures` is where windows and wallets stand before the first of them.
+    `figures` are those of windows and wallets before the first call.
     """
     asked = [one for call in calls for one in call.items]
     used = idempotency.known_keys(transaction, (key for one in asked for key in one.keys))
@@ -82,9 +82,9 @@ def reserved(
     stamp: Stamp,
     wallets: Mapping[str, Wallet],
 ) -> Sequence[Outcome]:
-    """Reserve for the calls that were let in, and return what becomes of each call.
+    """Reserve for the calls that were let in, and return the outcome of every call.
 
-    Raises NothingDoneError where none was.
+    Raises NothingDoneError if none was let in.
     """
     chosen = [call for call, is_in in zip(calls, let_in(ways), strict=True) if is_in]
     asked = [one for call in chosen for one in call.items]
@@ -108,7 +108,7 @@ def _from(first: int, result_of: Callable[[int], Reservation], place: int) -> Re
 
 @dataclass(frozen=True, slots=True)
 class _Deciding:
-    """Decides one call after another; `_used` are the keys that stand for something already."""
+    """Decides one call after another; `_used` are the keys that are already in use."""
 
     _rules: Rules
     _stamp: Stamp
@@ -117,7 +117,7 @@ class _Deciding:
     _used: set[str] = field(default_factory=set)
 
     def of(self, call: Call) -> Way | RefusedError:
-        """Say what becomes of a call, and count what it takes."""
+        """Decide a call, and count what it takes."""
         try:
             if self._repeats(call) or self._brings_a_budget(call):
                 return Way.ALONE
@@ -138,7 +138,7 @@ class _Deciding:
         return refusal
 
     def _repeats(self, call: Call) -> bool:
-        """Whether a key of it was used before, by another call or twice in this one."""
+        """Whether one of its keys is already in use, by another call or twice in this one."""
         for one in call.items:
             for key in one.keys:
                 idempotency.result_in({}, key, content_of(self._wallets[one.wallet], one))
@@ -159,7 +159,7 @@ class _Deciding:
         ]
 
     def _is_of_this_time(self, call: Call, demands: Sequence[Demand]) -> bool:
-        """Whether month, windows and limits are those of the instant at which it was asked for."""
+        """Whether its month, windows and limits are still those of the instant of its own stamp."""
         asked_at, at = call.stamp.at_us, self._stamp.at_us
         if asked_at == at:
             return True

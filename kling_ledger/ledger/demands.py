@@ -1,4 +1,4 @@
-"""Demands: what the jobs of one call ask together of one window of a budget."""
+"""Demands: what the jobs of one call take together from one window of a budget."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the jobs of one call take together from one window of a budget, and each of them.
+    """What the jobs of one call take from one window of a budget, together and each.
 
-    A job is its id, what it counts for (None if nobody knows), and what was asked for it.
+    A job is its id, the amount that it counts for (None if unknown), and the amount asked for it.
     """
 
     budget: Budget
@@ -38,7 +38,7 @@ class Demand:
 
 
 WalletDemand = tuple[str, str, int]
-"""What the jobs of one call ask of a wallet: its name, its unit, and how many millionths."""
+"""What the jobs of one call take from a wallet: its name, its unit, and the millionths."""
 
 
 def _raised(refusal: RefusedError) -> NoReturn:
@@ -52,9 +52,9 @@ def demands_of(
     *,
     refuse: Callable[[RefusedError], object] = _raised,
 ) -> list[Demand]:
-    """Add up what the jobs take from each budget; under a hard one each must fit by itself.
+    """Add up what the jobs take from each budget; each job must fit a hard budget by itself.
 
-    Whatever does not is told to `refuse`; unless another is given, it is raised.
+    A job that does not is passed to `refuse`, which by default raises it.
     """
     if not rules.budgets:
         return []
@@ -90,7 +90,7 @@ def wallet_demands_of(admitted: Iterable[Admitted]) -> dict[str, WalletDemand]:
 
 
 def _why_not(budget: Budget, amount_micro: int | None, asked: Money) -> RefusedError | None:
-    """Say why a job cannot fit a hard budget by itself; unknown is an error, never zero."""
+    """Say why a job cannot fit a hard budget by itself: an unknown value is never zero."""
     if budget.mode != "hard":
         return None
     if amount_micro is None:

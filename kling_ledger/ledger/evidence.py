@@ -1,6 +1,6 @@
 """Evidence: what providers' own records said when they were compared with ours.
 
-It moves no money. Of a task the last word is kept; balances are kept as they were told.
+It moves no money. For a task the latest statement is kept; balances are all kept.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from kling_ledger.ledger.schema import PROVIDER_BALANCE, PROVIDER_RECORD
 from kling_pricing.money import Money
 
 ASKED: Final = "task"
-"""The source of what a task said when it was asked for; every other source is a bill."""
+"""The source of a polled task's own answer; every other source is a bill."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderRecord:
-    """What a provider's record said of a task; `billed` is None where it named no amount.
+    """What a provider's record said about a task; `billed` is None if it named no amount.
 
     `source` is ASKED, or the name of a bill.
     """
@@ -48,7 +48,7 @@ class ProviderBalance:
 
 
 def record(transaction: Transaction, records: Sequence[ProviderRecord], *, stamp: Stamp) -> None:
-    """Keep what a provider's record said, in place of what it said before."""
+    """Store what a provider's record says, replacing what it said before."""
     transaction.be_alone()
     for one in records:
         transaction.run(
@@ -79,7 +79,7 @@ def record(transaction: Transaction, records: Sequence[ProviderRecord], *, stamp
 
 
 def billed(transaction: Transaction, provider: str, account: str) -> dict[str, Money]:
-    """Return what an account's bills have charged for tasks; what tasks said is no bill."""
+    """Return what an account's bills charged for tasks; answers of polled tasks do not count."""
     rows = transaction.rows(
         "SELECT task_id, billed_micro, unit FROM provider_record WHERE provider = :provider"
         " AND account = :account AND source <> :asked AND billed_micro IS NOT NULL",
@@ -99,7 +99,7 @@ def record_balance(
     *,
     stamp: Stamp,
 ) -> None:
-    """Keep what an account held; a second answer of the same microsecond is the same."""
+    """Store an account's balance; a second one at the same microsecond is ignored."""
     transaction.be_alone()
     last = last_balance(transaction, provider, address, account)
     if last is not None and last.at == from_us(stamp.at_us):
@@ -119,7 +119,7 @@ def record_balance(
 def last_balance(
     transaction: Transaction, provider: str, address: str, account: str
 ) -> ProviderBalance | None:
-    """Return what an account held when it was last asked, None if it never was."""
+    """Return the latest balance of an account; None if there is none."""
     row = transaction.row(
         f"SELECT {PROVIDER_BALANCE.selected} FROM provider_balance"
         " WHERE provider = :provider AND address = :address"
@@ -135,12 +135,12 @@ def last_balance(
 
 
 def moved_since(transaction: Transaction, known: ProviderBalance, at_us: int) -> int:
-    """Return what our journal says that an account was charged after an instant, in millionths."""
+    """Return what our journal charged to an account after an instant, in millionths."""
     row = transaction.row(
         "SELECT COALESCE(SUM(CASE WHEN credit_account LIKE 'provider/%' THEN amount_micro"
         " WHEN debit_account LIKE 'provider/%' THEN -amount_micro ELSE 0 END), 0) AS moved"
-        # An id begins with its instant, so what came since is the end of the journal; a cross join
-        # is begun at its first table.
+        # Ids begin with their instant, so later transfers are at the end of the journal; a cross
+        # join makes the database begin with its first table.
         " FROM transfer CROSS JOIN reservation WHERE transfer.id >= :first"
         " AND transfer.created_at > :at AND reservation.id = transfer.reservation_id"
         " AND provider = :provider AND address = :address AND account = :account",

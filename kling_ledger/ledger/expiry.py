@@ -1,4 +1,4 @@
-"""Expiry: the clock ends reservations of which nothing was ever sent."""
+"""Expiry: ends reservations whose time is over and that were never sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DUE: Final = "FROM reservation WHERE state = 'reserved' AND expires_at <= :now"
 
 
 def expire_due(transaction: Transaction, rules: Rules, *, stamp: Stamp) -> list[Reservation]:
-    """End every reservation whose time is over and of which nothing was ever sent."""
+    """Expire every reservation whose time is over and that was never sent."""
     transaction.be_alone()
     due = transaction.rows(f"SELECT id {_DUE} ORDER BY id", now=stamp.at_us)
     reason = "its time was over and nothing was sent"
@@ -30,12 +30,12 @@ def expire_due(transaction: Transaction, rules: Rules, *, stamp: Stamp) -> list[
 
 
 def is_any_due(transaction: Transaction, at_us: int) -> bool:
-    """Whether the clock has ended a reservation that still holds its credits."""
+    """Whether an expired reservation still holds its credits."""
     return transaction.row(f"SELECT 1 AS is_due {_DUE} LIMIT 1", now=at_us) is not None
 
 
 def due_of_wallet(transaction: Transaction, wallet_id: str, *, at_us: int) -> int:
-    """Return how many millionths of a wallet are held by what the clock has ended."""
+    """Return how many millionths of a wallet are held by expired reservations."""
     query = f"SELECT COALESCE(SUM(held_micro), 0) AS held {_DUE} AND wallet_id = :wallet"
     row = transaction.row(query, now=at_us, wallet=wallet_id)
     return int(row["held"]) if row else 0
@@ -44,7 +44,7 @@ def due_of_wallet(transaction: Transaction, wallet_id: str, *, at_us: int) -> in
 def due_in_window(
     transaction: Transaction, budget: Budget, starts_us: int, ends_us: int, *, at_us: int
 ) -> int:
-    """Return how many millionths of a budget's window are held by what the clock has ended."""
+    """Return how many millionths of a budget's window are held by expired reservations."""
     held = "usd_held_micro" if budget.unit == USD else "held_micro"
     condition, values = scopes.condition(budget.scope, wallet_id=budget.wallet_id, unit=budget.unit)
     row = transaction.row(

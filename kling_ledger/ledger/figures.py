@@ -1,4 +1,4 @@
-"""Figures: where the windows of budgets and the wallets stand, for whoever decides or explains."""
+"""Figures: the state of budget windows and wallets, for decisions and explanations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Figures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """As they are read at the moment, with all that the transaction itself has taken by then."""
+    """The figures as read now, including what the transaction itself has taken so far."""
 
     transaction: Transaction
 
@@ -47,7 +47,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class WithoutDue:
-    """As they will be read once what the clock has ended is given back."""
+    """The figures as they will be once expired reservations have returned their credits."""
 
     transaction: Transaction
     at_us: int
@@ -66,9 +66,9 @@ class WithoutDue:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """As others read them once, with what was taken since, which is not written yet.
+    """Figures that are read once, plus what was taken since and is not written yet.
 
-    Only in a transaction beside which nobody else writes: there they stay true.
+    Only for exclusive transactions: in others they could change.
     """
 
     figures: Figures
@@ -89,7 +89,7 @@ class Kept:
         return self._wallets[wallet_id]
 
     def take(self, demands: Sequence[Demand], wallets: Mapping[str, WalletDemand]) -> None:
-        """Count from now on what one call takes from windows and wallets."""
+        """Add what one call takes from windows and wallets."""
         for demand in demands:
             held, spent = self.window(demand)
             owner = Owner(demand.budget.id, demand.starts_us)

@@ -1,7 +1,7 @@
-"""First seals: those of format 1, over a month's transfers alone. None is made any more.
+"""First seals: those of format 1, over a month's transfers alone. No new ones are made.
 
 Such a seal is SHA-256 over the seal before and every transfer of the month, in the order of their
-ids, each after a line feed; the digest of each transfer is kept beside it.
+ids, each after a line feed; the digest of each transfer is stored beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from kling_ledger.ledger.engines.transaction import Transaction
 
 _DIGITS: Final = 24
-"""How much of a transfer's own digest is kept: enough to tell which one was changed."""
+"""How much of a transfer's digest is stored: enough to tell which one was changed."""
 _AT_ONCE: Final = 2000
 _COLUMNS: Final = (
     *("id", "kind", "debit_account", "credit_account", "amount_micro", "unit", "wallet_id"),
@@ -51,7 +51,7 @@ class FirstSeal:
         self.transfers = 0
 
     def add(self, line: Line) -> None:
-        """Take a transfer in."""
+        """Add a transfer."""
         self._hash.update(b"\n" + line.text.encode())
         self.transfers += 1
 
@@ -72,7 +72,7 @@ def lines(transaction: Transaction, period: str) -> Iterator[Line]:
 
 
 def worked_out(transaction: Transaction, period: str, *, previous: str | None) -> str:
-    """Return the seal of a month as its transfers give it."""
+    """Return the seal of a month, recomputed from its transfers."""
     seal = FirstSeal(previous)
     for line in lines(transaction, period):
         seal.add(line)

@@ -193,9 +193,9 @@ class Reservations:
     ) -> list[Reservation]:
         """Return the latest matching reservations, newest first.
 
-        A `project` that ends in a slash includes everything below it, and itself; a `label` is
-        `name=value`; those made at `since` or later, and before `until`. The page begins after the
-        reservation `after`: give the last of one page to get the next.
+        A `project` that ends in a slash includes itself and everything below it; a `label` is
+        `name=value`. `since` is inclusive, `until` exclusive. The page begins after the reservation
+        `after`: give the last of one page to get the next.
 
         Raises NotFoundError for an unknown `after`, ConfigError for an invalid label.
         """
@@ -223,7 +223,7 @@ class Reservations:
     ) -> list[Reservation]:
         """Return at most `limit` of a wallet's open reservations at one place, drawn at random.
 
-        Random choice gives each its turn, however many there are; those in doubt come last.
+        Each gets its turn this way, however many there are; those in doubt come last.
         """
         with self._access.read() as transaction:
             return reservations.some_open(
@@ -273,7 +273,7 @@ class Reservations:
             return relays.read(transaction, reservation_id)
 
     def relay_proof(self, url: str) -> str:
-        """Return what an address ends in that stands for a client's own: see `ledger.relays`."""
+        """Return the proof that stands for a client's own address: see `ledger.relays`."""
         with self._access.read() as transaction:
             return relays.proof(transaction, url)
 

@@ -15,7 +15,7 @@ MAX_KEY_LENGTH: Final = 200
 _ENCODER: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 Content = Mapping[str, str | None]
-"""What was asked under a key: field by field, so that a difference can be named."""
+"""What was asked under a key, field by field, so that an error can name the difference."""
 
 
 Known = Mapping[str, Row]
@@ -23,9 +23,9 @@ Known = Mapping[str, Row]
 
 
 def known_keys(transaction: Transaction, keys: Iterable[str | None]) -> Known:
-    """Ask once for many keys; return the rows of those that were used before.
+    """Look up many keys at once; return the rows of those that were used before.
 
-    Where others write too, every key counts as new: storing it fails if it is not.
+    While others write, every key counts as new: storing it fails if it is not.
     """
     asked = [key for key in keys if key is not None and _is_usable(key)]
     if not transaction.is_exclusive or not asked:
@@ -60,7 +60,7 @@ def _is_usable(key: str) -> bool:
 
 def check_same(key: str, stored: Content, given: Content) -> None:
     """Raise ConflictError, which names the first difference, unless both say the same."""
-    # The hash of a payload differs whenever anything does: it is named only if nothing else is.
+    # The payload's hash differs whenever anything does, so it is compared last.
     for field in sorted({*stored, *given}, key=lambda name: (name == "payload", name)):
         if stored.get(field) != given.get(field):
             raise ConflictError(
@@ -71,7 +71,7 @@ def check_same(key: str, stored: Content, given: Content) -> None:
 def key_row(
     key: str, content: Content, *, result_id: str, at_us: int, period: str | None = None
 ) -> Row:
-    """Return the row that remembers what came of a key; `period` is given for payments."""
+    """Return the row that stores a key's result; `period` is given for payments."""
     said = {name: text for name, text in content.items() if text is not None}
     return {
         "key": key,
@@ -91,7 +91,7 @@ def remember(
     at_us: int,
     period: str,
 ) -> None:
-    """Store what came of a key, in the transaction that did it; it is sealed with that month."""
+    """Store the result of a key, in the transaction that did it; it is sealed with that month."""
     if key is not None:
         row = key_row(key, content, result_id=result_id, at_us=at_us, period=period)
         transaction.insert(IDEMPOTENCY, [row])

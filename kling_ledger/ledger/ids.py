@@ -1,4 +1,4 @@
-"""Identifiers: prefixed, so that a pasted id tells its kind, and sortable by time."""
+"""Identifiers: prefixed, so that a pasted id shows its kind, and sortable by time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHA
 _SHIFTS: Final = tuple(range(100, -1, -10))
 
 RANDOM_BITS: Final = 48
-"""How much of an id is chance; 16 bits more number the things that one operation makes."""
+"""How much of an id is random; 16 more bits number what one operation makes."""
 
 
 def numbers(at_us: int, chance: int) -> Iterator[int]:
-    """Return the numbers of what one operation makes: time, 48 bits of chance, then 0, 1, ..."""
+    """Yield the numbers of what one operation makes: time, 48 random bits, then 0, 1, ..."""
     return count((at_us << 64) | (chance << 16))
 
 
@@ -35,20 +35,20 @@ def new_id(prefix: Prefix, number: int) -> str:
 
 
 def first_id(prefix: Prefix, at_us: int) -> str:
-    """Return the least id that something made at an instant, in microseconds, can have."""
+    """Return the lowest possible id at an instant, in microseconds."""
     return new_id(prefix, max(at_us, 0) << 64)
 
 
 @lru_cache(maxsize=64)
 def _head(number: int) -> str:
-    """Write all digits but the last four: what one operation makes has them in common."""
+    """Write all digits but the last four: they are the same for all ids of one operation."""
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
 def to_us(at: datetime) -> int:
     """Return an aware instant as whole microseconds since 1970, exactly.
 
-    Raises ConfigError for one without a zone: it is another instant in each country.
+    Raises ConfigError for one without a zone, which would be a different instant in each country.
     """
     if at.tzinfo is None:
         raise ConfigError(
@@ -64,6 +64,6 @@ def from_us(us: int) -> datetime:
 
 
 def random_bits(bits: int) -> int:
-    """Return a whole number of that many bits, from the system's own chance."""
-    # As secrets.randbits does it, without the hashes that `secrets` loads.
+    """Return a random integer of that many bits, from the system."""
+    # Like `secrets.randbits`, without the hash functions that `secrets` loads.
     return int.from_bytes(os.urandom((bits + 7) // 8)) >> (-bits % 8)

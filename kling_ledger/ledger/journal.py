@@ -51,9 +51,9 @@ _SIDES: Final = {kind: (debit, credit) for kind, debit, credit in KINDS}
 
 
 class Journal:
-    """Collects what one operation has to write down, and writes it in few statements.
+    """Collects what one operation has to record, and writes it in few statements.
 
-    Ids follow one another in the order in which they are asked for.
+    Ids are numbered in the order in which they are requested.
     """
 
     def __init__(self, stamp: Stamp, period: str) -> None:
@@ -82,11 +82,11 @@ class Journal:
     ) -> str:
         """Move an amount between the two accounts of its kind; return the id of the transfer.
 
-        Nothing moves nothing: there is no transfer, and its id is empty. A transfer counts in the
+        An amount of zero makes no transfer, and the returned id is empty. A transfer counts in the
         month of this journal unless another is named.
         """
         if amount_micro == 0:
-            # Callers give every part that a change may have; most changes have only some of them.
+            # Callers pass every part of a change; most changes have only some of them.
             return ""
         debit, credit = _SIDES[kind]
         stamp = self.stamp
@@ -121,9 +121,9 @@ class Journal:
         period: str | None = None,
         reason: str | None = None,
     ) -> None:
-        """Write down one change of a reservation; its steps are numbered from 1.
+        """Record one change of a reservation; its steps are numbered from 1.
 
-        `said` has the task, who settled it and its worth as they are from then on.
+        `said` has the reservation's task, settlement and worth after the change.
         """
         stamp = self.stamp
         self._events.append(

@@ -1,4 +1,4 @@
-"""Labels: `name=value` words on a reservation, by which budgets count and reports add up."""
+"""Labels: `name=value` words on a reservation, for budgets to count and reports to add up by."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check(labels: Labels) -> None:
 
 
 def to_text(labels: Labels) -> str | None:
-    """Write labels for the database, in order and between commas; None where there are none."""
+    """Write labels for the database, sorted and between commas; None if there are none."""
     if not labels:
         return None
     check(labels)
@@ -40,13 +40,13 @@ def to_text(labels: Labels) -> str | None:
 
 
 def from_text(text: str | None) -> dict[str, str]:
-    """Read labels as the database keeps them."""
+    """Read labels as the database stores them."""
     words = (text or "").strip(",").split(",")
     return {name: value for name, _, value in (word.partition("=") for word in words) if name}
 
 
 def within(label: str) -> str:
-    """Return what the database's text of a reservation with this label holds somewhere."""
+    """Return text that the stored labels contain if this label is among them."""
     return f",{label},"
 
 

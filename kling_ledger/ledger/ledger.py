@@ -75,7 +75,7 @@ class Ledger(Blocks):
         self._access = Access(self.database, clock, actor or config.actor(), chance, watch)
         self._admissions = Admissions(self._access)
         self.lookout = Lookout(NOTED_AFTER_S)
-        """Who leaves a note of a task that takes its time to be written down."""
+        """Leaves a note of a task that takes long to be recorded."""
         self.wallets = Wallets(self._access)
         self.budgets = Budgets(self._access)
         self.reservations = Reservations(self._access)

@@ -1,4 +1,4 @@
-"""Lefts: what a wallet and its budgets would still admit, beside one reservation."""
+"""Lefts: what a wallet and its budgets would still admit, next to one reservation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left: of the wallet, and by name of each budget that counts the reservation.
+    """What is left in the wallet, and by name in each budget that counts the reservation.
 
-    Below zero where a job cost more than was reserved.
+    Negative after a job cost more than was reserved.
     """
 
     wallet: Money
@@ -28,7 +28,7 @@ class Left:
 def left_beside(
     transaction: Transaction, rules: Rules, reservation_id: str
 ) -> tuple[reservations.Reservation, Left]:
-    """Return a reservation and what is left in the windows that it counts in, in one state."""
+    """Return a reservation and what is left in its wallet and windows, read in one state."""
     row = reservations.find_rows(transaction, [reservation_id])[reservation_id]
     budgets = rules.covering(subject_of(row))
     standing = [status(transaction, budget, row["created_at"]) for budget in budgets]

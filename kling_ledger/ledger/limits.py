@@ -1,4 +1,4 @@
-"""Limits: how a budget is set, raised for a time, and removed; each change is written down."""
+"""Limits: set a budget, raise it for a time, remove it; each change is recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 
 WITH_A_JOB: Final = "set with the first job that it counts"
-"""Why a budget was set that a job brought with it: nobody has set or changed it by hand."""
+"""The reason recorded for a budget that came with a job, not from a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class Setting:
 
 
 def define(transaction: Transaction, setting: Setting, *, stamp: Stamp) -> BudgetStatus:
-    """Set a budget: a new one, or another limit, mode, thresholds or ceiling of the one there.
+    """Set a budget: a new one, or new settings of an existing one.
 
-    Its scope, window, zone and unit never change: ConflictError names the one that differs. Set
-    again as it is, nothing happens.
+    Its scope, window, zone and unit never change: ConflictError names the one that differs. Setting
+    the same again does nothing.
     """
     transaction.be_alone()
     _check(setting)
@@ -67,10 +67,10 @@ def define(transaction: Transaction, setting: Setting, *, stamp: Stamp) -> Budge
 def define_missing(
     transaction: Transaction, known: Rules, settings: Iterable[Setting], *, stamp: Stamp
 ) -> Rules:
-    """Set the budgets that are not there yet, and return the rules with them.
+    """Set the budgets that do not exist yet, and return the rules with them.
 
-    One that is there stays as it is, whatever its limit has become since. Raises ConflictError
-    where a budget of that name covers something else.
+    An existing one stays as it is, whatever its limit is now. Raises ConflictError if it covers
+    something else.
     """
     missing = {one.name: one for one in settings if not known.has(one.name, one.scope)}
     if not missing:
@@ -80,16 +80,16 @@ def define_missing(
         own = replace(stamp, chance=stamp.chance + place, reason=WITH_A_JOB)
         define(transaction, setting, stamp=own)
     rules.changed(transaction)
-    # Not kept for others in this transaction: what this one does may yet be undone by itself.
+    # Not cached for others: this transaction may still be undone.
     return replace(known, budgets=every(transaction))
 
 
 def as_if_defined(
     transaction: Transaction, known: Rules, setting: Setting | None, *, at_us: int
 ) -> Rules:
-    """Return the rules as `define_missing` would leave them; nothing is set.
+    """Return the rules as `define_missing` would leave them, without setting anything.
 
-    Raises what it would raise.
+    Raises its errors.
     """
     if setting is None or known.has(setting.name, setting.scope):
         return known
@@ -117,7 +117,7 @@ def remove(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
 def record(
     transaction: Transaction, budget_id: str, change: dict[str, str | None], stamp: Stamp
 ) -> None:
-    """Write down one change of a budget; its steps are numbered from 1."""
+    """Record one change of a budget; its steps are numbered from 1."""
     said = {name: text for name, text in change.items() if text is not None}
     row = transaction.row(
         "SELECT COALESCE(MAX(step), 0) AS step FROM budget_event WHERE budget_id = :id",
@@ -139,7 +139,7 @@ def record(
 def _as_set(
     transaction: Transaction, setting: Setting, known: Budget | None, stamp: Stamp
 ) -> Budget:
-    """Return the budget that a setting makes: what is known of it keeps its id and its raises."""
+    """Return the budget that a setting makes; an existing one keeps its id and its raises."""
     scope, ceiling = setting.scope, setting.ceiling
     wallet = None if scope.wallet is None else find(transaction, scope.wallet)
     return Budget(
@@ -150,7 +150,7 @@ def _as_set(
         ceiling_micro=None if ceiling is None else ceiling.micro,
         mode="hard" if setting.mode == "hard" else "warn",
         thresholds=tuple(sorted(set(setting.thresholds))),
-        # A wallet may be named by its id; the budget says its name, whichever it was given.
+        # A wallet may be given by its id; the budget always stores its name.
         scope=scope if wallet is None else replace(scope, wallet=wallet.name),
         wallet_id=None if wallet is None else wallet.id,
         window=setting.window,

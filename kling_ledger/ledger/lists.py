@@ -1,7 +1,7 @@
-"""Lists: the latest reservations by what is known of them, page by page, newest first.
+"""Lists: the latest reservations that match some filters, page by page, newest first.
 
-Each page is found through the index of the one thing asked for that the fewest reservations have,
-so that it takes as long in a large ledger as in a small one.
+Each page uses the index of the filter with the fewest matches, so that it takes as long in a large
+ledger as in a small one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from kling_ledger.ledger.scopes import within_project
 from kling_ledger.ledger.states import OPEN_STATES, RESTING_STATES, State
 
 _FEW: Final = 1000
-"""Up to how many reservations are read and put in order; of more, only what a page holds."""
+"""Below this many matches, an index in another order may lead: its rows are read and sorted."""
 _MANY: Final = 10_000
-"""Up to how many are counted, in an index alone, to know by which thing the fewest are found."""
+"""The most matches that are counted, in an index alone, to choose the leading filter."""
 _LABELLED: Final = (
     " FROM reservation_label AS labelled CROSS JOIN reservation"
     " WHERE reservation.id = labelled.reservation_id AND labelled.label = :label"
@@ -32,7 +32,7 @@ _LABELLED: Final = (
 class Wanted:
     """Which reservations to list; None is any. `project` and `label` are as a budget covers them.
 
-    Made at `since_us` or later, and before `until_us`.
+    `since_us` is inclusive, `until_us` exclusive.
     """
 
     state: State | None = None
@@ -48,9 +48,9 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """A condition on reservations, and the rows of which table it counts.
+    """A condition on reservations, and the table in which its matches are counted.
 
-    `is_in_order` says that its index has the reservations in the order of a list.
+    `is_in_order`: its index has the reservations in the order of a list.
     """
 
     condition: str
@@ -60,7 +60,7 @@ class _Filter:
     is_in_order: bool = True
 
     def count(self, transaction: Transaction) -> int:
-        """Return how many reservations it lets through, up to many."""
+        """Return how many reservations match, counting no further than `_MANY`."""
         condition = self.counted_by or self.condition
         row = transaction.row(
             "SELECT COUNT(*) AS found FROM"
@@ -72,7 +72,7 @@ class _Filter:
 
 @dataclass(slots=True)
 class _Query:
-    """A statement as it grows: where rows come from, their conditions and the values in them."""
+    """A statement under construction: its source, its conditions and their values."""
 
     source: str = " FROM reservation WHERE 1 = 1"
     at: str = "reservation.created_at"
@@ -81,12 +81,12 @@ class _Query:
     values: dict[str, Any] = field(default_factory=dict)
 
     def add(self, condition: str, **values: Any) -> None:
-        """Add a condition and what stands in it."""
+        """Add a condition and its values."""
         self.conditions.append(condition)
         self.values.update(values)
 
     def text(self) -> str:
-        """Write the statement."""
+        """Return the statement."""
         where = "".join(f" AND {one}" for one in self.conditions)
         return f"{SELECT}{self.source}{where} ORDER BY {self.at} DESC, {self.id} DESC LIMIT :limit"
 
@@ -94,17 +94,17 @@ class _Query:
 def latest(
     transaction: Transaction, wanted: Wanted, *, after: str | None, limit: int
 ) -> list[Reservation]:
-    """Return the latest reservations of those wanted, newest first.
+    """Return the latest matching reservations, newest first.
 
-    `after` is a reservation with which an earlier page ended. Raises NotFoundError if there is no
-    such reservation, and ConfigError for what is no label.
+    `after` is the last reservation of an earlier page. Raises NotFoundError if it does not exist,
+    and ConfigError for an invalid label.
     """
     filters = list(_filters(transaction, wanted))
     leading = _leading(transaction, filters)
     query = _Query() if leading is None else _led_by(leading)
     for one in filters:
         if one is not leading:
-            # In a condition of this form no index is looked for.
+            # No index is considered for a condition of this form.
             query.add(f"({one.condition}) IS TRUE", **one.values)
     if after is not None:
         _begin_after(transaction, query, after)
@@ -132,7 +132,7 @@ def _filters(transaction: Transaction, wanted: Wanted) -> Iterator[_Filter]:
         is_folder = wanted.project.endswith("/")
         yield _Filter(condition, values, is_in_order=not is_folder)
     if wanted.state is not None:
-        # An index of some states is found by the words that it was made with.
+        # An index on some states is found only by the condition that it was created with.
         among = OPEN_STATES if wanted.state not in RESTING_STATES else RESTING_STATES
         words = ", ".join(f"'{state}'" for state in among)
         yield _Filter(f"state = '{State(wanted.state)}' AND state IN ({words})", {})
@@ -145,7 +145,7 @@ def _filters(transaction: Transaction, wanted: Wanted) -> Iterator[_Filter]:
 
 
 def _leading(transaction: Transaction, filters: Sequence[_Filter]) -> _Filter | None:
-    """Return the filter by whose index to go; None where it is best to go by time alone."""
+    """Return the filter whose index to use; None to go by time alone."""
     if not filters or (len(filters) == 1 and filters[0].is_in_order):
         return filters[0] if filters else None
     counts = [one.count(transaction) for one in filters]
@@ -172,7 +172,7 @@ def _begin_after(transaction: Transaction, query: _Query, after: str) -> None:
 
 
 def _begin_at_the_last(query: _Query, filters: Sequence[_Filter]) -> None:
-    """Pass over what came after the last of many reservations: an index knows when that was."""
+    """Start at the latest match instead of now: an index knows when that was."""
     for one in filters:
         query.add(
             f"{query.at} <= (SELECT MAX(created_at) FROM reservation WHERE {one.condition})",

@@ -1,4 +1,4 @@
-"""Looking: what can be told of a ledger without writing anything, whatever state it is in."""
+"""Looking: what can be learned about a ledger without writing, whatever state it is in."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STILL_OPEN: Final = tuple(state for state in OPEN_STATES if state is not State.
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A PostgreSQL server: its version, whether it only follows another, and what is in between."""
+    """A PostgreSQL server: its version, whether it is a standby, and whether there is a pooler."""
 
     version: str
     is_replica: bool
@@ -46,10 +46,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a ledger looks like. What only a ledger of our version tells is None or 0 for others.
+    """What a ledger looks like. Fields known only for this version are None or 0 for others.
 
     `beside` are the files that belong to an SQLite file, with their sizes in bytes. `clock` is what
-    is wrong with this machine's clock, None where nothing is. `secret` keys fingerprints.
+    is wrong with this machine's clock, None if nothing is. `secret` keys fingerprints.
     """
 
     version: str
@@ -65,7 +65,7 @@ class Looked:
 
 
 def look(url: str, *, at_us: int) -> Looked:
-    """Look at the ledger at an address as config.database_url returns it; nothing is written.
+    """Look at the ledger at an address as config.database_url returns it; writes nothing.
 
     Raises NoLedgerError, ForeignDatabaseError, and DatabaseError for what cannot be read.
     """
@@ -91,7 +91,7 @@ def _look_at_file(path: Path, at_us: int) -> Looked:
 
 @contextmanager
 def _unchanged(path: Path) -> Iterator[Transaction]:
-    """Read a file and leave no other beside it: without a log, it is read as it lies there."""
+    """Read a file without leaving another beside it: without a log, it is read as it is."""
     log = Path(f"{path}-wal")
     how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     address = f"{path.absolute().as_uri()}?{how}"

@@ -1,6 +1,6 @@
-"""Lookout: one thread does something about whatever takes longer than a moment, however much it is.
+"""Lookout: one thread that acts on anything that takes longer than a moment.
 
-A timer for each would be a thread for each, and hardly any of them ever has anything to do.
+A timer for each would be a thread for each, and almost none of them ever has anything to do.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from threading import Lock, Thread
 from typing import Final
 
 NOTED_AFTER_S: Final = 1.0
-"""After so long a task that is not written down is in a file too."""
+"""After this long, a task that is still being recorded is also noted in a file."""
 
 
 @dataclass(slots=True, eq=False)
 class Late:
-    """What is looked out for: once it is due and not over, `call` is made."""
+    """Something to watch: if it is not over when it is due, `call` is made."""
 
     due_at: float
     call: Callable[[], None]
@@ -28,7 +28,7 @@ class Late:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """What one process waits for, and whether a thread of it does."""
+    """What one process is watching, and whether it has a thread for it."""
 
     lock: Lock = field(default_factory=Lock)
     late: deque[Late] = field(default_factory=deque)
@@ -36,18 +36,18 @@ class _Waiting:
 
 
 class Lookout:
-    """Makes calls about what takes longer than so many seconds. Safe to share between threads.
+    """Makes a call for anything that takes longer than `after_s`. Safe to share between threads.
 
-    Its thread lives while there is something to look out for.
+    Its thread lives only while there is something to watch.
     """
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
-        # By process: a fork inherits a lock that another thread held, and nobody gives it back.
+        # Per process: a fork inherits a lock that another thread held, and nobody releases it.
         self._by_process: dict[int, _Waiting] = {}
 
     def expect(self, call: Callable[[], None]) -> Late:
-        """Look out for something that begins now; set `is_over` once it has ended."""
+        """Watch something that begins now; set `is_over` once it has ended."""
         late = Late(time.monotonic() + self._after_s, call)
         waiting = self._by_process.setdefault(os.getpid(), _Waiting())
         with waiting.lock:
@@ -66,7 +66,7 @@ def _look_out(waiting: _Waiting) -> None:
 
 
 def _next(waiting: _Waiting) -> Late | None:
-    """Return what is due first and not over; None, and no thread, where there is nothing."""
+    """Return the next item that is not over; without one return None and end the thread."""
     with waiting.lock:
         while waiting.late:
             late = waiting.late.popleft()

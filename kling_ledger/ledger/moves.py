@@ -1,6 +1,6 @@
-"""Moves: what one change does to the figures of its reservation, and what it transfers.
+"""Moves: what one change does to its reservation's figures, and what it transfers.
 
-Pure but for one look at the journal: when an ended reservation had ended.
+Pure, except for one look at the journal: when an ended reservation ended.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _FIGURES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One decided change: the row before, the columns that differ after, and its transfers."""
+    """One decided change: the row before, the columns after it, and its transfers."""
 
     change: Change
     before: Row
@@ -93,7 +93,7 @@ def _in_its_state(
 
 
 def _committed(change: Change, before: Row) -> Move:
-    """Charge what the job cost and return the rest; more than was held is charged too.
+    """Charge what the job cost and return the rest; anything above the hold is charged too.
 
     Without an amount the job costs what it holds.
     """
@@ -110,9 +110,9 @@ def _committed(change: Change, before: Row) -> Move:
 
 
 def _committed_late(transaction: Transaction, rules: Rules, change: Change, before: Row) -> Move:
-    """Charge a job whose credits had gone back: the provider charged it after all.
+    """Charge a job whose credits were returned: the provider charged it after all.
 
-    Nothing is held any more, so all of it comes out of what the wallet has available.
+    Nothing is held any more, so all of it comes from what the wallet has available.
     """
     charged = charge_of(change)
     total = (before["committed_micro"] or 0) + charged
@@ -142,10 +142,10 @@ def _committed_in_part(change: Change, before: Row, state: State) -> Move:
 
 
 def _held(change: Change, before: Row, state: State) -> Move | None:
-    """Hold what the provider itself set aside, be it more or less than was set aside here.
+    """Hold what the provider itself set aside, whether more or less than before.
 
-    What was charged in parts is part of it. More may take the wallet or a budget beyond its limit:
-    the provider has it already.
+    Parts already charged count towards it. More may take the wallet or a budget beyond its limit:
+    the provider already has it.
     """
     if state not in OPEN_STATES:
         raise StateError(before["id"], state=state, change="held at another amount")
@@ -174,7 +174,7 @@ def _held(change: Change, before: Row, state: State) -> Move | None:
 def _reopened(
     transaction: Transaction, rules: Rules, change: Change, before: Row, state: State
 ) -> Move:
-    """Open an ended reservation again: its charge comes back, and an amount is held as before."""
+    """Reopen an ended reservation: its charge comes back, and an amount is held again."""
     if state in OPEN_STATES:
         raise StateError(before["id"], state=state, change="opened again")
     spent, hold = spent_of(before), charge_of(change)
@@ -189,7 +189,7 @@ def _reopened(
 
 
 def _refunded(transaction: Transaction, rules: Rules, change: Change, before: Row) -> Move:
-    """Give back some of what was committed, at most all of it."""
+    """Give back part of what was committed, at most all of it."""
     refund = charge_of(change)
     left = (before["committed_micro"] or 0) - before["refunded_micro"]
     if refund == 0:
@@ -207,7 +207,7 @@ def _refunded(transaction: Transaction, rules: Rules, change: Change, before: Ro
 def _corrected_to(
     transaction: Transaction, rules: Rules, change: Change, before: Row, state: State
 ) -> Move | None:
-    """Charge more, or give some back, until an ended job has cost what it cost in the end."""
+    """Charge more or give some back, until an ended job has its final cost."""
     if state in OPEN_STATES:
         raise StateError(before["id"], state=state, change="corrected")
     more = charge_of(change) - spent_of(before)
@@ -230,7 +230,7 @@ def _corrected_to(
 
 
 def _corrected(transaction: Transaction, rules: Rules, before: Row) -> str | None:
-    """Return the closed month in which a reservation had ended, None if it is not closed."""
+    """Return the month in which a reservation ended, if it is closed; otherwise None."""
     ended = transaction.row(
         f"SELECT MIN(created_at) AS at FROM job_event WHERE reservation_id = :id"
         f" AND to_state NOT IN ({', '.join(repr(str(state)) for state in OPEN_STATES)})",
@@ -241,7 +241,7 @@ def _corrected(transaction: Transaction, rules: Rules, before: Row) -> str | Non
 
 
 def _after(change: Change, before: Row, **given: Any) -> dict[str, Any]:
-    """Return the columns of a reservation after a change, every one that changes ever set."""
+    """Return every column that changes may set, as it is after a change."""
     figures: dict[str, Any] = {name: before[name] for name in _FIGURES} | given
     state = figures.pop("state", change.to_state)
     spent = (figures["committed_micro"] or 0) - figures["refunded_micro"]
@@ -264,7 +264,7 @@ def _in_usd(before: Row, micro: int) -> int | None:
     usd, reserved = before["usd_micro"], before["reserved_micro"]
     if usd is None or before["unit"] == USD:
         return None if usd is None else micro
-    # Half a millionth is rounded up: (2a + b) // 2b is a / b to the nearest, in whole numbers.
+    # Rounds half up, in integers: (2a + b) // 2b is a / b to the nearest.
     worth = int((2 * usd * micro + reserved) // (2 * reserved))
     if worth > MAX_MICRO:
         raise AmountError(
@@ -276,7 +276,7 @@ def _in_usd(before: Row, micro: int) -> int | None:
 
 
 def spent_of(row: Row) -> int:
-    """Return what a job has cost so far, in millionths: charged, less what came back of it."""
+    """Return what a job has cost so far, in millionths: what was charged, less refunds."""
     return (row["committed_micro"] or 0) - int(row["refunded_micro"])
 
 

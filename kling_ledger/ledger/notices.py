@@ -1,7 +1,7 @@
 """Notices: what an operator reads in the log of a program that uses the ledger.
 
-Each is told once its transaction has ended, so that nothing is told that was undone. The logger is
-`kling_ledger.ledger`; where nobody listens to it, nothing is written anywhere.
+Each is logged after its transaction has ended, so that nothing undone is reported. The logger is
+`kling_ledger.ledger`; without a handler nothing is written anywhere.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ log: Final = logging.getLogger("kling_ledger.ledger")
 
 
 def tell_refusal(refusal: RefusedError) -> None:
-    """Tell that nothing was reserved, and why: a limit does its work, so this is no warning."""
+    """Log that nothing was reserved, and why. Not a warning: a limit did its work."""
     log.info("refused (%s): %s", refusal.code, refusal.message)
 
 
 def tell_move(move: Move, now: Reservation) -> None:
-    """Warn of what somebody has to look at: a charge beyond what was held, or a job in doubt."""
+    """Warn of what a person should look at: a charge beyond the hold, or a job in doubt."""
     if move.change.to_state is State.IN_DOUBT:
-        # The problem is not written down here: it may quote a provider, and with it a prompt.
+        # The problem is not logged: it may quote a provider, and with it a prompt.
         log.warning("reservation %s is in doubt and keeps %s reserved", now.id, now.held)
     for kind, amount_micro in move.transfers:
         if amount_micro == 0:
             continue
-        # A correction of a committed job is a late charge too, but one that was asked for by hand.
+        # A correction of a committed job is a late charge too, but a person asked for it.
         is_late = kind == "late_commit" and move.before["state"] != State.COMMITTED
         if is_late:
             log.warning(
@@ -55,17 +55,17 @@ def tell_move(move: Move, now: Reservation) -> None:
 
 
 def tell_expired(ended: Iterable[Reservation]) -> None:
-    """Tell which reservations the clock has ended: their credits are there again."""
+    """Log which reservations have expired: their credits are available again."""
     for one in ended:
         log.info("reservation %s of %s has expired in wallet %s", one.id, one.amount, one.wallet)
 
 
 def tell_token(name: str, what: str) -> None:
-    """Tell what became of a token: its caller hears only that there is no such one."""
+    """Log what happened to a token: its caller only learns that it is not valid."""
     log.info("token %s %s", name, what)
 
 
 def tell_findings(findings: Iterable[Finding]) -> None:
-    """Tell of everything that does not agree with the journal."""
+    """Log everything that does not agree with the journal."""
     for finding in findings:
         log.error("%s: %s: %s", finding.law, finding.subject, finding.problem)

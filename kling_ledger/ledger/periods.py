@@ -1,8 +1,8 @@
 """Periods: a month is closed, first softly, then hard under a seal that proves it.
 
-A soft close keeps new transfers out: they count in the next month that is open, but a correction
-may still name the month. A hard close lets nothing in any more. The steps of a close are here, each
-quick: what takes long is done between them, beside whoever writes (see `closing`).
+A soft close keeps new transfers out: they count in the next open month, but a correction may still
+name this one. A hard close lets nothing in. The steps of a close are here, each quick: slow work
+runs between them, beside other writers (see `closing`).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Period:
 
     @property
     def approved_by(self) -> str | None:
-        """Who sealed it, None while nobody has."""
+        """Who sealed it; None if nobody has."""
         return self.actor if self.state == "hard" else None
 
     def seal_dict(self) -> dict[str, Any]:
-        """Return what its seal covers and proves, by the names that every form gives it."""
+        """Return what its seal covers and proves, by the names that every export uses."""
         said = {
             "period": self.name,
             "state": self.state,
@@ -64,7 +64,7 @@ class Period:
             "seal": self.seal,
             "previous_seal": self.previous_seal,
         }
-        # What was written of a seal of the first format stays as it is, to the byte.
+        # The text of a seal of the first format never changes, not by one byte.
         return said if self.format in {None, 1} else {**said, "seal_format": self.format}
 
 
@@ -80,7 +80,7 @@ def close_softly(transaction: Transaction, name: str, *, stamp: Stamp) -> None:
 
 
 def begin_sealing(transaction: Transaction, name: str, *, stamp: Stamp) -> Row:
-    """Let nothing come into a month any more, and return its row; it may be sealed already."""
+    """Keep corrections out of a month too, and return its row; it may be sealed already."""
     transaction.be_alone()
     known = known_row(transaction, name)
     if known is not None and known["state"] == "hard":
@@ -94,7 +94,7 @@ def begin_sealing(transaction: Transaction, name: str, *, stamp: Stamp) -> Row:
 
 
 def give_up_sealing(transaction: Transaction, read: Row) -> None:
-    """Let corrections into a month again that cannot be sealed yet."""
+    """Admit corrections again to a month that cannot be sealed yet."""
     transaction.be_alone()
     known = known_row(transaction, read["name"])
     if known is not None and is_as_read(known, read):
@@ -102,7 +102,7 @@ def give_up_sealing(transaction: Transaction, read: Row) -> None:
 
 
 def seal(transaction: Transaction, sealed: Row) -> bool:
-    """Close a month for good, as its row is to be; False where it changed since it was read."""
+    """Seal a month with its final row; False if it has changed since it was read."""
     transaction.be_alone()
     known = known_row(transaction, sealed["name"])
     if known is not None and known["state"] == "hard":
@@ -116,19 +116,19 @@ def seal(transaction: Transaction, sealed: Row) -> bool:
 
 
 def is_as_read(known: Row | None, read: Row) -> bool:
-    """Whether a month is still being sealed, and was not opened since it was read."""
+    """Whether a month is still being sealed, and unchanged since it was read."""
     return (
         known is not None and _is_being_sealed(known) and bool(known["version"] == read["version"])
     )
 
 
 def to_be_sealed(read: Row, *, stamp: Stamp, previous: str | None) -> dict[str, Any]:
-    """Return the row of a month as it is to be sealed, still without its seal."""
+    """Return the row of a month as it will be sealed, without the seal itself."""
     return {**read, **_said(read["name"], "hard", stamp), "previous_seal": previous}
 
 
 def reopen(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
-    """Open a softly closed month again; what is sealed stays sealed."""
+    """Reopen a softly closed month; a sealed one stays sealed."""
     transaction.be_alone()
     known = known_row(transaction, name)
     period = find(transaction, name)
@@ -144,7 +144,7 @@ def reopen(transaction: Transaction, name: str, *, stamp: Stamp) -> Period:
 
 
 def find(transaction: Transaction, name: str) -> Period:
-    """Return a month that was closed; NotFoundError if nobody ever closed it."""
+    """Return a month that was closed; NotFoundError if it never was."""
     row = known_row(transaction, name)
     if row is None:
         raise NotFoundError("closed period", name, hint="close it first")
@@ -152,18 +152,18 @@ def find(transaction: Transaction, name: str) -> Period:
 
 
 def every(transaction: Transaction) -> list[Period]:
-    """Return every month that was ever closed, in their order."""
+    """Return every month that was ever closed, in order."""
     rows = transaction.rows(f"{_SELECT} ORDER BY name")
     return [_period(row, accruals.of_month(transaction, row["name"])) for row in rows]
 
 
 def sealed(transaction: Transaction) -> list[Row]:
-    """Return the rows of all sealed months, in their order."""
+    """Return the rows of all sealed months, in order."""
     return transaction.rows(f"{_SELECT} WHERE state = 'hard' ORDER BY name")
 
 
 def sealed_again(transaction: Transaction, name: str) -> str:
-    """Return the seal of a month as what is there gives it now, in its own format."""
+    """Recompute the seal of a month from its rows, in its own format."""
     row = known_row(transaction, name)
     if row is None:
         raise NotFoundError("closed period", name, hint="close it first")
@@ -175,13 +175,13 @@ def sealed_again(transaction: Transaction, name: str) -> str:
 
 
 def known_row(transaction: Transaction, name: str) -> Row | None:
-    """Return the row of a month, None if nobody ever closed it; PeriodError for no month."""
+    """Return the row of a month, None if it was never closed. PeriodError for an invalid name."""
     _check_name(name)
     return transaction.row(f"{_SELECT} WHERE name = :name", name=name)
 
 
 def last_seal(transaction: Transaction, *, before: str) -> str | None:
-    """Return the seal of the last sealed month before another one."""
+    """Return the seal of the last sealed month before this one."""
     row = transaction.row(
         "SELECT seal FROM period WHERE state = 'hard' AND name < :name ORDER BY name DESC LIMIT 1",
         name=before,
@@ -192,9 +192,9 @@ def last_seal(transaction: Transaction, *, before: str) -> str | None:
 def posting_period(
     transaction: Transaction, known: rules.Rules, at_us: int, corrects: str | None
 ) -> str:
-    """Return the month that a correction counts in: the one it is for while that is not sealed.
+    """Return the month that a correction counts in: the one that it names, until that is sealed.
 
-    Raises PeriodError for a month that is still to come.
+    Raises PeriodError for a future month.
     """
     if corrects is None:
         return known.period(at_us)
@@ -207,7 +207,7 @@ def posting_period(
 
 
 def _prepared(name: str, stamp: Stamp) -> dict[str, Any]:
-    """Return what is said of a month when it is closed softly: by whom it is prepared."""
+    """Return the columns of a softly closed month, including who prepared it."""
     said = _said(name, "soft", stamp)
     return {**said, "prepared_by": stamp.actor, "prepared_at": stamp.at_us}
 
@@ -223,7 +223,7 @@ def _said(name: str, state: str, stamp: Stamp) -> dict[str, Any]:
 
 
 def _is_being_sealed(row: Row) -> bool:
-    """Whether a month is closed softly and somebody works its seal out, or began to."""
+    """Whether a softly closed month is being sealed, or somebody began to seal it."""
     return bool(row["state"] == "soft" and row["format"] is not None)
 
 

@@ -20,7 +20,7 @@ from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 
 LONGEST_TEXT: Final = 200
-"""How many characters the name of a seller or an invoice has at most."""
+"""The most characters in the name of a seller or an invoice."""
 
 _CURRENCY_LETTERS: Final = 3
 _OF: Final = (
@@ -50,7 +50,7 @@ class Purchase:
     expires_on: date | None = None
 
     def check(self, stamp: Stamp) -> None:
-        """Refuse what cannot have been paid, or not yet: AmountError or ConfigError say why."""
+        """Refuse a payment that is impossible or in the future, with AmountError or ConfigError."""
         for name, paid in (("cash", self.cash), ("tax", self.tax)):
             if paid is not None:
                 _check_paid(name, paid)
@@ -84,7 +84,7 @@ class Purchase:
 def write(
     transaction: Transaction, purchase: Purchase, *, transfer_id: str, stamp: Stamp, period: str
 ) -> None:
-    """Write down what a funding cost, in the month that the funding counts in."""
+    """Record what a funding cost, in the month in which the funding counts."""
     row = {
         "transfer_id": transfer_id,
         "seller": purchase.seller,
@@ -111,10 +111,10 @@ def record(
     stamp: Stamp,
     sealed_to: str,
 ) -> None:
-    """Say that a funding `of` a wallet, until now an allowance, was paid for; once per key.
+    """Record that a funding `of` a wallet, until now an allowance, was paid for; once per key.
 
-    Raises NotFoundError for what is no funding of the wallet, ConflictError for one that has a
-    purchase, and PeriodError where its month is sealed: what was reported stays what it was.
+    Raises NotFoundError if it is not a funding of the wallet, ConflictError if it has a purchase,
+    and PeriodError if its month is sealed: a reported month does not change.
     """
     content = {"operation": "purchase of", "transfer": of, **purchase.content()}
     if idempotency.earlier_result(transaction, key, content) is not None:

@@ -1,4 +1,4 @@
-"""Refusals: what is said of a window or a wallet that does not admit what was asked of it."""
+"""Refusals: builds the refusal of a window or a wallet, with what would fit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """What one call asks of windows and wallets, for the one of them that says no.
+    """What one call asks of windows and wallets, for the one that refuses.
 
-    Windows are asked in the order of `demands`, and wallets after them, by id. `has_taken` says
-    that the figures count what the call itself has taken from those before the one that refuses.
+    Windows are asked in the order of `demands`, then wallets by id. `has_taken`: the figures
+    already include what the call has taken from those before the one that refuses.
     """
 
     figures: Figures
@@ -27,7 +27,7 @@ class Refusals:
     has_taken: bool = False
 
     def first(self) -> BudgetError | InsufficientCreditsError | None:
-        """Return what would refuse first, as it is read; None where all would admit."""
+        """Return the first refusal by the current figures; None if everything admits."""
         for demand in self.demands:
             limit = demand.budget.limit_at(self.at_us)
             is_over = sum(self.figures.window(demand)) + demand.amount_micro > limit
@@ -39,7 +39,7 @@ class Refusals:
         return None
 
     def of_window(self, refusing: Demand) -> BudgetError:
-        """Build the refusal of a window, with what all of them together would admit."""
+        """Build the refusal of a window, with what all windows and the wallet would admit."""
         budget = refusing.budget
         held, spent = self.figures.window(refusing)
         return BudgetError(
@@ -63,11 +63,11 @@ class Refusals:
         )
 
     def fits(self, refusing: Demand | None = None, *, refusing_wallet: str = "") -> Money:
-        """Return the most that would be admitted now; of several wallets, of the first."""
+        """Return the most that would be admitted now, from the first of several wallets."""
         wallet_id, (_, unit, asked) = next(iter(self.wallets.items()))
         most = self.figures.available(wallet_id)
         if self.has_taken and wallet_id < refusing_wallet:
-            # It was taken from before the one that refuses, which gives that back.
+            # It was taken before the refusal, which returns it.
             most += asked
         lefts = self._lefts(refusing)
         for demand in self.demands:
@@ -80,10 +80,9 @@ class Refusals:
         return Money.from_micro(max(most, 0), unit)
 
     def _lefts(self, refusing: Demand | None) -> dict[str, int]:
-        """Return what each budget has left, without what this call itself has taken by now.
+        """Return what each budget has left, without what this call has already taken.
 
-        What was asked of the windows before the one that refuses is already counted in them; it
-        goes back with the refusal.
+        The windows before the one that refuses already count this call; the refusal returns that.
         """
         lefts: dict[str, int] = {}
         is_taken = self.has_taken
@@ -97,10 +96,10 @@ class Refusals:
 
 
 def _in_units_of(bound: int, demand: Demand, unit: str, asked: int, most: int) -> int:
-    """Return a budget's bound in the wallet's unit; `most` where it bounds nothing there."""
+    """Return a budget's bound in the wallet's unit; `most` if it sets no bound there."""
     if demand.budget.unit == unit:
         return bound
     if demand.amount_micro:
-        # What counts in another unit is worth the same share of what was asked.
+        # Amounts in another unit are converted at the ratio of what was asked.
         return bound * asked // demand.amount_micro
     return 0 if bound < 0 else most

@@ -1,7 +1,7 @@
-"""Rehearsal: a ledger in which everything is really done and then undone; what moved is kept.
+"""Rehearsal: a ledger in which everything is really done and then undone; it records what moved.
 
-Each write runs those before it again, then itself, in one transaction that is rolled back. So one
-builds on another, and nothing is locked between them. Reads see the ledger as it is.
+Each write first repeats those before it, in one transaction that is rolled back. So one builds on
+another, and nothing stays locked between them. Reads see the ledger as it really is.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _THERE: Final = "SELECT id FROM reservation WHERE id IN (:given)"
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """What would move from one account to another, their wallet by its name.
+    """What would move from one account to another.
 
-    `reservation_id` is None where the reservation would be made only then.
+    In the paths of accounts, a wallet's name replaces its id. `reservation_id` is None if the
+    reservation does not exist outside the rehearsal.
     """
 
     kind: str
@@ -55,7 +56,7 @@ class Rehearsal(Database):
         self._turn = Lock()
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
-        """Return what an operation would, after those before it; nothing of it stays."""
+        """Return what an operation would, after the earlier ones; the database stays unchanged."""
         with self._turn:
             try:
                 super().write(lambda transaction: self._undone(transaction, operation))
@@ -76,7 +77,7 @@ class Rehearsal(Database):
         return self.write(run)
 
     def _undone(self, transaction: Transaction, operation: Callable[[Transaction], Any]) -> None:
-        # Alone, each statement is answered at once: what is returned is known before the end.
+        # In an exclusive transaction every statement is answered at once, before the end.
         transaction.be_alone()
         for earlier in self._done:
             earlier(transaction)
@@ -86,7 +87,7 @@ class Rehearsal(Database):
         raise _Undone(result, sorted(rows, key=lambda row: place[row["id"]]))
 
     def _told(self, moved: Sequence[Row]) -> list[Transfer]:
-        """Return what moved; a reservation that was made only in the rehearsal has no id."""
+        """Return what moved; a reservation that exists only in the rehearsal has no id."""
         named = sorted({row["reservation_id"] for row in moved if row["reservation_id"]})
         with self.read() as transaction:
             there = {row["id"] for row in transaction.rows_for(_THERE, named)}

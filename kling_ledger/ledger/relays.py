@@ -1,7 +1,7 @@
-"""Relays: where a client wants to be called, of a job whose provider calls somebody in between.
+"""Relays: the client's own callback address, for a job whose provider calls a gateway instead.
 
-The address that the provider is given instead ends in a proof, which only this ledger can make. So
-nobody else who posts there has anything passed on: a client's address may hold a secret.
+The address given to the provider ends in a proof that only this ledger can make. So nothing is
+relayed for anybody else who posts there: a client's address may hold a secret.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _DIGITS: Final = 32
 
 
 def write(transaction: Transaction, reservation_id: str, url: str, *, stamp: Stamp) -> None:
-    """Write down where the client of a job wants to be called; the same again changes nothing.
+    """Store the callback address of a job's client; the same again changes nothing.
 
-    Raises NotFoundError without such a reservation, and ConflictError for another address.
+    Raises NotFoundError for an unknown reservation, and ConflictError for another address.
     """
     found = reservations.find(transaction, reservation_id)
     known = read(transaction, found.id)
@@ -31,7 +31,7 @@ def write(transaction: Transaction, reservation_id: str, url: str, *, stamp: Sta
         return
 
     def refused() -> ConflictError:
-        # Neither address is told: what stands in one may be a secret.
+        # Neither address is shown: it may contain a secret.
         return ConflictError(
             f"reservation {found.id}", field="callback_url", stored="an address", given="another"
         )
@@ -43,15 +43,15 @@ def write(transaction: Transaction, reservation_id: str, url: str, *, stamp: Sta
 
 
 def read(transaction: Transaction, reservation_id: str) -> str | None:
-    """Return where the client of a job wants to be called, None where it does not."""
+    """Return the callback address of a job's client, None if there is none."""
     row = transaction.row(_SELECT, id=plain(reservation_id))
     return None if row is None else str(row["url"])
 
 
 def proof(transaction: Transaction, url: str) -> str:
-    """Return what shows that a provider was given an address by this ledger, for a client's own."""
+    """Return the proof that this ledger gave a provider an address in place of a client's own."""
     secret = bytes.fromhex(accounts.secret(transaction))
-    # It loads hashlib, which a reservation should not have to wait for.
+    # It loads hashlib, which would slow down every reservation.
     import hmac
 
     return hmac.new(secret, f"callback\0{url}".encode(), "sha256").hexdigest()[:_DIGITS]

@@ -21,11 +21,11 @@ from kling_pricing.money import Money, from_micro
 from kling_pricing.quote import Quote
 
 SettledBy = Literal["provider", "bill", "measured", "quote", "person"]
-"""Whose word a job's cost is: the provider's answer, its bill, the length that was measured of what
-it made, a quote from before the run because there is none of these, or a person."""
+"""The basis of a job's cost: the provider's answer, its bill, the measured length of the file, the
+quote if there is nothing better, or a person."""
 
 CONFIRMED_BY: Final = ("provider", "bill")
-"""Those of them that confirm a cost: the provider's own."""
+"""The bases that confirm a cost: the provider's own statements."""
 
 MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
     State.RESERVED: frozenset(
@@ -40,25 +40,25 @@ MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
     State.EXPIRED: frozenset({State.COMMITTED}),
     State.COMMITTED: frozenset(),
 }
-"""The life of a reservation. An ended one may be committed: the provider charged after all. One
-that is only reserved may be too: by a script that has a client of its own."""
+"""The life of a reservation. An ended one may be committed if the provider charged after all, and a
+reserved one by a script with its own client."""
 
 
 _AT_ONCE: Final = 1000
 
 STATES: Final[Mapping[str, State]] = {str(state): state for state in State}
-"""States by the words that the database has for them."""
+"""The states by their words in the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a reservation is for. All of it may be unknown to the ledger, which only keeps it.
+    """What a reservation is for. The ledger only stores it; any of it may be unknown.
 
     `quote` and `request` are JSON texts; `usd` is the amount in US dollars on the day of the quote;
-    `address` is where the provider was reached, `account` whose key the job runs on there.
-    `quoted` is what the price book says that it costs at most, `low` at least, `estimated` what its
-    provider said before the run: None where the book has no price, or nobody was asked. A figure in
-    another unit than the reservation's is not kept.
+    `address` is where the provider was reached, `account` whose key the job runs on there. `quoted`
+    and `low` are its highest and lowest cost by the price book, `estimated` is the provider's
+    figure before the run: None if the book has no price, or the provider was not asked. A figure in
+    another unit than the reservation's is not stored.
     """
 
     provider: str | None = None
@@ -80,7 +80,7 @@ class Job:
 
 
 def quoted_job(quoted: Quote) -> Job:
-    """Return what a reservation keeps of a quote; its worth is that of what is held."""
+    """Return what a reservation keeps of a quote; `usd` is the value of what is held."""
     clip, amount = quoted.clip, quoted.amount
     return Job(
         provider=clip.provider,
@@ -99,12 +99,12 @@ def quoted_job(quoted: Quote) -> Job:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """A reservation as it stands.
+    """A reservation in its current state.
 
-    `amount` is what was set aside, `held` what of it still is, `committed` what was charged so far,
-    `refunded` what of that came back; `provider_held` is what the provider said that it set aside
-    itself, None where it did not say. `warnings` are of the budgets that this admission brought
-    past a threshold, and are not kept.
+    `amount` is what was set aside, `held` what is still set aside, `committed` what was charged so
+    far, `refunded` what was given back of that; `provider_held` is what the provider says that it
+    set aside itself, None if it does not say. `warnings` are those of the budgets that this
+    admission took past a threshold; they are not stored.
     """
 
     id: str
@@ -137,46 +137,46 @@ class Reservation:
 
     @property
     def spent(self) -> Money:
-        """What the job has cost so far: what was charged, less what came back of it."""
+        """What the job has cost so far: what was charged, less refunds."""
         return (self.committed or Money.zero(self.amount.unit)) - self.refunded
 
     @property
     def quoted(self) -> Money | None:
-        """What the price book says that the job costs at most; None where it has no price."""
+        """The highest cost of the job by the price book; None if the book has no price."""
         return self.job.quoted
 
     @property
     def low(self) -> Money | None:
-        """What the price book says that the job costs at least; None where it has no price."""
+        """The lowest cost of the job by the price book; None if the book has no price."""
         return self.job.low
 
     @property
     def estimated(self) -> Money | None:
-        """What the provider said before the run that the job will cost; None where it did not."""
+        """The provider's estimate before the run; None if there was none."""
         return self.job.estimated
 
     @property
     def is_ranged(self) -> bool:
-        """Whether the run decides what the job costs: the book has a least and a most for it."""
+        """Whether the run decides what the job costs: the book has a lowest and a highest price."""
         return self.low is not None and self.quoted is not None and self.low < self.quoted
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the job was charged, and its provider or its bill said what it cost."""
+        """Whether the job was charged, and its provider or a bill confirms what it cost."""
         return self.state is State.COMMITTED and self.settled_by in CONFIRMED_BY
 
     @property
     def variance(self) -> Money | None:
-        """What the job cost less its quote; None where nobody confirmed the cost or quoted it."""
+        """What the job cost, less its quote; None without a confirmed cost or a quote."""
         expected = self._expected
         if self.committed is None or expected is None or not self.is_confirmed:
             return None
-        # A bill says what the job cost in the end: what came back is in that already.
+        # A bill states the final cost: refunds are already deducted.
         return (self.spent if self.settled_by == "bill" else self.committed) - expected
 
     @property
     def _expected(self) -> Money | None:
-        """The quote; of a job from before quotes were kept, what was set aside for it at first."""
+        """The quote; for a job from before quotes were stored, what was first set aside."""
         is_of_before = self.quoted is None and self.estimated is None and self.provider_held is None
         return self.amount if is_of_before else self.quoted
 
@@ -188,7 +188,7 @@ def find(transaction: Transaction, reservation_id: str) -> Reservation:
 
 
 def find_rows(transaction: Transaction, ids: Sequence[str]) -> dict[str, Row]:
-    """Return the rows of reservations by id, each with its `wallet_name`; all of them are there."""
+    """Return the rows of reservations by id, each with its `wallet_name`; all must exist."""
     asked = [plain(given) for given in ids]
     found = {str(row["id"]): row for row in transaction.rows_for(_SELECT_IDS, asked)}
     for given in ids:
@@ -198,7 +198,7 @@ def find_rows(transaction: Transaction, ids: Sequence[str]) -> dict[str, Row]:
 
 
 def find_by_task(transaction: Transaction, provider: str, task_id: str) -> list[Reservation]:
-    """Return the reservations of a provider's task: two accounts may number theirs alike."""
+    """Return the reservations of a provider's task: two accounts may use the same task ids."""
     rows = transaction.rows(
         f"{_SELECT} WHERE provider = :provider AND task_id = :task_id ORDER BY reservation.id",
         provider=provider,
@@ -216,9 +216,9 @@ def find_by_keys(transaction: Transaction, keys: Sequence[str]) -> dict[str, Res
 def at_provider(
     transaction: Transaction, provider: str, *, since_us: int | None, until_us: int | None
 ) -> Iterator[Reservation]:
-    """Yield all reservations at a provider that were made in a stretch of time, oldest first.
+    """Yield all reservations at a provider made within a period, oldest first.
 
-    They are read some at a time: as rows they take several times as much memory.
+    They are read in parts: as rows they take several times as much memory.
     """
     last_at, last_id = -FOREVER_US if since_us is None else since_us, ""
     while True:
@@ -239,7 +239,7 @@ def at_provider(
 
 
 def tasks_at(transaction: Transaction, provider: str) -> set[str]:
-    """Return every task at a provider that a reservation knows: an index has them all."""
+    """Return every task at a provider that a reservation knows, from an index alone."""
     rows = transaction.rows(
         "SELECT DISTINCT task_id FROM reservation"
         " WHERE provider = :provider AND task_id IS NOT NULL",
@@ -266,7 +266,7 @@ def some_open(
 ) -> list[Reservation]:
     """Return some of a wallet's open reservations at one place, drawn at random each time.
 
-    Those in doubt only come where others leave room: they may stand for long.
+    Those in doubt only fill the remaining places: they may stay for long.
     """
     place = {"provider": provider, "address": address, "account": account}
     conditions = [
@@ -283,7 +283,7 @@ def some_open(
 
 
 def from_row(row: Row, *, warnings: tuple[BudgetWarning, ...] = ()) -> Reservation:
-    """Return the reservation that a row, with its `wallet_name`, stands for."""
+    """Return the reservation of a row with its `wallet_name`."""
     unit = row["unit"]
     return Reservation(
         id=row["id"],
@@ -349,7 +349,7 @@ def _job(row: Row) -> Job:
     )
 
 
-# Amounts are immutable and the same few come again and again, nothing most of all.
+# Amounts are immutable and often repeat, zero most of all.
 @lru_cache(maxsize=4096)
 def _money(micro: int, unit: str) -> Money:
     return Money.exact(from_micro(micro), unit)

@@ -73,7 +73,7 @@ class Reserving:
         If the database is unreachable, writing the task id is retried for a few seconds; then
         TaskNotWrittenError contains it.
         """
-        # Known before it is written: where writing it fails, the job was taken all the same.
+        # Set before writing: if writing fails, the job was accepted anyway.
         self._was_taken = True
         self._now = keep_task(self._ledger, self.id, task_id)
 
@@ -92,7 +92,7 @@ class Reserving:
         self._now = self._ledger.roll_back(self.id, reason)
 
     def __enter__(self) -> Self:
-        # Whoever is stopped between the two steps leaves what the clock ends by itself.
+        # If the process stops between the two steps, the reservation expires by itself.
         ends_at = self._ledger.now() + timedelta(seconds=SENDING_S)
         made = self._ledger.reserve_many([replace(self._asked, expires_at=ends_at)])[0]
         try:
@@ -133,14 +133,14 @@ class Reserving:
         self.roll_back("its block was never entered")
 
     def _give_up(self, reservation_id: str) -> None:
-        """Give back what was reserved where nobody else can be sending it under the same key."""
+        """Return what was reserved, unless another call may be sending it under the same key."""
         if self._asked.key is None:
             with suppress(KlingError):
                 self._ledger.roll_back(reservation_id, "its block was never entered")
 
     def _ended_without_a_word(self) -> None:
         if self._was_taken:
-            # A word was said and not written, and the block went on: it is not the quote's cost.
+            # A call failed to be recorded and the block went on: the quote's cost would be wrong.
             self._end(State.IN_DOUBT, _IN_DOUBT)
         else:
             self.commit()
@@ -151,7 +151,7 @@ class Reserving:
         try:
             self._end(State.ROLLED_BACK if was_never_sent else State.IN_DOUBT, problem)
         except DatabaseError as away:
-            # What stopped the block is what its caller has to hear of. The credits stay reserved.
+            # The caller has to see what stopped the block. The credits stay reserved.
             error.add_note(f"reservation {self.id} is still {self.reservation.state}: {away}")
 
     def _end(self, state: State, problem: str) -> None:
@@ -172,7 +172,7 @@ def asked_for(
     key: str | None,
     ceiling: Money | None,
 ) -> Asked:
-    """Return what a block asks for. Raises ConfigError and AmountError for what cannot be asked."""
+    """Return what a block asks for. Raises ConfigError and AmountError for invalid arguments."""
     check_payer(wallet, ceiling, labels)
     job = quoted_job(cost) if isinstance(cost, Quote) else Job()
     amount = cost.hold if isinstance(cost, Quote) else cost
@@ -180,7 +180,7 @@ def asked_for(
 
 
 def check_payer(wallet: object, ceiling: object, labels: Labels | None = None) -> None:
-    """Refuse at once what the first job would be refused for."""
+    """Raise at once what the first job would raise."""
     if not isinstance(wallet, str) or not wallet.strip():
         raise ConfigError(
             f"invalid wallet name: {wallet!r}",
@@ -191,7 +191,7 @@ def check_payer(wallet: object, ceiling: object, labels: Labels | None = None) -
 
 
 def _checked_types(given: NotSent) -> tuple[type[BaseException], ...]:
-    """Return types of exceptions as a tuple: what is none would only show once one is raised."""
+    """Return exception types as a tuple; refuse at once what would fail only when one is raised."""
     types: tuple[Any, ...] = given if isinstance(given, tuple) else (given,)
     for one in types:
         if not (isinstance(one, type) and issubclass(one, BaseException)):

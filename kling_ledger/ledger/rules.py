@@ -1,8 +1,7 @@
-"""Rules: the budgets that are in force, the months that are closed and the number of slots.
+"""Rules: the budgets in force, the closed months and the number of slots.
 
-They are read once and kept: they change seldom and are needed at every admission. The database
-counts their changes: who has read them checks that count in each transaction and reads them again
-when it has moved.
+They are read once and cached: they change rarely and are needed at every admission. The database
+counts their changes: each transaction checks that count, and rereads the rules when it has changed.
 """
 
 from __future__ import annotations
@@ -22,15 +21,16 @@ _CHANGED: Final = "rules were changed"
 _VERSION: Final = "SELECT version FROM rules"
 
 SLOTS: Final = "slots"
-"""The setting that says how many slots a ledger has."""
+"""The setting with the number of slots of a ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds at one version: budgets by id, and the months that take no new transfers.
+    """The rules at one version: budgets by id, and the months that take no new transfers.
 
-    These are all up to `sealed_to`, the last month that is sealed (empty if none is): what came
-    before a seal could never be sealed itself. `slots` says into how many a hot row is shared out.
+    Every month up to `sealed_to`, the last one sealed or being sealed (empty if none), is among
+    them: a transfer before a seal could never be sealed itself. `slots` is the number of slots of a
+    hot row.
     """
 
     version: int
@@ -40,11 +40,11 @@ class Rules:
     slots: int = 0
 
     def covering(self, subject: Subject) -> list[Budget]:
-        """Return the budgets in which a reservation counts, in the order of their ids."""
+        """Return the budgets in which a reservation counts, by id."""
         return [budget for budget in self.budgets if budget.covers(subject)]
 
     def has(self, name: str, scope: Scope) -> bool:
-        """Whether there is a budget of a name that covers exactly this."""
+        """Whether there is a budget of this name that covers exactly this scope."""
         return any(one.name == name and one.scope == scope for one in self.budgets)
 
     def period(self, at_us: int) -> str:
@@ -53,13 +53,13 @@ class Rules:
 
 
 class RulesReader:
-    """Keeps the rules as they were last read; safe to share between threads."""
+    """Caches the rules as last read; safe to share between threads."""
 
     def __init__(self) -> None:
         self._rules: Rules | None = None
 
     def read(self, transaction: Transaction) -> Rules:
-        """Return the rules that hold in a transaction."""
+        """Return the rules in force in a transaction."""
         known = transaction.known.get(_VERSION)
         if known is None:
             known = transaction.known[_VERSION] = self._checked(transaction)
@@ -73,7 +73,7 @@ class RulesReader:
             version = row["version"] if row else 0
             if rules is None or rules.version != version:
                 rules = _read(transaction, version)
-                # What this transaction has changed itself may yet be undone.
+                # A change by this very transaction may still be undone.
                 self._rules = None if _CHANGED in transaction.known else rules
         transaction.assume(_VERSION, rules.version)
         return rules
@@ -87,12 +87,12 @@ def changed(transaction: Transaction) -> None:
 
 
 def posting_month(transaction: Transaction, at_us: int) -> str:
-    """Return the month that something counts in, as `Rules.period`, for what happens seldom."""
+    """Return the month that something rare counts in, like `Rules.period`, without the cache."""
     return _first_open(month_of(at_us), *_closed(transaction))
 
 
 def month_of(at_us: int) -> str:
-    """Return the month, in UTC, that an instant lies in: `2026-11`."""
+    """Return the month of an instant, in UTC: `2026-11`."""
     return _month_of_day(at_us // _DAY_US)
 
 

@@ -1,7 +1,7 @@
-"""Runs: the cap on all jobs of one run under a token, which is a budget over the run's label.
+"""Runs: the cap on all jobs of one run under a token, as a budget over the run's label.
 
-What a caller calls a run is a stranger's word. A plain one stays legible; anything else is known
-by its SHA-256. Two runs never share a label, nor do two tokens: a run's own word has no slash.
+A run's name comes from a stranger. A plain one stays legible; any other is replaced by its SHA-256.
+Two runs never share a label, nor do two tokens: a run's own word has no slash.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kling_ledger.ledger.wallets import NAME
 
 LABEL: Final = "run"
 LONGEST_RUN: Final = 200
-"""How many characters the name of a run has at most."""
+"""The most characters in the name of a run."""
 
 _PREFIX: Final = "run/"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@:+-]{0,62}")
@@ -46,14 +46,14 @@ WHERE removed_at IS NULL AND budget.created_at < :before AND budget.repeats = 'n
   )
 ORDER BY budget.id
 """
-"""Run budgets without an open job or a late one; what a person has set or changed stays."""
+"""Run budgets without an open or recent job; those that a person set or changed stay."""
 
 
 def label_value(token: Token, run: str | None) -> str | None:
-    """Return the value of the label `run` of a token's job; None for a job of no run.
+    """Return the value of the label `run` of a token's job; None for a job without a run.
 
-    Raises RunNeededError where the token has a cap by run and no run is named, and ConfigError for
-    what cannot name one.
+    Raises RunNeededError if the token has a cap by run and no run is named, and ConfigError for an
+    invalid name.
     """
     if run is None or not run.strip():
         if token.run_limit is not None:
@@ -68,13 +68,13 @@ def label_value(token: Token, run: str | None) -> str | None:
 
 
 def budget_name(value: str) -> str:
-    """Return the name of the budget over a run's label: legible where there is room."""
+    """Return the name of the budget over a run's label: the label itself if it fits."""
     name = f"{_PREFIX}{value}"
     return name if NAME.fullmatch(name) else f"{_PREFIX}{_hashed(value)}"
 
 
 def cap(token: Token, value: str) -> Setting | None:
-    """Return the budget that counts the jobs of a run; None where its token has no cap by run."""
+    """Return the budget that counts the jobs of a run; None if its token has no cap by run."""
     if token.run_limit is None:
         return None
     scope = Scope(label=f"{LABEL}={value}")
@@ -84,13 +84,13 @@ def cap(token: Token, value: str) -> Setting | None:
 
 
 def rested(transaction: Transaction, before_us: int) -> list[str]:
-    """Return the budgets of runs that have no open job, and none that was admitted since."""
+    """Return the budgets of runs without an open job or any job since an instant."""
     rows = transaction.rows(_RESTED, before=before_us, made=limits.WITH_A_JOB)
     return [row["name"] for row in rows if _is_ours(row["name"], row["label"])]
 
 
 def rest(transaction: Transaction, before_us: int, *, stamp: Stamp) -> list[str]:
-    """Remove the budgets of runs that have rested; return their names."""
+    """Remove the budgets that `rested` finds; return their names."""
     transaction.be_alone()
     names = rested(transaction, before_us)
     for name in names:
@@ -105,7 +105,7 @@ def _is_ours(name: str, written: str) -> bool:
 
 
 def _word(run: str) -> str:
-    # What looks like a hash could be another run's: it is hashed too.
+    # A name that looks like a hash could be another run's hash: it is hashed too.
     is_plain = _PLAIN.fullmatch(run) is not None and not run.startswith(_HASHED)
     return run if is_plain else _hashed(run)
 

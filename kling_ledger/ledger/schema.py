@@ -1,6 +1,6 @@
-"""Schema: the tables as statements need them: their columns by name, and which kind each holds.
+"""Schema: the tables as statements need them: their columns by name, and the kind of each.
 
-`tables.py` has the same tables with the laws that the database enforces. It needs SQLModel, which
+`tables/` has the same tables with the laws that the database enforces. It needs SQLModel, which
 takes longer to load than a reservation takes to make; this needs nothing. A test compares the two.
 """
 
@@ -14,17 +14,17 @@ SCHEMA_VERSION: Final = "0010"
 """The migration that leads to these tables."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
-"""Where the database says which migration it has reached."""
+"""The table that says which migration the database has reached."""
 
 FIRST_VERSION: Final = "0001"
 FIRST_TABLE: Final = "ledger_schema"
 """What a database of the first schema has in place of VERSION_TABLE."""
 
 EXPECTATION_FAILED: Final = "KL001"
-"""The SQLSTATE of a statement that changed another number of rows than it had to."""
+"""The SQLSTATE of a statement that changed another number of rows than expected."""
 
 Kind = Literal["text", "bigint", "boolean"]
-"""What a column holds, in the words of PostgreSQL."""
+"""The type of a column, by its PostgreSQL name."""
 
 TEXT: Final = "text"
 INTEGER: Final = "bigint"
@@ -32,7 +32,7 @@ BOOLEAN: Final = "boolean"
 
 
 class Table:
-    """A table: its name, and the kind of each column in their order.
+    """A table: its name, and the kinds of its columns, in order.
 
     `selected` is all columns as a SELECT names them.
     """
@@ -43,14 +43,14 @@ class Table:
         self.name = name
         self.kinds: Mapping[str, Kind] = kinds
         self.columns = tuple(kinds)
-        # By name and never by a star: a statement that is prepared stands while a column is added.
+        # By name, never by a star: a prepared statement stays valid when a column is added.
         self.selected = ", ".join(f"{name}.{column}" for column in kinds)
         self._pick = itemgetter(*kinds)
 
     def in_order(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the values of a row in the order of the columns.
 
-        Raises KeyError for a column that is missing, ValueError for one that the table has not.
+        Raises KeyError for a missing column, ValueError for an unknown one.
         """
         values: tuple[Any, ...] = self._pick(row)
         if len(row) != len(values):

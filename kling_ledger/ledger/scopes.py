@@ -1,4 +1,4 @@
-"""Scopes: what a budget covers, told of one reservation and as a condition on all of them."""
+"""Scopes: what a budget covers, for one reservation and as an SQL condition on all of them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kling_ledger.ledger import labels as label_words
 from kling_pricing.money import USD
 
 _AFTER_SLASH: Final = chr(ord("/") + 1)
-"""What all names below a folder come before."""
+"""The end (exclusive) of all names below a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a budget covers: whatever agrees with all that is named here.
+    """What a budget covers: every job that matches all the fields that are set.
 
-    A project that ends in `/` stands for itself and everything below it; `label` is `name=value`.
+    A project that ends in `/` includes itself and everything below it; `label` is `name=value`.
     """
 
     wallet: str | None = None
@@ -30,7 +30,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a budget looks at in a reservation. `labels` is as the database keeps it."""
+    """What a budget looks at in a reservation. `labels` is the text in the database."""
 
     wallet_id: str
     unit: str
@@ -55,7 +55,7 @@ def subject_of(row: Mapping[str, Any]) -> Subject:
 def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) -> bool:
     """Whether a reservation counts in a budget of this scope; `wallet_id` is the scope's.
 
-    A budget in US dollars counts every unit, at its worth; another counts its own unit alone.
+    A budget in US dollars counts every unit at its value, any other only its own unit.
     """
     return (
         (wallet_id is None or wallet_id == subject.wallet_id)
@@ -68,7 +68,7 @@ def covers(scope: Scope, subject: Subject, *, wallet_id: str | None, unit: str) 
 
 
 def check_scope(scope: Scope) -> None:
-    """Refuse a scope that could cover nothing: such a budget would never refuse either."""
+    """Refuse a scope that could cover nothing: such a budget would never refuse anything."""
     if not isinstance(scope, Scope):
         raise ConfigError(f"a budget covers a Scope, got {scope!r}", hint="Scope(project='film/')")
     for field in ("project", "provider", "model"):
@@ -98,7 +98,7 @@ def condition(scope: Scope, *, wallet_id: str | None, unit: str) -> tuple[str, d
     if scope.model is not None:
         parts.append(("model = :model", {"model": scope.model}))
     if scope.label is not None:
-        # LIKE would not tell capitals apart on SQLite; taking the word out does, on both.
+        # LIKE ignores case on SQLite; removing the word does not, on either engine.
         within = {"label": label_words.within(scope.label)}
         parts.append(("replace(labels, :label, '') <> labels", within))
     condition = " AND ".join(part for part, _ in parts)
@@ -110,7 +110,7 @@ def within_project(scope: str) -> tuple[str, dict[str, Any]]:
     if not scope.endswith("/"):
         return "project = :project", {"project": scope}
     name = scope.rstrip("/")
-    # All names between are a range of an index; some of them, such as film-2, are not below film/.
+    # All names between the two are a range of an index; some, such as film-2, are not below film/.
     return (
         "project >= :project AND project < :beyond AND (project = :project OR project >= :below)",
         {"project": name, "below": f"{name}/", "beyond": f"{name}{_AFTER_SLASH}"},
@@ -118,7 +118,7 @@ def within_project(scope: str) -> tuple[str, dict[str, Any]]:
 
 
 def is_within(project: str | None, scope: str) -> bool:
-    """Whether a project is the one that a scope names, or below it where that ends in `/`."""
+    """Whether a project is the one that a scope names, or below it if the scope ends in `/`."""
     if project is None:
         return False
     is_folder = scope.endswith("/")
@@ -128,7 +128,7 @@ def is_within(project: str | None, scope: str) -> bool:
 
 
 def is_project(project: str) -> bool:
-    """Whether a path names a project as budgets find it: no two spellings of one place."""
+    """Whether a path is a project that budgets can find: one spelling for each place."""
     parts = project.split("/")
     is_plain = all(part and part == part.strip() and part not in {".", ".."} for part in parts)
     return is_plain and "\0" not in project

@@ -1,12 +1,12 @@
 """Seals: what the seal of a month covers, row by row, and the hash over all of it.
 
-A seal covers what the reports of a month rest on: its transfers; what was paid for them; of each
-reservation made in it what never changes; its job events, which say the task, the settlement and
-the worth as they were; the events of budgets; the keys of payments; what was carried out of it; who
-prepared and closed it, when and why; and the seal before. It is SHA-256 over a JSON array of the
-month's own row and of each section's name, number of rows and SHA-256. A section's is over its rows
-in the order of their keys, each a JSON array of texts and nulls without spaces, and a line feed
-after each.
+A seal covers what the reports of a month rest on: its transfers, and what was paid for them; the
+unchanging columns of each reservation made in it; its job events, with the task, the settlement and
+the value at that time; the events of budgets; the keys of payments; what was carried out of the
+month; who prepared and closed it, when and why; and the seal before. It is SHA-256 over a JSON
+array of the month's own row and of each section's name, number of rows and SHA-256. A section's
+hash is over its rows in the order of their keys, each a JSON array of texts and nulls without
+spaces, followed by a line feed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 FORMAT: Final = 3
-"""What new seals cover. Format 1 covered the transfers alone (see first_seals), format 2 neither
-purchases nor what a job was quoted, nor who prepared the close."""
+"""What new seals cover. Format 1 covered only the transfers (see first_seals); format 2 left out
+purchases, the quotes of jobs, and who prepared the close."""
 
 _AT_ONCE: Final = 2000
-"""How many rows are read at a time: a month never stands in memory."""
+"""How many rows are read at a time: a month is never in memory as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Rows of one kind under a seal: where they are, and the columns that are sealed, key first.
+    """Rows of one kind under a seal: their source, and the sealed columns, key first.
 
-    These are written out here for good: a seal of today has to be worked out the same in years.
+    The columns are listed here for good: today's seal must be computed the same way in years.
     """
 
     name: str
@@ -57,8 +57,8 @@ _SECTIONS: Final = (
             *("wallet_id", "reservation_id", "period", "corrects", "actor", "reason", "created_at"),
         ),
     ),
-    # A reservation is sealed with the month that its first event counts in: of its columns those
-    # that nothing changes later.
+    # A reservation is sealed with the month of its first event, with the columns that never change
+    # later.
     Section(
         "reservation",
         "job_event AS event JOIN reservation AS job"
@@ -126,7 +126,7 @@ SECTIONS: Final[Mapping[int, tuple[Section, ...]]] = {
         _PURCHASES,
     ),
 }
-"""What a seal of each format covers beside the month's own row, in its order."""
+"""What a seal of each format covers besides the month's own row, in order."""
 
 _OWN: Final = ("name", "actor", "reason", "closed_at", "previous_seal")
 _OWN_SINCE: Final[Mapping[int, tuple[str, ...]]] = {
@@ -151,7 +151,7 @@ class Sum:
         self.rows = 0
 
     def add(self, lines: Sequence[str]) -> None:
-        """Take rows in, as they are sealed."""
+        """Add rows, as they are sealed."""
         self._hash.update("".join([f"{line}\n" for line in lines]).encode())
         self.rows += len(lines)
 
@@ -178,7 +178,7 @@ def seal_of(period: Row, sums: Sums) -> str:
 def sums_of(
     transaction: Transaction, *, seal_format: int, first: str, last: str
 ) -> dict[str, dict[str, Sum]]:
-    """Add up what seals of a format cover in the months from `first` to `last`.
+    """Hash what seals of a format cover in the months from `first` to `last`.
 
     By month, then by section.
     """
@@ -215,7 +215,7 @@ def chunk(
     last: str,
     after: Sequence[Row] | None,
 ) -> list[Row]:
-    """Return the first rows of a section, or those that come after others."""
+    """Return the first rows of a section, or those after given ones."""
     given: dict[str, Any] = {"first": first, "last": last}
     if after:
         key = _key(section, after[-1]["line"])
@@ -224,7 +224,7 @@ def chunk(
 
 
 def by_month(rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
-    """Return the lines of rows with the month of each stretch of them."""
+    """Yield consecutive rows of one month: the month and their lines."""
     for period, some in groupby(rows, itemgetter("period")):
         yield period, [row["line"] for row in some]
 
@@ -235,9 +235,9 @@ def key_of(section: Section, line: str) -> str:
 
 
 def digests_of(section: Section, lines: Sequence[str]) -> dict[str, str]:
-    """Return a short digest of each row by its key: it tells which of them was changed.
+    """Return a short digest of each row, by key, which tells which rows were changed.
 
-    A checksum does: that something was changed, the seal says.
+    A checksum is enough: the seal itself proves that something was changed.
     """
     import zlib
 
@@ -245,7 +245,7 @@ def digests_of(section: Section, lines: Sequence[str]) -> dict[str, str]:
 
 
 def _key(section: Section, line: str) -> list[str | int]:
-    """Return a row's key; its columns are the first of the line."""
+    """Return the key of a row: its first columns."""
     texts: list[str] = json.loads(line)[: len(section.key)]
     names = section.columns[: len(texts)]
     return [

@@ -1,8 +1,8 @@
 """Settlement: a reservation moves on, and its credits with it, to an end that comes exactly once.
 
-Every change is one compare-and-set on (id, step). Whoever comes second reads the row: the same
-answer again if it asks for what already happened, an error that says so if it does not. Any number
-of changes is made together: each is decided by itself, then the sums move.
+Every change is one compare-and-set on (id, step). A second caller rereads the row: it gets the same
+answer if its change has already happened, otherwise an error that says so. Any number of changes is
+made together: each is decided by itself, then the sums move.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, USD, from_micro, plain
 
 Moved = dict[Owner, tuple[int, int]]
-"""What changes free and spend of wallets or windows, in millionths."""
+"""What changes free and spend in wallets or windows, in millionths."""
 
 Minutes = dict[tuple[str, int], tuple[int, int]]
-"""The same by budget and by the minute, since 1970, in which the jobs were admitted."""
+"""The same by budget, and by the minute (since 1970) in which the jobs were admitted."""
 
 _SET: Final = (
     "state",
@@ -77,13 +77,13 @@ WHERE id = :id AND funded_micro + adjusted_micro - posted_micro + :spent <= {MAX
 def settle(
     transaction: Transaction, rules: Rules, changes: Sequence[Change], *, stamp: Stamp
 ) -> Callable[[int], Reservation]:
-    """Make every change, or none; what is returned gives each reservation by its place.
+    """Make every change, or none; return a function that gives each reservation by its place.
 
-    Raises StateError where a state does not allow a change, ConflictError where the same was done
-    with another amount or task, and AmountError for an amount that cannot be.
+    Raises StateError if a state does not allow a change, ConflictError if it was already made with
+    another amount or task, and AmountError for an invalid amount.
     """
     before = reservations.find_rows(transaction, [change.reservation_id for change in changes])
-    # Two changes of one call may be of one reservation: the second goes on from the first.
+    # Two changes of a call may be of one reservation: the second continues from the first.
     now: dict[str, Row] = dict(before)
     moves: dict[int, Move] = {}
     stored = idempotency.known_keys(transaction, (change.key for change in changes))
@@ -106,7 +106,8 @@ def settle(
             now[change.reservation_id] = {
                 **moved.before,
                 **moved.after,
-                # Never back: under a clock that was ahead it may stand in a later month.
+                # Never back in time: written under a clock that was ahead, it may be in a later
+                # month.
                 "updated_at": max(stamp.at_us, moved.before["updated_at"]),
             }
             moves[place] = moved
@@ -127,9 +128,9 @@ def settle(
 def record_task(
     transaction: Transaction, rules: Rules, reservation_id: str, task_id: str, *, stamp: Stamp
 ) -> None:
-    """Keep the task of a reservation that has ended meanwhile: it may yet be charged.
+    """Record the task of a reservation that has ended: the provider may still charge it.
 
-    Raises ConflictError where another reservation has the task.
+    Raises ConflictError if another reservation has the task.
     """
     before = reservations.find_rows(transaction, [reservation_id])[reservation_id]
     check_task_is_free(transaction, task_id, before)
@@ -157,7 +158,7 @@ def _was_made(
     content: idempotency.Content,
     said: Mapping[str, idempotency.Content],
 ) -> bool:
-    """Whether a key has asked for the same before, in this call or an earlier one."""
+    """Whether the same was already done under this key, in this call or an earlier one."""
     if key is not None and key in said:
         idempotency.check_same(key, said[key], content)
         return True
@@ -173,7 +174,7 @@ def _move(
     stamp: Stamp,
 ) -> None:
     """Write decided changes: windows by budget, wallets, reservations, then the journal."""
-    # Whoever moves several rows takes them in this order, so that no two wait for each other.
+    # Always in this order, so that no two transactions wait for each other.
     changed = sorted({moved.before["id"] for moved in moves})
     _move_figures(
         transaction,
@@ -222,7 +223,7 @@ def _write_down(journal: Journal, moved: Move, period: str) -> None:
 
 
 def _in_wallets(changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]) -> Moved:
-    """Add up what changes free and spend in wallets."""
+    """Add up what the changes free and spend in wallets."""
     sums: dict[Owner, tuple[int, int]] = {}
     for one in changed:
         old, new = before[one], now[one]
@@ -236,10 +237,10 @@ def _in_wallets(changed: Sequence[str], before: Mapping[str, Row], now: Mapping[
 def _in_windows(
     rules: Rules, changed: Sequence[str], before: Mapping[str, Row], now: Mapping[str, Row]
 ) -> Minutes:
-    """Add up what they free and spend in the windows that admitted the jobs, whatever is open.
+    """Add up what they free and spend in the windows that admitted the jobs, open or not.
 
-    Windows are found by the bounds that they have: another machine may know other changes of the
-    clocks. Bounds are whole minutes, so that all jobs of one minute are in the same window.
+    Windows are found by their stored bounds: another machine may have other time-zone rules. Bounds
+    are whole minutes, so all jobs of one minute are in the same window.
     """
     sums: dict[tuple[str, int], tuple[int, int]] = {}
     for one in changed if rules.budgets else ():
@@ -248,7 +249,7 @@ def _in_windows(
             minute = budget.id, old["created_at"] // MINUTE_US
             is_usd = budget.unit == USD
             if is_usd and old["usd_micro"] is None:
-                # It was admitted before the budget was there, and was never counted in it.
+                # Admitted before the budget existed, and never counted in it.
                 continue
             held_column = "usd_held_micro" if is_usd else "held_micro"
             held, spent = sums.get(minute, (0, 0))
@@ -263,7 +264,7 @@ def _in_windows(
 
 
 def _owners(rules: Rules, minutes: Minutes) -> Moved:
-    """Add up by window, as slots have it."""
+    """Add up by window, as slots need it."""
     budgets = {budget.id: budget for budget in rules.budgets}
     sums: dict[Owner, tuple[int, int]] = {}
     for (budget_id, minute), (held, spent) in minutes.items():

@@ -1,16 +1,16 @@
-"""Slots: shares of a hot wallet or window, so that many clients move it without one row's lock.
+"""Slots: shares of a hot wallet or window, so that many clients need not wait for one row.
 
-A wallet, or a window of a budget, may be shared out among slots, each a row of its own. What a slot
-is given counts as set aside in the row that it comes from, its owner; from then on the slot admits
-and settles by itself. Its `share` is what it may still admit; `held` and `spent` are what it moved.
-Their sum stays what it was given, so the owner's row always covers its slots, also for a program
-that knows nothing of them.
+A wallet, or a window of a budget, may be divided among slots, each a row of its own. What a slot is
+given counts as set aside in its owner, the row that it comes from; from then on the slot admits and
+settles by itself. Its `share` is what it may still admit; `held` and `spent` are what it moved.
+They always add up to what it was given, so the owner's row always covers its slots, even for a
+program that does not know slots.
 
-A transaction that others run beside moves the slots of its own connection, and nothing else. Where
-a slot cannot decide, the operation is run alone, as whatever is refused is: all slots are gathered
-into their owner first, so that it is decided on the whole, to the last millionth, and shared out
-anew after it. A slot keeps within the bounds in which there is nothing to tell: it never reaches a
-limit or passes a threshold of a budget.
+A transaction beside others moves only the slots of its own connection. If a slot cannot decide, the
+operation runs exclusively, like any refusal: all slots are first gathered into their owner, so that
+it is decided on the whole, to the last millionth, and are then handed out again. A slot stays
+within bounds in which there is nothing to report: it never reaches a budget's limit or passes a
+threshold.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from kling_ledger.ledger.rules import SLOTS, Rules
 from kling_pricing.money import MAX_MICRO
 
 MOST: Final = 256
-"""How many slots a ledger may have: an operation that is alone writes all those of its owners."""
+"""The most slots of a ledger: an exclusive operation writes all slots of its owners."""
 
 _MOVES: Final = 8
-"""For how many moves a slot should be good: whoever finds it empty has to be alone."""
+"""How many moves a slot should be good for: an empty one forces an exclusive transaction."""
 
 _GATHERED: Final = "owners whose slots are gathered"
 _NOTHING_TO_GATHER: Final[AbstractContextManager[None]] = nullcontext()
@@ -51,7 +51,7 @@ SELECT id, name, unit, funded_micro, adjusted_micro, actor, created_at, costing,
        posted_micro - {_of_slots("spent_micro", "wallet.id", "0")} AS posted_micro,
        reserved_micro - {_of_slots(_UNHELD, "wallet.id", "0")} AS reserved_micro
 FROM wallet) AS wallet"""
-"""Every wallet as it stands: its own row and its slots together. All who read one read this."""
+"""Every wallet's current figures: its own row and its slots together. All readers use this."""
 
 WINDOWS: Final = f"""(
 SELECT budget_id, starts_at, ends_at,
@@ -59,7 +59,7 @@ SELECT budget_id, starts_at, ends_at,
        spent_micro + {_of_slots("spent_micro", "budget_id", "budget_window.starts_at")}
        AS spent_micro
 FROM budget_window) AS budget_window"""
-"""Every window of a budget as it stands: its own row and its slots together."""
+"""Every window's current figures: its own row and its slots together."""
 
 GATHERED: Final[Mapping[str, Mapping[str, str]]] = {
     "wallet": {
@@ -75,7 +75,7 @@ GATHERED: Final[Mapping[str, Mapping[str, str]]] = {
         "shared_to_micro": "CAST(NULL AS BIGINT)",
     },
 }
-"""The columns of a table as they stand once its slots are gathered: what a copy of it holds."""
+"""The columns of a table as they are once its slots are gathered: what a copy holds."""
 
 _MOVE: Final = """
 UPDATE slot SET share_micro = share_micro - :used, held_micro = held_micro + :held,
@@ -144,7 +144,7 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How far a use may rise, and how far it may fall, before somebody has to look at the whole."""
+    """How far a use may rise or fall before the whole has to be looked at."""
 
     up: int
     down: int
@@ -154,7 +154,7 @@ _NO_ROOM: Final = Room(0, 0)
 
 
 def are_moved(transaction: Transaction, rules: Rules) -> bool:
-    """Whether a transaction moves slots: others run beside it, and the ledger has slots."""
+    """Whether a transaction moves slots: it is not exclusive, and the ledger has slots."""
     return rules.slots > 0 and not transaction.is_exclusive
 
 
@@ -182,13 +182,13 @@ def move(
 def gathered(
     transaction: Transaction, rules: Rules, owners: Mapping[Owner, int], at_us: int
 ) -> AbstractContextManager[None]:
-    """Gather the slots of owners for the length of a block, and share them out anew after it.
+    """Gather the slots of owners for the duration of a block, and then hand them out again.
 
-    Each owner comes with what is moved of it: fewer slots than the ledger has are made where each
-    would be good for few more moves of that size.
+    Each owner comes with the amount being moved: if a slot would be good for too few more moves of
+    that size, fewer slots are made.
 
-    Only in a transaction that is alone, in a ledger that has slots. A block that raises leaves them
-    gathered: what is undone with it brings them back.
+    Does nothing unless the transaction is exclusive and the ledger has slots. A block that raises
+    leaves them gathered: undoing it restores them.
     """
     if not rules.slots or not transaction.is_exclusive:
         return _NOTHING_TO_GATHER
@@ -213,7 +213,7 @@ def _gathered(
 
 
 def gather_before(transaction: Transaction, owner: Owner) -> None:
-    """Gather what slots the earlier windows of a budget have left: its windows follow for ever."""
+    """Gather slots left in a budget's earlier windows: its windows never stop coming."""
     rows = transaction.rows(
         "SELECT DISTINCT starts_at FROM slot WHERE owner_id = :owner AND starts_at < :starts"
         " ORDER BY starts_at",
@@ -225,7 +225,7 @@ def gather_before(transaction: Transaction, owner: Owner) -> None:
 
 
 def check_engine(dialect: str) -> None:
-    """Refuse slots where they would gain nothing. Raises ConfigError."""
+    """Refuse slots where they would not help. Raises ConfigError."""
     if dialect == "sqlite":
         raise ConfigError(
             "slots are for PostgreSQL: a file has one writer at a time, so they would not help"
@@ -233,9 +233,9 @@ def check_engine(dialect: str) -> None:
 
 
 def use(transaction: Transaction, count: int) -> None:
-    """Let a ledger have so many slots from now on, 0 for none; the rules are changed with it.
+    """Set a ledger's number of slots, 0 for none; the rules change with it.
 
-    Raises ConfigError for a number that cannot be.
+    Raises ConfigError for an invalid number.
     """
     if not 0 <= count <= MOST:
         raise ConfigError(
@@ -284,7 +284,7 @@ def _share(transaction: Transaction, rules: Rules, owner: Owner, at_us: int, *, 
 
 
 def _room(transaction: Transaction, owner: Owner, budget: Budget | None, at_us: int) -> Room | None:
-    """Return the room of an owner, None where it is not there or no longer counts."""
+    """Return the room of an owner; None if it does not exist or no longer counts."""
     if not owner.is_window:
         row = transaction.row(_FREE_IN_WALLET, owner=owner.id)
         return None if row is None else room_of_wallet(row["free"])
@@ -295,15 +295,15 @@ def _room(transaction: Transaction, owner: Owner, budget: Budget | None, at_us: 
 
 
 def room_of_wallet(free: int) -> Room:
-    """Return the room of a wallet that has so much available; overdrawn, it has none."""
+    """Return the room of a wallet by what it has available; overdrawn, it has none."""
     return Room(free, MAX_MICRO) if free >= 0 else _NO_ROOM
 
 
 def room_of_window(budget: Budget, used: int, at_us: int) -> Room:
-    """Return the room of a window in which so much is used.
+    """Return the room of a window by what is used.
 
-    It ends below the next threshold and at a hard limit, and above the threshold that was passed
-    last: of the limit that is in force, and of each that will be as raises end.
+    It ends below the next threshold and at a hard limit, and at the last threshold passed: by the
+    limit in force, and by each limit that follows as raises end.
     """
     instants = {at_us, *(one.until_us for one in budget.raises if one.until_us > at_us)}
     rooms = [_room_under(budget, budget.limit_at(instant), used) for instant in instants]
@@ -313,14 +313,14 @@ def room_of_window(budget: Budget, used: int, at_us: int) -> Room:
 
 
 def _since(budget: Budget, at_us: int) -> int:
-    """Return the instant from which on a window's room holds: when the last raise ended."""
+    """Return the instant since which a window's room is valid: when the last raise ended."""
     return max((one.until_us for one in budget.raises if one.until_us <= at_us), default=0)
 
 
 def _room_under(budget: Budget, limit: int, used: int) -> Room:
     if budget.mode == "hard" and used > limit:
         return _NO_ROOM
-    # A threshold is passed by the first millionth that makes it so many percent.
+    # A threshold is passed by the first millionth that reaches its percentage.
     passes = [-(-one * limit // 100) for one in budget.thresholds]
     highest = min((one - 1 for one in passes if one > used), default=MAX_MICRO)
     if budget.mode == "hard":

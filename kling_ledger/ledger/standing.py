@@ -16,7 +16,7 @@ from kling_pricing.money import USD, Money, from_micro
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus:
-    """A budget and where it stands in one window; `limit` is with raises, `left` may be negative.
+    """A budget and its figures in one window; `limit` includes raises, `left` may be negative.
 
     `starts_at` and `ends_at` are None for a window that never ends.
     """
@@ -37,7 +37,7 @@ class BudgetStatus:
 
 
 def status(transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus:
-    """Return where a budget stands in the window that holds an instant."""
+    """Return a budget's figures in the window that holds an instant."""
     starts_us, ends_us = budget.window_at(at_us)
     held, spent = window_figures(transaction, budget, starts_us, ends_us)
     is_endless = budget.window == "none"
@@ -52,14 +52,14 @@ def status(transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus
 
 
 def _sum(micro: int, unit: str) -> Money:
-    """Return an amount that may be beyond what one wallet can hold: it is of many."""
+    """Return an amount that may exceed what one wallet can hold: it covers many."""
     return Money.exact(from_micro(micro), unit)
 
 
 def window_figures(
     transaction: Transaction, budget: Budget, starts_us: int, ends_us: int
 ) -> tuple[int, int]:
-    """Return what a window holds and has spent, in millionths, opened or not."""
+    """Return what a window holds and has spent, in millionths, whether it has a row or not."""
     row = transaction.row(
         f"SELECT held_micro, spent_micro FROM {WINDOWS}"
         " WHERE budget_id = :budget AND starts_at = :starts",
@@ -67,7 +67,7 @@ def window_figures(
         starts=starts_us,
     )
     if row is None:
-        # A window has no row until something is admitted in it; jobs from before the budget count.
+        # A window gets its row with its first admission; jobs from before the budget count too.
         return counted(transaction, budget, starts_us, ends_us)
     return int(row["held_micro"]), int(row["spent_micro"])
 
@@ -83,7 +83,7 @@ def is_opened(transaction: Transaction, budget: Budget, starts_us: int) -> bool:
 
 
 def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_us: int) -> bool:
-    """Make the row of a window, with what it has counted so far; False if it is there."""
+    """Create the row of a window, with what it has counted so far; False if it exists."""
     if is_opened(transaction, budget, starts_us):
         return False
     held, spent = counted(transaction, budget, starts_us, ends_us)
@@ -103,7 +103,7 @@ def open_window(transaction: Transaction, budget: Budget, starts_us: int, ends_u
 def counted(
     transaction: Transaction, budget: Budget, starts_us: int, ends_us: int
 ) -> tuple[int, int]:
-    """Work out what a window holds and has spent from the reservations themselves."""
+    """Compute what a window holds and has spent from the reservations themselves."""
     condition, values = scopes.condition(budget.scope, wallet_id=budget.wallet_id, unit=budget.unit)
     if budget.unit == USD:
         held, spent = "usd_held_micro", "usd_spent_micro"
@@ -111,7 +111,7 @@ def counted(
         held, spent = "held_micro", "COALESCE(committed_micro, 0) - refunded_micro"
     source = "reservation"
     if budget.scope.label is not None:
-        # Its jobs are found by their label: a new run of few jobs must not read all there are.
+        # Look up jobs by their label: a new run of few jobs must not read all jobs.
         source = "reservation_label AS labelled CROSS JOIN reservation"
         condition = (
             "reservation.id = labelled.reservation_id AND labelled.label = :labelled"

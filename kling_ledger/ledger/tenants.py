@@ -32,9 +32,9 @@ SELECT (SELECT COUNT(*) FROM wallet) AS wallets,
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """One ledger of a database. Figures are None where its tables are of another version.
+    """One ledger of a database. Figures are None if its tables have another version.
 
-    `last_activity_at` is when credits moved last.
+    `last_activity_at` is when credits last moved.
     """
 
     name: str
@@ -50,9 +50,9 @@ def tenants(url: str) -> list[Tenant]:
 
 
 def addresses(url: str, names: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return the address of each ledger by its schema: of all, or of those named, in their order.
+    """Return the address of each ledger by its schema: of all, or of those named, in that order.
 
-    Raises NotFoundError for a name that no ledger has, ConfigError where there are no schemas.
+    Raises NotFoundError for an unknown name, ConfigError for an engine without schemas.
     """
     engine = engine_of(url)
     with closing(engine):
@@ -77,7 +77,7 @@ def address_of(url: str, schema: str) -> str:
     quoted = '"' + schema.replace('"', '""') + '"'
     escaped = quoted.replace("\\", "\\\\").replace(" ", "\\ ")
     options = [value for name, value in given if name == "options"]
-    # Of several the last one counts.
+    # If there are several, the last one counts.
     options.append(f"-csearch_path={escaped}")
     rest = [(name, value) for name, value in given if name != "options"]
     return f"{base}?{urlencode([*rest, ('options', ' '.join(options))], quote_via=quote)}"

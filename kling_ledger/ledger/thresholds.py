@@ -1,4 +1,4 @@
-"""Thresholds: a budget tells when its use has just passed a share of its limit."""
+"""Thresholds: a budget warns when its use passes a percentage of its limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kling_pricing.money import Money
 class BudgetWarning:
     """A budget whose use has just passed one of its thresholds, in percent of its limit.
 
-    Or what a budget that only warns has to say of a single job: then it is in `note`.
+    Or, in `note`, what a budget in `warn` mode says about a single job.
     """
 
     budget: str
@@ -30,7 +30,7 @@ class BudgetWarning:
 
 
 class Warnings:
-    """Tells which job of a call brought which budget past a threshold, as if one came by one."""
+    """Tells which job of a call took which budget past a threshold, as if they came one by one."""
 
     def __init__(
         self, demands: Sequence[Demand], figures: Sequence[Sequence[Row]], at_us: int
@@ -38,7 +38,8 @@ class Warnings:
         self._by_job: dict[str, list[BudgetWarning]] = {}
         for demand, rows in zip(demands, figures, strict=True):
             limit = demand.budget.limit_at(at_us)
-            # A slot that admits tells nothing: it never passes a threshold. Nor does a lost answer.
+            # No warning if a slot admitted, which never passes a threshold, or if the answer was
+            # lost.
             if rows and demand.budget.thresholds:
                 self._add(demand, int(rows[0]["used"]), limit)
             if demand.budget.mode == "warn":
@@ -50,7 +51,7 @@ class Warnings:
 
     def _add(self, demand: Demand, used: int, limit: int) -> None:
         before = used - demand.amount_micro
-        # Most calls pass no threshold at all: one look at their sum spares a look at each job.
+        # Most calls pass no threshold: one check of their sum saves checking each job.
         if not any(before * 100 < one * limit <= used * 100 for one in demand.budget.thresholds):
             return
         for job_id, amount, _ in demand.jobs:
@@ -67,7 +68,7 @@ class Warnings:
             before = after
 
     def _note(self, demand: Demand, limit: int) -> None:
-        """Say what a hard budget would have refused each job for, whatever its window has left."""
+        """Note why a hard budget would refuse each job, whatever its window has left."""
         budget = demand.budget
         for job_id, amount, asked in demand.jobs:
             if amount is None:

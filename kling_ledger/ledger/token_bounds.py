@@ -16,13 +16,13 @@ from kling_ledger.ledger import scopes
 from kling_ledger.ledger.tokens import OWN_LABELS, Token
 
 MOST_LABELS: Final = 20
-"""How many labels a caller may add: each is a row beside the job."""
+"""The most labels that a caller may add: each is a row besides the job's."""
 
 
 def check_model(token: Token, provider: str, model: str | None) -> None:
-    """Refuse a model that a token is not for. Raises ModelNotAllowedError.
+    """Refuse a model that a token does not allow. Raises ModelNotAllowedError.
 
-    Where it is for some models only, a job that names none is refused too.
+    A token for certain models also refuses a job that names none.
     """
     if not token.models:
         return
@@ -32,9 +32,9 @@ def check_model(token: Token, provider: str, model: str | None) -> None:
 
 
 def project_of(token: Token, asked: str | None) -> str | None:
-    """Return the project of a token's job: what the caller asks for, where it may, or its own.
+    """Return the project of a token's job: the caller's choice if allowed, or the token's own.
 
-    Raises ProjectNotAllowedError for what is outside of the token's.
+    Raises ProjectNotAllowedError for one outside the token's.
     """
     allowed = token.project
     if allowed is None:
@@ -47,10 +47,10 @@ def project_of(token: Token, asked: str | None) -> str | None:
 
 
 def labels_of(token: Token, asked: Mapping[str, str], run: str | None) -> dict[str, str]:
-    """Return the labels of a token's job: its own, its name, the run, and what the caller adds.
+    """Return the labels of a token's job: its own, its name, the run, and the caller's.
 
-    `run` is the value of that label. Raises LabelNotAllowedError for one that is not the caller's
-    to set, and ConfigError for what is no label, or for too many of them.
+    `run` is the value of that label. Raises LabelNotAllowedError for a label that the caller may
+    not set, and ConfigError for an invalid label or too many of them.
     """
     if len(asked) > MOST_LABELS:
         raise ConfigError(
@@ -65,6 +65,6 @@ def labels_of(token: Token, asked: Mapping[str, str], run: str | None) -> dict[s
 
 
 def _is_meant(entry: str, provider: str, model: str) -> bool:
-    """Whether an entry means a model; one with a colon names the provider too."""
+    """Whether an entry matches a model; one with a colon names the provider too."""
     name = f"{provider}:{model}" if ":" in entry else model
     return name.startswith(entry[:-1]) if entry.endswith("*") else name == entry

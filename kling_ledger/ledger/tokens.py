@@ -1,7 +1,7 @@
-"""Tokens: who may spend from which wallet, and how one is made, known again and revoked.
+"""Tokens: who may spend from which wallet; how tokens are made, recognised and revoked.
 
-A secret is told once and kept nowhere: the ledger has its SHA-256. It is 256 bits of the system's
-chance, so that nobody finds it by trying, and how long a look-up takes says nothing about it.
+A secret is shown once and not stored: the ledger has its SHA-256. It is 256 random bits, so nobody
+can guess it, and how long a look-up takes says nothing about it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from kling_pricing.errors import AmountError
 from kling_pricing.money import Money
 
 SECRET_PREFIX: Final = "klt_"  # noqa: S105 - how a secret begins, and none itself
-"""How a token's secret begins, so that a person knows it when it turns up somewhere."""
+"""How a token's secret begins, so that a person recognises one that turns up somewhere."""
 
 OWN_LABELS: Final = ("token", "run")
-"""Labels that the ledger alone sets on a token's jobs."""
+"""Labels that only the ledger sets on a token's jobs."""
 
 _SECRET_BYTES: Final = 32
 _LONGEST_SECRET: Final = 200
@@ -40,10 +40,10 @@ _SELECT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token: its jobs are paid by `wallet`, for `project`, and carry `labels` and its name.
+    """A token: `wallet` pays its jobs, for `project`; they carry `labels` and the token's name.
 
-    A `project` that ends in `/` lets the caller choose below it. `models` are names, or how they
-    begin with a `*` at the end, each perhaps after `PROVIDER:`; none are every model. `ceiling`
+    A `project` that ends in `/` lets the caller choose below it. `models` are names, or beginnings
+    of names followed by `*`, optionally after `PROVIDER:`; empty means every model. `ceiling`
     bounds one job, `run_limit` all jobs of one run; above `approve_above` a person is asked. All
     amounts are in the wallet's `unit`.
     """
@@ -65,13 +65,13 @@ class Token:
     revoked_by: str | None
 
     def is_in_force_at(self, at: datetime) -> bool:
-        """Whether it opens anything at an instant: not once revoked, and not from its expiry on."""
+        """Whether it is valid at an instant: not revoked, and before its expiry (exclusive)."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A token that is to be made; as `Token` has it."""
+    """A token to be made; its fields are those of `Token`."""
 
     name: str
     wallet: str
@@ -85,20 +85,20 @@ class Wish:
 
 
 def new_secret() -> str:
-    """Return a new secret, from the system's own chance."""
+    """Return a new random secret."""
     chance = base64.urlsafe_b64encode(os.urandom(_SECRET_BYTES))
     return SECRET_PREFIX + chance.rstrip(b"=").decode()
 
 
 def digest_of(secret: str) -> str:
-    """Return what the ledger keeps of a secret."""
+    """Return what the ledger stores of a secret."""
     import hashlib
 
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def create(transaction: Transaction, wish: Wish, digest: str, *, stamp: Stamp) -> Token:
-    """Make a token. Raises ConfigError for what none can have, and where its name is in force."""
+    """Create a token. Raises ConfigError for invalid limits, or if its name is in use."""
     transaction.be_alone()
     wallet = wallets.find(transaction, wish.wallet)
     _check(wish, wallet.unit, stamp)
@@ -131,7 +131,7 @@ def create(transaction: Transaction, wish: Wish, digest: str, *, stamp: Stamp) -
 
 
 def of_secret(transaction: Transaction, secret: str) -> Token | None:
-    """Return the token of a secret, in force or not; None where no token ever had it."""
+    """Return the token of a secret, valid or not; None if no token ever had it."""
     if not secret.startswith(SECRET_PREFIX) or len(secret) > _LONGEST_SECRET:
         return None
     import hmac
@@ -144,9 +144,9 @@ def of_secret(transaction: Transaction, secret: str) -> Token | None:
 
 
 def find(transaction: Transaction, name: str) -> Token:
-    """Return the token of a name that is not revoked, or the last that was; NotFoundError if none.
+    """Return the token of a name: the one not revoked, else the last; NotFoundError if none.
 
-    A name may be given again once its token is revoked.
+    A name may be used again once its token is revoked.
     """
     rows = transaction.rows(
         f"{_SELECT} WHERE token.name = :name"
@@ -165,7 +165,7 @@ def every(transaction: Transaction) -> list[Token]:
 
 
 def revoke(transaction: Transaction, name: str, *, stamp: Stamp) -> Token:
-    """Revoke a token. One that is revoked is left as it is."""
+    """Revoke a token; a revoked one stays as it is."""
     transaction.be_alone()
     known = find(transaction, name)
     if known.revoked_at is not None:
@@ -186,7 +186,7 @@ def _in_force(transaction: Transaction, name: str) -> Token | None:
 
 
 def _check(wish: Wish, unit: str, stamp: Stamp) -> None:
-    # A name is the value of a label too, and every name that is legal here is one.
+    # Its name is also the value of a label, and every name valid here is a valid value.
     if not wallets.NAME.fullmatch(wish.name):
         raise ConfigError(
             f"invalid token name: {wish.name!r}",
@@ -225,7 +225,7 @@ def _check_amount(name: str, amount: Money | None, unit: str) -> None:
         raise AmountError(name, got=repr(amount), allowed="Money, such as Money.parse('1 USD')")
     if amount.unit != unit:
         raise AmountError(f"unit of the {name}", got=amount.unit, allowed=unit)
-    # To ask a person about everything is a wish; a token that can buy nothing is a mistake.
+    # Asking a person about everything is reasonable; a token that can buy nothing is a mistake.
     if amount.micro < 0 or (amount.micro == 0 and name != "approve_above"):
         raise AmountError(name, got=str(amount), allowed="more than 0")
 

@@ -1,8 +1,8 @@
-"""Two people: whether a month is sealed only by another person than who prepared it.
+"""Two people: whether the person who prepared a month may also seal it.
 
 The ledger believes the names that it is given: this keeps colleagues from approving their own work
-by mistake, not somebody who gives another's name. Each change of the rule is kept, with who, when
-and why; a seal covers who prepared and who approved its month, whatever the rule was.
+by mistake, but not somebody who gives another's name. Each change of the rule is recorded, with
+who, when and why; a seal covers who prepared and who approved its month, whatever the rule was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SETTING: Final = "two_people"
 
 @dataclass(frozen=True, slots=True)
 class TwoPeopleChange:
-    """One change of the rule: whether two people are required from then on, by whom and why."""
+    """One change of the rule: whether two people are now required, by whom and why."""
 
     at: datetime
     required: bool
@@ -59,7 +59,7 @@ def history(transaction: Transaction) -> list[TwoPeopleChange]:
 
 
 def check(transaction: Transaction, name: str, known: Row | None, *, approver: str) -> None:
-    """Refuse that a month is sealed by who prepared it, or unprepared. Raises TwoPeopleError."""
+    """Refuse to seal an unprepared month, or one's own. Raises TwoPeopleError."""
     if not _is_required(_said(transaction)):
         return
     prepared_by = None if known is None or known["state"] == "open" else known["prepared_by"]
@@ -68,7 +68,7 @@ def check(transaction: Transaction, name: str, known: Row | None, *, approver: s
 
 
 def _person(actor: str) -> str:
-    """Return a name by which one person is one, however it was typed."""
+    """Return one form of a person's name, however it was typed."""
     return actor.strip().casefold()
 
 

@@ -1,8 +1,8 @@
-"""Unwritten: the name of a task is never lost, whatever becomes of the database meanwhile.
+"""Unwritten: a task id is never lost, whatever happens to the database meanwhile.
 
-A provider has taken a job and says its task's name once. While the database cannot take it down,
-it stands in a small file: beside a ledger that is a file, else in the user's data folder. Whoever
-recovers jobs reads those files first, and removes each once the ledger has what it says.
+A provider that accepts a job gives its task id once. While the database cannot record it, the id is
+kept in a small file: beside a ledger that is a file, otherwise in the user's data folder. Recovery
+reads those files first, and removes each once the ledger has its content.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ Result = TypeVar("Result")
 log: Final = logging.getLogger("kling_ledger.ledger")
 
 PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
-"""How long to wait before each further try to write a task down."""
+"""How long to wait before each further try to record a task."""
 
 LONGEST_S: Final = 25.0
-"""After so long it is not tried again: a database may take its time to say that it is away."""
+"""After this long there are no more tries: a database may take long to report that it is away."""
 
 _SUFFIX: Final = ".task"
 _SQLITE: Final = "sqlite:///"
@@ -56,7 +56,7 @@ class Note:
     task_id: str
 
     def remove(self) -> None:
-        """Remove the file: the ledger has what it says."""
+        """Remove the file: the ledger has its content."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
@@ -67,11 +67,12 @@ def keep_task(
     task_id: str,
     write: Callable[[], Reservation] | None = None,
 ) -> Reservation:
-    """Write down which task a job is, trying on while the database is away for a while.
+    """Record the task of a job, and keep trying if the database is away for a while.
 
-    `write` does it where more than the task is to be written. A job that has ended meanwhile keeps
-    the task too: it may yet be charged. Raises TaskNotWrittenError once it has tried long enough,
-    ConflictError for a task that another reservation has, and StateError where the job has another.
+    `write` replaces the default way of recording it, to write more than the task. A job that has
+    ended meanwhile keeps the task too: the provider may still charge it. Raises TaskNotWrittenError
+    once it has tried long enough, ConflictError if another reservation has the task, and StateError
+    if the job has another one.
     """
     taken = write or (lambda: ledger.mark_submitted(reservation_id, task_id))
     with _SlowWriting(ledger.lookout, ledger.database.url, reservation_id, task_id) as writing:
@@ -92,7 +93,7 @@ def keep_task(
             except KlingError:
                 raise
             except BaseException:
-                # Ctrl-C while the database takes its time: nobody knows whether it has the task.
+                # Ctrl-C while the database is slow: it is unknown whether it has the task.
                 writing.leave_note()
                 raise
             else:
@@ -103,9 +104,9 @@ def keep_task(
 
 
 def lasting(call: Callable[[], Result]) -> Result:
-    """Make a call that changes a ledger, again for a few seconds while its database is away.
+    """Make a call that changes a ledger; repeat it for a few seconds while its database is away.
 
-    It is one that changes nothing when it is made twice. Raises the last DatabaseError.
+    The call must be safe to repeat. Raises the last DatabaseError.
     """
     give_up_at = time.monotonic() + LONGEST_S
     for pause_s in PAUSES_S:
@@ -119,9 +120,9 @@ def lasting(call: Callable[[], Result]) -> Result:
 
 
 class _SlowWriting:
-    """A task that is being written down: a note is left once that takes longer than a moment.
+    """A task being recorded: if that takes longer than a moment, it leaves a note.
 
-    Whoever is killed while a database takes its time could not leave one any more.
+    A process killed while the database is slow could not leave one any more.
     """
 
     def __init__(self, lookout: Lookout, url: str, reservation_id: str, task_id: str) -> None:
@@ -143,7 +144,7 @@ class _SlowWriting:
             self.note = self.note or leave_note(*self._of)
 
     def remove_note(self) -> None:
-        """Take the file away: the ledger has what it says."""
+        """Remove the file: the ledger has its content."""
         self._is_over()
         with self._lock:
             if self.note is not None:
@@ -167,7 +168,7 @@ def _kept(
     try:
         return taken()
     except StateError:
-        # It ended while the request was under way: the task is kept, it may yet be charged.
+        # It ended while the request was under way: keep the task, the provider may still charge it.
         ledger.record_task(reservation_id, task_id)
         found = ledger.reservations.get(reservation_id)
         if found.task_id != task_id:
@@ -176,7 +177,7 @@ def _kept(
 
 
 def leave_note(url: str, reservation_id: str, task_id: str) -> Note | None:
-    """Write a task into a file, in the first folder that takes it; None where none does."""
+    """Write a task into a file, in the first folder that accepts it; None if none does."""
     said = json.dumps({"reservation": reservation_id, "task": task_id}) + "\n"
     for folder in _folders(url):
         path = folder / f"{reservation_id}{_SUFFIX}"
@@ -191,15 +192,15 @@ def leave_note(url: str, reservation_id: str, task_id: str) -> Note | None:
 
 
 def take_down(ledger: Ledger) -> list[Reservation]:
-    """Write down every task that stands in a file and is this ledger's; return those jobs.
+    """Record every task in a file that belongs to this ledger; return those jobs.
 
-    A file that cannot be read, or contradicts the ledger, is left where it is and logged.
+    A file that cannot be read, or contradicts the ledger, stays and is logged.
     """
     return [found for note in notes(ledger.database.url) for found in _taken_down(ledger, note)]
 
 
 def notes(url: str) -> Iterator[Note]:
-    """Give the files that may be of a ledger; in the data folder, other ledgers' too."""
+    """Yield the files that may belong to a ledger; in the data folder, other ledgers' too."""
     for folder in _folders(url):
         for path in sorted(folder.glob(f"res_*{_SUFFIX}")):
             try:
@@ -229,7 +230,7 @@ def _taken_down(ledger: Ledger, note: Note) -> Iterator[Reservation]:
 def _folders(url: str) -> Iterator[Path]:
     if url.startswith(_SQLITE):
         yield Path(url.removeprefix(_SQLITE)).absolute().parent
-    # A full disk, or a folder that cannot be written, need not be that of the user's data.
+    # If the ledger's disk is full or its folder read-only, the user's data folder may still work.
     yield config.data_folder() / "unwritten"
 
 
@@ -241,7 +242,7 @@ def _write_durably(path: Path, said: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError:
-        # Half a name is worse than none: it would be read as another.
+        # Half a task id is worse than none: it would be read as another.
         with suppress(OSError):
             path.unlink(missing_ok=True)
         raise

@@ -1,4 +1,4 @@
-"""Views: what programs of other people may read in a ledger's database, version 1.
+"""Views: what other people's programs may read in a ledger's database, version 1.
 
 The tables are ours and change; these views are a contract. Version 1 never loses a column and never
 changes what one means; a column may be added at the end of a view. Both engines give the same names
@@ -26,14 +26,14 @@ from typing import Final, Literal
 from kling_ledger.ledger.slots import WALLETS, WINDOWS
 
 Kind = Literal["text", "integer", "flag", "amount", "instant", "day", "labels"]
-"""What a column holds; the module's docstring has them all."""
+"""What a column holds; the module's docstring lists the kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view: its columns, each as (name, kind, SQL), and where they come from.
+    """One view: its columns, each as (name, kind, SQL), and their source.
 
-    `order` is what its rows are exported by.
+    `order` is the order of its rows in an export.
     """
 
     name: str
@@ -49,7 +49,7 @@ class View:
                 yield f"{name}_micro", "integer"
 
     def statement(self, dialect: str) -> str:
-        """Return the statement that makes it."""
+        """Return the statement that creates it."""
         known = ",\n    ".join(
             f"{sql} AS {_known_as(name, kind)}" for name, kind, sql in self.columns
         )
@@ -91,7 +91,7 @@ def _time_of_a_server(micro: str) -> str:
 
 
 def _labels(text: str) -> str:
-    """Write labels as JSON: they are words without quotes, signs of equality or commas."""
+    """Write labels as JSON: they are words without quotes, equals signs or commas."""
     words = f"""replace(replace(trim({text}, ','), '=', '":"'), ',', '","')"""
     return f"""COALESCE('{{"' || {words} || '"}}', '{{}}')"""
 
@@ -104,7 +104,7 @@ _WRITTEN: Final[Mapping[str, Mapping[Kind, Callable[[str], str]]]] = {
         "labels": _labels,
     },
     "postgresql": {
-        # A decimal of six places: nothing is divided, nothing rounded.
+        # A decimal of six places: no division, no rounding.
         "amount": lambda micro: f"{micro} * 0.000001",
         "flag": lambda flag: f"CAST({flag} AS integer)",
         "instant": lambda micro: (
@@ -114,7 +114,7 @@ _WRITTEN: Final[Mapping[str, Mapping[Kind, Callable[[str], str]]]] = {
         "labels": _labels,
     },
 }
-"""How a kind of column is written in SQL on each engine; others are as they are."""
+"""How a kind of column is written in SQL on each engine; other kinds are unchanged."""
 
 _OF_JOBS: Final[tuple[tuple[str, Kind, str], ...]] = (
     ("project", "text", "reservation.project"),
@@ -128,13 +128,13 @@ _OF_JOBS: Final[tuple[tuple[str, Kind, str], ...]] = (
     ("actor", "text", "reservation.actor"),
     ("labels", "labels", "reservation.labels"),
 )
-"""What a job is, whichever view tells of it."""
+"""What a job is, in every view that has it."""
 
 _QUOTED: Final = (
     "CASE WHEN reservation.quoted_micro IS NOT NULL THEN reservation.quoted_micro"
-    # Where only an estimate was known, the book has said nothing.
+    # If only an estimate was known, the book gave no price.
     " WHEN reservation.estimated_micro IS NOT NULL THEN NULL"
-    # From before quotes were kept: what was set aside first.
+    # From before quotes were stored: what was first set aside.
     " WHEN reservation.provider_held_micro IS NULL THEN reservation.reserved_micro ELSE"
     " (SELECT first.amount_micro FROM transfer AS first"
     " WHERE first.reservation_id = reservation.id AND first.kind = 'reserve'"
@@ -168,7 +168,7 @@ _JOBS: Final = View(
         ("created_at", "instant", "reservation.created_at"),
         ("updated_at", "instant", "reservation.updated_at"),
     ),
-    # On PostgreSQL a view of one table could be written to; one of two cannot.
+    # On PostgreSQL a view of one table would be writable; one of two tables is not.
     "reservation LEFT JOIN wallet ON wallet.id = reservation.wallet_id",
     order="job_id",
 )
@@ -265,5 +265,5 @@ VIEWS: Final = (_JOBS, _SPEND, _TRANSFERS, _BUDGETS, _WALLETS)
 
 
 def views(dialect: str) -> tuple[str, ...]:
-    """Return the statements that make the views on an engine."""
+    """Return the statements that create the views on an engine."""
     return tuple(view.statement(dialect) for view in VIEWS)

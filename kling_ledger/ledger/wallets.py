@@ -1,6 +1,6 @@
 """Wallets: an owner's account in one unit. Created, funded, adjusted and shown.
 
-A funding is an allowance, a permission to spend, unless it is said what was paid for it.
+A funding is an allowance, a permission to spend, unless a purchase says what was paid for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kling_pricing.errors import AmountError
 from kling_pricing.money import MAX_MICRO, Money
 
 Costing = Literal["fifo", "average"]
-"""How purchases are used up: first in, first out, or at the moving average of what they cost."""
+"""How purchases are used up: first in, first out, or at the moving average of their cost."""
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
 _SELECT: Final = (
@@ -39,7 +39,7 @@ _BELONGINGS: Final = {
     "tokens": ("token", "tokens, revoked ones too"),
     "approvals": ("approval", "approvals"),
 }
-"""What belongs to a wallet, one and many of it."""
+"""What may belong to a wallet, in the singular and the plural."""
 
 _BELONGS: Final = """
 SELECT (SELECT COUNT(*) FROM transfer WHERE wallet_id = :id AND reservation_id IS NULL) AS payments,
@@ -68,12 +68,12 @@ class Wallet:
 
     @property
     def available(self) -> Money:
-        """What may still be reserved; below zero after a job cost more than was set aside."""
+        """What may still be reserved; negative after a job cost more than was set aside."""
         return self.posted - self.reserved
 
     @property
     def spent(self) -> Money:
-        """What was committed in all, without what was refunded."""
+        """What was committed in total, less refunds."""
         return self.funded + self.adjusted - self.posted
 
 
@@ -85,14 +85,14 @@ def create(
     costing: Costing | None = None,
     stamp: Stamp,
 ) -> Wallet:
-    """Create an empty wallet. The same name, unit and costing again is the same wallet.
+    """Create an empty wallet; the same name, unit and costing again return the same wallet.
 
-    `costing` never changes; None is first in, first out, or what the wallet has.
+    `costing` never changes; None means the wallet's own, or first in, first out for a new one.
     """
     Money.zero(unit)
     if costing not in {None, *get_args(Costing)}:
         raise ConfigError(f"no such costing: {costing!r}", hint="use fifo or average")
-    # A name that looks like an id could be taken for another wallet's.
+    # A name that looks like an id could be mistaken for another wallet.
     if not NAME.fullmatch(name) or name.startswith("wal_"):
         raise ConfigError(
             f"invalid wallet name: {name!r}",
@@ -135,9 +135,9 @@ def fund(
     stamp: Stamp,
     period: str,
 ) -> Wallet:
-    """Add credits to a wallet, in its own unit, once per key; return it as it is after that.
+    """Add credits to a wallet, in its own unit, once per key; return its new state.
 
-    With a `purchase` they were paid for, else they are an allowance.
+    With a `purchase` they were paid for, otherwise they are an allowance.
     """
     wallet = find(transaction, name)
     content: Content = {"operation": "fund", "wallet": wallet.name, "amount": str(amount)}
@@ -160,7 +160,7 @@ def fund(
     idempotency.remember(
         transaction, key, content, result_id=wallet.id, at_us=stamp.at_us, period=period
     )
-    # Not read again: what was done is to be told even where the database is lost right after.
+    # Not read again: the result must be reported even if the database is lost right after.
     return replace(wallet, funded=wallet.funded + amount, posted=wallet.posted + amount)
 
 
@@ -176,7 +176,7 @@ def adjust(
 ) -> Wallet:
     """Correct a wallet's balance up or down, with a reason, once per key.
 
-    A wallet may be adjusted below zero, because the provider's balance is the truth; it then
+    The balance may become negative, because the provider's balance is the truth; the wallet then
     admits nothing. `corrects` names the closed month that the correction is for.
     """
     wallet = find(transaction, name)
@@ -218,10 +218,10 @@ def remove(transaction: Transaction, name: str) -> Wallet:
 
 
 def rename(transaction: Transaction, name: str, new_name: str, *, stamp: Stamp) -> Wallet:
-    """Create a wallet like one that was never used, which is removed; return it.
+    """Replace a wallet that was never used by one with another name; return it.
 
-    Its id is another one, so that a process that still knows the old name pays from no wallet. Of
-    one that was used, sealed months, keys and exports have the name: WalletKeptError.
+    It gets another id, so that a process that still knows the old name finds no wallet to pay from.
+    The name of a used wallet is in sealed months, keys and exports: WalletKeptError.
     """
     transaction.be_alone()
     if transaction.row(f"{_SELECT} WHERE name = :name", name=new_name) is not None:
@@ -283,7 +283,7 @@ def _check_unit(wallet: Wallet, amount: Money) -> None:
 
 
 def _check_bound(wallet: Wallet, moved: Money, amount: Money) -> None:
-    """Keep a wallet's figures, and every difference of two of them, exact in every reader."""
+    """Keep a wallet's figures, and the difference of any two, exact in every reader."""
     figures = (moved, wallet.funded + wallet.adjusted, wallet.posted, wallet.available)
     if not all(-MAX_MICRO <= figure.micro + amount.micro <= MAX_MICRO for figure in figures):
         largest = Money.from_micro(MAX_MICRO, wallet.unit)

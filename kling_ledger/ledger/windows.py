@@ -32,7 +32,7 @@ LONGEST_US: Final = {
     "week": 8 * 86_400_000_000,
     "month": 32 * 86_400_000_000,
 }
-"""How long a window may be at most, in microseconds, wherever the clocks are changed."""
+"""The longest possible window, in microseconds, however the clocks change."""
 
 _HOUR_US: Final = 3_600_000_000
 MINUTE_US: Final = 60_000_000
@@ -92,5 +92,5 @@ def _hour(today: date, zone: ZoneInfo, at_us: int) -> tuple[int, int]:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:
-    """Return when a day begins; where its midnight is skipped, when the clocks go forward."""
+    """Return the start of a day: after the gap, if the clocks skip its midnight."""
     return to_us(datetime.combine(day, time(), zone).astimezone(UTC))
