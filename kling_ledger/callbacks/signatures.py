@@ -100,7 +100,7 @@ def _signatures(header: str) -> list[str]:
 
 
 def _holds_one(given: Iterable[str], expected: Iterable[str]) -> bool:
-    """Compare every pair in constant time, and all of them, so that the time tells nothing."""
+    """Compare all pairs, each in constant time, so that the time taken reveals nothing."""
     known = [signature.encode() for signature in expected]
     # A list, not a generator: `any` would stop at the first match.
     matches = [hmac.compare_digest(one.encode(), other) for one in given for other in known]
