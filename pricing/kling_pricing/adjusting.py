@@ -20,7 +20,7 @@ def adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
         f"{name} is not given: {offer.rate.provider_name} takes {option_in_words(name, value)}"
         for name, value in unsaid.items()
     ]
-    # In the order of the book, each on what the ones before have made of the clip.
+    # In the book's order: each rule applies to what the earlier ones left.
     for rule in offer.rate.forced:
         changed = _changes(priced, rule.sets)
         if priced.meets(rule.when) and changed:
@@ -30,7 +30,7 @@ def adjusted(clip: Clip, offer: Offer) -> tuple[Clip, tuple[str, ...]]:
 
 
 def _with_fixed(clip: Clip, fixed: Options) -> Clip:
-    """Return the clip with what the model's id decides; ClipError where it asks otherwise."""
+    """Return the clip with what the model's id fixes; ClipError if it asks otherwise."""
     problems = [
         Problem(
             name,

@@ -32,9 +32,9 @@ _LONGEST_S: Final = 3600
 class Affordable:
     """What a budget buys at one provider; `cost` is the cheapest quote of the clip as asked.
 
-    Each is None where what was asked does not say enough, or nothing of the kind fits: `longest`
-    is the longest single clip, `best` the best resolution and sound at the seconds asked for.
-    `unable` says which models cannot make the clip as asked, and why.
+    Each is None if the clip says too little or nothing fits: `longest` is the longest single clip,
+    `best` the best resolution and sound at the requested length. `unable` says which models cannot
+    make the clip as asked, and why.
     """
 
     provider: str
@@ -47,7 +47,7 @@ class Affordable:
 
 @dataclass(frozen=True, slots=True)
 class Affordability:
-    """What a budget buys everywhere: most clips first, and who cannot tell and why."""
+    """What a budget buys everywhere, most clips first, and which models cannot make it, and why."""
 
     options: tuple[Affordable, ...]
     unable: tuple[Unable, ...]
@@ -62,11 +62,12 @@ def afford(
     library: Library | None = None,
     provider: str | None = None,
 ) -> Affordability:
-    """Say what a budget buys at every provider of a family, or at one.
+    """Return what a budget buys at every provider that offers a family, or at one provider.
 
-    The budget is in US dollars or in the provider's own unit. Without a library all loaded books
-    are used. Nothing is rounded on the way: a budget fits a clip that costs just as much. Raises
-    AmountError for a budget that is not above zero and NoPriceError where nobody has the family.
+    The budget is in US dollars or in the provider's own unit. Without a library, all loaded books
+    are used. Intermediate amounts are not rounded: a budget equal to a clip's cost buys it. Raises
+    AmountError for a budget that is not above zero and NoPriceError if no provider offers the
+    family.
     """
     if budget.amount <= 0:
         raise AmountError("budget", got=str(budget), allowed="an amount above 0")
@@ -94,8 +95,8 @@ class _Purse:
     at: datetime
 
     def in_unit_of(self, rate: Rate) -> Fraction:
-        """Return the budget in a rate's unit, exactly; PricingError where it cannot be said."""
-        # A fraction, because a dollar may buy a number of units that has no end in decimals.
+        """Return the budget in a rate's unit, exactly; PricingError if it cannot be converted."""
+        # A fraction, because the units that a dollar buys may have endless decimals.
         amount = Fraction(self.budget.amount)
         if self.budget.unit == rate.unit:
             return amount
@@ -110,7 +111,7 @@ class _Purse:
     def buys(self, quoted: Quote) -> int:
         """Return how many of a quoted clip the budget pays for."""
         cost = Fraction(quoted.amount.amount)
-        # A provider that rounds down can make a clip free: then no number of them is the most.
+        # A provider that rounds down can make a clip free: then there is no largest number.
         return int(self.in_unit_of(quoted.rate) // cost) if cost else 0
 
     def holds(self, quoted: Quote) -> bool:
@@ -152,7 +153,7 @@ def _longest(
 def _longest_of(
     purse: _Purse, book: PriceBook, wanted: Clip, model: str, offer: Offer
 ) -> Quote | None:
-    # From the longest down, for prices need not rise with the length: flat ones do not.
+    # From the longest down, because prices need not rise with length: flat ones do not.
     for seconds in reversed(lengths(offer.rate)):
         answer = quoted_of(book, model, replace(wanted, seconds=seconds), purse.at)
         if isinstance(answer, Quote) and purse.holds(answer):
@@ -161,7 +162,7 @@ def _longest_of(
 
 
 def lengths(rate: Rate) -> list[int]:
-    """Return the whole seconds that a request may ask for; none where it does not ask for any."""
+    """Return the whole seconds that a request may ask for; empty if it cannot ask for a length."""
     if "seconds" in rate.dimensions:
         position = rate.dimensions.index("seconds")
         priced = {cell[position] for cell in rate.prices}
@@ -190,9 +191,9 @@ def _best(
 
 
 def _sold(offer: Offer, name: str) -> list[Any]:
-    """Return the values of an option that an offer is known to be sold with; None if none is."""
+    """Return the values of an option that an offer is known to sell; `[None]` if none is known."""
     rate = offer.rate
-    # What the model's id decides is the only thing that it is sold with.
+    # If the model's id fixes the option, that is the only value sold.
     if name in offer.fixed:
         return [offer.fixed[name]]
     if name not in rate.dimensions:
@@ -200,7 +201,7 @@ def _sold(offer: Offer, name: str) -> list[Any]:
     position = rate.dimensions.index(name)
     values = dict.fromkeys(cell[position] for cell in rate.prices)
     if name == "resolution" and None in values:
-        # The price is the same for any size: nothing says which sizes there are.
+        # The price is the same for any size, so the book does not say which sizes exist.
         return [None]
     return [value for value in values if value is not None]
 

@@ -1,4 +1,4 @@
-"""One price of ours beside one of a provider's own: whether the two agree."""
+"""Our price of something beside the provider's own, and whether the two agree."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kling_pricing.quote import quote
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One price beside the live one, in the unit of the book and per what it says.
+    """Our price beside the live one, in the book's unit and per `per`.
 
-    `unknown` is a row of the provider's that was not understood: its price may differ.
+    `unknown` marks a provider's row that was not understood: its price may differ.
     """
 
     provider: str
@@ -36,7 +36,7 @@ class Difference:
 def beside_estimate(
     book: PriceBook, cell: PricedCell, at: datetime, *, estimate: Decimal | str
 ) -> Difference:
-    """Lay a provider's estimate for `sample_clip` beside our quote for it.
+    """Compare a provider's estimate for `sample_clip` with our quote for it.
 
     The estimate is an amount in the book's unit, or the provider's reason for giving none.
     """
@@ -60,7 +60,7 @@ def beside_estimate(
 
 
 def how_they_differ(ours: Decimal, our_per: str, theirs: Decimal, their_per: str) -> str:
-    """Say in words what two prices that do not agree differ in."""
+    """Describe how two prices that do not agree differ."""
     if our_per != their_per:
         return f"ours is per {our_per}, theirs per {their_per}"
     return f"theirs is {plain(abs(theirs - ours))} {'more' if theirs > ours else 'less'}"

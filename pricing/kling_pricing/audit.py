@@ -1,4 +1,4 @@
-"""What is wrong with the books themselves: prices that nobody looked at for long, or that ended."""
+"""What is wrong with the books themselves: prices that are unchecked for long, or have ended."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kling_pricing.counting import counted
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about a book that somebody should know.
+    """Something about a book that its user should know.
 
-    How a price is known, and that a model was retired, only informs.
+    Findings on how a price is known, or that a model was retired, are for information only.
     """
 
     provider: str
@@ -28,16 +28,16 @@ class Finding:
 
     @property
     def is_difference(self) -> bool:
-        """Whether somebody has to do something about it."""
+        """Whether somebody has to act on it."""
         return self.kind in {"stale", "future", "closed"}
 
 
 def stale(books: Iterable[PriceBook], *, today: date, max_age_days: int) -> tuple[Finding, ...]:
-    """Audit books on a day: a source checked longer ago than the age is stale, at it is not.
+    """Audit books as of a day: a source is stale if it was checked more than the given age ago.
 
-    Sources of prices that ended do not count. Also found: sources checked on a day to come, models
-    that have no price today though they had one, and, for information, models that were retired
-    and prices that the provider does not vouch for, nor the user.
+    Sources of ended prices are ignored. It also finds sources with a check date in the future,
+    models that had a price but have none today, and, for information, retired models and prices
+    that neither the provider nor the user vouches for.
     """
     at = datetime.combine(today, time.min, tzinfo=UTC)
     return tuple(chain.from_iterable(_findings(book, at, max_age_days) for book in books))
@@ -50,7 +50,7 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
         if age > max_age_days:
             problem = f"checked {source.checked}, {counted(age, 'day')} ago: {source.url}"
             yield Finding(book.provider, "stale", ", ".join(users), problem)
-        # A day to come is a typing error, and would keep the source young for as long.
+        # A future date is a typing error, and would hide that the source is stale.
         if age < 0:
             problem = f"checked {source.checked}, a day that is yet to come: {source.url}"
             yield Finding(book.provider, "future", ", ".join(users), problem)
@@ -66,7 +66,7 @@ def _findings(book: PriceBook, at: datetime, max_age_days: int) -> Iterator[Find
 
 
 def _untouched(rate: Rate) -> str:
-    """Name a rate, or its prices that no user set where one set some; empty if all are set."""
+    """Name a rate, or only its prices that the user has not set; empty if the user set them all."""
     if not rate.user_cells:
         return rate.id
     listed = (cell for cell in rate.prices if not rate.is_any(cell))
@@ -84,7 +84,7 @@ def _lasts(rate: Rate, at: datetime) -> bool:
 
 
 def _by_source(rates: Iterable[Rate], at: datetime) -> dict[Source, list[str]]:
-    """Return the sources that prices and conversions of today rest on, with what rests on them."""
+    """Return the sources behind today's prices and conversions, with what rests on each."""
     found: dict[Source, list[str]] = {}
     conversions: dict[Source, str] = {}
     for rate in rates:

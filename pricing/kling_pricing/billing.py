@@ -1,4 +1,4 @@
-"""Which seconds are billed, and what they come to line by line."""
+"""Which seconds are billed, and what they cost, line by line."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _ROUNDING: Final[dict[Literal["up", "nearest", "down"], str]] = {
 
 
 class Billed(NamedTuple):
-    """Seconds that will be billed: all three alike, or a range where the run decides.
+    """Seconds that will be billed: three equal figures, or a range if only the run decides.
 
-    None where a price does not depend on seconds; `expected` is None too where nobody can tell.
+    All are None if the price does not depend on seconds; `expected` is also None if it cannot be
+    told before the run.
     """
 
     low: Seconds | None
@@ -32,7 +33,7 @@ class Billed(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line item: `quantity` of what `per` says, at `unit_price`, makes `amount`."""
+    """One line item: `quantity` of `per`, at `unit_price` each, is `amount`."""
 
     label: str
     quantity: Decimal
@@ -46,7 +47,7 @@ class Line(NamedTuple):
 
 
 def billed_seconds(clip: Clip, rate: Rate) -> Billed:
-    """Return the seconds that a clip will be billed for; ClipError for a length that cannot be."""
+    """Return the seconds that a clip will be billed for; ClipError for an impossible length."""
     if rate.per in {"clip", "request"}:
         # The price does not depend on the length, but a fee does.
         if any(fee.per == "second" for fee in rate.fees):
@@ -56,15 +57,15 @@ def billed_seconds(clip: Clip, rate: Rate) -> Billed:
     if rate.billing.count == "produced":
         return _produced(clip, rate)
     least, most = _billable(clip, rate)
-    # Both ends are rounded, not their mean: the two that a bill can say.
+    # Round both ends, not their mean: these are the two lengths that a bill can show.
     low, high = _counted(least, rate), _counted(most, rate)
     return Billed(low, high if low == high else None, high)
 
 
 def produced_seconds(rate: Rate, billed: Billed, seconds: Seconds) -> Seconds | None:
-    """Return the seconds that are billed for a file that came out so long.
+    """Return the seconds that are billed for a produced file of this length.
 
-    None where the price does not follow the file, or where no file of this clip is so long.
+    None if the price does not depend on the file, or if this clip cannot produce such a length.
     """
     if rate.billing.count != "produced" or billed.low is None or billed.high is None:
         return None
@@ -73,7 +74,7 @@ def produced_seconds(rate: Rate, billed: Billed, seconds: Seconds) -> Seconds | 
 
 
 def length_problems(clip: Clip, rate: Rate) -> tuple[Problem, ...]:
-    """Return what is wrong with a clip's length, or that it is missing; nothing if it is right."""
+    """Return what is wrong with a clip's length, or that it is missing; nothing if it is valid."""
     try:
         billed_seconds(clip, rate)
     except ClipError as error:
@@ -82,7 +83,7 @@ def length_problems(clip: Clip, rate: Rate) -> tuple[Problem, ...]:
 
 
 def _billable(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
-    """Return the least and the most seconds that may count, before they are rounded and clamped."""
+    """Return the least and the most seconds that may count, before rounding and clamping."""
     if rate.billing.count == "requested":
         seconds = _requested(clip, rate)
         return seconds, seconds
@@ -90,13 +91,13 @@ def _billable(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
     if rate.billing.count == "input":
         return least, most
     output = _requested(clip, rate)
-    # The floor lies under both ends: a short input is billed as a longer one.
+    # The floor raises both ends: a short input is billed as a longer one.
     floor = output * (rate.billing.times_output or 0)
     return max(output + least, floor), max(output + most, floor)
 
 
 def _input_seconds(clip: Clip, rate: Rate) -> tuple[Seconds, Seconds]:
-    """Return how long the video that goes in is: what the clip says, or else what it may be."""
+    """Return the length of the input video: what the clip says, or else the range it may have."""
     given, lengths, billing = clip.input_seconds, rate.input, rate.billing
     if given is not None:
         if lengths is not None and given not in lengths:
@@ -116,13 +117,13 @@ def _requested(clip: Clip, rate: Rate) -> Seconds:
 
 
 def _check_length(clip: Clip, rate: Rate) -> None:
-    """Refuse what no request may ask for; what the billing minimum covers is only warned about."""
+    """Refuse a length that no request may ask for; one below the billing minimum only warns."""
     lengths, seconds = rate.request, clip.seconds
     if lengths is None or seconds is None:
         return
-    # A neutral clip may be shorter than any request: it is priced at what the
-    # minimum costs, so that providers can be compared. A part of a second is never covered: nobody
-    # says how it is rounded.
+    # A neutral clip may be shorter than any request: it is priced at the minimum, so that providers
+    # can be compared. Part of a second is never covered, because how it would be rounded is
+    # unknown.
     is_whole = seconds == int(seconds)
     is_covered = is_whole and seconds < lengths.ends[0] and seconds <= rate.billing.min_s
     if not (seconds in lengths or is_covered):
@@ -143,7 +144,7 @@ def _produced(clip: Clip, rate: Rate) -> Billed:
 
 
 def _length_said(clip: Clip, rate: Rate) -> tuple[str, Seconds | None]:
-    """Return what a clip says of how long the produced file will be, and in which of its words."""
+    """Return the output length that a clip states, and the field that states it."""
     if not rate.billing.follows_input or clip.input_seconds is None:
         return "seconds", clip.seconds
     if clip.seconds not in {None, clip.input_seconds}:
@@ -166,7 +167,7 @@ def _counted(seconds: Seconds, rate: Rate) -> int:
         if billing.round is None:
             raise ClipError([Problem("seconds", seconds, "whole seconds")])
         seconds = Decimal(seconds).quantize(Decimal(1), rounding=_ROUNDING[billing.round])
-    # Rounded first and clamped after: 2.5 s at a minimum of 3 are 3 either way.
+    # Rounded first, then clamped: 2.5 s at a minimum of 3 is 3 whichever way it is rounded.
     at_least = max(int(seconds), billing.min_s)
     return at_least if billing.max_s is None else min(at_least, billing.max_s)
 
@@ -178,21 +179,22 @@ def _required(name: str, seconds: Seconds | None, allowed: str) -> Seconds:
 
 
 def amount_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> Decimal:
-    """Return what a clip that is billed for some seconds comes to: the sum of its lines."""
+    """Return what a clip with these billed seconds costs: the sum of its lines."""
     total = price * _quantity(rate, seconds)
     for fee in rate.fees:
         if clip.meets(fee.when):
             quantity, unit_price = _fee_terms(fee, total, seconds)
             total += quantity * unit_price
-    # The order is part of the price: fees, then rounding, then the limits of one clip.
+    # The order is part of the price: fees, then rounding, then the minimum and maximum of one clip.
     total = total if rate.rounding is None else rate.rounding.round(total)
     return total if rate.total is None else rate.total.clamp(total)
 
 
 def all_in(rate: Rate, clip: Clip, price: Decimal) -> Decimal:
-    """Return what one more of what a price is per adds to a clip: with every fee, before rounding.
+    """Return what one more `per` adds to a clip, with every fee, before rounding.
 
-    A fee that is charged once a clip is no part of what one more second costs.
+    `per` is a second, a block or a clip. A fee charged once per clip is not part of what one more
+    second costs.
     """
     total = price
     for fee in rate.fees:
@@ -206,14 +208,14 @@ def all_in(rate: Rate, clip: Clip, price: Decimal) -> Decimal:
 
 
 def _times_in_one(rate: Rate, fee: Fee) -> int:
-    """Return how often a fee is charged in one of what the rate's price is per."""
+    """Return how often a fee is charged for one `per` of the rate's price."""
     if rate.per in {"clip", "request"}:
         return 1 if fee.per != "second" else 0
     return (rate.block_s or 1) if fee.per == "second" else 0
 
 
 def lines_of(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None) -> tuple[Line, ...]:
-    """Return the line items of a clip that is billed for some seconds; they add up exactly."""
+    """Return the line items of a clip with these billed seconds; they add up exactly."""
     lines = list(_base_lines(rate, clip, price, seconds))
     for fee in rate.fees:
         if clip.meets(fee.when):
@@ -250,10 +252,10 @@ def _base_lines(rate: Rate, clip: Clip, price: Decimal, seconds: Seconds | None)
 
 
 def _quantity(rate: Rate, seconds: Seconds | None) -> Seconds:
-    """Return how many of what the price is per are paid for."""
+    """Return how many `per` are paid for."""
     if rate.per in {"clip", "request"} or seconds is None:
         return 1
-    # Rounded up without floats: a started block is a whole one.
+    # Rounded up without floats: a started block counts in full.
     return -(-int(seconds) // (rate.block_s or 1)) if rate.per == "block" else seconds
 
 
@@ -267,9 +269,9 @@ def _rule_of(rate: Rate, *, asked: Seconds, billed: Decimal) -> str:
 
 
 def _fee_terms(fee: Fee, so_far: Decimal, seconds: Seconds | None) -> tuple[Decimal, Decimal]:
-    """Return what a fee is on, and how much it is on each of that."""
+    """Return what a fee is charged on, and how much it is for each."""
     if fee.multiply is not None:
-        # As a line of its own, so that the lines still add up to the amount.
+        # A separate line, so that the lines still add up to the amount.
         return so_far, fee.multiply - 1
     quantity = Decimal(seconds or 0) if fee.per == "second" else Decimal(1)
     return quantity, fee.amount or Decimal(0)

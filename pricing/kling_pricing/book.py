@@ -1,8 +1,8 @@
 """PriceBook and Rate: every dated price of one provider, each with its source.
 
 A book is data. A price is changed by closing its dated rate and adding another, so that every old
-quote can be recomputed. What a file may say is in book_entries.py; here is what follows from it:
-where a price stands, and which rate holds when.
+quote can be recomputed. book_entries.py defines what a file may say; this module works out which
+cell a price is in and which rate holds when.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Cell = tuple[OptionValue, ...]
 """The values of a rate's dimensions, in their order: where a price stands in its table."""
 
 
-# Shown as the entry that it is of: a whole book would hang on every rate.
+# Its repr is that of its entry: otherwise every rate would print the whole book.
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Rate(RateEntry):
     """A rate in its book: what one `per` costs in the unit of the book, cell by cell.
 
-    `overrides` says which keys a user's file has set, `user_cells` which prices, in a sentence;
-    `has_user_rules` that one of the keys changes what every price comes to.
-    `plain_lengths` are those whose amount is simply price times length, no rule involved: the
-    common case, and a quick one. `cell_of` reads a clip's place in the table.
-    Two rates are equal if they are the same entry of the same book, by its digest.
+    `overrides` describes in a sentence the keys that a user's file sets, `user_cells` the prices it
+    sets; `has_user_rules` says that one of those keys changes every price.
+    `plain_lengths` are the lengths whose amount is simply price times length, with no other rule:
+    the common case, kept fast. `cell_of` returns a clip's cell in the table.
+    Two rates are equal if they are the same entry of books with the same digest.
     """
 
     id: str
@@ -47,17 +47,17 @@ class Rate(RateEntry):
 
     @property
     def provider(self) -> str:
-        """The provider, as commands call it."""
+        """The provider's name in commands."""
         return self.book.provider
 
     @property
     def provider_name(self) -> str:
-        """The provider, as people call it."""
+        """The provider's name for people."""
         return self.book.name
 
     @property
     def unit(self) -> str:
-        """What every price counts."""
+        """The unit of every price."""
         return self.book.unit
 
     @property
@@ -66,9 +66,10 @@ class Rate(RateEntry):
         return self.book.sources[self.source_name]
 
     def evidence(self, cell: Cell) -> str:
-        """How the price of a cell is known: `user` where a user's own file has set it, or a rule.
+        """How the price of a cell is known: by its source, `user`, or `disputed`.
 
-        `disputed` where the seller has two figures for it, otherwise as its source is.
+        `user` if a user's own file set the price or a rule behind it; `disputed` if the seller has
+        two figures for it.
         """
         if cell in self.user_cells or self.has_user_rules:
             return "user"
@@ -76,40 +77,40 @@ class Rate(RateEntry):
 
     @property
     def conversions(self) -> tuple[Conversion, ...]:
-        """What the unit is worth, dated."""
+        """The unit's dated conversions to US dollars."""
         return self.book.conversions
 
     @property
     def shortest(self) -> int:
-        """The fewest of what a price is per that a clip is ever billed for."""
+        """The fewest `per` that a clip is ever billed for."""
         if self.per != "second":
             return 1
         asked = self.request.ends[0] if self.request is not None else 1
         return max(asked, self.billing.min_s)
 
     def described(self, clip: Clip) -> str:
-        """Say in words where a clip stands in the table: `1080p with sound`."""
+        """Describe a clip's cell of the table: `1080p with sound`."""
         return self.in_words(self.cell_of(clip))
 
     @property
     def cells_in_words(self) -> tuple[str, ...]:
-        """Say in words everything that the table lists, `any` as one."""
+        """Describe every value that the table lists, with `any` as one value."""
         return tuple(self.in_words(cell) for cell in self.prices if not self.is_any(cell))
 
     def is_any(self, cell: Cell) -> bool:
-        """Whether a cell only spells out a value of an `any` that stands in the table as None."""
+        """Whether a cell only repeats, for one value, an `any` price that is stored under None."""
         return any(
             value is not None and (*cell[:place], None, *cell[place + 1 :]) in self.prices
             for place, value in enumerate(cell)
         )
 
     def in_words(self, cell: Cell) -> str:
-        """Say in words where a price stands in the table."""
+        """Describe a cell of the table."""
         named = zip(self.dimensions, cell, strict=True)
         return " ".join(option_in_words(name, value) for name, value in named) or self.family
 
     def to_usd(self, amount: Decimal, at: datetime) -> Decimal | None:
-        """Return an amount in US dollars at that day's rate; None where no conversion is known."""
+        """Return an amount in US dollars at the conversion of an instant; None if none is known."""
         if self.unit == USD:
             return amount
         for conversion in self.conversions:
@@ -124,7 +125,7 @@ class Rate(RateEntry):
         return hash(self._identity())
 
     def _identity(self) -> tuple[str, str]:
-        # Comparing whole tables would be slow, and the digest stands for every one of them.
+        # Comparing whole tables would be slow; equal digests mean equal books.
         return self.book_digest, self.id
 
 
@@ -132,8 +133,8 @@ class Rate(RateEntry):
 class Offer:
     """A model's id for an action, the dated rate that prices it, and what the id itself decides.
 
-    `adjusts` says that a clip may have to be changed before it is looked up, `refuses` names the
-    options that nothing is known of here: asking for one cannot be priced.
+    `adjusts` says that a clip may have to be changed before its price is looked up. `refuses` names
+    the options that the book says nothing about: a clip that asks for one has no price.
     """
 
     rate: Rate
@@ -151,14 +152,14 @@ class PriceBook(BookEntry):
 
     def offer_for(self, model: str, action: str, at: datetime) -> Offer:
         """Return the one offer for a model and action at an instant; else NoPriceError."""
-        # At most one holds: the builder has refused overlaps.
+        # At most one holds: the builder refuses overlaps.
         for offer in self.offers.get((model, action), ()):
             if offer.rate.is_valid_at(at):
                 return offer
         raise self._no_rate(model, action, at)
 
     def actions_of(self, model: str) -> tuple[str, ...]:
-        """Return the actions that a model is priced for, in a fixed order."""
+        """Return the actions that a model has prices for, in a fixed order."""
         return tuple(action for action in ACTIONS if (model, action) in self.offers)
 
     @property
@@ -173,7 +174,7 @@ class PriceBook(BookEntry):
             return NoPriceError(f"{self.provider} {model} on {at.date()}", known=known)
         actions = self.actions_of(model)
         if actions:
-            # Only where a price is missing: what a gateway's bodies can say is no part of a book.
+            # Imported only when a price is missing: gateways' bodies are not part of a book.
             from kling_pricing.unpriced import action_hint
 
             hint = action_hint(self.provider, model, action)

@@ -1,4 +1,4 @@
-"""Builds a PriceBook from what a file says: prices find their cells, rates their place in time."""
+"""Builds a PriceBook from what a file says: prices get their cells, rates their place in time."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from kling_pricing.money import MAX_MICRO, from_micro, to_micro
 from kling_pricing.vocabulary import OptionValue
 
 ANY: Final = "any"
-"""The word for every value of a dimension that makes no difference to the price, said or not."""
+"""The word for every value of a dimension that does not change the price, given or not."""
 
 _MAKES_A_DIFFERENCE: Final = ("resolution", "sound", "voice", "video_input")
 _FROM_NO_VIDEO: Final = frozenset({"text_to_video", "image_to_video"})
 
 _RULES: Final = frozenset({"billing", "block_s", "fees", "forced", "per", "rounding", "total"})
-"""The keys of a rate that a price goes through."""
+"""The keys of a rate that change its prices."""
 
 _Written = Mapping[Cell, tuple[Decimal, str]]
-"""The price of each cell, and the key that it is written under."""
+"""The price of each cell, and the key that it was written under."""
 
 
 class Builder(NamedTuple):
     """Turns what a file says into a book; `name` is what errors call the file.
 
-    `overrides` says for each rate which of its keys a user's file has set.
+    `overrides` says, for each rate, which of its keys a user's file sets.
     """
 
     entry: BookEntry
@@ -44,7 +44,7 @@ class Builder(NamedTuple):
     overrides: Mapping[str, tuple[str, ...]]
 
     def book(self) -> PriceBook:
-        """Return the book; BookError where its sources, tables or dates do not fit."""
+        """Return the book; BookError if its sources, tables or dates are inconsistent."""
         conversions = {f"conversions.{at}": one for at, one in enumerate(self.entry.conversions)}
         rates = {f"rates.{rate_id}": rate for rate_id, rate in self.entry.rates.items()}
         disputes = {
@@ -70,7 +70,7 @@ class Builder(NamedTuple):
 
     def _rate(self, rate_id: str, entry: RateEntry) -> Rate:
         key = f"rates.{rate_id}"
-        # The path of each price is kept until it is known which of them a user has set.
+        # The path of each price is kept until it is known which prices a user has set.
         table = self._prices(entry, key)
         overrides = self.overrides.get(rate_id, ())
         of_cells = {f"{key}.base", *(path for _, path in table.values())}
@@ -122,9 +122,9 @@ class Builder(NamedTuple):
             raise BookError(self.name, key, str(error)) from None
 
     def _values(self, dimension: str, word: str, siblings: int, key: str) -> list[OptionValue]:
-        """Return the values that a word of a table stands for; None among them is not said."""
+        """Return the values that a word of a table stands for; None among them means not given."""
         allowed = DIMENSIONS[dimension]
-        # Nobody sells a clip of any length at one price per length: seconds are said.
+        # A price for a clip of any length makes no sense: the seconds must be given.
         if word == ANY and dimension != "seconds":
             if siblings > 1:
                 raise BookError(self.name, key, f"{ANY} stands alone: it is every value")
@@ -135,7 +135,7 @@ class Builder(NamedTuple):
         return [allowed[word]]
 
     def _user_cells(self, table: _Written, overrides: Sequence[str], key: str) -> dict[Cell, str]:
-        """Return the cells whose price a user's file has set, itself or by its base."""
+        """Return the cells whose price a user's file sets, directly or through its base."""
         own = {
             cell: path if path in overrides else f"{key}.base"
             for cell, (_, path) in table.items()
@@ -153,11 +153,11 @@ class Builder(NamedTuple):
                 raise BookError(self.name, f"{key}.source", problem)
 
     def _refuse_amounts_that_cannot_be_held(self, rate: Rate, key: str) -> None:
-        """Check that every clip comes to whole millionths, to something, and to no giant sum."""
+        """Check that every clip's amount is whole millionths, above zero, and not too large."""
         extras = [fee.amount for fee in rate.fees if fee.amount is not None]
         disputed = rate.disputed
         others = [price * disputed.times for price in rate.prices.values()] if disputed else []
-        # Fees may or may not apply to a clip, so every product of their factors is tried.
+        # Whether a fee applies depends on the clip, so every product of their factors is tried.
         for price in (*rate.prices.values(), *others, *extras):
             for factor in _products([fee.multiply for fee in rate.fees if fee.multiply]):
                 self._refuse_price(rate, price * factor, key)
@@ -168,7 +168,7 @@ class Builder(NamedTuple):
                 raise BookError(self.name, key, problem)
 
     def _refuse_price(self, rate: Rate, price: Decimal, key: str) -> None:
-        # A day is the longest clip that can be asked for: whatever is priced fits into the ledger.
+        # A day is the longest clip that can be requested: any amount up to it fits into the ledger.
         if price * LONGEST_S > from_micro(MAX_MICRO):
             raise BookError(self.name, key, f"{price} is more than the ledger can hold")
         try:
@@ -179,8 +179,8 @@ class Builder(NamedTuple):
             raise BookError(self.name, key, problem) from None
 
     def _refuse_overlaps_and_gaps(self, key: str, dated: Sequence[Dated]) -> None:
-        """Check that half-open validities follow each other with neither overlap nor gap."""
-        # A gap would be an instant without a price between two with one: a typing error.
+        """Check that half-open validities follow each other without overlap or gap."""
+        # An instant without a price between two that have one is a typing error.
         for earlier, later in pairwise(sorted(dated, key=lambda entry: entry.valid_from)):
             if earlier.valid_until is None or earlier.valid_until > later.valid_from:
                 raise BookError(self.name, key, f"{earlier.dates} overlaps {later.dates}")
@@ -189,7 +189,7 @@ class Builder(NamedTuple):
 
 
 def _is_rule(path: str, key: str) -> bool:
-    """Whether a key of a rate, that a user's file sets, changes what its prices come to."""
+    """Whether a key of a rate that a user's file sets changes its prices."""
     return path.removeprefix(f"{key}.").partition(".")[0] in _RULES
 
 
@@ -203,20 +203,20 @@ def _offer(rate: Rate, fixed: Options, action: str) -> Offer:
 
 
 def _unheard_of(rate: Rate, fixed: Options, action: str) -> Iterator[str]:
-    """Name the options that would change what is made, and that the rate does not speak of."""
+    """Name the options that would change what is made, but that the rate does not mention."""
     heard_of = {*rate.dimensions, *rate.defaults, *fixed}
     for rule in rate.forced:
         heard_of |= {*rule.when, *rule.sets}
     for fee in rate.fees:
         heard_of |= {*fee.when}
     if action not in _FROM_NO_VIDEO:
-        # What these start from is a video, whether anyone says so or not.
+        # These always start from a video, whether the clip says so or not.
         heard_of.add("video_input")
     return (name for name in _MAKES_A_DIFFERENCE if name not in heard_of)
 
 
 def _products(factors: Sequence[Decimal]) -> set[Decimal]:
-    """Return what any choice of some factors comes to: fees may depend on the clip."""
+    """Return every product of some of the factors: which fees apply depends on the clip."""
     products = {Decimal(1)}
     for factor in factors:
         products |= {product * factor for product in products}
@@ -236,7 +236,7 @@ def _plain_lengths(rate: RateEntry) -> frozenset[int]:
 
 
 def _cell_reader(dimensions: Sequence[str]) -> Callable[[Clip], Cell]:
-    # attrgetter gives a tuple for several names only, and it is the quickest way to one.
+    # attrgetter returns a tuple only for several names, and is the fastest way to get one.
     if len(dimensions) > 1:
         return attrgetter(*dimensions)
     if not dimensions:

@@ -1,7 +1,6 @@
 """Reads a price book's TOML text into a PriceBook, or refuses it and names the key.
 
-A user's file may lie over a bundled one: it overrides key by key, and every rate that it touches
-says so.
+A user's file may override a bundled one key by key; every rate that it touches says so.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ Path = tuple[str, ...]
 
 
 LARGEST: Final = 1 << 18
-"""How many characters a book may have: thirty times as many as the longest that is known."""
+"""The most characters a book may have: thirty times the longest one known."""
 
 DEEPEST: Final = 16
-"""How many tables and lists may stand inside each other, and how many parts a key may have."""
+"""How deeply tables and lists may be nested, and how many parts a key may have."""
 
 _TOO_DEEP: Final = f"it is nested deeper than {DEEPEST} levels"
 
-# What reads TOML takes memory and time by the square of a key's parts, so such a key is found
-# before. A search begins where a word does, and gives nothing back: it goes over the text once.
+# The TOML parser takes memory and time quadratic in a key's parts, so such a key is found first. A
+# match starts at a word and never backtracks: one pass over the text.
 _PART: Final = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
 _CHAIN: Final = re.compile(rf"(?<![A-Za-z0-9_-])(?>{_PART}[ \t]*+\.[ \t]*+){{{DEEPEST}}}")
 
 
 class BookText(NamedTuple):
-    """The TOML text of a book and what errors call it."""
+    """The TOML text of a book and its name in errors."""
 
     name: str
     text: str
@@ -47,7 +46,7 @@ def read_book(text: str, *, name: str, over: BookText | None = None) -> PriceBoo
     """Read a price book from TOML text; with `over`, as overrides of that book.
 
     Raises BookError, naming the key, for anything that the format does not allow, for a rate
-    without a source, and where the validity of two rates for one clip overlaps or leaves a gap.
+    without a source, and for two rates of one clip whose validities overlap or leave a gap.
     """
     content = _parse(text, name)
     overrides: Mapping[str, tuple[str, ...]] = {}
@@ -55,13 +54,13 @@ def read_book(text: str, *, name: str, over: BookText | None = None) -> PriceBoo
         base = _parse(over.text, over.name)
         overrides = _overrides(content, base)
         content = merged(base, content)
-    # Checked after merging: a user's file says a few keys only, and is no whole book by itself.
+    # Checked after merging: a user's file sets a few keys only and is not a whole book.
     entry = checked_entry(BookEntry, content, name=name)
     return Builder(entry, _digest(content), name, overrides).book()
 
 
 def read_bundled(book: BookText) -> PriceBook:
-    """Read a book that comes with the package: it was checked when the package was tested."""
+    """Read a bundled book unchecked: it was checked when the package was tested."""
     content = _parse(book.text, book.name)
     return Builder(entry_of(BookEntry, content), _digest(content), book.name, {}).book()
 
@@ -72,7 +71,7 @@ def book_schema() -> Content:
 
 
 def provider_of(text: str, *, name: str) -> str:
-    """Return the provider that a book's text is about, before anything else in it is checked."""
+    """Return the provider of a book's text, before anything else in it is checked."""
     provider = _parse(text, name).get("provider")
     if not isinstance(provider, str):
         raise BookError(name, "provider", "the book names no provider")
@@ -109,7 +108,7 @@ def _parts(value: object) -> Iterable[object]:
 
 
 def _digest(content: Content) -> str:
-    # Of the content and not of the text: no comment and no order of keys changes a price.
+    # A digest of the content, not the text: comments and key order do not change a price.
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     import hashlib
 
@@ -117,7 +116,7 @@ def _digest(content: Content) -> str:
 
 
 def merged(base: Content, over: Content) -> Content:
-    """Return base with over's keys in place of its own, table by table."""
+    """Return base with over's keys replacing its own, table by table."""
     result = dict(base)
     for key, value in over.items():
         below = base.get(key)
@@ -129,7 +128,7 @@ def merged(base: Content, over: Content) -> Content:
 
 
 def _overrides(over: Content, base: Content) -> dict[str, tuple[str, ...]]:
-    """Return, for each bundled rate, the keys that it rests on and that a user's file sets."""
+    """Return, for each bundled rate, the keys that affect it and that a user's file sets."""
     changed = tuple(_changed(over, base, ()))
     return {
         rate_id: tuple(".".join(path) for path in changed if _bears_on(path, rate_id, rate))
@@ -138,13 +137,13 @@ def _overrides(over: Content, base: Content) -> dict[str, tuple[str, ...]]:
 
 
 def _bears_on(path: Path, rate_id: str, rate: Content) -> bool:
-    # Whose unit or conversions are changed has all of its dollars changed.
+    # Changing the unit or its conversions changes every dollar figure.
     on_all = path[0] in {"unit", "conversions"}
     return on_all or path[:2] in {("rates", rate_id), ("sources", rate["source"])}
 
 
 def _changed(over: object, base: object, path: Path) -> Iterator[Path]:
-    """Tell where one table says otherwise than another."""
+    """Return where one table differs from another."""
     if isinstance(over, dict):
         below = base if isinstance(base, dict) else {}
         for key, value in over.items():

@@ -12,17 +12,17 @@ from kling_pricing.entry import Limits, Written
 from kling_pricing.vocabulary import FRAMES, ORIENTATIONS, RESOLUTIONS, OptionValue
 
 Evidence = Literal["published", "live", "third_party", "assumed", "user"]
-"""How a rate is known, from the provider's own page down to a guess that says so."""
+"""How a rate is known, from the provider's own page down to a declared guess."""
 
 Charged = Literal["yes", "no", "unknown"]
-"""Whether a job that came to nothing is charged; `unknown` is to be treated as if it may be."""
+"""Whether a job without a result is charged; treat `unknown` as possibly charged."""
 
 Per = Literal["second", "clip", "request", "block"]
 """What one price pays for: a second, a whole clip, a request of any size, a started block."""
 
 Count = Literal["requested", "produced", "input", "input_and_output"]
-"""Which seconds are billed: those asked for, those of the file that comes out, those of the video
-that goes in, or both together."""
+"""Which seconds are billed: those requested, those of the produced file, those of the input video,
+or input and output together."""
 
 DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
     "resolution": {word: word for word in RESOLUTIONS},
@@ -32,12 +32,12 @@ DIMENSIONS: Final[dict[str, dict[str, OptionValue]]] = {
         name: {"off": False, "on": True}
         for name in ("sound", "voice", "video_input", "multi_shot", "elements")
     },
-    # Flat prices are listed per length; nobody lists one for more than a minute.
+    # Flat prices are listed per length; none is listed for more than a minute.
     "seconds": {str(seconds): seconds for seconds in range(1, 61)},
 }
 """The words that price tables are keyed by, and the value that each stands for."""
 
-# Twelve decimals: a multiplier of six on a base of six is still exact.
+# Twelve decimals: a multiplier with six decimals on a base with six is still exact.
 _MAX_DECIMALS: Final = 12
 _PLAIN: Final = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,40})?")
 
@@ -58,7 +58,7 @@ def written_decimal(value: object) -> Decimal:
 
 
 def instant_of(written: object) -> datetime:
-    """Return when something begins or ends: a date is 00:00 UTC; ValueError for what is neither."""
+    """Return when something begins or ends: a date is 00:00 UTC; ValueError for anything else."""
     if type(written) is date:
         return datetime.combine(written, time.min, tzinfo=UTC)
     if not isinstance(written, datetime):
@@ -69,7 +69,7 @@ def instant_of(written: object) -> datetime:
 
 
 def day_or_instant(at: datetime) -> str:
-    """Write an instant in UTC as a book would: as a date where it is 00:00."""
+    """Write an instant in UTC the way a book does: as a date if it is 00:00."""
     if at.time() == time.min:
         return at.date().isoformat()
     return at.replace(tzinfo=None).isoformat() + "Z"
@@ -95,7 +95,7 @@ def _table(table: object) -> object:
 
 
 Options = Mapping[str, OptionValue]
-"""Some of a clip's fields with a value each."""
+"""Some fields of a clip, each with a value."""
 
 Number = Annotated[
     Decimal,

@@ -1,4 +1,4 @@
-"""The priced cells of a book, each with all that a clip must be to get its price."""
+"""The priced cells of a book, each with the options a clip needs to get its price."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kling_pricing.vocabulary import OptionValue, option_in_words
 
 
 class PricedCell(NamedTuple):
-    """One price of a book with all that a clip must be to get it."""
+    """One price of a book with the options a clip needs to get it."""
 
     model: str
     action: str
@@ -25,14 +25,14 @@ class PricedCell(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """Say in words what is priced: `kling-3.0 text_to_video 1080p with sound`."""
+        """Describe what is priced: `kling-3.0 text_to_video 1080p with sound`."""
         return subject_of(self.model, self.action, self.options)
 
 
 def priced_cells(book: PriceBook, at: datetime) -> Iterator[PricedCell]:
-    """Yield every price of a book that holds at an instant, once for each clip that has it.
+    """Yield every price of a book that holds at an instant, once per kind of clip that has it.
 
-    Where an option makes no difference, every value that it can have is there.
+    An option that does not change the price appears with each of its values.
     """
     for (model, action), offers in sorted(book.offers.items()):
         for offer in offers:
@@ -46,7 +46,7 @@ def priced_cells(book: PriceBook, at: datetime) -> Iterator[PricedCell]:
 def cells_of(offer: Offer, *, is_collapsed: bool = False) -> tuple[Cell, ...]:
     """Return the cells that an offer's model id leaves open.
 
-    Collapsed, a price that is the same for every value of an option stands there once, as `any`.
+    Collapsed, a price that is the same for every value of an option appears once, as `any`.
     """
     kept = [cell for cell in offer.rate.prices if _is_open(offer, cell)]
     if is_collapsed:
@@ -55,7 +55,7 @@ def cells_of(offer: Offer, *, is_collapsed: bool = False) -> tuple[Cell, ...]:
 
 
 def clip_in(offer: Offer, model: str, action: str, cell: Cell) -> Clip:
-    """Return a clip that has the price of a cell, as its provider makes it; of no length."""
+    """Return a clip with the price of a cell, as its provider makes it; without a length."""
     named = zip(offer.rate.dimensions, cell, strict=True)
     given: dict[str, Any] = {name: value for name, value in named if value is not None}
     clip = Clip(offer.rate.provider, model, action, **{**given, **offer.fixed})
@@ -68,18 +68,18 @@ def _is_open(offer: Offer, cell: Cell) -> bool:
 
 
 def _options(offer: Offer, cell: Cell) -> Options | None:
-    """Return what a clip in a cell must be; None for one that the model's id rules out."""
+    """Return the options of a clip in a cell; None if the model's id rules that cell out."""
     named: dict[str, OptionValue] = dict(zip(offer.rate.dimensions, cell, strict=True))
-    # None spells `any` out once more: its values stand there as cells of their own.
+    # None only repeats `any`: its values are there as cells of their own.
     if None in cell or any(named.get(name, value) != value for name, value in offer.fixed.items()):
         return None
     return {**named, **offer.fixed}
 
 
 def sample_clip(book: PriceBook, cell: PricedCell) -> Clip | None:
-    """Return a clip that has a cell's price; None where only the run tells how long it is."""
+    """Return a clip with a cell's price; None if only the run decides its length."""
     rate = cell.offer.rate
-    # Nothing that a request says decides its length, so no estimate can be asked for.
+    # Nothing in a request sets its length, so no estimate can be requested.
     if rate.billing.count in {"produced", "input"}:
         return None
     lengths = rate.request
@@ -93,5 +93,5 @@ def sample_clip(book: PriceBook, cell: PricedCell) -> Clip | None:
 
 
 def subject_of(model: str, action: str, options: Options) -> str:
-    """Say in words what is priced."""
+    """Describe what is priced."""
     return " ".join([model, action, *(option_in_words(*option) for option in options.items())])

@@ -1,4 +1,4 @@
-"""Charges: what a seller says that jobs which came to nothing cost, in a sentence."""
+"""Charges: what a seller says that failed jobs cost, in a sentence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
 
 
 def on_failure(provider: str, library: Library) -> str:
-    """Say whether a provider charges for a job that failed, and who says so.
+    """Say whether a provider charges for a job that failed, and the source.
 
     Raises NoPriceError for a provider without a book.
     """

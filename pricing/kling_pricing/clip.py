@@ -1,4 +1,4 @@
-"""Clip: what is to be made, in neutral words. It carries no price and no provider's spelling."""
+"""Clip: what is to be made, in neutral words, without a price and without a provider's spelling."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ __all__ = [
 class Clip:
     """One clip at one provider, as a person would describe it.
 
-    `seconds` is the length asked for, `input_seconds` that of the video it starts from. None in
-    `seconds`, `resolution` or `sound` means that nobody said: pricing asks for it if the price
-    depends on it. `frames` says which frames are given as images, `video_input` that a video is
-    given, `voice` that a voice is cloned or chosen, `orientation` what a motion is led by.
+    `seconds` is the requested length, `input_seconds` the length of the input video. None in
+    `seconds`, `resolution` or `sound` means not given; if the price depends on it, pricing raises
+    ClipError. `frames` says which frames are given as images, `video_input` that a video is given,
+    `voice` that a voice is cloned or chosen, `orientation` what the motion follows.
     Raises ClipError for a value that no provider could make.
     """
 
@@ -64,12 +64,12 @@ class Clip:
             raise ClipError(_problems(self))
 
     def meets(self, when: Mapping[str, OptionValue]) -> bool:
-        """Whether every option that a condition names has the value that it names."""
+        """Whether the clip has the value that a condition names for each of its options."""
         return all(getattr(self, name) == value for name, value in when.items())
 
     def with_options(self, options: Mapping[str, OptionValue]) -> Clip:
-        """Return the clip with options changed to values that a price book's reader checked."""
-        # Past the checks: these values come from a book, and a quote should not pay for them twice.
+        """Return the clip with options changed to values that a price book's reader has checked."""
+        # Skips the checks: the book's values were checked once, and a quote need not repeat them.
         changed = object.__new__(Clip)
         for name in CLIP_FIELDS:
             object.__setattr__(changed, name, options.get(name, getattr(self, name)))
@@ -112,7 +112,7 @@ _RULES: Final[Mapping[str, _Rule]] = {
 CLIP_FIELDS: Final = tuple(field.name for field in fields(Clip))
 """The names of a clip's fields, in their order."""
 REQUIRED: Final = ("provider", "model")
-"""Those that every clip has to say."""
+"""The fields that every clip must have."""
 
 
 def _is_possible(clip: Clip) -> bool:
@@ -128,7 +128,7 @@ def _problems(clip: Clip) -> list[Problem]:
 
 
 def _is_length(seconds: object) -> bool:
-    # True would be a clip of one second, and a float is never exactly what was written.
+    # True would be a clip of one second, and a float is rarely exactly what was written.
     if isinstance(seconds, bool) or not isinstance(seconds, (int, Decimal)):
         return False
     is_number = isinstance(seconds, int) or seconds.is_finite()
@@ -136,7 +136,7 @@ def _is_length(seconds: object) -> bool:
 
 
 def option_problem(name: str, value: object) -> str | None:
-    """Say what an option of a clip may be, None if this value is right for it."""
+    """Return what a clip's option may be, or None if this value is valid."""
     rule = _RULES.get(name)
     if rule is None or name in {"provider", "model", "action"}:
         return f"no option of a clip is called {name}"

@@ -24,9 +24,9 @@ __all__ = ["Comparison", "Unable", "compare", "wanted_clip"]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same clip everywhere: quotes, cheapest in US dollars first, and who cannot and why.
+    """The same clip everywhere: quotes, cheapest in US dollars first, and who cannot make it.
 
-    Quotes whose unit has no known conversion come last: their `usd` is None.
+    `unable` says why. Quotes in a unit without a known conversion come last: their `usd` is None.
     """
 
     offers: tuple[Quote, ...]
@@ -36,11 +36,11 @@ class Comparison:
 def compare(
     wanted: Clip, *, family: str, at: datetime, library: Library | None = None
 ) -> Comparison:
-    """Price one clip at every provider that has a family, by the rates of an instant.
+    """Price one clip at every provider that offers a family, by the rates of an instant.
 
-    Without a library all loaded books are used. The clip's own provider and model do not matter.
-    Every model id whose fixed options fit is quoted; who has the family and not the action is among
-    those that cannot. Raises NoPriceError where nobody has the family at all.
+    Without a library, all loaded books are used. The clip's own provider and model are ignored.
+    Every model id whose fixed options fit is quoted; a model of the family without the action is
+    listed as unable. Raises NoPriceError if no provider offers the family.
     """
     library = library or at_hand()
     offers: list[Quote] = []

@@ -1,4 +1,4 @@
-"""Counting: a number and its noun, as everything here says them to people."""
+"""Counting: a number with its noun, singular or plural."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from __future__ import annotations
 def counted(number: int, one: str, many: str | None = None) -> str:
     """Return a number and what is counted: `1 job`, `1,204 jobs`.
 
-    `many` is the noun for any number but 1; without it an s is added.
+    `many` is the plural; by default the noun with an s.
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"

@@ -1,12 +1,12 @@
 """Entry: a table of a TOML file, declared once as a frozen dataclass.
 
-The declaration says all there is to say: the keys, what each value may be, and what holds between
-them. Content is read by it, checked by it and described by it. Only the last two import pydantic,
-which is slow to load: bundled books were checked when the package was tested and are only read.
+The declaration has everything: the keys, what each value may be, and the rules between them. It
+serves to read, check and describe content. Only checking and describing import pydantic, which is
+slow to load: bundled books were checked when the package was tested and are only read.
 """
 
-# No postponed annotations here, nor where entries are declared: a field's type is
-# read as it stands, and evaluating seventy strings would cost more than reading a book.
+# No postponed annotations here, nor where entries are declared: field types are read at run time,
+# and evaluating seventy strings would take longer than reading a book.
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, ClassVar, Final, TypeVar, get_args, get_origin
@@ -17,9 +17,9 @@ Content = dict[str, Any]
 """A TOML document, or a table of it, as tomllib gives it."""
 
 _LONGEST: Final = 200
-"""How many characters of a key are told."""
+"""The most characters of a key that an error shows."""
 
-# `from` and `set` are Python's own words; `source` and `prices` mean something else on a Rate.
+# `from` and `set` are taken by Python; `source` and `prices` mean something else on a Rate.
 _KEYS: Final = {
     "valid_from": "from",
     "valid_until": "until",
@@ -34,30 +34,31 @@ _SENTENCES: Final = {
 
 
 def key_of(field: str) -> str:
-    """Return the key of a field: its name, unless that is taken by Python or by a Rate."""
+    """Return the key of a field: its name, unless Python or Rate already uses that name."""
     return _KEYS.get(field, field)
 
 
 class Entry:
-    """What every declared table has in common: unknown keys are refused, rules are kept."""
+    """The base of every declared table: it refuses unknown keys and checks the rules."""
 
     __slots__ = ()
     __pydantic_config__: ClassVar[Content] = {"extra": "forbid", "alias_generator": key_of}
 
     def __post_init__(self) -> None:
-        # The first one only: what comes after it may be its consequence.
+        # The first one only: later ones may follow from it.
         for problem in self.problems():
             raise ValueError(problem)
 
     def problems(self) -> Iterator[str]:
-        """Tell what does not go together; nothing in a table whose keys are independent."""
+        """Yield the rules that the table breaks; nothing for a table whose keys are independent."""
         yield from ()
 
 
 class Written:
-    """How a value is read from what the file says: `read` raises ValueError where it cannot be.
+    """How a value is read from what the file says: `read` raises ValueError for an invalid value.
 
-    `schema` makes its JSON Schema from that of the type; without it the two are alike.
+    `schema` turns the type's JSON Schema into that of the written value; without it they are the
+    same.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Written:
 
 
 class Limits:
-    """What a value of the right type must keep to, in the words of a pydantic core schema."""
+    """The limits on a value of the right type, as a pydantic core schema writes them."""
 
     def __init__(self, **limits: object) -> None:
         self.limits = limits
@@ -89,7 +90,7 @@ AnyEntry = TypeVar("AnyEntry", bound=Entry)
 
 
 def entry_of(kind: type[AnyEntry], table: Content) -> AnyEntry:
-    """Return what a table says that was checked before."""
+    """Build the entry of a table that was checked before."""
     said = {
         field.name: _value(field.type, table[key])
         for field in fields(kind)  # type: ignore[arg-type]
@@ -99,7 +100,7 @@ def entry_of(kind: type[AnyEntry], table: Content) -> AnyEntry:
 
 
 def _value(kind: Any, written: Any) -> Any:
-    """Return a value as the type says that it is kept."""
+    """Return a value in the form that its type is stored in."""
     # The same rules that pydantic runs, so that both ways of reading give the same value.
     for rule in getattr(kind, "__metadata__", ()):
         written = rule.read(written) if isinstance(rule, Written) else written
@@ -117,14 +118,14 @@ def _value(kind: Any, written: Any) -> Any:
 
 
 def checked_entry(kind: type[AnyEntry], content: Content, *, name: str) -> AnyEntry:
-    """Return what a file says; BookError, naming each key, for all that it may not say."""
+    """Return the entry of a file; BookError names each key that is not allowed."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    # A key that nobody knows is usually why another one is missing: it is named first.
+    # An unknown key is usually why another one is missing, so it comes first.
     found.sort(key=lambda problem: problem["type"] != "unexpected_keyword_argument")
     first, *further = [(_path(problem), _sentence(problem)) for problem in found[:MOST_TOLD]]
     told = [first[1], *(f"{key}: {sentence}" for key, sentence in further)]
@@ -146,5 +147,5 @@ def _path(problem: Any) -> str:
 
 def _sentence(problem: Any) -> str:
     sentence = _SENTENCES.get(problem["type"]) or str(problem["msg"])
-    # What we keep as a tuple is a list to whoever wrote the file.
+    # What we keep as a tuple is a list to the author of the file.
     return sentence.removeprefix("Value error, ").replace("Tuple", "List").replace("tuple", "list")

@@ -23,8 +23,8 @@ from typing import ClassVar, Final
 class KlingError(Exception):
     """Every error that this project raises on purpose.
 
-    `code` is stable and for programs, the message is one sentence for people, `hint` is the
-    next step, and `retryable` says whether the same call may succeed later unchanged.
+    `code` is stable and for programs, the message is one sentence for people, `hint` is the next
+    step, and `retryable` says whether the same call, unchanged, may succeed later.
     """
 
     code: ClassVar[str] = "error"
@@ -35,12 +35,12 @@ class KlingError(Exception):
         self.message = on_one_line(message)
         self.hint = hint
         if hint is not None:
-            # A traceback shows it below the message: a script has nobody else to tell it.
+            # A traceback shows it below the message: that is all the advice a script gets.
             self.add_note(f"hint: {hint}")
 
 
 MOST_TOLD: Final = 20
-"""How many problems are listed one by one."""
+"""The most problems that are listed one by one."""
 
 
 class PricingError(KlingError):
@@ -85,7 +85,7 @@ class Problem:
 
 
 class Missing:
-    """Stands in `Problem.got` where a required value was not given."""
+    """Stands in `Problem.got` for a required value that is missing."""
 
     def __repr__(self) -> str:
         return "nothing"
@@ -95,7 +95,7 @@ MISSING = Missing()
 
 
 class _InputError(PricingError):
-    """Bad input with all its problems at once, one per place; the message has the first twenty."""
+    """Invalid input with all its problems, one per place; the message shows the first twenty."""
 
     subject: ClassVar[str]
 
@@ -131,11 +131,11 @@ class NoPriceError(PricingError):
 
 
 _LONGEST: Final = 300
-"""How many characters of what has no price are told: its name may be anything."""
+"""The most characters of an unpriced subject that an error shows: its name may be anything."""
 
 
 def on_one_line(text: str) -> str:
-    """Return a text in which what cannot be printed is written as an escape."""
+    """Return a text with unprintable characters written as escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -145,7 +145,7 @@ def on_one_line(text: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value as its JSON writer would recognise it, cut to a length fit for one line."""
+    """Return a value as JSON, so that its author recognises it, cut to fit one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -160,13 +160,13 @@ def _shown(value: object) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Say why text could not be parsed, in words that are not about Python."""
+    """Explain why text could not be parsed, without terms of Python."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
-    # What Python says of it names a setting of the interpreter.
+    # Python's own message names a setting of the interpreter.
     return "a number has thousands of digits" if "int_max_str_digits" in str(error) else str(error)
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text of at most so many characters, which says where it was cut."""
+    """Return at most `length` characters of a text, with a mark where it was cut."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,8 +1,8 @@
 """The loaded price books: those that come with the package, and a user's own over them.
 
-This is the one door to prices. `open_library` finds the books as every command does: a user's
-folder lies over the bundled books, and files given by hand lie over both. `at_hand` is that library
-without files, looked up once in a process: what is used wherever nobody names another.
+All prices come through here. `open_library` finds the books as every command does: a user's folder
+overrides the bundled books, and explicitly given files override both. `at_hand` is that library
+without files, loaded once per process: the default wherever no library is given.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from kling_pricing.own_books import books_in, folder_at_hand, others_in, read_fi
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Beside this file: importlib.resources would cost a cold quote a seventh of its time, and pathlib
-# loads the parsing of URLs.
+# Beside this file: importlib.resources would add a seventh to the time of a cold quote, and pathlib
+# loads URL parsing.
 _BOOKS: Final = os.path.join(os.path.dirname(__file__), "books")  # noqa: PTH118, PTH120
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Price books by provider. Each is read when it is first asked for, and kept.
+    """Price books by provider. Each is read when first used, then kept.
 
-    `given` are the providers whose books were given by hand, `notes` say which files lie in the
-    user's `folder` and are not read.
+    `given` are the providers whose books were explicitly given; `notes` name the files in the
+    user's `folder` that are not read.
     """
 
     user_books: Mapping[str, BookText] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Library:
     _asked: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        # A file that is given is checked at once, whether it is asked for or not.
+        # An explicitly given file is checked at once, used or not.
         for provider in self.given:
             self._book(provider)
 
@@ -61,7 +61,7 @@ class Library:
         return {self._book(provider).unit for provider in self.providers}
 
     def unanswered(self) -> Iterator[str]:
-        """Tell of each book that was given by hand and that nobody has asked for a price."""
+        """Report each explicitly given book that no price was read from."""
         for provider in self.given:
             if provider not in self._asked:
                 own = self.user_books[provider].name
@@ -81,12 +81,12 @@ class Library:
 def open_library(
     *files: str | os.PathLike[str], environ: Mapping[str, str] = os.environ
 ) -> Library:
-    """Return the bundled books under those of the user's folder under the files given.
+    """Return the bundled books, overridden by the user's folder and then by the given files.
 
-    The folder is KLING_LEDGER_BOOKS, by default `books` in the user's settings. A file takes the
-    place of one in the folder that is of the same provider. Raises BookError, naming the file, for
-    one that cannot be read or is no price book, for two of one provider, and for a folder that is
-    named and not there.
+    The folder is KLING_LEDGER_BOOKS, by default `books` in the user's settings. A file replaces the
+    folder's book of the same provider. Raises BookError, naming the file, for one that is
+    unreadable or not a price book, for two of one provider, and for a named folder that does not
+    exist.
     """
     folder = folder_at_hand(environ)
     if folder is None and not files:
@@ -109,9 +109,9 @@ def open_library(
 
 
 def read_own(book: BookText) -> PriceBook:
-    """Read a user's book over the bundled one of its provider; BookError for what is none.
+    """Read a user's book over the bundled one of its provider; BookError for an invalid one.
 
-    A user may also bring a provider that we have no book of: it lies over nothing.
+    A user's book of a provider without a bundled book stands alone.
     """
     provider = provider_of(book.text, name=book.name)
     over = bundled_text(provider) if provider in bundled_providers() else None
@@ -121,24 +121,24 @@ def read_own(book: BookText) -> PriceBook:
 def library_of(user_books: Iterable[BookText]) -> Library:
     """Return a library in which these books override the bundled ones, key by key.
 
-    Nothing else is looked for: no folder, no settings.
+    Nothing else is read: no folder, no settings.
     """
     return Library(_by_provider(user_books))
 
 
 @cache
 def at_hand() -> Library:
-    """Return the library of this process: the bundled books under those of the user's folder.
+    """Return the library of this process: the bundled books, overridden by the user's folder.
 
-    It is looked up when it is first needed and then kept, however the folder changes: give
-    `open_library()` wherever new prices have to be seen.
+    It is loaded when first needed and then kept, even if the folder changes: pass `open_library()`
+    wherever new prices must take effect.
     """
     return open_library()
 
 
 @cache
 def bundled_providers() -> tuple[str, ...]:
-    """Return the providers whose books come with the package, sorted."""
+    """Return the providers with a bundled book, sorted."""
     names = os.listdir(_BOOKS)  # noqa: PTH208
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 

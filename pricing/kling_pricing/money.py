@@ -1,7 +1,7 @@
 """Money: an exact amount and its unit. The only place that rounds.
 
 An amount is a `Decimal` at every edge and an integer of millionths in the database. A float is
-never accepted: what it would hold is not what was written.
+never accepted, because it does not hold exactly what was written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MICRO_PER_UNIT: Final = 1_000_000
 """Millionths in one unit: the finest amount that the ledger can hold."""
 
 MAX_MICRO: Final = 2**53 - 1
-"""The largest amount in millionths: beyond it JSON readers that use doubles lose digits."""
+"""The largest amount in millionths: above it, JSON readers that use doubles lose digits."""
 
 USD: Final = "USD"
 _CURRENCIES: Final = frozenset({USD, "CNY", "EUR", "GBP", "JPY"})
@@ -40,14 +40,14 @@ _ROUNDING: Final[dict[RoundingMode, str]] = {
     "down": ROUND_DOWN,
 }
 _MILLIONTH: Final = Decimal("0.000001")
-# Sixty digits: any product of two amounts is exact, whatever the caller's own context says.
+# Sixty digits: any product of two amounts is exact, whatever the caller's own decimal context.
 _EXACT: Final = Context(prec=60)
 _NO_LOSS: Final = Context(prec=60, traps=[Inexact])
 _SIX_DECIMALS: Final = "at most six decimals"
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
-# Compiled when they are first used: a quote from bundled books needs neither.
+# Compiled on first use: a quote from bundled books needs neither.
 _NUMBER: Final = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?"
-# Commas part thousands where each has three digits behind it, and the number begins with no zero.
+# Commas group thousands only if three digits follow each, and the number does not start with zero.
 _WRITTEN: Final = (
     r"\s*([+-]?)(\$?)((?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|\.[0-9]+)"
     r"\s*((?![eE][0-9])[A-Za-z][A-Za-z0-9-]*)?\s*"
@@ -73,9 +73,9 @@ class Money:
 
     @classmethod
     def parse(cls, text: str, *, default_unit: str | None = None) -> Money:
-        """Read `"10 USD"`, `"10usd"`, `"$10"`, `"1,000 USD"`, or `"10"` where the unit is known.
+        """Read `"10 USD"`, `"10usd"`, `"$10"`, `"1,000 USD"`, or `"10"` with a `default_unit`.
 
-        Capitals of a currency are forgiven, and those of `default_unit`.
+        Letter case is ignored for currencies and for `default_unit`.
         """
         match = re.fullmatch(_WRITTEN, text)
         unit = _unit_of(match[2], match[4], default_unit) if match else None
@@ -90,7 +90,7 @@ class Money:
 
     @classmethod
     def exact(cls, amount: Decimal, unit: str) -> Money:
-        """Return money whose amount and unit were checked before: by a price book's reader."""
+        """Return money from an amount and unit that a price book's reader has checked."""
         money = object.__new__(cls)
         object.__setattr__(money, "amount", amount)
         object.__setattr__(money, "unit", unit)
@@ -98,20 +98,20 @@ class Money:
 
     @classmethod
     def zero(cls, unit: str) -> Money:
-        """Return nothing, in a unit."""
+        """Return an amount of zero in a unit."""
         return cls(Decimal(0), unit)
 
     @classmethod
     def total(cls, moneys: Iterable[Money], *, unit: str) -> Money:
-        """Return the sum of any number of amounts in a unit; nothing, where there are none.
+        """Return the sum of any number of amounts in a unit; zero if there are none.
 
-        `sum()` adds them too, but of none it makes a 0 that has no unit.
+        `sum()` works too, but returns 0 without a unit if there are none.
         """
         return sum(moneys, start=cls.zero(unit))
 
     @classmethod
     def by_unit(cls, moneys: Iterable[Money]) -> dict[str, Money]:
-        """Return the sum of the amounts of each unit that there is."""
+        """Return the sum of the amounts in each unit."""
         sums: dict[str, Money] = {}
         for one in moneys:
             sums[one.unit] = sums[one.unit] + one if one.unit in sums else one
@@ -126,7 +126,7 @@ class Money:
         return Money.from_micro(self.micro + self._same_unit(other).micro, self.unit)
 
     def __radd__(self, other: object) -> Money:
-        # 0 is what sum() starts from. No number has a unit, so no other can be added.
+        # sum() starts from 0. Other numbers have no unit and cannot be added.
         if type(other) is not int or other != 0:
             raise AmountError("amount", got=other, allowed=f"money in {self.unit}")
         return self
@@ -167,7 +167,7 @@ class Money:
         if decimals is None:
             raise ValueError(f"{spec!r} writes no money: use .2f or ,.2f, of up to 6 decimals")
         rounded = round_to(self.amount, Decimal(1).scaleb(-int(decimals[1])))
-        # Zero is added because a small negative amount would be written as -0.00.
+        # Add zero: a small negative amount would otherwise be written as -0.00.
         return f"{rounded + 0:{spec}} {self.unit}"
 
     def _same_unit(self, other: Money) -> Money:
@@ -179,10 +179,10 @@ class Money:
 
 
 def _unit_of(sign: str, written: str | None, default: str | None) -> str | None:
-    """Return the unit that is meant; None where none is said, or two are."""
+    """Return the unit that is meant; None if there is none or there are two."""
     if written is None:
         return USD if sign else default
-    # Nobody means another unit than the currency by `1 usd`.
+    # `1 usd` can only mean the currency.
     unit = written.upper() if written.upper() in _CURRENCIES else written
     if default is not None and unit.casefold() == default.casefold():
         unit = default
@@ -195,13 +195,13 @@ def to_micro(amount: Decimal) -> int:
         raise AmountError("amount", got=amount, allowed="a Decimal, never a float")
     if not amount.is_finite():
         raise AmountError("amount", got=str(amount), allowed="a finite number")
-    # Before multiplying: 1e999999 has a million digits once it is written out.
+    # Before multiplying: 1e999999 written out has a million digits.
     if amount.adjusted() > 20:
         largest = plain(from_micro(MAX_MICRO))
         raise AmountError("amount", got=str(amount), allowed=f"at most {largest}")
     try:
         scaled = _NO_LOSS.multiply(amount, MICRO_PER_UNIT)
-    # Digits beyond the sixtieth: the product below would have dropped them in silence.
+    # Digits beyond the sixtieth: the product below would have silently dropped them.
     except Inexact:
         raise AmountError("amount", got=str(amount), allowed=_SIX_DECIMALS) from None
     if abs(scaled) > MAX_MICRO:
@@ -233,7 +233,7 @@ def round_to(
 def read_decimal(value: object) -> Decimal:
     """Read a number that an outside party wrote: an int, a Decimal, or a JSON float or string.
 
-    A JSON float is read by its shortest writing, which is what was sent: 0.675 is 0.675.
+    A JSON float is read by its shortest decimal form, which is what was sent: 0.675 is 0.675.
     Raises AmountError for anything else, and for NaN and infinity.
     """
     if isinstance(value, (float, str)):
@@ -253,7 +253,7 @@ def plain_or_none(money: Money | None) -> str | None:
 
 
 def plain(amount: Decimal) -> str:
-    """Write a Decimal in plain notation, no exponent and no trailing zeros: `7.1982`, `27`, `0`."""
+    """Write a Decimal without exponent or trailing zeros: `7.1982`, `27`, `0`."""
     text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""Who offers a clip of a family, and what each asks for it or why it cannot make it."""
+"""Who offers a clip of a family, and what each charges for it or why it cannot make it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RefusedLengthError(PricingError):
 
 @dataclass(frozen=True, slots=True)
 class Unable:
-    """A model of a provider that cannot make the clip or has no known price, and why."""
+    """A provider's model that cannot make the clip or has no known price, and why."""
 
     provider: str
     model: str
@@ -39,13 +39,13 @@ class Unable:
 
     @property
     def reason(self) -> str:
-        """The error's own sentence, and what it advises."""
+        """The error's own message and hint."""
         hint = self.error.hint
         return f"{self.error.message}; {hint}" if hint else self.error.message
 
 
 def wanted_clip(**options: Any) -> Clip:
-    """Return a clip that nobody in particular is asked to make, for `compare` and `afford`."""
+    """Return a clip not yet tied to a provider, for `compare` and `afford`."""
     return Clip(provider=_ANY, model=_ANY, **options)
 
 
@@ -58,7 +58,7 @@ def books_of(library: Library, provider: str | None) -> Iterator[PriceBook]:
 def offered_by(
     book: PriceBook, action: str, family: str, at: datetime
 ) -> Iterator[tuple[str, Offer]]:
-    """Yield the model ids of a family that do an action, each with its offer at an instant."""
+    """Yield the model ids of a family that offer an action, each with its offer at an instant."""
     for (model, does), offers in sorted(book.offers.items()):
         for offer in offers:
             if does == action and offer.rate.family == family and offer.rate.is_valid_at(at):
@@ -66,7 +66,7 @@ def offered_by(
 
 
 def without_offer(book: PriceBook, action: str, family: str, at: datetime) -> Iterator[Unable]:
-    """Yield the model ids of a family that a provider has no rate of for an action, and why."""
+    """Yield the model ids of a family without a rate for an action at a provider, and why."""
     for model in book.models:
         dated = [offer for does in ACTIONS for offer in book.offers.get((model, does), ())]
         if all(offer.rate.family != family for offer in dated):
@@ -78,15 +78,15 @@ def without_offer(book: PriceBook, action: str, family: str, at: datetime) -> It
 
 
 def quoted_of(book: PriceBook, model: str, wanted: Clip, at: datetime) -> Quote | Unable:
-    """Return what a model asks for the clip that is wanted, or why it cannot make it."""
+    """Return a model's quote for the wanted clip, or why it cannot make it."""
     try:
         clip = replace(wanted, provider=book.provider, model=model)
         quoted = quote(clip, at=at, book=book)
-        # Working the amount out can be refused too, where a fee or a rule needs more than was said.
+        # Computing the amount can fail too, if a fee or a rule needs more than was given.
         _ = quoted.amount
     except PricingError as error:
         return Unable(book.provider, model, error)
-    # A quote covers it with a warning, but nobody can buy it: it would lead a list of prices.
+    # A quote covers it with a warning, but no request can buy it: it must not lead a price list.
     seconds, request = quoted.priced.seconds, quoted.rate.request
     if seconds is not None and request is not None and seconds not in request:
         return Unable(book.provider, model, RefusedLengthError(quoted))
@@ -94,7 +94,7 @@ def quoted_of(book: PriceBook, model: str, wanted: Clip, at: datetime) -> Quote 
 
 
 def unknown_family(family: str, action: str, at: datetime, library: Library) -> NoPriceError:
-    """Return the error for a family that nobody offers, with those that somebody does."""
+    """Return the error for a family without offers; it lists the known families."""
     known = {
         offer.rate.family
         for book in books_of(library, None)

@@ -1,4 +1,4 @@
-"""Own books: where the price books of a user lie, beside those that come with the package."""
+"""Own books: where a user's price books are, besides the bundled ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from kling_pricing.book_reader import BookText
 
 BOOKS_VARIABLE: Final = "KLING_LEDGER_BOOKS"
-"""Names the folder, in place of `books` in the user's settings."""
+"""Names the folder, instead of `books` in the user's settings."""
 
 _SUFFIX: Final = ".toml"
 _BESIDE: Final = (".etag",)
-"""Endings of what a pull keeps beside a book."""
+"""Endings of the files that a pull keeps beside a book."""
 
 
 def books_folder(environ: Mapping[str, str] = os.environ) -> str:
@@ -31,13 +31,13 @@ def books_folder(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def in_settings(name: str, variable: str, environ: Mapping[str, str]) -> str:
-    """Return where a variable says that something is, else its name in the user's settings."""
+    """Return the path that a variable gives, or else the name within the user's settings."""
     named = environ.get(variable)
     if named:
         return os.path.expanduser(named)  # noqa: PTH111
     if sys.platform == "linux":
-        # The same answer as below, without the import: every command looks here first. So it is a
-        # text too: pathlib loads the parsing of URLs.
+        # The same result as below, without the import: every command looks here first. It is a text
+        # for the same reason: pathlib loads URL parsing.
         settings = environ.get("XDG_CONFIG_HOME", "").strip() or "~/.config"
         return os.path.join(os.path.expanduser(settings), "kling-ledger", name)  # noqa: PTH111, PTH118
     from platformdirs import user_config_path
@@ -46,10 +46,10 @@ def in_settings(name: str, variable: str, environ: Mapping[str, str]) -> str:
 
 
 def folder_at_hand(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the folder of the user's own books; None where nobody named one and none is there.
+    """Return the folder of the user's own books; None if none is named and none exists.
 
-    Raises BookError for a folder that the variable names and that is not there: whoever set it
-    means to be charged by what is in it.
+    Raises BookError if the variable names a folder that does not exist: its prices were meant to be
+    used.
     """
     folder = books_folder(environ)
     if os.path.isdir(folder):  # noqa: PTH112
@@ -73,7 +73,7 @@ def books_in(folder: Path) -> list[BookText]:
 
 
 def others_in(folder: Path) -> Iterator[str]:
-    """Name the files of a folder that are read by nobody, and that somebody may take for books."""
+    """Name the files of a folder that are not read but could be mistaken for books."""
     for path in sorted(folder.iterdir()):
         is_read = path.suffix.lower() in {_SUFFIX, *_BESIDE}
         if path.is_file() and not is_read and not path.name.startswith("."):
@@ -86,7 +86,8 @@ def read_file(path: Path) -> BookText:
 
     try:
         with path.open(encoding="utf-8-sig") as file:
-            # One more than a book may have, so that its reader tells what is too long.
+            # One character more than a book may have, so that its reader reports one that is too
+            # long.
             return BookText(str(path), file.read(LARGEST + 1))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"

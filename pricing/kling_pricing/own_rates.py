@@ -12,7 +12,7 @@ from kling_pricing.library import Library, bundled_book, bundled_providers
 def set_by(rate: Rate, library: Library, cells: Iterable[Cell] = ()) -> tuple[str, ...]:
     """Return which keys of a rate are set by which file of the user's; none if it is bundled.
 
-    A price that the user set counts only where it stands in one of the cells.
+    A price that the user set counts only if it is in one of the cells.
     """
     own = library.user_books.get(rate.provider)
     if own is None:

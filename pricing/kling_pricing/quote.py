@@ -1,7 +1,7 @@
 """quote(): what exactly will this clip cost, and why.
 
-A quote is immutable. It keeps the rate that it used and derives everything else from it on
-request, so making one is cheap and two quotes of one clip at one instant are equal.
+A quote is immutable. It keeps the rate that it used and derives everything else on request, so
+making one is cheap, and two quotes of one clip at one instant are equal.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FURTHER_OPTIONS: Final = (
 )
 
 STALE_AFTER_DAYS: Final = 90
-"""After how many days without a look a price is told to be old."""
+"""After how many days without a check a price is reported as old."""
 
 QUOTE_LIFE: Final = timedelta(hours=24)
 """How long a quote may be relied on, unless its rate ends earlier."""
@@ -45,9 +45,9 @@ QUOTE_LIFE: Final = timedelta(hours=24)
 class Quote(NamedTuple):
     """A priced answer for one clip at one instant. Its lines add up to its amount.
 
-    `clip` is what was asked, `priced` what the provider makes of it; `notes` say what was assumed
-    or changed on the way. Where the billed seconds are not known before the run, the amount is the
-    highest that it can come to: that is what a reservation takes.
+    `clip` is what was requested, `priced` what the provider makes of it; `notes` say what was
+    assumed or changed on the way. If the billed seconds are unknown before the run, the amount is
+    the maximum, which is what a reservation holds.
     """
 
     clip: Clip
@@ -75,28 +75,28 @@ class Quote(NamedTuple):
 
     @property
     def expected(self) -> Money | None:
-        """What the provider will charge as far as can be told before the run; None if it cannot."""
-        # Both are None where the price does not depend on seconds, and then it is known.
+        """What the provider is expected to charge; None if that cannot be told before the run."""
+        # Both are None if the price does not depend on seconds: then it is known.
         is_known = self.billed.expected is not None or self.billed.high is None
         return self._amount(self.billed.expected) if is_known else None
 
     def of_produced(self, seconds: Seconds) -> Money | None:
-        """Return what the clip costs if the file that was made of it is so long.
+        """Return what the clip costs if the produced file has this length.
 
-        None where the price does not follow the file. Raises ClipError for a part of a second that
-        nobody says how to round.
+        None if the price does not depend on the file. Raises ClipError for part of a second if the
+        book has no rule to round it.
         """
         counted = produced_seconds(self.rate, self.billed, seconds)
         return None if counted is None else self._amount(counted)
 
     @property
     def evidence(self) -> str:
-        """How the price is known: as its source is, `user`, or `disputed`."""
+        """How the price is known: by its source, `user`, or `disputed`."""
         return self.rate.evidence(self._cell)
 
     @property
     def disputed(self) -> Money | None:
-        """What another figure of the same seller comes to; None where it has but one."""
+        """What the seller's other figure comes to; None if it has only one."""
         other = self.rate.disputed
         if other is None or self.evidence == "user":
             return None
@@ -104,45 +104,45 @@ class Quote(NamedTuple):
 
     @property
     def hold(self) -> Money:
-        """What a reservation takes: the amount, or the seller's other figure where it is higher."""
+        """What a reservation holds: the amount, or the seller's other figure if that is higher."""
         other = self.disputed
         return self.amount if other is None else max(self.amount, other)
 
     @property
     def usd(self) -> Money | None:
-        """The amount in US dollars at the book's dated conversion; None where none is known."""
+        """The amount in US dollars at the book's dated conversion; None if none is known."""
         return self.in_usd(self.amount.amount)
 
     @property
     def unit_price(self) -> Decimal:
-        """What one `per` more costs, with every fee, before a clip is rounded."""
+        """What one more `per` costs, with every fee, before a clip is rounded."""
         return all_in(self.rate, self.priced, self.price)
 
     @property
     def usd_price(self) -> Money | None:
-        """What one `per` more costs in US dollars; None where no conversion is known."""
+        """What one more `per` costs in US dollars; None if no conversion is known."""
         return self.in_usd(self.unit_price)
 
     @property
     def billed_seconds(self) -> Seconds | None:
-        """The seconds that the amount is for; None where it does not depend on them."""
+        """The seconds that the amount covers; None if it does not depend on them."""
         return self.billed.high
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        """The line items: what was asked for, then what each rule of the provider adds."""
+        """The line items: what was requested, then what each rule of the provider adds."""
         return lines_of(self.rate, self.priced, self.price, self.billed.high)
 
     @property
     def expires_at(self) -> datetime:
-        """Until when the quote may be relied on."""
-        # Added to the instant rather than compared with it: at the end of time the sum overflows.
+        """The instant until which the quote may be relied on."""
+        # The shorter span is added: near the end of time, `at + QUOTE_LIFE` would overflow.
         rate_ends_at = self.rate.valid_until or _END_OF_TIME
         return self.at + min(QUOTE_LIFE, rate_ends_at - self.at)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What somebody who only looks at the amount would want to be told."""
+        """What someone who only looks at the amount should know."""
         return (*_warnings(self.priced, self.rate, self.billed), *_ageing(self.rate, self.at))
 
     @property
@@ -160,7 +160,7 @@ class Quote(NamedTuple):
         """Return the quote written by `as_dict`, recomputed from the same book.
 
         Raises NoPriceError if that book is not available, and ClipError if the quote differs from
-        it.
+        that book.
         """
         from kling_pricing.stored import from_dict
 
@@ -251,7 +251,7 @@ class Quote(NamedTuple):
         return Money(amount_of(self.rate, self.priced, price, seconds), self.rate.unit)
 
     def in_usd(self, amount: Decimal) -> Money | None:
-        """Return an amount in US dollars at the quote's dated rate; None where none is known."""
+        """Return an amount in US dollars at the quote's dated rate; None if none is known."""
         usd = self.rate.to_usd(amount, self.at)
         return None if usd is None else Money(usd, USD)
 
@@ -262,7 +262,7 @@ def quote(
     """Price one clip at an instant (aware), from a book, a library, or all loaded books.
 
     A length below the provider's billing minimum is billed as the minimum; one that no request may
-    ask for is refused. Raises ClipError for what is missing or cannot be, and NoPriceError where no
+    ask for is refused. Raises ClipError for what is missing or impossible, and NoPriceError if no
     rate is known: never zero, never the nearest rate.
     """
     book = book or (library or at_hand()).book(clip.provider)
@@ -272,7 +272,7 @@ def quote(
         raise ClipError([Problem("at", str(at), "an instant: a datetime with its time zone")])
     offer = book.offer_for(clip.model, clip.action, at)
     rate = offer.rate
-    # Before anything is filled in: what the provider forces was not asked for.
+    # Before anything is filled in: what the provider forces was not requested.
     for name in offer.refuses:
         if getattr(clip, name):
             raise unheard_of(clip, name, rate)

@@ -1,7 +1,7 @@
 """Stored quotes: a stored quote is recomputed from its own book.
 
-A book is known by its digest. `kling-ledger prices pull` keeps every book that it writes or
-replaces in the folder `superseded` beside it, and the bundled one that each lies over.
+A book is identified by its digest. `kling-ledger prices pull` keeps every book that it writes or
+replaces in the folder `superseded` beside it, with the bundled one that each overrides.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from kling_pricing.book import PriceBook
 
 SUPERSEDED: Final = "superseded"
-"""The folder, beside a user's own books, of those that a pull has written or replaced."""
+"""The folder, beside a user's own books, for those that a pull has written or replaced."""
 
 _BASE: Final = ".base.toml"
-"""Ends the name of a bundled book that a kept one lies over."""
+"""The ending of the bundled book that a kept one overrides."""
 
 _COMPARED: Final = ("amount", "low", "high", "hold", "unit", "rate_id", "billed_seconds")
 _LENGTHS: Final = ("seconds", "input_seconds")
@@ -43,9 +43,9 @@ _LENGTHS: Final = ("seconds", "input_seconds")
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A stored quote beside the one that its book gives: what was said, and what comes out now.
+    """A stored quote beside its recomputation: what was stored, and what its book gives now.
 
-    `differences` go from a key of the quote to both values; none where it stands as it was made.
+    `differences` maps a key of the quote to both values; it is empty if the quote still holds.
     """
 
     quoted: Quote
@@ -53,7 +53,7 @@ class Verified:
 
 
 def from_dict(told: Mapping[str, Any], *, library: Library | None = None) -> Quote:
-    """Return the quote that `Quote.as_dict` has written, worked out from the same book.
+    """Return the quote that `Quote.as_dict` wrote, recomputed from the same book.
 
     Raises NoPriceError if no book with its digest is available, and ClipError if the quote is
     invalid or differs from its book.
@@ -88,7 +88,7 @@ def verify(told: Mapping[str, Any], *, library: Library | None = None) -> Verifi
 def book_of(digest: str, provider: str, *, library: Library | None = None) -> PriceBook:
     """Return a provider's book by its digest: the loaded one, or a superseded one.
 
-    Raises NoPriceError where there is none.
+    Raises NoPriceError if there is none.
     """
     library = library or at_hand()
     own = [library.book(provider)] if provider in library.providers else []
@@ -106,16 +106,16 @@ def book_of(digest: str, provider: str, *, library: Library | None = None) -> Pr
 
 
 def keep(text: BookText, folder: Path) -> None:
-    """Keep a user's book for the quotes that are made from it, with the one that it lies over.
+    """Keep a user's book for the quotes made from it, with the bundled one that it overrides.
 
-    Raises OSError where it cannot be written.
+    Raises OSError if it cannot be written.
     """
     book = read_own(text)
     place = _place(folder, book.provider, book.digest)
     place.parent.mkdir(parents=True, exist_ok=True)
     if book.provider in bundled_providers():
         place.with_suffix(_BASE).write_text(bundled_text(book.provider).text, encoding="utf-8")
-    # Last: where it is, all that belongs to it is.
+    # Written last: if it exists, everything that belongs to it does too.
     place.write_text(text.text, encoding="utf-8")
 
 
@@ -128,12 +128,12 @@ def _kept(folder: Path, provider: str, digest: str) -> PriceBook | None:
 
 
 def _place(folder: Path, provider: str, digest: str) -> Path:
-    # A part of the digest tells any two books apart, and fits into every file system's names.
+    # Part of the digest is enough to tell any two books apart, and fits every file system.
     return folder / SUPERSEDED / f"{provider}-{digest.removeprefix('sha256:')[:24]}.toml"
 
 
 def _read(told: Mapping[str, Any]) -> tuple[Clip, datetime, str]:
-    """Return what a stored quote is of, when it was made, and from which book."""
+    """Return what a stored quote is for, when it was made, and from which book."""
     missing = [name for name in ("provider", "model", "action", "at", "book") if name not in told]
     if missing:
         raise ClipError([Problem(name, None, "a key of every quote") for name in missing])

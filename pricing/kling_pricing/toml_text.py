@@ -1,4 +1,4 @@
-"""A price book's content written as TOML text, for people to read and change."""
+"""A price book's content written as TOML text, for people to read and edit."""
 
 from __future__ import annotations
 

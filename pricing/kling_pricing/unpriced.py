@@ -1,4 +1,4 @@
-"""Why a clip has no price: what of it is missing, unlisted, or never spoken of."""
+"""Why a clip has no price: what is missing, not listed, or not mentioned by the book."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kling_pricing.vocabulary import option_in_words
 
 
 def action_hint(provider: str, model: str, action: str) -> str | None:
-    """Return how a model does what it has no action for, None where it does not."""
+    """Return how a model does what it has no action for, or None if it cannot."""
     if (provider, action) != ("runapi", "image_to_video"):
         return None
     from kling_pricing.gateways.runapi.contract import frame_hint
@@ -19,7 +19,7 @@ def action_hint(provider: str, model: str, action: str) -> str | None:
 
 
 def unheard_of(clip: Clip, name: str, rate: Rate) -> NoPriceError:
-    """Return the error for an option that the rate does not speak of."""
+    """Return the error for an option that the rate does not mention."""
     wanted = option_in_words(name, getattr(clip, name))
     return NoPriceError(
         f"{clip.provider} {clip.model} {wanted}",
@@ -29,7 +29,7 @@ def unheard_of(clip: Clip, name: str, rate: Rate) -> NoPriceError:
 
 
 def unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
-    """Return the error for a clip that has no cell: it says too little, or nobody sells it."""
+    """Return the error for a clip without a cell: it says too little, or it is not sold."""
     problems = [
         Problem(name, MISSING, _listed(rate, name))
         for name in rate.dimensions
@@ -37,7 +37,7 @@ def unlisted(clip: Clip, rate: Rate) -> ClipError | NoPriceError:
     ]
     if problems:
         return ClipError([*problems, *length_problems(clip, rate)])
-    # A length that cannot be asked for is named as that, not as a cell that nobody sells.
+    # An impossible length is reported as such, not as a cell that is not sold.
     if "seconds" in rate.dimensions and (wrong := length_problems(clip, rate)):
         return ClipError(wrong)
     asked = f"{clip.provider} {clip.model} {rate.described(clip)}"

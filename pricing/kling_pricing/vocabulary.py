@@ -1,4 +1,4 @@
-"""The neutral words that clips are described in, and how they are said to people."""
+"""The neutral words that describe clips, and how people read them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 FRAMES: Final[tuple[str, ...]] = get_args(Frames)
 ORIENTATIONS: Final[tuple[str, ...]] = get_args(Orientation)
 Seconds = int | Decimal
-"""A length in seconds: an int, or a Decimal where someone asked for part of a second."""
+"""A length in seconds: an int, or a Decimal for part of a second."""
 
 OptionValue = str | bool | int | None
-"""What an option of a clip may be; None means that nobody said."""
+"""A value of a clip's option; None means not given."""
 
 
 def option_in_words(name: str, value: object) -> str:
-    """Say an option of a clip in words: `1080p`, `with sound`, `5 s`."""
-    # Before anything else: True is an int too.
+    """Write a clip's option in words: `1080p`, `with sound`, `5 s`."""
+    # First of all, because True is an int too.
     if isinstance(value, bool):
         words = name.replace("_", " ")
         return f"with {words}" if value else f"without {words}"

@@ -1,8 +1,8 @@
 """quote_table(): the answers of quote() for a whole table of clips at once.
 
-Nothing is priced here. The distinct clips of a table are found, each is priced once by quote(),
-and the answers are spread over the rows: the two cannot differ. This is the only part of the
-package that imports pandas, and nothing else in the package imports it.
+Nothing is priced here. The distinct clips of a table are found, each is priced once by quote(), and
+the answers are copied to the rows, so a table and quote() cannot differ. Only this part of the
+package imports pandas, and no other part imports it.
 """
 
 from kling_pricing.bulk.pricing import ANSWER_COLUMNS, NOTES_BETWEEN, Known, quote_table

@@ -33,7 +33,7 @@ ANSWER_COLUMNS: Final = tuple(_DTYPES)
 """The columns that quote_table() adds, in their order."""
 
 NOTES_BETWEEN: Final = "; "
-"""What stands between two notes of one row."""
+"""The text between two notes of one row."""
 
 
 _MOST_KNOWN: Final = 20_000
@@ -55,7 +55,7 @@ class _Answer(NamedTuple):
 
 
 Known = dict[str, _Answer]
-"""Answers by the writing of their clips: 1, 1.0 and True are clips of their own."""
+"""Answers by the repr of their clips: 1, 1.0 and True are different clips."""
 
 
 def quote_table(
@@ -67,19 +67,20 @@ def quote_table(
 ) -> pd.DataFrame:
     """Price a table of clips at an instant, exactly as quote() prices each of them.
 
-    Columns are named like the fields of a Clip; `provider` and `model` must be there. A blank or
-    missing value means that nobody said, and all others are read by `spellings.read_cell`. Other
-    columns are kept as they are, except those that are named like an answer: fresh answers replace
-    them.
+    Columns are named like the fields of a Clip; `provider` and `model` are required. A blank or
+    missing value means not given; all others are read by `spellings.read_cell`. Other columns are
+    kept as they are, except those named like an answer column, which are replaced.
 
     Returns the same rows in the same order under the same index, with `unit`, `amount_micro` and
-    `usd_micro` (millionths; at most, where the run decides), `low_micro` (at least),
-    `expected_micro` (blank where nobody can tell before the run), `billed_seconds`, `rate` (the
-    unit price with every fee, as text), `evidence`, `rate_id` and `notes` (the quote's warnings,
-    then its assumptions). A row that cannot be priced is kept: there these are blank, and `error`
-    and `error_code` say why. Whoever prices a table in parts gives the same `known`, a dict that is
-    empty at first, with each of them, and the same instant and library: it keeps what was answered.
-    Raises ClipError for a table without a required column, or with the same one twice.
+    `usd_micro` (millionths; the most, if only the run decides), `low_micro` (the least),
+    `expected_micro` (blank if it cannot be told before the run), `billed_seconds`, `rate` (the unit
+    price with every fee, as text), `evidence`, `rate_id` and `notes` (the quote's warnings, then
+    its assumptions). A row that cannot be priced is kept, with these columns blank and the reason
+    in `error` and `error_code`.
+
+    To price a table in parts, pass the same `known` (at first an empty dict), instant and library
+    with each part: `known` remembers the answers. Raises ClipError for a table without a required
+    column, or with the same one twice.
     """
     check_columns(frame)
     columns = [read_column(name, frame[name]) for name in CLIP_FIELDS if name in frame.columns]

@@ -1,4 +1,4 @@
-"""The distinct clips of a table, and which of them each row is."""
+"""The distinct clips of a table, and which of them each row has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kling_pricing.errors import MISSING, ClipError, Problem
 from kling_pricing.spellings import read_cell
 
 Codes = npt.NDArray[Any]
-"""A whole number per row: where its value stands in a list of values."""
+"""One whole number per row: the index of its value in a list of values."""
 
 _ALIKE: Final = frozenset({"string", "boolean", "integer", "empty"})
 _NARROW: Final = 4096
@@ -22,7 +22,7 @@ _LARGEST_CODE: Final = 2**62
 
 
 class Column(NamedTuple):
-    """A column of a table: each distinct value once, and per row the place of its own."""
+    """A column of a table: each distinct value once, and each row's index among them."""
 
     name: str
     codes: Codes
@@ -45,16 +45,16 @@ def check_columns(frame: pd.DataFrame) -> None:
 
 
 def read_column(name: str, column: pd.Series[Any]) -> Column:
-    """Read each distinct value of a column once, as the field of a Clip that it is named like."""
+    """Read each distinct value of a column once, as the Clip field of the same name."""
     codes, found = _codes(column)
     return Column(name, codes, [read_cell(name, _native(value)) for value in found])
 
 
 def distinct(columns: Sequence[Column], *, rows: int) -> tuple[Codes, Codes]:
-    """Number the distinct rows; return each row's number, and one row as example of each."""
+    """Number the distinct rows; return each row's number, and one example row for each number."""
     combined, size = np.zeros(rows, np.int64), 1
     for column in columns:
-        # Many columns of many values would overflow 64 bits: what was found is renumbered.
+        # Many columns of many values would overflow 64 bits, so the numbers are compacted.
         if size * len(column.values) > _LARGEST_CODE:
             combined, examples = _renumbered(combined, size)
             size = len(examples)
@@ -81,7 +81,7 @@ def _renumbered(codes: Codes, size: int) -> tuple[Codes, Codes]:
 
 
 def clips_of(columns: Sequence[Column], examples: Codes) -> list[dict[str, Any]]:
-    """Return the fields of each distinct clip as far as somebody said them."""
+    """Return the given fields of each distinct clip."""
     said = [[column.values[code] for code in column.codes[examples].tolist()] for column in columns]
     names = [column.name for column in columns]
     return [
@@ -95,7 +95,7 @@ def _native(value: object) -> object:
 
 
 def _codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
-    """Return a column as numbers and what they stand for; None stands for a missing value."""
+    """Return a column as numbers and the values they stand for; None is a missing value."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy() + 1, [None, *column.cat.categories.tolist()]
     values = column.to_numpy() if isinstance(column.dtype, np.dtype) else None
@@ -113,7 +113,7 @@ def _codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
     try:
         codes, found = pd.factorize(column)
     except (NotImplementedError, TypeError):
-        # Nobody numbers lists and tables, such as a Parquet file may hold.
+        # Lists and tables, which a Parquet file may hold, cannot be hashed.
         return _mixed_codes(column)
     return codes + 1, [None, *found.tolist()]
 
@@ -123,14 +123,14 @@ def _is_alike(column: pd.Series[Any]) -> bool:
 
 
 def _mixed_codes(column: pd.Series[Any]) -> tuple[Codes, Sequence[object]]:
-    """Number values of many types by type and writing: 1, 1.0 and True are three of them."""
+    """Number values of mixed types by type and repr: 1, 1.0 and True are three values."""
     numbers: dict[tuple[type, str], int] = {}
     found: list[object] = [None]
     codes = np.zeros(len(column), np.int64)
     for position, value in enumerate(column):
         if pd.api.types.is_scalar(value) and pd.isna(value):
             continue
-        # By type and writing, because 1 == 1.0 == True and a Clip tells them apart.
+        # By type and repr, because 1 == 1.0 == True but a Clip tells them apart.
         key = type(value), repr(value)
         if key not in numbers:
             numbers[key] = len(found)

@@ -1,4 +1,4 @@
-"""What a priced table comes to, per provider and unit, exactly."""
+"""What a priced table costs, per provider and unit, exactly."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class _Total(NamedTuple):
 
 
 def totals(priced: pd.DataFrame) -> pd.DataFrame:
-    """Sum what quote_table() answered, per provider and unit, exactly.
+    """Sum the answers of quote_table() exactly, per provider and unit.
 
-    Columns: provider, unit, rows, priced, failed, amount_micro, usd_micro. Rows that failed count
-    under their provider's unit, or a blank one if nothing of that provider was priced. The
-    US dollars are blank where one of the priced rows has none.
+    Columns: provider, unit, rows, priced, failed, amount_micro, usd_micro. Failed rows count under
+    their provider's unit, or a blank unit if none of that provider's rows was priced. The US
+    dollars are blank if any priced row has none.
     """
     provider = read_column("provider", priced["provider"])
     names = [value if value is None else str(value) for value in provider.values]
@@ -45,7 +45,7 @@ def totals(priced: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Sum the totals of several tables, as if they had been one."""
+    """Add up the totals of several tables, as if they were one table."""
     return _table_of_totals(
         [_read_total(row) for part in parts for row in part.to_numpy().tolist()]
     )
@@ -71,7 +71,7 @@ def _total(key: tuple[Any, ...], group: pd.DataFrame) -> _Total:
 
 
 def _exact_sum(amounts: pd.Series[Any]) -> int:
-    """Sum amounts in two halves: 64 bits hold no more than a thousand of the largest."""
+    """Sum amounts in two halves: 64 bits hold the sum of only a thousand of the largest."""
     micro = amounts.dropna().to_numpy(np.int64)
     return (int((micro >> 24).sum()) << 24) + int((micro & 0xFFFFFF).sum())
 

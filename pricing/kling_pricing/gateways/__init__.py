@@ -1,9 +1,9 @@
 """Each provider's own request body: validated as the provider documents it, read as a Clip.
 
-The way back is here too: a clip and what it is made from, written as the provider's own body.
+It also goes the other way: a clip and its inputs are written as the provider's own body.
 
-A body is refused with every problem at once, each with its JSON path, before anything is sent.
-Only the module of the provider that is asked for is imported.
+A body is refused with every problem at once, each with its JSON path, before anything is sent. Only
+the module of the requested provider is imported.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class _Dialect(Protocol):
 
 
 GATEWAYS: Final = ("runapi", "crun", "evolink", "uniall")
-"""Every gateway that jobs can be submitted through: the one list of them. Each has a folder here,
-one in `kling_ledger.providers`, and a price book."""
+"""Every gateway that takes jobs, listed only here. Each has a folder here, one in
+`kling_ledger.providers`, and a price book."""
 _FOLLOWS_FROM: Final[Mapping[str, str]] = {
     "frames": "image_url and last_image_url",
     "video_input": "video_url and source_task_id",
@@ -64,11 +64,11 @@ _FOLLOWS_FROM: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A body that its provider would take, what it asks for, and what had to be assumed.
+    """A body that its provider would accept, the clip it asks for, and what had to be assumed.
 
-    `body` is the caller's own. `written_out` are the priced options that it leaves to its provider,
-    with the defaults that are documented, and those that it spells in a way that is not. `unheard`
-    are the assumptions on fields that the provider does not document.
+    `body` is the caller's own. `written_out` holds the documented defaults of priced options that
+    the body leaves out, and the documented spelling of those it writes differently. `unheard` holds
+    the notes on fields that the provider does not document.
     """
 
     clip: Clip
@@ -79,12 +79,12 @@ class Request:
 
     @property
     def sent(self) -> Body:
-        """The body that is to be sent: no default that changes unheard can change the price."""
+        """The body to send, with its defaults written out: a changed default changes no price."""
         return {**self.body, **self.written_out}
 
     @property
     def payload_hash(self) -> str:
-        """The SHA-256 of the caller's own content; the order of its keys does not matter."""
+        """The SHA-256 of the caller's own body; key order does not matter."""
         return payload_hash(self.body)
 
     def quote(
@@ -97,12 +97,12 @@ class Request:
 def read_request(
     provider: str, body: object, *, action: str | None = None, strict: bool = False
 ) -> Request:
-    """Read a request body in a provider's own words.
+    """Read a request body as its provider documents it.
 
-    `action` is needed only where the provider writes it into the address and the body does not
-    tell. A field that the provider does not document is sent as it is and told in `unheard`, unless
-    it looks like one that is documented, or `strict` refuses it: what it may cost is unknown.
-    Raises RequestError with every problem, NoPriceError for a model that nothing is known of.
+    `action` is needed only if the provider puts it into the URL and the body does not show it. An
+    undocumented field is sent as it is and noted in `unheard`, because its cost is unknown; it is
+    refused if it looks like a documented one, or with `strict`. Raises RequestError with every
+    problem, NoPriceError for an unknown model.
     """
     dialect = _dialect(provider)
     refuse_too_deep(body)
@@ -141,12 +141,13 @@ def write_request(
     callback_url: str | None = None,
     book: PriceBook | None = None,
 ) -> Request:
-    """Write a clip, and what it is made from, as the body that its provider documents.
+    """Write a clip and its inputs as the body that its provider documents.
 
-    The request is the one that `read_request` gives back for its `body` and `clip.action`, its clip
-    filled with what the provider takes where nobody said. `book` tells what a model's id alone
-    decides; by default the loaded one. `input_seconds` is kept though no body says it: the video
-    itself does. RequestError names everything that the provider has no words for.
+    The result is what `read_request` returns for its `body` and `clip.action`: its clip has the
+    provider's defaults for whatever was not given. `book` says which options the model's id fixes;
+    by default it is the loaded book. `input_seconds` is kept although no body has it, because the
+    video itself has that length. RequestError names everything that the provider's body cannot
+    express.
     """
     inputs = Inputs(
         prompt=prompt,
@@ -166,7 +167,7 @@ def write_request(
     dialect = _dialect(clip.provider)
     by_id = _decided_by_id(clip, book or at_hand().book(clip.provider))
     body = dialect.write_body(clip, inputs, by_id)
-    # Read back by the same rules that a body of anybody else's is read by: we accept what we write.
+    # Read back like any caller's body: we accept what we write.
     request = read_request(clip.provider, body, action=clip.action)
     refuse_if_any(_unsaid(clip, request.clip, by_id))
     return replace(request, clip=request.clip.with_options(_said(clip)))
@@ -184,7 +185,7 @@ def _said(clip: Clip) -> dict[str, Any]:
 
 
 def _decided_by_id(clip: Clip, book: PriceBook) -> Options:
-    """Return the options that a model's id decides; RequestError where the clip says otherwise."""
+    """Return the options that a model's id fixes; RequestError if the clip says otherwise."""
     offers = book.offers.get((clip.model, clip.action), ())
     decided = {name: value for offer in offers for name, value in offer.fixed.items()}
     refuse_if_any(
@@ -196,7 +197,7 @@ def _decided_by_id(clip: Clip, book: PriceBook) -> Options:
 
 
 def _unsaid(clip: Clip, written: Clip, by_id: Options) -> Iterator[Problem]:
-    """Tell what a clip says and its written body does not."""
+    """Yield what the clip says but its written body does not."""
     for name, value in _said(clip).items():
         said = getattr(written, name)
         if said != value and name not in by_id and name != "input_seconds":

@@ -14,7 +14,7 @@ _LOCAL_NAMES = ("localhost", "local", "internal")
 
 
 def web_address(*schemes: str, most: int | None = None) -> Value:
-    """Check an address with one of the schemes on a public host, of at most so many characters."""
+    """Check an address: one of the schemes, a public host, and at most `longest` characters."""
     limit = f", at most {most} characters" if most else ""
     return Value(
         f"a public {' or '.join(schemes)} address{limit}",
@@ -32,7 +32,7 @@ def _is_reachable(address: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(address)
         host = parts.hostname
-        # Read for its error alone: a port that is no number is only refused when it is looked at.
+        # Read only for its error: an invalid port is refused when it is accessed.
         parts.port  # noqa: B018 - reading it refuses a port that is none
     except ValueError:
         return False
@@ -40,7 +40,7 @@ def _is_reachable(address: str, schemes: tuple[str, ...]) -> bool:
 
 
 def _looked_up(host: str) -> str:
-    """Return a host as whoever looks it up reads it; an empty one where nobody could."""
+    """Return a host as a resolver reads it; an empty one if none could."""
     try:
         # Other digits, letters and dots become plain ones: １０.0.0.1 is 10.0.0.1.
         plain = host if host.isascii() else host.encode("idna").decode("ascii")
@@ -54,9 +54,9 @@ def _is_public(host: str) -> bool:
         return ipaddress.ip_address(host).is_global
     except ValueError:
         pass
-    # Names are not looked up: prices know no network. Those that can only be local are refused.
+    # Names are not looked up: prices use no network. Names that can only be local are refused.
     labels = host.split(".")
     is_name = all(0 < len(label) <= _LONGEST_LABEL for label in labels)
-    # Browsers and libc read 2130706433 and 0x7f.1 as 127.0.0.1, though ipaddress does not. A name
-    # that ends in a number is an address to them, or nothing.
+    # Browsers and libc read 2130706433 and 0x7f.1 as 127.0.0.1, though ipaddress does not. To them,
+    # a name that ends in a number is an address or nothing.
     return is_name and labels[-1] not in _LOCAL_NAMES and _NUMBER.fullmatch(labels[-1]) is None

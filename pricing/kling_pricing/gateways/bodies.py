@@ -11,20 +11,20 @@ from typing import Any, Final
 from kling_pricing.errors import Problem, RequestError, reason_of
 
 Body = dict[str, Any]
-"""A request body as JSON gives it."""
+"""A request body as parsed from JSON."""
 DEEPEST: Final = 32
-"""How many objects and lists may stand inside each other; no documented body comes near."""
+"""How deeply objects and lists may be nested; no documented body comes near."""
 
 
 def parse_body(text: str) -> Body:
-    """Parse the JSON text of a request body; keys that are written twice are refused."""
+    """Parse the JSON text of a request body; duplicate keys are refused."""
     try:
         body = json.loads(text, object_pairs_hook=_Pairs.read, parse_constant=_no_constant)
     except RequestError:
         raise
     except (ValueError, RecursionError) as error:
         raise RequestError([Problem("$", reason_of(error), "valid JSON")]) from None
-    # Before anything walks the body: a walk of unbounded depth would end in a RecursionError.
+    # Before any code walks the body: unbounded depth would end in a RecursionError.
     refuse_too_deep(body)
     if not isinstance(body, dict):
         raise RequestError([Problem("$", body, "a JSON object")])
@@ -35,14 +35,14 @@ def parse_body(text: str) -> Body:
 
 
 def refuse_too_deep(body: object) -> None:
-    """Raise RequestError for a body that is nested deeper than any that is documented."""
+    """Raise RequestError for a body that is nested deeper than any documented one."""
     if _is_too_deep(body):
         allowed = f"valid JSON of at most {DEEPEST} levels"
         raise RequestError([Problem("$", "JSON that is nested deeper", allowed)])
 
 
 def own_copy(body: Body) -> Body:
-    """Return a copy that nobody else can change; RequestError for what JSON in UTF-8 cannot say."""
+    """Return an independent copy; RequestError for what JSON in UTF-8 cannot hold."""
     try:
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
@@ -53,19 +53,19 @@ def own_copy(body: Body) -> Body:
 
 
 def payload_hash(body: Body) -> str:
-    """Return `sha256:` and the hash of a body's canonical JSON."""
+    """Return `sha256:` and the hash of the body's canonical JSON."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return "sha256:" + hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class _Pairs(dict[str, Any]):
-    """An object in which a key was written twice; `twice` names those keys."""
+    """An object with a duplicate key; `twice` names those keys."""
 
     twice: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, pairs: list[tuple[str, Any]]) -> Body:
-        """Return the pairs as a dict, a marked one where a key comes twice."""
+        """Return the pairs as a dict, marked if a key is repeated."""
         plain = dict(pairs)
         if len(plain) == len(pairs):
             return plain

@@ -1,8 +1,8 @@
 """What a documented body may say, as data: one check per field, every problem found at once.
 
-A check is asked with a JSON path and a value and tells the problems. `null` says nothing: in a
-field that is not required it counts as not given, also in one that is not known at all, because
-clients write out every field that they have. No other type is ever taken for another.
+A check takes a JSON path and a value and returns the problems. `null` counts as not given in a
+field that is not required, even in an unknown one, because clients write out every field that they
+have. Beyond that, types are never converted.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from kling_pricing.clip import Clip
 from kling_pricing.errors import MISSING, Problem, RequestError
 
 Body = Mapping[str, Any]
-"""A request body, or a table inside one, as JSON gives it."""
+"""A request body, or a table inside one, as parsed from JSON."""
 
 
 MOST_PARTS: Final = 1_000
-"""How many parts a list or an object in a body may have; no documented one comes near."""
+"""The most parts that a list or an object in a body may have; no documented one comes near."""
 
 
 @dataclass(frozen=True)
 class UnknownField(Problem):
-    """A field that is not documented; `documented` are the names beside which it stands."""
+    """An undocumented field; `documented` are the names that its table documents."""
 
     name: str
     documented: tuple[str, ...]
 
 
 class Check(Protocol):
-    """What a value may be, and the sentence that says so."""
+    """What a value may be, and the text that says so."""
 
     @property
     def allowed(self) -> str:
-        """The sentence that a reader of an error sees."""
+        """The text that an error shows."""
 
     def problems(self, path: str, value: object) -> Iterator[Problem]:
-        """Tell everything that is wrong with a value at a JSON path."""
+        """Return every problem of a value at a JSON path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A check of one value without parts."""
+    """A check of a value that has no parts."""
 
     allowed: str
     allows: Callable[[Any], bool]
 
     def problems(self, path: str, value: object) -> Iterator[Problem]:
-        """Tell whether the value is none of those allowed."""
+        """Return a problem if the value is not allowed."""
         if not self.allows(value):
             yield Problem(path, value, self.allowed)
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A check of a list: how many items, both ends allowed, and what each may be."""
+    """A check of a list: its number of items, inclusive, and what each may be."""
 
     each: Check
     allowed: str
@@ -65,7 +65,7 @@ class ListOf:
     at_most: int | None = None
 
     def problems(self, path: str, value: object) -> Iterator[Problem]:
-        """Tell what is wrong with the list, then with each of its items."""
+        """Return the problems of the list, then those of each item."""
         if (too_many := _too_many(path, value)) is not None:
             yield too_many
             return
@@ -81,9 +81,9 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A check of an object: its documented fields, which are required, which have no place here.
+    """A check of an object: its documented fields, and which are required or forbidden.
 
-    `forbidden` gives the reason why a documented field must not be sent.
+    `forbidden` maps a documented field that must not be sent to the reason.
     """
 
     fields: Mapping[str, Check]
@@ -92,7 +92,7 @@ class Table:
     allowed: str = "an object"
 
     def problems(self, path: str, value: object) -> Iterator[Problem]:
-        """Tell what is wrong with the object's fields, and which are missing or unknown."""
+        """Return the problems of the object's fields, and which fields are missing or unknown."""
         if not isinstance(value, dict):
             yield Problem(path, value, self.allowed)
             return
@@ -119,7 +119,7 @@ class Table:
 
 
 def _too_many(path: str, value: object) -> Problem | None:
-    """Tell of a list or an object of so many parts that none of them is looked at."""
+    """Report a list or an object with so many parts that none of them is checked."""
     if not isinstance(value, (list, dict)) or len(value) <= MOST_PARTS:
         return None
     return Problem(path or "$", f"{len(value):,} of them", f"at most {MOST_PARTS:,}")
@@ -143,7 +143,7 @@ def refuse_if_any(problems: Iterable[Problem]) -> None:
 
 
 def known_model(body: Body, example: str) -> str:
-    """Return the body's model, or raise RequestError where it is no name."""
+    """Return the body's model, or raise RequestError if it is not a name."""
     model = body.get("model", MISSING)
     if not isinstance(model, str):
         is_official = model is MISSING and "model_name" in body
@@ -161,13 +161,13 @@ def is_whole(value: object) -> bool:
 
 
 def is_said(value: object) -> bool:
-    """Whether a value says anything: not null, not an empty text, not a text of blanks."""
+    """Whether a value was given: not null, not empty, not only blanks."""
     return value is not None and (not isinstance(value, str) or value.strip() != "")
 
 
 def one_of(*allowed: object, note: str = "") -> Value:
     """Check that a value is one of a few, of the same type."""
-    # With its type, because True == 1 and 5.0 == 5, and a provider takes neither for the other.
+    # Types are compared too: True == 1 and 5.0 == 5, but a provider does not mix them up.
     pairs = {(type(value), value) for value in allowed}
     words = ", ".join(
         str(value).lower() if value in (True, False) else str(value) for value in allowed
@@ -176,7 +176,7 @@ def one_of(*allowed: object, note: str = "") -> Value:
 
 
 def whole(low: int, high: int, note: str = "") -> Value:
-    """Check a whole number, both ends allowed."""
+    """Check a whole number between two limits, inclusive."""
     return Value(
         f"whole seconds, {low} to {high}{note}",
         lambda value: is_whole(value) and low <= value <= high,
@@ -184,7 +184,7 @@ def whole(low: int, high: int, note: str = "") -> Value:
 
 
 def number(low: float, high: float) -> Value:
-    """Check a number, both ends allowed."""
+    """Check a number between two limits, inclusive."""
     return Value(
         f"a number, {low} to {high}",
         lambda value: _is_number(value) and low <= value <= high,
@@ -192,7 +192,7 @@ def number(low: float, high: float) -> Value:
 
 
 def text(most: int | None = None, *, empty: bool = True) -> Value:
-    """Check a text of at most so many characters."""
+    """Check a text of at most `longest` characters."""
     least = "" if empty else ", not empty"
     limit = f" of at most {most} characters" if most else ""
     return Value(
@@ -214,7 +214,7 @@ RATIO: Final = one_of("16:9", "9:16", "1:1")
 
 
 def addresses(at_least: int, at_most: int) -> ListOf:
-    """Check a list of addresses, both counts allowed."""
+    """Check a list of addresses between two counts, inclusive."""
     count = str(at_least) if at_least == at_most else f"{at_least} to {at_most}"
     return ListOf(
         ADDRESS, f"a list of {count} address{'' if at_most == 1 else 'es'}", at_least, at_most
@@ -235,19 +235,19 @@ def _is_number(value: object) -> bool:
 
 
 def part(body: object, name: str) -> dict[str, Any]:
-    """Return a table inside a body; an empty one where there is none, whatever stands there."""
+    """Return a table inside a body; an empty one if there is no table there."""
     inner = body.get(name) if isinstance(body, dict) else None
     return inner if isinstance(inner, dict) else {}
 
 
 def items(body: Body, name: str) -> list[Any]:
-    """Return a list inside a body; an empty one where there is none, whatever stands there."""
+    """Return a list inside a body; an empty one if there is no list there."""
     inner = body.get(name)
     return inner if isinstance(inner, list) else []
 
 
 def needed(body: Body, name: str, path: str, why: str) -> Iterator[Problem]:
-    """Tell where a field that something else calls for says nothing."""
+    """Report a field that another one requires but that is not given."""
     value = body.get(name)
     if not is_said(value) or value == []:
         yield Problem(path, value if name in body else MISSING, why)
@@ -256,9 +256,9 @@ def needed(body: Body, name: str, path: str, why: str) -> Iterator[Problem]:
 def sum_problems(
     shots: Iterable[object], seconds: object, path: str, read: Callable[[object], int | None]
 ) -> Iterator[Problem]:
-    """Tell where the shots' lengths do not add up to the clip's; silent where one is no length."""
+    """Report shots whose lengths do not add up to the clip's; nothing if one is not a length."""
     lengths = [read(shot) for shot in shots]
-    # What is no length is reported where it stands: a sum over it would only say so again.
+    # An invalid length is reported where it stands; reporting the sum would only repeat that.
     if not lengths or None in lengths or not is_whole(seconds):
         return
     total = sum(length for length in lengths if length is not None)
@@ -269,7 +269,7 @@ def sum_problems(
 
 
 def length_in(name: str) -> Callable[[object], int | None]:
-    """Return how to read a shot's whole seconds; None where they are no length."""
+    """Return a reader of a shot's whole seconds, which gives None for an invalid length."""
 
     def read(shot: object) -> int | None:
         value = shot.get(name) if isinstance(shot, dict) else None

@@ -1,7 +1,7 @@
-"""What a body leaves to its provider: the documented default, or the dearest where there is none.
+"""What a body leaves to its provider: the documented default, or else the most expensive value.
 
 A documented default is written into the body that is sent. An option without one stays left out,
-and the clip is priced with the dearest value that it can take: more may be held, never less.
+and the clip is priced with its most expensive value: too much may be held, never too little.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from kling_pricing.clip import Clip
 from kling_pricing.gateways.checks import Body
 
 Options = Mapping[str, Any]
-"""Values of priced options, by the names of their fields in a body."""
+"""Values of priced options, by their field names in a body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a body asks for, what had to be assumed, and what is written out for it.
+    """What a body asks for, what had to be assumed, and which defaults are written out.
 
-    `written_out` are whole fields of the body, which replace or join those that it has.
+    `written_out` has whole fields of the body, which replace its own or are added.
     """
 
     clip: Clip
@@ -30,18 +30,18 @@ class Reading:
 
 
 def left_out(body: Body, values: Options) -> dict[str, Any]:
-    """Return those options that a body does not say; null says nothing."""
+    """Return the options that a body leaves out; null counts as left out."""
     return {name: value for name, value in values.items() if body.get(name) is None}
 
 
 def documented(options: Options, provider: str) -> Iterator[str]:
-    """Say of each option that its documented default is taken."""
+    """Note, for each option, that its documented default is used."""
     for name, value in options.items():
         yield f"{name} is not given: priced with {_words(value)}, {provider}'s documented default"
 
 
 def undocumented(options: Options, provider: str) -> Iterator[str]:
-    """Say of each option that the dearest is taken, because no default is documented."""
+    """Note, for each option without a documented default, that the dearest value is used."""
     for name, value in options.items():
         why = f"the dearest, because {provider} documents no default"
         yield f"{name} is not given: priced with {_words(value)}, {why}"

@@ -1,9 +1,9 @@
 """Unheard: fields of a body that the gateway does not document, such as one that is new.
 
-A gateway that adds an optional field need not stop anyone from asking for a price: the field is
-sent as it is, the price is of the rest, and a note says that what the field may cost is unknown. A
-field whose name speaks of what prices hang on (how long, how large, how many, from what) is refused
-as before, and so is one that looks like a documented one: that is a slip of the pen.
+A gateway's new optional field need not prevent a quote: the field is sent as it is, the rest is
+priced, and a note says that the field's cost is unknown. A field is still refused if its name
+suggests that the price depends on it (how long, how large, how many, from what), or if it looks
+like a misspelt documented one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kling_pricing.gateways.checks import Body, UnknownField, at
 
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _ALIKE: Final = 0.75
-"""How much alike two names are at least where one may be meant for the other, of 1."""
+"""How alike two names must be, of 1, for one to count as a misspelling of the other."""
 
 _PRICED: Final = frozenset(
     {
@@ -31,7 +31,7 @@ _PRICED: Final = frozenset(
         *("variants", "variations"),
     }
 )
-"""Words in a name that speak of what prices hang on, or of where a job starts and reports."""
+"""Words in a name that suggest what a price depends on, or where a job starts and reports."""
 
 _UNKNOWN: Final = "what it may cost is unknown"
 
@@ -41,7 +41,7 @@ def without(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return a body without its unheard fields, and a note on each.
 
-    Raises the error again where that is not all that is wrong, or where `strict` refuses them too.
+    Raises the error again if anything else is wrong, or if `strict` refuses unheard fields too.
     """
     unheard = [one for one in error.problems if isinstance(one, UnknownField)]
     if len(unheard) < len(error.problems) or strict or not all(map(_may_be_new, unheard)):
@@ -54,14 +54,14 @@ def without(
 
 
 def _may_be_new(problem: UnknownField) -> bool:
-    # A name with a dot in it would be the path of another field.
+    # A name with a dot would read as the path of another field.
     is_plain = _PLAIN.fullmatch(problem.name) is not None
     words = set(re.split("[_-]", problem.name.lower()))
     return is_plain and not words & _PRICED and not _meant(problem)
 
 
 def _meant(problem: UnknownField) -> Sequence[str]:
-    """Return the documented name that an unheard one may be meant for."""
+    """Return the documented name that an unheard one may be a misspelling of."""
     from difflib import get_close_matches
 
     lower = {name.lower(): name for name in problem.documented}
@@ -78,7 +78,7 @@ def _told(problem: Problem) -> Problem:
 
 
 def _less(value: Any, path: str, unheard: set[str]) -> Any:
-    """Return a part of a body without the fields at some paths."""
+    """Return part of a body without the fields at some paths."""
     if isinstance(value, dict):
         return {
             name: _less(inner, at(path, name), unheard)

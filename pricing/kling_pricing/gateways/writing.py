@@ -1,6 +1,6 @@
 """From a clip to a body: which neutral word goes into which field of a provider's own request.
 
-Each provider says where a word goes; a word that has no place there is a problem, never left out.
+Each provider says where a word goes; a word without a place is a problem, never silently dropped.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """Somebody or something that prompts call by its name, and the pictures that show it."""
+    """A person or thing that prompts refer to by name, and the pictures that show it."""
 
     name: str
     description: str
@@ -35,7 +35,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a clip is made from, in neutral words; None means that it is not given.
+    """What a clip is made from, in neutral words; None means not given.
 
     `image_url` is the first frame, or the picture that an action starts from.
     """
@@ -57,10 +57,11 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A field of a body by its path, and how a neutral value is written there.
+    """A field of a body, by its path, and how a neutral value is written there.
 
-    `words` are all that can be written, `shape` makes the provider's value of any; neither, as is.
-    A place that `joins` is a list to which several words add theirs, in the order of Inputs.
+    `words` maps the only values that can be written, `shape` converts any value; without either,
+    the value is written as it is. A place that `joins` is a list that several words add to, in the
+    order of Inputs.
     """
 
     path: str
@@ -76,19 +77,19 @@ class Place:
 
 
 Places = Mapping[str, tuple[Place, ...]]
-"""Where each neutral word may go; the first place that a model's table documents is taken."""
+"""Where each neutral word may go; the first place that the model documents is used."""
 
 IN_BODIES: Final = ("seconds", "resolution", "sound", "multi_shot", "orientation")
-"""The fields of a clip that a body says directly; the others follow from its inputs."""
+"""The fields of a clip that a body gives directly; the others follow from its inputs."""
 
 
 def write(
     clip: Clip, inputs: Inputs, places: Places, table: Table, by_id: Options
 ) -> dict[str, Any]:
-    """Return a body with everything that was said, or RequestError for each word without a place.
+    """Return a body with everything that was given; RequestError for a word without a place.
 
-    What the model's id says needs no place. Whether the provider takes what the body says is for
-    its reader to tell.
+    What the model's id fixes needs no place. Whether the provider accepts the body is for its
+    reader to check.
     """
     body: dict[str, Any] = {"model": clip.model}
     words = said(clip, inputs)
@@ -99,7 +100,7 @@ def write(
 
 
 def said(clip: Clip, inputs: Inputs) -> dict[str, Any]:
-    """Return what was said of a clip and its inputs, by its neutral name."""
+    """Return what was given for a clip and its inputs, by neutral name."""
     words = {name: getattr(clip, name) for name in IN_BODIES}
     words |= {"seconds": _plain(clip.seconds), "multi_shot": clip.multi_shot or None}
     words |= {field.name: getattr(inputs, field.name) for field in fields(inputs)}
@@ -107,7 +108,7 @@ def said(clip: Clip, inputs: Inputs) -> dict[str, Any]:
 
 
 def action_problems(clip: Clip, inputs: Inputs) -> Iterator[Problem]:
-    """Tell where a clip's action is not the one that having a first frame makes it."""
+    """Report a clip whose action contradicts its having a first frame or not."""
     has_image = inputs.image_url is not None
     action = "image_to_video" if has_image else "text_to_video"
     if clip.action != action:
@@ -117,22 +118,22 @@ def action_problems(clip: Clip, inputs: Inputs) -> Iterator[Problem]:
 
 
 def as_it_is(*names: str, inside: str = "") -> Places:
-    """Return the places of words that a provider writes as we do, at the top or inside a table."""
+    """Return places for words that a provider writes as we do, at the top or inside a table."""
     return {name: (Place(f"{inside}{name}"),) for name in names}
 
 
 def listed(addresses: Sequence[str]) -> list[str]:
-    """Write several addresses; a text is one address, not many letters."""
+    """Write several addresses; a text is one address, not a list of letters."""
     return [addresses] if isinstance(addresses, str) else list(addresses)
 
 
 def shots_as(length: str) -> Callable[[Sequence[Shot]], list[dict[str, Any]]]:
-    """Return how to write shots whose length is called so."""
+    """Return how to write shots, with their length under this name."""
     return lambda shots: [{"prompt": shot.prompt, length: shot.seconds} for shot in shots]
 
 
 def elements_as(images: str) -> Callable[[Sequence[Element]], list[dict[str, Any]]]:
-    """Return how to write elements whose pictures are called so."""
+    """Return how to write elements, with their pictures under this name."""
     return lambda elements: [
         {
             "name": element.name,
@@ -176,7 +177,7 @@ def _set(body: dict[str, Any], place: Place, value: Any) -> None:
     *outer, last = place.path.split(".")
     for name in outer:
         body = body.setdefault(name, {})
-    # Joined in the order of Inputs: a provider reads meaning into the order of images.
+    # Joined in the order of Inputs: the order of images means something to a provider.
     body[last] = [*body.get(last, []), *value] if place.joins else value
 
 
@@ -189,5 +190,5 @@ def _between_words(words: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _plain(seconds: Seconds | None) -> Seconds | None:
-    """Return whole seconds as an int; others stay what they are, for the reader to judge."""
+    """Return whole seconds as an int; leave other values for the reader to judge."""
     return seconds if seconds is None or seconds != int(seconds) else int(seconds)

@@ -1,7 +1,6 @@
-"""Plans: what a list of clips will come to, takes and failures counted, before anything is spent.
+"""Plans: what a list of clips will cost, with takes and failures, before anything is spent.
 
-Pure arithmetic over quotes. Nothing is priced here: every figure is a quote's own amount times how
-often it has to be paid.
+Pure arithmetic over quotes: every figure is a quote's own amount times how often it is paid.
 """
 
 from kling_pricing.plans.budget import Fit, fits

@@ -1,4 +1,4 @@
-"""Budgets: how many clips of a plan a budget pays for, in the order in which they stand."""
+"""Budgets: how many clips of a plan a budget pays for, in the plan's order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MEASURES: Final[tuple[Measure, ...]] = ("low", "expected", "high")
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How many rows from the first on fit a budget, and what it has left after them.
+    """How many rows, from the first, fit a budget, and what is left after them.
 
-    `stopped_by` is the first row that is not paid for, counted from 1; None where all fit.
-    `reason` says where it could not be told what that row costs.
+    `stopped_by` is the first row that does not fit, counted from 1; None if all fit. `reason` is
+    set if that row's cost is unknown.
     """
 
     rows: int
@@ -28,9 +28,9 @@ class Fit:
 
 
 def fits(plan: Plan, budget: Money, *, measure: Measure = "high") -> Fit:
-    """Say how many rows of a plan fit a budget, in their order; a later one never goes before.
+    """Return how many rows of a plan fit a budget, in order; no later row is tried instead.
 
-    The budget is in US dollars or in the one unit of all rows. A row that costs just as much as is
+    The budget is in US dollars or in the one unit of all rows. A row that costs exactly what is
     left fits. Raises AmountError for a budget that is not above zero or in another unit, and
     NoPriceError if the value of a row's unit in US dollars is unknown.
     """
@@ -48,7 +48,7 @@ def fits(plan: Plan, budget: Money, *, measure: Measure = "high") -> Fit:
 
 
 def _cost(row: PlannedClip | Unpriced, unit: str, measure: Measure) -> Money | str:
-    """Return what a row costs in the unit of the budget, or why nobody can tell."""
+    """Return what a row costs in the budget's unit, or why that is unknown."""
     if isinstance(row, Unpriced):
         return row.error.message
     if row.quote.unit != unit and unit != USD:

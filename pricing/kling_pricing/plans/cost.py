@@ -1,4 +1,4 @@
-"""Cost: what something comes to in one unit, at least, as expected and at most."""
+"""Cost: what something costs in one unit: at least, as expected and at most."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kling_pricing.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What something comes to, in one unit. Each part is an exact amount.
+    """What something costs in one unit. Each part is an exact amount.
 
-    `low` is the least and `high` the most; `expected` is None where nobody can tell before the run.
-    A difference of two costs is one too: there, amounts may be below zero.
+    `low` is the least and `high` the most; `expected` is None if it cannot be told before the run.
+    A difference of two costs is a Cost too; its amounts may be negative.
     """
 
     low: Money
@@ -46,14 +46,14 @@ class Cost:
         return Cost(self.low * -1, expected, self.high * -1)
 
     def per(self, clips: int) -> Cost:
-        """Return what one of a number of clips comes to on average, rounded up to a millionth."""
+        """Return the average cost of one of a number of clips, rounded up to a millionth."""
         share = Fraction(1, clips)
         expected = None if self.expected is None else times(self.expected, share)
         return Cost(times(self.low, share), expected, times(self.high, share))
 
     @classmethod
     def zero(cls, unit: str) -> Cost:
-        """Return the cost of nothing, in a unit."""
+        """Return a cost of zero in a unit."""
         nothing = Money.zero(unit)
         return cls(nothing, nothing, nothing)
 
@@ -67,19 +67,19 @@ class Cost:
 
     @classmethod
     def total(cls, costs: Iterable[Cost | None]) -> Cost | None:
-        """Return the sum of costs of one unit; None where one is not known, or there are none."""
+        """Return the sum of costs in one unit; None if one is unknown, or there are none."""
         found = list(costs)
         known = [one for one in found if one is not None]
         return reduce(add, known) if known and len(known) == len(found) else None
 
 
 def times(money: Money, count: Fraction) -> Money:
-    """Return an amount so many times. What does not come out even is rounded up to a millionth."""
+    """Return an amount times a number, rounded up to a millionth."""
     micro = -(-money.micro * count.numerator // count.denominator)
     return Money.from_micro(micro, money.unit)
 
 
 def nearest(number: Fraction) -> int:
-    """Return the nearest whole number, and of two that are as near the one farther from zero."""
+    """Return the nearest whole number; halves are rounded away from zero."""
     whole = int(abs(number) + Fraction(1, 2))
     return whole if number >= 0 else -whole

@@ -1,4 +1,4 @@
-"""Difference: what one plan costs more than another, row by row and in all."""
+"""Difference: how much more one plan costs than another, row by row and in total."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Kind = Literal["added", "removed", "changed", "same"]
 class Change:
     """One row in two plans: before, after, or both where they are the same row.
 
-    `changed` says that it costs another amount or that nobody can say what it costs; a row that
-    says other things and costs the same is `same`.
+    `changed` means that its cost differs or is unknown; a row with other content but the same cost
+    is `same`.
     """
 
     before: Row | None
@@ -29,7 +29,7 @@ class Change:
 
     @property
     def kind(self) -> Kind:
-        """What became of it."""
+        """Whether it was added, removed, changed or stayed the same."""
         if self.before is None:
             return "added"
         if self.after is None:
@@ -46,19 +46,19 @@ class Change:
 
     @property
     def unpriced(self) -> tuple[Unpriced, ...]:
-        """Its sides that have no price."""
+        """Its sides without a price."""
         return tuple(row for row in (self.before, self.after) if isinstance(row, Unpriced))
 
     @property
     def usd(self) -> Cost | None:
-        """What it costs more in US dollars; None where nobody can say."""
+        """How much more it costs in US dollars; None if that is unknown."""
         return Cost.total(
             side for row, sign in ((self.after, 1), (self.before, -1)) for side in _usd(row, sign)
         )
 
     @property
     def costs(self) -> dict[str, Cost] | None:
-        """What it costs more, by unit; None where a side has no price."""
+        """How much more it costs, by unit; None if a side has no price."""
         if self.unpriced:
             return None
         return _difference(_costs(self.after), _costs(self.before))
@@ -66,7 +66,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two plans compared. `changes` has every row of both, those of the second first."""
+    """Two plans compared. `changes` has every row of both; those of the second plan come first."""
 
     changes: tuple[Change, ...]
     before: Plan
@@ -74,19 +74,19 @@ class Difference:
 
     @property
     def unpriced(self) -> tuple[Unpriced, ...]:
-        """Rows of either that have no price: while there are any, the difference is not known."""
+        """Rows of either plan without a price: while there are any, the difference is unknown."""
         return (*self.before.unpriced, *self.after.unpriced)
 
     @property
     def costs(self) -> dict[str, Cost] | None:
-        """What the second costs more, by unit; None where a row has no price."""
+        """How much more the second plan costs, by unit; None if a row has no price."""
         if self.unpriced:
             return None
         return _difference(self.after.costs, self.before.costs)
 
     @property
     def usd(self) -> Cost | None:
-        """What the second costs more in US dollars; None where nobody can say."""
+        """How much more the second plan costs in US dollars; None if that is unknown."""
         if self.unpriced:
             return None
         after, before = _usd_of(self.after), _usd_of(self.before)
@@ -98,10 +98,10 @@ class Difference:
 
 
 def difference(before: Plan, after: Plan, *, by_id: bool = False) -> Difference:
-    """Compare two plans, row by row: by their ids, or by what they say where they have none.
+    """Compare two plans row by row, matched by id, or by content if they have no ids.
 
-    Rows of one content are matched in their order. Raises ClipError where rows are to be matched
-    by id and one has none, or two of one plan have the same.
+    Rows with the same content are matched in order. Raises ClipError if rows are matched by id and
+    one has none, or two rows of a plan share one.
     """
     if by_id:
         _check_ids(before)
@@ -137,7 +137,7 @@ def _by_key(rows: Iterable[Row], *, by_id: bool) -> dict[Hashable, Row]:
 
 
 def _price(row: Row) -> object:
-    # No price is not the same as no price: what it would have been, nobody knows.
+    # Two unknown prices are not equal: neither amount is known.
     return (row.cost, row.usd) if isinstance(row, PlannedClip) else object()
 
 
@@ -146,7 +146,7 @@ def _costs(row: Row | None) -> dict[str, Cost]:
 
 
 def _usd(row: Row | None, sign: int) -> tuple[Cost | None, ...]:
-    """Return a side of a change in US dollars, with its sign; nothing where there is no side."""
+    """Return one side of a change in US dollars, with its sign; zero if there is no such side."""
     if row is None:
         return ()
     usd = row.usd if isinstance(row, PlannedClip) else None

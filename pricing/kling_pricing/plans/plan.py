@@ -1,7 +1,7 @@
-"""Plan: what each clip of a list comes to, and all of them, by one quote a clip.
+"""Plan: what each clip of a list costs, and all of them, by one quote per clip.
 
-A take is one try at a clip. `takes` of them that finish make one clip that is accepted. Where a
-share of all submissions fails, more have to be made: `takes / (1 - failure_rate)` on average.
+A take is one try at a clip; `takes` finished ones make one accepted clip. If a share of all
+submissions fails, more are needed: `takes / (1 - failure_rate)` on average.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ Charges = Callable[[Quote], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A clip that somebody plans: the fields of a Clip as far as they were said.
+    """A clip of a plan: those fields of a Clip that were given.
 
-    `place` counts the rows from 1, `id` is the row's own name. `takes` of them that finish make one
-    clip that is accepted, 1 or more; `failure_rate` is the share of submissions that fail, from 0
-    to below 1. `error` says why it can be no clip at all, `assumptions` what reading it assumed.
+    `place` counts the rows from 1, `id` is the row's own name. `takes`, 1 or more, is how many
+    finished ones make one accepted clip; `failure_rate` is the share of submissions that fail, from
+    0 to below 1. `error` says why it cannot be a clip at all, `assumptions` what was assumed in
+    reading it.
     """
 
     place: int
@@ -46,17 +47,17 @@ class Wanted:
 
     @property
     def content(self) -> tuple[object, ...]:
-        """What makes two rows the same, whatever they are called and wherever they stand."""
+        """What makes two rows equal, regardless of their ids and places."""
         said = tuple(repr(self.fields.get(name)) for name in CLIP_FIELDS)
         return *said, self.takes, self.failure_rate
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedClip:
-    """A clip of a plan with its quote, which is the price of one take.
+    """A clip of a plan with its quote: the price of one take.
 
     `charges_failures` says whether its provider charges for a failed take, None if unknown: then
-    failures cost nothing in `low` and `expected`, and are charged in `high`.
+    failures are free in `low` and `expected`, and charged in `high`.
     """
 
     wanted: Wanted
@@ -65,18 +66,18 @@ class PlannedClip:
 
     @property
     def submissions(self) -> Fraction:
-        """How often it has to be submitted on average until all its takes have finished."""
+        """How many submissions it takes, on average, until all its takes have finished."""
         return self.wanted.takes / (1 - self.wanted.failure_rate)
 
     @property
     def cost(self) -> Cost:
-        """What the accepted clip comes to, in the unit of its provider."""
+        """What the accepted clip costs, in its provider's unit."""
         quoted = self.quote
         return self._cost(quoted.low, quoted.expected, quoted.amount)
 
     @property
     def usd(self) -> Cost | None:
-        """What the accepted clip comes to in US dollars; None where no conversion is known."""
+        """What the accepted clip costs in US dollars; None if no conversion is known."""
         quoted = self.quote
         expected = quoted.expected
         low, high = quoted.in_usd(quoted.low.amount), quoted.usd
@@ -86,7 +87,7 @@ class PlannedClip:
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What the figures rest on that nobody vouches for."""
+        """What the figures rest on that the provider does not vouch for."""
         quoted = self.quote
         told = (*self.wanted.assumptions, *quoted.warnings, *quoted.assumptions)
         unconverted = () if quoted.usd else (f"no known rate from {quoted.unit} to USD",)
@@ -109,7 +110,7 @@ class PlannedClip:
 
 @dataclass(frozen=True, slots=True)
 class Unpriced:
-    """A clip of a plan that nobody can price, and why."""
+    """A clip of a plan without a price, and why."""
 
     wanted: Wanted
     error: KlingError
@@ -117,7 +118,7 @@ class Unpriced:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a list of clips will come to. `rows` are in the order in which they were planned."""
+    """What a list of clips will cost. `rows` are in the plan's order."""
 
     rows: tuple[PlannedClip | Unpriced, ...]
     at: datetime
@@ -129,17 +130,17 @@ class Plan:
 
     @property
     def unpriced(self) -> tuple[Unpriced, ...]:
-        """The rows that have none. While there are any, no sum is that of the whole plan."""
+        """The rows without a price. While there are any, no sum covers the whole plan."""
         return tuple(row for row in self.rows if isinstance(row, Unpriced))
 
     @property
     def costs(self) -> dict[str, Cost]:
-        """What the priced rows come to, by the units of their providers."""
+        """What the priced rows cost, by their providers' units."""
         return Cost.by_unit(row.cost for row in self.clips)
 
     @property
     def usd(self) -> Cost | None:
-        """What the priced rows come to in US dollars; None where one of them cannot be said so."""
+        """What the priced rows cost in US dollars; None if one of them has no conversion."""
         return Cost.total(row.usd for row in self.clips)
 
 
@@ -150,9 +151,9 @@ def plan(
     library: Library | None = None,
     charges: Charges = charges_failures,
 ) -> Plan:
-    """Price every clip of a list at an instant (aware); what has no price is kept with the reason.
+    """Price every clip of a list at an instant (aware); those without a price keep the reason.
 
-    A clip that names no action is taken to be asked for its model's own first one.
+    A clip without an action gets its model's first one.
     """
     desk = _Desk(at, library or at_hand(), charges)
     return Plan(tuple(desk.row(one) for one in wanted), at)
@@ -160,7 +161,7 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class _Desk:
-    """Prices clips at one instant; rows that want the same share one quote."""
+    """Prices clips at one instant; identical rows share one quote."""
 
     at: datetime
     library: Library
@@ -174,7 +175,7 @@ class _Desk:
         return PlannedClip(wanted, answer, self.charges(answer))
 
     def _answer(self, fields: Mapping[str, Any]) -> Quote | KlingError:
-        # By its writing, because 1 == 1.0 == True and a Clip tells them apart.
+        # By repr, because 1 == 1.0 == True but a Clip tells them apart.
         key = tuple(repr(fields.get(name)) for name in CLIP_FIELDS)
         if key not in self.known:
             self.known[key] = self._quoted(fields)
@@ -184,7 +185,7 @@ class _Desk:
         try:
             clip = self._clip({name: value for name, value in fields.items() if value is not None})
             quoted = quote(clip, at=self.at, book=self.library.book(clip.provider))
-            # Working the amounts out can be refused too, where a rule needs more than was said.
+            # Computing the amounts can fail too, if a rule needs more than was given.
             _ = quoted.amount, quoted.low, quoted.expected
         except KlingError as error:
             return error

@@ -1,4 +1,4 @@
-"""Sellers: the whole of a plan at each provider that can make every clip of it, cheapest first."""
+"""Sellers: what the whole plan costs at each provider that can make every clip, cheapest first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kling_pricing.quote import Quote
 
 @dataclass(frozen=True, slots=True)
 class Seller:
-    """A provider that can make every clip of a plan, each by its cheapest model that fits.
+    """A provider that can make every clip of a plan, each with its cheapest fitting model.
 
-    `cost` is in its unit; `usd` is None where no conversion is known.
+    `cost` is in its unit; `usd` is None if no conversion is known.
     """
 
     provider: str
@@ -30,7 +30,7 @@ class Seller:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that make them, each once."""
+        """The models that make the clips, each once."""
         return tuple(dict.fromkeys(row.quote.clip.model for row in self.clips))
 
 
@@ -46,10 +46,10 @@ class CannotMakeAll:
 
 @dataclass(frozen=True, slots=True)
 class Sellers:
-    """A plan everywhere: who can make all of it, and who cannot and why.
+    """A plan at every provider: who can make all of it, and who cannot, and why.
 
-    The cheapest in US dollars comes first, by what it costs at most; those whose unit has no known
-    conversion come last.
+    The cheapest maximum in US dollars comes first; those in a unit without a known conversion come
+    last.
     """
 
     offers: tuple[Seller, ...]
@@ -57,10 +57,10 @@ class Sellers:
 
 
 def sellers_of(plan: Plan, *, library: Library, charges: Charges = charges_failures) -> Sellers:
-    """Price the whole plan at every provider; which ones its rows name does not matter.
+    """Price the whole plan at every provider, whichever ones its rows name.
 
-    Each row is wanted as its own provider would make it, of the same family of models. Raises the
-    error of the first row that has no price: what is wanted there, nobody can say.
+    Each row is wanted as its own provider would make it, from the same family of models. Raises the
+    error of the first row without a price: what it wants cannot be determined.
     """
     for row in plan.unpriced:
         raise row.error
@@ -77,7 +77,7 @@ def sellers_of(plan: Plan, *, library: Library, charges: Charges = charges_failu
 
 @dataclass(frozen=True, slots=True)
 class _Want:
-    """What a row wants, whoever makes it."""
+    """What a row wants, whichever provider makes it."""
 
     family: str
     clip: Clip
@@ -108,7 +108,7 @@ def _everywhere(want: _Want, at: datetime, library: Library) -> _Everywhere:
     cheapest: dict[str, Quote] = {}
     for offer in found.offers:
         best = cheapest.setdefault(offer.clip.provider, offer)
-        # One provider charges in one unit: its own amounts compare, converted or not.
+        # A provider charges in one unit, so its own amounts compare without conversion.
         if offer.amount < best.amount:
             cheapest[offer.clip.provider] = offer
     reasons: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""US dollars shown in another currency, at a dated rate that somebody gives: none is known here."""
+"""US dollars shown in another currency, at a dated rate that the user gives: none is built in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _WRITTEN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ShownRate:
-    """What one US dollar is in another currency: `per_usd` of `unit`, on a day, by a source.
+    """What one US dollar is in another currency: `per_usd` of `unit`, on a day, from a source.
 
-    `written` is how it was given.
+    `written` is the rate as given.
     """
 
     unit: str
@@ -34,7 +34,7 @@ class ShownRate:
     def parse(cls, text: str, *, unit: str, day: date, source: str) -> ShownRate:
         """Read `0.91 EUR/USD`, euros for one dollar, or `1.10 USD/EUR`, dollars for one euro.
 
-        Raises AmountError for what is no rate above 0 between US dollars and the unit.
+        Raises AmountError for anything but a rate above 0 between US dollars and the unit.
         """
         allowed = f'a rate between {unit} and {USD}, as in "0.91 {unit}/{USD}"'
         match = _WRITTEN.fullmatch(text)
@@ -45,7 +45,7 @@ class ShownRate:
         return cls(unit, per_usd, f"{match[1]} {match[2]}/{match[3]}", day, source)
 
     def shown(self, usd: Cost) -> Cost:
-        """Return a cost in the currency, each part rounded once to the nearest millionth."""
+        """Return a cost in the currency, each part rounded to the nearest millionth."""
         expected = None if usd.expected is None else self._shown(usd.expected)
         return Cost(self._shown(usd.low), expected, self._shown(usd.high))
 

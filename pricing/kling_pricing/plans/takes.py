@@ -17,13 +17,13 @@ RATE_WORDS: Final = "a share from 0 to below 1, such as 0.1, 10% or 1/10"
 
 _EXACT: Final = Context(prec=60)
 _MOST_TAKES: Final = 1_000_000
-# Longer ones nobody means, and each digit would be carried through every sum.
+# A longer number is a mistake, and every sum would carry its digits.
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 _FRACTION: Final = re.compile(r"([0-9]{1,9})\s*/\s*([0-9]{1,9})")
 
 
 def read_takes(value: object) -> Fraction:
-    """Read how many takes make one clip that is accepted; ClipError for no number from 1 on."""
+    """Read how many takes make one accepted clip; ClipError unless it is a number from 1."""
     takes = _number(value)
     if takes is None or not 1 <= takes <= _MOST_TAKES:
         raise ClipError([Problem(TAKES, value, TAKES_WORDS)])
@@ -31,7 +31,7 @@ def read_takes(value: object) -> Fraction:
 
 
 def read_failure_rate(value: object) -> Fraction:
-    """Read which share of all submissions fails; ClipError for none from 0 to below 1."""
+    """Read the share of submissions that fail; ClipError unless it is from 0 to below 1."""
     text = value.strip() if isinstance(value, str) else value
     is_percent = isinstance(text, str) and text.endswith("%")
     rate = _number(text[:-1].rstrip() if is_percent else text)  # type: ignore[index]
@@ -42,7 +42,7 @@ def read_failure_rate(value: object) -> Fraction:
 
 
 def number_in_words(number: Fraction) -> str:
-    """Write a number exactly: `3`, `2.5`, or as a fraction where its decimals have no end."""
+    """Write a number exactly: `3`, `2.5`, or as a fraction if its decimals never end."""
     rest = number.denominator
     for prime in (2, 5):
         while rest % prime == 0:
@@ -53,7 +53,7 @@ def number_in_words(number: Fraction) -> str:
 
 
 def _number(value: object) -> Fraction | None:
-    """Return the exact number that a value is written as; None for one that is none."""
+    """Return the exact number that a value spells; None if it is not a number."""
     text = value.strip() if isinstance(value, str) else value
     if isinstance(text, str):
         ratio = _FRACTION.fullmatch(text)

@@ -1,15 +1,15 @@
 """Crun's request bodies: `POST /api/v1/client/job/CreateTask` for `kling/v3` and motion control.
 
-A multi-shot clip is always made with sound; the clip keeps what was asked and the price book
-applies the rule, so that the quote says why. Where Crun is silent: `mode` and `duration` have no
-documented default and are required, because the price depends on them; a single shot that leaves
-out `audio` is priced with sound, the dearer way; it needs a prompt and takes no `multi_prompt`; the
+A multi-shot clip is always made with sound; the clip keeps what was requested and the price book
+applies the rule, so that the quote explains it. Where Crun is silent: `mode` and `duration` have no
+documented default and are required, because the price depends on them; a single shot without
+`audio` is priced with sound, which costs more; it needs a prompt and takes no `multi_prompt`; the
 aspect ratios are Kling's three; std is 720p and pro 1080p; the compliance switches are enabled or
-disabled. The page speaks of 4K and names no mode for it: public clients send `4K`. For a single
-shot Crun itself sets `shot_type` to null, whatever was sent.
+disabled. The page mentions 4K but no mode for it; public clients send `4K`. For a single shot, Crun
+sets `shot_type` to null whatever was sent.
 
 Motion control is documented by an example with every field; it needs the image, the video and the
-mode. The older one, v2-6, is taken to have the same fields, as public clients send them.
+mode. The older v2-6 is assumed to have the same fields, because public clients send them.
 
 Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20, and
 https://docs.crun.ai/models/kling/v3-motion-control, checked 2026-11-27.
@@ -155,14 +155,14 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
     written = {"input": asked} if spelled else {}
     if fields is _MOTION:
         return Reading(reread(_motion_clip(model, asked), action), tuple(notes), written)
-    # Several shots always have sound, and the price book says so.
+    # With several shots there is always sound, and the price book says so.
     dearest = {} if asked["multi_shots"] else left_out(asked, {"audio": True})
     clip = reread(_clip({**asked, **dearest}), action)
     return Reading(clip, (*notes, *undocumented(dearest, "Crun")), written)
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
-    """Write the body of a task; without shots of its own, Crun chooses them."""
+    """Write the body of a task; if the clip has no shots, Crun chooses them."""
     fields = _documented(clip.model)
     if fields is _MOTION:
         return write(clip, inputs, _PLACES, _task(fields), by_id)

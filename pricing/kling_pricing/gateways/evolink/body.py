@@ -1,17 +1,17 @@
 """EvoLink's request bodies: `POST /v1/videos/generations`, one address for every model.
 
-The defaults are documented (5 seconds, 720p, no sound), written into what is sent, and said. The
-pages of Kling O3 show the same values as examples only; they are taken and written there too,
-because EvoLink names no cost afterwards: only a body that says everything has a certain price.
-Beside a video that O3 refers to there is no sound anyway, and none is written.
+The defaults are documented (5 seconds, 720p, no sound), written into what is sent, and noted. The
+pages of Kling O3 show the same values as examples only. They are used and written there too:
+EvoLink reports no cost afterwards, so only a complete body has a certain price. With a reference
+video, O3 makes no sound, so none is written.
 Where EvoLink is silent: the shots' lengths, which "should match" the duration, must; without
-`multi_shot`, `shot_type` and `multi_prompt` have no effect; motion control and video editing have
-no length of their own, because the video that is given decides.
+`multi_shot`, `shot_type` and `multi_prompt` have no effect; motion control and video editing take
+no length, because the input video decides it.
 
 EvoLink's own client sends the first image as `image_urls` and sound as true, which its pages do not
-show. A first frame in `image_urls` is taken; sound, said so or as `generate_audio`, is sent as `on`
-or `off`. Other clients call `keep_original_sound` of motion control `keep_sound`: no price hangs on
-it.
+show. A first frame in `image_urls` is accepted; sound given that way, or as `generate_audio`, is
+sent as `on` or `off`. Other clients write motion control's `keep_original_sound` as `keep_sound`:
+it does not affect the price.
 
 Source: https://evolink.ai/zh/kling-3 and https://docs.evolink.ai/en/api-manual/video-series/kling/
 (one page per model), checked 2026-11-20; https://github.com/EvoLinkAI/evolink-media-mcp
@@ -88,7 +88,7 @@ _PLACES: Final[Places] = {
 
 
 def read(body: dict[str, Any], action: str | None) -> Reading:
-    """Read the body of a generation; the model's id says the action."""
+    """Read the body of a generation; the model's id gives the action."""
     name = known_model(body, "kling-v3-text-to-video")
     model = _documented(name)
     spelled = respelled(body, model.table, _spellings_of(model))
@@ -109,13 +109,13 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
-    """Write the body of a generation; without shots of its own, EvoLink chooses them."""
+    """Write the body of a generation; if the clip has no shots, EvoLink chooses them."""
     model = _documented(clip.model)
     if clip.action != model.action:
         raise RequestError([Problem("action", clip.action, model.action)])
     pictures = inputs.reference_image_urls
     if clip.model == V3_IMAGE and pictures is not None:
-        # It is taken there as the first frame.
+        # EvoLink takes it there as the first frame.
         allowed = f"nothing: {clip.model} documents no field for it"
         raise RequestError([Problem("reference_image_urls", pictures, allowed)])
     body = write(clip, inputs, _PLACES, model.table, by_id)
@@ -137,7 +137,7 @@ def _spellings_of(model: Model) -> Spellings:
 
 
 def _sound_by_its_other_name(model: Model, body: Body) -> dict[str, Any]:
-    """Return the sound that `generate_audio` asks for where `sound` says nothing."""
+    """Return the sound that `generate_audio` asks for if `sound` is not given."""
     audio = body.get("generate_audio")
     has_sound = "sound" in model.fields and _is_heard(model, "sound")
     is_needed = has_sound and body.get("sound") is None
@@ -157,7 +157,7 @@ def _notes(body: Body, audio: Body) -> Iterator[str]:
 
 
 def _is_heard(model: Model, option: str) -> bool:
-    """Whether an option makes a difference: sound makes none beside a video to refer to."""
+    """Whether an option has an effect: sound has none with a reference video."""
     return option != "sound" or model.action != "reference_to_video"
 
 
@@ -181,7 +181,7 @@ def _clip(name: str, model: Model, body: Body) -> Clip:
 
 def _frames(name: str, body: Body) -> str:
     if not is_said(body.get("image_start")):
-        # What O3 has there are pictures to refer to.
+        # For O3 these are reference pictures.
         return "first" if name == V3_IMAGE and items(body, "image_urls") else "none"
     return "first_last" if is_said(body.get("image_end")) else "first"
 
@@ -225,7 +225,7 @@ def _multi_shot_problems(seconds: object, params: Body) -> Iterator[Problem]:
 
 
 def _index_problems(params: Body) -> Iterator[Problem]:
-    """Tell of shots that have the place of an earlier one: nobody says which is made."""
+    """Report shots with the index of an earlier one: which of them would be made is unknown."""
     seen: set[int] = set()
     for position, shot in enumerate(items(params, "multi_prompt")):
         index = shot.get("index") if isinstance(shot, dict) else None

@@ -1,4 +1,4 @@
-"""EvoLink's documented models: what each is asked to do, the fields that it takes, what they say.
+"""EvoLink's documented models: the action of each, the fields it takes, and their values.
 
 Source: https://docs.evolink.ai/en/api-manual/video-series/kling/ (one page per model), checked
 2026-11-20.
@@ -29,14 +29,14 @@ from kling_pricing.gateways.checks import (
 
 
 def seconds_of(said: object) -> int | None:
-    """Return the seconds that a text such as "5" says; None for any other text or value."""
+    """Return the seconds that a text such as "5" says; None for anything else."""
     if not isinstance(said, str) or not (said.isascii() and said.isdigit()) or len(said) > 3:
         return None
     return int(said) or None
 
 
 V3_IMAGE: Final = "kling-v3-image-to-video"
-"""The one model whose first frame comes in either of two fields."""
+"""The only model whose first frame comes in either of two fields."""
 _DEFAULTS: Final[Mapping[str, object]] = {"duration": 5, "quality": "720p", "sound": "off"}
 
 _SHOT_SECONDS: Final = Value(
@@ -89,7 +89,7 @@ _MOTION: Final = Table(
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model: its action, the fields that it takes, and which of them it needs."""
+    """One model: its action, the fields it takes, and those it requires."""
 
     action: str
     fields: dict[str, Check]
@@ -102,7 +102,7 @@ class Model:
 
     @property
     def defaults(self) -> Mapping[str, object]:
-        """What is taken for the priced options that a body leaves out."""
+        """The defaults of the priced options that a body leaves out."""
         return {name: value for name, value in _DEFAULTS.items() if name in self.fields}
 
 

@@ -1,4 +1,4 @@
-"""RunAPI's live schedule beside our book: every price of either, and whether they agree."""
+"""RunAPI's live schedule beside our book: every price in either, and whether they agree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PER_OF_THEIRS: Final[Mapping[str, str]] = {"request": "clip"}
 def differences(
     book: PriceBook, schedules: Iterable[object], at: datetime
 ) -> tuple[Difference, ...]:
-    """Lay the rows of RunAPI's live schedule beside our prices at an instant: everything is there.
+    """Return every price of RunAPI's live schedule and of our book at an instant, compared.
 
     Rows may name their keys in any order and leave cells out. A row that is not understood is
     reported in place of its prices.
@@ -46,7 +46,7 @@ def _laid_beside(book: PriceBook, row: Scheduled, cells: list[PricedCell]) -> It
         theirs = [
             (options, price) for options, price in row.prices if _agree(cell.options, options)
         ]
-        # A row that was not understood may well price the cell: it is reported as unknown, once.
+        # A row that was not understood may well price the cell: it is reported once, as unknown.
         if not theirs and row.problem is None:
             yield _only_ours(book, cell, "the live schedule has no price there")
         yield from (_beside(book, cell, row, price) for _, price in theirs)
@@ -76,7 +76,7 @@ def _only_ours(book: PriceBook, cell: PricedCell, problem: str) -> Difference:
 
 
 def _agree(ours: Options, theirs: Options) -> bool:
-    """Whether two sets of options can be those of one clip: what both say, they say alike."""
+    """Whether two sets of options can belong to one clip: they agree wherever both name one."""
     return all(theirs.get(name, value) == value for name, value in ours.items())
 
 

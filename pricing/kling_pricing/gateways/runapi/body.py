@@ -1,13 +1,13 @@
 """RunAPI's request bodies: `POST /api/v1/kling/{action}`.
 
 Where RunAPI is silent: the shots of a multi-shot clip must add up to its duration, as Kling's own
-model demands; `mode` std is read as 720p and pro as 1080p. Sound is something that you turn on, so
-a body of kling-3.0 that does not name it is sent with none; of several shots RunAPI says both that
-they always have sound and that it is optional, so they are priced with, unless the body asks for
-silence. The first frame is for a single shot. RunAPI's home page writes the length as
+model requires; `mode` std is read as 720p and pro as 1080p. Sound is opt-in, so a kling-3.0 body
+that does not mention it is sent without. RunAPI says of several shots both that they always have
+sound and that it is optional, so they are priced with sound unless the body turns it off. The first
+frame is for a single shot. RunAPI's home page writes the length as
 `"duration": "5"`, which no contract lists: `duration_seconds` is sent beside it.
 
-RunAPI's pages send a first frame to image_to_video; its contract has no kling-3.0 there, and takes
+RunAPI's pages send a first frame to image_to_video; its contract has no kling-3.0 there and takes
 the frame in text_to_video.
 
 Source: https://runapi.ai and https://runapi.ai/zh-CN/openclaw-kling.md, the published client
@@ -64,7 +64,7 @@ from kling_pricing.gateways.writing import (
 _RESOLUTION_OF_MODE: Final = {"std": "720p", "pro": "1080p"}
 _MODE_OF_RESOLUTION: Final = {resolution: mode for mode, resolution in _RESOLUTION_OF_MODE.items()}
 
-# Which of its actions a model is asked for, where it has several: any of these fields tells.
+# The fields that show which action is meant, for a model with several: any one is enough.
 _TELLING: Final = {
     "motion_control": ("source_image_url", "reference_video_url"),
     "edit_video": ("source_video_url", "source_task_id"),
@@ -98,7 +98,7 @@ _PLACES: Final[Places] = {
 
 
 def read(body: dict[str, Any], action: str | None) -> Reading:
-    """Read a body for one of RunAPI's actions, the one that its fields tell unless it is named."""
+    """Read a body for one of RunAPI's actions: by default, the one that its fields show."""
     model = known_model(body, "kling-3.0")
     named, action = action, action or _action_of(model, body)
     table = _documented(action, model)
@@ -121,7 +121,7 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
-    """Write the body of a clip, to be posted to the address of its action."""
+    """Write the body of a clip, to be posted to the URL of its action."""
     return write(clip, inputs, _PLACES, _documented(clip.action, clip.model), by_id)
 
 
@@ -151,7 +151,7 @@ def _without_other_name(body: Body, table: Table) -> Body:
 
 
 def _length_by_its_other_name(body: Body, table: Table) -> dict[str, Any]:
-    """Return the length that `duration` asks for where `duration_seconds` says nothing."""
+    """Return the length that `duration` gives if `duration_seconds` is not given."""
     if not _has_other_name(body, table) or body.get("duration_seconds") is not None:
         return {}
     seconds = as_number(body["duration"])
@@ -170,7 +170,7 @@ def _other_name_problems(body: Body, table: Table) -> Iterator[Problem]:
 
 
 def _notes(body: Body, length: Body, clip: Clip, named: str | None) -> Iterator[str]:
-    """Say what was understood otherwise than RunAPI's contract has it."""
+    """Note what was read differently from RunAPI's contract."""
     for seconds in length.values():
         yield f"duration {json.dumps(body['duration'])} is sent as duration_seconds {seconds} too"
     if clip.action == "text_to_video" and clip.frames != "none" and named is None:

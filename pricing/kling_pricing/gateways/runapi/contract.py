@@ -1,7 +1,7 @@
-"""RunAPI's documented fields, per action and model: which are taken, which required, what they say.
+"""RunAPI's documented fields, per action and model: which are taken or required, and their values.
 
-The options that a price depends on may be left out, as RunAPI's contract has it. Most models
-document what they then take; kling-3.0, the 2.1 models and 2.5 turbo do not.
+RunAPI's contract allows leaving out the options that a price depends on. Most models document the
+default they then use; kling-3.0, the 2.1 models and 2.5 turbo do not.
 
 Source: https://github.com/runapi-ai/kling-sdk (python/src/runapi/kling/contract_gen.py at 2ed7c1a,
 js/src/types.ts at e7c5b53) and https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20;
@@ -101,7 +101,7 @@ _MOTION: Final[Fields] = {
 _AVATAR: Final[Fields] = {**_PROMPT, "source_image_url": ADDRESS, "source_audio_url": ADDRESS}
 _EXTEND: Final[Fields] = {"source_task_id": TEXT, **_MODE, "prompt": ANY_TEXT}
 
-# Where these are documented they are the same for every model that takes the option.
+# These defaults, if documented, are the same for every model that takes the option.
 _DEFAULTS: Final[Options] = {
     "duration_seconds": 5,
     "output_resolution": "720p",
@@ -112,9 +112,9 @@ _DEFAULTS: Final[Options] = {
 
 @dataclass(frozen=True, slots=True)
 class LeftOpen:
-    """The priced options that a model's bodies may leave out, with what is then taken.
+    """The priced options that a model's bodies may leave out, with the value then used.
 
-    `defaults` are documented; the others have their `dearest` value.
+    `defaults` are documented; `dearest` has the most expensive value of the others.
     """
 
     defaults: Options
@@ -129,7 +129,7 @@ class _Model:
 
 
 def _taking(*fields: Fields, also: str = "", dearest: Options | None = None) -> _Model:
-    """Return a model by its fields and those it requires; with `dearest`, without a default."""
+    """Return a model from its fields and required ones; those in `dearest` have no default."""
     taken: Fields = {"model": TEXT}
     for some in fields:
         taken.update(some)
@@ -160,7 +160,7 @@ _ACTIONS: Final[Mapping[str, Mapping[str, _Model]]] = {
             _GUIDANCE,
             _FRAMES,
             _SHOTS,
-            # Its page says of sound, and of nothing else, what is made without a word: none.
+            # Its page gives a default for sound only: none.
             dearest={"duration_seconds": 15, "output_resolution": "4k"},
         ),
         "kling-o1": _taking(
@@ -242,12 +242,12 @@ def known() -> list[str]:
 
 
 def actions_of(model: str) -> tuple[str, ...]:
-    """Return the actions that a model is documented for."""
+    """Return the actions that are documented for a model."""
     return tuple(action for action, models in _ACTIONS.items() if model in models)
 
 
 def table_of(action: str, model: str) -> Table | None:
-    """Return what a body for an action and model may say; None where nothing is documented."""
+    """Return what a body for an action and model may say; None if it is not documented."""
     models = _ACTIONS.get(action, {})
     if model not in models:
         return None
@@ -258,12 +258,12 @@ def table_of(action: str, model: str) -> Table | None:
 
 
 def left_open(action: str, model: str) -> LeftOpen:
-    """Return what is taken for the priced options that a body leaves out, of a known model."""
+    """Return the values used for the priced options that a body of a known model leaves out."""
     return _ACTIONS[action][model].left_open
 
 
 def frame_hint(model: str) -> str | None:
-    """Return how a model starts from an image that is not documented for image_to_video."""
+    """Return how to start from an image with a model that is not documented for image_to_video."""
     text = table_of("text_to_video", model)
     if text is None or "first_frame_image_url" not in text.fields:
         return None

@@ -1,7 +1,7 @@
 """RunAPI's live price schedule: its rows read as prices.
 
-A row is either understood to the last key or reported with what was not: a price that is read
-wrongly is worse than one that is not read.
+Either every key of a row is understood, or the row is reported with what was not: a misread price
+is worse than an unread one.
 Source: https://github.com/runapi-ai/core-sdk go/pricing/client_test.go and
 https://github.com/runapi-ai/mcp data/pricing.json, 2026-07-23, checked 2026-11-20.
 """
@@ -55,8 +55,8 @@ _MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,99}")
 class Scheduled:
     """One row: the prices of a model for an action, in US dollars per `per`.
 
-    `prices` goes from options to a price. None are there where the row says that none is available,
-    then it is withdrawn, or where `problem` says what of the row was not understood.
+    `prices` maps options to a price. It is empty if the row is withdrawn (it says that none is
+    available), or if `problem` says what was not understood.
     """
 
     model: str
@@ -69,11 +69,11 @@ class Scheduled:
 
 
 class _UnknownShapeError(Exception):
-    """A row that is not as documented."""
+    """A row that is not in the documented form."""
 
 
 def read_schedules(rows: Iterable[object]) -> tuple[Scheduled, ...]:
-    """Read the rows of a schedule; those of other services are left out, no other is."""
+    """Read the rows of a schedule; only those of other services are left out."""
     return tuple(
         _scheduled(row)
         for row in rows
@@ -102,7 +102,7 @@ def _scheduled(row: object) -> Scheduled:
 
 def _read(row: Content) -> tuple[str, tuple[tuple[Options, Decimal], ...]]:
     _known("model", row.get("model"), when=_MODEL.fullmatch(str(row.get("model"))) is not None)
-    # Asking after a job costs nothing, and is no clip: it is read and has no price.
+    # Querying a job is free and is not a clip: the row is read but has no price.
     if _is_free_query(row):
         return "clip", ()
     _known("action", row.get("action"), when=row.get("action") in ACTIONS)
@@ -151,7 +151,7 @@ def _cells(
 
 def _usd(cents: object) -> Decimal:
     try:
-        # Cents may have decimals: 13.5 cents are 0.135 USD, and a float is read by its writing.
+        # Cents may have decimals: 13.5 cents are 0.135 USD; a float is read by its written digits.
         usd = read_decimal(cents) / 100
     except AmountError:
         raise _UnknownShapeError(f"expected a price in cents, got {_short(cents)}") from None

@@ -1,4 +1,4 @@
-"""RunAPI's live schedule written as a user's price book, over what holds already."""
+"""RunAPI's live schedule written as a user's price book, over the prices that hold already."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _WITHDRAWN: Final = "# Withdrawn: "
 _NOT_LISTED: Final = "# No live price: "
 
 TOLD: Final = (_NOT_READ, _WITHDRAWN, _NOT_LISTED)
-"""How the lines of a book begin that say what the schedule no longer prices, or how it is odd."""
+"""How the lines of a book begin that report a price the schedule dropped, or something odd in
+it."""
 
 
 def schedule_book(
@@ -38,11 +39,11 @@ def schedule_book(
 ) -> str:
     """Write the rows of a schedule as the TOML text of a user's book, with evidence `live`.
 
-    The book is to lie over those of `over`: the bundled one, then the user's own, which it
-    replaces. Rates that hold at `as_of`, an instant, are closed and live ones begin, so that old
-    quotes can be recomputed. What the schedule says is no longer sold ends; what it does not list,
-    or lists in words that are not understood, keeps its price and is an assumption from then on.
-    Raises BookError where no row has a price.
+    The book goes over those of `over`: the bundled one, then the user's own, which it replaces.
+    Rates that hold at `as_of`, an instant, are closed and live ones begin, so that old quotes can
+    be recomputed. Prices that the schedule marks as no longer sold end; those that it does not
+    list, or lists in a form that is not understood, stay and become assumptions. Raises BookError
+    if no row has a price.
     """
     rows = read_schedules(schedules)
     writer = _BookWriter(as_of, url, over)
@@ -67,7 +68,7 @@ def schedule_book(
 
 
 class _BookWriter:
-    """Puts live rates into the user's own book, over what holds already."""
+    """Puts live rates into the user's own book, over the prices that hold already."""
 
     def __init__(self, as_of: datetime, url: str, over: Sequence[BookText]) -> None:
         contents = [tomllib.loads(book.text) for book in over]
@@ -98,20 +99,20 @@ class _BookWriter:
         return {_UNLISTED: {**source, "note": note}}
 
     def add(self, row: Scheduled) -> None:
-        """Let a row's prices begin, after whatever held for its model and action so far."""
+        """Start a row's prices, ending whatever held for its model and action."""
         self.has_added = True
         old_id = self._holding(row)
         old = self._rate(old_id) if old_id is not None else None
         new = _live_rate(row, old, self._as_of)
         if old_id is not None and old is not None:
-            # Nothing changed since an earlier pull: closing it would begin the same price again.
+            # Unchanged since an earlier pull: closing it would only start the same price again.
             if old.get("source") == _LIVE and _without_start(old) == _without_start(new):
                 return
             self._close(old_id, old, row)
         self._rates()[f"{row.model} {row.action} {self._day}"] = new
 
     def withdraw(self, row: Scheduled) -> None:
-        """End the price of what RunAPI says that it no longer sells."""
+        """End a price that RunAPI says it no longer sells."""
         old_id = self._holding(row)
         old = self._rate(old_id) if old_id is not None else None
         if old_id is not None and old is not None:
@@ -119,7 +120,7 @@ class _BookWriter:
             self._close(old_id, old, row)
 
     def mark_unlisted(self, rows: Sequence[Scheduled]) -> None:
-        """Make an assumption of each price that holds and that no row has."""
+        """Turn each current price that no row lists into an assumption."""
         listed = {(row.model, row.action) for row in rows if row.prices}
         for rate_id in [*self._bundled.get("rates", {}), *self._rates()]:
             rate = self._rate(str(rate_id))
@@ -152,7 +153,7 @@ class _BookWriter:
         )
 
     def _holding(self, row: Scheduled) -> str | None:
-        """Return the id of the rate that holds for a row's model and action on the day."""
+        """Return the id of the rate that holds on the day for a row's model and action."""
         for rate_id in [*self._bundled.get("rates", {}), *self._rates()]:
             rate = self._rate(str(rate_id))
             if self._lasts(rate) and row.action in _actions(rate.get("models", {}).get(row.model)):
@@ -160,8 +161,8 @@ class _BookWriter:
         return None
 
     def _close(self, rate_id: str, old: Content, row: Scheduled) -> None:
-        """End a rate on the day, and let what else it prices go on under another id."""
-        # A rate that would end on the day it began never held: it is replaced, not closed.
+        """End a rate on the day, and continue whatever else it prices under another id."""
+        # A rate that ended on the day it began never held: it is replaced, not closed.
         if instant_of(old["from"]) < self._as_of:
             self._rates().setdefault(rate_id, {})["until"] = self._as_of
         elif rate_id in self._bundled.get("rates", {}):
@@ -180,11 +181,11 @@ class _BookWriter:
 
 
 def _live_rate(row: Scheduled, old: Content | None, as_of: datetime) -> Content:
-    """Return the entry of a row's rate: all but models, prices and source as it was."""
+    """Return the entry of a row's rate: the old entry with new models, prices and source."""
     before = old if old is not None else _unsaid(row)
     listed = before.get("models", {}).get(row.model)
     dimensions = list(row.prices[0][0])
-    # The seller itself says what it charges: nothing is disputed any more.
+    # The seller itself states its price: it is no longer disputed.
     replaced = {"prices", "base", "multipliers", "disputed"}
     return {
         **{key: value for key, value in before.items() if key not in replaced},
@@ -212,7 +213,7 @@ def _note(old: Content | None) -> str:
 
 
 def _unsaid(row: Scheduled) -> Content:
-    """Return what a rate needs and a schedule does not say."""
+    """Return what a rate needs that a schedule does not give."""
     lengths = {"min_s": 1, "max_s": _LONGEST_UNSAID_S}
     if row.is_produced:
         billing = {"count": "produced", "round": "up", "output": [lengths]}

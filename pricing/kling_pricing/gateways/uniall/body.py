@@ -1,10 +1,10 @@
 """UniAll's request bodies: `POST /v1/video/generations` for the four Kling 3.0 models.
 
-The model's id says tier and sound: std is read as 720p, pro as 1080p. Where UniAll is silent:
+The model's id gives tier and sound: std is read as 720p, pro as 1080p. Where UniAll is silent:
 `duration` has no documented default and is required, because the price depends on it; a prompt is
-required unless `extra_body.multi_prompt` stands for it; shots are objects of any shape, because
-none is documented; `cfg_scale` has Kling's own range, 0 to 1. Clients of the OpenAI style send
-`size` and `seconds` too: they are taken where they say what the model's id and `duration` say.
+required unless `extra_body.multi_prompt` replaces it; shots are objects of any shape, because none
+is documented; `cfg_scale` has Kling's own range, 0 to 1. OpenAI-style clients send `size` and
+`seconds` too: they are accepted if they agree with the model's id and `duration`.
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
 """
@@ -89,8 +89,8 @@ _GENERATION: Final = Table(
 )
 
 
-# Shots and elements have no place: which fields they have is not documented. Resolution and sound
-# have none either: the model's id says them.
+# Shots and elements are left out: their fields are not documented. So are resolution and sound: the
+# model's id gives them.
 _PLACES: Final[Places] = {
     **as_it_is("prompt", "aspect_ratio"),
     **as_it_is("negative_prompt", "cfg_scale", inside="extra_body."),
@@ -108,7 +108,7 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
     written = respelled(body, _GENERATION, {"duration": as_number})
     notes = [*spelling_notes(body, written), *_style_notes(body)]
     if body.get("duration") is None and _SECONDS.allows(body.get("seconds")):
-        # Documented is the duration alone: what is sent has it.
+        # Only `duration` is documented, so that is what is sent.
         written["duration"] = as_number(body["seconds"])
     said = {**body, **written}
     problems = [*_GENERATION.problems("", said), *_between_fields(said), *_style_problems(said)]
@@ -117,7 +117,7 @@ def read(body: dict[str, Any], action: str | None) -> Reading:
 
 
 def write_body(clip: Clip, inputs: Inputs, by_id: Options) -> dict[str, Any]:
-    """Write the body of a generation; the model's id says resolution and sound."""
+    """Write the body of a generation; the model's id gives resolution and sound."""
     refuse_if_any(action_problems(clip, inputs))
     return write(clip, inputs, _PLACES, _GENERATION, by_id)
 
@@ -159,7 +159,7 @@ def _between_fields(body: Body) -> Iterator[Problem]:
 
 
 def _style_problems(body: Body) -> Iterator[Problem]:
-    """Tell where `size` and `seconds` say something else than the fields that count."""
+    """Report `size` and `seconds` that contradict the fields that count."""
     seconds, size = as_number(body.get("seconds")), body.get("size")
     if is_whole(seconds) and is_whole(body.get("duration")) and seconds != body["duration"]:
         allowed = f"{body['duration']}, as duration says"
