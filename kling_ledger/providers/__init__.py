@@ -1,1 +1,1 @@
-"""The providers: submit a job, ask for its state. They know no ledger."""
+"""The providers: submit a job, poll its state. They do not use the ledger."""

@@ -1,4 +1,4 @@
-"""Attempts: how often a question is put, and how long to pause before it is put again."""
+"""Attempts: how often a query is sent, and how long to pause between attempts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Final
 from kling_ledger.providers.base import Pacing
 
 ATTEMPTS: Final = 3
-"""How often a question is put before it counts as unanswered."""
+"""How often a query is sent before it counts as unanswered."""
 
 LONGEST_PAUSE_S: Final = 30.0
-"""The longest pause within one call; a provider that asks for more ends the call."""
+"""The longest pause within one call; if the provider asks for more, the call ends."""
 
 LONGEST_WISH_S: Final = 60.0
-"""The longest that a provider's wish to be left alone is heeded between two calls."""
+"""The longest delay between two calls that is granted to a provider that asks for one."""
 
 FIRST_PAUSE_S: Final = 0.5
 """The pause after the first attempt; after the second it is twice as long."""
@@ -22,8 +22,8 @@ FIRST_PAUSE_S: Final = 0.5
 class Attempts:
     """Counts the attempts of one call.
 
-    A pause is what the provider asked for, and else longer each time, with jitter: many waiting
-    scripts must not ask again in the same instant.
+    A pause lasts as long as the provider asked for, or else grows each time, with jitter, so that
+    many waiting scripts do not retry at the same instant.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Attempts:
         self._made = 0
 
     def next_pause_s(self, asked_s: float | None = None) -> float | None:
-        """Return how long to pause after an attempt, None where it was the last one."""
+        """Return how long to pause after an attempt, or None after the last one."""
         self._made += 1
         if self._made >= self._most or (asked_s or 0) > LONGEST_PAUSE_S:
             return None
@@ -48,6 +48,6 @@ class Attempts:
         return max(asked_s or 0.0, pause_s)
 
     def pause(self, asked_s: float | None = None) -> bool:
-        """Pause after an attempt; False where there is no other one, or the pause was ended."""
+        """Pause after an attempt; False if it was the last one or the pause was cut short."""
         pause_s = self.next_pause_s(asked_s)
         return pause_s is not None and not self._pacing.sleep(pause_s)

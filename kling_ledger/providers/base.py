@@ -1,7 +1,7 @@
-"""What every provider can do, in the same words whatever its own dialect is.
+"""What every provider can do, in the same words whatever its own API is.
 
-A provider starts jobs (`submit`), tells how they stand (`poll`), and where it can also its account
-(`balance`) and what a body would cost (`estimate`). Everything that it answers is a frozen record.
+A provider starts jobs (`submit`) and returns their state (`poll`); some also return the account's
+balance (`balance`) and what a body would cost (`estimate`). Every answer is a frozen record.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from kling_pricing.money import Money
 
 
 class TaskState(StrEnum):
-    """How a task stands at its provider."""
+    """The state of a task at its provider."""
 
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """The provider said something that nobody documented: that is no verdict."""
+    """The provider's answer is undocumented: the result is still open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job that a provider took: its handle of it, and its reply as it came.
+    """A job that a provider accepted: its task id and the reply as received.
 
-    `held` is what the provider says that it set aside itself: a hint, never the settled cost.
+    `held` is what the provider says it has reserved: a hint, never the settled cost.
     """
 
     task_id: str
@@ -45,11 +45,11 @@ class Submission:
 class TaskStatus:
     """What a provider says of a task.
 
-    `cost` is the settled cost, None where the provider does not say; `problem` is the provider's
-    error, or ours for not understanding it; `has_error` says that the answer carries an error,
-    whatever the state; `retry_after_s` is the provider's own wish.
+    `cost` is the settled cost, None if the provider does not report it; `problem` is the provider's
+    error, or ours if the answer was not understood; `has_error` says that the answer carries an
+    error, whatever the state; `retry_after_s` is the delay that the provider asked for.
     `word` is the provider's own word for the state, `progress` its percentage. The links in
-    `videos` are promised to work until `videos_expire_at`, None where no promise is known.
+    `videos` are promised to work until `videos_expire_at`, None if no promise is known.
     """
 
     state: TaskState
@@ -66,7 +66,7 @@ class TaskStatus:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What an account can still spend, and what it spent since it was opened where that is told."""
+    """What an account can still spend and, if reported, what it has spent since it was opened."""
 
     available: Money
     spent: Money | None = None
@@ -74,7 +74,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a provider expects a body to cost, before any job; `is_affordable` is its own word."""
+    """What a provider expects a body to cost, before any job; `is_affordable` is its own answer."""
 
     amount: Money
     is_affordable: bool | None = None
@@ -82,7 +82,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """What a provider posted to a `callback_url`: a hint, until the provider itself was asked."""
+    """What a provider posted to a `callback_url`: only a hint until the provider is polled."""
 
     provider: str
     task_id: str
@@ -91,10 +91,10 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Pacing:
-    """The time and the chance that a provider acts by: `chance` gives a number from 0 up to 1.
+    """The clock and randomness of a provider: `chance` returns a number from 0 to below 1.
 
-    `sleep` may end a pause early and return something true, as `Event.wait` does: the call then
-    gives up with what it knows.
+    `sleep` may end a pause early and return a true value, as `Event.wait` does: the call then gives
+    up with what it has.
     """
 
     sleep: Callable[[float], object] = time.sleep
@@ -103,7 +103,7 @@ class Pacing:
 
 
 class Provider(Protocol):
-    """Starts jobs and tells how they stand. Every method is one or a few bounded network calls."""
+    """Starts jobs and returns their state. Every method is one or a few bounded network calls."""
 
     @property
     def facts(self) -> ProviderFacts:
@@ -115,40 +115,40 @@ class Provider(Protocol):
 
     @property
     def address(self) -> str:
-        """Where the provider is reached: a job is followed where it was submitted."""
+        """Where the provider is reached: a job is polled where it was submitted."""
 
     @property
     def repeats_safely(self) -> bool:
-        """Whether a submission may be sent again under the same key without being charged twice."""
+        """Whether a submission may be repeated under the same key without a second charge."""
 
     def fingerprint(self, secret: str) -> str | None:
         """Return the fingerprint of the API key under a ledger's secret, None without a key."""
 
     def check(self, body: dict[str, Any]) -> None:
-        """Raise RequestError where the provider could not call the body's `callback_url`."""
+        """Raise RequestError if the provider could not call the body's `callback_url`."""
 
     def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:
         """Start a job.
 
-        Raises JobRefusedError where the provider did not take it, for certain, and
-        JobInDoubtError where it may have.
+        Raises JobRefusedError if the provider certainly did not take it, JobInDoubtError if it may
+        have.
         """
 
     def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
-        """Ask how a task stands. Raises PollError where no answer could be had.
+        """Return a task's state. Raises PollError if there is no answer.
 
-        A patient question is put a few times within the call; whoever has many jobs to ask for
-        puts it once, and decides when to ask again.
+        A patient poll retries a few times within the call. A caller with many jobs polls once and
+        decides itself when to poll again.
         """
 
     def balance(self) -> Balance:
-        """Ask what the account holds. Raises NoAnswerError where that could not be had."""
+        """Return what the account holds. Raises NoAnswerError if there is no answer."""
 
     def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
-        """Ask what a body would cost. Raises NoAnswerError where that could not be had."""
+        """Return what a body would cost. Raises NoAnswerError if there is no answer."""
 
     def read_callback(self, payload: bytes) -> Callback:
-        """Read what the provider posted. Raises CallbackError where it is not understood."""
+        """Read what the provider posted. Raises CallbackError if it is not understood."""
 
     def close(self) -> None:
-        """Give back the connections to the provider."""
+        """Close the connections to the provider."""

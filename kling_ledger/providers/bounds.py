@@ -1,8 +1,8 @@
-"""Bounds: a call ends in time and in size, whatever the other side does.
+"""Bounds: limits a call's time and its reply's size, whatever the other side does.
 
 The time-outs of httpx bound each wait for bytes, not the whole call: headers that drip in, or
-`100 Continue` for ever, would keep it waiting. Here one deadline holds from the connection to the
-last byte of the reply, and a compressed reply is bounded by what it stands for.
+endless `100 Continue`, would keep it waiting. Here one deadline covers everything from the
+connection to the last byte of the reply, and a compressed reply is limited by its unpacked size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import httpcore
 import httpx
 
 LARGEST_REPLY: Final = 4 * 1024 * 1024
-"""The most bytes of a reply that are read; a task with its links is a few thousand."""
+"""The most bytes of a reply that are read; a task with its links has a few thousand."""
 
 _PIECE: Final = 16 * 1024
 _MOST_ENCODINGS: Final = 2
@@ -26,21 +26,21 @@ _GZIP: Final = zlib.MAX_WBITS + 16
 _FORMATS: Final = {
     "gzip": (_GZIP,),
     "x-gzip": (_GZIP,),
-    # Both are sent under this name: with zlib's frame, as it should be, and bare.
+    # Both formats are sent under this name: with the zlib header, as it should be, and without.
     "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS),
 }
 _DESCRIBE_BODY: Final = {"content-encoding", "content-length", "transfer-encoding"}
 
 
 def bound(client: httpx.Client, timeout_s: float) -> httpx.Client:
-    """Let every call of a client end within a time-out, and read no endless reply.
+    """Make every call of a client end within a time-out and read no endless reply.
 
-    Only the wait for a free connection has no bound of its own: many threads may share a client,
-    and each has its turn, because calls end.
+    Only the wait for a free connection is unbounded: many threads may share a client, and each gets
+    its turn because calls end.
     """
     client.headers["Accept-Encoding"] = "identity"
     client.timeout = httpx.Timeout(timeout_s, pool=None)
-    # The client has no public way to wrap the transports that it chose for proxies.
+    # The client has no public way to wrap the transports it chose for proxies.
     client._transport = _bounded(client._transport)
     client._mounts = {
         pattern: None if transport is None else _bounded(transport)
@@ -58,7 +58,7 @@ def _bounded(transport: httpx.BaseTransport) -> httpx.BaseTransport:
 
 
 class _Clock(threading.local):
-    """The time that a thread's call has left, from its first use of the network on."""
+    """The time that a thread's call has left, starting when it first uses the network."""
 
     def __init__(self) -> None:
         self._timeout_s: float | None = None
@@ -68,7 +68,7 @@ class _Clock(threading.local):
         self._timeout_s, self._end_at = timeout_s, None
 
     def left_s(self, wanted_s: float | None, late: type[httpcore.TimeoutException]) -> float | None:
-        """Return how long to wait for the network at most; raise `late` where no time is left."""
+        """Return how long to wait for the network at most; raise `late` if no time is left."""
         if self._timeout_s is None:
             return wanted_s
         now = time.monotonic()
@@ -82,7 +82,7 @@ class _Clock(threading.local):
 
 @dataclass(frozen=True, slots=True)
 class _Bounded(httpx.BaseTransport):
-    """A transport whose replies are read whole, within the time-out that its request asks for."""
+    """A transport that reads whole replies within the time-out that the request asks for."""
 
     inner: httpx.BaseTransport
     clock: _Clock
@@ -120,7 +120,7 @@ def _whole(reply: httpx.Response) -> bytes:
 
 
 def unpacked(content: bytes, encodings: str) -> bytes:
-    """Return what a compressed reply stands for. Raises httpx.RemoteProtocolError."""
+    """Return the content of a compressed reply. Raises httpx.RemoteProtocolError."""
     names = [name for part in encodings.split(",") if (name := part.strip().lower())]
     names = [name for name in names if name != "identity"]
     if content and len(names) > _MOST_ENCODINGS:
@@ -150,7 +150,7 @@ def _too_large() -> httpx.RemoteProtocolError:
 
 @dataclass(frozen=True, slots=True)
 class _Network(httpcore.NetworkBackend):
-    """The network as httpcore uses it, within the time that a call has left."""
+    """The network as httpcore uses it, limited to the time that a call has left."""
 
     inner: httpcore.NetworkBackend
     clock: _Clock
@@ -180,7 +180,8 @@ class _Stream(httpcore.NetworkStream):
         return self.inner.read(max_bytes, self.clock.left_s(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # In pieces: whoever reads a byte now and then would get the whole time for each.
+        # In pieces, each within the time then left: otherwise a peer that reads a byte now and then
+        # would get the whole time for each byte.
         for start in range(0, len(buffer), _PIECE):
             left_s = self.clock.left_s(timeout, httpcore.WriteTimeout)
             self.inner.write(buffer[start : start + _PIECE], left_s)

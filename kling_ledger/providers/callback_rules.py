@@ -17,7 +17,7 @@ def check_callback_url(
 ) -> None:
     """Raise RequestError, naming the rule, for a `callback_url` that the provider would not call.
 
-    A provider at an `address` of this machine is a rehearsal, and reaches what this machine does.
+    A provider whose `address` is on this machine is a rehearsal, and can reach this machine.
     """
     given = body.get("callback_url")
     if given is None or _follows(facts.callback, given, address):
@@ -57,7 +57,7 @@ def is_loopback(address: str | None) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host is this machine; an address of IPv6 has no brackets around it."""
+    """Whether a host is this machine; an IPv6 address comes without brackets."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

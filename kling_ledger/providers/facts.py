@@ -1,4 +1,4 @@
-"""What is known of each provider before anything is sent: its address, key, unit and rules.
+"""What is known of each provider before any request: its address, key, unit and rules.
 
 Sources: https://github.com/runapi-ai/core-sdk, https://github.com/CrunTeam/crun-agent-skills,
 https://docs.evolink.ai/en/api-manual/ and https://docs.uniall.ai/models/video/kling, checked
@@ -13,7 +13,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class CallbackRule:
-    """Which `callback_url` a provider calls: its schemes, its longest, and on which hosts."""
+    """Which `callback_url` a provider calls: its schemes, its longest length, and the hosts."""
 
     schemes: tuple[str, ...]
     longest: int | None = None
@@ -24,13 +24,14 @@ class CallbackRule:
 class ProviderFacts:
     """What a caller may want to know of a provider without connecting to it.
 
-    `unit` is what its balance and its settled costs count. `tells_cost` says that a finished task
-    names its settled cost, `tells_balance` and `estimates` that these can be asked for; neither
-    costs anything. `takes_key` says that an `Idempotency-Key` makes a submission repeatable.
-    `links_live_s` is how long result links are promised to work, None where nothing is.
-    `callback` is None where the provider documents no callbacks. `frees_failures` says that a job
-    which failed is not charged unless its answer names a cost, `charges_what_it_holds` that a
-    completed job costs what the provider says that it reserved.
+    `unit` is the unit of its balance and its settled costs. `tells_cost` says that a finished task
+    reports its settled cost; `tells_balance` and `estimates` that balance and estimates can be
+    requested, free of charge. `takes_key` says that an `Idempotency-Key` makes a submission
+    repeatable. `links_live_s` is how long result links are promised to work, None if no promise is
+    known.
+    `callback` is None if the provider documents no callbacks. `frees_failures` says that a failed
+    job is free unless its answer names a cost, `charges_what_it_holds` that a completed job costs
+    what the provider says it reserved.
     """
 
     name: str

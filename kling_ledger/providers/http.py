@@ -1,7 +1,7 @@
-"""One way to speak HTTP to a provider: bounded in time and size, its key never shown to anybody.
+"""HTTP to a provider: bounded in time and size, with a key that is never shown.
 
-A request is sent once, or asked again a few times where asking costs nothing. What the transport
-raises is told apart by one question only: may the request have arrived?
+A request is sent once, or retried a few times if that costs nothing. Only one thing matters about
+an error of the transport: may the request have arrived?
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NEVER_SENT: Final = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
-    # The proxy opened no way to the provider.
+    # The proxy did not connect to the provider.
     httpx.ProxyError,
     httpx.LocalProtocolError,
     httpx.UnsupportedProtocol,
@@ -50,18 +50,18 @@ _SHORTEST_SECRET: Final = 8
 _Told = TypeVar("_Told")
 _JSON: Final = {"Accept": "application/json", "Content-Type": "application/json"}
 _ONCE: Final = {"Connection": "close"}
-"""A pool that keeps no connection still hands one to the next thread in the instant before it is
-closed, and then closes it under that request: the job would be in doubt. One that says that it will
-be closed is never idle."""
+"""Without this header, a pool that keeps no connections can still hand one to the next thread in
+the instant before closing it, then close it under that request: the job would be in doubt. A
+connection announced as closing is never idle."""
 _MOST_AT_ONCE: Final = 200
 
 
 class NotSentError(Exception):
-    """No connection was made: nothing arrived anywhere."""
+    """No connection was made: nothing arrived."""
 
 
 class LostError(Exception):
-    """The request may have arrived, and no whole reply came back."""
+    """The request may have arrived, but no whole reply came back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,29 +75,29 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """An API key that shows itself only to who asks for it by name."""
+    """An API key that is shown only on explicit request."""
 
     value: str = field(repr=False)
 
     def hidden_in(self, text: str) -> str:
-        """Return a text for people: one line, not too long, with *** where the key was."""
+        """Return a text for people: one line, cut to length, with *** in place of the key."""
         shown = on_one_line(self.left_out_of(text).replace(self.value, "***"))
         return shown if len(shown) <= _LONGEST_TOLD else f"{shown[: _LONGEST_TOLD - 3]}..."
 
     def fingerprint(self, secret: str, provider: str) -> str:
-        """Return a keyed fingerprint, in hexadecimal digits: without `secret` it says nothing."""
+        """Return a keyed fingerprint, in hexadecimal; without `secret` it reveals nothing."""
         told = f"{provider}\0{self.value}".encode()
         return hmac.new(bytes.fromhex(secret), told, "sha256").hexdigest()
 
     def is_in(self, text: str) -> bool:
-        """Whether the key stands in a text, as it is, in small letters, or as addresses write it.
+        """Whether a text contains the key: as it is, in lower case, or URL-encoded.
 
-        A key of a few letters stands in every text: it can be kept from nobody.
+        A key of a few letters occurs in every text, so it cannot be hidden.
         """
         return len(self.value) >= _SHORTEST_SECRET and any(one in text for one in self._written)
 
     def left_out_of(self, told: _Told) -> _Told:
-        """Return what a provider told, with *** wherever the key was."""
+        """Return a provider's answer with *** in place of the key."""
         return self._left_out(told)  # type: ignore[no-any-return]
 
     def _left_out(self, told: Any) -> Any:
@@ -113,16 +113,16 @@ class Secret:
 
     @property
     def _written(self) -> tuple[str, ...]:
-        # A state is read in small letters, whatever stands in it.
+        # States are lower-cased when read, whatever they contain.
         return self.value, quote(self.value, safe=""), self.value.lower()
 
 
 class Http:
     """Requests to one provider at one address, with a key in a header.
 
-    Submissions have connections of their own that are never used twice: a connection that the
-    provider closed while it lay idle would leave a job in doubt that was never sent. Who speaks
-    there with another key too, `under` it, shares the connections.
+    Submissions have their own connections, never used twice: one that the provider closed while it
+    was idle would leave a job in doubt that was never sent. `under` shares the connections with
+    another key.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Http:
         self._submitting = bound(submitting, timeout_s)
 
     def under(self, secret: Secret) -> Http:
-        """Return the same connections, spoken over with another key."""
+        """Return the same connections with another key."""
         other = copy(self)
         other.secret = secret
         return other
@@ -160,7 +160,7 @@ class Http:
     def submit(
         self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """Send a body once and never again. Raises NotSentError or LostError."""
+        """Send a body once, never again. Raises NotSentError or LostError."""
         return self._sent(self._submitting, "POST", path, body, headers or {})
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Reply:
@@ -192,12 +192,12 @@ class Http:
 
 
 def is_never_sent(error: BaseException | None) -> bool:
-    """Whether an error of the transport says that nothing can have arrived."""
+    """Whether an error of the transport proves that nothing arrived."""
     return isinstance(error, _NEVER_SENT)
 
 
 def in_words(error: Exception) -> str:
-    """Say what went wrong on the way; the address and the headers are not part of it."""
+    """Describe what went wrong in transport, without the address and the headers."""
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     text = str(error)
@@ -205,7 +205,7 @@ def in_words(error: Exception) -> str:
 
 
 def checked_address(base_url: str) -> str:
-    """Return the address of a provider without a slash at its end. ConfigError for what is none."""
+    """Return a provider's address without a trailing slash. ConfigError for an invalid one."""
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL:

@@ -1,6 +1,7 @@
-"""A provider that is spoken to over plain HTTP: one conduct, and a Dialect that says how.
+"""A provider over plain HTTP: the behaviour is shared, a Dialect has the provider's details.
 
-A job is sent once and never again. Questions cost nothing and are asked again a few times.
+A job is sent once and never again. Polls and other queries cost nothing and are retried a few
+times.
 """
 
 from __future__ import annotations
@@ -55,17 +56,17 @@ _Read = TypeVar("_Read")
 
 
 def _unheard(_: Reply) -> None:
-    """Keep nothing."""
+    """Ignore the reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How one provider is spoken to, and what its answers mean.
+    """How to talk to one provider, and what its answers mean.
 
     `submit_path` and `task_path` may name the `{action}`, and `task_path` the `{task_id}`.
-    `verdict` says what an answer means, `told` what it says in words, and `code` by which number
-    it says so. `task_in` finds the task in an answer, `task_id` its id, and `status` reads it; its
-    links may be relative. `estimate_body` is what is asked of an action and its body. `balance` and
+    `verdict` says what an answer means, `told` is its text and `code` its number. `task_in` finds
+    the task in an answer, `task_id` its id, and `status` reads it; its links may be relative.
+    `estimate_body` makes the body of an estimate from an action and its body. `balance` and
     `estimate` raise AmountError for what they cannot read. The key is sent in `key_header`, after
     `key_scheme`, and shown nowhere.
     """
@@ -99,7 +100,7 @@ class Dialect:
     ) -> HttpProvider:
         """Return the provider behind this dialect, at its own address unless another is given.
 
-        `trust` is shared where several are connected: loading the authorities takes its time.
+        Pass one `trust` to several connections: loading the certificate authorities is slow.
         """
         http = Http(
             base_url or self.facts.base_url,
@@ -112,7 +113,7 @@ class Dialect:
         return HttpProvider(self, http, pacing or Pacing())
 
     def read_callback(self, payload: bytes, *, now: datetime) -> Callback:
-        """Read a callback, whose body is the task as it is asked for too."""
+        """Read a callback; its body is the task, as in a poll."""
         return read_posted(
             self.facts.name,
             payload,
@@ -131,11 +132,11 @@ class HttpProvider:
     missing: set[str] = field(default_factory=set, repr=False, compare=False)
     """The models that the provider turned out to have no estimate for."""
     hear: Callable[[Reply], None] = field(default=_unheard, repr=False, compare=False)
-    """Is given each answer as it came, whatever it means."""
+    """Gets each reply as received, whatever it means."""
 
     @property
     def facts(self) -> ProviderFacts:
-        """What is known of the provider, and since it was asked."""
+        """What is known of the provider, updated by its answers."""
         return facts_of(self.dialect.facts, self.missing)
 
     @property
@@ -162,11 +163,11 @@ class HttpProvider:
         self.http.close()
 
     def check(self, body: dict[str, Any]) -> None:
-        """Raise RequestError where the provider could not call the body's `callback_url`."""
+        """Raise RequestError if the provider could not call the body's `callback_url`."""
         check_callback_url(self.facts, body, address=self.address)
 
     def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:
-        """Send a job once, whatever comes back, under its key where the provider takes one."""
+        """Send a job once, whatever comes back; with its key, if the provider takes one."""
         path = self.dialect.submit_path.format(action=in_address(action))
         keyed = {"Idempotency-Key": key, "X-Client-Request-Id": key} if self.facts.takes_key else {}
         try:
@@ -183,14 +184,14 @@ class HttpProvider:
         return self._submission(Answer.of(reply))
 
     def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
-        """Ask for a task."""
+        """Poll a task."""
         path = self.dialect.task_path.format(action=in_address(action), task_id=in_address(task_id))
         return self.understood(
             task_id, self._asked("GET", path, None, PollError, is_patient=is_patient)
         )
 
     def understood(self, task_id: str, answer: Answer) -> TaskStatus:
-        """Return what an answer to a question for a task says of it."""
+        """Return what the answer to a poll says of its task."""
         task = self.dialect.task_in(answer)
         now = self.pacing.now()
         if self.dialect.task_id(task) == task_id:
@@ -203,14 +204,14 @@ class HttpProvider:
         return without_key(told, self.http.secret, self.address)
 
     def balance(self) -> Balance:
-        """Ask what the account holds."""
+        """Return what the account holds."""
         path, read = self.dialect.balance_path, self.dialect.balance
         if path is None or read is None:
             raise NoAnswerError(self.name, "it has no documented balance API", is_final=True)
         return self._understood(read, self._asked("GET", path, None, NoAnswerError))
 
     def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
-        """Ask what a body would cost."""
+        """Return what a body would cost."""
         path, read = self.dialect.estimate_path, self.dialect.estimate
         if path is None or read is None:
             raise NoAnswerError(self.name, "it has no documented estimate API", is_final=True)
@@ -232,7 +233,7 @@ class HttpProvider:
         return self.dialect.read_callback(payload, now=self.pacing.now())
 
     def _submission(self, answer: Answer) -> Submission:
-        """Return the task that an answer names, whatever else it says: then one was made."""
+        """Return the task that an answer names, whatever else it says: then a task was made."""
         task = self.dialect.task_in(answer)
         task_id = self.dialect.task_id(task)
         verdict = self.dialect.verdict(answer)
@@ -277,7 +278,7 @@ class HttpProvider:
         is_patient: bool = True,
         is_no_use: Callable[[Answer], bool] = lambda _: False,
     ) -> Answer:
-        """Ask until there is an answer, a refusal, or no attempt left."""
+        """Retry until there is an answer, a refusal, or no attempt left."""
         attempts = Attempts(self.pacing, most=ATTEMPTS if is_patient else 1)
         while True:
             try:
@@ -298,7 +299,7 @@ class HttpProvider:
                 raise kind(self.name, problem, retry_after_s=asked_s)
 
     def _refused(self, answer: Answer, kind: type[QuestionError], problem: str) -> QuestionError:
-        """Say that asking again is of no use; only a task that is unknown may be known later."""
+        """Raise the final error; only an unknown task may become known later."""
         code = self.dialect.code(answer)
         if kind is PollError and code == NOT_FOUND:
             asked_s = asked_pause_s(answer.headers, now=self.pacing.now())

@@ -1,4 +1,4 @@
-"""What asking for live prices has in common: one request, and JSON whose numbers stay exact."""
+"""What requests for live prices share: one request, and JSON whose numbers stay exact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIMEOUT: Final = httpx.Timeout(30, connect=10)
 
 
 def sent(http: httpx.Client, provider: str, request: httpx.Request) -> httpx.Response:
-    """Send a request once. Raises LivePricesError where there is no answer."""
+    """Send a request once. Raises LivePricesError if there is no answer."""
     try:
         return http.send(request)
     except httpx.TimeoutException:

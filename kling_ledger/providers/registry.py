@@ -1,8 +1,8 @@
-"""The registry: a provider's name leads to its facts, to a connection, and to its callbacks.
+"""The registry: finds a provider's facts, connection and callback reader by its name.
 
-A provider is a folder here, with `facts.py` and `dialect.py`. To add one: its bodies in a folder
-of `kling_pricing.gateways` and its name in GATEWAYS there, a price book, a folder here, and an
-independent rendering in the sandbox. Only the dialect that is asked for is imported.
+A provider is a folder here, with `facts.py` and `dialect.py`. To add one: its bodies in a folder of
+`kling_pricing.gateways` and its name in GATEWAYS there, a price book, a folder here, and an
+independent implementation in the sandbox. Only the requested dialect is imported.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CALL_TIMEOUT_S: Final = 60.0
 
 
 def provider_facts(name: str) -> ProviderFacts:
-    """Return what is known of a provider. Raises ConfigError for a name that is none."""
+    """Return what is known of a provider. Raises ConfigError for an unknown name."""
     facts = FACTS.get(name)
     if facts is None:
         raise ConfigError(
@@ -50,8 +50,8 @@ def connect(
 ) -> Provider:
     """Return a provider that jobs can be submitted to; close it after use.
 
-    Without a key the provider's own variable is read, without an address its own is taken.
-    Raises ConfigError where a setting cannot be used. Nothing is sent yet.
+    Without a key, the provider's own variable is read; without an address, its own is used.
+    Raises ConfigError for an unusable setting. Nothing is sent yet.
     """
     from kling_ledger.providers.http import checked_address
 
@@ -67,7 +67,7 @@ def connect(
 
 
 def wire(name: str) -> Dialect:
-    """Return how a provider is spoken to over plain HTTP, whose answers can be passed on."""
+    """Return a plain HTTP connection to a provider, whose answers can be passed on."""
     module = import_module(f"kling_ledger.providers.{name}.wire") if name == "runapi" else None
     dialect: Dialect = (module or _module(provider_facts(name))).DIALECT
     return dialect
@@ -76,7 +76,7 @@ def wire(name: str) -> Dialect:
 def read_callback(name: str, payload: bytes, *, now: datetime) -> Callback:
     """Read what a provider posted to a `callback_url`; neither key nor connection is needed.
 
-    Raises CallbackError where the payload is not understood.
+    Raises CallbackError if the payload is not understood.
     """
     callback: Callback = _module(provider_facts(name)).read_callback(payload, now=now)
     return callback

@@ -1,6 +1,6 @@
-"""What replies have in common: JSON that may not be any, amounts, links, times and verdicts.
+"""What replies have in common: possibly invalid JSON, amounts, links, times and verdicts.
 
-Nothing here knows a provider. What cannot be read is None or a reason, never a zero.
+Nothing here is specific to a provider. What cannot be read is None or a reason, never zero.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kling_pricing.errors import AmountError, on_one_line
 from kling_pricing.money import Money, read_decimal, round_to
 
 Json = dict[str, Any]
-"""A JSON object whose numbers are read as they were written, never as floats."""
+"""A JSON object whose numbers are exact, never floats."""
 
 LARGEST_CALLBACK: Final = 1024 * 1024
 """The most bytes of a callback that are read."""
@@ -45,43 +45,43 @@ _LONGEST_REASON: Final = 300
 
 
 class Verdict(IntEnum):
-    """What an answer says of the request that it answers, in the order of doubt."""
+    """What an answer says of its request, in increasing order of doubt."""
 
     TAKEN = 0
     REFUSED = 1
-    """Not taken for certain; the same request would be refused again."""
+    """Certainly not taken; the same request would be refused again."""
     LATER = 2
-    """Not taken for certain; the same request may be taken later."""
+    """Certainly not taken; the same request may be taken later."""
     UNKNOWN = 3
     """It may have been taken."""
 
 
 _REFUSING: Final = (
-    # It should have been sent elsewhere, and nobody follows.
+    # It should have gone elsewhere, and redirects are not followed.
     *(300, 301, 302, 305, 307, 308, 421),
-    # What was asked for, or whoever asked, does not suit.
+    # The request or the caller was refused.
     *(400, 401, 402, 403, 404, 405, 410, 422, 451),
-    # A proxy lets nobody through who does not sign on.
+    # A proxy demands authentication.
     *(407, 511),
-    # Not even its form suits: length, size, address, media type, range, headers, protocol.
+    # The request's form was refused: length, size, address, media type, range, headers, protocol.
     *(411, 413, 414, 415, 416, 417, 426, 428, 431),
 )
 HTTP_VERDICTS: Final[Mapping[int, Verdict]] = {
     **dict.fromkeys(_REFUSING, Verdict.REFUSED),
     429: Verdict.LATER,
 }
-"""What HTTP itself says of a status. After any other error something may have been taken.
+"""What HTTP itself says of a status. After any other error, the request may have been taken.
 
-303 is not among them, because it says where the result of what was done is; 406, because an answer
-that cannot be written may come after the work; 408 and 425, because the request may still be read;
-409, because something was taken before; 499, because only whoever asked is gone; nor is any number
-that HTTP does not explain for a request like ours, such as 304, 412 or 418.
+Left out: 303, because it points to the result of work that was done; 406, because the work may
+precede an answer that cannot be written; 408 and 425, because the request may still be read; 409,
+because something was taken before; 499, because only the caller has gone; and every number that
+HTTP does not explain for a request like ours, such as 304, 412 or 418.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply with its body as a JSON object, None where it is none."""
+    """A reply with its body as a JSON object, None if it is not one."""
 
     status: int
     headers: Mapping[str, str]
@@ -89,19 +89,19 @@ class Answer:
 
     @classmethod
     def of(cls, reply: Reply) -> Answer:
-        """Read a reply; whatever its body is, that is no error yet."""
+        """Read a reply; an unreadable body is not yet an error."""
         return cls(reply.status, reply.headers, json_object(reply.content))
 
 
 def verdict_of_status(answer: Answer, verdicts: Mapping[int, Verdict]) -> Verdict:
-    """Return what a table says of an HTTP status; a success needs a JSON object to be one."""
+    """Return a table's verdict on an HTTP status; a success counts only with a JSON object."""
     if 200 <= answer.status < 300:
         return Verdict.TAKEN if answer.body is not None else Verdict.UNKNOWN
     return verdicts.get(answer.status, Verdict.UNKNOWN)
 
 
 def json_object(content: bytes) -> Json | None:
-    """Return a JSON object, None for everything else."""
+    """Return a JSON object, or None for anything else."""
     try:
         body = json.loads(content, parse_float=Decimal, parse_constant=_no_constant)
     except (ValueError, ArithmeticError, RecursionError):
@@ -110,14 +110,14 @@ def json_object(content: bytes) -> Json | None:
 
 
 def inner(body: object, *path: str) -> Any:
-    """Return what stands at a path of keys, None where it does not."""
+    """Return the value at a path of keys, or None if there is none."""
     for key in path:
         body = body.get(key) if isinstance(body, dict) else None
     return body
 
 
 def whole_number(written: object) -> int | None:
-    """Return a whole number that was written as 200, 200.0 or "200"; None for anything else."""
+    """Return a whole number written as 200, 200.0 or "200"; None for anything else."""
     if isinstance(written, bool) or not isinstance(written, (int, float, Decimal, str)):
         return None
     text = str(written).strip()
@@ -125,13 +125,13 @@ def whole_number(written: object) -> int | None:
 
 
 def text_at(body: object, *path: str) -> str | None:
-    """Return the text at a path, None where there is none or an empty one."""
+    """Return the text at a path, or None if it is missing or empty."""
     found = inner(body, *path)
     return found if isinstance(found, str) and found.strip() else None
 
 
 def amount_of(written: object, unit: str, *, per_unit: int = 1) -> Money:
-    """Read an amount that was written in parts of a unit, `per_unit` of them making one.
+    """Read an amount written in fractions of a unit, `per_unit` to the unit.
 
     It is rounded to the millionth, half up. Raises AmountError for anything that is not a number,
     is negative or too large, or would be rounded to zero.
@@ -147,7 +147,7 @@ def amount_of(written: object, unit: str, *, per_unit: int = 1) -> Money:
 
 
 def settled_cost(written: object, unit: str, *, name: str) -> tuple[Money | None, str | None]:
-    """Return what a provider says that it charged, or why that cannot be read."""
+    """Return what a provider says it charged, or why that cannot be read."""
     if written is None:
         return None, f"the reply has no {name}"
     try:
@@ -157,32 +157,32 @@ def settled_cost(written: object, unit: str, *, name: str) -> tuple[Money | None
 
 
 def links_in(written: object) -> tuple[str, ...]:
-    """Return the links in a list, or the one that stands alone; anything else is left.
+    """Return the links in a list, or a single link; anything else is ignored.
 
-    They may be relative: `absolute` makes addresses of them.
+    They may be relative: `absolute` completes them.
     """
     found = written if isinstance(written, list) else [written]
     return tuple(link for link in found[:_MOST_LINKS] if isinstance(link, str) and _may_lead(link))
 
 
 def absolute(links: Iterable[str], address: str | None) -> tuple[str, ...]:
-    """Return links as web addresses, those that are relative at a gateway's own address.
+    """Return links as web addresses, completing relative ones with a gateway's own address.
 
-    Where no address is known, they are left out.
+    Without an address, relative links are left out.
     """
     resolved = [link if address is None else _at(address, link) for link in links]
     return tuple(link for link in resolved if link.lower().startswith(("https://", "http://")))
 
 
 def percentage(written: object) -> int | None:
-    """Return a progress from 0 to 100, None for anything else."""
+    """Return a progress from 0 to 100, or None for anything else."""
     if isinstance(written, bool) or not isinstance(written, (int, Decimal)):
         return None
     return int(written) if 0 <= written <= 100 else None
 
 
 def instant_of(seconds: object) -> datetime | None:
-    """Return the instant that seconds since 1970 name, None where that cannot be read."""
+    """Return the instant of a number of seconds since 1970; None if it cannot be read."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, Decimal)):
         return None
     try:
@@ -192,7 +192,7 @@ def instant_of(seconds: object) -> datetime | None:
 
 
 def asked_pause_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return what `Retry-After` asks for, seconds or a date; None where it asks nothing."""
+    """Return the seconds that `Retry-After`, a number or a date, asks for; None if none."""
     written = headers.get("Retry-After")
     if not written:
         return None
@@ -204,7 +204,7 @@ def asked_pause_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def read_task_id(written: object) -> str | None:
-    """Return a task's id as text, None for what is none."""
+    """Return a task's id as text, or None for an invalid one."""
     if isinstance(written, bool) or not isinstance(written, (int, str)):
         return None
     text = str(written)
@@ -213,26 +213,26 @@ def read_task_id(written: object) -> str | None:
 
 
 def first_id(task: Json, *names: str) -> str | None:
-    """Return the id of a task, under the first of these names that holds one."""
+    """Return a task's id from the first of these names that has one."""
     found = (read_task_id(task.get(name)) for name in names)
     return next((id_ for id_ in found if id_ is not None), None)
 
 
 def only_object(written: object) -> Json:
-    """Return an object, or the one that stands alone in a list; an empty one for all else."""
+    """Return an object, or the only one in a list; an empty one for anything else."""
     if isinstance(written, list) and len(written) == 1:
         written = written[0]
     return written if isinstance(written, dict) else {}
 
 
 def task_or_data(body: Json, *names: str) -> Json:
-    """Return what names a task in a reply: the reply itself, or its `data`."""
+    """Return the object that names a task in a reply: the reply itself, or its `data`."""
     data = only_object(body.get("data"))
     return data if first_id(body, *names) is None and first_id(data, *names) else body
 
 
 def is_of_a_request(task: Json, answer: Answer) -> bool:
-    """Whether the `id` in an error is the error's own or its request's, and so names no task."""
+    """Whether the `id` in an error is that of the error or its request, and so not of a task."""
     id_ = read_task_id(task.get("id"))
     if id_ is None or read_task_id(task.get("task_id")) is not None:
         return False
@@ -245,7 +245,7 @@ def is_of_a_request(task: Json, answer: Answer) -> bool:
 
 
 def error_in(written: object) -> str | None:
-    """Return an error in words, None where what stands in its place says that there is none."""
+    """Return an error in words, or None if the field says that there is none."""
     if isinstance(written, str):
         return written.strip() or None
     if isinstance(written, list):
@@ -272,10 +272,10 @@ def task_status(
     videos_expire_at: datetime | None = None,
     progress: int | None = None,
 ) -> TaskStatus:
-    """Put together what a task's state allows to be said: only an end has a cost or links.
+    """Build a TaskStatus with what its state allows: only a finished task has a cost or links.
 
-    `unread` says why no cost can be read, though one is named where `names_cost` is set; `failure`
-    is the provider's error.
+    `unread` says why no cost can be read; `names_cost` that the answer names one; `failure` is the
+    provider's error.
     """
     failure = failure and on_one_line(failure)[:_LONGEST_REASON]
     word = written_state.strip().lower() if isinstance(written_state, str) else None
@@ -291,7 +291,7 @@ def task_status(
             videos_expire_at=videos_expire_at if videos else None,
         )
     if state is TaskState.FAILED and cost is None and names_cost:
-        # It may have been charged for, and nobody can say what.
+        # It may have been charged, and the amount is unknown.
         return replace(said, state=TaskState.UNKNOWN, problem=f"failed, and {unread}")
     if state is TaskState.FAILED:
         return replace(said, cost=cost, videos=videos, problem=failure or "no reason given")
@@ -308,7 +308,7 @@ def read_posted(
     task_id: Callable[[Json], str | None],
     status: Callable[[Json], TaskStatus],
 ) -> Callback:
-    """Read a task that a provider posted. Raises CallbackError where it is none."""
+    """Read a task that a provider posted. Raises CallbackError for anything else."""
     if len(payload) > LARGEST_CALLBACK:
         raise CallbackError(provider, f"a callback of more than {LARGEST_CALLBACK} bytes")
     task = json_object(payload)
@@ -318,7 +318,7 @@ def read_posted(
     if found is None:
         raise CallbackError(provider, "the callback has no task id")
     told = status(task)
-    # Where it was posted from is not known here: a relative link leads nowhere.
+    # The sender's address is unknown here, so relative links are left out.
     return Callback(provider, found, replace(told, reply=task, videos=absolute(told.videos, None)))
 
 

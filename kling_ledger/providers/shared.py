@@ -1,4 +1,4 @@
-"""What every provider does alike with what it is asked and told, whatever carries its requests."""
+"""What every provider does alike with requests and answers, whatever carries them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _NO_SUCH_ADDRESS: Final = frozenset({NOT_FOUND, 405, 501})
 
 
 def in_address(task_id: str) -> str:
-    """Return a task's id as it is written in an address."""
+    """Return a task's id as written in a URL."""
     quoted = quote(task_id, safe="")
-    # Dots alone would lead to another address.
+    # An id of dots alone would lead to another URL.
     return quoted if task_id.strip(".") else quoted.replace(".", "%2E")
 
 
 def facts_of(facts: ProviderFacts, missing: Collection[str]) -> ProviderFacts:
-    """Return what is known of a provider, once it is known which models have no estimate."""
+    """Return what is known of a provider, given which models have no estimate."""
     return replace(facts, estimates=False) if EVERY_MODEL in missing else facts
 
 
 def missing_estimate(answer: Answer, code: int, model: str) -> str | None:
-    """Return which model an answer says there is no estimate for, None where it says no such thing.
+    """Return the model that an answer says has no estimate, or None if it does not say so.
 
-    An answer with a code of the provider's own is about the model that was asked for; any other
-    one comes from where there is nobody to ask.
+    An answer with the provider's own code is about the requested model; a status like 404 without
+    one means that there is no such endpoint, so no model has an estimate.
     """
     own = inner(answer.body, "code") or inner(answer.body, "error", "code")
     if own is None:
@@ -43,7 +43,7 @@ def missing_estimate(answer: Answer, code: int, model: str) -> str | None:
 
 
 def without_key(status: TaskStatus, secret: Secret | None, address: str) -> TaskStatus:
-    """Return what was told of a task with its links made whole, and the key nowhere in it."""
+    """Return a task's status with complete links, and the key removed everywhere."""
     videos = absolute(status.videos, address)
     if secret is None:
         return replace(status, videos=videos)
@@ -52,6 +52,7 @@ def without_key(status: TaskStatus, secret: Secret | None, address: str) -> Task
         videos=secret.left_out_of(videos),
         problem=status.problem and secret.hidden_in(status.problem),
         word=secret.left_out_of(status.word),
-        # A reply of a client's own is no plain JSON: it stays with whoever brought the client.
+        # A reply from a client's own model is not plain JSON: it stays with the caller of that
+        # client.
         reply=secret.left_out_of(status.reply),
     )

@@ -1,4 +1,4 @@
-"""Surroundings: which variable of the environment keeps connections from being made at all."""
+"""Surroundings: finds the environment variable that prevents any connection."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 @contextmanager
 def naming_the_variable() -> Iterator[None]:
-    """Say which variable is at fault where a client cannot be made. Raises ConfigError.
+    """Name the variable at fault if a client cannot be made.
 
-    What the variable holds is not shown: the address of a proxy may hold a password.
+    Raises ConfigError. The variable's value is not shown: a proxy's address may contain a password.
     """
     try:
         yield
@@ -43,7 +43,7 @@ def naming_the_variable() -> Iterator[None]:
 
 
 def _of_a_proxy() -> str:
-    """Return the variable that no client can be made with."""
+    """Return the variable that prevents any client from being made."""
     proxies = set_variables(_PROXIES)
     unusable = [name for name, value in proxies.items() if not _is_usable(value)]
     return next(

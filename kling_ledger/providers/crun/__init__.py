@@ -1,1 +1,1 @@
-"""Crun: its facts, and how it is spoken to."""
+"""Crun: its facts and its API."""

@@ -1,12 +1,12 @@
-"""Crun: every answer is `{"code", "message", "data"}`, and its `code` says what it means.
+"""Crun: every answer is `{"code", "message", "data"}`, and `code` is the result.
 
-An answer without one is not Crun's: it counts by what HTTP says of its status.
+An answer without a `code` is not Crun's: its HTTP status decides.
 
-CreateTask is sent once: Crun knows no Idempotency-Key, and says itself that a repeated one may be
-charged twice. A task's `data` is also what Crun posts to a `callback_url`.
+CreateTask is sent once: Crun has no Idempotency-Key and warns that a repeated CreateTask may be
+charged twice. Crun posts the same `data` of a task to a `callback_url`.
 
-Source: https://docs.crun.ai/models/kling/v3-0, https://docs.crun.ai/models/common/get-task-info
-and https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
+Source: https://docs.crun.ai/models/kling/v3-0, https://docs.crun.ai/models/common/get-task-info and
+https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STATES: Final[Mapping[str, TaskState]] = {
     "success": TaskState.COMPLETED,
     "failed": TaskState.FAILED,
 }
-"""Each documented state, and what it is to us."""
+"""Each documented state, and its TaskState."""
 
 VERDICTS: Final[Mapping[int, Verdict]] = {
     200: Verdict.TAKEN,
@@ -58,15 +58,15 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
 }
 """Each documented code: 455 is maintenance, 501 a generation that failed, 505 a disabled feature.
 
-After 500 and 501 there may be a task, and nobody documents what it would cost.
+After 500 and 501 there may be a task, and what it would cost is undocumented.
 """
 
 _DOUBTFUL: Final = frozenset({408, 409, 425, 499})
-"""Codes that Crun does not document: HTTP's numbers after which something may have been taken."""
+"""HTTP numbers that Crun does not document as codes, after which something may have been taken."""
 
 
 def _code(answer: Answer) -> int:
-    """Return Crun's own code, or what HTTP says in its place."""
+    """Return Crun's own code, or else the HTTP status."""
     return _own_code(answer) or answer.status
 
 
@@ -91,7 +91,7 @@ def _told(answer: Answer) -> str:
 
 
 def _task_in(answer: Answer) -> Json:
-    """Return `data`; beside it a `task_id` is one too, and an `id` may be of anything."""
+    """Return `data`, or else a top-level `task_id`; a top-level `id` may belong to anything."""
     body = answer.body or {}
     data = only_object(body.get("data"))
     return data or {name: id_ for name, id_ in body.items() if name == "task_id"}
@@ -111,7 +111,7 @@ def _status(task: Json, now: datetime) -> TaskStatus:  # noqa: ARG001 - Crun pro
 
 
 def _failure(task: Json) -> str | None:
-    """Return the error in a task's result, which may also say that there is none."""
+    """Return the error in a task's result; None if the result reports none."""
     if error_in(task.get("result")) is None:
         return None
     code, message = inner(task, "result", "code"), text_at(task, "result", "message")

@@ -1,4 +1,4 @@
-"""What is known of Crun before anything is sent: its address, key, unit and rules.
+"""What is known of Crun before any request: its address, key, unit and rules.
 
 Source: https://github.com/CrunTeam/crun-agent-skills, checked 2026-11-20.
 """
@@ -20,7 +20,7 @@ FACTS: Final = ProviderFacts(
     takes_key=False,
     links_live_s=None,
     callback=CallbackRule(("https", "http")),
-    # Nothing is documented: that an ended task names in `credits` whatever it cost is, and from
-    # there it is assumed that a failure without credits cost nothing.
+    # Undocumented: we assume that a finished task's `credits` is its whole cost, and so that a
+    # failure without credits was free.
     frees_failures=True,
 )

@@ -1,4 +1,4 @@
-"""What Crun estimates for a body, and sample bodies to ask with. Neither costs anything.
+"""What Crun estimates for a body, and sample bodies to send. An estimate costs nothing.
 
 Source: https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
 """
@@ -52,10 +52,10 @@ class CrunEstimates:
         self._http.close()
 
     def credits_for(self, body: Mapping[str, Any]) -> Decimal | str:
-        """Return the credits that a body would cost, or the reason that Crun gives for none.
+        """Return the credits that a body would cost, or Crun's reason for giving no estimate.
 
-        The outcome is the JSON `code`, whatever the HTTP status is. Raises LivePricesError where
-        there is no answer or one without a code, or the key is refused.
+        The JSON `code` decides, whatever the HTTP status. Raises LivePricesError if there is no
+        answer, the answer has no code, or the key is refused.
         """
         asked = httpx.Request("POST", self._url, json=body, headers={"x-api-key": self._key})
         answer = sent(self._http, "crun", asked)
@@ -79,7 +79,7 @@ class CrunEstimates:
 
 
 def crun_body(clip: Clip, *, count: Count = "requested") -> dict[str, Any]:
-    """Return a body for Crun that asks for a clip: a sample, with a prompt that nobody wrote.
+    """Return a sample body that asks Crun for a clip, with a made-up prompt.
 
     Source: https://docs.crun.ai/zh/models/kling/v3, checked 2026-11-20.
     """
@@ -109,7 +109,7 @@ def _json_number(seconds: int | Decimal | None) -> int | float | None:
 
 
 def _no_envelope(answer: httpx.Response, reply: Mapping[str, Any]) -> str:
-    """Say what came in place of Crun's envelope: most likely another server's error."""
+    """Say what came instead of Crun's envelope: most likely another server's error."""
     written = json.dumps(reply, default=str, ensure_ascii=False)
     shown = written if len(written) <= _SHOWN else f"{written[: _SHOWN - 3]}..."
     return f"answered {answer.status_code} to {_ESTIMATE} without a code: {shown}"

@@ -1,1 +1,1 @@
-"""EvoLink: its facts, and how it is spoken to."""
+"""EvoLink: its facts and its API."""

@@ -1,8 +1,8 @@
-"""EvoLink: one address for every model, tasks that name no settled cost, links that live a day.
+"""EvoLink: one address for every model, tasks without a settled cost, links that last a day.
 
-Nothing makes a submission repeatable, so it is sent once. What EvoLink reserved is written in
-ten-thousandths of a credit where the model is billed per second; other pages show another scale,
-and there nothing is read. A completed task cost what was reserved, where its answer names that.
+A submission cannot be repeated safely, so it is sent once. EvoLink writes what it reserved in
+ten-thousandths of a credit for models that are billed per second; other pages show another scale,
+so there it is not read. A completed task cost what was reserved, if its answer says so.
 
 Source: https://docs.evolink.ai/en/api-manual/video-series/kling/ (one page per model),
 .../task-management/get-task-detail, .../account-management/get-credits.md and .../error-codes,
@@ -46,7 +46,7 @@ STATES: Final[Mapping[str, TaskState]] = {
     "failed": TaskState.FAILED,
     "cancelled": TaskState.FAILED,
 }
-"""Each documented state, and what it is to us; `cancelled` is documented for callbacks."""
+"""Each documented state, and its TaskState; `cancelled` is documented for callbacks."""
 
 VERDICTS: Final[Mapping[int, Verdict]] = {
     **HTTP_VERDICTS,
@@ -54,7 +54,7 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
     502: Verdict.UNKNOWN,
     503: Verdict.UNKNOWN,
 }
-"""What HTTP says of a status, and the three documented ones after which there may be a task."""
+"""The verdict of each HTTP status, and of three documented ones after which there may be a task."""
 
 TYPES: Final[Mapping[str, Verdict]] = {
     "invalid_request_error": Verdict.REFUSED,
@@ -68,7 +68,7 @@ TYPES: Final[Mapping[str, Verdict]] = {
     "upstream_error": Verdict.UNKNOWN,
     "service_unavailable_error": Verdict.UNKNOWN,
 }
-"""Each documented type of an error. Where it doubts more than the HTTP status, the doubt counts."""
+"""Each documented type of error. If it is more doubtful than the HTTP status, the doubt counts."""
 
 _PARTS_OF_A_CREDIT: Final = 10_000
 
@@ -86,7 +86,7 @@ def _told(answer: Answer) -> str:
 
 
 def _held(task: Json) -> Money | None:
-    """Return what EvoLink reserved, where its scale is documented."""
+    """Return what EvoLink reserved, if its scale is documented."""
     usage = task.get("usage")
     if inner(usage, "billing_rule") != "per_second":
         return None
@@ -107,7 +107,7 @@ def _status(task: Json, now: datetime) -> TaskStatus:
         videos_expire_at=_links_end_at(task, now),
         progress=percentage(task.get("progress")),
     )
-    # What was reserved for a task that failed is given back: it is not what that cost.
+    # What was reserved for a failed task is returned, so it is not the cost.
     return replace(status, cost=None) if status.state is TaskState.FAILED else status
 
 
@@ -120,13 +120,13 @@ def _videos(task: Json) -> tuple[str, ...]:
 
 
 def _links_end_at(task: Json, now: datetime) -> datetime:
-    """Return when the links end at the earliest: they are not older than their task."""
+    """Return when the links expire at the earliest: they cannot be older than their task."""
     made_at = instant_of(task.get("created")) or now
     return min(made_at, now) + timedelta(seconds=EVOLINK.links_live_s or 0)
 
 
 def _balance(body: Json) -> Balance:
-    """Read what can be spent: what the account holds, and no more than the key may."""
+    """Read what can be spent: the account's balance, limited to what the key may spend."""
     held = amount_of(inner(body, "data", "user", "remaining_credits"), EVOLINK.unit)
     token = inner(body, "data", "token")
     if inner(token, "unlimited_credits") is not True:

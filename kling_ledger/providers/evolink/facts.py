@@ -1,4 +1,4 @@
-"""What is known of EvoLink before anything is sent: its address, key, unit and rules.
+"""What is known of EvoLink before any request: its address, key, unit and rules.
 
 Source: https://docs.evolink.ai/en/api-manual/, checked 2026-11-20.
 """
@@ -20,8 +20,8 @@ FACTS: Final = ProviderFacts(
     takes_key=False,
     links_live_s=DAY_S,
     callback=CallbackRule(("https",), longest=2048, is_public=True),
-    # Documented is a refund for a custom element that failed; that a clip is refunded too is
-    # assumed. Its callbacks of failures come "after billing is confirmed".
+    # A refund is documented for a failed custom element; we assume that a clip is refunded too. Its
+    # callbacks of failures come "after billing is confirmed".
     frees_failures=True,
     # Its skill file (EvoLinkAI/evolink-media-mcp) says that credits_reserved is what was charged.
     charges_what_it_holds=True,

@@ -1,1 +1,1 @@
-"""RunAPI: its facts, and how it is spoken to."""
+"""RunAPI: its facts and its API."""

@@ -1,7 +1,7 @@
 """RunAPI, through its own published client `runapi.kling.KlingClient`.
 
-The client sends and checks; its errors are translated here, once. What its words mean stands in
-`runapi_dialect`.
+The client sends and checks; its errors are translated here, once. What its answers mean is defined
+in `words.py`.
 
 Source: the packages runapi-core 0.10.1 and runapi-kling 0.5.1, and
 https://runapi.ai/zh-CN/openclaw-kling.md, checked 2026-11-20.
@@ -97,7 +97,7 @@ DEFAULT_BASE_URL: Final = RUNAPI.base_url
 KEY_VARIABLE: Final = RUNAPI.key_variable
 
 CALL_TIMEOUT_S: Final = 60
-"""How long one call may take, of a client that `connect` makes."""
+"""How long one call may take for a client that `connect` makes."""
 
 _CENTS: Final = 100
 
@@ -109,7 +109,7 @@ def connect(
     timeout_s: float = CALL_TIMEOUT_S,
     pacing: Pacing | None = None,
 ) -> RunApi:
-    """Return RunAPI as a provider. The key is handed to the client and kept nowhere else."""
+    """Return RunAPI as a provider. The key is passed to the client and kept nowhere else."""
     with naming_the_variable():
         client = KlingClient(api_key=api_key, base_url=base_url, timeout=timeout_s)
     bound(client._http._client, timeout_s)
@@ -128,7 +128,7 @@ class RunApi:
 
     @property
     def facts(self) -> ProviderFacts:
-        """What is known of RunAPI, and since it was asked."""
+        """What is known of RunAPI, updated by its answers."""
         return facts_of(RUNAPI, self.missing)
 
     @property
@@ -138,7 +138,7 @@ class RunApi:
 
     @property
     def address(self) -> str:
-        """Where the client reaches RunAPI, or would where a transport was brought to it."""
+        """Where the client reaches RunAPI, or would if it used its own transport."""
         return address_of(self.client)
 
     @property
@@ -147,19 +147,19 @@ class RunApi:
         return RUNAPI.takes_key
 
     def fingerprint(self, secret: str) -> str | None:
-        """Return the fingerprint of the client's API key, None where it does not tell its key."""
+        """Return the fingerprint of the client's API key; None if the key is not accessible."""
         return self._secret.fingerprint(secret, self.name) if self._secret else None
 
     def close(self) -> None:
-        """Close the client's connections, which it has no public way to do itself."""
+        """Close the client's connections: it has no public way to do that."""
         close(self.client)
 
     def check(self, body: dict[str, Any]) -> None:
-        """Raise RequestError where RunAPI could not call the body's `callback_url`."""
+        """Raise RequestError if RunAPI could not call the body's `callback_url`."""
         check_callback_url(RUNAPI, body, address=self.address)
 
     def submit(self, action: str, body: dict[str, Any], *, key: str) -> Submission:
-        """Create a task under an Idempotency-Key, asking again a few times where that may help."""
+        """Create a task under an Idempotency-Key, retrying a few times if that may help."""
         resource = self._resource(action, JobRefusedError)
         self._refuse_unsendable(body)
         options = self._options({"Idempotency-Key": key, "X-Client-Request-Id": key})
@@ -177,7 +177,8 @@ class RunApi:
                     reply = resource._coerce_response({"id": named, "status": "pending"})
                     return Submission(self._task_id(reply), reply)
                 if not isinstance(error, Error):
-                    # The client lets errors of its parts through, such as a body nested too deep.
+                    # The client lets errors of its own libraries through, such as for a body nested
+                    # too deeply.
                     problem = f"the reply to the submission cannot be read: {type(error).__name__}"
                     raise JobInDoubtError(self.name, problem) from error
                 self._hide_key(error)
@@ -186,7 +187,7 @@ class RunApi:
                     raise self._verdict(error, may_have_arrived=may_have_arrived) from error
 
     def poll(self, action: str, task_id: str, *, is_patient: bool = True) -> TaskStatus:
-        """Ask for a task."""
+        """Poll a task."""
         resource = self._resource(action, PollError)
         if read_task_id(task_id) is None:
             raise PollError(self.name, "not a valid task id", is_final=True)
@@ -197,12 +198,12 @@ class RunApi:
                 is_patient=is_patient,
             )
         except ValidationError as error:
-            # The client itself refuses a reply that it does not understand.
+            # The client itself rejects a reply that it does not understand.
             return TaskStatus(TaskState.UNKNOWN, problem=self._told(error))
         return self._status(reply, task_id)
 
     def balance(self) -> Balance:
-        """Ask what the account holds."""
+        """Return what the account holds."""
         account = self.client.account
         reply = self._understood(lambda: account.balance(options=self._options({})))
         try:
@@ -214,7 +215,7 @@ class RunApi:
             raise self._unread(error) from None
 
     def estimate(self, action: str, body: dict[str, Any]) -> Estimate:
-        """Ask what RunAPI would reserve for a body. No task is created."""
+        """Return what RunAPI would reserve for a body. No task is created."""
         params = {name: v for name, v in body.items() if name not in {"model", "callback_url"}}
         model = str(body.get("model"))
         if self.missing & {EVERY_MODEL, model}:
@@ -243,7 +244,7 @@ class RunApi:
         return read_callback(payload, now=self.pacing.now())
 
     def _task_id(self, reply: Any) -> str:
-        """Return the task's id; a reply that names none leaves a job that may well be running."""
+        """Return the task's id; a reply without one may mean that a job is running."""
         task_id = read_task_id(reply["id"] if isinstance(reply, BaseModel) else None)
         if task_id is None:
             raise JobInDoubtError(self.name, "the reply to the submission has no task id")
@@ -254,11 +255,11 @@ class RunApi:
     def _resource(
         self, action: str, kind: Callable[[str, str], JobRefusedError | PollError]
     ) -> Any:
-        """Return the client's resource for an action, able to read either create reply."""
+        """Return the client's resource for an action, able to read either form of create reply."""
         if action not in ACTIONS:
             raise kind(self.name, f"unknown action {action}")
         resource = getattr(self.client, action)
-        # The client's own check refuses the reply that RunAPI's page shows: a job that was already
+        # The client's own check rejects the reply shown on RunAPI's page: a job that was already
         # taken would be lost.
         return type(resource)(EitherReply(self.client._http))
 
@@ -285,7 +286,7 @@ class RunApi:
         is_patient: bool = True,
         is_no_use: Callable[[Error], bool] = lambda _: False,
     ) -> BaseModel:
-        """Ask until there is an answer, a refusal, or no attempt left."""
+        """Retry until there is an answer, a refusal, or no attempt left."""
         attempts = Attempts(self.pacing, most=self._tries if is_patient else 1)
         while True:
             try:
@@ -303,7 +304,7 @@ class RunApi:
     def _understood(
         self, ask: Callable[[], Any], *, is_no_use: Callable[[Error], bool] = lambda _: False
     ) -> Json:
-        """Return an answer as JSON; the client checks replies, and says what it misses."""
+        """Return an answer as JSON; the client checks replies and reports what is missing."""
         try:
             reply = self._asked(ask, NoAnswerError, is_no_use=is_no_use)
         except ValidationError as error:
@@ -344,11 +345,11 @@ class RunApi:
 
     @property
     def _tries(self) -> int:
-        """How often the same request is sent at most: the caller's word, else the client's."""
+        """How often the same request is sent at most: as the caller says, or else the client."""
         return tries_of(self.client, self.options)
 
     def _verdict(self, error: Error, *, may_have_arrived: bool) -> ProviderError:
-        """Say what a failed submission means: definitely refused, or unknown."""
+        """Return what a failed submission means: definitely refused, or unknown."""
         told = self._told(error)
         if may_have_arrived:
             return JobInDoubtError(self.name, f"no clear answer to the submission: {told}")
@@ -374,7 +375,7 @@ class RunApi:
         return self._hidden(f"{status}{own or error.message or type(error).__name__}")
 
     def _hide_key(self, error: Error) -> None:
-        """Take the key out of the client's own error, which a caller may see as the cause."""
+        """Remove the key from the client's own error, which a caller may see as the cause."""
         key = self._secret.value if self._secret else None
         if (
             key is None

@@ -1,4 +1,4 @@
-"""What is known of RunAPI before anything is sent: its address, key, unit and rules.
+"""What is known of RunAPI before any request: its address, key, unit and rules.
 
 Source: https://github.com/runapi-ai/core-sdk, checked 2026-11-20.
 """

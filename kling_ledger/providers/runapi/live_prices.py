@@ -1,4 +1,4 @@
-"""RunAPI's public schedule of prices, which costs nothing to read.
+"""RunAPI's public price schedule, which is free to read.
 
 Source: https://github.com/runapi-ai/core-sdk go/pricing/client_test.go, checked 2026-11-20.
 """
@@ -34,10 +34,10 @@ class LiveSchedule:
 def fetch_schedule(
     base_url: str = FACTS.base_url, *, etag: str | None = None
 ) -> LiveSchedule | None:
-    """Read RunAPI's public schedule of Kling's prices; None if it is still the one of the ETag.
+    """Read RunAPI's public schedule of Kling's prices; None if the ETag still matches.
 
-    Raises LivePricesError where it cannot be had or is no schedule, ConfigError for an address
-    that is none.
+    Raises LivePricesError if it is unavailable or not a schedule, ConfigError for an invalid
+    address.
     """
     url = f"{checked_address(base_url)}{_SCHEDULES}?service=kling"
     headers = {"If-None-Match": etag} if etag else {}

@@ -1,7 +1,7 @@
-"""RunAPI over plain HTTP, for who has to pass its answers on as they came: the gateway.
+"""RunAPI over plain HTTP, for the gateway, which passes its answers on as received.
 
-Scripts reach RunAPI through its own published client (`dialect.py`); what its words mean stands in
-`words.py`, for both.
+Scripts reach RunAPI through its own published client (`dialect.py`); `words.py` says what its
+answers mean, for both.
 
 Source: as `words.py`, and https://github.com/runapi-ai/core-sdk, checked 2026-11-20.
 """
@@ -41,7 +41,7 @@ def _told(answer: Answer) -> str:
 
 
 def _task_in(answer: Answer) -> Json:
-    """Return the task of an answer; its id may stand in a header alone."""
+    """Return the task of an answer; its id may be in a header only."""
     task = task_or_data(answer.body or {}, *ID_NAMES)
     named = read_task_id(answer.headers.get(TASK_HEADER))
     if first_id(task, *ID_NAMES) is None and named is not None:

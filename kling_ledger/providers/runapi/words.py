@@ -42,10 +42,10 @@ ACTIONS: Final = (
     "edit_video",
     "ai_avatar",
 )
-"""The actions that RunAPI's client has, each at an address of its own."""
+"""The actions of RunAPI's client, each with its own address."""
 
 ID_NAMES: Final = ("id", "task_id")
-"""What a task's id is called: by the client, and on the published page."""
+"""The names of a task's id: the client's and the published page's."""
 
 STATES: Final[Mapping[str, TaskState]] = {
     "pending": TaskState.RUNNING,
@@ -53,7 +53,7 @@ STATES: Final[Mapping[str, TaskState]] = {
     "completed": TaskState.COMPLETED,
     "failed": TaskState.FAILED,
 }
-"""Each documented state, and what it is to us."""
+"""Each documented state, and its TaskState."""
 
 VERDICTS: Final[Mapping[int, Verdict]] = {
     **HTTP_VERDICTS,
@@ -63,17 +63,16 @@ VERDICTS: Final[Mapping[int, Verdict]] = {
     503: Verdict.UNKNOWN,
     504: Verdict.UNKNOWN,
 }
-"""What HTTP says of a status, and those after which there may be a task: 409 says that something
-was taken under the same key.
-"""
+"""The verdict of each HTTP status, and of those after which there may be a task: 409 means that
+something was taken under the same key."""
 
 TASK_HEADER: Final = "X-RunAPI-Task-Id"
-"""Where RunAPI names the task of an answer beside its body."""
+"""The header in which RunAPI names the task of an answer."""
 _WORTH_REPEATING: Final = frozenset({429, 500, 502, 503, 504})
 
 
 def read_callback(payload: bytes, *, now: datetime) -> Callback:
-    """Read what RunAPI posts: the task, as it is asked for too. CallbackError for anything else."""
+    """Read what RunAPI posts: the task, as in a poll. CallbackError for anything else."""
     return read_posted(
         RUNAPI.name,
         payload,
@@ -83,7 +82,7 @@ def read_callback(payload: bytes, *, now: datetime) -> Callback:
 
 
 def read_task(task: Json, *, now: datetime) -> TaskStatus:
-    """Read a task; its links are promised for a week, counted from when it is first seen ended."""
+    """Read a task; its links are promised for a week from when it is first seen finished."""
     cost, unread = settled_cost(inner(task, "usage", "cost"), RUNAPI.unit, name="usage.cost")
     videos = task.get("videos")
     found = [inner(video, "url") for video in videos] if isinstance(videos, list) else []
@@ -100,7 +99,7 @@ def read_task(task: Json, *, now: datetime) -> TaskStatus:
 
 
 def plain(reply: Any) -> Any:
-    """Return a reply with its task's id in `id`, as text, and its state in small letters."""
+    """Return a reply with its task's id in `id`, as text, and its state in lower case."""
     body, headers = getattr(reply, "body", reply), getattr(reply, "response_headers", {})
     task = task_or_data(only_object(body), *ID_NAMES)
     id_ = first_id(task, *ID_NAMES) or read_task_id(headers.get(TASK_HEADER))
@@ -112,13 +111,13 @@ def plain(reply: Any) -> Any:
 
 
 def answer_of(error: Error) -> Answer:
-    """Return the answer that an error of the client stands for, its status 0 where it had none."""
+    """Return the answer behind a client's error; its status is 0 if there was none."""
     body = error.details if isinstance(error.details, dict) else None
     return Answer(error.status or 0, error.response_headers, body)
 
 
 def task_named_by(error: Exception) -> str | None:
-    """Return the task that a reply names although its status is an error: one was made."""
+    """Return the task that a reply names despite an error status: a task was made."""
     if not isinstance(error, Error):
         return None
     answer = answer_of(error)
@@ -135,7 +134,7 @@ def has_arrived_perhaps(error: Error) -> bool:
 
 
 def is_worth_repeating(error: Error) -> bool:
-    """Whether the same call may end otherwise: not where the client itself found fault."""
+    """Whether the same call may end differently: not if the client itself rejected it."""
     if isinstance(error, ValidationError):
         return False
     return error.status is None or error.status in _WORTH_REPEATING

@@ -1,1 +1,1 @@
-"""UniAll: its facts, and how it is spoken to."""
+"""UniAll: its facts and its API."""

@@ -1,9 +1,9 @@
-"""UniAll: a generation is submitted and asked for; almost everything else is not documented.
+"""UniAll: a generation is submitted and polled; almost everything else is undocumented.
 
-Of all states only `completed` is shown. The words for a task under way and for one that failed are
-taken as every other gateway writes them. Whether a failure is charged is not documented, so it
-gives nothing back by itself. No cost, no balance, no callback and no error is documented either,
-so an error counts by what HTTP itself says of its status.
+The only documented state is `completed`. The words for running and failed tasks are assumed to be
+those of the other gateways. Whether a failure is charged is undocumented, so a failure alone
+returns no credits. Costs, balance, callbacks and errors are undocumented too, so an error's HTTP
+status decides.
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
 """
@@ -44,7 +44,7 @@ STATES: Final[Mapping[str, TaskState]] = {
         TaskState.FAILED,
     ),
 }
-"""The one documented state, and the words for waiting and failing that are taken for granted."""
+"""The one documented state, and the assumed words for waiting and failing."""
 
 
 def _told(answer: Answer) -> str:
@@ -76,4 +76,4 @@ DIALECT: Final = Dialect(
 
 connect: Final = DIALECT.connect
 read_callback: Final = DIALECT.read_callback
-"""Reads a task that was posted as it is asked for too: no callback is documented."""
+"""Reads a posted task like a polled one: callbacks are undocumented."""

@@ -1,4 +1,4 @@
-"""What is known of UniAll before anything is sent: its address, key, unit and rules.
+"""What is known of UniAll before any request: its address, key, unit and rules.
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20.
 """
@@ -21,6 +21,6 @@ FACTS: Final = ProviderFacts(
     takes_key=False,
     links_live_s=None,
     callback=None,
-    # Neither a failure nor its cost is documented.
+    # Whether a failure is charged is undocumented, and so is its cost.
     frees_failures=False,
 )
