@@ -1,4 +1,4 @@
-"""Addresses: which are on this machine, where alone callbacks go, and which anybody can reach."""
+"""Addresses: which are on this machine (callbacks go only there), and which are public."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_loopback(address: object) -> bool:
 
 
 def is_public(address: object, *schemes: str) -> bool:
-    """Whether a value is an address of one of the schemes that is not plainly an internal one."""
+    """Whether a value is an address with one of the schemes that is not plainly internal."""
     if not isinstance(address, str):
         return False
     try:
@@ -31,17 +31,17 @@ def is_public(address: object, *schemes: str) -> bool:
         return False
     if parts.scheme not in schemes or not parts.hostname:
         return False
-    # In full width, a number or a name is the same to whoever looks it up.
+    # Full-width digits and letters resolve to the same address.
     host = normalize("NFKC", parts.hostname).replace("\u3002", ".")
     try:
         return ip_address(host).is_global
     except ValueError:
-        # A name: where it leads is found out when it is called, which the sandbox never does.
+        # A name: where it leads is known only when it is called, which the sandbox never does.
         return host != "localhost"
 
 
 def redirected(address: str, to: str) -> str:
-    """Return the address to call instead: another host, and its path where it has one."""
+    """Return the address to call instead: another host, with its path if it has one."""
     aim, named = urlsplit(to), urlsplit(address)
     if aim.path.strip("/") or aim.query:
         return to

@@ -1,4 +1,4 @@
-"""Bodies: reading what was posted, what its prompts say, and whether two ask for the same."""
+"""Bodies: reads what was posted and its prompts, and tells whether two ask for the same clip."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kling_ledger.sandbox.replies import ApiError
 Body = dict[str, Any]
 
 _DEEPEST: Final = 64
-"""No gateway's bodies come near it; a body that is deeper would only exhaust the stack."""
+"""No gateway's bodies come near it; a deeper body would only exhaust the stack."""
 
 MEASURED_S: Final = 5
-"""How many seconds a reference video, an audio or a continuation is found to have.
+"""The length in seconds that a reference video, an audio or a continuation is taken to have.
 
-Where a gateway measures a file, the sandbox cannot: the links of a rehearsal lead nowhere. Five is
-what EvoLink reserves for a motion clip before it has measured one, and how long a clip is by
-default wherever a default is documented. Source: https://docs.evolink.ai/en/api-manual/
+A gateway measures the file; the sandbox cannot, because the links of a rehearsal lead nowhere. Five
+is what EvoLink reserves for a motion clip before it has measured it, and the default length of a
+clip wherever one is documented. Source: https://docs.evolink.ai/en/api-manual/
 video-series/kling/kling-v3-motion-control, checked 2026-11-20.
 """
 
@@ -31,8 +31,8 @@ video-series/kling/kling-v3-motion-control, checked 2026-11-20.
 class Asked:
     """What a gateway understood from a body: the clip to be made, in that gateway's own words.
 
-    `words` are the options that a price may hang on, each by the name that the gateway gives it.
-    `seconds` are billed; None where a request is charged as a whole.
+    `words` are the options that a price may depend on, by the gateway's own names. `seconds` are
+    billed; None if a request is charged as a whole.
     """
 
     action: str
@@ -44,8 +44,8 @@ class Asked:
 def read_object(text: str) -> Body:
     """Return the JSON object in a text; ValueError for anything else.
 
-    A key that is said twice is an error: parsers disagree on which of the two counts, and a
-    rehearsal is where that should come out.
+    A duplicate key is an error: parsers disagree on which one counts, and a rehearsal should reveal
+    that.
     """
     content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     if not isinstance(content, dict):
@@ -64,13 +64,13 @@ async def posted(request: Request) -> Body:
 
 
 def fingerprint(body: Body) -> str:
-    """Return what is equal for bodies that ask for the same, whatever the order of their keys."""
+    """Return a fingerprint that is equal for bodies with the same content, in any key order."""
     written = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(written.encode()).hexdigest()
 
 
 def prompt_of(body: object) -> str:
-    """Return every prompt in a body, those of its shots too, one to a line."""
+    """Return every prompt in a body, including those of its shots, one per line."""
     return "\n".join(_prompts(body))
 
 

@@ -1,9 +1,9 @@
 """Postman: sends each job's callback when the job ends, as its markers ask.
 
-A callback says what a poll would say. Where nobody answers with success it is tried again by the
-gateways that document a second try, after 1, 2 and 4 seconds: EvoLink's schedule, which stands for
-RunAPI's, that is not published. Source: https://github.com/Evolink-AI callbacks.md and
-https://github.com/runapi-ai/cli, checked 2026-11-20.
+A callback says what a poll would say. If no success is returned, the gateways that document retries
+try again after 1, 2 and 4 seconds: EvoLink's schedule, also used for RunAPI, whose own is not
+published. Source: https://github.com/Evolink-AI callbacks.md and https://github.com/runapi-ai/cli,
+checked 2026-11-20.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_ONCE: Final = 32
 
 @dataclass(slots=True)
 class Postman:
-    """Follows every account whose jobs have callbacks; lives on the server's event loop."""
+    """Follows every account whose jobs have callbacks; runs on the server's event loop."""
 
     dialects: Mapping[str, Dialect]
     base_url: str
@@ -37,12 +37,12 @@ class Postman:
     _rounds: set[asyncio.Task[None]] = field(default_factory=set)
 
     def expect(self, job: Job) -> None:
-        """Begin to look out for the end of a job, where it has a callback."""
+        """Start watching for the end of a job that has a callback."""
         if job.order.callback_url is not None and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def stop(self) -> None:
-        """Stop at once, whatever was not sent."""
+        """Stop at once, even with callbacks unsent."""
         for task in (self._task, *self._rounds):
             if task is not None:
                 task.cancel()
@@ -50,9 +50,9 @@ class Postman:
                     await task
 
     async def _watch(self) -> None:
-        """Send what has ended until nothing is left that will."""
+        """Send callbacks until no more jobs will end."""
         gate = asyncio.Semaphore(_AT_ONCE)
-        # What stays on this machine needs no proxy, and no certificate that others would trust.
+        # Callbacks stay on this machine, so they need no proxy and no trusted certificate.
         async with httpx.AsyncClient(timeout=_TIMEOUT_S, trust_env=False, verify=False) as http:  # noqa: S501
             while not self._is_idle():
                 for dialect in self.dialects.values():
@@ -81,7 +81,7 @@ class Postman:
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """One callback as it is posted; sent again it has the same id."""
+    """One callback as posted; a retry has the same id."""
 
     id: str
     state: JobState
@@ -89,7 +89,7 @@ class _Message:
 
 
 def _messages(dialect: Dialect, ending: Ending, base_url: str) -> Iterator[_Message]:
-    """Yield what is posted about a job's end, in order."""
+    """Yield the callbacks of a job's end, in order."""
     asked = ending.job.order.markers.callbacks
     if "never" in asked:
         return
@@ -105,7 +105,7 @@ def _states(ending: Ending) -> tuple[JobState, ...]:
         return (state,)
     if not markers.revives:
         return state, JobState.PROCESSING
-    # The failure is held back until the success that came after it has been sent.
+    # The failure is held back until the later success has been sent.
     is_held = state is JobState.FAILED
     return () if is_held else (state, JobState.FAILED, JobState.PROCESSING)
 
@@ -119,7 +119,7 @@ def _message(dialect: Dialect, job: Job, state: JobState, base_url: str) -> _Mes
 
 
 async def _send(http: httpx.AsyncClient, desk: Desk, job: Job, message: _Message) -> None:
-    """Post a message until somebody takes it or the tries are used up."""
+    """Post a message until it is accepted or the tries are used up."""
     retries = desk.settings.callback_retries_s if desk.gateway.calls_again else ()
     for wait_s in (0.0, *retries):
         await asyncio.sleep(wait_s)

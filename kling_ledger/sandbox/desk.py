@@ -1,7 +1,8 @@
-"""Desk: what every dialect does with a create and a poll, and where a job's markers strike.
+"""Desk: what every dialect does with a create and a poll, and where a job's markers take effect.
 
-A dialect hands the desk a body and how to write the answer; the desk has it read by the gateway's
-contract, priced by its tariff, and decides whether the job is taken and what goes wrong.
+A dialect passes a body and a function that writes the answer; the desk reads the body by the
+gateway's contract, prices it by the tariff, and decides whether the job is taken and what goes
+wrong.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from kling_ledger.sandbox.settings import SandboxSettings
 
 _PENDING_SHARE: Final = 4
-"""A job is pending for this part of its time: one in so many."""
+"""A job is pending for one part in this many of its time."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 WriteError = Callable[[ApiError], Response]
@@ -57,7 +58,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A body that the gateway's contract takes: what it asks for and what that costs."""
+    """A body that the gateway's contract accepts: what it asks for and what that costs."""
 
     body: Body
     asked: Asked
@@ -66,7 +67,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One provider account behind one dialect; `now` tells the time that people read."""
+    """One provider account behind one dialect; `now` returns the time of day."""
 
     gateway: Gateway
     tariff: Tariff
@@ -83,7 +84,7 @@ class Desk:
         return self.gateway.name
 
     def answering(self, handler: Handler, write_error: WriteError) -> Handler:
-        """Answer with a handler, its errors as the dialect writes them."""
+        """Wrap a handler so that its errors are written in the dialect."""
 
         async def answer(request: Request) -> Response:
             try:
@@ -94,7 +95,7 @@ class Desk:
         return answer
 
     def keyed(self, handler: Handler, key_of: Callable[[Request], str]) -> Handler:
-        """Answer with a handler, but only to somebody who brings the API key."""
+        """Wrap a handler so that it answers only requests with the API key."""
 
         async def answer(request: Request) -> Response:
             self.check_key(key_of(request))
@@ -103,16 +104,16 @@ class Desk:
         return answer
 
     def check_key(self, given: str) -> None:
-        """Refuse somebody who does not bring the API key."""
+        """Refuse a request without the API key."""
         expected = (self.settings.api_key, self.settings.key_of(self.provider))
         if not any(secrets.compare_digest(given.encode(), key.encode()) for key in expected):
             raise ApiError(401, "the API key is missing or is not the sandbox's")
 
     def receive(self, body: Body, action: str = "") -> Received:
-        """Read a body as the provider does; 422 for what it would not take or has no price for.
+        """Read a body as the provider does; 422 for what it would not accept or has no price for.
 
-        A rehearsal calls back on this machine: such a `callback_url` is taken where the provider
-        takes a public one.
+        A rehearsal calls back on this machine: a loopback `callback_url` is accepted where the
+        provider accepts a public one.
         """
         is_own = self.gateway.names_callback and is_loopback(body.get("callback_url"))
         checked = {name: body[name] for name in body if not is_own or name != "callback_url"}
@@ -120,7 +121,7 @@ class Desk:
         return Received(body, asked, self.tariff.charge(asked))
 
     def markers(self, body: Body) -> tuple[Markers, tuple[str, ...]]:
-        """Return a body's markers and how they are written: in its prompts, or by the seed."""
+        """Return a body's markers and how they are written: in its prompts, or from the seed."""
         prompt = prompt_of(body)
         written = written_markers(prompt)
         if not written and self.settings.misbehave is not None:
@@ -128,7 +129,7 @@ class Desk:
         return read_markers("".join(written)), written
 
     async def estimate(self, received: Received, write: Callable[[Money], Response]) -> Response:
-        """Tell the price of a body, as the body's markers ask."""
+        """Return the price of a body, as the body's markers ask."""
         quoted = received.cost
         markers, _ = self.markers(received.body)
         await asyncio.sleep(markers.latency_s)
@@ -145,9 +146,9 @@ class Desk:
         key: str | None = None,
         client_request_id: str | None = None,
     ) -> Response:
-        """Take a job, or find the one that the key has started, and answer as its markers ask.
+        """Take a job, or find the one that the key started, and answer as its markers ask.
 
-        `write` is given how the job looks and whether it was there before.
+        `write` gets how the job looks and whether it existed before.
         """
         order = self._order(received, key, client_request_id)
         await asyncio.sleep(order.markers.latency_s)
@@ -157,7 +158,7 @@ class Desk:
         if is_reused:
             return write(self.seen(job, job.polls + 1), True)
         self.on_taken(job)
-        # A new job is pending in this reply even if it takes no time at all.
+        # A new job is pending in this reply even if it takes no time.
         reply = write(Seen(job, JobState.PENDING), False)
         lose = order.markers.lose
         return reply if lose is None else spoiled(lose, reply, self.patience)
@@ -174,7 +175,7 @@ class Desk:
         return reply if fault is None else spoiled(fault, reply, self.patience)
 
     def seen(self, job: Job, number: int) -> Seen:
-        """Return how a job looks in the poll of that number."""
+        """Return how a job looks in its poll of this number."""
         word = None if job.is_plain else job.order.markers.state_word(number)
         return Seen(job, self.store.state(job), word)
 
@@ -196,7 +197,7 @@ class Desk:
         return fault if fault.strikes(self.attempts[name]) else None
 
     def _order(self, received: Received, key: str | None, client_request_id: str | None) -> Order:
-        """Say what becomes of a request: what its markers ask for, else what is usual."""
+        """Return an order as its markers ask, with the usual values for the rest."""
         body, quoted, usual_s = received.body, received.cost, self.settings.job_s
         markers, written = self.markers(body)
         takes_s = usual_s if markers.takes_s is None else markers.takes_s
@@ -221,13 +222,13 @@ class Desk:
 
 
 def bearer(request: Request) -> str:
-    """Return the key of an `Authorization: Bearer` header; empty without one."""
+    """Return the key of an `Authorization: Bearer` header; empty if there is none."""
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def files_url(base_url: str, job: Job) -> str:
-    """Return where the clip of a job is downloaded from."""
+    """Return the URL of a job's clip."""
     return f"{base_url.rstrip('/')}/files/{job.id}.mp4"
 
 
@@ -238,14 +239,14 @@ def number(amount: Money, decimals: int = 6) -> int | float:
 
 
 class Dialect(Protocol):
-    """One provider's way of speaking HTTP."""
+    """One provider's HTTP API."""
 
     @property
     def desk(self) -> Desk:
-        """The account that it speaks for."""
+        """The account that it serves."""
 
     def routes(self) -> list[Route]:
-        """Return the addresses that it answers at."""
+        """Return the addresses that it serves."""
 
     def callback_body(self, seen: Seen, base_url: str) -> dict[str, Any]:
         """Return what is posted about a job."""

@@ -1,4 +1,4 @@
-"""The dialects: how each gateway of the registry speaks HTTP, and how it names its tasks."""
+"""The dialects: how each gateway of the registry speaks HTTP, and how it forms its task ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kling_ledger.sandbox.uniall import dialect as uniall
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One gateway's way of speaking, for an account, and of making a new task's id."""
+    """One gateway's API for an account, and its way to make a new task id."""
 
     dialect: Callable[[Desk], Dialect]
     new_task_id: Callable[[SandboxSettings, datetime], str]

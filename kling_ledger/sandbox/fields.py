@@ -1,6 +1,6 @@
-"""Fields: the plain checks that contracts are written in; which field takes what they say.
+"""Fields: the simple checks that contracts consist of.
 
-A check returns what is allowed where a value is not it, and None where it is.
+A check returns what is allowed if a value is invalid, and None if it is valid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Fields = Mapping[str, Check]
 
 
 def text(*, longest: int | None = None, shortest: int = 0) -> Check:
-    """Take a string of that many characters, both ends counted."""
+    """Accept a string within a number of characters, inclusive."""
 
     def check(value: object) -> str | None:
         if not isinstance(value, str):
@@ -30,11 +30,11 @@ def text(*, longest: int | None = None, shortest: int = 0) -> Check:
 
 
 def one_of(*words: str | int) -> Check:
-    """Take one of a few words or numbers."""
+    """Accept one of a few words or numbers."""
     allowed = f"one of {', '.join(map(str, words))}"
 
     def check(value: object) -> str | None:
-        # By type as well: True and 5.0 would pass for 1 and 5, and in JSON are other values.
+        # By type as well: True and 5.0 equal 1 and 5, but are other values in JSON.
         is_known = any(type(value) is type(word) and value == word for word in words)
         return None if is_known else allowed
 
@@ -42,7 +42,7 @@ def one_of(*words: str | int) -> Check:
 
 
 def whole(least: int, most: int) -> Check:
-    """Take a whole number, both ends included."""
+    """Accept a whole number between two limits, inclusive."""
     allowed = f"a whole number from {least} to {most}"
 
     def check(value: object) -> str | None:
@@ -53,7 +53,7 @@ def whole(least: int, most: int) -> Check:
 
 
 def number(least: float | None = None, most: float | None = None) -> Check:
-    """Take any number, both ends included."""
+    """Accept any number between two limits, inclusive."""
 
     def check(value: object) -> str | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -65,22 +65,22 @@ def number(least: float | None = None, most: float | None = None) -> Check:
 
 
 def flag(value: object) -> str | None:
-    """Take true or false."""
+    """Accept true or false."""
     return None if isinstance(value, bool) else "true or false"
 
 
 def anything(value: object) -> str | None:  # noqa: ARG001 - as every check is called
-    """Take whatever it is."""
+    """Accept anything."""
     return None
 
 
 def nested(value: object) -> str | None:
-    """Take an object."""
+    """Accept an object."""
     return None if isinstance(value, dict) else "an object"
 
 
 def listed(item: Check, *, least: int = 0, most: int | None = None) -> Check:
-    """Take a list of so many things, both ends included, each as the check says."""
+    """Accept a list within a number of items, inclusive, each valid by the check."""
     counted = f"{least} to {most}" if most is not None else f"{least} or more"
 
     def check(value: object) -> str | None:
@@ -99,7 +99,7 @@ def problems(
 ) -> list[str]:
     """Return what is wrong with an object: unknown fields, missing ones, and wrong values.
 
-    A field that is null is one that was not sent: clients in several languages send it so.
+    A null field counts as not sent: clients in several languages send it.
     """
     given = {name: value for name, value in body.items() if value is not None}
     found = [f"{where}{name}: unknown field" for name in given if name not in fields]
@@ -112,12 +112,12 @@ def problems(
 
 
 def refuse(found: list[str]) -> None:
-    """Refuse a body that has problems, with 422; each dialect has its own status for that."""
+    """Refuse a body that has problems, with 422; each dialect maps that to its own status."""
     if found:
         raise ApiError(422, "; ".join(found))
 
 
 def _shown(value: object) -> str:
-    """Return a value in plain ASCII, cut to a length fit for a message."""
+    """Return a value in plain ASCII, cut to fit a message."""
     shown = ascii(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

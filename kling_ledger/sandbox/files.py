@@ -1,9 +1,9 @@
-"""Files: what the link of a completed job leads to, for as long as its provider keeps it.
+"""Files: the clips behind the links of completed jobs, for as long as the provider keeps them.
 
-    GET /files/{id}.mp4      needs no key; takes `Range: bytes=N-` and `bytes=N-M`
+GET /files/{id}.mp4 needs no key; takes `Range: bytes=N-` and `bytes=N-M`
 
-Each gateway says how long; where none is documented the clip stays. That a link which has expired
-is answered with 410 is decided here.
+Each gateway says how long; if it is undocumented, the clip stays. The 410 for an expired link is
+our own decision.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kling_ledger.sandbox.jobs import Job, JobState
 from kling_ledger.sandbox.replies import ApiError, spoiled
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})?")
-# A file type box, a movie that only says its length, then a box that players skip: a file that they
+# A file type box, a movie box with only a length, then a box that players skip: a file that they
 # recognise, with nothing to play.
 _TYPE_BOX: Final = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp41"
 _PARTS_OF_A_SECOND: Final = 1000
@@ -36,7 +36,7 @@ class Files:
     desks: tuple[Desk, ...]
 
     def routes(self) -> list[Route]:
-        """Return the address that clips are downloaded from."""
+        """Return the address for downloading clips."""
         return [Route("/files/{id}.mp4", self._answer, methods=["GET"])]
 
     async def _answer(self, request: Request) -> Response:
@@ -67,14 +67,14 @@ class Files:
 def clip_bytes(job: Job) -> bytes:
     """Return the file of a job: different for every job, the same every time.
 
-    It is as long as the seconds that are billed. That a file begins with its movie is decided here.
+    The movie is as long as the billed seconds. The order of its boxes is our own decision.
     """
     filling = (job.id.encode() * (_FREE_BYTES // len(job.id) + 1))[:_FREE_BYTES]
     return _TYPE_BOX + _movie(job.order.seconds or 0) + _box(b"free", filling)
 
 
 def _movie(seconds: int) -> bytes:
-    """Return a movie of a length: its header, in the older of the two forms, and nothing else."""
+    """Return a movie box with a length: only its header, in the older of two versions."""
     numbers = (0, 0, 0, _PARTS_OF_A_SECOND, seconds * _PARTS_OF_A_SECOND)
     header = b"".join(number.to_bytes(4, "big") for number in numbers)
     return _box(b"moov", _box(b"mvhd", header + bytes(_REST_OF_A_HEADER)))
@@ -85,7 +85,7 @@ def _box(name: bytes, content: bytes) -> bytes:
 
 
 def _part(content: bytes, wanted: str) -> Response:
-    """Return a whole file, or the part of it that a Range header asks for."""
+    """Return a whole file, or the part that a Range header asks for."""
     headers = {"Accept-Ranges": "bytes"}
     match = _RANGE.fullmatch(wanted)
     if match is None:

@@ -1,4 +1,4 @@
-"""Gateway: what is known of one provider before anybody speaks to it: contract, prices, keys."""
+"""Gateway: the fixed facts of one provider: its contract, its prices and the form of its keys."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kling_ledger.sandbox.tariff import Tariff
 class Gateway:
     """One provider.
 
-    `read` understands a body, for the action that its address names where it names one. `key_of`
-    returns an API key in the form that the provider's keys have. `link_s` is how long a clip can
-    be downloaded, None where nobody says. `names_callback` is whether a body can name an address
-    for callbacks, `calls_again` whether a callback that nobody takes is tried again.
+    `read` reads a body, for the action in its address if there is one. `key_of` returns an API key
+    in the provider's form. `link_s` is how long a clip can be downloaded, None if undocumented.
+    `names_callback` is whether a body can name a callback address, `calls_again` whether a callback
+    that is not accepted is retried.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""JobStore: one provider account in memory and every job that was ever given to it.
+"""JobStore: one provider account in memory, with every job it ever took.
 
-Nothing runs in the background: the state of a job follows from how long ago it was created, and
-the account is brought up to date whenever somebody looks at it.
+Nothing runs in the background: a job's state follows from its age, and the account is brought up to
+date whenever it is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kling_pricing.money import Money
 
 
 class JobState(StrEnum):
-    """Where a job stands; the words are the sandbox's own and each dialect has its spelling."""
+    """The state of a job, in the sandbox's own words; each dialect has its own spelling."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -31,7 +31,7 @@ class JobState(StrEnum):
 
 
 def progress(state: JobState | None) -> int:
-    """Return how far a job is, in percent: half while it runs, or where its state is not told."""
+    """Return a job's progress in percent: half while it runs, or while its state is hidden."""
     return {JobState.PENDING: 0, None: 50, JobState.PROCESSING: 50}.get(state, 100)
 
 
@@ -58,12 +58,12 @@ class AccountEmptyError(KlingError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody asked the provider to do, and what the sandbox decided to do with it.
+    """What the provider was asked to do, and what the sandbox decided to do with it.
 
     `reserved` is held while the job runs, `cost` is charged when it completes. `takes_s` is
-    infinite for a job that never ends. `seconds` are billed, None where the request is charged as a
-    whole. `fingerprint` is equal for equal content. `script` is the markers as they are written, in
-    the prompt or by a seed.
+    infinite for a job that never ends. `seconds` are billed, None if the request is charged as a
+    whole. `fingerprint` is equal for equal content. `script` has the markers as written in the
+    prompt or drawn from a seed.
     """
 
     action: str
@@ -84,13 +84,13 @@ class Order:
 
     @property
     def total(self) -> Money:
-        """What the job is charged in all when it completes."""
+        """The total charge of the job when it completes."""
         return Money.from_micro(self.cost.micro * self.markers.charges, self.cost.unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One callback that was tried: where, when, and the HTTP status or what went wrong."""
+    """One attempt to deliver a callback: where, when, and the HTTP status or what went wrong."""
 
     url: str
     state: str
@@ -100,10 +100,10 @@ class Delivery:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One order that was taken; only its store changes it.
+    """An order that was taken; only its store changes it.
 
-    `started_s`, `ends_s` and `revives_s` are on the store's clock, infinite for what never comes;
-    `created_at` is UTC. `is_plain` is set when every misbehaviour of the job has been called off.
+    `started_s`, `ends_s` and `revives_s` are on the store's clock, infinite if it never comes;
+    `created_at` is UTC. `is_plain` is set once all misbehaviour of the job is cancelled.
     """
 
     id: str
@@ -131,24 +131,24 @@ class Job:
         return self.created_at + timedelta(seconds=clock_s - self.started_s)
 
     def ended_at(self, state: JobState) -> datetime:
-        """Return when a job that has ended came to that end."""
+        """Return when a finished job ended."""
         return self.time_of(self.settles_s if state is JobState.COMPLETED else self.ends_s)
 
     @property
     def charged(self) -> Money:
-        """What the job was charged so far, every time counted."""
+        """Return what the job has been charged so far, in total."""
         cost = self.order.cost
         return Money.from_micro(cost.micro * self.times_charged, cost.unit)
 
     @property
     def settles_s(self) -> float:
-        """When the job is charged, on the store's clock; infinite where it never is."""
+        """When the job is charged, on the store's clock; infinite if never."""
         return self.revives_s if self.order.markers.fails else self.ends_s
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A job came to one of its ends."""
+    """A job reached one of its ends."""
 
     job: Job
     state: JobState
@@ -156,7 +156,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A provider account at one moment: `balance` is what was not charged, reserved or not."""
+    """A provider account at one moment: `balance` is what has not been charged, reserved or not."""
 
     balance: Money
     reserved: Money
@@ -165,15 +165,15 @@ class Account:
 
     @property
     def available(self) -> Money:
-        """What a new job may cost: the balance without what open jobs hold."""
+        """What a new job may cost: the balance less what open jobs hold."""
         return self.balance - self.reserved
 
 
 class JobStore:
     """An account with its jobs; safe to use from several threads.
 
-    `clock` counts seconds and only forwards; `now` is the aware UTC time for people to read;
-    `new_id` returns a provider's kind of task id.
+    `clock` counts seconds and never goes back; `now` returns the aware UTC time of day; `new_id`
+    returns a task id in the provider's form.
     """
 
     def __init__(
@@ -194,16 +194,16 @@ class JobStore:
         self._spent_on: dict[date, Money] = {}
         self._jobs: dict[str, Job] = {}
         self._keys: dict[str, Job] = {}
-        # Open jobs by when they end, so that a create does not look at all that ever were.
+        # Open jobs by when they end, so that a create need not look at every past job.
         self._open: list[tuple[float, int, Job]] = []
         self._pushed = 0
         self._endings: deque[Ending] = deque()
 
     def submit(self, order: Order) -> tuple[Job, bool]:
-        """Take an order, or find the job that its key started: the job, and whether found.
+        """Take an order, or find the job that its key started; return it, and whether it was found.
 
         Raises KeyReusedError for a known key with another action or content, and
-        AccountEmptyError where the account cannot pay: nothing is kept then.
+        AccountEmptyError if the account cannot pay; then nothing is kept.
         """
         with self._lock:
             known = self._keys.get(order.key) if order.key else None
@@ -229,34 +229,34 @@ class JobStore:
         return job.state_at(self._clock())
 
     def age_s(self, job: Job) -> float:
-        """Return how many seconds ago a job has settled; negative where it has yet to."""
+        """Return how many seconds ago a job settled; negative if it has not yet."""
         return self._clock() - job.settles_s
 
     def count_poll(self, job: Job) -> int:
-        """Count one more poll of a job, and return how many there were."""
+        """Count one more poll of a job, and return the total."""
         with self._lock:
             job.polls += 1
             return job.polls
 
     def count_download(self, job: Job) -> int:
-        """Count one more download of a job's clip, and return how many there were."""
+        """Count one more download of a job's clip, and return the total."""
         with self._lock:
             job.downloads += 1
             return job.downloads
 
     def jobs(self) -> tuple[Job, ...]:
-        """Return every job, in the order in which they were taken, with what it was charged."""
+        """Return every job in the order taken, with what it was charged."""
         with self._lock:
             self._settle(self._clock())
             return tuple(self._jobs.values())
 
     def account(self) -> Account:
-        """Return the account as it stands now."""
+        """Return the account's current state."""
         with self._lock:
             return self._account()
 
     def finish(self) -> int:
-        """End whatever is open now, call every misbehaviour off, and return how many ended."""
+        """End every open job, cancel all misbehaviour, and return how many ended."""
         with self._lock:
             now_s = self._clock()
             self._settle(now_s)
@@ -271,14 +271,14 @@ class JobStore:
             return len(open_jobs)
 
     def next_ending(self) -> Ending | None:
-        """Return the next end that no one has taken yet, or None where there is none now."""
+        """Return the next end that has not been taken yet, or None if there is none now."""
         with self._lock:
             self._settle(self._clock())
             return self._endings.popleft() if self._endings else None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is left that will end, or has ended and was not taken."""
+        """Whether no job will end, and no end is left to take."""
         with self._lock:
             return not self._open and not self._endings
 
@@ -303,7 +303,7 @@ class JobStore:
         return Account(self.funds - self._spent, self._reserved, self._spent, today)
 
     def _settle(self, clock_s: float) -> None:
-        """Give back what ended jobs held and charge those that completed."""
+        """Release what ended jobs held, and charge those that completed."""
         while self._open and self._open[0][0] <= clock_s:
             due_s, _, job = heapq.heappop(self._open)
             self._end(job, due_s)

@@ -1,6 +1,6 @@
 """Markers: words in square brackets in a prompt that steer that one job.
 
-A script is rehearsed by writing into the prompt what should go wrong. Markers combine.
+To rehearse a failure, write into the prompt what should go wrong. Markers combine.
 
 How the job ends:
 
@@ -67,40 +67,41 @@ _ORDERS: Final = frozenset({"twice", "reordered", "never"})
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How some answers go wrong: an HTTP status or a word, so many `times`; None is always."""
+    """How some answers go wrong: an HTTP status or a word, this many `times`; None is always."""
 
     word: str
     times: int | None = None
 
     @property
     def status(self) -> int | None:
-        """The HTTP status that is answered; None where the fault is a word."""
+        """The HTTP status of the answer; None if the fault is a word."""
         return int(self.word) if self.word.isdecimal() else None
 
     def strikes(self, number: int) -> bool:
-        """Whether the attempt of that number, counted from 1, goes wrong."""
+        """Whether the attempt of this number, counted from 1, goes wrong."""
         return self.times is None or number <= self.times
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """An amount in the provider's unit, or else a share of what is usual."""
+    """An amount in the provider's unit, or a share of the usual price."""
 
     amount: Decimal | None = None
     share: Decimal = Decimal(1)
 
     def of(self, usual: Money) -> Money:
-        """Return the amount where another one is usual, to the millionth."""
+        """Return the amount, given the usual one, to the millionth."""
         amount = round_to(usual.amount * self.share) if self.amount is None else self.amount
         return Money(amount, usual.unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """What a prompt's markers ask for; None means that the prompt does not say.
+    """What a prompt's markers ask for; None means not given.
 
     Times are in seconds: `takes_s` is infinite for a job that never ends, `revives_s` counts from
-    the failure. `polls` and `files` strike one after the other, each as often as it says.
+    the failure. The faults in `polls` and `files` occur one after the other, each as often as it
+    says.
     """
 
     fails: bool = False
@@ -120,20 +121,20 @@ class Markers:
     callbacks: frozenset[str] = frozenset()
 
     def cost_of(self, quoted: Money) -> Money:
-        """Return what the job is charged each time, where so much was quoted."""
+        """Return what the job is charged each time, given the quoted amount."""
         return quoted if self.cost is None else self.cost.of(quoted)
 
     def poll_fault(self, number: int) -> Fault | None:
-        """Return what goes wrong with the poll of that number, counted from 1."""
+        """Return what goes wrong with the poll of this number, counted from 1."""
         return _at(self.polls, number)
 
     def state_word(self, number: int) -> str | None:
-        """Return the state that the poll of that number names; polls that fail do not count."""
+        """Return the state that the poll of this number names; failed polls do not count."""
         answered = number - sum(fault.times or 0 for fault in self.polls)
         return self.state.word if self.state is not None and self.state.strikes(answered) else None
 
     def file_fault(self, number: int) -> Fault | None:
-        """Return what goes wrong with the download of that number, counted from 1."""
+        """Return what goes wrong with the download of this number, counted from 1."""
         return _at(self.files, number)
 
 
@@ -141,7 +142,7 @@ NO_MARKERS: Final = Markers()
 
 
 def read_markers(prompt: object) -> Markers:
-    """Read the markers in a prompt; no prompt, no markers."""
+    """Read the markers in a prompt; none if there is no prompt."""
     markers = NO_MARKERS
     if not isinstance(prompt, str):
         return markers
@@ -152,7 +153,7 @@ def read_markers(prompt: object) -> Markers:
 
 
 def written_markers(prompt: str) -> tuple[str, ...]:
-    """Return the markers in a prompt as they are written, without what only looks like one."""
+    """Return the markers in a prompt as written, without text that only looks like one."""
     found = (match.group() for match in _MARKER.finditer(prompt))
     return tuple(text for text in found if read_markers(text) != NO_MARKERS)
 
@@ -165,7 +166,7 @@ def _at(faults: Iterable[Fault], number: int) -> Fault | None:
     return None
 
 
-# --- one reader for each word: the markers with it, or None where it is part of the prompt -----
+# --- one reader per word: it returns the markers with the word applied, or None for prompt text ---
 
 _Words = list[str]
 _Reader = Callable[[Markers, _Words], "Markers | None"]
@@ -293,7 +294,7 @@ def _fault(words: _Words, *, usual: int | None) -> Fault | None:
 
 
 def _times(words: _Words, *, usual: int | None) -> int | None:
-    """Return how often: the default without a word, 0 if the word is not a number."""
+    """Return a number of times: the default without a word, 0 if the word is not a number."""
     if not words:
         return usual
     return int(words[0]) if _TIMES.fullmatch(words[0]) else 0

@@ -1,10 +1,10 @@
-"""Own prices: what a contract says, or what nobody publishes, read from a JSON file.
+"""Own prices, read from a JSON file: those of a contract, or those that are not published.
 
     {"runapi": [{"model": "kling-v3-omni-edit", "action": "edit_video",
                  "keys": ["output_resolution"], "prices": {"720p": "0.3", "1080p": "0.4"}}]}
 
-`keys` are fields of the provider's bodies; a price is told by their words with a space between, and
-is for a second in the provider's unit. Without keys it is told by the empty word.
+`keys` are fields of the provider's bodies. A price is found by their values, joined with a space,
+and is per second in the provider's unit. Without keys, it is found under the empty text.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Prices = Mapping[str, Mapping[Sold, Price]]
 
 
 def read_own_prices(text: str) -> Prices:
-    """Return the prices in a file by provider, for `SandboxSettings.prices`; ConfigError if bad."""
+    """Return the prices in a file by provider, for `SandboxSettings.prices`; else ConfigError."""
     try:
-        # Numbers stay the text that was written: a float would not be that amount any more.
+        # Numbers stay text as written: a float would not be exactly that amount.
         content = json.loads(text, parse_float=str, parse_int=str)
         return {name: dict(_sold(name, row) for row in rows) for name, rows in content.items()}
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, AmountError) as error:

@@ -14,4 +14,4 @@ GATEWAYS: Final[Mapping[str, Gateway]] = {
 }
 
 PROVIDERS: Final = tuple(GATEWAYS)
-"""Whose dialects the sandbox speaks."""
+"""The providers whose dialects the sandbox speaks."""

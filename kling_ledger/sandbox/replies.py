@@ -1,4 +1,4 @@
-"""What the sandbox answers with: JSON, refusals, and answers that go wrong on the way."""
+"""What the sandbox answers with: JSON, refusals, and answers that go wrong in transit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from kling_ledger.sandbox.markers import CUT, HALF, HANG, MALFORMED, MODERATION, Fault
 
 CUT_SCOPE: Final = "kling.cut"
-"""Where the server leaves, in a request's scope, how to close its connection."""
+"""The key in a request's scope under which the server leaves a way to close the connection."""
 
 _CODES: Final[Mapping[int, str]] = {
     400: "validation",
@@ -34,7 +34,8 @@ _CODES: Final[Mapping[int, str]] = {
 class ApiError(Exception):
     """An answer that is an error: its HTTP status, its code and its message.
 
-    Without a code of its own it has the usual one of its status. Each dialect writes it its way.
+    Without a code of its own, it has the usual one of its status. Each dialect writes it in its own
+    form.
     """
 
     def __init__(self, status: int, message: str, *, code: str | None = None) -> None:
@@ -43,14 +44,14 @@ class ApiError(Exception):
         self.code = code or _CODES.get(status) or ("server" if status >= 500 else "refused")
 
     def headers(self, retry_after_s: int) -> dict[str, str]:
-        """Return what every dialect sends with it: an `X-Request-Id`, and when to ask again."""
+        """Return the headers of every dialect's errors: an `X-Request-Id`, and when to retry."""
         headers = {"X-Request-Id": str(uuid4())}
         if self.status == 429:
             headers["Retry-After"] = str(retry_after_s)
         return headers
 
     def reply(self, retry_after_s: int = 1) -> Response:
-        """Return the error as RunAPI writes it: `{"error": {"code", "message"}}`."""
+        """Return the error in RunAPI's form: `{"error": {"code", "message"}}`."""
         content = {"error": {"code": self.code, "message": str(self)}}
         return json_reply(content, status=self.status, headers=self.headers(retry_after_s))
 
@@ -58,22 +59,22 @@ class ApiError(Exception):
 def json_reply(
     content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a JSON response in plain ASCII: a prompt's half emoji cannot break it."""
+    """Return a JSON response in plain ASCII: half a surrogate pair in a prompt cannot break it."""
     return Response(json.dumps(content), status, headers=headers, media_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long an answer that never comes is waited for; `closing` is set when the server ends."""
+    """How long an answer that never comes is held open; `closing` is set when the server ends."""
 
     hang_s: float
     closing: asyncio.Event
 
 
 def spoiled(fault: Fault, reply: Response | None, patience: Patience) -> Response:
-    """Return a reply as a fault leaves it; without a reply, what stands for one.
+    """Return a reply with a fault applied; without a reply, a placeholder.
 
-    Raises ApiError where the fault is an HTTP status or a refusal of the content.
+    Raises ApiError if the fault is an HTTP status or a refusal of the content.
     """
     if fault.status is not None:
         raise ApiError(fault.status, f"HTTP {fault.status}, as a marker asks")
@@ -91,7 +92,7 @@ class _Cut(Response):
 
 
 class _Hang(Response):
-    """No answer: the connection stays open until the caller, or the sandbox, has had enough."""
+    """No answer: the connection stays open until the caller, or the sandbox, gives up."""
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class _Hang(Response):
 
 
 class _Half(Response):
-    """An answer whose second half never comes, though its length was announced."""
+    """An answer whose second half never comes, although its full length was announced."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         await send(
@@ -147,8 +148,8 @@ _SPOILERS: Final[Mapping[str, Callable[[Response, Patience], Response]]] = {
 
 async def _cut(scope: Scope) -> None:
     scope[CUT_SCOPE]()
-    # The server learns of the closed connection in its next turn; until then it would complain
-    # that the answer is missing.
+    # The server notices the closed connection in its next loop; until then it would complain about
+    # the missing answer.
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 

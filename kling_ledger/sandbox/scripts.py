@@ -1,7 +1,7 @@
-"""Scripts: the misbehaviour that a seed stands for, written in the same markers as in a prompt.
+"""Scripts: the misbehaviour that a seed stands for, written in the same markers as a prompt's.
 
-The same seed is the same script, on every machine and in every version of Python: whoever finds a
-script that breaks something passes its seed on, or writes its markers into a prompt.
+The same seed gives the same script on every machine and Python version. To report a script that
+breaks something, pass on its seed or write its markers into a prompt.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _CALLBACK: Final = ("[callback twice]", "[callback reordered]", "[callback never
 def script(seed: int | str) -> tuple[str, ...]:
     """Return the markers that a seed stands for; some seeds stand for none.
 
-    No script draws `[takes]`: how long jobs take is the sandbox's setting.
+    No script draws `[takes]`: the sandbox's settings say how long jobs take.
     """
     return tuple(_drawn(_Dice(str(seed))))
 
 
 def job_seed(seed: int | str, prompt: str) -> str:
-    """Return the seed of one job in a sandbox with a seed: jobs with one prompt have one script."""
+    """Return the seed of one job in a seeded sandbox: jobs with equal prompts get one script."""
     return f"{seed}/{prompt}"
 
 
@@ -55,14 +55,14 @@ def _drawn(dice: _Dice) -> Iterator[str]:
 
 
 class _Dice:
-    """Whole numbers that follow from a text alone; the standard library's may change."""
+    """Integers that depend only on a text; the standard library's generator may change."""
 
     def __init__(self, seed: str) -> None:
         self._seed = seed
         self._drawn = 0
 
     def below(self, end: int) -> int:
-        """Return a number from 0 to below an end."""
+        """Return a number from 0 to below a limit."""
         self._drawn += 1
         text = f"{self._seed}#{self._drawn}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""Sandbox: the server itself, on a thread for a script, in the foreground for the command."""
+"""Sandbox: the server itself, on a thread for a script or in the foreground for the command."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _STOP_S: Final = 5
 
 
 class Sandbox:
-    """The providers over real HTTP on one machine; nothing that it is sent costs money.
+    """The providers over real HTTP on one machine; nothing sent to it costs money.
 
         with Sandbox() as sandbox:
             KlingClient(api_key=sandbox.settings.api_key, base_url=sandbox.url)
 
-    All four answer at one address, because their paths differ; each takes the key of its own form,
-    `settings.key_of(provider)`, and the plain one. Port 0 is any free one. `clock` counts the
-    seconds that jobs take and `now` tells the time of day, so that a test can decide both. `stores`
-    holds each provider's account and its jobs.
+    All four answer at one address, because their paths differ; each accepts the key in its own
+    form, `settings.key_of(provider)`, and the plain one. Port 0 is any free one. `clock` counts the
+    seconds that jobs take and `now` returns the time of day; a test can set both. `stores` holds
+    each provider's account and its jobs.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Sandbox:
 
     @property
     def url(self) -> str:
-        """Where the sandbox listens, without a slash at the end; for `--base-url`."""
+        """The sandbox's URL, without a trailing slash; for `--base-url`."""
         if self._served is None:
             raise RuntimeError("the sandbox is not started")
         return self._served.url
 
     def start(self) -> Self:
-        """Bind the address, listen, and return; ConfigError where the address cannot be had."""
+        """Bind the address, listen, and return; ConfigError if the address is not available."""
         if self._served is not None:
             raise RuntimeError("the sandbox is already started")
         bound = bind(self._host, self._port, problem="the sandbox cannot listen")
@@ -94,13 +94,13 @@ class Sandbox:
         return sum(store.finish() for store in self.stores.values())
 
     def close(self) -> None:
-        """Stop listening and wait for the server's thread; nothing if it is not started."""
+        """Stop listening and wait for the server's thread; does nothing if it was not started."""
         if self._served is not None:
             self._served.close(_STOP_S)
             self._served = None
 
     def wait(self) -> None:
-        """Block until the server ends by itself, which it does only when it breaks."""
+        """Block until the server ends, which it does only if it breaks."""
         if self._served is not None:
             self._served.wait()
 
@@ -167,7 +167,7 @@ class _App:
         self.asgi = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
 
     async def stop(self) -> None:
-        """Let go of every answer that hangs, and send no further callback."""
+        """Release every hanging answer, and send no more callbacks."""
         self.closing.set()
         await self.postman.stop()
 
@@ -182,7 +182,7 @@ def serve(
     port: int,
     announce: Callable[[str], None],
 ) -> None:
-    """Run a sandbox until Ctrl-C; `announce` is given its address once it listens."""
+    """Run a sandbox until Ctrl-C; `announce` gets its address once it listens."""
     try:
         with Sandbox(settings, host=host, port=port) as sandbox:
             announce(sandbox.url)
@@ -192,7 +192,7 @@ def serve(
 
 
 class _CuttableProtocol(H11Protocol):
-    """HTTP whose requests carry, in their scope, how to close their connection."""
+    """HTTP whose requests carry, in their scope, a way to close their connection."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)

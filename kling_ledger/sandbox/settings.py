@@ -33,14 +33,14 @@ class SandboxSettings:
 
     `job_s` is how long a job takes; `balance` is what each provider's account holds, in US dollars
     or what they buy there. `misbehave` is a seed: jobs without markers draw their script from it.
-    `callbacks_to` is a loopback address that every callback goes to, whatever address the job
-    names: its host alone keeps the job's own path, and `{provider}` stands for the name. Without it
-    only loopback addresses are called. `webhook_secret` signs callbacks as Standard Webhooks.
-    `hang_s` is how long an answer that never comes is held; `link_s` how long a clip can be
-    downloaded, by default as long as its provider documents. `prices` stand over the tariffs of the
-    providers that they name: for what a contract of one's own says, and for what nobody publishes.
+    `callbacks_to` is a loopback address for every callback, whatever address the job names: without
+    a path it keeps the job's own path, and `{provider}` stands for the name. Without
+    `callbacks_to`, only loopback addresses are called. `webhook_secret` signs callbacks as Standard
+    Webhooks. `hang_s` is how long an answer that never comes is held; `link_s` how long a clip can
+    be downloaded, by default as long as its provider documents. `prices` override the tariffs of
+    the providers that they name, for your own contract's prices or for what has no published price.
 
-    Raises ConfigError for what no sandbox can be.
+    Raises ConfigError for an invalid setting.
     """
 
     api_key: str = "sandbox-key"
@@ -81,22 +81,22 @@ class SandboxSettings:
             )
 
     def key_of(self, provider: str) -> str:
-        """Return the API key in the form that a provider's keys have."""
+        """Return the API key in the provider's form."""
         return GATEWAYS[provider].key_of(self.api_key)
 
     def tariff_of(self, provider: str) -> Tariff:
-        """Return what a provider charges: its own tariff under the settings' prices."""
+        """Return what a provider charges: its own tariff, overridden by the settings' prices."""
         return GATEWAYS[provider].tariff.extended(self.prices.get(provider, {}))
 
     def funds_of(self, provider: str) -> Money:
-        """Return what a provider's account holds at first, in the unit that it charges in."""
+        """Return what a provider's account holds at first, in its unit."""
         return GATEWAYS[provider].tariff.bought(self.balance)
 
     def callback_to(self, provider: str, named: object) -> str | None:
-        """Return where a job's callbacks go, None for nowhere; `named` is what its body says.
+        """Return where a job's callbacks go, None for nowhere; `named` is the address in its body.
 
-        Where a provider's bodies can name no address, every job has callbacks as soon as
-        `callbacks_to` is set: nobody could ask for them otherwise.
+        If a provider's bodies cannot name an address, every job has callbacks once `callbacks_to`
+        is set: there is no other way to request them.
         """
         address = named if isinstance(named, str) and named else None
         if self.callbacks_to is None:

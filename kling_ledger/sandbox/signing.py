@@ -1,7 +1,7 @@
 """Signing: the headers of a callback, as Standard Webhooks has them.
 
-The signature is HMAC-SHA256 over `id.timestamp.body`, keyed with what the secret is base64 of.
-Kling signs its own callbacks so; that gateways do is decided here, none of them says how.
+The signature is HMAC-SHA256 over `id.timestamp.body`, keyed with the base64-decoded secret. Kling
+signs its own callbacks this way; that gateways do too is our assumption, because none documents it.
 Source: https://github.com/standard-webhooks/standard-webhooks and
 https://klingai.com/document-api/api/get-started/callbacks, checked 2026-11-20.
 """
@@ -23,7 +23,7 @@ _PREFIX: Final = "whsec_"
 def webhook_headers(
     secret: str | None, *, message_id: str, at: datetime, body: bytes
 ) -> dict[str, str]:
-    """Return the headers of a message, without a signature where there is no secret."""
+    """Return the headers of a message, without a signature if there is no secret."""
     stamp = str(int(at.timestamp()))
     headers = {"webhook-id": message_id, "webhook-timestamp": stamp}
     if secret is None:
@@ -34,7 +34,7 @@ def webhook_headers(
 
 
 def signing_key(secret: str) -> bytes:
-    """Return the key that a secret stands for; ConfigError, without the secret, if it is none."""
+    """Return the key that a secret encodes; ConfigError, without the secret, for an invalid one."""
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):

@@ -1,7 +1,7 @@
-"""Tariff: what a gateway charges, as plain numbers; each gateway has its own table of them.
+"""Tariff: what a gateway charges, as plain numbers; each gateway has its own table.
 
-The numbers are the sandbox's own reading of the sources, never those of our price books: only so
-does a rehearsal show where a book is wrong.
+The numbers are the sandbox's own reading of the sources, never those of our price books: otherwise
+a rehearsal could not show that a book is wrong.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Cells = Mapping[tuple[str, ...], Decimal]
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one model costs a second, or a request where no seconds are billed.
+    """What one model costs per second, or per request if no seconds are billed.
 
-    `keys` are the fields that it hangs on, in the order in which a cell names their words; without
-    keys the one cell is `()`. A cell that is not there is a combination that is not sold.
+    `keys` are the fields that it depends on, in the order of the words in a cell; without keys, the
+    only cell is `()`. A missing cell is a combination that is not sold.
     """
 
     cells: Cells
@@ -34,14 +34,14 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """All prices of one gateway, in its own unit, of which a dollar buys `per_usd`."""
+    """All prices of one gateway, in its own unit; a dollar buys `per_usd` of it."""
 
     unit: str
     per_usd: Decimal
     prices: Mapping[Sold, Price]
 
     def charge(self, asked: Asked) -> Money:
-        """Return what a clip costs; 422 as for an unknown model where nobody names a price."""
+        """Return what a clip costs; 422, as for an unknown model, if it has no price."""
         price = self.prices.get((asked.model, asked.action))
         cell = tuple(asked.words.get(key, "") for key in price.keys) if price else ()
         if price is None or cell not in price.cells:
@@ -53,20 +53,20 @@ class Tariff:
         return Money(price.cells[cell] * seconds, self.unit)
 
     def bought(self, usd: Money) -> Money:
-        """Return what an amount of dollars buys here."""
+        """Return the units that an amount of dollars buys."""
         return Money(round_to(usd.amount * self.per_usd), self.unit)
 
     def extended(self, prices: Mapping[Sold, Price]) -> Tariff:
-        """Return the tariff with other prices over its own."""
+        """Return the tariff with other prices overriding its own."""
         return replace(self, prices={**self.prices, **prices})
 
 
 def flat(amount: str) -> Price:
-    """Return the price of what costs the same however it is made."""
+    """Return a price that is the same for every option."""
     return Price({(): Decimal(amount)})
 
 
 def by(*keys: str, **amounts: str) -> Price:
-    """Return a price that hangs on fields: `by("quality", "sound", **{"720p off": "5.4"})`."""
+    """Return a price that depends on fields: `by("quality", "sound", **{"720p off": "5.4"})`."""
     cells = {tuple(words.split()): Decimal(amount) for words, amount in amounts.items()}
     return Price(cells, keys)

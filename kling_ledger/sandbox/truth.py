@@ -1,4 +1,4 @@
-"""Truth: what was really accepted and charged, for whoever compares a ledger with it.
+"""Truth: what was really accepted and charged, to compare with a ledger.
 
     GET  /sandbox/truth          every account and every task     POST /sandbox/finish   end it all
     GET  /sandbox/statement      a bill: one line for each charge of `?provider=P`, `&format=json`
@@ -87,7 +87,7 @@ class Truth:
 def statement(desk: Desk) -> Iterator[dict[str, str]]:
     """Yield a provider's bill: one line for each time that a task was charged.
 
-    `count` tells a second charge from the first one written twice.
+    `count` distinguishes a second charge from the first one written twice.
     """
     for job in desk.store.jobs():
         for count in range(job.times_charged):

@@ -1,4 +1,4 @@
-"""Crun: its contract and its tariff; its dialect stands beside them."""
+"""Crun: its contract and its tariff; dialect.py is its HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEY_LENGTH: Final = 32
 
 
 def _key_of(key: str) -> str:
-    """Return a key as Crun's are: `ak_` and 32 characters.
+    """Return a key in Crun's form: `ak_` and 32 characters.
 
     Source: https://github.com/CrunTeam/crun-agent-skills runtime/crun_cli.py, checked 2026-11-20.
     """

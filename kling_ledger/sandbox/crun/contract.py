@@ -2,10 +2,10 @@
 
 Source: https://docs.crun.ai/zh/models/kling/v3-0, checked 2026-11-20, and
 https://docs.crun.ai/models/kling/v3-motion-control, checked 2026-11-27. What the pages leave open
-is decided here: `mode` and `duration` are needed, for the price hangs on them and no default is
-told; a field that the page does not show is refused, so that a typing error comes out in a
-rehearsal; any aspect ratio is taken. The page speaks of 4K but shows no mode for it: `4K` is taken,
-as clients send it. A motion has the length of its video, which is measured.
+is decided here: `mode` and `duration` are required, because the price depends on them and no
+default is documented; a field that the page does not show is refused, so that a rehearsal reveals a
+typing error; any aspect ratio is accepted. The page mentions 4K but shows no mode for it: `4K` is
+accepted, as clients send it. A motion has the length of its video, which is measured.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _ELEMENT: Final[Fields] = {
 
 
 def read(body: Body, _: str) -> Asked:
-    """Understand a body; 422 for one that the page does not take."""
+    """Read a body; 422 for one that the page does not allow."""
     if isinstance(body.get("model"), str) and body["model"] not in {_MODEL, *_MOTIONS}:
         model = ascii(body["model"])[:60]
         raise ApiError(422, f"unknown model {model}", code="model_not_available")
@@ -84,7 +84,8 @@ def _read_clip(body: Body) -> Asked:
     refuse(problems(given, _INPUT, needs=needs, where="input."))
     refuse([*_inner_problems(given)])
     refuse([*_shot_problems(given)])
-    # In one shot the images are the first frame and the last; a storyboard starts from its one.
+    # In one shot the images are the first and the last frame; a storyboard starts from its only
+    # one.
     action = "image_to_video" if given.get("img_urls") else "text_to_video"
     has_sound = given["multi_shots"] or given.get("audio", False)
     words = {"mode": given["mode"], "audio": str(has_sound).lower()}
@@ -92,7 +93,7 @@ def _read_clip(body: Body) -> Asked:
 
 
 def _inner_problems(given: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong inside the lists, once they are known to be lists of objects."""
+    """Yield what is wrong inside the lists, once they are known to contain objects."""
     for place, fields, needs in (
         ("multi_prompt", _SHOT, frozenset({"prompt", "duration"})),
         ("element_list", _ELEMENT, frozenset({"name", "element_image_urls"})),
@@ -103,7 +104,7 @@ def _inner_problems(given: dict[str, Any]) -> Iterator[str]:
 
 def _shot_problems(given: dict[str, Any]) -> Iterator[str]:
     if not given["multi_shots"]:
-        # `shot_type` is then set to null by Crun itself, whatever was sent.
+        # Crun itself then sets `shot_type` to null, whatever was sent.
         if not given.get("prompt"):
             yield "input.prompt: it is missing"
         return

@@ -3,12 +3,12 @@
     POST /api/v1/client/job/CreateTask      create     GET /api/v1/client/job/TaskInfo   poll
     POST /api/v1/client/job/EstimateTask    estimate   GET /api/v1/client/account/balance
 
-Only what a proxy would answer, 502 to 504, comes with that HTTP status, and as a page of HTML.
-Crun takes no idempotency key: a create that is repeated is a second task, and is charged.
+Only a proxy's errors, 502 to 504, come with that HTTP status, and as an HTML page. Crun takes no
+idempotency key: a repeated create makes a second task, and is charged.
 
 Source: https://docs.crun.ai/zh/models/kling/v3-0, https://docs.crun.ai/models/common/get-task-info
 and https://github.com/CrunTeam/crun-agent-skills, checked 2026-11-20. What they leave open is
-decided here: errors ride on HTTP 200, and content that is refused is code 422.
+decided here: errors come with HTTP 200, and refused content is code 422.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _STATES: Final = {
     JobState.FAILED: "failed",
 }
 _CODES: Final = {400: 422, 405: 404, 409: 422}
-"""Crun's codes for what it has no code of its own for."""
+"""The Crun codes for statuses that Crun has no code of its own for."""
 
 _BY_A_PROXY: Final = frozenset({502, 503, 504})
 
 
 def new_task_id(_: SandboxSettings, __: datetime) -> str:
-    """Return a task id as Crun writes it."""
+    """Return a task id in Crun's form."""
     return str(uuid4())
 
 
@@ -55,7 +55,7 @@ class Crun:
     desk: Desk
 
     def routes(self) -> list[Route]:
-        """Return the addresses that Crun answers at."""
+        """Return the addresses that Crun serves."""
         job = "/api/v1/client/job"
         return [
             Route(f"{job}/CreateTask", self._keyed(self._create), methods=["POST"]),
@@ -69,7 +69,7 @@ class Crun:
         return self._data(seen, base_url)
 
     def write_error(self, error: ApiError) -> Response:
-        """Return an error as Crun writes it."""
+        """Return an error in Crun's form."""
         headers = error.headers(self.desk.settings.retry_after_s)
         if error.status in _BY_A_PROXY:
             page = f"<html><body><h1>{error.status}</h1></body></html>"

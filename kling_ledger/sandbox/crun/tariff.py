@@ -1,11 +1,11 @@
-"""Crun's tariff: what somebody else has copied from its price page, for the plan of 5 dollars.
+"""Crun's tariff: a third party's copy of its price page, for the 5-dollar plan.
 
-The copy does not say whether 20 and 27 credits are with sound. Beside other resellers' figures
-they are; here a silent clip costs the same, since nobody names a price for it. A dollar buys 200
-credits in that plan. Source: third-party transcriptions of https://crun.ai/pricing, no date, seen
-2026-11-20; the page itself was not read. The copy names 11 and 18 for the older motion control.
-Nobody names a price for 4K or for the newer one: 4K costs here what resellers ask, 0.335 dollars a
-second, and the motion what a clip does.
+The copy does not say whether 20 and 27 credits are with sound. Other resellers' figures suggest
+that they are; here a silent clip costs the same, because no price for it is known. A dollar buys
+200 credits in that plan. Source: third-party transcriptions of https://crun.ai/pricing, no date,
+seen 2026-11-20; the page itself was not read. The copy gives 11 and 18 for the older motion
+control. No price is known for 4K or for the newer motion control: here 4K costs what resellers
+charge, 0.335 dollars a second, and motion costs what a clip does.
 """
 
 from __future__ import annotations

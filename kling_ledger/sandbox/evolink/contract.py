@@ -1,11 +1,11 @@
-"""EvoLink's contract: one address for everything, the model's name says what is to be made.
+"""EvoLink's contract: one address for everything; the model's name says what is to be made.
 
-Text to video of Kling 3.0 is documented field by field on the page that is the source here; it is
-checked in full. Of the other models only what their price hangs on is known here, with the fields
-that say what to start from: any further field is taken, as something is there to be taken.
+Text to video of Kling 3.0 is documented field by field on the source page and checked in full. For
+the other models, only the fields are known that their price depends on or that say what to start
+from: any other field is accepted, because they certainly have some.
 Source: https://evolink.ai/zh/kling-3 and https://docs.evolink.ai/en/api-manual/video-series/kling/,
 checked 2026-11-20. What they leave open is decided here: a field that the page of text to video
-does not show is refused, so that a typing error comes out in a rehearsal.
+does not show is refused, so that a rehearsal reveals a typing error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LONGEST_URL: Final = 2048
 
 
 def _public(value: object) -> str | None:
-    """Take an address for callbacks; one on this machine never comes to here."""
+    """Accept a public address for callbacks; a loopback one is handled before."""
     if is_public(value, "https") and len(str(value)) <= _LONGEST_URL:
         return None
     return f"an https address, not an internal one, of at most {_LONGEST_URL} characters"
@@ -64,16 +64,16 @@ _PARAMS: Final[Fields] = {
 _SHOT: Final[Fields] = {
     "index": whole(0, 10**6),
     "prompt": text(),
-    # A string, as the page has it.
+    # A string, as on the page.
     "duration": one_of(*map(str, range(1, 16))),
 }
 _CLAMP_O1: Final = (3, 10)
-"""An edit of Kling O1 is billed for at least and at most so many seconds."""
+"""The least and the most seconds that an edit of Kling O1 is billed for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model: its action, the fields that must be there, and the seconds that are billed."""
+    """One model: its action, its required fields, and the seconds that are billed."""
 
     action: str
     needs: tuple[str, ...] = ()
@@ -90,12 +90,12 @@ def _clamped(_: Body) -> int:
 
 
 def _once(_: Body) -> None:
-    """Bill the request, whatever it asks for."""
+    """Bill the request as a whole, whatever it asks for."""
 
 
 _V3_TEXT: Final = "kling-v3-text-to-video"
 _MODELS: Final[Mapping[str, Model]] = {
-    # A prompt is needed too, but not beside the shots of a storyboard; see below.
+    # A prompt is required too, unless a storyboard has shots; see below.
     _V3_TEXT: Model("text_to_video"),
     # Its page asks for `image_start`; EvoLink's own client sends `image_urls`.
     "kling-v3-image-to-video": Model("image_to_video"),
@@ -114,7 +114,7 @@ _USUAL: Final = {"duration": 5, "quality": "720p", "sound": "off"}
 
 
 def read(body: Body, _: str) -> Asked:
-    """Understand a body; 422, which EvoLink writes as 400, for one that it does not take."""
+    """Read a body; 422, which EvoLink writes as 400, for one that it does not accept."""
     name = body.get("model")
     if not isinstance(name, str):
         raise ApiError(422, f"model: got {ascii(name)[:60]}, allowed: the name of a model")
@@ -131,7 +131,7 @@ def read(body: Body, _: str) -> Asked:
     said = {**_USUAL, **{key: value for key, value in body.items() if value is not None}}
     words = {key: said[key] for key in ("quality", "sound")}
     if model.action in {"edit_video", "reference_to_video"} and _has_video(said):
-        # Sound is forced off where a video is supplied.
+        # Sound is forced off if a video is given.
         words["sound"] = "off"
     return Asked(model.action, name, model.seconds(said), words)
 

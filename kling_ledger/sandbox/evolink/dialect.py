@@ -1,13 +1,13 @@
-"""EvoLink's dialect: generations, tasks and credits, with no word on what a task was charged.
+"""EvoLink's dialect: generations, tasks and credits, without the cost of a task.
 
-    POST /v1/videos/generations   create     GET /v1/tasks/{id}   poll     GET /v1/credits   balance
+POST /v1/videos/generations create GET /v1/tasks/{id} poll GET /v1/credits balance
 
-A create tells what it reserves, in ten-thousandths of a credit. Only the balance shows what was
-charged. EvoLink takes no idempotency key: a create that is repeated is a second task.
+A create returns what it reserves, in ten-thousandths of a credit. Only the balance shows what was
+charged. EvoLink takes no idempotency key: a repeated create makes a second task.
 
 Source: https://evolink.ai/zh/kling-3 and https://docs.evolink.ai/en/api-manual (task management,
-account management, error codes), checked 2026-11-20. What they leave open is decided here: a
-create answers 200, and credits are used when a task completes.
+account management, error codes), checked 2026-11-20. What they leave open is decided here: a create
+answers 200, and credits are used when a task completes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TYPES: Final = {
     503: "service_unavailable_error",
 }
 _STATUSES: Final = {409: 400, 422: 400}
-"""EvoLink's statuses for what it has no status of its own for."""
+"""The EvoLink statuses for those that EvoLink does not use."""
 
 _FAIL_CODES: Final = {
     None: "generation_failed_no_content",
@@ -56,7 +56,7 @@ _FAIL_CODES: Final = {
 
 
 def new_task_id(_: SandboxSettings, at: datetime) -> str:
-    """Return a task id as EvoLink writes it: with the second of its creation."""
+    """Return a task id in EvoLink's form: with the second of its creation."""
     tail = "".join(secrets.choice(_LETTERS) for _ in range(12))
     return f"task-unified-{int(at.timestamp())}-{tail}"
 
@@ -68,7 +68,7 @@ class EvoLink:
     desk: Desk
 
     def routes(self) -> list[Route]:
-        """Return the addresses that EvoLink answers at."""
+        """Return the addresses that EvoLink serves."""
         return [
             Route("/v1/videos/generations", self._keyed(self._create), methods=["POST"]),
             Route("/v1/tasks/{id}", self._keyed(self._read), methods=["GET"]),
@@ -80,7 +80,7 @@ class EvoLink:
         return _task(seen, base_url)
 
     def write_error(self, error: ApiError) -> Response:
-        """Return an error as EvoLink writes it."""
+        """Return an error in EvoLink's form."""
         status = _STATUSES.get(error.status, error.status)
         usual = "internal_server_error" if status >= 500 else "invalid_request_error"
         content = {

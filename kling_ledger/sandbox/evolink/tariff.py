@@ -1,9 +1,9 @@
 """EvoLink's tariff, in credits.
 
 Text and image to video are a base of 5.4 credits a second times one combined factor: 1, 1.5, 1.333
-or 2. The products are charged as they come out, 7.1982 and not 7.2. A dollar buys 72 credits on the
-pages with these prices, and 68 on later ones; 72 goes with them. Fast edits of Kling O1 and image
-to video of it have no price anywhere. Source: https://evolink.ai/zh/kling-3,
+or 2. The products are charged unrounded: 7.1982, not 7.2. A dollar buys 72 credits on the pages
+with these prices, and 68 on later pages; 72 belongs to these prices. Kling O1's fast edits and
+image to video have no published price. Source: https://evolink.ai/zh/kling-3,
 https://evolink.ai/kling-o3, https://evolink.ai/kling-v3-motion-control,
 https://evolink.ai/zh/kling-o1 and https://docs.evolink.ai/en/api-manual/video-series/kling/,
 checked 2026-11-20.

@@ -1,4 +1,4 @@
-"""RunAPI: its contract and its tariff; its dialect stands beside them."""
+"""RunAPI: its contract and its tariff; dialect.py is its HTTP."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""RunAPI's contract: which fields each model takes for each action, and what must not meet.
+"""RunAPI's contract: which fields each model takes for each action, and which must not be combined.
 
 Source: https://github.com/runapi-ai/mcp data/contract.json (v0.12.0 of 2026-08-21),
-https://runapi.ai/zh-CN/openclaw-kling.md, and the README and docstrings of the package
-runapi-kling 0.5.1, checked 2026-11-26. What they leave open is decided here: a field that the
-contract does not list is refused, so that a typing error comes out in a rehearsal.
+https://runapi.ai/zh-CN/openclaw-kling.md, and the README and docstrings of the package runapi-kling
+0.5.1, checked 2026-11-26. What they leave open is decided here: a field that the contract does not
+list is refused, so that a rehearsal reveals a typing error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kling_ledger.sandbox.replies import ApiError
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model for one action: the fields it takes, those it needs, and what it uses unasked."""
+    """One model for one action: the fields it takes, those it requires, and its defaults."""
 
     takes: Fields
     needs: frozenset[str] = frozenset()
@@ -108,8 +108,8 @@ _MOTION: Final[Fields] = {
 _EXTEND: Final[Fields] = {**_EVERY, "source_task_id": _LINK, "mode": _TIER, "prompt": text()}
 
 _SILENT: Final = {"enable_sound": False}
-# The contract names no default for kling-3.0 and the 2.x models, yet the package's own example
-# sends nothing but a model and a prompt. They are taken to have those of the models beside them.
+# The contract has no defaults for kling-3.0 and the 2.x models, yet the package's own example sends
+# only a model and a prompt. They are assumed to have those of the other models.
 _USUAL_3: Final = {**_SILENT, "duration_seconds": 5, "output_resolution": "720p"}
 _USUAL_2: Final = {**_SILENT, "duration_seconds": 5}
 _USUAL_TIER: Final = {**_USUAL_2, "mode": "std"}
@@ -130,7 +130,7 @@ _TEXT: Final[Mapping[str, Model]] = {
         duration_seconds=_WHOLE,
         aspect_ratio=_SHAPE,
         output_resolution=_UHD,
-        # So the home page has it, https://runapi.ai: what counts is `duration_seconds`.
+        # The home page, https://runapi.ai, writes it so; only `duration_seconds` counts.
         duration=anything,
         multi_shots=flag,
         shot_type=text(),
@@ -210,7 +210,7 @@ CONTRACT: Final[Mapping[str, Mapping[str, Model]]] = {
         "kling-v3-omni-reference": _model(_EDIT, "prompt", "aspect_ratio", usual=_USUAL_3),
     },
 }
-"""Every model by action, as RunAPI lists them; kling-3.0 has its frames in text_to_video."""
+"""Every model by action, as RunAPI lists them; kling-3.0 takes its frames in text_to_video."""
 
 ACTIONS: Final = tuple(CONTRACT)
 
@@ -218,13 +218,14 @@ _PRICED_BY: Final[tuple[str, ...]] = ("mode", "enable_sound", "output_resolution
 
 
 def read(body: Body, action: str) -> Asked:
-    """Understand a body; 422 for one that the contract does not take."""
+    """Read a body; 422 for one that the contract does not allow."""
     model = _model_of(body, action)
     refuse(problems(body, model.takes, needs=model.needs))
     said = {**model.usual, **{name: body[name] for name in body if body[name] is not None}}
     refuse([*_RULES[action](said)] if action in _RULES else [])
     words = {name: _word(said[name]) for name in _PRICED_BY if name in said}
-    # What has no duration in its contract is as long as a file that nobody here can fetch.
+    # Without a duration in its contract, the clip is as long as a file that the sandbox cannot
+    # fetch.
     return Asked(action, body["model"], said.get("duration_seconds", MEASURED_S), words)
 
 
@@ -243,7 +244,7 @@ def _word(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# --- what must not meet, for each action that has such rules ------------------------------------
+# --- forbidden combinations, for each action that has such rules --------------------------------
 
 
 def _text_rules(said: Body) -> Iterator[str]:
@@ -258,7 +259,7 @@ def _image_rules(said: Body) -> Iterator[str]:
 
 
 def _prompt_rule(said: Body) -> Iterator[str]:
-    """A storyboard of one's own is told by its shots, anything else by its prompt."""
+    """A storyboard of the user's own has prompts in its shots, anything else its prompt."""
     is_storyboard = said.get("multi_shots", False)
     is_own = is_storyboard and str(said.get("shot_type", "custom")).startswith("custom")
     if is_own and not said.get("multi_prompt"):
@@ -268,7 +269,7 @@ def _prompt_rule(said: Body) -> Iterator[str]:
 
 
 def _mode_rules(said: Body) -> Iterator[str]:
-    """kling-v2.6 makes sound, and keeps to a last frame, in its pro mode only."""
+    """kling-v2.6 makes sound, and uses a last frame, only in its pro mode."""
     if said["model"] != "kling-v2.6":
         return
     if said["enable_sound"] and said["mode"] != "pro":

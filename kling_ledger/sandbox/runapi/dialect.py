@@ -6,8 +6,8 @@
 
 Source: https://runapi.ai/zh-CN/openclaw-kling.md, the packages runapi-core 0.10.1 and
 runapi-kling 0.5.1, and https://github.com/runapi-ai/core-sdk, checked 2026-11-20. What they leave
-open is decided here: a create answers 200, and an account's balance is what was not charged yet,
-whether open jobs reserve it or not.
+open is decided here: a create answers 200, and an account's balance is what has not been charged,
+reserved or not.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HEADER_MAX: Final = 512
 
 
 def new_task_id(settings: SandboxSettings, _: datetime) -> str:
-    """Return a task id of the kind that the settings' create reply shows."""
+    """Return a task id in the form of the configured create reply."""
     return f"tsk_{uuid4().hex}" if settings.create_reply == "page" else str(uuid4())
 
 
@@ -53,7 +53,7 @@ class RunApi:
     desk: Desk
 
     def routes(self) -> list[Route]:
-        """Return the addresses that RunAPI answers at."""
+        """Return the addresses that RunAPI serves."""
         return [
             Route("/api/v1/kling/{action}", self._keyed(self._create), methods=["POST"]),
             Route("/api/v1/kling/{action}/{id}", self._keyed(self._read), methods=["GET"]),
@@ -68,7 +68,7 @@ class RunApi:
         return self._status(seen, base_url)
 
     def _public(self, handler: Handler) -> Handler:
-        """Answer with a handler, its errors as RunAPI writes them, the client's own id echoed."""
+        """Wrap a handler: its errors are in RunAPI's form, and the client's own id is echoed."""
 
         async def answer(request: Request) -> Response:
             echoed = None
@@ -84,7 +84,7 @@ class RunApi:
         return answer
 
     def _keyed(self, handler: Handler) -> Handler:
-        """Answer like `_public`, but only to somebody who brings the API key."""
+        """Wrap a handler like `_public`, but answer only requests with the API key."""
         return self._public(self.desk.keyed(handler, bearer))
 
     async def _create(self, request: Request) -> Response:
@@ -141,7 +141,7 @@ class RunApi:
             raise _invalid("action", ", ".join(ACTIONS))
         if not isinstance(params, dict):
             raise _invalid("params", "an object")
-        # A price does not depend on the prompt, and who asks for one may not have written it yet.
+        # A price does not depend on the prompt, and a client may ask before it has one.
         content = {"prompt": "any", **params, "model": body.get("model")}
         received = self.desk.receive(content, action)
 
@@ -169,7 +169,7 @@ class RunApi:
             reply["error"] = f"{why}, as the prompt's [fail] marker asks"
         if reply["status"] is JobState.COMPLETED:
             reply["videos"] = [{"url": files_url(base_url, job)}]
-            # RunAPI writes this one amount as a JSON number of US dollars.
+            # RunAPI writes only this amount as a JSON number of US dollars.
             reply["usage"] = {"cost": number(order.total)}
         return reply
 
@@ -204,7 +204,7 @@ def _client_request_id(request: Request) -> str | None:
 
 
 def _holds_tag(header: str, tag: str) -> bool:
-    """Whether an If-None-Match header names a tag; weak and strong are compared alike."""
+    """Whether an If-None-Match header names a tag; weak and strong tags compare as equal."""
     held = {part.strip().removeprefix("W/") for part in header.split(",")}
     return "*" in held or tag.removeprefix("W/") in held
 

@@ -1,4 +1,4 @@
-"""RunAPI's price endpoints, as bodies: the public schedule and the quote, from its tariff.
+"""The bodies of RunAPI's price endpoints, from its tariff: the public schedule and the quote.
 
 RunAPI publishes the shape of a schedule's `billing_config` but, for video, neither the name of
 its unit nor of its strategy: `per_second` and `matrix` are the sandbox's words. `unit_price_cents`
@@ -22,11 +22,11 @@ from kling_pricing.money import Money
 
 _MEASURED: Final = {"duration_source": {"kind": "response_body", "path": "videos[0].url"}}
 _BY_THE_FILE: Final = frozenset({"motion_control"})
-"""What is billed by the seconds of the file that was made."""
+"""Billed by the seconds of the produced file."""
 
 
 def schedules(tariff: Tariff, *, filters: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return a row for each price that agrees with the filters given.
+    """Return one row per price that matches the filters given.
 
     `service`, `action` and `model` filter; anything else is ignored.
     """
@@ -36,12 +36,12 @@ def schedules(tariff: Tariff, *, filters: Mapping[str, str]) -> list[dict[str, A
 
 
 def schedules_tag(rows: list[dict[str, Any]]) -> str:
-    """Return the ETag of rows: weak, because the reply's `as_of` changes while they do not."""
+    """Return the ETag of rows: weak, because `as_of` in the reply changes while they do not."""
     return f'W/"{hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]}"'
 
 
 def price_quote(asked: Asked, amount: Money, at: datetime) -> dict[str, Any]:
-    """Return a price as RunAPI writes it: what would be reserved, in cents."""
+    """Return a price in RunAPI's form: what would be reserved, in cents."""
     return {
         "service": "kling",
         "action": asked.action,
@@ -55,13 +55,13 @@ def price_quote(asked: Asked, amount: Money, at: datetime) -> dict[str, Any]:
 
 
 def cents(usd: Decimal) -> int | float:
-    """Return US dollars as the JSON number of cents: `20`, or `13.5` where they are not whole."""
+    """Return US dollars as a JSON number of cents: `20`, or `13.5` if they are not whole."""
     amount = usd * 100
     return int(amount) if amount == int(amount) else float(amount)
 
 
 def instant(at: datetime) -> str:
-    """Write an aware UTC time as RunAPI does: `2026-07-23T00:00:00.000000Z`."""
+    """Write an aware UTC time in RunAPI's form: `2026-07-23T00:00:00.000000Z`."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -81,7 +81,7 @@ def _row(model: str, action: str, price: Price) -> dict[str, Any]:
 
 
 def _billing_config(price: Price) -> dict[str, Any]:
-    """Return the table in one of RunAPI's two shapes: one key with overrides, or a matrix."""
+    """Return the table in one of RunAPI's two forms: one key with overrides, or a matrix."""
     if not price.keys:
         return {}
     table = _nested(price.cells)
@@ -91,7 +91,7 @@ def _billing_config(price: Price) -> dict[str, Any]:
 
 
 def _nested(cells: Cells) -> dict[str, Any]:
-    """Return the prices in cents as objects in objects, one level for each key."""
+    """Return the prices in cents as nested objects, one level per key."""
     table: dict[str, Any] = {}
     for (*outer, innermost), amount in cells.items():
         row = table

@@ -1,14 +1,14 @@
-"""RunAPI's tariff: two readings of it, of which one is charged.
+"""RunAPI's tariff: two readings of it, one of which is charged.
 
-`JULY` is the last list that RunAPI has published as data: cents a second, "final customer prices
+`JULY` is the last list that RunAPI published as data: cents per second, "final customer prices
 only". Source: https://github.com/runapi-ai/mcp data/pricing.json at b42e31f, 2026-07-23.
 
-Its pages tell of half of that: sound adds "about 3 cents per second" at 720p, which is 7 to 10 and
-not 14 to 20. Lists of June held cents that were exactly half of July's, before a markup of 2.
-Source: https://runapi.ai/zh-CN/openclaw-kling.md, no date; data/pricing.json at cdc4e95, 2026-06.
+Its pages give half of that: sound adds "about 3 cents per second" at 720p, so 7 to 10, not 14 to
+20. Lists of June held cents that were exactly half of July's, before a markup of 2. Source:
+https://runapi.ai/zh-CN/openclaw-kling.md, no date; data/pricing.json at cdc4e95, 2026-06.
 
-Nobody can tell from these which of the two is charged today. `TARIFF` follows the pages, because
-they are what a customer reads; `JULY` stands beside it for whoever rehearses the dearer one.
+These do not show which of the two is charged today. `TARIFF` follows the pages, because customers
+read them; `JULY` is there to rehearse the more expensive one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""UniAll: its contract and its tariff; its dialect stands beside them."""
+"""UniAll: its contract and its tariff; dialect.py is its HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GATEWAY: Final = Gateway(
     tariff=TARIFF,
     read=read,
     key_of=lambda key: f"sk-{key}",
-    # Callbacks exist in a part of the documentation that could not be read; no field for an
-    # address is known. Source: https://www.uniall.ai/v1/openapi.json, checked 2026-11-20.
+    # Callbacks are described in a part of the documentation that could not be read; no field for
+    # their address is known. Source: https://www.uniall.ai/v1/openapi.json, checked 2026-11-20.
     names_callback=False,
 )

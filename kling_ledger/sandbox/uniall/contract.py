@@ -1,9 +1,9 @@
-"""UniAll's contract: tier and sound stand in the model's name, the advanced fields in `extra_body`.
+"""UniAll's contract: tier and sound are in the model's name, the advanced fields in `extra_body`.
 
 Source: https://docs.uniall.ai/models/video/kling, checked 2026-11-20. What the page leaves open is
-decided here: a duration is needed, for the price hangs on it and no default is told; a field that
-the page does not list is refused, so that a typing error comes out in a rehearsal; but `size` and
-`seconds`, which clients of the OpenAI style send, are taken and change nothing.
+decided here: a duration is required, because the price depends on it and no default is documented;
+a field that the page does not list is refused, so that a rehearsal reveals a typing error; but
+`size` and `seconds`, which OpenAI-style clients send, are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MODELS: Final = (
 
 
 def _media(value: object) -> str | None:
-    """Take a picture that UniAll can fetch: a private address is among the usual mistakes."""
+    """Accept a picture that UniAll can fetch: its docs list private addresses as a mistake."""
     return None if is_public(value, "https", "http") else "a public http or https address"
 
 
@@ -61,7 +61,7 @@ _EXTRA: Final[Fields] = {
 
 
 def read(body: Body, _: str) -> Asked:
-    """Understand a body; 422 for one that the page does not take."""
+    """Read a body; 422 for one that the page does not allow."""
     model = body.get("model")
     if isinstance(model, str) and model not in MODELS:
         raise ApiError(422, f"unknown model {ascii(model)[:60]}", code="model_not_available")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def new_task_id(_: SandboxSettings, __: datetime) -> str:
-    """Return a task id as UniAll writes it."""
+    """Return a task id in UniAll's form."""
     return f"task_{uuid4().hex}"
 
 
@@ -43,7 +43,7 @@ class UniAll:
     desk: Desk
 
     def routes(self) -> list[Route]:
-        """Return the addresses that UniAll answers at."""
+        """Return the addresses that UniAll serves."""
         return [
             Route("/v1/video/generations", self._keyed(self._create), methods=["POST"]),
             Route("/v1/videos/{id}", self._keyed(self._read), methods=["GET"]),
@@ -54,7 +54,7 @@ class UniAll:
         return _video(seen, base_url)
 
     def write_error(self, error: ApiError) -> Response:
-        """Return an error as the sandbox lets UniAll write it."""
+        """Return an error in the form that the sandbox gives UniAll."""
         kind = "server_error" if error.status >= 500 else "invalid_request_error"
         content = {"message": str(error), "type": kind, "code": error.code}
         headers = error.headers(self.desk.settings.retry_after_s)

@@ -1,7 +1,7 @@
-"""UniAll's tariff, which is assumed: UniAll publishes no price anywhere that could be read.
+"""UniAll's tariff, which is assumed: no published price of UniAll could be found.
 
-So that a job can be rehearsed at all, a clip costs what Kling itself asks for the tier and sound
-that the model's name says, however it is made. Source: https://kling.ai/dev/pricing as of
+So that jobs can be rehearsed at all, a clip costs what Kling itself charges for the tier and sound
+in the model's name, whatever its other options. Source: https://kling.ai/dev/pricing as of
 2026-05-29 in https://kling.ai/llms.txt, checked 2026-11-20.
 """
 
