@@ -1,7 +1,7 @@
 """A batch's manifest: rows of clips or providers' own bodies, read as jobs.
 
 A row has a provider and either `request`, the provider's own JSON body, or the fields of a clip and
-what it is made from, such as `prompt` and `image_url`. It may have a `project`, a `key` and labels
+its inputs, such as `prompt` and `image_url`. It may have a `project`, a `key` and labels
 (`label:team`) of its own. The errors of all rows are reported together.
 """
 
@@ -41,7 +41,7 @@ _OF_A_CLIP: Final = (*CLIP_FIELDS, *INPUTS, *OF_A_JOB)
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is no job, and why; `where` is where it stands in its file, such as `line 4`."""
+    """A row that is not a job, and why; `where` is its place in the file, such as `line 4`."""
 
     place: int
     error: KlingError
@@ -50,7 +50,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What holds for every row of a batch that does not say otherwise."""
+    """The values for every row of a batch that does not set its own."""
 
     at: datetime
     project: str | None
@@ -80,9 +80,9 @@ def read_jobs(
 ) -> tuple[list[BatchJob], list[BadRow]]:
     """Read and price every row of a manifest; `project` and `labels` are for rows without.
 
-    `name` is the batch's: rows without a key get one of it and of their content. A row that only
-    its provider can price is a job whose `quote` is the error of the book. `note` is told what a
-    person should know of how the file was read.
+    `name` is the batch's: rows without a key get one made of it and their content. If only the
+    provider can price a row, the job's `quote` is the book's error. `note` receives remarks for
+    people on how the file was read.
     Raises ConfigError for a file that cannot be read.
     """
     common = _Common(at, project, labels, library)
@@ -98,8 +98,8 @@ def read_jobs(
             try:
                 found.append(_read(place, said_by(row, table), common))
             except (PricingError, ConfigError) as error:
-                # Each error once, and without where it was raised: that holds all that was known of
-                # the row, and what is wrong with one row is often wrong with all.
+                # Each error once, and without its traceback, which holds everything known of the
+                # row: what is wrong with one row is often wrong with all.
                 kept = errors.setdefault((type(error), str(error)), error.with_traceback(None))
                 bad.append(BadRow(place, kept, row.place))
     keys = content_keys(name, [(one.request, one.project, one.key) for one in found])
@@ -119,7 +119,7 @@ def read_jobs(
 
 
 def _repeated(jobs: list[BatchJob]) -> Iterator[BadRow]:
-    """Tell of keys that two rows share: the second would be the first one's job."""
+    """Report keys that two rows share: the second would be taken for the first one's job."""
     seen: dict[str, int] = {}
     for job in jobs:
         first = seen.setdefault(job.key, job.place)
@@ -131,7 +131,7 @@ def _read(place: int, said: Said, common: _Common) -> _Read:
     request = _native(said) if "request" in said else _from_clip(said, common)
     provider = request.clip.provider
     quoted = quoted_by(common.library.book(provider), request, common.at)
-    # What its provider estimates for nothing is asked for later; else it is wrong as it stands.
+    # A provider's free estimate comes later; without one, the row is wrong as it is.
     if isinstance(quoted, NoPriceError) and not provider_facts(provider).estimates:
         raise quoted
     return _Read(
@@ -167,19 +167,19 @@ def _from_clip(said: Said, common: _Common) -> Request:
 
 
 def _refuse_unsaid(clip: Clip, common: _Common) -> None:
-    """Refuse a clip that leaves out what its price depends on, as a quote of the same row does."""
+    """Refuse a clip that leaves out what its price depends on, as a quote of the same row would."""
     try:
         quote(clip, at=common.at, book=common.library.book(clip.provider))
     except ClipError as error:
         if any(problem.got is MISSING for problem in error.problems):
             raise
     except PricingError:
-        # What its inputs make of the clip may have a price all the same.
+        # With what its inputs make of it, the clip may still have a price.
         return
 
 
 def _number(cell: str) -> float | str:
-    """Read what steers the picture and is no money: the bodies have it as a JSON number."""
+    """Read a number that steers the picture and is not money: bodies have it as a JSON number."""
     try:
         return int(cell) if cell.isdecimal() else float(read_decimal(cell))
     except AmountError:
@@ -187,7 +187,7 @@ def _number(cell: str) -> float | str:
 
 
 def _refuse_others(said: Said, known: tuple[str, ...]) -> None:
-    """Refuse a column that nothing reads: a misspelt one would quietly change the clip."""
+    """Refuse an unknown column: a misspelt one would silently change the clip."""
     for name in said:
         if name not in known and not name.startswith(LABEL):
             meant = meant_by(name)

@@ -1,4 +1,4 @@
-"""Changes: what the manifests and request bodies that differ between two states of git add."""
+"""Changes: what the manifests and request bodies that differ between two git states add in cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kling_pricing.plans.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """Where a provider's own request bodies are; `action` is said where they do not say it."""
+    """Where a provider's own request bodies are; `action` applies to those that do not give it."""
 
     provider: str
     pattern: str
@@ -43,21 +43,22 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """A file that differs, and what that adds."""
+    """A file that differs, and what that adds in cost."""
 
     name: str
     difference: Difference
 
 
 _Side = tuple[tuple[Wanted, ...], bool]
-"""The clips of a file on one side, and whether each has an id."""
+"""The clips of one side of a file, and whether each has an id."""
 _Read = Callable[[str, bytes], _Side]
 
 
 def changes_between(states: States, asked: Asked) -> tuple[FileChange, ...]:
-    """Price both sides of every file that differs. What cannot be read is a row without a price.
+    """Price both sides of every file that differs.
 
-    Raises ConfigError for a file that two patterns mean in two ways: it would be counted twice.
+    Unreadable content becomes a row without a price. Raises ConfigError for a file that matches
+    patterns of two kinds: it would be counted twice.
     """
     found: dict[str, FileChange] = {}
     for patterns, read in _kinds(asked):
@@ -71,7 +72,7 @@ def changes_between(states: States, asked: Asked) -> tuple[FileChange, ...]:
 
 
 def in_all(files: Sequence[FileChange], at: datetime) -> Difference:
-    """Return the differences of all files as one."""
+    """Return the differences of all files as one difference."""
     found = [file.difference for file in files]
     rows = chain.from_iterable
     return Difference(
@@ -82,7 +83,7 @@ def in_all(files: Sequence[FileChange], at: datetime) -> Difference:
 
 
 def _kinds(asked: Asked) -> Iterator[tuple[Sequence[str], _Read]]:
-    # Git takes an empty list of patterns for every file.
+    # To git, an empty list of patterns means every file.
     if asked.manifests:
         yield asked.manifests, partial(_storyboard, asked)
     for bodies in asked.bodies:
@@ -97,7 +98,7 @@ def _compared(file: ChangedFile, read: _Read, asked: Asked) -> Difference:
     try:
         return difference(plans[0], plans[1], by_id=is_on_both and had_ids and has_ids)
     except ClipError:
-        # Two rows of one id: which was which is not known, and the sum is the same either way.
+        # Two rows share an id: which was which is unknown, and the sum is the same either way.
         return difference(plans[0], plans[1])
 
 
@@ -112,7 +113,7 @@ def _side(name: str, content: bytes | None, read: _Read) -> _Side:
 
 def _storyboard(asked: Asked, name: str, content: bytes) -> _Side:
     given = io.BytesIO(content)
-    # A header alone is a storyboard that nobody has begun: it costs nothing.
+    # A header alone is an empty storyboard: it costs nothing.
     board = read_storyboard(
         name, asked.usual, id_column=asked.id_column, content=given, may_be_empty=True
     )
@@ -134,5 +135,5 @@ def _body(asked: Asked, bodies: Bodies, _name: str, content: bytes) -> _Side:
         failure_rate=asked.usual.failure_rate,
         assumptions=request.assumptions,
     )
-    # With an id a body that says other things is one that changed, not one more and one less.
+    # With an id, a body with new content is a change, not a removal and an addition.
     return (wanted,), True

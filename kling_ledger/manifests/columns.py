@@ -1,4 +1,4 @@
-"""Columns: what the header of a manifest names, and which of our names a foreign one means."""
+"""Columns: what the header of a manifest names, and which of our columns a foreign name means."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ INPUTS: Final = tuple(
     for field in fields(Inputs)
     if field.name not in {"shots", "elements", "reference_image_urls"}
 )
-"""What a row may say of what its clip is made from; the rest takes a `request`."""
+"""The inputs of a clip that a row may have; anything else needs a `request`."""
 
 OF_A_JOB: Final = ("request", "project", "key", "labels")
-"""What a row may say beside its clip."""
+"""What a row may have besides its clip."""
 
 LABEL: Final = "label:"
-"""What the name of a column of labels begins with."""
+"""The prefix of a column of labels."""
 
 _OF_A_PLAN: Final = ("takes", "failure_rate")
 _KNOWN: Final = frozenset({*CLIP_FIELDS, *INPUTS, *OF_A_JOB, *_OF_A_PLAN})
@@ -38,12 +38,12 @@ _MEANT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("model_name", "model_id"), "model"),
     "vendor": "provider",
 }
-"""What gateways and other tools call what a column of ours holds."""
+"""Names that gateways and other tools use for our columns."""
 
 
 @lru_cache(maxsize=1024)
 def column_of(written: str) -> str:
-    """Return our name for a column, if it is one in any case and spacing; else it as written."""
+    """Return our name for a column, in any letter case and spacing; otherwise as written."""
     name = trimmed(written)
     said = re.sub(r"[\s-]+", "_", name).lower()
     if said in _KNOWN:
@@ -54,12 +54,12 @@ def column_of(written: str) -> str:
 
 
 def columns_of(written: Iterable[str], name: str) -> Sequence[str]:
-    """Return the names of a table's columns; ConfigError where two of them are one."""
+    """Return the names of a table's columns; ConfigError if two are the same column."""
     return checked_columns([column_of(column) for column in written], name)
 
 
 def meant_by(column: str) -> str | None:
-    """Return the field of a clip that a column seems to mean, None where it means another thing."""
+    """Return the clip field that a column seems to mean, or None."""
     said = column_of(column).lower()
     if said in _KNOWN:
         return None
@@ -69,7 +69,7 @@ def meant_by(column: str) -> str | None:
 
 
 def named(cells: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the cells of one row under our names; ValueError where two keys are one column."""
+    """Return the cells of one row under our names; ValueError if two keys are the same column."""
     found = {column_of(column): cell for column, cell in cells.items()}
     if len(found) < len(cells):
         raise ValueError(f"the column {first_repeated(map(column_of, cells))} appears twice")

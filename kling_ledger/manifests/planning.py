@@ -1,4 +1,4 @@
-"""Planning a manifest: its rows as clips that somebody wants, with their takes."""
+"""Planning a manifest: its rows as wanted clips, with their takes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from kling_pricing.plans import Wanted, read_failure_rate, read_takes
 from kling_pricing.plans.takes import FAILURE_RATE, TAKES
 
 ID: Final = "id"
-"""The column that names a row, unless another one is said to."""
+"""The column that names a row, unless another one is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What holds for every row that does not say otherwise."""
+    """The values for every row that does not set its own."""
 
     takes: Fraction
     failure_rate: Fraction
@@ -34,9 +34,10 @@ class Usual:
 
 @dataclass(frozen=True, slots=True)
 class Storyboard:
-    """The clips of a manifest in their order. `has_ids` says that it has the column of ids.
+    """The clips of a manifest in order.
 
-    `misspelt` are columns that nothing reads but that look like one that is read, with that one.
+    `has_ids` says that it has the id column. `misspelt` maps unknown columns to the known ones that
+    they resemble.
     """
 
     name: str
@@ -55,8 +56,8 @@ def read_storyboard(
 ) -> Storyboard:
     """Read a CSV, JSON, JSONL or Parquet file of clips, or - for one on stdin; or `content`.
 
-    `takes` and `failure_rate` may be columns. What is wrong with a row is kept with the row.
-    ConfigError for a file that is no manifest, and for one without clips unless it `may_be_empty`.
+    `takes` and `failure_rate` may be columns. A row's errors are kept with the row. ConfigError for
+    a file that is not a manifest, and for one without clips unless it `may_be_empty`.
     """
     rows: list[Wanted] = []
     with open_manifest(name, content) as manifest:

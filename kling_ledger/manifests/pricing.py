@@ -1,4 +1,4 @@
-"""Pricing a manifest: every row its answer, and what all of them come to."""
+"""Pricing a manifest: an answer for every row, and the totals."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ from kling_pricing.spellings import read_cell
 
 
 class Tally:
-    """What the chunks came to so far.
+    """The result of the chunks so far.
 
     `sums` are the totals per provider and unit, None before the first chunk; `codes` counts the
-    rows without a price by the code of their error, and `first` has the first of them with the
-    number of its row.
+    unpriced rows by error code, and `first` has the first such row with its number.
     """
 
     def __init__(self) -> None:
@@ -57,17 +56,17 @@ class Tally:
 
     @property
     def rows(self) -> int:
-        """How many rows there were."""
+        """The number of rows."""
         return 0 if self.sums is None else int(self.sums["rows"].sum())
 
 
 def replaced_columns(columns: Sequence[str]) -> list[str]:
-    """Return the columns that fresh answers replace."""
+    """Return the columns that the answers replace."""
     return [name for name in columns if name in ANSWER_COLUMNS or name in IN_UNITS.values()]
 
 
 def misspelt_columns(columns: Sequence[str]) -> dict[str, str]:
-    """Return the columns that are no field of a clip but look like one, with that field."""
+    """Return the columns that are not a field of a clip but resemble one, with that field."""
     answers = replaced_columns(columns)
     meant = {column: meant_by(column) for column in columns if column not in answers}
     return {column: field for column, field in meant.items() if field is not None}
@@ -76,9 +75,9 @@ def misspelt_columns(columns: Sequence[str]) -> dict[str, str]:
 def price_chunk(
     chunk: Chunk, at: datetime, library: Library, known: Known | None = None
 ) -> pd.DataFrame:
-    """Return the rows of a chunk with the columns of `quote_table()`, as one clip is priced.
+    """Return the rows of a chunk with the columns of `quote_table()`, priced like single clips.
 
-    `known` is a dict for all chunks of a manifest, in which each answer is kept.
+    `known` is one dict for all chunks of a manifest; it keeps the answers.
     """
     kept = [name for name in chunk.frame.columns if name not in IN_UNITS.values()]
     priced = quote_table(
@@ -91,7 +90,7 @@ def price_chunk(
 
 
 def _refuse(priced: pd.DataFrame, errors: Mapping[int, KlingError]) -> None:
-    """Leave nothing beside a row that was refused before it was priced but why."""
+    """In a row refused before pricing, keep only the reason."""
     if not errors:
         return
     for name in ANSWER_COLUMNS:
@@ -101,7 +100,7 @@ def _refuse(priced: pd.DataFrame, errors: Mapping[int, KlingError]) -> None:
 
 
 def _note(priced: pd.DataFrame, more: Mapping[int, Sequence[str]]) -> None:
-    """Add notes to the rows that have a price, each note once."""
+    """Add notes to the priced rows, each note once."""
     if not more:
         return
     is_priced, said = priced["amount_micro"].notna().tolist(), priced["notes"].tolist()
@@ -121,7 +120,7 @@ def _write(priced: pd.DataFrame, column: str, words: Mapping[int, str]) -> None:
 
 
 def _set_by_the_user(priced: pd.DataFrame, library: Library) -> dict[int, tuple[str, ...]]:
-    """Say of each row, as `quote` does of one clip, that its whole rate is the user's own."""
+    """Note, for each row, if its whole rate is the user's own, as `quote` does for one clip."""
     if not library.user_books:
         return {}
     providers = [str(read_cell("provider", one)) for one in priced["provider"].tolist()]
@@ -136,7 +135,7 @@ def _set_by_the_user(priced: pd.DataFrame, library: Library) -> dict[int, tuple[
 
 
 def _with_actions(frame: pd.DataFrame, library: Library) -> pd.DataFrame:
-    """Say the model's own first action where nobody said one, as `quote` does for one clip."""
+    """Fill in the model's first action if none is given, as `quote` does for one clip."""
     names = [name for name in ("provider", "model", "action") if name in frame.columns]
     columns = [read_column(name, frame[name]) for name in names]
     which, examples = distinct(columns, rows=len(frame))

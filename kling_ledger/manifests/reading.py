@@ -1,7 +1,7 @@
-"""Reading a manifest to price it: chunk by chunk, with what is wrong with single rows beside.
+"""Reading a manifest to price it: chunk by chunk, with the errors of single rows.
 
-Nothing is guessed: a CSV cell is text, a JSON number is read by its writing. What is no clip is
-kept with what is wrong with it; what is no file of rows is refused as a whole.
+Nothing is guessed: a CSV cell is text, a JSON number is read by its written digits. A row that is
+not a clip is kept with its errors; a file that does not consist of rows is refused as a whole.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from kling_pricing.clip import CLIP_FIELDS, REQUIRED
 from kling_pricing.errors import KlingError, PricingError
 
 _SHOWN: Final = 20
-"""How many columns an error names."""
+"""The most columns that an error names."""
 
 
 class Chunk(NamedTuple):
-    """Some rows in their order, those of them that are no clip, and how far into the file.
+    """Some rows in order, those of them that are not clips, and how far into the file.
 
-    `assumptions` are those that reading a row's own request body had to make.
+    `assumptions` are those made in reading a row's own request body.
     """
 
     frame: pd.DataFrame
@@ -41,7 +41,7 @@ class Chunk(NamedTuple):
 
 
 class Manifest(NamedTuple):
-    """The columns of a manifest under our names, the encoding of its text, and its rows."""
+    """The columns of a manifest under our names, its text encoding, and its rows."""
 
     columns: Sequence[str]
     encoding: str
@@ -50,7 +50,7 @@ class Manifest(NamedTuple):
 
 @contextmanager
 def open_manifest(name: str, content: IO[bytes] | None = None) -> Iterator[Manifest]:
-    """Open a file of clips, or - for stdin; or read `content`. ConfigError if it is none."""
+    """Open a file of clips, or - for stdin; or read `content`. ConfigError for an invalid one."""
     if Path(name).suffix:
         kind_by_name(name)
     with open_table(name, content) as table:
@@ -61,7 +61,7 @@ def open_manifest(name: str, content: IO[bytes] | None = None) -> Iterator[Manif
 
 
 def _by_blocks(table: TableOfColumns) -> Manifest:
-    """Read many rows at once: none of them has a `request` in place of a clip."""
+    """Read many rows at once: none has a `request` instead of a clip."""
     columns = columns_of(table.columns, table.name)
     for column in REQUIRED:
         if column not in columns:
@@ -83,7 +83,7 @@ def _no_column(column: str, columns: Sequence[str], name: str) -> ConfigError:
 
 
 def _by_rows(table: Table) -> Manifest:
-    """Read twice: first to see what columns there are."""
+    """Read twice: first to find out which columns exist."""
     if not table.is_json:
         columns_of(table.columns, table.name)
     found = _columns(table.rows())
@@ -93,7 +93,7 @@ def _by_rows(table: Table) -> Manifest:
 
 
 def _columns(rows: Iterable[Row]) -> Sequence[str]:
-    """Return every column that a row has, or that reading its body will give it."""
+    """Return every column that a row has, or that reading its body will add."""
     found: dict[str, None] = {}
     for row in rows:
         found.update(dict.fromkeys(map(column_of, row.cells)))
@@ -121,7 +121,7 @@ def _chunk(table: Table, rows: Sequence[Row], columns: Sequence[str]) -> Chunk:
 
 
 def _body(row: Row, table: Table) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Return the clip that a row's `request` asks for, and what reading it had to assume."""
+    """Return the clip that a row's `request` asks for, and what was assumed in reading it."""
     said = said_by(row, table)
     if "request" not in said:
         return {}, ()

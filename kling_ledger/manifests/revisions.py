@@ -1,7 +1,7 @@
 """Revisions: the files that differ between two states of a git repository, with both contents.
 
-A state is a revision, what is staged for the next commit, or the working tree. Which files are
-meant is said in git's own patterns, where `**` stands for any folders.
+A state is a revision, what is staged for the next commit, or the working tree. Files are selected
+with git's own patterns, in which `**` stands for any folders.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Final
 from kling_ledger.errors import ConfigError
 
 _NOWHERE: Final = {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-"""We only look: no lock is taken, and what git says is in one language."""
+"""Read-only: git takes no lock, and its output is in one language."""
 _FILE: Final = "100"
-"""What the mode of a file begins with; a link's and a submodule's begin otherwise."""
+"""How the mode of a file begins; those of links and submodules differ."""
 _NONE: Final = "000000"
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:
-    """A file that differs. A side that is None is not there.
+    """A file that differs.
 
-    `old_name` is what it was called before. Names are those from the top of the repository.
+    A side that does not exist is None. `old_name` is its former name. Names are relative to the top
+    of the repository.
     """
 
     name: str
@@ -39,8 +40,8 @@ class ChangedFile:
 class States:
     """Two states of the repository that a folder is in: a base, and what is compared with it.
 
-    `base` is a tree. `head` is one too; if it is None it is what is staged, or the working tree
-    with the files that git does not know yet.
+    `base` is a tree. `head` is one too; None stands for what is staged, or for the working tree
+    with its untracked files.
     """
 
     folder: Path
@@ -50,7 +51,7 @@ class States:
     is_staged: bool
 
     def changed(self, patterns: Sequence[str]) -> tuple[ChangedFile, ...]:
-        """Return the files under the patterns that differ, in the order of their names."""
+        """Return the differing files under the patterns, in the order of their names."""
         found = [*self._known(patterns), *self._unknown(patterns)]
         return tuple(sorted(found, key=lambda file: file.name))
 
@@ -77,10 +78,10 @@ class States:
     def _side(self, name: str, mode: str, blob: str) -> bytes:
         if not mode.startswith(_FILE):
             raise ConfigError(f"{name}: a link or a submodule, not a file")
-        # Git names no content of what it has not seen yet: that of the working tree.
+        # Git has no object yet for content that it has not seen: that of the working tree.
         if not blob.strip("0"):
             return self._in_tree(name)
-        # As it would be checked out: line ends, and large files that are kept elsewhere.
+        # As checked out: with line endings converted and large files fetched.
         return self._git("cat-file", "--filters", f"--path={name}", blob)
 
     def _in_tree(self, name: str) -> bytes:
@@ -99,7 +100,7 @@ class States:
 def states_of(
     folder: Path, base: str, head: str | None = None, *, is_staged: bool = False
 ) -> States:
-    """Find two states; ConfigError where there is no git, no repository or no such revision."""
+    """Find two states; ConfigError if git, the repository or a revision is missing."""
     top = _git(folder, "rev-parse", "--show-toplevel").decode(errors="surrogateescape")
     trees = [None if one is None else _tree(folder, one) for one in (base, head)]
     if trees[0] is None:
@@ -113,7 +114,7 @@ def _tree(folder: Path, revision: str) -> str:
         return _git(folder, *words).decode().strip()
     except ConfigError:
         if revision == "HEAD" and not _git(folder, "rev-list", "--all", "--max-count=1"):
-            # Before the first commit: the tree without files, which git always has.
+            # Before the first commit: the empty tree, which git always has.
             return _git(folder, "hash-object", "-t", "tree", os.devnull).decode().strip()
         hint = "in a shallow clone, fetch it first: git fetch --depth=1 origin REVISION"
         raise ConfigError(f"no such revision: {revision}", hint=hint) from None
@@ -143,10 +144,10 @@ def _pathspecs(patterns: Sequence[str]) -> list[str]:
 
 
 def _names(told: bytes) -> list[str]:
-    """Split what git separates by zero bytes; a name may be any other bytes."""
+    """Split git's zero-separated output; a name may contain any other bytes."""
     return os.fsdecode(told).split("\0")[:-1]
 
 
 def _shown(name: str) -> str:
-    """Write a name so that it can be printed, whatever its bytes are."""
+    """Write a name so that it can be printed, whatever its bytes."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Rows: what a row of a manifest says, in the same words wherever a table of clips is read.
+"""Rows: what a row of a manifest says, the same wherever a table of clips is read.
 
 A row has a provider and either the fields of a clip or `request`, the provider's own JSON body.
 """
@@ -21,11 +21,11 @@ Said = Mapping[str, Any]
 
 
 def said_by(row: Row, table: Table) -> Said:
-    """Return what a row says, by the names of our columns.
+    """Return what a row says, under our column names.
 
-    What is null says nothing, and where cells are text neither does a blank one. A `request` that
-    is text is read as JSON. Raises ConfigError for an invalid row, and RequestError for a `request`
-    that is not a JSON object.
+    A null cell is not given, nor is a blank one where cells are text. A text `request` is read as
+    JSON. Raises ConfigError for an invalid row, and RequestError for a `request` that is not a JSON
+    object.
     """
     if row.problem is not None:
         raise ConfigError(f"{row.place}: {row.problem}")
@@ -46,9 +46,9 @@ def _stripped(cell: object) -> object:
 
 
 def clip_fields(said: Said, library: Library) -> dict[str, Any]:
-    """Return the fields of the clip that a row says, each read as its column asks.
+    """Return the clip fields of a row, each read by the rules of its column.
 
-    Where no action is said it is the first of the model's own, as for a single quote.
+    Without an action, it is the model's first one, as for a single quote.
     """
     read = {name: read_cell(name, said[name]) for name in CLIP_FIELDS if name in said}
     found = {name: value for name, value in read.items() if value is not None}
@@ -70,10 +70,10 @@ def first_action(provider: object, model: object, library: Library) -> str | Non
 
 
 def own_body(said: Said) -> Request:
-    """Read a row's `request` as the body that its provider would take.
+    """Read a row's `request` as a body that its provider accepts.
 
-    The row may repeat what the body says. Raises ClipError where it says otherwise, or names no
-    provider; RequestError and NoPriceError for a body that the provider would not take.
+    The row may repeat what the body says. Raises ClipError if it contradicts the body or names no
+    provider; RequestError and NoPriceError for a body that the provider would not accept.
     """
     provider = read_cell("provider", said.get("provider"))
     action = read_cell("action", said.get("action"))
@@ -97,7 +97,7 @@ def _refuse_contradictions(said: Said, request: Request) -> None:
 
 
 def _agree(said: object, body: object) -> bool:
-    # True equals 1: a flag and a number never agree.
+    # True == 1, but a flag and a number never match.
     is_alike = isinstance(said, bool) == isinstance(body, bool)
     return said is None or (is_alike and said == body)
 

@@ -1,4 +1,4 @@
-"""Units: millionths of a priced manifest as plain decimals, which is what people and files get."""
+"""Units: millionths of a priced manifest as plain decimals, for people and files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IN_UNITS: Final = {
     "expected_micro": "expected",
     "usd_micro": "usd",
 }
-"""The columns of millionths, and what they are called once they are plain decimals."""
+"""The columns of millionths, and their names once they are plain decimals."""
 
 
 def in_units(frame: pd.DataFrame) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def in_units(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_text(amounts: pd.Series[Any]) -> pd.Series[Any]:
-    """Write each amount once: a manifest has few that differ."""
+    """Convert each distinct amount once: a manifest has few."""
     codes, found = pd.factorize(amounts)
     texts = [plain(from_micro(int(micro))) for micro in found.tolist()]
     written = pd.Categorical.from_codes(codes, pd.Index(texts, dtype=object))
