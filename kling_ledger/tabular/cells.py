@@ -1,4 +1,4 @@
-"""Cells: how one value is written where only text fits."""
+"""Cells: how one value is written in a format that holds only text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kling_pricing.money import plain
 
 
 class Written(str):
-    """A number as JSON or a workbook writes it: with a point where it has one, never in groups."""
+    """A number as JSON or a workbook writes it: with a decimal point if needed, never grouped."""
 
     __slots__ = ()
 
@@ -21,23 +21,23 @@ _FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def guarded(value: object) -> object:
-    """Return a value as a cell of CSV that no spreadsheet takes for a formula."""
+    """Return a value as a CSV cell that no spreadsheet takes for a formula."""
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(value, ensure_ascii=False)
-    # A number below zero begins like a formula and is none: with an apostrophe it would be text.
+    # A negative number begins like a formula but is not one: an apostrophe would make it text.
     if isinstance(value, str) and value.startswith(_FORMULA_MARKS) and not is_number(value):
         return f"'{value}"
     return value
 
 
 def is_number(text: str) -> bool:
-    """Whether text is a plain decimal, with a minus or without."""
+    """Whether text is a plain decimal, with or without a minus."""
     return text.removeprefix("-").replace(".", "", 1).isdigit()
 
 
 def csv_text(value: object) -> str:
-    """Return a value as it is written between the commas of CSV; None is written as nothing."""
-    # Nearly every cell is a text that no spreadsheet takes for a formula.
+    """Return a value as written between the commas of CSV; None becomes an empty text."""
+    # Nearly every cell is a text that cannot be mistaken for a formula.
     if type(value) is not str or value[:1] in _FORMULA_MARKS:
         value = "" if value is None else str(guarded(cell_text(value)))
     return f'"{value.replace(_QUOTE, 2 * _QUOTE)}"' if _PARTS_CELLS.search(value) else value
@@ -53,7 +53,7 @@ def cell_text(value: object) -> object:
 
 
 def json_text(value: object) -> str:
-    """Write JSON on one line; what JSON has no word for is written as text."""
+    """Write JSON on one line; values that JSON cannot express become text."""
     return json.dumps(value, ensure_ascii=False, default=_as_text)
 
 

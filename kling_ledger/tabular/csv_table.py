@@ -1,4 +1,4 @@
-"""CSV: rows of text cells under a header, parted by commas, semicolons or tabs."""
+"""CSV: rows of text cells under a header, separated by commas, semicolons or tabs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kling_ledger.tabular.table import Block, Row, checked_columns, size_of
 from kling_pricing.spellings import trimmed
 
 _LONGEST_LINE: Final = 1 << 20
-"""How many characters the header may have, so that a file without lines is not read as one."""
+"""The most characters in a header, so that a file without line breaks is not read as one."""
 
 _BREAK: Final = re.compile("\r\n|\r|\n")
 
@@ -28,15 +28,15 @@ Line = tuple[int, Sequence[str]]
 
 
 def delimiter_of(header: str) -> str:
-    """Return what parts the cells of a CSV file: a comma, a semicolon or a tab."""
+    """Return the delimiter of a CSV file: a comma, a semicolon or a tab."""
     return max(",;\t", key=header.count)
 
 
 class CsvTable:
-    """A file of CSV in UTF-8, as a spreadsheet exports it. Rows without a cell are no rows.
+    """A UTF-8 CSV file, as a spreadsheet exports it. Empty rows are skipped.
 
-    A first line such as `sep=;` says what parts cells. The names of columns are stripped of blanks
-    around them, columns without a name are numbered, and cells are kept as they are written.
+    A first line such as `sep=;` gives the delimiter. Column names are stripped of surrounding
+    blanks, columns without a name are numbered, and cells are kept as written.
     """
 
     kind: Kind = "csv"
@@ -54,14 +54,14 @@ class CsvTable:
         )
 
     def rows(self) -> Iterator[Row]:
-        """Read row by row; a quote that is never closed ends the file."""
+        """Read row by row; an unclosed quote ends the file."""
         for number, cells in islice(self._rows(self._lines()), 1, None):
             problem = self._problem(cells)
             said = {} if problem else dict(zip(self.columns, cells, strict=False))
             yield Row(f"line {number}", said, problem)
 
     def blocks(self) -> Iterator[Block]:
-        """Read many rows at a time; one of another width is cut or filled up, and told."""
+        """Read many rows at a time; a row of another width is reported, and cut or padded."""
         with self._reader() as (reader, above):
             next(filter(_has_cells, reader), None)
             begun = reader.line_num
@@ -73,7 +73,7 @@ class CsvTable:
                     yield block
 
     def _some(self, reader: Iterator[Sequence[str]]) -> list[Sequence[str]]:
-        """Read a block of rows, such as they are; few of them where they are long."""
+        """Read a block of raw rows; fewer if they are long."""
         rows: list[Sequence[str]] = []
         begun = self.read_bytes()
         with _without_collections():
@@ -94,12 +94,12 @@ class CsvTable:
         return Block(frame_of_texts(self.columns, rows), problems)
 
     def _are_plain(self, rows: Sequence[Sequence[str]]) -> bool:
-        """Whether every row has as many cells as the header, and something in the first of them."""
+        """Whether every row has as many cells as the header, and a non-blank first cell."""
         is_even = set(map(len, rows)) == {len(self.columns)}
         return is_even and all(map(str.strip, map(itemgetter(0), rows)))
 
     def _mended(self, lines: Iterable[Line]) -> tuple[list[Sequence[str]], dict[int, str]]:
-        """Return the rows that have something in them, each as wide as the header."""
+        """Return the non-empty rows, each cut or padded to the header's width."""
         rows: list[Sequence[str]] = []
         problems: dict[int, str] = {}
         for number, cells in self._rows(lines):
@@ -109,11 +109,11 @@ class CsvTable:
         return rows, problems
 
     def share(self) -> float:
-        """How far the file is read."""
+        """How much of the file has been read, from 0 to 1."""
         return self.read_bytes() / self._size
 
     def read_bytes(self) -> int:
-        """How much of the file is read."""
+        """How many bytes of the file have been read."""
         return self._file.tell()
 
     def _problem(self, cells: Sequence[str]) -> str | None:
@@ -121,7 +121,7 @@ class CsvTable:
         return None if len(cells) == width else f"{len(cells)} cells under a header of {width}"
 
     def _rows(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """Leave out what has nothing in it: rows without a cell, and cells beyond the header."""
+        """Skip empty rows, and drop empty cells beyond the header."""
         width = len(self.columns)
         for number, cells in lines:
             if _has_cells(cells):
@@ -129,14 +129,14 @@ class CsvTable:
                 yield number, cells if is_whole else cells[:width]
 
     def _lines(self) -> Iterator[Line]:
-        """Read every row, the header and those above it too."""
+        """Read every row, including the header and those above it."""
         with self._reader() as (reader, above):
             for cells in reader:
                 yield reader.line_num + above, cells
 
     @contextmanager
     def _reader(self) -> Iterator[tuple[Any, int]]:
-        """Give a reader of the cells, and how many lines stand above them."""
+        """Return a reader of the cells, and the number of lines above them."""
         self._file.seek(0)
         text = io.TextIOWrapper(self._file, "utf-8-sig", newline="")
         try:
@@ -145,13 +145,13 @@ class CsvTable:
         except (csv.Error, UnicodeDecodeError) as error:
             raise ConfigError(f"{self.name}: not CSV in UTF-8: {error}") from None
         finally:
-            # Python closes the file under a text that nobody refers to any more. A reader that is
-            # given up half way may end after its file.
+            # Python closes the file with a text wrapper that is no longer referenced, and an
+            # abandoned reader may outlive its file.
             if not self._file.closed:
                 text.detach()
 
     def _parting(self, text: io.TextIOWrapper) -> tuple[str, int]:
-        """Return what parts cells, and how many lines are read; the next one is the header."""
+        """Return the delimiter and the number of lines read; the next line is the header."""
         said = _parted_by(self._first_line(text))
         if said is not None:
             return said, 1
@@ -171,7 +171,7 @@ class CsvTable:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Let Python not look for garbage among rows that are just made: it takes a third as long."""
+    """Disable garbage collection while many rows are created: this takes a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -186,7 +186,7 @@ def _has_cells(cells: Sequence[str]) -> bool:
 
 
 def _numbered(rows: Sequence[Sequence[str]], above: int, *, is_a_line_each: bool) -> Iterator[Line]:
-    """Return rows with the number of the line that each ends on, the first below so many."""
+    """Return rows with the number of the line that each ends on, counting from `above`."""
     number = above
     for cells in rows:
         number += 1 if is_a_line_each else 1 + sum(len(_BREAK.findall(cell)) for cell in cells)
@@ -194,7 +194,7 @@ def _numbered(rows: Sequence[Sequence[str]], above: int, *, is_a_line_each: bool
 
 
 def _parted_by(line: str) -> str | None:
-    """Return what a line such as `sep=;` says that parts cells; None for another line."""
+    """Return the delimiter that a line such as `sep=;` gives; None for any other line."""
     said = line.strip("\r\n").strip('"')
     if said[:4].lower() != "sep=" or len(said) != len("sep=;"):
         return None

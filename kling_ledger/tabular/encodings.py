@@ -1,4 +1,4 @@
-"""Encodings: how the bytes of a file that another program wrote become text."""
+"""Encodings: decodes the bytes of a file that another program wrote."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# The mark of UTF-32 begins with that of UTF-16, and so goes before it.
+# UTF-32's mark begins with UTF-16's, so it comes first.
 CHINESE: Final = "gb18030"
-"""GB18030 has every character of GBK and GB2312, and writes them in the same bytes."""
+"""GB18030 contains every character of GBK and GB2312, as the same bytes."""
 
 
 WESTERN: Final = "cp1252"
-"""What a spreadsheet in western Europe or America writes where it is not told UTF-8."""
+"""What spreadsheets in western Europe and America write unless told to use UTF-8."""
 
 _BLOCK: Final = 1 << 20
-# Both bytes of a common Chinese character, and of Chinese punctuation, are beyond ASCII.
+# Both bytes of a common Chinese character, or of Chinese punctuation, are outside ASCII.
 _PAIRS: Final = re.compile(rb"([\xa1-\xa3\xb0-\xd7][\xa1-\xfe])|[\x80-\xff]{1,2}")
 
 
 class Text(NamedTuple):
-    """A file's text; `encoding` is None if unknown: only its ASCII is certain then."""
+    """A file's text; if `encoding` is None, it is unknown, and only the ASCII part is certain."""
 
     text: str
     encoding: str | None
@@ -42,10 +42,10 @@ class Text(NamedTuple):
 def text_of(
     data: bytes, name: str, *, said: str | None = None, is_chinese: Callable[[str], bool]
 ) -> Text:
-    """Decode a file: as it is said, by its byte order mark, as UTF-8, or as GB18030.
+    """Decode a file: by its byte order mark, as `said`, as UTF-8, or as GB18030.
 
-    `is_chinese` tells whether text that decodes as GB18030 makes sense in it. ConfigError for a
-    given encoding that is unknown or not the file's.
+    `is_chinese` decides whether text decoded as GB18030 makes sense. ConfigError for a given
+    encoding that is unknown or not the file's.
     """
     encoding = next((found for mark, found in _MARKS if data.startswith(mark)), None)
     encoding = encoding or _without_mark(data) or said
@@ -55,12 +55,12 @@ def text_of(
         return Text(text, "utf-8")
     if (text := _tried(data, CHINESE)) is not None and is_chinese(text):
         return Text(text, CHINESE)
-    # Every byte is some character in it, and those of ASCII are what they are in nearly all others.
+    # Latin-1 decodes any byte, and its ASCII part is the same in nearly all encodings.
     return Text(data.decode("latin-1"), None)
 
 
 def _without_mark(data: bytes) -> str | None:
-    """Recognise UTF-16 that has no mark: it has zeros, and reads as ASCII in one order of bytes."""
+    """Recognise UTF-16 without a mark: it has zero bytes, and reads as ASCII in one byte order."""
     if b"\0" not in data:
         return None
     texts = {encoding: _tried(data, encoding) or "" for encoding in ("utf-16-le", "utf-16-be")}
@@ -88,7 +88,7 @@ def _tried(data: bytes, encoding: str) -> str | None:
 
 @contextmanager
 def in_utf8(file: IO[bytes], name: str, encoding: str) -> Iterator[IO[bytes]]:
-    """Give an open file as UTF-8: itself, or a copy of one in another encoding."""
+    """Yield an open file as UTF-8: itself, or a converted copy."""
     if encoding == "utf-8":
         yield file
         return
@@ -106,10 +106,10 @@ def in_utf8(file: IO[bytes], name: str, encoding: str) -> Iterator[IO[bytes]]:
 
 
 def encoding_of(file: IO[bytes], *, guesses: bool) -> str:
-    """Return the encoding of an open file of text, UTF-8 where nothing speaks for another.
+    """Return the encoding of an open text file: UTF-8 unless something suggests another.
 
-    A byte order mark says it, and so do the zeros of UTF-16. With `guesses`, bytes that are no
-    UTF-8 are Chinese where nearly all of them are common characters in GB18030, and else western.
+    A byte order mark decides, or the zero bytes of UTF-16. With `guesses`, other bytes that are not
+    UTF-8 are Chinese if nearly all of them are common characters in GB18030, otherwise western.
     """
     file.seek(0)
     start = file.read(_BLOCK)
@@ -123,7 +123,7 @@ def encoding_of(file: IO[bytes], *, guesses: bool) -> str:
 
 
 def encoding_note(encoding: str) -> str | None:
-    """Say that an encoding was only guessed, None where the file itself says it."""
+    """Return a note if the encoding was only guessed, None if the file itself gives it."""
     if encoding not in {CHINESE, WESTERN}:
         return None
     return f"not UTF-8: it was read as {encoding}; save it as UTF-8 if letters are wrong"
@@ -142,7 +142,7 @@ def _is_utf8(file: IO[bytes]) -> bool:
 
 
 def _of_a_country(file: IO[bytes]) -> str:
-    """Tell by the first part of a file that is more than ASCII."""
+    """Guess from the first block of a file with bytes outside ASCII."""
     file.seek(0)
     blocks = iter(partial(file.read, _BLOCK), b"")
     pairs = _PAIRS.findall(next(block for block in blocks if not block.isascii()))

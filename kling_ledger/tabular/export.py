@@ -1,8 +1,8 @@
-"""Export: a file of rows that another program made, with all that such programs put around them.
+"""Export: a file of rows from another program, with everything that such programs add around them.
 
-Its text may be in any encoding, its table may begin below other lines, stand on one of several
-sheets of a workbook, or anywhere within a document of JSON. Whoever reads it says which columns are
-known, and gets every table that may be meant. All cells are text, as it is written.
+Its text may be in any encoding; its table may begin below other lines, be on one of several sheets
+of a workbook, or anywhere in a JSON document. The caller says which columns are known, and gets
+every table that may be the right one. All cells are text, as written.
 """
 
 from __future__ import annotations
@@ -37,17 +37,16 @@ _OTHERS: Final[Mapping[bytes, str]] = {
     b"\xd0\xcf\x11\xe0": "a workbook of the old kind (.xls)",
     b"\x1f\x8b": "a compressed file",
 }
-"""Files that are no tables, by how they begin."""
+"""Files that are not tables, by how they begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """A table of an export: its columns and its rows, whose cells are all text.
 
-    `name` says where it is in the file, and is empty where the file is the table. `above` are the
-    lines above it, `beside` what a document says beside it. `encoding` is None where only what is
-    ASCII is certain. `is_part` says that the file tells of more rows than it has, as one page of
-    several.
+    `name` says where it is in the file; it is empty if the file is the table. `above` are the lines
+    above it, `beside` other texts of the document. `encoding` is None if only the ASCII part is
+    certain. `is_part` says that the file mentions more rows than it has: it is one page of several.
     """
 
     name: str
@@ -66,11 +65,10 @@ def read_export(
     is_chinese: Callable[[str], bool],
     encoding: str | None = None,
 ) -> list[Sheet]:
-    """Read every table of an export that may be meant: those with the most columns known.
+    """Read every table of an export that may be the right one: those with the most known columns.
 
-    `encoding` is what a person says that it is; `is_chinese` tells text that makes sense from text
-    that only decodes. ConfigError for a file that cannot be opened, is empty, or is no file of
-    rows.
+    `encoding` is what the user says; `is_chinese` decides whether decoded text makes sense.
+    ConfigError for a file that cannot be opened, is empty, or has no rows.
     """
     with opened(str(path)) as file:
         start = file.read(len(xlsx.SIGNATURE))
@@ -165,7 +163,7 @@ def _is_grid(document: Any) -> bool:
 
 
 def _of_rows(name: str, rows: Sequence[Row], columns: Sequence[str] = ()) -> Sheet:
-    """Return rows of objects as a table; each has only the cells that it names."""
+    """Return objects as the rows of a table; each has only the cells that it names."""
     texts = [Row(row.place, flat(row.cells)) for row in rows]
     found = dict.fromkeys((*columns, *(column for row in texts for column in row.cells)))
     return Sheet(name, list(found), texts)

@@ -1,4 +1,4 @@
-"""Files: how a file of rows is opened, what its name promises, and how it appears whole."""
+"""Files: opens a file of rows, tells its kind, and writes files that appear whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUFFIXES: Final[dict[str, Kind]] = {
 """The kinds of file that can be read and written, by extension."""
 
 STDIN: Final = "-"
-"""The name that stands for standard input."""
+"""The name of standard input."""
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -32,7 +32,7 @@ _SNIFFED: Final = 4096
 
 
 def kind_by_name(name: str) -> Kind:
-    """Return the kind that a file's extension promises; ConfigError for an extension of others."""
+    """Return the kind that a file's extension stands for; ConfigError for an unknown extension."""
     suffix = Path(name).suffix
     try:
         return SUFFIXES[suffix.lower()]
@@ -42,9 +42,10 @@ def kind_by_name(name: str) -> Kind:
 
 
 def kind_by_content(file: IO[bytes], *, suffix: str = "") -> Kind:
-    """Return what a file holds: its first character says it, and `suffix` where that cannot.
+    """Return a file's kind from its first character, or else from `suffix`.
 
-    `.jsonl` is always read line by line, so that a line that is no object is told by its number.
+    `.jsonl` is always read line by line, so that a line that is not an object is reported by its
+    number.
     """
     promised = SUFFIXES.get(suffix.lower(), "csv")
     start = file.read(_SNIFFED)
@@ -62,7 +63,8 @@ def kind_by_content(file: IO[bytes], *, suffix: str = "") -> Kind:
 def opened(name: str) -> Iterator[IO[bytes]]:
     """Open a file, or standard input for `-`; ConfigError says why it cannot be.
 
-    What cannot be rewound, such as a pipe, is copied to disk first: rows may be read twice.
+    A stream that cannot be rewound, such as a pipe, is copied to disk first: rows may be read
+    twice.
     """
     with _bytes_of(name) as file:
         if name != STDIN and file.seekable():
@@ -86,12 +88,12 @@ def _bytes_of(name: str) -> AbstractContextManager[IO[bytes]]:
 
 @contextmanager
 def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
-    """Give a file beside `path` to write; it takes the place of `path` once the block is done.
+    """Yield a file beside `path` to write; it replaces `path` once the block is done.
 
-    A reader finds the old file or the whole new one, and where the block is left by an error,
-    the old one stays; a private one can be read by its owner alone. A link is replaced, and never
-    what it leads to. Raises ConfigError where nothing can be written there, and for what is neither
-    a file nor a link: whoever may rename in /dev would replace the device.
+    A reader finds either the old file or the whole new one; if the block raises, the old one stays.
+    A private file can be read only by its owner. A link is replaced, never its target. Raises
+    ConfigError if the file cannot be written, and for anything but a file or a link: a rename in
+    /dev would replace the device.
     """
     if path.exists() and not (path.is_symlink() or path.is_file()):
         raise ConfigError(f"{path} is not a file and is not replaced")
@@ -104,7 +106,7 @@ def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
     try:
         yield beside
         if not is_private:
-            # A temporary file is for its owner alone; this one is to be as any other that is made.
+            # A temporary file is for its owner only; this one gets the usual permissions.
             beside.chmod(0o666 & ~_umask())
         beside.replace(path)
     finally:
@@ -113,14 +115,14 @@ def whole_file(path: Path, *, is_private: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(folder: Path, *, keeps: bool = False) -> Iterator[Path]:
-    """Give a folder beside `folder` to fill; it takes its place once the block is done.
+    """Yield a folder beside `folder` to fill; it takes its place once the block is done.
 
-    One that is there has to be empty; if it `keeps` what it has, files of the same names are
-    replaced, each in one step. Where the block is left by an error, nothing has changed.
+    An existing folder must be empty, unless it `keeps` its files: then those with the same names
+    are replaced, each in one step. If the block raises, nothing changes.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     is_kept = keeps and folder.exists()
-    # On the same disk: only there do files take their names in one step.
+    # On the same disk, because a rename is one step only there.
     place = folder if is_kept else folder.parent
     with tempfile.TemporaryDirectory(dir=place, prefix=f".{folder.name}-") as found:
         made = Path(found) / "made"

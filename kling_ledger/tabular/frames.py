@@ -1,4 +1,4 @@
-"""Frames: rows as pandas has them, without a value that changes on the way in or out."""
+"""Frames: rows as pandas tables, with no value changed on the way in or out."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from kling_ledger.tabular.cells import cell_text
 
 
 def frame_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as a table of Python values; what a row does not say is None.
+    """Return rows as a table of Python values; a missing cell is None.
 
-    Not from records: pandas would make floats of whole numbers beside a blank.
+    Not from records: pandas would turn whole numbers beside a blank into floats.
     """
     cells = {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in columns}
     return pd.DataFrame(cells)
 
 
 def frame_of_texts(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> pd.DataFrame:
-    """Return rows of texts, which are all as wide as there are columns, as a table."""
+    """Return rows of texts, all as wide as `columns`, as a table."""
     cells = zip(*rows, strict=True) if rows else [()] * len(columns)
     named = zip(columns, cells, strict=True)
     return pd.DataFrame({name: _column_of_texts(texts) for name, texts in named})
 
 
 def _column_of_texts(texts: Sequence[str]) -> pd.Series[Any]:
-    """Return a column of texts, each of them once where many are the same."""
+    """Return a column of texts, each stored once if many are equal."""
     column = pd.Series(texts, dtype=object)
     codes, found = pd.factorize(column)
     if len(found) > len(texts) // 2:
@@ -47,7 +47,7 @@ def columns_of(
 ) -> dict[str, list[Any]]:
     """Return the columns of a table as Python values; None for a blank.
 
-    `written` says what stands for a value; it is asked once for values that are known to be alike.
+    `written` converts a value; it is called once for values known to be equal.
     """
     return {str(name): _values(frame[name], written) for name in frame.columns}
 
@@ -60,18 +60,18 @@ def _values(column: pd.Series[Any], written: Callable[[Any], Any] | None = None)
         return values if written is None else list(map(written, values))
     codes, found = distinct
     if column.dtype == "Float64":
-        # Seconds: 5 of them are 5, not 5.0.
+        # Seconds: 5, not 5.0.
         found = [int(one) if one == int(one) else one for one in found]
-    # Last, where the code -1 of a blank leads to.
+    # Last, because a blank has code -1.
     texts = [*found, None] if written is None else [*map(written, found), written(None)]
     return pd.Series(texts, dtype=object).to_numpy()[codes].tolist()  # type: ignore[no-any-return]
 
 
 def _distinct(column: pd.Series[Any]) -> tuple[Any, list[Any]] | None:
-    """Return a column as numbers and what they stand for; None where values may only seem alike."""
+    """Return a column as numbers and the values they stand for; None if equal values may differ."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(), column.cat.categories.tolist()
-    # Python calls 1, 1.0 and True the same: only where all are of one type are they.
+    # To Python 1, 1.0 and True are equal: values are equal for certain only within one type.
     if isinstance(column.dtype, (pd.Int64Dtype, pd.Float64Dtype)):
         codes, found = pd.factorize(column)
         return codes, found.tolist()
@@ -79,7 +79,7 @@ def _distinct(column: pd.Series[Any]) -> tuple[Any, list[Any]] | None:
 
 
 def storable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give every column one type that a Parquet file knows: text, where it is not clear."""
+    """Give every column one type that Parquet knows: text, if the type is unclear."""
     loose = [
         str(name)
         for name, dtype in frame.dtypes.items()

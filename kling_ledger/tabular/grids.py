@@ -1,7 +1,7 @@
-"""Grids: lines of cells in which a table stands somewhere, as spreadsheets and exports have it.
+"""Grids: lines of cells that contain a table somewhere, as in spreadsheets and exports.
 
-A table begins at its header: the first line with more known columns than any line above it.
-Titles above are left out and counted; so are lines without a cell.
+A table begins at its header: the first of the lines with the most known columns.
+Titles above it and empty lines are skipped, but counted.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.tabular.table import Row, checked_columns
 
 Knows = Callable[[Sequence[str]], int]
-"""How many of some cells are names of columns that are known."""
+"""How many of these cells are known column names."""
 
 _DELIMITERS: Final = ",;\t|"
 _LINES_ABOVE: Final = 100
-"""How far down a header is looked for."""
+"""How many lines are searched for a header."""
 _BLANKS: Final = " \t\r\n\u00a0\u2007\u202f\u3000\u200b\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of cells; `place` says where it stands."""
+    """One line of cells; `place` says where it is."""
 
     place: str
     cells: Sequence[str]
 
 
 def trimmed(cell: str) -> str:
-    """Return a cell without the blanks around it, such as they come of spreadsheets and pages."""
+    """Return a cell without the surrounding blanks that spreadsheets and web pages add."""
     return cell.strip(_BLANKS)
 
 
 def table_of(
     lines: Iterable[Line], name: str, *, knows: Knows, is_sparse: bool = False
 ) -> tuple[Sequence[str], list[Row], list[str]]:
-    """Return the columns and the rows of the table within lines, and the lines above it.
+    """Return the columns and rows of the table within some lines, and the lines above it.
 
-    With `is_sparse` a line may be shorter than the header; else that is its row's problem, as is a
-    longer one: its cells are kept from the left. Columns without a name are numbered.
+    With `is_sparse`, a line may be shorter than the header; otherwise that is a problem of its row,
+    as is a longer line; cells are kept from the left. Columns without a name are numbered.
     """
     said = [line for line in lines if any(map(trimmed, line.cells))]
     if not said:
@@ -60,10 +60,10 @@ def table_of(
 
 
 def header_index(lines: Sequence[Sequence[str]], knows: Knows) -> int:
-    """Return which line is the header: the first with the most known columns.
+    """Return the index of the header: the first line with the most known columns.
 
-    A single known word below another line of cells is no header: it may stand in a row. Where
-    nothing is known, it is the first line of several cells.
+    A single known word below another line of cells is not a header: it may be in a row. If no
+    column is known, the header is the first line with several cells.
     """
     best, most = 0, 0
     for index, cells in enumerate(lines):
@@ -97,9 +97,9 @@ def _row(line: Line, columns: Sequence[str], *, is_sparse: bool) -> Row:
 
 
 def lines_of_text(text: str, name: str, *, knows: Knows) -> list[Line]:
-    """Return the lines of CSV, parted by what its header is parted by: comma, semicolon, tab, bar.
+    """Return the lines of CSV, split by its header's delimiter: comma, semicolon, tab or bar.
 
-    A first line such as `sep=;` says it. ConfigError for a quote that is never closed.
+    A first line such as `sep=;` gives the delimiter. ConfigError for a quote that is never closed.
     """
     rows = list(io.StringIO(text, newline=""))
     first = next((number for number, row in enumerate(rows) if trimmed(row)), 0)
@@ -112,7 +112,7 @@ def lines_of_text(text: str, name: str, *, knows: Knows) -> list[Line]:
 
 
 def _delimiter(rows: Sequence[str], knows: Knows) -> str:
-    """Return what parts the line in which the most columns are known, or the most cells."""
+    """Return the delimiter that yields the most known columns in a line, or the most cells."""
 
     def worth(delimiter: str) -> tuple[int, int]:
         lines = [_cells(row, delimiter) for row in rows]
@@ -122,7 +122,7 @@ def _delimiter(rows: Sequence[str], knows: Knows) -> str:
 
 
 def _cells(row: str, delimiter: str) -> list[str]:
-    """Split one line; a line that is not CSV by itself has no cells."""
+    """Split one line; a line that is not valid CSV has no cells."""
     try:
         return next(csv.reader([row], delimiter=delimiter), [])
     except csv.Error:
@@ -132,7 +132,7 @@ def _cells(row: str, delimiter: str) -> list[str]:
 def _parted(
     rows: Sequence[str], first: int, delimiter: str, name: str, knows: Knows
 ) -> Iterator[Line]:
-    # Titles are no CSV: a quotation mark in them would swallow the table.
+    # Titles are not CSV: a quotation mark in one would swallow the table.
     above = header_index([_cells(row, delimiter) for row in rows[first:][:_LINES_ABOVE]], knows)
     first += above
     reader = csv.reader(rows[first:], delimiter=delimiter, strict=True)
@@ -146,7 +146,7 @@ def _parted(
 
 
 def _titles(rows: Sequence[str], first: int) -> Iterator[tuple[int, str]]:
-    """Return the lines above a header, which are more than a mark of what parts cells."""
+    """Return the lines above a header, except one that gives the delimiter."""
     return (
         (number, row)
         for number, row in enumerate(rows[:first], 1)

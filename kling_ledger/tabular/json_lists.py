@@ -1,4 +1,4 @@
-"""Lists in JSON: every list of objects within a document, its rows with text in every cell."""
+"""Lists in JSON: every list of objects in a document, with all cells as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PAGES: Final = frozenset({"page", "pagesize", "perpage", "limit", "offset", "pa
 def lists_in(document: Any, path: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Return every list of objects, with the keys that lead to it; none within another's rows.
 
-    A document without any is the only row of one, if it is an object.
+    A document without such a list, if it is an object, becomes the only row of one.
     """
     found = list(_lists(document, path))
     if not found and isinstance(document, dict):
@@ -38,7 +38,7 @@ def _lists(value: Any, path: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def error_in(document: Any) -> str | None:
-    """Return what a document says went wrong, None where it says nothing of that."""
+    """Return the error that a document reports, or None."""
     if not isinstance(document, dict):
         return None
     said = [value for key, value in document.items() if key.lower() in {"error", "errors"}]
@@ -46,13 +46,13 @@ def error_in(document: Any) -> str | None:
 
 
 def tells_of_more(document: Any, count: int) -> bool:
-    """Whether a document is one page of several: of more rows than `count`."""
+    """Whether a document is one page of several, with more rows than `count` in total."""
     if not isinstance(document, dict):
         return False
     said = {re.sub("[_-]", "", key).lower(): value for key, value in document.items()}
     if any(said.get(key) is True for key in _MORE) or any(said.get(key) for key in _NEXT):
         return True
-    # A total may be an amount; beside a page it is a number of rows.
+    # A `total` may be an amount, but next to page numbers it counts rows.
     totals = _COUNTS if _PAGES.isdisjoint(said) else (*_COUNTS, "total")
     if any(type(said.get(key)) is int and said[key] > count for key in totals):
         return True
@@ -60,13 +60,13 @@ def tells_of_more(document: Any, count: int) -> bool:
 
 
 def texts_in(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a document says in no list."""
+    """Return the texts of a document outside its lists."""
     said = flat({key: value for key, value in document.items() if not isinstance(value, list)})
     return {key: text for key, text in said.items() if not text.startswith("[")}
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the cells of an object: what is nested in it is called `a.b`; a list is one cell."""
+    """Return the cells of an object: a nested value is named `a.b`; a list is one cell."""
     cells: dict[str, str] = {}
     for key, value in row.items():
         if isinstance(value, dict):
@@ -77,7 +77,7 @@ def flat(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def cell_of(value: object) -> str:
-    """Return a value as text; a number stays one that was written without doubt."""
+    """Return a value as text; a number is marked as one."""
     if value is None:
         return ""
     if isinstance(value, bool):

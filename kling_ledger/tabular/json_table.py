@@ -1,6 +1,6 @@
-"""JSON: rows as objects, one a line or as a list of them in one document.
+"""JSON: rows as objects, one per line, or as a list in one document.
 
-A key that is written twice is refused: a reader that took either of the two would be guessing.
+A duplicate key is refused: choosing either value would be a guess.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from kling_ledger.tabular.table import Row, first_repeated, size_of
 from kling_pricing.errors import reason_of
 
 _DEEPEST: Final = 64
-"""How deep a row may be nested: what is written again must not exhaust the stack."""
+"""How deeply a row may be nested: writing it again must not exhaust the stack."""
 
 _TOO_DEEP: Final = "it is nested too deep"
 
 LONGEST: Final = 1 << 23
-"""How many bytes one row may have: what is read of them may take twenty times as many."""
+"""The most bytes in one row: in memory it may take twenty times as many."""
 
 _BLOCK: Final = 1 << 16
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 ReadNumber = Callable[[str], object]
-"""How a number with a point is read from its writing: `float`, or `str` to keep all of it."""
+"""How a number with a decimal point is read from text: `float`, or `str` to keep all digits."""
 
 
 def parse_json(text: str, number: ReadNumber = float) -> Any:
-    """Parse JSON; ValueError for what is none, for NaN, and for a key that is written twice."""
+    """Parse JSON; ValueError for invalid JSON, for NaN, and for a duplicate key."""
     try:
         read = json.loads(
             text,
@@ -51,12 +51,12 @@ def parse_json(text: str, number: ReadNumber = float) -> Any:
 
 
 def _is_too_deep(read: object, text: str) -> bool:
-    # Hardly any text has that many brackets, so hardly any has to be measured.
+    # Few texts have that many brackets, so few have to be measured.
     return text.count("{") + text.count("[") > _DEEPEST and _depth(read) > _DEEPEST
 
 
 def _depth(value: object) -> int:
-    """Return how deep lists and objects are nested, without a call for each level."""
+    """Return how deeply lists and objects are nested, without recursion."""
     depth, level = 0, [value]
     while level := [inner for outer in level for inner in _parts(outer)]:
         depth += 1
@@ -81,7 +81,7 @@ def _refuse_constant(word: str) -> object:
 
 
 class JsonLines:
-    """A file with one JSON object on each line. Blank lines are no rows."""
+    """A file with one JSON object per line. Blank lines are skipped."""
 
     kind: Kind = "jsonl"
     encoding = "utf-8"
@@ -95,13 +95,14 @@ class JsonLines:
 
     @cached_property
     def columns(self) -> Sequence[str]:
-        """Every key, found by reading the whole file once: a later line may have more of them."""
+        """Every key, found by reading the whole file once: later lines may have more keys."""
         return _keys(self.rows())
 
     def rows(self) -> Iterator[Row]:
         """Read line by line."""
         self._file.seek(0)
-        # Only a line feed ends a line: a text may hold what Python takes for other ends of lines.
+        # Only a line feed ends a line: a text may contain other characters that Python takes for
+        # line ends.
         lines = iter(partial(self._file.readline, LONGEST + 1), b"")
         for number, line in enumerate(lines, 1):
             if len(line) > LONGEST:
@@ -124,16 +125,16 @@ class JsonLines:
         return _object(place, cells)
 
     def share(self) -> float:
-        """How far the file is read."""
+        """How much of the file has been read, from 0 to 1."""
         return self.read_bytes() / self._size
 
     def read_bytes(self) -> int:
-        """How much of the file is read."""
+        """How many bytes of the file have been read."""
         return self._file.tell()
 
 
 class JsonDocument:
-    """A list of JSON objects, which is read entry by entry, however long it is."""
+    """A list of JSON objects of any length, read entry by entry."""
 
     kind: Kind = "json"
     encoding = "utf-8"
@@ -156,11 +157,11 @@ class JsonDocument:
             yield _object(f"entry {number}", entry)
 
     def share(self) -> float:
-        """How far the file is read."""
+        """How much of the file has been read, from 0 to 1."""
         return self.read_bytes() / self._size
 
     def read_bytes(self) -> int:
-        """How much of the file is read."""
+        """How many bytes of the file have been read."""
         return self._file.tell()
 
 
@@ -187,7 +188,7 @@ class _Entries:
             try:
                 entry, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as error:
-                # What is cut off is no JSON either, until the rest of it is read.
+                # An incomplete entry is invalid JSON too, until the rest has been read.
                 is_cut = isinstance(error, json.JSONDecodeError)
                 is_long = len(self._text) - self._at > LONGEST
                 if not is_cut or is_long or not self._more():
@@ -199,7 +200,7 @@ class _Entries:
             return entry
 
     def _next(self) -> str:
-        """Return the next character that is no blank, which is left; none at the end."""
+        """Return the next non-blank character without taking it; empty at the end."""
         while True:
             self._at = _BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]
             if self._at < len(self._text) or not self._more():
@@ -213,7 +214,7 @@ class _Entries:
         return found
 
     def _more(self) -> bool:
-        """Read on; twice as much each time, so that a long entry is not read too often."""
+        """Read more; twice as much each time, so that a long entry is not reparsed too often."""
         self._lines += self._text.count("\n", 0, self._at)
         self._text, self._at = self._text[self._at :], 0
         block = self._file.read(max(_BLOCK, len(self._text)))

@@ -1,4 +1,4 @@
-"""Parquet: rows with types of their own, by pyarrow, which is an extra of the package."""
+"""Parquet: rows with their own types, read with pyarrow, an optional extra of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kling_ledger.tabular.table import Block, Row, checked_columns
 
 
 def pyarrow_or_refuse() -> Any:
-    """Return pyarrow; ConfigError where it is not installed."""
+    """Return pyarrow; ConfigError if it is not installed."""
     try:
         import pyarrow as pa
         import pyarrow.parquet
@@ -42,7 +42,7 @@ class ParquetTable:
         self._read = 0
 
     def rows(self) -> Iterator[Row]:
-        """Read row by row; a blank is no cell, like a key that a line of JSON does not have."""
+        """Read row by row; a blank is a missing cell, like a missing key in a line of JSON."""
         entries = (cells for batch in self._batches() for cells in batch.to_pylist())
         for number, cells in enumerate(entries, 1):
             said = {name: value for name, value in cells.items() if value is not None}
@@ -53,18 +53,18 @@ class ParquetTable:
         import pandas as pd
 
         for batch in self._batches():
-            # Arrow's own types: a whole number beside a blank stays a whole number.
+            # Arrow's own types keep whole numbers whole, even beside a blank.
             frame = batch.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
             if len(frame):
                 yield Block(frame, {})
 
     def share(self) -> float:
-        """How many of the rows are read."""
+        """How much of the rows has been read, from 0 to 1."""
         rows: int = self._parquet.metadata.num_rows
         return self._read / max(rows, 1)
 
     def read_bytes(self) -> int:
-        """How much is read, about: what is compressed in the file is not known row by row."""
+        """Roughly how many bytes have been read: the compressed size of single rows is unknown."""
         return 0
 
     def _batches(self) -> Iterator[Any]:

@@ -1,8 +1,8 @@
-"""Reading: the one door to a file of rows, be it CSV, JSON, lines of JSON or Parquet.
+"""Reading: opens any file of rows, whether CSV, JSON, lines of JSON or Parquet.
 
-The same rules hold whatever the rows are about: columns and keys at most once; every row of CSV as
-wide as its header; no row that says anything is ever skipped. Text is UTF-8, UTF-16 or UTF-32; CSV
-may be what spreadsheets of the west and of China write too.
+The same rules apply to all rows: columns and keys appear at most once; every CSV row is as wide as
+its header; only empty rows are skipped. Text is UTF-8, UTF-16 or UTF-32; CSV may also have the
+encodings of western and Chinese spreadsheets.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from kling_ledger.tabular.table import Table
 
 @contextmanager
 def open_table(name: str | Path, content: IO[bytes] | None = None) -> Iterator[Table]:
-    """Open a file of rows, or standard input for `-`; or read `content`, which is called so.
+    """Open a file of rows, or standard input for `-`; or read `content`, with `name` for errors.
 
-    Raises ConfigError for a file that cannot be opened, is empty or is no file of rows.
+    Raises ConfigError for a file that cannot be opened, is empty or has no rows.
     """
     suffix = Path(name).suffix
     with opened(str(name)) if content is None else nullcontext(content) as file:
@@ -34,7 +34,7 @@ def open_table(name: str | Path, content: IO[bytes] | None = None) -> Iterator[T
         if kind == "parquet":
             yield ParquetTable(file, str(name))
             return
-        # JSON is UTF-8 by its own rules: of a line that is not, its row is told.
+        # JSON is always UTF-8: a line that is not is reported by itself.
         encoding = encoding_of(file, guesses=kind == "csv")
         with in_utf8(file, str(name), encoding) as text:
             _refuse_empty(text, str(name))
@@ -50,7 +50,7 @@ def _table(file: IO[bytes], name: str, kind: Kind) -> Table:
 
 
 def _refuse_empty(file: IO[bytes], name: str) -> None:
-    """Refuse a file with nothing in it: what was cut off must not pass for a table of no rows."""
+    """Refuse an empty file: a truncated one must not pass for a table without rows."""
     blocks = iter(partial(file.read, 1 << 20), b"")
     if not any(block.removeprefix(BYTE_ORDER_MARK).strip() for block in blocks):
         raise ConfigError(f"{name}: the file is empty", hint="a table needs a line of column names")

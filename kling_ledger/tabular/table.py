@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHUNK_ROWS: Final = 25_000
-"""How many rows are held in memory at once."""
+"""The most rows held in memory at once."""
 
 CHUNK_BYTES: Final = 1 << 23
-"""How much of a file is held in memory at once, about; one row may be as long."""
+"""About how many bytes of a file are held in memory at once; a single row may be as long."""
 
 LOOKS_EVERY: Final = 16
-"""After how many rows it is looked at how long they are."""
+"""After how many rows their length is checked."""
 
 One = TypeVar("One")
 
@@ -28,7 +28,7 @@ One = TypeVar("One")
 class Row:
     """One row of a file: its cells by column, or what is wrong with it.
 
-    `place` says where it stands as a person would look for it: `line 3`, `entry 2`, `row 7`.
+    `place` says where to look for it: `line 3`, `entry 2`, `row 7`.
     """
 
     place: str
@@ -37,9 +37,9 @@ class Row:
 
 
 class Table(Protocol):
-    """An open file of rows; `encoding` is what its text was written in.
+    """An open file of rows; `encoding` is that of its text.
 
-    Where it `is_json`, cells are what JSON has, and a row may have columns that no other has.
+    If it `is_json`, cells are JSON values, and a row may have columns that no other row has.
     """
 
     name: str
@@ -52,17 +52,17 @@ class Table(Protocol):
         """Every column, in the order in which the file first names it."""
 
     def rows(self) -> Iterator[Row]:
-        """Read row by row; what is wrong with one row does not end the others."""
+        """Read row by row; a bad row does not stop the others."""
 
     def share(self) -> float:
-        """How far it is read, from 0 to 1."""
+        """How much has been read, from 0 to 1."""
 
     def read_bytes(self) -> int:
-        """How many bytes of it are read."""
+        """How many bytes have been read."""
 
 
 class Block(NamedTuple):
-    """Some rows, `CHUNK_ROWS` at most, and by position what is wrong with those that are none."""
+    """Up to `CHUNK_ROWS` rows, and the problems of bad ones by position."""
 
     frame: pd.DataFrame
     problems: Mapping[int, str]
@@ -70,14 +70,14 @@ class Block(NamedTuple):
 
 @runtime_checkable
 class TableOfColumns(Table, Protocol):
-    """An open file of rows that all have the same columns, so that many are read at once."""
+    """An open file whose rows all have the same columns, so that many can be read at once."""
 
     def blocks(self) -> Iterator[Block]:
-        """Read many rows at a time; none of the blocks is empty."""
+        """Read many rows at a time; no block is empty."""
 
 
 def whole(table: Table) -> Iterator[Row]:
-    """Read row by row and refuse the file for the first that is no row, with its place."""
+    """Read row by row; refuse the file at its first bad row, naming its place."""
     for row in table.rows():
         if row.problem is not None:
             raise ConfigError(f"{table.name}: {row.place}: {row.problem}")
@@ -85,9 +85,9 @@ def whole(table: Table) -> Iterator[Row]:
 
 
 def in_chunks(rows: Iterable[One], read: Callable[[], int]) -> Iterator[list[One]]:
-    """Group rows by `CHUNK_ROWS`, and by fewer where they are long; no group is empty.
+    """Group rows by `CHUNK_ROWS`, or by fewer if they are long; no group is empty.
 
-    `read` says how many bytes of the file are read so far.
+    `read` returns how many bytes of the file have been read.
     """
     some: list[One] = []
     begun = read()
@@ -109,7 +109,7 @@ def checked_columns(columns: Sequence[str], name: str) -> Sequence[str]:
 
 
 def first_repeated(names: Iterable[str]) -> str | None:
-    """Return the first name that was there before, None where all differ."""
+    """Return the first repeated name, or None if all differ."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -119,7 +119,7 @@ def first_repeated(names: Iterable[str]) -> str | None:
 
 
 def size_of(file: IO[bytes]) -> int:
-    """Return how long an open file is, at least 1, so that a share of it can be told."""
+    """Return the length of an open file, at least 1, so that a share of it can be computed."""
     here = file.tell()
     size = file.seek(0, 2)
     file.seek(here)

@@ -1,4 +1,4 @@
-"""Writing: rows as CSV, lines of JSON, a JSON list or Parquet, a chunk at a time."""
+"""Writing: rows as CSV, lines of JSON, a JSON list or Parquet, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Columns = Mapping[str, Sequence[Any]]
-"""Some rows by column, all columns of one length."""
+"""Some rows by column; all columns have the same length."""
 
 WriteColumns = Callable[[Columns], None]
 WriteFrame = Callable[["pd.DataFrame"], None]
@@ -26,7 +26,7 @@ WriteFrame = Callable[["pd.DataFrame"], None]
 def frame_file(path: Path, kind: Kind) -> Iterator[WriteFrame]:
     """Write frames to a file, which appears whole at the end or not at all.
 
-    Every frame has the columns of the first. Raises ConfigError where it cannot be written.
+    Every frame has the columns of the first. Raises ConfigError if it cannot be written.
     """
     writer = _parquet_writer if kind == "parquet" else partial(_text_writer, kind=kind)
     with whole_file(path) as beside, writer(beside) as write:
@@ -52,7 +52,7 @@ def frame_writer(file: IO[str], kind: Kind) -> Iterator[WriteFrame]:
 
 
 def _csv_of_frames(file: IO[str]) -> WriteFrame:
-    """Return what writes frames as CSV: each distinct cell is quoted once, however often it is."""
+    """Return a writer of frames as CSV: each distinct cell is quoted only once."""
     from kling_ledger.tabular.frames import columns_of
 
     is_begun = False
@@ -71,7 +71,7 @@ def _csv_of_frames(file: IO[str]) -> WriteFrame:
 
 @contextmanager
 def jsonl_writer(file: IO[str]) -> Iterator[WriteColumns]:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
 
     def write(columns: Columns) -> None:
         file.writelines(f"{line}\n" for line in _objects(columns))
@@ -81,7 +81,7 @@ def jsonl_writer(file: IO[str]) -> Iterator[WriteColumns]:
 
 @contextmanager
 def json_writer(file: IO[str]) -> Iterator[WriteColumns]:
-    """Write one list of JSON objects, one a line."""
+    """Write one list of JSON objects, one per line."""
     mark = "[\n"
 
     def write(columns: Columns) -> None:

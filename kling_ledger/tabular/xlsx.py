@@ -1,7 +1,7 @@
-"""XLSX: the sheets of a workbook as lines of cells, each as text, read with the standard library.
+"""XLSX: a workbook's sheets as lines of text cells, read with the standard library.
 
-A number keeps what was typed, though a workbook stores it as a binary fraction: 0.675 is 0.675.
-A day or an instant is written as ISO 8601, without a zone, because a workbook has none.
+A number appears as it was typed, although a workbook stores binary fractions: 0.675 is 0.675. Dates
+and times are written as ISO 8601, without a time zone, because a workbook has none.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from kling_ledger.tabular.cells import Written
 from kling_ledger.tabular.grids import Line
 
 SIGNATURE: Final = b"PK\x03\x04"
-"""What every workbook begins with: it is an archive."""
+"""How every workbook begins: it is a ZIP archive."""
 
 _LARGEST_BYTES: Final = 1 << 29
-"""How much one part of a workbook may unpack to."""
+"""The most bytes that one part of a workbook may unpack to."""
 _DAY_ZERO: Final = datetime(1899, 12, 30)  # noqa: DTZ001 - a workbook knows no zones
 _DAY_ZERO_1904: Final = datetime(1904, 1, 1)  # noqa: DTZ001
 _DATE_FORMATS: Final = frozenset({*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)})
-"""Formats of dates and times that every spreadsheet knows by number."""
-# Texts, colours and escapes within a format: [Red], "days", \d. What is left says what it shows.
+"""Date and time formats that every spreadsheet knows by number."""
+# Texts, colours and escapes within a format: [Red], "days", \d. The rest shows what it formats.
 _NO_DATE_PARTS: Final = re.compile(r"\[(?!h|m|s)[^\]]*\]|\"[^\"]*\"|\\.|_.|\*.")
 _EXACT_DIGITS: Final = 15
 _BROKEN: Final = (
     *(zipfile.BadZipFile, zlib.error, struct.error, ET.ParseError, EOFError, OSError),
     *(KeyError, ValueError, IndexError, StopIteration, OverflowError, RuntimeError),
 )
-"""What reading an archive raises that was cut off, changed or encrypted, or is another one."""
+"""What reading an archive raises if it is truncated, changed, encrypted, or not a workbook."""
 _LETTERS: Final = re.compile(r"[A-Z]+")
 _ALL: Final = "*"
 
 
 def read_workbook(file: IO[bytes], name: str) -> Iterator[tuple[str, list[Line]]]:
-    """Return each sheet that is shown, its name first. ConfigError for what is no workbook."""
+    """Return each visible sheet with its name. ConfigError for anything but a workbook."""
     try:
         with zipfile.ZipFile(file) as archive:
             yield from _Workbook(archive, name).sheets()
@@ -50,7 +50,7 @@ def read_workbook(file: IO[bytes], name: str) -> Iterator[tuple[str, list[Line]]
 
 
 class _Workbook:
-    """An open archive of the parts of a workbook."""
+    """An open workbook archive."""
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self._archive, self._name = archive, name
@@ -61,7 +61,7 @@ class _Workbook:
         self._zero = _DAY_ZERO_1904 if is_1904 else _DAY_ZERO
 
     def sheets(self) -> Iterator[tuple[str, list[Line]]]:
-        """Read the sheets in their order, those that are hidden left out."""
+        """Read the sheets in order, without hidden ones."""
         targets = {
             one.get("Id"): one.get("Target", "")
             for one in self._part("xl/_rels/workbook.xml.rels").iter(_ALL)
@@ -107,7 +107,7 @@ class _Workbook:
         return _instant(value, self._zero) if is_date else _number(value)
 
     def _date_styles(self) -> frozenset[int]:
-        """Return which styles show a number as a day or a time."""
+        """Return the styles that show a number as a date or a time."""
         if "xl/styles.xml" not in self._archive.namelist():
             return frozenset()
         root = self._part("xl/styles.xml")
@@ -124,7 +124,7 @@ class _Workbook:
         )
 
     def _some(self, path: str, tag: str) -> list[ET.Element]:
-        """Return the elements of a part that need not be there."""
+        """Return the elements of an optional part."""
         return _named(self._part(path), tag) if path in self._archive.namelist() else []
 
     def _part(self, path: str) -> ET.Element:
@@ -132,7 +132,7 @@ class _Workbook:
         return ET.fromstring(self._archive.read(path))  # noqa: S314 - checked before
 
     def _check(self, path: str) -> None:
-        """Refuse what unpacks to more than it should: too long, or with entities of its own."""
+        """Refuse a part that would unpack to too much: too large, or with its own entities."""
         with self._archive.open(path) as part:
             has_type = b"<!DOCTYPE" in part.read(1024)
         if has_type or self._archive.getinfo(path).file_size > _LARGEST_BYTES:
@@ -140,7 +140,7 @@ class _Workbook:
 
 
 def _tag(element: ET.Element) -> str:
-    """Return an element's name without its namespace, of which there are two in use."""
+    """Return an element's name without its namespace; two namespaces are in use."""
     return element.tag.rpartition("}")[2]
 
 
@@ -149,14 +149,14 @@ def _named(root: ET.Element, tag: str) -> list[ET.Element]:
 
 
 def _text(element: ET.Element) -> str:
-    """Return a text, which may come in runs; how it is pronounced is none of it."""
+    """Return a text, which may consist of runs, without its phonetic guide."""
     if _tag(element) == "t":
         return element.text or ""
     return "".join(_text(one) for one in element if _tag(one) != "rPh")
 
 
 def _column(letters: str) -> int:
-    """Return which column letters stand for: 0 for A, 26 for AA."""
+    """Return the index of a column: 0 for A, 26 for AA."""
     number = 0
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1
@@ -164,7 +164,7 @@ def _column(letters: str) -> int:
 
 
 def _number(value: str) -> Written:
-    """Write a stored number as it was typed; one with more digits than it can hold stays so."""
+    """Write a stored number as it was typed, to the digits that a workbook keeps."""
     stored = float(value)
     if stored.is_integer() and abs(stored) < 10**_EXACT_DIGITS:
         return Written(int(stored))
@@ -172,7 +172,7 @@ def _number(value: str) -> Written:
 
 
 def _instant(value: str, zero: datetime) -> str:
-    """Write a day, a time without one, or an instant to the millisecond."""
+    """Write a date, a time without a date, or an instant to the millisecond."""
     at = zero + timedelta(milliseconds=round(float(value) * 86_400_000))
     if 0 < float(value) < 1:
         return f"{at:%H:%M:%S}"
