@@ -1,1 +1,1 @@
-"""The gateway: the meter as an HTTP endpoint that speaks the gateways' own dialects."""
+"""The gateway: the meter over HTTP, with the providers' own APIs."""

@@ -95,10 +95,10 @@ class App:
         self._own = Starlette(routes=list(routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer requests below a provider's name; all others belong to the gateway itself."""
+        """Answer requests below a provider's name; the gateway itself handles all others."""
         door = DOORS.get(scope.get("path", "")[1:].partition("/")[0])
         is_theirs = door is not None and door.provider in self._settings.upstreams
-        # After CONNECT a success would open a tunnel, and Crun's refusals are one to HTTP.
+        # A success after CONNECT would open a tunnel, and to HTTP Crun's refusals are successes.
         if door is None or not is_theirs or scope["method"] not in _METHODS:
             await self._own(scope, receive, send)
             return

@@ -2,8 +2,8 @@
 
 The receiver settles the job, as everywhere. Then the same bytes and headers go to the client's
 address, and the provider gets the answer of the client's server, so that it retries exactly when it
-would have. Settling and passing on do not depend on each other, and repeated or late callbacks are
-passed on too: the client gets what it would have got.
+would without the gateway. Settling and passing on are independent, and repeated or late callbacks
+are passed on too: the client gets the same callbacks as without the gateway.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _LEFT_BEHIND: Final = frozenset(
         "x-forwarded-proto",
     }
 )
-"""Headers about the connection to us, not for the client."""
+"""Headers about the connection to us, which the client does not get."""
 
 
 def rewritten(
@@ -84,7 +84,7 @@ def rewritten(
     public_url: str | None,
     proof: Callable[[str], str],
 ) -> tuple[dict[str, Any], str | None]:
-    """Return the body to send, and the client's callback address, None for none.
+    """Return the body to send, and the client's callback address or None.
 
     If providers can reach the gateway at `public_url`, an address there replaces the client's.
     `address` is the provider's own: one on this machine is a rehearsal. Raises RequestError for an
@@ -97,7 +97,7 @@ def rewritten(
         check_callback_url(facts, body, address=address)
         check_address(url, may_be_local=is_loopback(address))
     except (RequestError, RelayRefusedError):
-        # The rest of it may be secret, and others can see refusals too.
+        # The rest of the address may be secret, and others can see refusals too.
         allowed = f"{rule_in_words(facts.callback)}; here, {ALLOWED}"
         raise RequestError([Problem("callback_url", host_of(url), allowed)]) from None
     ours = f"{public_url.rstrip('/')}/callbacks/{provider}/{proof(str(url))}"

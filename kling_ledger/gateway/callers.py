@@ -32,7 +32,7 @@ OURS: Final = frozenset(
     name.lower()
     for name in (TOKEN_HEADER, PROJECT_HEADER, LABELS_HEADER, RUN_HEADER, APPROVAL_HEADER)
 )
-"""Headers for the gateway only: they are not sent to providers."""
+"""Headers for the gateway only; providers do not get them."""
 
 _LONGEST: Final = 512
 _ONCE: Final = frozenset({"authorization", "x-api-key", "idempotency-key", "content-length", *OURS})
@@ -65,7 +65,7 @@ class Caller:
 
 
 Said = Mapping[str, str]
-"""The headers of a request, by their names in small letters."""
+"""The headers of a request, by lower-case name."""
 
 
 def said_in(headers: Headers) -> Said:
@@ -154,7 +154,7 @@ def _check_labels(caller: Caller) -> None:
 
 
 def read_labels(written: str | None) -> dict[str, str]:
-    """Read `name=value` words between commas, each name once. Raises ConfigError for others."""
+    """Read comma-separated `name=value` words, each name once; else raises ConfigError."""
     words = [word.strip() for word in (written or "").split(",")]
     pairs = [label_words.read_label(word) for word in words if word]
     if len(labels := dict(pairs)) < len(pairs):

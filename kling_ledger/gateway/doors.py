@@ -67,13 +67,13 @@ class Door:
         if method in READS:
             return self._read(method, path, query)
         loose = alike(path)
-        # One address may be the upstream of several providers.
+        # Several providers may share one upstream address.
         if any(door.is_nearly_a_submit(loose) for door in DOORS.values()):
             raise PathError("start jobs by POST at the documented address")
         return Other(is_free=loose in self.free)
 
     def is_nearly_a_submit(self, loose: str) -> bool:
-        """Whether a lenient server may start a job at a path, as `alike` has it."""
+        """Whether a lenient server may start a job at a path, as read by `alike`."""
         is_below = loose.startswith(self.prefixes or ("\0",))
         return is_below or self._submits_alike.fullmatch(loose) is not None
 
@@ -115,12 +115,12 @@ class Door:
 
     @cached_property
     def _asks_by(self) -> str | None:
-        """The query parameter with the task id, None if the path has it."""
+        """Return the query parameter with the task id, or None if the path has it."""
         return self.dialect.task_path.partition("?")[2].partition("=")[0] or None
 
 
 def _pattern(path: str) -> str:
-    """Write a path as a regular expression, its `{names}` as parts of it."""
+    """Write a path as a regular expression with its `{names}` as groups."""
     return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(path))
 
 

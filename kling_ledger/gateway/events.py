@@ -30,8 +30,8 @@ class Kind(StrEnum):
 class Exchange:
     """One request and its answer.
 
-    `took_s` is the total time, `upstream_s` the provider's part of it. `caller` is the name of the
-    token, None without one. `refusal` is why the gateway itself refused. Amounts are None if
+    `took_s` is the total time, `upstream_s` the provider's part of it. `caller` is the token's
+    name, None without one. `refusal` is why the gateway itself refused. Amounts are None if
     unknown: `committed` is set once a poll has seen the end of a job, and `settled_by` is the basis
     of that amount.
     """
@@ -56,7 +56,7 @@ class Exchange:
 
 
 Observer = Callable[[Exchange], None]
-"""Is told of each exchange, on the thread that made it."""
+"""Called with each exchange, on the thread that made it."""
 
 
 def tell(observers: Iterable[Observer], exchange: Exchange) -> None:

@@ -61,7 +61,7 @@ _RUNNING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job that still holds credits; nothing of it that a caller wrote but its names."""
+    """A job that still holds credits; of what its caller wrote, only names are shown."""
 
     id: str
     state: State
@@ -75,7 +75,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class OpenCount:
-    """How many jobs of one unit are in one state, what they hold, and since when the oldest is."""
+    """How many jobs of one unit are in one state, what they hold, and when the oldest began."""
 
     state: State
     jobs: int
@@ -85,7 +85,7 @@ class OpenCount:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What was charged in one unit less what came back: today and this month, both in UTC."""
+    """What was charged in one unit, less refunds: today and this month, both in UTC."""
 
     today: Money
     month: Money
@@ -93,11 +93,11 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """A ledger at one instant. `wallets`, `budgets` and `approvals`, those that a person can decide
-    now, may be some of all: see `..._in_all`.
+    """A ledger at one instant.
 
-    `open_counts` are of all open jobs, `doubts` the oldest in doubt and `running` the latest of the
-    others. `spend` is by unit.
+    `wallets`, `budgets` and `approvals` (those that a person can decide now) may be incomplete:
+    `..._in_all` has the totals. `open_counts` covers all open jobs; `doubts` are the oldest in
+    doubt, and `running` the latest of the others. `spend` is by unit.
     """
 
     at: datetime
@@ -123,7 +123,7 @@ class Glances:
         self._counted: dict[Budget, tuple[int, int, BudgetStatus]] = {}
 
     def read(self) -> Glance:
-        """Read the present state in one transaction; DatabaseError if that fails."""
+        """Read the current state in one transaction; DatabaseError if that fails."""
         at = self._ledger.now().astimezone(UTC)
         at_us = to_us(at)
         with self._ledger.database.read() as transaction:
@@ -157,8 +157,8 @@ class Glances:
     def _status(self, transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus:
         """Return where a budget stands.
 
-        A window in which nothing was admitted yet has no stored sums: its jobs from before the
-        budget must be summed from the reservations, so that is done once a minute.
+        A window without admissions has no stored sums: jobs from before the budget must be summed
+        from the reservations, so that is done only once a minute.
         """
         starts_us, _ = budget.window_at(at_us)
         if standing.is_opened(transaction, budget, starts_us):
@@ -192,10 +192,11 @@ class Glances:
     def _before(
         self, transaction: Transaction, spent: Mapping[str, int], start_us: int, at_us: int
     ) -> tuple[int, Mapping[str, int]]:
-        """Return by unit what had been spent when a day or a month began, and when that was read.
+        """Return, by unit, what had been spent when a day or a month began, and when that was read.
 
         Wallets and journal are read in one transaction, so their difference is exact. It is
-        recomputed each hour, in case another clock has posted something before that instant.
+        recomputed every hour, in case a machine with another clock has since posted something
+        before that instant.
         """
         known = self._spent_before.get(start_us)
         if known is not None and at_us - known[0] < _WORKED_OUT_AGAIN_US:
@@ -206,7 +207,7 @@ class Glances:
 
 
 def is_of_a_run(budget: Budget) -> bool:
-    """Whether a budget caps a single run: there are as many of them as runs."""
+    """Whether a budget caps a single run: there are as many such budgets as runs."""
     return (budget.scope.label or "").startswith(_OF_A_RUN)
 
 

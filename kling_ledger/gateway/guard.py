@@ -117,7 +117,7 @@ def _is_own(request: Request) -> bool:
 
 
 def _is_opened(request: Request) -> bool:
-    """Whether a whole window is to show it: nobody but its reader sees it then."""
+    """Whether the page will fill a whole window: then only its reader sees it."""
     headers = request.headers
     return (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == (
         "navigate",
@@ -126,7 +126,7 @@ def _is_opened(request: Request) -> bool:
 
 
 def _challenge(request: Request) -> Mapping[str, str]:
-    """Ask for the password, but not for a script's request: no person would expect the prompt."""
+    """Ask for the password, unless a script asks: no person would expect the prompt."""
     is_of_a_script = request.headers.get("sec-fetch-mode") == "cors"
     return {} if is_of_a_script else _ASK
 
@@ -137,7 +137,7 @@ def _is_let_in(request: Request, admits: Callable[[str], bool]) -> bool:
 
 
 def _secret(authorization: str) -> str | None:
-    """Return the secret of a header: a bearer's, or the password beside any name."""
+    """Return the secret in a header: a bearer token, or the password beside any user name."""
     scheme, _, given = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return given.strip() or None

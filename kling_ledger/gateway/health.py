@@ -20,7 +20,7 @@ from kling_ledger.ledger.engines.transaction import Transaction, overtaken
 from kling_pricing.errors import KlingError
 
 WITHIN_S: Final = 2.0
-"""How long `/readyz` waits for the ledger before it says that it did not answer."""
+"""How long `/readyz` waits for the ledger before it reports no answer."""
 
 _GOOD_FOR_S: Final = 1.0
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -29,7 +29,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosn
 def routes(
     ledger: Ledger, settlement_is_alive: Callable[[], bool], *, within_s: float = WITHIN_S
 ) -> Sequence[Route]:
-    """Return the two addresses. `/readyz` answers 503, with a reason, where work would fail.
+    """Return the two addresses. `/readyz` answers 503, with a reason, if work would fail.
 
     It is ready while its ledger can be read and written to, and open jobs are being settled.
     """
@@ -89,7 +89,7 @@ class _Readiness:
         for operation, said in ((_read, "read"), (_write_nothing, "written to")):
             try:
                 operation(self._ledger)
-            # Whatever the cause, the gateway cannot work; the log has it.
+            # Whatever the cause, the gateway cannot work; the log has the details.
             except KlingError as error:
                 return f"not ready: the ledger cannot be {said} ({error.code})"
         return None
@@ -101,7 +101,7 @@ def _read(ledger: Ledger) -> None:
 
 
 def _write_nothing(ledger: Ledger) -> None:
-    """Run a statement that writes and finds nothing to write: a ledger on a copy refuses it."""
+    """Run a write that matches no row: a read-only ledger refuses it."""
 
     def touch(transaction: Transaction) -> None:
         transaction.change(

@@ -15,14 +15,14 @@ from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 LookUp = Callable[[str, int], Sequence[str]]
-"""Gives the addresses of a host as texts; raises OSError where it has none."""
+"""Returns the addresses of a host as texts; raises OSError if it has none."""
 
 _V4: Final = ipaddress.IPv4Address
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 _NOT_FOR_US: Final = (
-    # Set aside for protocols, with the metadata of a cloud in it; relays of 6to4; and where
-    # another cloud answers its own machines, at an address that looks like everybody's.
+    # Reserved for protocols, including a cloud's metadata service; 6to4 relays; and the address at
+    # which another cloud answers its own machines, which looks like a public one.
     ipaddress.IPv4Network("192.0.0.0/24"),
     ipaddress.IPv4Network("192.88.99.0/24"),
     ipaddress.IPv4Network("168.63.129.16/32"),
@@ -31,15 +31,15 @@ _LOOK_UPS: Final = 16
 
 
 class UnreachableError(OSError):
-    """A host that has no address, or not in time."""
+    """A host without an address, or without one in time."""
 
 
 class ForbiddenError(Exception):
-    """A host that the gateway never calls: nothing was sent there."""
+    """A host that the gateway never calls: nothing was sent."""
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the internet, and so is every other that it stands for."""
+    """Whether an address is public, and so is every address embedded in it."""
     if isinstance(address, _V4):
         special = address.is_multicast or address.is_reserved
         return address.is_global and not special and not _is_among(address, _NOT_FOR_US)
@@ -52,7 +52,7 @@ def is_public(address: Address) -> bool:
 
 
 def may_be_public(host: str) -> bool:
-    """Whether a host is a name, or else an address of the internet."""
+    """Whether a host is a name or a public address."""
     try:
         return is_public(ipaddress.ip_address(host))
     except ValueError:
@@ -66,13 +66,13 @@ def is_loopback(address: Address) -> bool:
 
 
 def look_up(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of a host, as this machine finds them. Raises OSError."""
+    """Return the addresses of a host, as this machine resolves them. Raises OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Hosts:
-    """Looks hosts up, and says which addresses may be called. Safe to share between threads.
+    """Resolves hosts, and decides which addresses may be called. Safe to share between threads.
 
     System look-ups have no time limit; here they are abandoned after a while.
     """
@@ -86,8 +86,8 @@ class Hosts:
     ) -> list[str]:
         """Return the addresses that may be called for a host.
 
-        If one of them is forbidden, all are: a mix is suspicious. Raises ForbiddenError, and
-        UnreachableError where it has none.
+        If one of them is forbidden, all are: a mix is suspicious. Raises ForbiddenError, or
+        UnreachableError if there is none.
         """
         found = [_read(text) for text in self._found(host, port, within_s)]
         if not found:
@@ -120,7 +120,7 @@ def _read(text: str) -> Address:
 
 
 def _inside(address: ipaddress.IPv6Address) -> Iterator[Address]:
-    """Yield the addresses of version 4 that one of version 6 leads to."""
+    """Yield the IPv4 addresses that an IPv6 address leads to."""
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
     if address.sixtofour is not None:

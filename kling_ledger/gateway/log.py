@@ -40,12 +40,12 @@ class Log:
 
 
 def line(exchange: Exchange) -> str:
-    """Return an exchange as one line of JSON without a line end; what is not known is left out.
+    """Return an exchange as one line of JSON without a line end, leaving out what is unknown.
 
-    Amounts are exact texts with their unit, such as `0.675 USD`; what took time is in milliseconds.
+    Amounts are exact texts with their unit, such as `0.675 USD`; times are in milliseconds.
     """
     known = {name: value for name, value in _told(exchange).items() if value is not None}
-    # The one character of ASCII that JSON leaves as it is and a terminal does not.
+    # The one ASCII character that JSON leaves unescaped but that affects a terminal.
     return json.dumps(known, ensure_ascii=True).replace(_DELETE, "\\u007f")
 
 

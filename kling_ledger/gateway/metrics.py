@@ -1,8 +1,8 @@
-"""Metrics: what Prometheus scrapes at `/metrics`, in a registry of the gateway's own.
+"""Metrics: what Prometheus scrapes at `/metrics`, in the gateway's own registry.
 
 Prometheus uses floats, so the amounts here are for graphs and alerts, in units such as dollars;
 exact amounts are in the ledger. No label names a project, a task, a reservation or a caller: each
-would make as many series as there are of them.
+of them would add a series.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Metrics:
         self._counts.add(exchange)
 
     def routes(self, guard: Guard) -> Sequence[Route]:
-        """Return the one address, open to callers that the guard admits."""
+        """Return the one address; the guard decides who may call it."""
 
         def scraped(request: Request) -> Response:
             return guard.refusal(request) or Response(
@@ -66,7 +66,7 @@ class Metrics:
 
 
 class _Counts:
-    """The counters and histograms of what went through."""
+    """The counters and histograms of exchanges."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -149,7 +149,7 @@ class _OfLedger(Collector):
         self._glances = glances
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Describe nothing: otherwise the ledger would be read once more for the names."""
+        """Describe nothing: otherwise the ledger would be read an extra time just for the names."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

@@ -1,4 +1,4 @@
-"""Own keys: the meter of a job that is open, under the key that the gateway itself has."""
+"""Own keys: meters for open jobs, under the gateway's own keys."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from kling_ledger.providers.registry import provider_facts
 
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
-    """Gives meters for reservations that exist: see `jobs.recovery.MeterFor`."""
+    """Makes meters for existing reservations: see `jobs.recovery.MeterFor`."""
 
     ledger: Ledger
     settings: GatewaySettings
     wires: Wires
 
     def __call__(self, found: Reservation) -> Meter:
-        """Return the meter at whose provider a job is.
+        """Return the meter of a job's provider.
 
-        Raises OtherAddressError for a job elsewhere, and NoKeyError where callers bring the key.
+        Raises OtherAddressError for a job at another address, and NoKeyError if callers bring the
+        key.
         """
         provider = found.job.provider or ""
         upstream = self.settings.upstreams.get(provider)

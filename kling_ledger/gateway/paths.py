@@ -49,6 +49,6 @@ def checked_path(raw: bytes) -> str:
 def alike(path: str) -> str:
     """Return a path as a lenient server may read it.
 
-    That is in small letters, and without parameters, the name of a format, or a slash at the end.
+    That is in lower case, without parameters, a format's extension, or a trailing slash.
     """
     return _PARAMETERS.sub("", path.lower()).rstrip("/").removesuffix(".json").rstrip("/")

@@ -60,7 +60,7 @@ class Polls:
         return Seen(*self._ledger.reservations.with_left(now.id))
 
     def wallet_of(self, meter: Meter, task_id: str) -> str | None:
-        """Return which wallet pays for a task, None if the task is unknown."""
+        """Return the wallet that pays for a task, or None if the task is unknown."""
         found = self._found(meter, task_id)
         return None if found is None else found.wallet
 

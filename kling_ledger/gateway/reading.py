@@ -1,4 +1,4 @@
-"""Reading: the body of a submission comes whole, in time and in bounds, or not at all."""
+"""Reading: receives the body of a submission whole, in time and within bounds, or refuses it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BODY_S: Final = 15.0
 
 
 class LateError(ConfigError):
-    """A body that came too slowly, or not whole."""
+    """A body that came too slowly or incompletely."""
 
 
 class LargeError(ConfigError):
-    """A body that is larger than any that is documented."""
+    """A body that is larger than any documented one."""
 
 
 async def text_of(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""Recent: the last refusals and how many requests there were, in memory, since the gateway runs."""
+"""Recent: the last refusals and the number of requests since the gateway started, in memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests were answered, by what they were for; how many refused, by their code."""
+    """How many requests were answered, by purpose, and how many were refused, by code."""
 
     requests: Mapping[Kind, int]
     refusals: Mapping[str, int]
@@ -57,7 +57,7 @@ class Recent:
         self._codes: Counter[str] = Counter()
 
     def __call__(self, exchange: Exchange) -> None:
-        """Count a request, and keep it where it was refused."""
+        """Count a request, and keep it if it was refused."""
         with self._lock:
             self._requests[exchange.kind] += 1
             if exchange.refusal is not None:
@@ -72,7 +72,7 @@ class Recent:
 
     @property
     def counts(self) -> Counts:
-        """What was counted since this observer was made."""
+        """The counts since this observer was created."""
         with self._lock:
             return Counts(dict(self._requests), dict(self._codes))
 

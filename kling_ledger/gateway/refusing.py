@@ -72,14 +72,14 @@ _TERMS: Final = {
     "left": ("left", "available"),
     "would_fit": ("fits",),
 }
-"""The name of each fact in a problem, and in our errors."""
+"""The name of each fact in a problem, and its names in our errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A refusal before it is written: its HTTP status, its error, and when to ask again.
 
-    `fit` is what of the request would be admitted, where that was worked out.
+    `fit` is what would be admitted, if that was computed.
     """
 
     status: int
@@ -90,7 +90,7 @@ class Problem:
     def terms(self, status: int) -> dict[str, Any]:
         """Return the problem in the terms of RFC 9457; amounts are texts with their unit.
 
-        `status` is the one that the provider would answer with.
+        `status` is the provider's own status for it.
         """
         error = self.error
         told: dict[str, Any] = {
@@ -131,7 +131,7 @@ def status_of(kind: type[KlingError]) -> int:
 
 
 def refusal(provider: str, problem: Problem) -> Response:
-    """Write a problem as a provider writes its errors."""
+    """Write a problem in the provider's error format."""
     reply = _WRITERS[provider](problem)
     if problem.retry_after_s is not None:
         reply.headers["Retry-After"] = str(problem.retry_after_s)
@@ -139,7 +139,7 @@ def refusal(provider: str, problem: Problem) -> Response:
 
 
 def _retry_after_s(error: KlingError, status: int, now: datetime) -> int | None:
-    """Return in how many seconds the request may be admitted, None if waiting does not help."""
+    """Return the seconds until the request may be admitted, None if waiting does not help."""
     if isinstance(error, errors.BudgetError) and error.frees_at is not None:
         # An amount above the whole limit fits in no window.
         is_of_use = error.asked <= error.limit
@@ -148,7 +148,7 @@ def _retry_after_s(error: KlingError, status: int, now: datetime) -> int | None:
 
 
 def _message(problem: Problem) -> str:
-    """Put everything into one text: many agents read nothing else."""
+    """Put everything into one text: many agents read only that."""
     error = problem.error
     command = getattr(error, "command", None)
     parts = [error.message, error.hint, command and f"a person runs: {command}"]

@@ -1,8 +1,8 @@
-"""Relay: posts what a provider posted to us on to the address that the client of the job named.
+"""Relay: posts a provider's callback on to the address that the job's client named.
 
-A client may name any address, and the gateway stands where its own network is. So only public hosts
-are called, over HTTPS, at the address that was looked at; nothing is followed, nothing of this
-machine's settings is used, and each call is bounded in time and size.
+A client may name any address, and the gateway runs inside its own network. So only public hosts are
+called, over HTTPS, at the address that was checked; no redirect is followed, none of this machine's
+settings is used, and each call is bounded in time and size.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from kling_pricing.errors import KlingError, on_one_line
 from kling_pricing.gateways.addresses import web_address
 
 TIMEOUT_S: Final = 5.0
-"""How long a client's server may take: the provider behind it waits for no longer than ten."""
+"""How long a client's server may take: the provider behind it waits ten seconds at most."""
 
 LONGEST_ADDRESS: Final = 2048
 """The most characters of a client's address."""
 
 AT_ONCE_EACH: Final = 8
-"""How many calls of one host are made at the same time: one that hangs keeps no other waiting."""
+"""The most calls to one host at the same time: one that hangs does not delay the others."""
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""The names and values of headers, as they stood in a request."""
+"""The names and values of headers, as in a request."""
 
 _WEB: Final = 443
 _LEAST_OTHER: Final = 1024
 _PUBLIC: Final = web_address("https", most=LONGEST_ADDRESS)
 ALLOWED: Final = "a public https address at port 443 or from 1024 on, without a user name"
-"""Which addresses of clients are called, in words."""
+"""The client addresses that are called, in words."""
 
 
 class RelayError(KlingError):
-    """A callback could not be passed on; of its address only `host` is disclosed."""
+    """A callback could not be passed on; only the `host` of its address is disclosed."""
 
     code = "relay"
     retryable = True
@@ -61,16 +61,17 @@ class RelayError(KlingError):
 
 
 class RelayRefusedError(RelayError):
-    """The client's address is one that the gateway does not call: nothing was sent."""
+    """The gateway does not call the client's address: nothing was sent."""
 
     code = "relay_refused"
     retryable = False
 
 
 def check_address(url: object, *, may_be_local: bool = False) -> None:
-    """Raise RelayRefusedError for an address that is none to call, as far as it says so itself.
+    """Raise RelayRefusedError for an address that is visibly not to be called.
 
-    Names are looked up when they are called. With `may_be_local`, one on this machine will do too.
+    Names are looked up only when they are called. With `may_be_local`, an address on this machine
+    is allowed too.
     """
     if isinstance(url, str) and len(url) <= LONGEST_ADDRESS and "\\" not in url:
         if may_be_local and is_loopback(url) and _is_plain(url, ("https", "http"), least_port=1):
@@ -82,7 +83,7 @@ def check_address(url: object, *, may_be_local: bool = False) -> None:
 
 
 def host_of(url: object) -> str:
-    """Return what may be told of an address: its path and its query may be secret."""
+    """Return the part of an address that may be shown: its path and query may be secret."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
         host = parts.hostname if parts is not None else None
@@ -95,7 +96,7 @@ class Relay:
     """Posts to clients' addresses. Safe to share between threads; close it after use.
 
     `look_up` finds the addresses of a host, `network` connects to them, and `trust` says which
-    certificates are taken: this machine's own, unless they are given.
+    certificates are trusted: by default this machine's.
     """
 
     def __init__(
@@ -116,10 +117,10 @@ class Relay:
     def post(
         self, url: str, content: bytes, headers: Headers, *, may_be_local: bool = False
     ) -> int:
-        """Post bytes to an address, once, and return the status that its server answered with.
+        """Post bytes to an address once, and return the status of the answer.
 
-        Raises RelayRefusedError for an address that is not called, and RelayError where no whole
-        answer came in time.
+        Raises RelayRefusedError for an address that is not called, and RelayError if no complete
+        answer comes in time.
         """
         check_address(url, may_be_local=may_be_local)
         host = host_of(url)
@@ -132,7 +133,7 @@ class Relay:
         except UnreachableError as error:
             raise RelayError(host, str(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # What the transport says may quote the address.
+            # The transport's message may quote the address.
             problem = in_words(error) if isinstance(error, httpx.TimeoutException) else "no answer"
             raise RelayError(host, problem) from None
         finally:
@@ -140,18 +141,18 @@ class Relay:
         return reply.status_code
 
     def close(self) -> None:
-        """Look no host up any more."""
+        """Stop looking up hosts."""
         self._hosts.close()
 
     def _client(self, *, may_be_local: bool) -> httpx.Client:
-        """Return a client for one call: a pool of many may close a connection under another's."""
+        """Return a client for one call: a shared pool may close a connection under another call."""
         transport = httpx.HTTPTransport(verify=self._trust, trust_env=False)
-        # The transport has no public way to be given a network.
+        # The transport has no public way to set its network.
         transport._pool._network_backend = _Checked(
             self._network, self._hosts, may_be_local=may_be_local
         )
         client = httpx.Client(transport=transport, trust_env=False, follow_redirects=False)
-        # What is posted is what was posted to us: nothing of a client's own is added to it.
+        # The client adds nothing: what is posted is exactly what was posted to us.
         client.headers.clear()
         return bound(client, self._timeout_s)
 
@@ -169,7 +170,7 @@ class Relay:
 
 
 class _Checked(httpcore.NetworkBackend):
-    """The network, where a host is looked up here and called at the address that was looked at."""
+    """The network: a host is looked up here and called at the address that was checked."""
 
     def __init__(self, inner: httpcore.NetworkBackend, hosts: Hosts, *, may_be_local: bool) -> None:
         self._inner = inner
@@ -200,7 +201,7 @@ def _share(timeout_s: float | None, count: int) -> float | None:
 
 
 def _is_plain(url: str, schemes: tuple[str, ...], *, least_port: int) -> bool:
-    """Whether an address holds no user name, and a port that is one of the web."""
+    """Whether an address has no user name, and a port for web servers."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -109,7 +109,7 @@ class Gateway:
         return self._served.url
 
     def start(self) -> Self:
-        """Bind the address, listen, and return; ConfigError where the address cannot be had."""
+        """Bind the address, listen, and return; ConfigError if the address is not available."""
         if self._served is not None:
             raise RuntimeError("the gateway is already started")
         self._served = Served(
@@ -129,7 +129,7 @@ class Gateway:
         return self
 
     def wait(self) -> None:
-        """Block until the gateway is closed. Raises ServingError where its server breaks."""
+        """Block until the gateway is closed. Raises ServingError if its server breaks."""
         if self._served is not None:
             self._served.wait()
 
@@ -171,7 +171,7 @@ def _own_routes(
     guard: Guard | None,
     is_settling: Callable[[], bool],
 ) -> list[BaseRoute]:
-    """Return the addresses that are the gateway's own; without a guard only those for anybody."""
+    """Return the gateway's own addresses; without a guard, only those open to everyone."""
     routes: list[BaseRoute] = [*health.routes(ledger, is_settling)]
     if guard is not None:
         routes += [*metrics.routes(guard), *page.routes(ledger, recent, guard=guard)]
@@ -200,7 +200,7 @@ def _check(ledger: Ledger, settings: GatewaySettings, host: str) -> None:
         ledger.wallets.get(settings.wallet)
     for upstream in settings.upstreams.values():
         if upstream.key is not None:
-            # Now, not with the first job: that may be refused, and a refusal writes nothing.
+            # Now, not with the first job: it may be refused, and a refusal writes nothing.
             ledger.accounts.of_key(
                 upstream.provider, partial(upstream.key.fingerprint, provider=upstream.provider)
             )

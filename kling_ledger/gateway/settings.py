@@ -13,7 +13,7 @@ from kling_pricing.library import Library, at_hand
 from kling_pricing.money import Money
 
 LARGEST_BODY: Final = 1024 * 1024
-"""The most bytes of a submission that are read: a body with four pictures inline is refused."""
+"""The most bytes of a submission that are read: a body with four inline pictures is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -309,7 +309,7 @@ class Settlement:
             self._begin(sweep)
 
     def _searched(self, sweep: Sweep) -> None:
-        """Search again after a while: longer if it takes long, so it never takes all our time."""
+        """Search again later: the longer a search takes, the longer the wait, to limit its load."""
         if sweep.place is not None:
             return
         for place in [one for one in self._waiting if one.provider == sweep.provider]:

@@ -1,8 +1,7 @@
-"""Spans: each exchange as a span of OpenTelemetry, with what it cost; nothing without the package.
+"""Spans: each exchange as an OpenTelemetry span with its cost; does nothing without the package.
 
-Names are those of the GenAI conventions, and of the proposal for costs in them. Both are in
-development. Source: https://github.com/open-telemetry/semantic-conventions-genai/pull/443, checked
-2026-11-27.
+Names are those of the GenAI conventions and of their proposal for costs; both are in development.
+Source: https://github.com/open-telemetry/semantic-conventions-genai/pull/443, checked 2026-11-27.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
 
 _NAME: Final = "kling_ledger.gateway"
 _GENERATES: Final = "generate_content"
-"""What the conventions call making a clip; they have no word for asking how one is doing."""
+"""The conventions' name for making a clip; they have none for a poll."""
 
 _CURRENCY: Final = 3
-"""How many capitals an ISO 4217 code has: credits of a provider are no currency."""
+"""The number of capitals in an ISO 4217 code: a provider's credits are not a currency."""
 
 
 class Spans:
-    """An observer that makes a span of each exchange that is about a job.
+    """An observer that makes a span for each exchange about a job.
 
-    `tracer_provider` is the process's own unless it is given. Whatever exports them is set up
-    outside. Where `opentelemetry` is not installed, nothing happens.
+    `tracer_provider` is the process's own unless it is given. Exporters are set up outside. If
+    `opentelemetry` is not installed, nothing happens.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
@@ -91,7 +90,7 @@ def _attributes(exchange: Exchange) -> Iterator[tuple[str, Any]]:
 
 
 def _cost(exchange: Exchange) -> Iterator[tuple[str, Any]]:
-    """Tell what a job cost where its end was seen: a quote told too would be added to it."""
+    """Yield a job's cost once its end was seen: a quote reported earlier would be added to it."""
     money = exchange.committed
     if money is None or not _is_currency(money.unit):
         return

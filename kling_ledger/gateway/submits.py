@@ -1,4 +1,4 @@
-"""Submits: a job that a caller sends is quoted, reserved, sent once, and its answer passed on."""
+"""Submits: quotes and reserves a caller's job, sends it once, and passes the answer on."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Submitted:
 
 
 class UnfitError(Exception):
-    """A job was refused by a limit; `fit` says what would be admitted."""
+    """A limit refused a job; `fit` says what would be admitted."""
 
     def __init__(self, error: RefusedError, fit: Fit) -> None:
         super().__init__(error.message)

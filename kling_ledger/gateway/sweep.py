@@ -1,4 +1,4 @@
-"""Sweep: the open jobs of one provider, some at a time, from the ledger rather than memory.
+"""Sweep: the open jobs of one provider, a page at a time, from the ledger rather than memory.
 
 They come newest first, and running jobs before those in doubt, which may be old: so the jobs that
 someone waits for come first.

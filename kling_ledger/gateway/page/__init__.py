@@ -1,4 +1,4 @@
-"""The live page at `/`: how wallets, budgets and jobs stand now, and what was refused lately."""
+"""The live page at `/`: the current state of wallets, budgets and jobs, and recent refusals."""
 
 from kling_ledger.gateway.page.routes import routes
 

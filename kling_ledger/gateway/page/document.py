@@ -17,7 +17,7 @@ _PARTS: Final = (
     ("refusals", "Refused lately"),
 )
 _ALL_PARTS: Final = (("approvals", "Waiting for approval"), *_PARTS)
-"""With the one that is there only while a person has something to decide."""
+"""All parts, including the one that is shown only while a person has something to decide."""
 _NAV: Final = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in _PARTS)
 _HEAD: Final = f"""\
 <!doctype html>

@@ -30,9 +30,9 @@ _UNREADABLE: Final = 503
 
 
 def routes(ledger: Ledger, recent: Recent, *, guard: Guard) -> Sequence[Route]:
-    """Return the addresses of a ledger's live page, open to those whom the guard lets in.
+    """Return the addresses of a ledger's live page; the guard decides who may see them.
 
-    All of them answer GET and HEAD, and 503 where the ledger cannot be read.
+    All of them answer GET and HEAD, and 503 if the ledger cannot be read.
     """
     page = _Page(Glances(ledger), recent, guard)
     return [
@@ -54,7 +54,7 @@ class _Page:
         self._guard = guard
 
     def whole(self, request: Request) -> Response:
-        """Answer with the page; without JavaScript it asks for itself again."""
+        """Answer with the page; without JavaScript it reloads itself."""
         refusal = self._guard.refusal(request, is_page=True)
         return refusal or self._answer(document.whole)
 

@@ -32,7 +32,7 @@ def section(name: str, title: str, body: str) -> str:
 
 
 def wallets(glance: Glance) -> str:
-    """Return the wallets, each with what it holds beside its balance."""
+    """Return the wallets, each with its balance and what it holds."""
     if not glance.wallets:
         return _empty(
             "No wallets yet, so nothing can be spent.",
@@ -68,7 +68,7 @@ def budgets(glance: Glance) -> str:
 
 
 def approvals(glance: Glance) -> str:
-    """Return the jobs that wait for a person, each with the command that lets it run."""
+    """Return the jobs that wait for a person, each with the command that approves it."""
     return _table(
         "approvals",
         "None of these were sent. Each is for one job, and expires without a decision."
@@ -151,7 +151,7 @@ def _approval(asked: Approval, now: datetime) -> str:
 
 
 def _bar(status: BudgetStatus) -> str:
-    """Draw how much of a limit is spent and reserved; the figures beside it say it in words."""
+    """Draw how much of a limit is spent and reserved; the figures beside it say the same."""
     limit, spent, reserved = status.limit.amount, status.spent.amount, status.reserved.amount
     if limit <= 0:
         return ""
@@ -194,7 +194,7 @@ def _job(job: OpenJob, now: datetime) -> str:
 
 
 def _in_all(glance: Glance) -> str:
-    """Say how many jobs are in each state and what they hold; and of doubt, what to do."""
+    """Say how many jobs are in each state, what they hold, and what to do about doubt."""
     told = "".join(
         f"<li>{_of_state(state, list(counts), glance.at)}</li>"
         for state, counts in groupby(glance.open_counts, key=lambda one: one.state)
@@ -235,7 +235,7 @@ def _refusal(refused: Refused, now: datetime) -> str:
 
 
 def _table(name: str, caption: str, heads: Iterable[tuple[str, str]], rows: Iterable[str]) -> str:
-    """Return a table in a region of its own, which scrolls where a screen is narrow."""
+    """Return a table in its own region, which scrolls on a narrow screen."""
     head = "".join(f'<th scope="col"{_class(kind)}>{title}</th>' for title, kind in heads)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{name}-h">'

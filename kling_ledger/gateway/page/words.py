@@ -15,7 +15,7 @@ _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def text(given: object) -> str:
-    """Return a text for HTML, wherever it stands in it; nothing for None."""
+    """Return a text for HTML, safe in any place; empty for None."""
     return "" if given is None else escape(cut(on_one_line(str(given)), _LONGEST))
 
 
@@ -25,13 +25,13 @@ def sentence(given: str) -> str:
 
 
 def amount(money: Money) -> str:
-    """Return an exact amount without its unit: at least two decimals, thousands apart."""
+    """Return an exact amount without its unit: at least two decimals, thousands grouped."""
     whole, _, decimals = plain(money.amount).partition(".")
     return f"{Decimal(whole):,}.{decimals:<02}" if whole != "-0" else f"-0.{decimals:<02}"
 
 
 def span(seconds: float) -> str:
-    """Return how long something is, in its two largest parts: `3 min`, `2 h 5 min`, `4 d 3 h`."""
+    """Return a duration in its two largest parts: `3 min`, `2 h 5 min`, `4 d 3 h`."""
     left = max(int(seconds), 0)
     if left < _STEPS[-1][0]:
         return f"{left} s"
@@ -44,7 +44,7 @@ def span(seconds: float) -> str:
 
 
 def instant(at: datetime, now: datetime) -> str:
-    """Return an instant in UTC as an element: of today the time alone."""
+    """Return an instant in UTC as an element; if it is today, only the time."""
     is_today = at.date() == now.date()
     shown = f"{at:%H:%M:%S}" if is_today else f"{at:%Y-%m-%d %H:%M}"
     return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{shown}</time>'
