@@ -42,7 +42,7 @@ class Issued:
 def issue(hosts: Sequence[str], *, now: datetime, passphrase: bytes) -> Issued:
     """Create an authority that is valid only for these hosts, and their certificate.
 
-    Hosts are names or IP addresses. Raises ConfigError where the package for it is not installed.
+    Hosts are names or IP addresses. Raises ConfigError if the required package is not installed.
     """
     try:
         from cryptography.hazmat.primitives import serialization

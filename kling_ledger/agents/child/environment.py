@@ -110,7 +110,7 @@ class Authorities:
 
 
 def _contents(named: str) -> Iterator[bytes]:
-    """Yield what a file of certificates holds, or each file of a folder, as far as they are there.
+    """Yield the contents of a certificate file, or of each file in a folder, if they exist.
 
     A variable with a missing file trusted nothing, and now trusts only us.
     """
@@ -122,9 +122,9 @@ def _contents(named: str) -> Iterator[bytes]:
 
 
 def _system_authorities() -> str:
-    """Return the file of the authorities that this machine trusts, or those that httpx brings."""
+    """Return the file of this machine's authorities, or else the one that comes with httpx."""
     paths = ssl.get_default_verify_paths()
-    # `cafile` follows SSL_CERT_FILE, which is one variable of many; this does not.
+    # `cafile` follows SSL_CERT_FILE, only one of several variables; this does not.
     if Path(paths.openssl_cafile).is_file():
         return paths.openssl_cafile
     import certifi

@@ -103,7 +103,7 @@ def _served(
             # Otherwise a client could fake its address with X-Forwarded-For.
             proxy_headers=False,
             server_header=False,
-            # As long as other servers: a program sends its next job on a connection that it has.
+            # As long as other servers: a program may send its next job on an existing connection.
             timeout_keep_alive=_KEEPS_S,
             log_level="error",
             timeout_graceful_shutdown=_STOP_S,

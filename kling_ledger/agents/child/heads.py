@@ -32,14 +32,14 @@ class BadHeadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The first line of a request and its headers, as they were written."""
+    """The request line and the headers, as written."""
 
     method: str
     target: str
     headers: tuple[tuple[bytes, bytes], ...]
 
     def values(self, name: bytes) -> Iterator[bytes]:
-        """Yield what a header holds, each time that it is there; `name` is in small letters."""
+        """Yield each value of a header; `name` is lower case."""
         return (value for one, value in self.headers if one.lower() == name)
 
 
@@ -102,7 +102,7 @@ def authority_of(written: str, *, default_port: int | None = None) -> Origin:
 
 
 def wanted_of(target: str) -> Wanted:
-    """Read the whole address of a request that is not a CONNECT. Raises BadHeadError."""
+    """Read the full address of a request that is not a CONNECT. Raises BadHeadError."""
     try:
         parts = urlsplit(target)
     except ValueError:
@@ -111,7 +111,7 @@ def wanted_of(target: str) -> Wanted:
         raise BadHeadError(400, "this is a proxy: request a full address, http://...")
     is_tls = parts.scheme == "https"
     origin = authority_of(parts.netloc, default_port=HTTPS_PORT if is_tls else HTTP_PORT)
-    # What urlsplit would leave out of the path must not be lost, so it is cut from the text itself.
+    # Cut from the text itself, because urlsplit would drop parts of the path.
     path = target.partition("://")[2].removeprefix(parts.netloc)
     return Wanted(origin, is_tls, parts.netloc, path if path[:1] == "/" else f"/{path}")
 
@@ -139,5 +139,5 @@ def written_anew(head: Head, wanted: Wanted, *, through: Outer | None = None) ->
 
 
 def basic(user: str, password: str) -> bytes:
-    """Return what a Proxy-Authorization header says for a user and a password."""
+    """Return the value of a Proxy-Authorization header for a user and a password."""
     return b"Basic " + b64encode(f"{user}:{password}".encode())

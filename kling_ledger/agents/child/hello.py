@@ -1,4 +1,4 @@
-"""Hello: which host a TLS client asks for, read from the first bytes that it sends."""
+"""Hello: reads the host that a TLS client asks for from the first bytes it sends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _CLIENT_HELLO: Final = 0x01
 _SERVER_NAME: Final = 0x0000
 _HEADER: Final = 5
 _BEFORE_SESSION: Final = 4 + 2 + 32
-"""The handshake's own header, the version and the random bytes."""
+"""The handshake's header, the version and the random bytes."""
 
 
 def is_whole(sent: bytes) -> bool:
-    """Whether nothing more has to be read to know the host: no TLS, or a whole first record."""
+    """Whether enough was read to know the host: it is not TLS, or the first record is complete."""
     if not sent or sent[0] != _HANDSHAKE:
         return True
     if len(sent) < _HEADER:
@@ -26,7 +26,7 @@ def is_whole(sent: bytes) -> bool:
 
 
 def server_name(sent: bytes) -> str | None:
-    """Return the host that a client's hello names, None where it names none or is no hello."""
+    """Return the host in a client's hello; None if it has none or is not a hello."""
     if len(sent) <= _HEADER or sent[0] != _HANDSHAKE or sent[_HEADER] != _CLIENT_HELLO:
         return None
     try:
@@ -36,7 +36,7 @@ def server_name(sent: bytes) -> str | None:
 
 
 class _Bytes:
-    """Bytes that are taken one field after another; IndexError where they end too early."""
+    """Bytes that are taken field by field; IndexError if they end too early."""
 
     def __init__(self, held: bytes) -> None:
         self._held = held
@@ -55,7 +55,7 @@ class _Bytes:
         return int.from_bytes(self.take(size), "big")
 
     def field(self, size: int) -> bytes:
-        """Take a field that begins with its length, in so many bytes."""
+        """Take a field that begins with its own length, stored in a number of bytes."""
         return self.take(self.number(size))
 
 

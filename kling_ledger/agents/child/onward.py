@@ -17,7 +17,7 @@ from kling_ledger.config import set_variables
 from kling_ledger.errors import ConfigError
 
 CONNECT_S: Final = 30.0
-"""How long a connection may take to be made, in seconds."""
+"""How long connecting may take, in seconds."""
 
 Streams = tuple[StreamReader, StreamWriter]
 
@@ -36,7 +36,7 @@ class Onward:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Onward:
-        """Read the proxies of an environment. Raises ConfigError for one that is no HTTP proxy."""
+        """Read the proxies of an environment. Raises ConfigError if one is not an HTTP proxy."""
         return cls(
             _outer(("HTTP_PROXY", "ALL_PROXY"), environ),
             _outer(("HTTPS_PROXY", "ALL_PROXY"), environ),
@@ -57,7 +57,7 @@ class Onward:
         return reader, writer
 
     async def forward(self, origin: Origin, *, is_tls: bool) -> tuple[Outer | None, Streams]:
-        """Open a connection for one request; the proxy that it goes to, None for the origin itself.
+        """Open a connection for one request; return it with the proxy it goes to, None for none.
 
         Raises NoWayError.
         """
@@ -75,7 +75,7 @@ class Onward:
 async def open_streams(
     host: str, port: int, *, tls: ssl.SSLContext | None = None, tls_name: str | None = None
 ) -> Streams:
-    """Connect to a server, over TLS where a context is given. Raises NoWayError."""
+    """Connect to a server, over TLS if a context is given. Raises NoWayError."""
     try:
         async with asyncio.timeout(CONNECT_S):
             return await asyncio.open_connection(

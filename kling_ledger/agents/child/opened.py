@@ -39,7 +39,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A host as addresses compare it, and a port."""
+    """A host in its normal form, and a port."""
 
     host: str
     port: int
@@ -51,9 +51,9 @@ class Origin:
 class Directory:
     """Which addresses are opened, by origin.
 
-    `upstreams` is by provider where it is reached instead of at its own address. A provider's own
-    names are opened even then: what is sent to them goes there too. Raises ConfigError for an
-    address that cannot be opened.
+    `upstreams` has, by provider, the address to use instead of its own. A provider's own names are
+    opened even then: requests to them go to that address too. Raises ConfigError for an address
+    that cannot be opened.
     """
 
     def __init__(self, upstreams: Mapping[str, str]) -> None:
@@ -69,9 +69,9 @@ class Directory:
             self._open(provider, origin, is_tls=is_tls)
 
     def find(self, origin: Origin) -> Opened | None:
-        """Return what is opened at an origin, None where nothing is.
+        """Return what is opened at an origin, or None.
 
-        This machine has many names: all are one, at the same port.
+        All names of this machine count as one at the same port.
         """
         if not is_loopback(origin.host):
             return self._opened.get(origin)
@@ -79,7 +79,7 @@ class Directory:
         return next(here, None)
 
     def is_own_name(self, host: str) -> bool:
-        """Whether a host is a provider's own: at it, nothing is let past us at any port."""
+        """Whether a host is a provider's own: no request to it passes unmetered, at any port."""
         return host in self._own_names
 
     @property
@@ -89,7 +89,7 @@ class Directory:
 
     @property
     def ports_of_addresses(self) -> frozenset[int]:
-        """The ports at which IP addresses are opened, which names may stand for."""
+        """The ports at which IP addresses are opened; a name may resolve to one of them."""
         return frozenset(one.port for one in self._opened if address_of(one.host) is not None)
 
     @property
@@ -108,11 +108,11 @@ def _is_here(origin: Origin, port: int) -> bool:
 
 
 def host_of(written: str) -> str | None:
-    """Return a host as addresses compare it, None for what is none.
+    """Return a host in its normal form, or None for an invalid one.
 
-    Small letters, without the dot of a full name and the brackets of IPv6; an address of this
-    machine that IPv6 wraps is the address itself. Names are ASCII: what else a resolver might take
-    for the same name would pass by.
+    Lower case, without the final dot of a full name and the brackets of IPv6; an IPv4 address of
+    this machine wrapped in IPv6 is unwrapped. Names must be ASCII: otherwise other spellings that
+    resolve to the same name would not be recognised.
     """
     host = written.removeprefix("[").removesuffix("]") if written[:1] == "[" else written
     address = address_of(host)
@@ -122,12 +122,12 @@ def host_of(written: str) -> str | None:
     is_plain = name.isascii() and name.replace("-", "").replace(".", "").replace("_", "").isalnum()
     if not is_plain or len(name) > _LONGEST_NAME or ":" in host:
         return None
-    # "127.1" and "2130706433" are addresses to a resolver, and names to nobody.
+    # A resolver reads "127.1" and "2130706433" as addresses, never as names.
     return None if name.rpartition(".")[2].isdigit() or name.startswith("0x") else name
 
 
 def address_of(host: str) -> Address | None:
-    """Return the IP address that a host is written as, None for a name."""
+    """Return a host as an IP address, or None for a name."""
     try:
         return ip_address(host)
     except ValueError:

@@ -38,7 +38,7 @@ USER: Final = "run"
 
 _PIECE: Final = 64 * 1024
 _MOST_HEADS: Final = 256
-"""How many connections may be without a complete head; a further one is closed."""
+"""The most connections without a complete head; a further one is closed."""
 
 _ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -200,7 +200,7 @@ class Proxy:
         return opened
 
     async def _by_address(self, origin: Origin) -> Opened | None:
-        """Return what is opened at an address that a name stands for."""
+        """Return what is opened at an address that a name resolves to."""
         if origin.port not in self.directory.ports_of_addresses:
             return None
         try:
@@ -216,7 +216,7 @@ class Proxy:
 
     @cached_property
     def _trust(self) -> ssl.SSLContext:
-        """Whom we trust, for a client that leaves TLS to us."""
+        """Return the certificates that we trust, for a client that leaves TLS to us."""
         return ssl.create_default_context()
 
 

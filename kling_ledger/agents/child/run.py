@@ -68,7 +68,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """The label of the run's jobs, as budgets and lists take it."""
+        """The label of the run's jobs, in the form that budgets and lists use."""
         return f"{LABEL}={self.name}"
 
     def start(

@@ -42,7 +42,7 @@ class Child:
     def run(self, words: Sequence[str], environ: Mapping[str, str]) -> int:
         """Run a program to its end; return its exit code, as a shell would.
 
-        Raises ConfigError where it cannot be started.
+        Raises ConfigError if it cannot be started.
         """
         self._waiting = []
         try:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from kling_pricing.errors import KlingError
 
 OUR_SERVER: Final = "kling_ledger"
-"""How our MCP server is called in the names of its tools, once they are all spelled alike."""
+"""The name of our MCP server in tool names, once they are normalised."""
 
 _READING: Final = """
     read write edit multiedit notebookedit notebookread grep glob ls todowrite websearch webfetch
@@ -21,9 +21,9 @@ _READING: Final = """
     update_plan message browser_navigate
 """
 LEFT_ALONE: Final = frozenset(_READING.split())
-"""Tools that start no program and call no address but to read it, in the small letters of all.
+"""Tools that start no program and call addresses only to read them, in lower case.
 
-What they write into a file is looked at when the file is run.
+What they write into a file is checked when the file is run.
 """
 
 _COMMANDS: Final = ("command", "cmd", "script")
@@ -51,23 +51,23 @@ class ToolCall:
 
     @property
     def name(self) -> str:
-        """The tool's name as all agents' names are compared: `mcp__kling_ledger__run`."""
+        """The tool's name in a form common to all agents: `mcp__kling_ledger__run`."""
         return self.tool.casefold().replace("-", "_")
 
     @property
     def sends_nothing(self) -> bool:
-        """Whether it is a tool that starts no program and calls no address but to read it."""
+        """Whether the tool starts no program and calls addresses only to read them."""
         return self.name in LEFT_ALONE
 
     @property
     def our_tool(self) -> str | None:
-        """Which tool of our MCP server it is, None for any other's."""
+        """The name of our MCP server's tool, or None for any other tool."""
         _, found, tool = self.name.partition(OUR_SERVER)
         return tool.lstrip("_.:/") if found else None
 
     @property
     def command(self) -> str | None:
-        """The command line of a shell's tool; None where it is no shell's."""
+        """The command line of a shell tool, or None for any other tool."""
         for name in _COMMANDS:
             given = self.arguments.get(name)
             if isinstance(given, list):
@@ -84,7 +84,7 @@ class ToolCall:
 
     @property
     def text(self) -> str:
-        """Every text in the arguments, a line each. CallError where they are too long."""
+        """Every text in the arguments, one per line. CallError if they are too long."""
         text = "\n".join(_texts(self.arguments))
         if len(text) > _LONGEST:
             raise CallError(f"its arguments are longer than {_LONGEST:,} characters")

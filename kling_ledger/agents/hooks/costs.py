@@ -26,14 +26,14 @@ class AskAbove:
         if self.most is None:
             return LEAVE
         try:
-            # A bare number is of the wallet's unit, which is not known here.
+            # A bare number is in the wallet's unit, which is unknown here.
             is_below = written is not None and _is_at_most(Money.parse(written), self.most)
         except AmountError:
             return None
         return LEAVE if is_below else None
 
     def of_body(self, provider: str, body: dict[str, Any], action: str | None) -> Verdict:
-        """Judge a provider's own body by what a reservation of it would hold."""
+        """Judge a provider's own body by what a reservation for it would hold."""
         if self.most is None:
             return LEAVE
         try:

@@ -32,7 +32,7 @@ class Dialect:
 
 
 def read_call(text: bytes) -> tuple[ToolCall, dict[str, Any]]:
-    """Return the tool call that an agent tells of as JSON, and all that it told."""
+    """Return the tool call in an agent's JSON, and all of that JSON."""
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
@@ -91,4 +91,4 @@ DIALECTS: Final = {
         Dialect("hermes", _hermes, blocking_code=1),
     )
 }
-"""The agents that have a hook, by the name that the command line has for them."""
+"""The agents that have a hook, by their names on the command line."""

@@ -1,4 +1,4 @@
-"""Doors: where providers take jobs, found in a text however the address is put together.
+"""Doors: where providers take jobs, found in a text however the address is composed.
 
 Source: https://runapi.ai/zh-CN/openclaw-kling.md, https://github.com/CrunTeam/crun-agent-skills,
 https://docs.evolink.ai/en/api-manual/ and https://docs.uniall.ai/models/video/kling, checked
@@ -21,7 +21,7 @@ _SUBMIT: Final = re.compile(
     r"|(?P<crun>/api/v1/client/job/createtask)"
     r"|(?P<evolink>/v1/videos/generations)"
     r"|(?P<uniall>/v1/video/generations))"
-    # What goes on is another address: that of a task, which costs nothing to ask for.
+    # A longer path is another address: that of a task, which is free to poll.
     r"(?!/?[\w-])"
 )
 _DOMAINS: Final = {
@@ -43,7 +43,7 @@ _GUARDED: Final = re.compile(r"\bmetered\s*\(|\bkling_ledger\b")
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A provider's door in a text: where it leads, and whether that is seen or only suspected."""
+    """A provider's door in a text: where it leads, and whether it is seen or only suspected."""
 
     provider: str
     address: str
@@ -51,7 +51,7 @@ class Door:
 
 
 def door_in(text: str) -> Door | None:
-    """Return the door through which a text would send a job, one that is seen before others."""
+    """Return the door through which a text would send a job; a seen one before a suspected one."""
     found = list(_doors(text.casefold()))
     return next((door for door in found if door.is_seen), found[0] if found else None)
 
@@ -73,7 +73,7 @@ def _doors(text: str) -> Iterator[Door]:
 
 
 def _suspected(text: str) -> Iterator[Door]:
-    """Give the doors of a text that hides where it sends to: a host alone, a provider's client."""
+    """Yield the doors of a text that hides its target: only a host, or a provider's client."""
     hosts = _HOST.finditer(text) if _SENDING.search(text) else ()
     for found in hosts:
         goes_on = text[found.end() : found.end() + 2].lstrip("/")[:1]
@@ -90,7 +90,7 @@ def _provider(host: str) -> str:
 
 
 def _host_before(text: str, place: int) -> str | None:
-    """Return the host that is written in front of a path, None where there is none to be read."""
+    """Return the host in front of a path, or None if it cannot be read."""
     before = _BEFORE.search(text[max(0, place - _FARTHEST) : place])
     written = before[0] if before else ""
     rest = written.rpartition("://")[2].lstrip("/")

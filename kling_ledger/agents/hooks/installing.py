@@ -1,4 +1,4 @@
-"""Installing: what each agent needs so that it asks the hook, and so that a crash blocks too."""
+"""Installing: makes each agent ask the hook, and block the call if the hook crashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kling_ledger.agents.hooks.calls import LEFT_ALONE
 from kling_ledger.errors import ConfigError
 
 _MATCHER: Final = "Bash|PowerShell|mcp__.+"
-"""The tools of Claude Code that start programs, and those of MCP servers."""
+"""Claude Code's tools that start programs, and all tools of MCP servers."""
 
 _TIMEOUT_S: Final = 15
 _PLUGINS: Final = {
@@ -23,9 +23,9 @@ _PLUGINS: Final = {
 
 
 def claude_code_entry(words: Sequence[str]) -> dict[str, Any]:
-    """Return the entry of `hooks.PreToolUse` in Claude Code's settings that calls these words.
+    """Return the `hooks.PreToolUse` entry of Claude Code's settings that runs these words.
 
-    Exit code 2 is the one that blocks; `onFailure` does so, since 2.1.295, for a time-out too.
+    Exit code 2 blocks; since 2.1.295, `onFailure` makes a time-out block too.
     """
     command = f"{shlex.join(words)} || exit 2"
     called = {
@@ -38,9 +38,9 @@ def claude_code_entry(words: Sequence[str]) -> dict[str, Any]:
 
 
 def settings_with(entry: Mapping[str, Any], settings: str) -> str:
-    """Return Claude Code's settings with this entry in the place of an older one, the rest kept.
+    """Return Claude Code's settings with this entry replacing an older one, and the rest kept.
 
-    Raises ConfigError where they are not what Claude Code reads.
+    Raises ConfigError if they are not valid settings of Claude Code.
     """
     kept: Any = _json_of(settings) if settings.strip() else {}
     hooks = kept.setdefault("hooks", {}) if isinstance(kept, dict) else None
@@ -63,7 +63,7 @@ def _is_ours(entry: Any) -> bool:
 
 
 def plugin_files(agent: str, words: Sequence[str]) -> dict[str, str]:
-    """Return the files of an agent's plugin by their names, its settings among them."""
+    """Return the files of an agent's plugin by name, including its settings."""
     folder = resources.files("kling_ledger.agents.hooks") / f"{agent}_plugin"
     settings = {"command": list(words), "left_alone": sorted(LEFT_ALONE)}
     return {
@@ -75,8 +75,8 @@ def plugin_files(agent: str, words: Sequence[str]) -> dict[str, str]:
 def write(agent: str, words: Sequence[str], place: Path) -> list[Path]:
     """Write what an agent needs to a place, whole or not at all, and return the files.
 
-    The place is Claude Code's file of settings, or the folder of a plugin: what else is there is
-    kept. Raises ConfigError where nothing can be written.
+    The place is Claude Code's settings file, or a plugin's folder: everything else in it is kept.
+    Raises ConfigError if it cannot be written.
     """
     from kling_ledger.tabular.files import whole_file
 
@@ -103,4 +103,4 @@ STEPS: Final = {
     "Then: openclaw plugins install --link ./kling-ledger-hook --force\n"
     "      openclaw plugins enable kling-ledger",
 }
-"""What a person does with what is shown, by agent."""
+"""What a person does with the output, by agent."""

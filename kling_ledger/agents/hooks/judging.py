@@ -26,7 +26,8 @@ _READING: Final = """
     export set unset alias history nl od hexdump strings tr fold column code open
 """
 _READS: Final = frozenset(_READING.split())
-"""Programs that call no address that they are given: what they write or search for is no job."""
+"""Programs that do not call the addresses in their arguments: writing or searching for one starts
+no job."""
 
 _SETS: Final = frozenset(("export", "set", "alias"))
 _INTERPRETERS: Final = re.compile(
@@ -40,9 +41,9 @@ _ONLY_ASKS: Final = frozenset(
 _LONGEST_SCRIPT: Final = 256 * 1024
 
 RunJudge = Callable[[Sequence[str], Path], Verdict]
-"""Judges `kling-ledger` with these words, in this folder: what it would cost."""
+"""Judges `kling-ledger` with these words, in this folder, by what it would cost."""
 ToolJudge = Callable[[str, Mapping[str, Any]], Verdict]
-"""Judges a tool of our MCP server with these arguments: what it would cost."""
+"""Judges a tool of our MCP server with these arguments, by what it would cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def judge(call: ToolCall, rules: Rules) -> Verdict:
 
 
 def _is_providers_tool(name: str) -> bool:
-    """Whether a tool of an MCP server, by the name of both, makes clips at a provider."""
+    """Whether an MCP server's tool, by both names, makes clips at a provider."""
     if not (name.startswith("mcp") or "__" in name) or not _PROVIDERS_TOOL.search(name):
         return False
     words = set(name.split("_"))
@@ -114,7 +115,7 @@ def _unguarded(pipeline: Pipeline, folder: Path) -> Iterator[str]:
 
 
 def _scripts(words: Sequence[str], folder: Path) -> Iterator[str]:
-    """Give the text of a script that a command runs, where it is a file that can be read."""
+    """Yield the text of a script that a command runs, if the file can be read."""
     if not words:
         return
     if _INTERPRETERS.fullmatch(words[0].rpartition("/")[2]):
@@ -123,7 +124,7 @@ def _scripts(words: Sequence[str], folder: Path) -> Iterator[str]:
         named = words[0] if "/" in words[0] else None
     if named is None:
         return
-    # What is no name of a file that can be read, such as the code after `-c`, is no script.
+    # A word that does not name a readable file, such as the code after `-c`, is not a script.
     with suppress(OSError, ValueError):
         file = folder / named
         if file.is_file() and file.stat().st_size <= _LONGEST_SCRIPT:
@@ -136,7 +137,7 @@ def _of_ours(pipeline: Pipeline, folder: Path, rules: Rules) -> Verdict:
 
 
 def _first_of(verdicts: Iterator[Verdict]) -> Verdict:
-    """Return the strictest of verdicts, and of these the first."""
+    """Return the first of the strictest verdicts."""
     found = [one for one in verdicts if one.decision is not Decision.LEAVE]
     denied = [one for one in found if one.decision is Decision.DENY]
     return (denied or found or [LEAVE])[0]

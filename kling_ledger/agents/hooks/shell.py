@@ -1,4 +1,4 @@
-"""Shell: a command line taken apart far enough to see who runs what in it; nothing is run."""
+"""Shell: parses a command line far enough to see which programs run; nothing is run."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _LONGEST_VALUE: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Commands that hand on to each other, as they are written, and the text that follows them.
+    """Commands joined by pipes, as written, with the text given to them on later lines.
 
-    `text` is all of it; `commands` are the words of each, without assignments and words such as
-    `sudo` in front.
+    `text` is all of it; `commands` are the words of each, without leading assignments and words
+    such as `sudo`.
     """
 
     text: str
@@ -48,7 +48,7 @@ class Pipeline:
 
     @property
     def inner(self) -> str | None:
-        """The command line that a shell is given as a word: `sh -c "..."`; None without one."""
+        """The command line that a shell gets as an argument, `sh -c "..."`; None without one."""
         if len(self.commands) != 1 or not _SHELLS.intersection(self.programs):
             return None
         words = self.commands[0]
@@ -57,21 +57,21 @@ class Pipeline:
 
 
 def pipelines(command: str) -> Iterator[Pipeline]:
-    """Give the pipelines of a command line, in their order, with those that a shell is given."""
+    """Yield the pipelines of a command line in order, including those passed to a shell."""
     for text, parts in _cut(command.replace("\\\n", " ")):
         pipeline = Pipeline(text, tuple(map(_words, parts)))
         if pipeline.inner is None:
             yield pipeline
             continue
-        # What is set for a shell alone stands in front of it.
+        # Variables that are set only for that shell come before its command.
         yield Pipeline(text.partition(pipeline.commands[0][0])[0], ())
         yield from pipelines(pipeline.inner)
 
 
 def _cut(command: str) -> Iterator[tuple[str, list[str]]]:
-    """Give each pipeline's text and its commands: cut where a shell cuts, never within quotes.
+    """Yield each pipeline's text and its commands: split where a shell splits, never within quotes.
 
-    Comments are left out; the lines that a command is given belong to its text.
+    Comments are dropped; a command's here-documents belong to its text.
     """
     place, given = 0, ""
     parts: list[list[str]] = [[]]
@@ -99,7 +99,7 @@ def _joined(parts: list[list[str]], given: str) -> tuple[str, list[str]]:
 
 
 def _after(command: str, place: int, ends: list[str]) -> int:
-    """Return where the lines that are given to commands end, each kind at the line that ends it."""
+    """Return where the here-documents of a line end, each at its own end mark."""
     for end in ends:
         found = re.compile(rf"^[ \t]*{re.escape(end)}[ \t]*(?:\n|\Z)", re.MULTILINE).search(
             command, place
@@ -119,7 +119,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _is_before(words: list[str]) -> bool:
-    """Whether the first word stands before the program: an assignment, `sudo`, `timeout 30`."""
+    """Whether the first word only precedes the program: an assignment, `sudo`, `timeout 30`."""
     first = words[0]
     if _ASSIGNED.fullmatch(first) or first in _PREFIXES:
         return True
@@ -127,7 +127,7 @@ def _is_before(words: list[str]) -> bool:
 
 
 def substitutions(text: str) -> Iterator[str]:
-    """Give what a shell would run by itself to make a command: `$(...)`, `<(...)`, backquotes."""
+    """Yield what a shell runs by itself to build a command: `$(...)`, `<(...)`, backquotes."""
     yield from (found[1] for found in re.finditer(r"`([^`]*)`", text))
     openings = list(re.finditer(r"[$<>]\(", text))
     if len(openings) > _MOST_NESTED:
@@ -142,7 +142,7 @@ def substitutions(text: str) -> Iterator[str]:
 
 
 def with_values(text: str, environ: Mapping[str, str]) -> str:
-    """Return a text with the variables written out that it sets itself, or that are set already."""
+    """Return a text with variables replaced that the text itself sets or that are already set."""
     own = {found[1]: found[2].strip("\"'")[:_LONGEST_VALUE] for found in _VALUE.finditer(text)}
     for _ in range(3):
         written = _VARIABLE.sub(

@@ -11,7 +11,7 @@ class Decision(StrEnum):
     """The decision on a tool call."""
 
     LEAVE = "leave"
-    """The hook says nothing: the agent's own rules decide, as they would without it."""
+    """The hook says nothing: the agent's own rules decide, as without the hook."""
     ASK = "ask"
     """A person is asked first."""
     DENY = "deny"
@@ -20,7 +20,7 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision and its reason; only what is left alone needs none."""
+    """A decision and its reason; only LEAVE needs none."""
 
     decision: Decision
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Asking: from what a client says to a clip or a body, and from a quote to what it is told."""
+"""Asking: turns a client's arguments into a clip or a body, and a quote into an answer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _OPTIONS: Final = ("seconds", "resolution", "sound", "action")
 _ANY_PROMPT: Final = "any"
 
 Asking = tuple[str, dict[str, Any], str | None]
-"""A provider, the body that it is sent, and the action where it says that in its address."""
+"""A provider, the body to send, and the action if the provider has it in the URL."""
 
 
 def quoted_for(
     given: ClipOrBody, settings: McpSettings, *, at: datetime
 ) -> tuple[Quote, tuple[str, ...]]:
-    """Return the price of a clip or a body, and what was assumed of the body.
+    """Return the price of a clip or a body, and what was assumed about the body.
 
     Raises ClipError, RequestError and NoPriceError.
     """
@@ -40,9 +40,9 @@ def quoted_for(
 
 
 def body_of(given: ClipOrBody, settings: McpSettings, *, any_prompt: bool = False) -> Asking:
-    """Return the body that is asked for, or that says the clip that is. Raises RequestError.
+    """Return the given body, or one that asks for the given clip.
 
-    Where only a price is wanted any prompt does.
+    Raises RequestError. If only a price is wanted, any prompt will do.
     """
     provider = _provider(given, settings)
     if given.body is not None:
@@ -54,12 +54,12 @@ def body_of(given: ClipOrBody, settings: McpSettings, *, any_prompt: bool = Fals
 
 
 def wanted(given: Look) -> Clip:
-    """Return the clip that is asked about, whoever makes it. Raises ClipError."""
+    """Return the clip in the question, whoever makes it. Raises ClipError."""
     return wanted_clip(**_said(given))
 
 
 def in_words(quoted: Quote) -> str:
-    """Say what is priced: `runapi kling-3.0 text_to_video 5 s 1080p with sound`."""
+    """Describe what is priced: `runapi kling-3.0 text_to_video 5 s 1080p with sound`."""
     made = quoted.priced
     options = {name: getattr(made, name) for name in ("seconds", "resolution", "sound")}
     said = [option_in_words(name, value) for name, value in options.items() if value is not None]
@@ -81,7 +81,7 @@ def offer(quoted: Quote) -> dict[str, Any]:
 
 
 def affordable(option: Affordable) -> dict[str, Any]:
-    """Return what a sum buys at one seller."""
+    """Return what a sum buys from one seller."""
     cost, longest, best = option.cost, option.longest, option.best
     return {
         "provider": option.provider,
@@ -109,7 +109,7 @@ def _needed(value: str | None, name: str) -> str:
 
 
 def _only_body(given: ClipOrBody) -> dict[str, Any]:
-    """Return the body; ConfigError where the clip is said in words too: which is meant?"""
+    """Return the body; ConfigError if a clip is given in words too: only one can be meant."""
     words = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
     both = [name for name in words if getattr(given, name) is not None]
     if both:

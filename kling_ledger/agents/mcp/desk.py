@@ -89,7 +89,7 @@ class Desk:
         return Told({"offers": offers, "unable": unable}, text)
 
     def afford(self, given: arguments.Afford) -> Told:
-        """Say what a sum buys."""
+        """Return what a sum buys."""
         found = afford(
             Money.parse(given.budget, default_unit=USD),
             asking.wanted(given),
@@ -110,7 +110,7 @@ class Desk:
         )
 
     def check(self, given: arguments.Check) -> Told:
-        """Say whether a job would be admitted, and what would fit."""
+        """Return whether a job would be admitted, and what would fit."""
         provider, body, action = asking.body_of(given, self._settings, any_prompt=True)
         ceiling, bound = self._ceiling(given.max_cost), partial(self._bounded, given)
         try:
@@ -135,7 +135,7 @@ class Desk:
         return Told(content, f"{text}\nwould fit: {'; '.join(checked.fit.told)}")
 
     def spend(self, given: arguments.Spend) -> Told:
-        """Say what was spent, by what is asked."""
+        """Return what was spent, by the requested columns."""
         content = self._settings.spent(given.by, given.where, given.since, given.until)
         rows = content["rows"]
         lines = [
@@ -185,7 +185,7 @@ class Desk:
         return self._followed(found, meter)
 
     def is_followed(self, reservation_id: str) -> bool:
-        """Whether a job may still change by itself."""
+        """Whether a job may still change without further calls."""
         return self._following.is_followed(reservation_id)
 
     def job(self, reservation_id: str) -> Told:
@@ -228,7 +228,7 @@ class Desk:
         """Submit a job, unless another call is already sending it."""
         is_sent = reserved.state is State.SUBMITTING and not meter.provider.repeats_safely
         if reserved.is_open and reserved.task_id is None and not is_sent:
-            # Another call under the same key may have it by now.
+            # Another call with the same key may have it by now.
             with suppress(StateError):
                 meter.submit(reserved, body)
         return self._ledger.reservations.get(reserved.id)
@@ -312,7 +312,7 @@ class Desk:
         return self._ledger.tokens.bound(token, asked, project=project, labels=labels, run=run)
 
     def _token(self) -> Token | None:
-        """Return the token as it is now: it may be revoked while this serves."""
+        """Return the token in its current state: it may have been revoked since the start."""
         if self._settings.token is None:
             return None
         found = self._ledger.tokens.get(self._settings.token)

@@ -1,6 +1,6 @@
-"""Schemas: what each tool answers, field by field, as its client may rely on it.
+"""Schemas: the fields of each tool's answer, on which clients can rely.
 
-Every answer may be an `error` instead, so no field is promised in each.
+Any answer may be an `error` instead, so no field is guaranteed in every answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Server: speaks MCP for a desk, to clients of the stateless era and of the one before.
+"""Server: speaks MCP for a desk, in the stateless version and the one before.
 
 Refusals, bad input and unknown prices are answers with `isError`; protocol errors are only for
-calls of no tool. Arguments and keys are never logged.
+calls of unknown tools. Arguments and keys are never logged.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _Answer = types.CallToolResult | types.InputRequiredResult
 
 
 def server_for(desk: Desk, settings: McpSettings) -> Server[dict[str, Any]]:
-    """Return the MCP server that answers from a desk; it is served over any transport."""
+    """Return the MCP server that answers from a desk; it can be served over any transport."""
     served = _Served(desk, settings)
     server: Server[dict[str, Any]] = Server(
         NAME,
@@ -73,7 +73,8 @@ def server_for(desk: Desk, settings: McpSettings) -> Server[dict[str, Any]]:
         on_list_tools=_listed,
         on_call_tool=served.called,
     )
-    # What a client carries from one round of a call to the next is sealed: it cannot be made up.
+    # State that a client carries from one round of a call to the next is sealed: it cannot be
+    # forged.
     security = RequestStateSecurity.ephemeral()
     server.middleware.append(RequestStateBoundary(security, default_audience=NAME))
     return server
@@ -101,7 +102,7 @@ def _tool(name: str, facts: ToolFacts) -> types.Tool:
 
 
 class _Served:
-    """Answers calls of tools, and asks a person through the client where one has to approve."""
+    """Answers tool calls, and asks a person through the client if one must approve."""
 
     def __init__(self, desk: Desk, settings: McpSettings) -> None:
         self._desk = desk
@@ -124,18 +125,18 @@ class _Served:
         except KlingError as error:
             return self._error(error)
         except Exception as error:  # noqa: BLE001 - an answer that does not come is the worst
-            # What it was asked with may be in the error's own words: neither is written down.
+            # The error's own message may contain the arguments: neither is logged.
             kind = type(error).__name__
             log.error("tool %s failed: %s", params.name, kind)  # noqa: TRY400
             return self._error(KlingError(f"{params.name} failed: {kind}"))
 
     async def _answered(self, work: Callable[[], Told], given: Arguments) -> types.CallToolResult:
-        """Do what a tool does, and wait for the end of its job for as long as was asked."""
+        """Run a tool, and wait for the end of its job for as long as requested."""
         told = await anyio.to_thread.run_sync(work, limiter=self._limiter)
         wait_s = getattr(given, "wait_s", 0)
         if wait_s and told.content.get("is_over") is False:
             job: str = told.content["id"]
-            # No thread waits: many may, and a client that goes away is left at once.
+            # No thread waits: many calls may wait, and one whose client leaves ends at once.
             with anyio.move_on_after(wait_s):
                 while self._desk.is_followed(job):
                     await anyio.sleep(_LOOK_EVERY_S)
@@ -149,7 +150,7 @@ class _Served:
         given: Any,
         needed: ApprovalNeededError,
     ) -> _Answer:
-        """Ask through the client whether a job may be made; where it cannot ask, refuse."""
+        """Ask through the client whether a job may be made; refuse if it cannot ask."""
         if not _can_ask(context):
             return self._error(needed)
         message = await anyio.to_thread.run_sync(self._desk.question, needed)
@@ -176,7 +177,7 @@ class _Served:
         try:
             decide = partial(self._desk.decide, needed.approval, granted=is_granted)
             await anyio.to_thread.run_sync(decide)
-            # Denied, it is refused by the ledger itself, in words.
+            # If denied, the ledger itself refuses it, with a message.
             run = partial(self._desk.run, given, approval=needed.approval)
             return await self._answered(run, given)
         except KlingError as error:

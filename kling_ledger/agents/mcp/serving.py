@@ -22,7 +22,7 @@ from kling_ledger.providers.callback_rules import is_loopback_host
 from kling_ledger.serving import address_of, bind
 
 PATH: Final = "/mcp"
-"""Where MCP is spoken, below the server's address."""
+"""The path of MCP, below the server's address."""
 
 _LARGEST: Final = 1024 * 1024
 _STOP_S: Final = 5
@@ -30,7 +30,7 @@ _MOST_CONNECTIONS: Final = 256
 _MOST_SESSIONS: Final = 256
 
 LetsIn = Callable[[str], bool]
-"""Says whether a caller's token is one that is let in."""
+"""Returns whether a caller's token is accepted."""
 
 
 def serve_stdio(server: Server[dict[str, Any]]) -> None:
@@ -52,11 +52,10 @@ def serve_http(
     hosts: Sequence[str] = (),
     announce: Callable[[str], None],
 ) -> None:
-    """Serve over streamable HTTP until Ctrl-C; `announce` is told where.
+    """Serve over streamable HTTP until Ctrl-C; `announce` gets the address.
 
-    `hosts` are the names under which it is asked, beside this machine's own and `host`.
-
-    Raises ConfigError where the address cannot be had, and beyond this machine without a token.
+    `hosts` are further names that callers use, besides this machine's own and `host`. Raises
+    ConfigError if the address is not available, and for other machines without a token.
     """
     if lets_in is None and not is_loopback_host(host):
         raise ConfigError(
@@ -88,7 +87,7 @@ def serve_http(
 
 
 def _security(names: Sequence[str]) -> TransportSecuritySettings:
-    """Return which hosts and origins are answered: a page of elsewhere must not reach us."""
+    """Return which hosts and origins are answered: pages of other sites must not reach us."""
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=[form for name in names for form in (name, f"{name}:*")],
@@ -101,7 +100,7 @@ def _bracketed(host: str) -> str:
 
 
 class _Guarded:
-    """Lets only callers in that bring a token; nobody else is told more than that."""
+    """Admits only callers with a token, and tells others no more than that."""
 
     def __init__(self, app: ASGIApp, lets_in: LetsIn) -> None:
         self._app = app

@@ -21,7 +21,7 @@ class Connect(Protocol):
 
 
 Spent = Callable[[Sequence[str], Sequence[str], str | None, str | None], dict[str, Any]]
-"""Answers what was spent: by which words, where, since when, until when."""
+"""Returns what was spent: grouped by which words, filtered how, since when and until when."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from kling_ledger.jobs.fitting import Fit
 from kling_pricing.errors import KlingError
 
 HintFor = Callable[[KlingError], str | None]
-"""Says what a person may do about an error: the command that helps."""
+"""Returns what a person may do about an error: the command that helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Told:
 
 def told_error(error: KlingError, hint_for: HintFor, *, fit: Fit | None = None) -> Told:
     """Return an error as an answer with the reason and what to do about it."""
-    # An option of the command line is nothing that an agent could raise.
+    # An agent cannot raise a command-line option.
     is_own = isinstance(error, CeilingError) and error.budget is None
     hint = error.hint if is_own else hint_for(error)
     lines = [error.message]
@@ -45,7 +45,7 @@ def told_error(error: KlingError, hint_for: HintFor, *, fit: Fit | None = None) 
 
 
 def _became(error: KlingError) -> str:
-    """Say what happened to the credits: an agent must know that before it retries."""
+    """Say what happened to the credits: an agent must know before it retries."""
     if isinstance(error, RefusedError):
         return "Nothing was reserved and nothing was sent."
     if isinstance(error, JobRefusedError):

@@ -20,7 +20,7 @@ INSTRUCTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ToolFacts:
-    """One tool: its title, its description, what it takes, what answers it, what it may do."""
+    """One tool: its title, description, arguments, handler, and side effects."""
 
     title: str
     description: str
@@ -80,4 +80,4 @@ TOOLS: Final[Mapping[str, ToolFacts]] = {
         Desk.spend,
     ),
 }
-"""Every tool by its name, in the order in which they are listed."""
+"""Every tool by name, in the order in which they are listed."""

@@ -1,6 +1,6 @@
 """The plugin of Hermes Agent: asks `kling-ledger hook hermes` before each call of a tool.
 
-It is copied into the agent's folder of plugins, beside `command.json`, and imports nothing of ours.
+It is copied into the agent's plugin folder, beside `command.json`, and imports none of our code.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _TIMEOUT_S = 15
 
 
 def before(tool_name: str = "", args: Any = None, **_: Any) -> dict[str, str] | None:
-    """Return what Hermes is to do with a call: block it, ask a person, or None for nothing.
+    """Return what Hermes should do with a call: block it, ask a person, or nothing (None).
 
-    A hook that raises lets the call through, so that nothing is raised here.
+    A hook that raises would let the call through, so this one never raises.
     """
     try:
         settings = json.loads((Path(__file__).parent / "command.json").read_text("utf-8"))
@@ -44,5 +44,5 @@ def _blocked(problem: Exception) -> dict[str, str]:
 
 
 def register(ctx: Any) -> None:
-    """Let Hermes call `before` before each tool call."""
+    """Make Hermes call `before` before each tool call."""
     ctx.register_hook("pre_tool_call", before)
