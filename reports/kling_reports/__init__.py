@@ -1,1 +1,1 @@
-"""What it means: reports over the ledger, exact to the last millionth."""
+"""Reports over the ledger, exact to the millionth."""

@@ -1,7 +1,7 @@
-"""Accruals: what jobs will cost whose cost nobody had confirmed when a month ended, as a range.
+"""Accruals: the range of costs of jobs whose cost was not confirmed when a month ended.
 
-A job is accrued while it is open, because it may fail or be charged, and while the cost that it was
-charged is not its provider's word. The roll-forward says what became of each a month later.
+A job is accrued while it is open, because it may fail or be charged, and while the provider has not
+confirmed what it was charged. The roll-forward shows the result of each a month later.
 """
 
 from __future__ import annotations
@@ -80,15 +80,15 @@ _ROLLED: Final = (
 )
 _GIVES_WAY: Final = (
     *("actor", "wallet", "model", "created_at", "project", "settled_by", "provider"),
-    # A range gives way to what became of it.
+    # The range is replaced by the result.
     *("high_micro", "low_micro", "kind"),
 )
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer what is accrued at a month's end, and what became of the month before's accruals.
+    """Report what is accrued at a month's end, and the results of the previous month's accruals.
 
-    Of the query's month; without one, of the month that runs, as it stands now.
+    The month is the query's; without one, the running month as it stands now.
     """
     month = query.period or f"{query.now.astimezone(UTC):%Y-%m}"
     known = query.filtered(accrued(as_of.unsettled(database, month)))
@@ -107,10 +107,10 @@ def report(database: Database, query: Query) -> Report:
 
 
 def accrued(jobs: pd.DataFrame) -> pd.DataFrame:
-    """Add to jobs of as_of.unsettled their `kind` and the range of what they may come to."""
+    """Add to jobs of as_of.unsettled their `kind` and the range of their possible cost."""
     is_open = jobs["held_micro"] != 0
     cost = jobs["charged_micro"] - jobs["refunded_micro"]
-    # Of an open job what was charged in parts is no longer in question.
+    # For an open job, what was already charged in part is certain.
     said = jobs["quoted_micro"].fillna(jobs["estimated_micro"]) - cost
     still = _at_least_nothing(_smaller(said, jobs["held_micro"]))
     expected = cost.mask(is_open, still)
@@ -123,11 +123,11 @@ def accrued(jobs: pd.DataFrame) -> pd.DataFrame:
 
 
 def rolled_forward(database: Database, month: str) -> pd.DataFrame:
-    """Return the accruals of the month before one, and what became of each by the end of it."""
+    """Return the accruals of the previous month, and the result of each at the end of a month."""
     before = month_before(month)
     then = accrued(as_of.unsettled(database, before))
     now = as_of.unsettled(database, before, as_of=month)
-    # Both are the same jobs in the same order.
+    # Both have the same jobs in the same order.
     cost = now["charged_micro"] - now["refunded_micro"]
     paid_before = (then["charged_micro"] - then["refunded_micro"]).where(then["kind"] == OPEN, 0)
     outcome = _outcome(now)
@@ -152,7 +152,7 @@ def listed(known: pd.DataFrame) -> Table:
 
 
 def roll_forward(rolled: pd.DataFrame) -> Table:
-    """List what became of the accruals of the month before, one by one."""
+    """List the results of the previous month's accruals, one by one."""
     empty = "the month before accrued nothing"
     return _table(
         "roll-forward-jobs", "Accruals of the month before", _ROLLED, rolled, rolled, empty
@@ -195,7 +195,7 @@ def _added(jobs: pd.DataFrame, words: list[str], columns: tuple[Column, ...]) ->
     grouped = counted.groupby(words, dropna=False, sort=True, as_index=False)[names]
     added = grouped.sum(min_count=1)
     if "low_micro" in names:
-        # The least of several is not known where the least of one is not.
+        # The smallest of several is unknown if the smallest of one is unknown.
         sizes = counted.assign(known=counted["low_micro"].notna().astype("Int64"))
         known = sizes.groupby(words, dropna=False, sort=True, as_index=False)[["known", "jobs"]]
         both = known.sum()
@@ -204,7 +204,7 @@ def _added(jobs: pd.DataFrame, words: list[str], columns: tuple[Column, ...]) ->
 
 
 def _outcome(now: pd.DataFrame) -> pd.Series[Any]:
-    """Return how jobs stand that were accrued a month before."""
+    """Return the state of jobs that were accrued the month before."""
     state = now["state"]
     is_charged = _is(state, str(State.COMMITTED))
     outcome = pd.Series(NOT_KNOWN, now.index, "string")
@@ -219,7 +219,7 @@ def _is(values: pd.Series[Any], *words: str) -> pd.Series[Any]:
 
 
 def _smaller(one: pd.Series[Any], other: pd.Series[Any]) -> pd.Series[Any]:
-    """Return the smaller of each two; what is not known stays so."""
+    """Return the smaller of each pair; unknown values stay unknown."""
     return one.mask((one > other).fillna(value=False), other)
 
 

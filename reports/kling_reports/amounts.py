@@ -1,8 +1,8 @@
-"""Amounts as people write them: rounded for show alone, beside the exact figure that was added up.
+"""Amounts as people write them: rounded only for display, while sums use the exact figures.
 
-An amount has two places; below a hundredth it has three digits that count, so that more than 0 is
-never shown as `0.00`. A rate, such as a cost per second, has three digits that count below one:
-0.1125 and 0.1134 USD are two prices.
+An amount has two decimals; below a hundredth it has three significant digits, so that more than 0
+is never shown as `0.00`. A rate, such as a cost per second, has three significant digits below one:
+0.1125 and 0.1134 USD are different prices.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _PARTS: Final = ((_DAY_S, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def short(value: Decimal, *, is_rate: bool = False) -> str:
-    """Return an amount in as few places as a person needs, half of the last one up."""
+    """Return an amount with as few decimals as a person needs, rounded half up."""
     places = _PLACES
     if value and abs(value) < (1 if is_rate else _SMALL):
         places = max(places, _DIGITS - 1 - value.adjusted())
     rounded = value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     whole, _, after = f"{rounded:,.{places}f}".partition(".")
     text = f"{whole}.{after.rstrip('0'):0<{_PLACES}}"
-    # -0.004 of a rate of many digits is something; what is exactly nothing has no sign.
+    # A rate such as -0.004 with many digits is not zero; exactly zero has no sign.
     return text.removeprefix("-") if not value else text
 
 
@@ -37,7 +37,7 @@ def in_unit(micro: int, unit: str) -> str:
 
 
 def lasting(seconds: int) -> str:
-    """Return a stretch of time in its two largest parts, in days alone from ten days on."""
+    """Return a duration in its two largest parts; only in days from ten days up."""
     if seconds >= 10 * _DAY_S:
         return f"{seconds // _DAY_S:,} d"
     parts: list[str] = []

@@ -1,8 +1,8 @@
 """Before: a period and the one before it, cut so that like is compared with like.
 
-Nobody compares a month that is not over with a whole one: of a period that is still running only
-what has passed counts, and of the one before the same days. Whole months are compared with as many
-whole months, any other time with as long a time just before it. Days are those of a zone.
+A month that is not over is not compared with a whole one: of a running period, only what has passed
+counts, and the same days of the period before. Whole months are compared with as many whole months,
+any other span with an equally long one just before it. Days are those of a zone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A period as far as it has passed, and what it is compared with.
+    """The part of a period that has passed, and what it is compared with.
 
     `whole` is the period to its end, `whole_before` the one before it to its end. `name` is for
     people: `November 2026 so far, 26 of 30 days`; `name_before`: `the same days of October 2026`.
-    `first_day` is that of the period before: a ledger with a job in it, or before it, knows that
-    period whole.
+    `first_day` is the first day of the period before: a ledger with a job on that day, or earlier,
+    covers that whole period.
     """
 
     this: Span
@@ -44,7 +44,7 @@ class Pair:
 
 
 def pair(span: Span, *, now: datetime, zone: str) -> Pair:
-    """Return the period of a span and the one before; of no span the month that holds `now`.
+    """Return the period of a span and the one before; without a span, the month of `now`.
 
     A span that begins with a month and has no end runs to the end of the running month; any other
     without an end runs to `now`.
@@ -87,14 +87,14 @@ def _edges(span: Span, at: datetime, place: ZoneInfo) -> tuple[datetime, datetim
 
 
 def _months(start: datetime, end: datetime) -> int:
-    """Return how many whole months lie between two times, zero where it is not a whole number."""
+    """Return how many whole months lie between two times; zero if it is not a whole number."""
     if start != _month_of(start) or end != _month_of(end):
         return 0
     return (end.year - start.year) * 12 + end.month - start.month
 
 
 def _months_earlier(at: datetime, months: int) -> datetime:
-    """Return the same day and time some months before; where there is no such day, the next one."""
+    """Return the same day and time some months earlier, or the next day if there is no such day."""
     year, month = divmod(at.year * 12 + at.month - 1 - months, 12)
     first = at.replace(year=year, month=month + 1, day=1)
     moved = first + timedelta(days=at.day - 1)
@@ -110,7 +110,7 @@ def _next_month(at: datetime) -> datetime:
 
 
 def _days(start: datetime, end: datetime) -> int:
-    """Return how many days two times touch, the first one whole."""
+    """Return how many days two times touch, counting the first one as whole."""
     return (end - _INSTANT).toordinal() - start.toordinal() + 1 if end > start else 1
 
 
@@ -128,7 +128,7 @@ def _called(start: datetime, end: datetime) -> str:
 
 
 def month_name(at: datetime) -> str:
-    """Return what a month is called: `November 2026`."""
+    """Return the name of a month: `November 2026`."""
     return f"{_MONTHS[at.month - 1]} {at.year}"
 
 

@@ -1,4 +1,4 @@
-"""Where each budget stands: what is left, how fast it goes, when it runs out, who changed it."""
+"""The state of each budget: what is left, how fast it is used, when it runs out, who changed it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _ASIDE: Final = (
     *("base_limit_micro", "jobs", "forecast_share_ppm", "forecast_error_ppm", "graded_on"),
     *("window", "begins_at", "changed_at"),
 )
-"""What files have for whoever works it out again: side by side nobody reads so many columns."""
+"""Columns only in files, for recomputing the figures: too many to read side by side."""
 
 _NOTES: Final = (
     "Run-outs and forecasts assume the average daily spending since the window began.",
@@ -95,7 +95,7 @@ _NOTES: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer where each budget stands now."""
+    """Report the current state of each budget."""
     known = standing(database, at=query.now)
     early = {
         str(row["budget"])
@@ -114,9 +114,10 @@ def report(database: Database, query: Query) -> Report:
 
 
 def budgets(known: pd.DataFrame, now: datetime, *, pasts: pd.DataFrame | None = None) -> Table:
-    """Work out what is left of each budget (see doors.budgets), and how long it lasts.
+    """Compute what is left of each budget (see doors.budgets), and how long it lasts.
 
-    `pasts` (see doors.windows) is what each forecast is tried on; without it none is graded.
+    `pasts` (see doors.windows) are the windows that each forecast is tested on; without them none
+    is graded.
     """
     used = known["spent_micro"] + known["reserved_micro"]
     by_budget = {} if pasts is None else dict(iter(pasts.groupby("budget")))
@@ -147,7 +148,7 @@ def budgets(known: pd.DataFrame, now: datetime, *, pasts: pd.DataFrame | None = 
 
 
 def _outlook(row: dict[Any, Any], now_us: int, past: pd.DataFrame | None) -> dict[str, Any]:
-    """Return what can be said of what is to come, with the columns of _OUTLOOK; else nothing."""
+    """Return the forecast with the columns of _OUTLOOK, or nothing if none can be made."""
     if pd.isna(row["begins_at"]) or _is_early(row, now_us):
         return {}
     spent, reserved = int(row["spent_micro"]), int(row["reserved_micro"])
@@ -160,7 +161,7 @@ def _outlook(row: dict[Any, Any], now_us: int, past: pd.DataFrame | None) -> dic
     )
     told: dict[str, Any] = {"daily_micro": daily(spent, elapsed), "runs_out_at": out}
     if ends is None:
-        # Without windows there are no earlier ones: nobody can say how good such a run-out is.
+        # Without windows there are no earlier ones, so the run-out date cannot be graded.
         return told if out is None else {**told, "graded_on": NOT_GRADED}
     if out is not None and out >= ends:
         told["runs_out_at"] = None

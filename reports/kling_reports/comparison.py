@@ -1,4 +1,4 @@
-"""Comparison: what a period came to beside the one before it, unit by unit, like with like."""
+"""Comparison: a period's figures beside those of the one before, unit by unit, like with like."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ FIGURES: Final[Mapping[str, tuple[str, Kind, str]]] = {
     "failed": ("failed", "integer", "jobs that ended with nothing made"),
     "failed_share_ppm": ("failure rate", "percent", "failed, as a share of what ended"),
 }
-"""What is compared, by the column of this period: its title, kind and meaning."""
+"""What is compared: for each column of this period, its title, kind and meaning."""
 
 
 def before(name: str) -> str:
-    """Return the column of the period before: `spent_before_micro` for `spent_micro`."""
+    """Return the column's name for the period before: `spent_before_micro` for `spent_micro`."""
     return _named(name, "before")
 
 
 def change(name: str) -> str:
-    """Return the column of the change: a share of the period before, or of shares the points."""
+    """Return the column of the change: relative to the period before, or in points for shares."""
     return f"{name.removesuffix('_micro').removesuffix('_ppm')}_change_ppm"
 
 
@@ -54,11 +54,11 @@ COLUMNS: Final = _columns()
 
 
 def added(spending: pd.DataFrame, words: list[str]) -> pd.DataFrame:
-    """Add what reservations.spending gives up by some of its columns, and by unit.
+    """Sum the rows of reservations.spending by some of its columns, and by unit.
 
     Columns: `words`, `unit`, `clips`, `failed`, `jobs`, `spent_micro`, `cost_micro` (spent and
-    still set aside), `seconds` (of charged clips, missing where any has none), `per_second_micro`
-    and `failed_share_ppm`.
+    still set aside), `seconds` (of charged clips, missing if any has none), `per_second_micro` and
+    `failed_share_ppm`.
     """
     charged = spending["outcome"].isin(["accepted", "rejected"])
     jobs = spending["jobs"]
@@ -79,7 +79,7 @@ def added(spending: pd.DataFrame, words: list[str]) -> pd.DataFrame:
 
 
 def comparison(this: pd.DataFrame, that: pd.DataFrame | None) -> Table:
-    """Compare two spendings (see `added`, by unit alone); None for one that is not known whole."""
+    """Compare two spendings (see `added`, by unit only); None for one that is not fully known."""
     rows = added(this, [])
     if that is not None:
         rows = merged(rows, added(that, []), [UNIT], "outer")
@@ -103,7 +103,7 @@ _COUNTED: Final = ("spent_micro", "clips", "failed")
 
 
 def _grown(now: pd.Series[Any], then: pd.Series[Any]) -> pd.Series[Any]:
-    """Return by which share of a figure above zero it grew; missing of anything else."""
+    """Return the relative growth of a figure above zero; missing for any other figure."""
     return divided(now - then, then, times=WHOLE_PPM)
 
 

@@ -1,10 +1,10 @@
-"""Currency: amounts told in another unit, at rates that are dated and say where they are from.
+"""Currency: amounts in another unit, at dated rates with a source.
 
-An amount in some unit goes to USD at the rate that its own job was reserved at, and from USD to the
-currency asked for at the rate of its day: of the reservation, or of the posting. What has no such
-worth takes the rate from its own unit, if the file has one, and else stays in its unit. Each job's
-amount, or each transfer's, is converted by itself and rounded once, to the nearest millionth, half
-up: so the parts add up to the whole, however they are grouped.
+An amount is converted to USD at the rate of its own job's reservation, and from USD to the
+requested currency at the rate of its day: that of the reservation, or of the posting. Without such
+a USD value it is converted at the rate of its own unit, if the file has one, and otherwise stays in
+its unit. Each job's or transfer's amount is converted separately and rounded once, to the nearest
+millionth, half up: so the parts add up to the whole, however they are grouped.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from kling_pricing.money import USD
 from kling_reports.report import UNIT
 
 HOLDS_DAYS: Final = 40
-"""How many days after its own a rate holds, unless a later one comes first: past that it is not
-known what an amount is worth."""
+"""How many days a rate holds after its own day, unless a later one comes first: after that the
+value is unknown."""
 
 _COLUMNS: Final = ("day", "from", "to", "rate", "source")
 _WORTH: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,15})?")
@@ -41,7 +41,7 @@ _EARLIEST: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class DatedRate:
-    """What one of a unit was worth in another from a day on, in UTC, and who says so."""
+    """What one of a unit was worth in another from a day on, in UTC, and the source."""
 
     day: date
     unit: str
@@ -51,7 +51,7 @@ class DatedRate:
 
 
 class Rates:
-    """Dated rates by the two units that each is between. ConfigError for two of one day."""
+    """Dated rates by their pair of units. ConfigError for two of the same pair and day."""
 
     def __init__(self, rates: Iterable[DatedRate] = ()) -> None:
         self._of: dict[tuple[str, str], list[DatedRate]] = defaultdict(list)
@@ -62,7 +62,7 @@ class Rates:
             known.append(one)
 
     def on(self, day: date, unit: str, currency: str) -> Fraction | None:
-        """Return what one of a unit is worth on a day; None where no rate holds."""
+        """Return what one of a unit is worth on a day; None if no rate holds."""
         if unit == currency:
             return Fraction(1)
         known = self._of.get((unit, currency), [])
@@ -72,7 +72,7 @@ class Rates:
         return known[place - 1].worth
 
     def changes(self, currency: str) -> list[date]:
-        """Return every day on which another rate into a currency may hold than the day before."""
+        """Return every day on which the rate into a currency may differ from the day before."""
         days = [one.day for one in self.into(currency)]
         return sorted({*days, *(day + timedelta(days=HOLDS_DAYS + 1) for day in days)})
 
@@ -91,18 +91,18 @@ class Conversion:
 
     @property
     def is_of_jobs_alone(self) -> bool:
-        """Whether nothing but the rate of each job itself is asked: USD, without any others."""
+        """Whether only each job's own rate is used: USD, without any other rates."""
         return self.currency == USD and not any(self.rates.into(USD))
 
     def begins(self) -> list[int]:
-        """Return the instants from which on one set of rates holds, the first before all others."""
+        """Return the instants at which a set of rates begins to hold; the first precedes all."""
         days = self.rates.changes(self.currency)
         return [_EARLIEST, *(to_us(datetime.combine(day, time(), UTC)) for day in days)]
 
     def worth(self, unit: str, usd: Fraction | None, at_us: int) -> Fraction | None:
         """Return the value of one unit at an instant; None if unknown.
 
-        `usd` is what one is worth in USD by the job's own rate, None where it has none.
+        `usd` is what one is worth in USD by the job's own rate, None if it has none.
         """
         if unit == self.currency:
             return Fraction(1)
@@ -121,16 +121,16 @@ def converted(
     own: tuple[str, str],
     count: str,
 ) -> pd.DataFrame:
-    """Return rows of alike jobs or transfers with their amounts told in a currency, and added up.
+    """Return rows of alike jobs or transfers with their amounts converted and added up.
 
-    A row stands for as many as its column `count` says, and `amounts` are those of one of them.
-    `own` are the columns of a worth by the job's own rate: so many millionths of USD for so many of
-    the unit. At the instant `rate_at` the row's rates hold.
+    A row stands for `count` of them, and `amounts` are those of each. `own` names the columns with
+    the job's own rate: millionths of USD, for millionths of the unit. The row's rates are those at
+    the instant `rate_at`.
     """
     made: dict[str, list[int]] = {name: [] for name in amounts}
     units = []
     read = [UNIT, "rate_at", count, *own, *amounts]
-    # As objects: what is multiplied here may pass the 64 bits of a column.
+    # As objects: the products may exceed a column's 64 bits.
     for unit, at_us, times, usd_micro, of_micro, *each in _rows(frame, read):
         usd = Fraction(1) if unit == USD else _share(usd_micro, of_micro)
         worth = conversion.worth(unit, usd, at_us)
@@ -148,10 +148,10 @@ def nearest(micro: Fraction | int) -> int:
 
 
 def read_rates(file: Path) -> Rates:
-    """Read dated rates from a table, such as CSV, or from TOML, whose rates are `[[rate]]`.
+    """Read dated rates from a table, such as CSV, or from TOML, where each is a `[[rate]]`.
 
-    A rate has a `day`, what it is `from` and `to`, the `rate`, and its `source`. ConfigError, with
-    the place, for anything that is no rate, and for two of one day.
+    A rate has a `day`, the units `from` and `to`, the `rate`, and its `source`. ConfigError, with
+    the place, for an invalid rate, and for two of the same day.
     """
     rows = _of_toml(file) if file.suffix.lower() == ".toml" else _of_table(file)
     return Rates([_rate(cells, place) for place, cells in rows])

@@ -34,9 +34,9 @@ _DAYS: Final = (
 
 
 def daily(this: pd.DataFrame, that: pd.DataFrame, days: list[pd.Timestamp], back: int) -> Table:
-    """Lay each of some days beside the one so many days `back`, in every unit.
+    """Put each of some days beside the day that is `back` days earlier, in every unit.
 
-    `this` and `that` are spendings by day. Days that are still to come have no figures yet.
+    `this` and `that` are spendings by day. Future days have no figures yet.
     """
     units = sorted({*this[UNIT].dropna(), *that[UNIT].dropna()})
     places = pd.DataFrame(
@@ -60,7 +60,7 @@ def daily(this: pd.DataFrame, that: pd.DataFrame, days: list[pd.Timestamp], back
 
 
 def by_project(rows: pd.DataFrame) -> Table:
-    """List what findings.spending.with_usual gives for the days of a period, dearest first."""
+    """List the result of findings.spending.with_usual for a period's days, highest cost first."""
     told = rows.assign(of_usual_ppm=share_ppm(rows["cost_micro"], rows["usual_micro"]))
     told = told.sort_values(["cost_micro", "day"], ascending=[False, False], ignore_index=True)
     totals = told.groupby(UNIT, as_index=False)[["jobs", "failed", "cost_micro"]].sum()
@@ -76,7 +76,7 @@ def by_project(rows: pd.DataFrame) -> Table:
 
 
 def calendar(starts: Any, ends: Any, zone: str) -> list[pd.Timestamp]:
-    """Return the days of a zone from one instant up to another, as a frame has them."""
+    """Return the days of a zone from one instant up to another, as dates of a frame."""
     first, last = (pd.Timestamp(one).tz_convert(zone).tz_localize(None) for one in (starts, ends))
     last = max(last - pd.Timedelta(1, "us"), first)
     return list(pd.date_range(first.normalize(), last.normalize(), freq="D", unit="s"))

@@ -56,7 +56,7 @@ _GIVES_WAY: Final = ("task_id", "actor", "wallet", "model", "state", "project")
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer what failed, by the query's groups."""
+    """Report what failed, by the query's groups."""
     wanted = (*_READ, *groups.sources(query.by, query.filters))
     failed = query.filtered(_with_amounts(_alike(database, query)))
     charged = reservations.troubled(database, columns=wanted, span=query.span)
@@ -81,7 +81,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def _alike(database: Database, query: Query) -> pd.DataFrame:
-    """Return what failed by what the groups, the filters and the sums look at."""
+    """Return the failed jobs, grouped by what the groups, the filters and the sums need."""
     return reservations.alike(
         database,
         columns=(*_ADDED, *groups.sources(query.by, query.filters)),
@@ -93,7 +93,7 @@ def _alike(database: Database, query: Query) -> pd.DataFrame:
 
 
 def _charged_there(failed: pd.DataFrame) -> Iterator[str]:
-    """Tell of each provider where something failed whether it charges for that, by its book."""
+    """Say, for each provider with failures, whether it charges for them, according to its book."""
     library = at_hand()
     for provider in sorted(failed["provider"].dropna().unique()):
         if provider in library.providers:
@@ -103,7 +103,7 @@ def _charged_there(failed: pd.DataFrame) -> Iterator[str]:
 def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
     """Add failed reservations up by some groups and, always, by unit.
 
-    In a row of `failed` are as many as `jobs` says, alike in all columns.
+    A row of `failed` stands for `jobs` jobs that are equal in all columns.
     """
     named = {group.word: group.values(failed) for group in by}
     counted = pd.DataFrame({**named, **_sums(failed)})
@@ -115,7 +115,7 @@ def failures(failed: pd.DataFrame, by: Sequence[Group]) -> Table:
         "failures",
         "Failures",
         columns,
-        # What no book prices would have cost nobody knows what.
+        # What a job without a price in any book would have cost is unknown.
         typed(rows.sum(min_count=1), columns),
         totals=typed_totals(totals.sum(min_count=1), columns),
         empty="nothing failed",

@@ -1,4 +1,4 @@
-"""Frames: rows of plain values as columns of pandas, each with the one dtype of its kind."""
+"""Frames: rows of plain values as pandas columns, with one dtype for each kind."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from kling_reports.report import DTYPES, Kind
 
 _LAST: Final = 2**63 - 1
 _LAST_INSTANT: Final = 62 * 10**15
-"""The microseconds from 1970 back to the year 6, and as far ahead: every calendar has them."""
+"""The microseconds from 1970 back to the year 6, and as far ahead: every calendar has these
+dates."""
 
 _MISSING: Final = -(2**63)
-"""What numpy has in place of an instant that is not there."""
+"""numpy's value for a missing instant."""
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> pd.DataFrame:
@@ -28,7 +29,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> pd
 
 
 def frame_by_place(rows: Sequence[Sequence[Any]], kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return rows whose values stand in the order of the columns as a frame of these columns."""
+    """Return rows whose values are in the order of the columns as a frame of these columns."""
     columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(kinds)
     return pd.DataFrame(
         {
@@ -39,26 +40,27 @@ def frame_by_place(rows: Sequence[Sequence[Any]], kinds: Mapping[str, Kind]) -> 
 
 
 def series_of(values: Iterable[Any], kind: Kind) -> pd.Series[Any]:
-    """Return values as a series of a kind, where None is missing.
+    """Return values as a series of a kind; None is missing.
 
     An `instant` is given in microseconds since 1970, UTC. AmountError for a whole number that the
-    database could not count exactly.
+    database could not store exactly.
     """
     if kind == "instant":
         return _instants(list(values))
     if kind in {"date", "month"}:
-        # Of no values pandas makes objects: even an empty column has the dtype of its kind.
+        # Without values, pandas would make an object column: even an empty one gets its kind's
+        # dtype.
         return pd.Series(pd.to_datetime(list(values))).astype(DTYPES[kind])
     read: Callable[[Any], Any] = {"text": str, "flag": bool}.get(kind, _whole)
     kept = list(values)
     if not _are_as_they_are_kept(kept, kind):
         kept = [None if value is None else read(value) for value in kept]
-    # As objects: pandas would make floats of integers as soon as one among them is missing.
+    # As objects: pandas turns integers into floats as soon as one is missing.
     return pd.Series(pd.array(kept, dtype=DTYPES[kind]))
 
 
 def _are_as_they_are_kept(values: list[Any], kind: Kind) -> bool:
-    """Whether no value needs a look of its own: asked of all at once, that costs nearly nothing."""
+    """Whether no value needs conversion: checked for all at once, which costs almost nothing."""
     known = [value for value in values if value is not None]
     if kind == "text":
         return set(map(type, known)) <= {str}
@@ -80,7 +82,7 @@ def _instants(values: list[Any]) -> pd.Series[Any]:
 
 def _whole(value: Any) -> int:
     whole = int(value)
-    # Past 64 bits SQLite gives a float and PostgreSQL a decimal: neither is passed on as exact.
+    # Beyond 64 bits SQLite returns a float and PostgreSQL a decimal: neither counts as exact.
     if isinstance(value, float) or whole != value or abs(whole) > _LAST:
         raise AmountError("sum", got=str(value), allowed="at most 2**63 - 1 millionths")
     return whole

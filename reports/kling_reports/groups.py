@@ -1,7 +1,7 @@
-"""Groups: the words that a report is asked by, `--by` and `--where`, and the columns behind them.
+"""Groups: the words of `--by` and `--where`, and the columns behind them.
 
-`project:1` is the first level of a project's path, `label:team` the value of the label `team`. A
-project that ends in `/` stands, in a filter, for itself and everything below it, as in a budget.
+`project:1` is the first level of a project's path, `label:team` the value of the label `team`. In a
+filter, a project that ends in `/` includes everything below it, as in a budget.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _PLAIN: Final[Mapping[str, tuple[str, Kind]]] = {
     "state": ("state", "text"),
     "settled_by": ("settled_by", "text"),
 }
-"""Each word that stands for itself, the column of the frame behind it, and its kind."""
+"""Each plain word, the column of the frame behind it, and its kind."""
 
 _FLAGS: Final = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
 NOTHING: Final = "-"
-"""What stands in a filter for a value that was not given: `project=-`."""
+"""Stands in a filter for a missing value: `project=-`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One word that a report is grouped by: the column that it makes, and the one it is made from.
+    """One word that a report is grouped by: its column in the answer, and its source column.
 
     `level` is the depth of a project's path, `label` the name of a label, where the word has one.
     """
@@ -63,7 +63,7 @@ class Group:
         return Column(self.word, self.word.replace("_", " "), self.kind)
 
     def values(self, frame: pd.DataFrame) -> pd.Series[Any]:
-        """Return the value of each row of a frame that has the source column."""
+        """Return each row's value, from a frame that has the source column."""
         source = frame[self.source]
         if self.word == "week":
             return _dates(source, lambda days: days - _days(days.dt.day_of_week))
@@ -107,7 +107,7 @@ class Filter:
 
 
 def _meant(written: str, known: Iterable[str]) -> list[str]:
-    """Return the value that is written, else those that differ from it in capitals alone."""
+    """Return the value as written, or else those that differ only in letter case."""
     values = list(known)
     if written in values:
         return [written]
@@ -139,7 +139,7 @@ def read_groups(given: Iterable[str]) -> tuple[Group, ...]:
 
 
 def read_filters(given: Iterable[str]) -> tuple[Filter, ...]:
-    """Read the conditions of `--where`: of one word any may hold, of several words all must."""
+    """Read the conditions of `--where`: same word means OR, different words mean AND."""
     found: dict[str, list[str | None]] = {}
     for written in given:
         word, sign, value = written.partition("=")
@@ -165,7 +165,7 @@ def filtered(frame: pd.DataFrame, filters: Iterable[Filter]) -> pd.DataFrame:
 def unknown(
     filters: Iterable[Filter], frame: pd.DataFrame, *, most: int = 20
 ) -> list[tuple[str, list[str]]]:
-    """Return each condition that no row of a frame meets, with values that it could name."""
+    """Return each condition that no row of a frame meets, with values it could have."""
     found: list[tuple[str, list[str]]] = []
     for one in filters:
         known = sorted(map(_written, one.group.values(frame).dropna().unique()))
@@ -179,13 +179,13 @@ def unknown(
 
 
 def sources(groups: Sequence[Group], filters: Sequence[Filter]) -> tuple[str, ...]:
-    """Return the columns that groups and filters look at, each once; without time."""
+    """Return the columns that groups and filters use, each once, without time."""
     asked = (*groups, *(one.group for one in filters))
     return tuple(dict.fromkeys(one.source for one in asked if one.source != "day"))
 
 
 def finest(groups: Sequence[Group]) -> str | None:
-    """Return the group of time from which all that are asked for follow, None without any."""
+    """Return the finest group of time requested, from which the others follow; None without any."""
     asked = [group.word for group in groups if group.word in PERIODS]
     if not asked:
         return None
@@ -198,7 +198,7 @@ def words() -> str:
 
 
 def _written(value: object) -> str:
-    """Write a value as a condition names it."""
+    """Write a value the way a condition names it."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Who changed which limit: every change of every budget, when, why, and from what to what."""
+"""Who changed which limit: every change of every budget, with time, reason, old and new value."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOTES: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer who changed the limits, removed budgets' too."""
+    """Report who changed the limits, including those of removed budgets."""
     found = query.filtered(_within(changes(database), query.span))
     return query.answer(
         "limits",

@@ -1,4 +1,4 @@
-"""Listing: the tables behind an overview that only list: findings, latest jobs, models, bases."""
+"""Listing: the plain lists behind an overview: findings, latest jobs, models, bases."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ _BASES: Final = (
 
 
 def findings(found: Iterable[Finding], tables: Sequence[Table]) -> Table:
-    """List the findings that matter most, each with the row of a table that proves it."""
+    """List the most important findings, each with the row of a table that proves it."""
     by_name = {table.name: table for table in tables}
     rows = [
         {
@@ -108,7 +108,7 @@ def findings(found: Iterable[Finding], tables: Sequence[Table]) -> Table:
 
 
 def _place(frame: pd.DataFrame, row: Any) -> int | None:
-    """Return which row of a frame has some values, from 1; None for one that is not listed."""
+    """Return the row number, from 1, with some values in a frame; None if it is not listed."""
     is_it = pd.Series(data=True, index=frame.index)
     for name, value in row.items():
         is_it &= (
@@ -119,9 +119,9 @@ def _place(frame: pd.DataFrame, row: Any) -> int | None:
 
 
 def latest(database: Database, query: Query, span: Span, by_day: pd.DataFrame) -> Table:
-    """List the latest jobs of a span, newest first, of those that the filters keep.
+    """List the latest jobs of a span that the filters keep, newest first.
 
-    `by_day` is its spending by day: it says how far back one has to read for so many jobs.
+    `by_day` is its spending by day: it shows how far back to read for enough jobs.
     """
     counts = by_day.groupby("day")["jobs"].sum().sort_index(ascending=False).cumsum()
     enough = counts[counts >= MOST_JOBS]
@@ -163,7 +163,7 @@ def _in_currency(found: pd.DataFrame, currency: str | None) -> pd.DataFrame:
 
 
 def by_model(spending: pd.DataFrame, title: str) -> Table:
-    """Say of each provider's model what a second cost, and how often it failed."""
+    """Say, for each provider's model, what a second cost, and how often it failed."""
     rows = added(spending, ["provider", "model"])
     return Table(
         "per_second",
@@ -178,7 +178,7 @@ def by_model(spending: pd.DataFrame, title: str) -> Table:
 
 
 def models_of_projects(spending: pd.DataFrame, title: str) -> Table:
-    """Add spending up by project, provider and model: dearest first."""
+    """Sum spending by project, provider and model, highest first."""
     words = ["project", "provider", "model"]
     rows = added(spending, words).sort_values("spent_micro", ascending=False, ignore_index=True)
     totals = rows.groupby(UNIT, as_index=False)[["spent_micro", "clips", "failed"]].sum()

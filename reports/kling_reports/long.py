@@ -1,6 +1,6 @@
-"""Long tables: in a snapshot their rows stay in the database and are read when they are written.
+"""Long tables: in a snapshot, rows stay in the database until they are written out.
 
-Outside of one they are read at once: two readings could find two states of the ledger.
+Outside of a snapshot they are read at once, because two reads could see two states of the ledger.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def filled(
     size: int,
     batches: Callable[[], Iterator[pd.DataFrame]],
 ) -> Table:
-    """Return an empty table with its rows, `count` of them, whose columns are among the batches'.
+    """Return an empty table filled with its `count` rows; the batches have at least its columns.
 
-    The frame has the first `size` rows where the rest stays in the database, else all rows.
+    The frame has the first `size` rows if the rest stays in the database, otherwise all rows.
     """
 
     def read() -> Iterator[pd.DataFrame]:
@@ -48,7 +48,7 @@ def filled(
 
 
 def _first(frames: Iterator[pd.DataFrame], size: int) -> pd.DataFrame:
-    """Return the first rows: of more than one batch where filters have kept few of each."""
+    """Return the first rows, from several batches if filters left few rows in each."""
     found: list[pd.DataFrame] = []
     for frame in frames:
         found.append(frame)
@@ -58,7 +58,7 @@ def _first(frames: Iterator[pd.DataFrame], size: int) -> pd.DataFrame:
 
 
 def _all(frames: Iterator[pd.DataFrame], count: int) -> Iterator[pd.DataFrame]:
-    """Give frames; LedgerError where they have not as many rows as were counted beforehand."""
+    """Yield frames; LedgerError if they do not have as many rows as were counted before."""
     found = 0
     for frame in frames:
         found += len(frame)

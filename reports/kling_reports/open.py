@@ -1,4 +1,4 @@
-"""Which credits are still set aside, for how long, and what to do about them."""
+"""Which credits are still reserved, for how long, and what to do about them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ AGES: Final = (
     ("1-7 d", 604_800),
     ("over 7 d", None),
 )
-"""The ages that open credits are sorted into, and the seconds at which each ends; none includes
-its end."""
+"""The ages that open credits are sorted into, and the seconds at which each ends, exclusive."""
 
 _TO_DO: Final = {
     State.RESERVED: "nothing was sent: run it, or kling-ledger reservation rollback ID",
@@ -77,9 +76,8 @@ _GIVES_WAY: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer what is still reserved, by age."""
-    # What is added up is read of all, in few columns; one by one they are read where they are
-    # written.
+    """Report what is still reserved, by age."""
+    # The sums need all rows, but few columns; single rows are read only when they are written.
     known = reservations.listed(
         database, columns=_wanted(query, _COUNTED), span=query.span, states=OPEN_STATES
     )
@@ -100,7 +98,7 @@ def _wanted(query: Query, columns: Sequence[str]) -> tuple[str, ...]:
 def still_open(database: Database, query: Query, counted: pd.DataFrame) -> Table:
     """List open reservations, oldest first, each with its age and what to do about it.
 
-    `counted` are the same ones, in few columns.
+    `counted` has the same ones, with few columns.
     """
 
     def batches() -> Iterator[pd.DataFrame]:
@@ -128,7 +126,7 @@ def still_open(database: Database, query: Query, counted: pd.DataFrame) -> Table
 
 
 def _aged(found: pd.DataFrame, query: Query) -> pd.DataFrame:
-    """Add to what is open its age, and what is set aside for it in the currency asked for."""
+    """Add to open jobs their age, and what they hold in the requested currency."""
     age = (query.now - found["created_at"]).dt.total_seconds() // 1
     listed = found.assign(
         age_seconds=age.astype("Int64"), age=_named(age), reserved_micro=found["held_micro"]
@@ -141,7 +139,7 @@ def _aged(found: pd.DataFrame, query: Query) -> pd.DataFrame:
 
 
 def by_age(jobs: pd.DataFrame) -> Table:
-    """Add open jobs up by age and unit; every age has a row in every unit."""
+    """Sum open jobs by age and unit; every age has a row in every unit."""
     counted = pd.DataFrame(
         {
             "age": pd.Categorical(jobs["age"], [name for name, _ in AGES], ordered=True),

@@ -1,8 +1,8 @@
-"""The page that a finance director keeps open: what to know first, and all that it rests on.
+"""The page that a finance director keeps open: what to know first, and everything behind it.
 
-Two times stand in it, and every title says which: the history is all that was asked for; the period
-is what was asked for, or the running month, beside the one before it. Amounts are in USD at each
-job's own rate unless another currency is asked for; what has no rate stays in its own unit.
+It covers two spans, and every title says which: the history is the whole requested time; the period
+is the requested one, or the running month, beside the one before it. Amounts are in USD at each
+job's own rate unless another currency is requested; amounts without a rate stay in their own unit.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ _TOPS: Final = (
     ("model", "model", "Models"),
     ("provider", "provider", "Providers"),
 )
-"""The column of a reservation, its word for people, and the title of each table of the largest."""
+"""For each table of largest spenders: the column of a reservation, its word for people, and the
+title."""
 
 DETAILS: Final = ("daily", "project_models", "days", "jobs")
-"""The tables that one looks things up in: a terminal, where nobody can, leaves them out."""
+"""The tables for looking things up, which a terminal leaves out."""
 
 _NOTES: Final = (
     "Budgets stand as they are now, whatever the period and the conditions.",
@@ -49,7 +50,7 @@ _NOTES: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer with findings in words, the period beside the one before, and what is behind them."""
+    """Report findings in words, the period beside the one before, and what is behind them."""
     query = replace(query, currency=query.currency or "USD")
     asked = _Asked(database, query, pair(query.span, now=query.now, zone=query.zone))
     history = list(_history(asked))
@@ -66,7 +67,7 @@ def report(database: Database, query: Query) -> Report:
 
 @dataclass(frozen=True)
 class _Asked:
-    """The question with its two periods, and what the ledger says of them, read once each."""
+    """The question with its two periods, and what the ledger says about them, each read once."""
 
     database: Database
     query: Query
@@ -87,12 +88,12 @@ class _Asked:
 
     @cached_property
     def this(self) -> pd.DataFrame:
-        """The period, by all that tables of the largest look at."""
+        """The period, by everything that the tables of largest spenders need."""
         return self.spending(self.pair.this, *(source for source, _, _ in _TOPS), "settled_by")
 
     @cached_property
     def that(self) -> pd.DataFrame | None:
-        """As much of the period before; None where the ledger does not know it whole."""
+        """The same part of the period before; None if the ledger does not cover it."""
         found = self.spending(self.pair.before, *(source for source, _, _ in _TOPS))
         return found if self._is_known_whole else None
 
@@ -108,9 +109,9 @@ class _Asked:
 
     @property
     def _is_known_whole(self) -> bool:
-        """Whether the ledger had begun when the period before began, or on that day."""
+        """Whether the ledger began before the previous period, or on its first day."""
         earlier = Span(None, self.pair.before.starts_at)
-        # A day is read sooner than all that came before it.
+        # Reading one day is faster than reading everything before it.
         return any(
             not reservations.spending(self.database, span=span).empty
             for span in (self.pair.first_day, earlier)
@@ -118,7 +119,7 @@ class _Asked:
 
     @cached_property
     def parts(self) -> dict[str, Report]:
-        """The answers of other questions that are parts of this one."""
+        """The reports of other questions that are parts of this one."""
         query = self.query
         by_provider = replace(query, by=read_groups(["provider"]))
         return {
@@ -129,7 +130,7 @@ class _Asked:
 
 
 def _history(asked: _Asked) -> Iterator[Table]:
-    """Give what is of all the time that was asked for, the spending by month first, and jobs."""
+    """Yield the parts about the whole requested time, spending by month first, and jobs."""
     query, parts = asked.query, asked.parts
     series = query.by or read_groups([_SERIES])
     by = tuple(dict.fromkeys((*read_groups(["month"]), *series)))
@@ -141,7 +142,7 @@ def _history(asked: _Asked) -> Iterator[Table]:
 
 
 def _of_the_period(asked: _Asked) -> Iterator[Table]:
-    """Give what is of the period alone, and the budgets, which are of now."""
+    """Yield the parts about the period only, and the budgets as they are now."""
     name, this, that = asked.pair.name, asked.this, asked.that
     table = comparison(this, that)
     yield replace(table, title=f"{name}, beside {asked.pair.name_before}")
@@ -166,7 +167,7 @@ def _daily(asked: _Asked) -> Table:
 
 
 def _judged(asked: _Asked) -> pd.DataFrame:
-    """Return the days of the period by project and user, each with what is usual for it."""
+    """Return the days of the period by project and user, each with its usual cost."""
     words = ["day", "project", "actor"]
     own, earlier = added(asked.by_day, words), added(asked.earlier_by_day, words)
     both = spending.with_usual(pd.concat([own, earlier], ignore_index=True))
@@ -174,7 +175,7 @@ def _judged(asked: _Asked) -> pd.DataFrame:
 
 
 def _found(asked: _Asked, tables: dict[str, Table]) -> Iterator[Finding]:
-    """Ask every rule."""
+    """Apply every rule."""
     pair, query, this = asked.pair, asked.query, asked.this
     open_jobs = asked.parts["open"].table("jobs")
     yield from limits.over(tables["budgets"].frame, query.zone)
@@ -194,7 +195,7 @@ def _named(this: pd.DataFrame, source: str, word: str) -> pd.DataFrame:
 
 
 def _told(asked: _Asked) -> Iterator[str]:
-    """Give the notes of the parts, and what a reader has to know of the two periods."""
+    """Yield the notes of the parts, and what a reader should know about the two periods."""
     pair = asked.pair
     if pair.is_running:
         yield f"{pair.name} is not over, and is compared with {pair.name_before} alone."
@@ -211,7 +212,7 @@ def _told(asked: _Asked) -> Iterator[str]:
 
 
 def _in_percent(variance: Table) -> Table:
-    """Draw how far the quotes were off on one scale, whatever unit they are in."""
+    """Draw the errors of the quotes on one scale, whatever their unit."""
     names = [column.name for column in variance.columns]
     if "variance_share_ppm" not in names:
         return variance

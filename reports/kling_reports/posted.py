@@ -1,7 +1,7 @@
-"""What was posted: charged, refunded and net, by whatever it was for.
+"""What was posted: charged, refunded and net, by what it was for.
 
-The statement, the close pack and `spend --basis posted` all are calls of `added_up`: a month
-cannot have two sums.
+The statement, the close pack and `spend --basis posted` all call `added_up`, so a month cannot have
+two different sums.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FIGURES: Final = (
 
 
 def added_up(sums: pd.DataFrame, by: Sequence[Group], *, name: str, title: str) -> Table:
-    """Add what doors.posted gives up by some groups and by unit: units never mix.
+    """Sum the rows of doors.posted by some groups and by unit: units never mix.
 
-    A job counts once, at the first of its charges and refunds in the time that was asked for, so
-    the parts add up to the whole however they are grouped.
+    A job counts once, at the first of its charges and refunds in the requested time, so the parts
+    add up to the whole however they are grouped.
     """
     named = {group.word: group.values(sums) for group in by}
     figures = {

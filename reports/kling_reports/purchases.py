@@ -1,4 +1,4 @@
-"""What was paid for credits, what is left of it, and which fundings were paid for by nobody."""
+"""What was paid for credits, what is left of them, and which fundings nobody paid for."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _GIVES_WAY: Final = ("transfer_id", "costing", "tax_micro", "invoice", "unit_pri
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer what was bought and what is left of it, now or at the end of a month."""
+    """Report what was bought and what is left of it, now or at the end of a month."""
     lots, moved, stocks = _walked(database, query.period)
     today = query.now.date()
     bought = query.filtered(_bought(lots, left_of(lots, stocks), today))
@@ -70,7 +70,7 @@ def report(database: Database, query: Query) -> Report:
 def lots_left(database: Database, wallet: str, *, today: date) -> list[dict[str, str | None]]:
     """Return what is left of a wallet's purchases, plain values by name, the next to expire first.
 
-    What never expires comes last, in the order of the purchases.
+    Purchases that never expire come last, in their order.
     """
     lots, _, stocks = _walked(database, None)
     left = left_of(lots, stocks)
@@ -84,7 +84,7 @@ def lots_left(database: Database, wallet: str, *, today: date) -> list[dict[str,
 def _walked(
     database: Database, through: str | None
 ) -> tuple[list[Lot], Sequence[Line], list[Stock]]:
-    """Return the purchases, the transfers and what is left, through a month or until now."""
+    """Return the purchases, the transfers and what is left, up to a month or until now."""
     lots = lots_of(purchases.lots(database, through=through))
     books = Books(lots)
     moved = [one.line for one in costed(lines(purchases.moves(database, through=through)), books)]
@@ -117,7 +117,7 @@ def _lot_row(lot: Lot, left: Left, today: date) -> dict[str, Any]:
 
 
 def _allowed(moved: Iterable[Line], stocks: Iterable[Stock], paid: set[str]) -> pd.DataFrame:
-    """Return every funding that nobody paid for, and how much of it is left."""
+    """Return every unpaid funding, and how much of it is left."""
     left = {stock.funding_id: stock.units_micro for stock in stocks}
     rows = [
         {
@@ -140,7 +140,7 @@ def _allowances(allowed: pd.DataFrame) -> Table:
 
 def _table(name: str, title: str, columns: tuple[Column, ...], frame: pd.DataFrame) -> Table:
     added = [column.name for column in columns if column.adds_up]
-    # What nobody knows of any row is not known of all of them.
+    # If a value is unknown in one row, it is unknown for all of them.
     totals = frame.groupby(UNIT, sort=True, as_index=False)[added].sum(min_count=1)
     return Table(
         name,

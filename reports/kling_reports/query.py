@@ -1,4 +1,4 @@
-"""Query: what every question is asked with - when, for which time, in which zone and currency."""
+"""Query: what every question needs: when, for which time, in which zone and currency."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Basis = Literal["reserved", "posted"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """How a question is asked. `now` is given by the caller; `currency` is the display currency, at
-    `rates` (see currency.py); USD needs none.
+    """The parameters of a question.
 
-    `by` and `filters` are for the questions that can be grouped and filtered. `basis` is the axis
-    of time: a job counts when it was `reserved`, or each charge and refund when it was `posted`.
-    `period` is a month of the journal in place of a span, for the questions that follow the
-    journal. `batch` is how many rows of a long table are in memory at a time.
+    `now` is given by the caller; `currency` is the display currency, at `rates` (see currency.py);
+    USD needs none. `by` and `filters` are for questions that can be grouped and filtered. `basis`
+    is the axis of time: a job counts when it was `reserved`, or each charge and refund when it was
+    `posted`. `period` is a month of the journal instead of a span, for questions about the journal.
+    `batch` is how many rows of a long table are in memory at a time.
     """
 
     now: datetime
@@ -49,7 +49,7 @@ class Query:
         return Conversion(self.currency, self.rates or Rates())
 
     def filtered(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of a frame that all filters keep; ConfigError where one cannot apply."""
+        """Return the rows of a frame that all filters keep; ConfigError if one cannot apply."""
         for one in self.filters:
             if one.group.source not in frame:
                 raise ConfigError(
@@ -59,7 +59,7 @@ class Query:
         return filtered(frame, self.filters)
 
     def filtered_where_known(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of a frame that the filters keep which can apply to it."""
+        """Return the rows of a frame that the filters applicable to it keep."""
         return filtered(frame, [one for one in self.filters if one.group.source in frame])
 
     def answer(

@@ -1,7 +1,7 @@
 """How far the ledger's figures rest on what providers themselves said, and what was corrected.
 
-What providers' own records said is what `kling-ledger reconcile` kept when it last compared them;
-nobody is asked here.
+The providers' records are those that `kling-ledger reconcile` stored when it last compared them; no
+provider is contacted here.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ BASES: Final = (
     *(*BILLED, "measured", "quote", "person"),
     *(_NOBODY, "in doubt", "open", "failed"),
 )
-"""What a job's cost rests on: the provider's word, its bill, the measured length of what it made,
-our quote because none of them said it, a person's word, or nobody's that is known; for jobs without
-an end, nothing yet; a failed one costs what it was charged."""
+"""The basis of a job's cost: the provider's answer, its bill, the measured length of the result,
+our quote if there is none of these, a person's figure, or an unknown source; an open job has none
+yet; a failed one costs what it was charged."""
 
 _ROWS: Final = (
     Column("provider", "provider", "text"),
@@ -97,7 +97,7 @@ _COLUMNS: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer what the figures rest on, what is in doubt, and what was corrected."""
+    """Report what the figures rest on, what is in doubt, and what was corrected."""
     wanted = groups.sources((), query.filters)
     known = reservations.alike(database, columns=(*_COLUMNS, *wanted), span=query.span)
     doubts = reservations.listed(database, span=query.span, states=[State.IN_DOUBT])
@@ -122,7 +122,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def bases(alike: pd.DataFrame) -> Table:
-    """Add jobs up by provider, unit and what their cost rests on."""
+    """Sum jobs by provider, unit and the basis of their cost."""
     jobs = alike["jobs"]
     counted = pd.DataFrame(
         {
@@ -137,7 +137,7 @@ def bases(alike: pd.DataFrame) -> Table:
     )
     keys = ["provider", UNIT, "basis"]
     grouped = counted.groupby(keys, dropna=False, observed=True, sort=True, as_index=False)
-    # What no book prices has no quote: of nothing known there is no sum.
+    # Without a price in a book there is no quote: its sum is unknown.
     rows = grouped.sum(min_count=1)
     by_unit = counted.drop(columns=["provider", "basis"]).groupby(UNIT, as_index=False)
     totals = by_unit.sum(min_count=1)
@@ -152,7 +152,7 @@ def in_doubt(doubts: pd.DataFrame) -> Table:
 
 
 def corrections(database: Database, query: Query) -> Table:
-    """List what was posted beside the plain course: corrections, overruns, late costs, refunds."""
+    """List what was posted outside the normal course, such as corrections and overruns."""
 
     def batches() -> Iterator[pd.DataFrame]:
         found = journal.transfer_batches(
@@ -180,7 +180,7 @@ def corrections(database: Database, query: Query) -> Table:
 
 
 def corrected(transfers: pd.DataFrame) -> Table:
-    """List, as `corrections` does, transfers that are all in memory."""
+    """List transfers that are all in memory, as `corrections` does."""
     listed = transfers.assign(amount_micro=into_wallets(transfers))
     totals = listed.groupby(UNIT, as_index=False)[["amount_micro"]].sum()
     return _table(
@@ -189,7 +189,7 @@ def corrected(transfers: pd.DataFrame) -> Table:
 
 
 def compared(records: pd.DataFrame) -> Table:
-    """Add tasks up by how our journal and the provider's record agreed."""
+    """Sum tasks by how our journal and the provider's record agreed."""
     counted = records.assign(tasks=pd.Series(1, records.index, "Int64"))
     grouped = counted.groupby(["provider", UNIT, "verdict"], dropna=False, as_index=False)
     figures = ["tasks", "billed_micro", "spent_micro"]
@@ -201,7 +201,7 @@ def compared(records: pd.DataFrame) -> Table:
 
 
 def different(records: pd.DataFrame) -> Table:
-    """List the tasks of which our journal and the provider's record do not say the same."""
+    """List the tasks for which our journal and the provider's record differ."""
     apart = records[(records["verdict"] != "matched").fillna(value=True)]
     listed = apart.assign(difference_micro=apart["billed_micro"] - apart["spent_micro"])
     amounts = ["billed_micro", "spent_micro"]
@@ -213,7 +213,7 @@ def different(records: pd.DataFrame) -> Table:
 
 def _basis(alike: pd.DataFrame) -> pd.Series[Any]:
     state = alike["state"]
-    # Nobody's word is not the provider's: a cost that was corrected without a word has none.
+    # A cost corrected without a source has none: it is not the provider's.
     said = alike["settled_by"]
     basis = said.where(said.isin(BASES), _NOBODY).mask(state != str(State.COMMITTED), "failed")
     basis = basis.mask(state.isin([str(one) for one in OPEN_STATES]), "open")

@@ -1,10 +1,9 @@
-"""Report: the one shape that every question returns and every form is written from.
+"""Report: what every question returns and every form is written from.
 
 A report is a handful of tables with their question, their filters and what was assumed. A table is
-a pandas frame and the columns that say what its figures are. Nothing in it is formatted, rounded
-for show, or a float: whoever writes a form needs this file and no other. A form is a module of
-`render/` with `render(report) -> bytes`; the terminal's is `render(report, *, width, is_terminal)
--> str`.
+a pandas frame, with columns that describe its figures. Nothing in it is formatted, rounded for
+display, or a float: this file is all you need to write a form. A form is a module of `render/` with
+`render(report) -> bytes`; the terminal's is `render(report, *, width, is_terminal) -> str`.
 
 What a column's `kind` says of its values in the frame; any of them may be missing (`pd.NA`), and
 then it is unknown or does not apply, never zero:
@@ -38,10 +37,10 @@ import pandas as pd
 from kling_pricing.money import from_micro
 
 Kind = Literal["text", "flag", "integer", "seconds", "money", "percent", "instant", "date", "month"]
-"""What the values of a column are; the module's docstring has them all."""
+"""What the values of a column are; the module's docstring lists all kinds."""
 
 Cell = str | bool | int | Decimal | datetime | date | None
-"""One value for a reader: money and percentages exact, None if unknown."""
+"""One value for a reader: money and percentages are exact, None is unknown."""
 
 DTYPES: Final[Mapping[Kind, Any]] = {
     "text": "string",
@@ -54,10 +53,10 @@ DTYPES: Final[Mapping[Kind, Any]] = {
     "date": "datetime64[s]",
     "month": "datetime64[s]",
 }
-"""The one dtype that the values of a kind have in a frame."""
+"""The dtype in a frame for the values of each kind."""
 
 UNIT: Final = "unit"
-"""The column that says, row by row, what the money of that row counts: `USD`, `crun-credit`."""
+"""The column with the unit of a row's money: `USD`, `crun-credit`."""
 
 _SUFFIXES: Final[Mapping[Kind, str]] = {"money": "_micro", "percent": "_ppm"}
 
@@ -67,7 +66,7 @@ class Column:
     """One column of a table.
 
     `name` is the frame's; `title` is for people, `meaning` one sentence about it. A column that
-    `adds_up` has the sum of its rows in the totals, unit by unit: a spreadsheet may add it. Any
+    `adds_up` has the sum of its rows in the totals, per unit, and a spreadsheet may sum it. Any
     other figure of the totals is recomputed (a cost per clip) or missing.
     """
 
@@ -84,7 +83,7 @@ class Column:
 
     @property
     def is_figure(self) -> bool:
-        """Whether its values stand under each other, at the right."""
+        """Whether its values are aligned at the right."""
         return self.kind in {"integer", "seconds", "money", "percent"}
 
 
@@ -97,15 +96,15 @@ OF_A_JOB: Final = (
     Column("task_id", "task", "text"),
     Column("actor", "user", "text"),
 )
-"""Who paid for a job, who made it and who asked: what every list of jobs tells of them."""
+"""Who paid for a job, who made it and who asked for it: part of every list of jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """How a table is best drawn, by the names of its columns; a form without pictures ignores it.
 
-    `over_time`: bars of `value` along `x`, stacked by `series`, those of `limit` behind them to
-    compare with. `bars`: one bar of `value` for each `x`, grouped by `series`. `bullet`: `value`
+    `over_time`: bars of `value` along `x`, stacked by `series`, with those of `limit` behind them
+    for comparison. `bars`: one bar of `value` for each `x`, grouped by `series`. `bullet`: `value`
     against `limit` for each `x`, `series` on top of it. Rows of different units never share an
     axis.
     """
@@ -119,10 +118,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
-    """The rows of a table that nobody holds at once: how many, and how they are read once more.
+    """The rows of a table that are never all in memory: how many, and how to read them again.
 
-    `batches` gives frames with the table's columns, the same ones each time that it is called, for
-    as long as the snapshot lasts that they are read from.
+    `batches` yields frames with the table's columns, the same ones at each call, as long as the
+    snapshot lasts.
     """
 
     count: int
@@ -133,14 +132,13 @@ class Stream:
 class Table:
     """A frame and what its columns are. The frame is never changed.
 
-    Where there is a `stream` it has all rows, and the frame the first of them: what is shown to a
-    person. Who writes all asks for `batches`, `rows` and `count`.
+    If there is a `stream`, it has all rows, and the frame only the first: those that a person sees.
+    To write all rows, use `batches`, `rows` and `count`.
 
-    `totals` has the same columns and one row for each unit (one row in all where no column is
-    money), with what cannot be totalled missing; it is None where a total would mean nothing.
-    `empty` is the sentence for a person when there are no rows. `gives_way` names the columns that
-    may be left out where there is no room, the first one first; `aside` those that a terminal never
-    shows.
+    `totals` has the same columns and one row per unit (a single row if no column is money); figures
+    without a total are missing. It is None if a total would mean nothing. `empty` is the sentence
+    for people if there are no rows. `gives_way` names the columns that may be dropped if room is
+    short, in that order; `aside` those that a terminal never shows.
     """
 
     name: str
@@ -178,7 +176,7 @@ class Table:
         return len(self.frame) if self.stream is None else self.stream.count
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """Return all rows, some at a time."""
+        """Yield all rows, in batches."""
         return iter((self.frame,)) if self.stream is None else self.stream.batches()
 
     def rows(self, zone: str = "UTC") -> Iterator[tuple[Cell, ...]]:
@@ -187,13 +185,13 @@ class Table:
             yield from rows_of(self.columns, frame, zone)
 
     def total_rows(self, zone: str = "UTC") -> Iterator[tuple[Cell, ...]]:
-        """Return the totals as `rows` does; none where there are no totals."""
+        """Return the totals in the form of `rows`; empty if there are none."""
         return iter(()) if self.totals is None else rows_of(self.columns, self.totals, zone)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The stretch of time that a report is about, half-open; None is without that end."""
+    """The time that a report is about, half-open; None means no end on that side."""
 
     starts_at: datetime | None = None
     ends_at: datetime | None = None
@@ -205,19 +203,18 @@ class Span:
 
 
 EVER: Final = Span()
-"""All of the time."""
+"""All time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
     """One answered question.
 
-    `tables` begins with the main one: a form that holds a single table (CSV) writes that. `filters`
-    are as they were given (`provider=crun`); `period` is a month of the journal
-    in place of a span; `currency` is None where each amount stands in its own
-    unit; `notes` say what was assumed, left out or is not known. `generated_at` is given by the
-    caller: the same ledger asked at the same instant gives the same report. `ledger` is what the
-    ledger is called, empty where nobody said.
+    `tables` begins with the main one: a form with a single table (CSV) writes that. `filters` are
+    as given (`provider=crun`); `period` is a month of the journal instead of a span; `currency` is
+    None if each amount is in its own unit; `notes` say what was assumed, left out or is unknown.
+    `generated_at` is given by the caller: the same ledger at the same instant gives the same
+    report. `ledger` is the ledger's name, empty if it has none.
     """
 
     name: str
@@ -243,31 +240,31 @@ class Report:
         return {table.name: table for table in self.tables}[name]
 
     def only(self, name: str) -> Report:
-        """Return the report with one of its tables alone; KeyError if there is none."""
+        """Return the report with only one of its tables; KeyError if there is none."""
         return replace(self, tables=(self.table(name),))
 
 
 def typed(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
-    """Return the declared columns of a frame, in their order and with the dtypes of their kinds."""
+    """Return the declared columns of a frame, in order and with the dtypes of their kinds."""
     return frame[[column.name for column in columns]].astype(
         {column.name: DTYPES[column.kind] for column in columns}
     )
 
 
 def typed_totals(totals: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
-    """Return totals as `typed` does; the columns that they do not have are missing in each row."""
+    """Return totals in the form of `typed`; columns that they lack are missing in each row."""
     return typed(totals.reindex(columns=[column.name for column in columns]), columns)
 
 
 def rows_of(
     columns: tuple[Column, ...], frame: pd.DataFrame, zone: str
 ) -> Iterator[tuple[Cell, ...]]:
-    """Return the rows of a frame as `Table.rows` has them."""
+    """Return the rows of a frame in the form of `Table.rows`."""
     return zip(*(cells(frame[column.name], column.kind, zone) for column in columns), strict=True)
 
 
 def cells(values: pd.Series[Any], kind: Kind, zone: str) -> list[Cell]:
-    """Return a column as plain values, as `Table.rows` has them; instants in a zone."""
+    """Return a column as plain values, in the form of `Table.rows`; instants in a zone."""
     if kind == "instant":
         local = pd.DatetimeIndex(values.dt.tz_convert(ZoneInfo(zone)))
         return [None if value is pd.NaT else value for value in local.to_pydatetime()]
@@ -276,7 +273,7 @@ def cells(values: pd.Series[Any], kind: Kind, zone: str) -> list[Cell]:
     held: Any = values.array
     plain: list[Any] = held.to_numpy(dtype=object, na_value=None).tolist()
     if kind in {"money", "percent"}:
-        # Prices come from a list: most amounts of many are the same few.
+        # Prices come from a list, so many amounts are equal.
         known = {micro: None if micro is None else from_micro(micro) for micro in set(plain)}
         return [known[micro] for micro in plain]
     return plain

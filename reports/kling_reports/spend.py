@@ -1,4 +1,4 @@
-"""Who spent what, on what: clips, failures, seconds and cost, by any of several questions."""
+"""Who spent what, on what: clips, failures, seconds and cost, by any groups."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _POSTED_NOTES: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer what was spent, by the query's groups and on its axis of time."""
+    """Report what was spent, by the query's groups and on its axis of time."""
     return _posted(database, query) if query.basis == "posted" else _reserved(database, query)
 
 
@@ -108,7 +108,7 @@ def _reserved(database: Database, query: Query) -> Report:
 
 
 def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Add what reservations.spending gives up by some groups and by unit: units never mix."""
+    """Sum the rows of reservations.spending by some groups and by unit: units never mix."""
     frame = spending
     named = {group.word: group.values(frame) for group in by}
     counted = pd.DataFrame({**named, **_figures(frame)})
@@ -135,7 +135,7 @@ def spend(spending: pd.DataFrame, by: Sequence[Group]) -> Table:
 
 
 def _figures(frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
-    """Return what is added up; the seconds of charged clips also where they are not known."""
+    """Return what is summed, including where the seconds of charged clips are unknown."""
     outcome, jobs = frame["outcome"], frame["jobs"]
     charged = outcome.isin(["accepted", "rejected"])
     return {
@@ -152,7 +152,7 @@ def _figures(frame: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 
 
 def _with_rates(added: pd.DataFrame) -> pd.DataFrame:
-    """Add what a clip and a second cost; unknown where there is none, or not all are known."""
+    """Add the cost per clip and per second; missing if there is none, or not all are known."""
     added["seconds"] = added["seconds"].where(added["unknown_seconds"] == 0)
     for name, divisor in _DIVISORS.items():
         added[name] = divided(added["spent_micro"], added[divisor])

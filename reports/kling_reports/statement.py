@@ -1,4 +1,4 @@
-"""What went into each wallet and out of it: from the opening balance to the closing one."""
+"""What went into and out of each wallet: from the opening balance to the closing one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _GIVES_WAY: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer how each wallet came from its opening to its closing balance."""
+    """Report how each wallet went from its opening to its closing balance."""
     movements = query.filtered(journal.movements(database, span=query.span, period=query.period))
     summary = statement(movements)
     spent_on = charges(database, span=query.span, period=query.period, filters=query.filters)
@@ -82,7 +82,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def statement(movements: pd.DataFrame) -> Table:
-    """Add movements (see journal.movements) up to one row a wallet."""
+    """Sum movements (see journal.movements) to one row per wallet."""
     figures = pd.DataFrame(
         {
             "wallet": movements["wallet"],
@@ -113,7 +113,7 @@ def charges(
     period: str | None = None,
     filters: Sequence[Filter] = (),
 ) -> Table:
-    """Add up what jobs were charged and refunded, by what they were for: what left the wallets."""
+    """Sum what jobs were charged and refunded, by purpose: what left the wallets."""
     sums = posted.posted(
         database, by=groups.sources(_CHARGED_FOR, filters), span=span, period=period
     )
@@ -125,9 +125,9 @@ def charges(
 def lines(
     database: Database, query: Query, movements: pd.DataFrame, summary: pd.DataFrame
 ) -> Table:
-    """List the transfers that moved a wallet's balance, wallet after wallet, each with the balance.
+    """List the transfers that moved a wallet's balance, wallet by wallet, with the new balances.
 
-    `movements` and `summary` are of the same wallets and the same time.
+    `movements` and `summary` cover the same wallets and the same time.
     """
     within = movements[movements["kind"].isin(MOVES) & ~movements["before"].fillna(value=True)]
     moved = within.assign(amount_micro=into_wallets(within))
@@ -149,7 +149,7 @@ def lines(
 
 
 def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
-    """List, as `lines` does, the transfers that moved balances, all of them in memory."""
+    """List, like `lines`, the transfers that moved balances, all of them in memory."""
     by_wallet = transfers.sort_values("wallet", kind="stable")
     opening = summary.set_index("wallet")["opening_micro"]
     (listed,) = _balanced([by_wallet], opening)
@@ -157,19 +157,19 @@ def entries(transfers: pd.DataFrame, summary: pd.DataFrame) -> Table:
 
 
 def _balanced(batches: Iterable[pd.DataFrame], opening: pd.Series[Any]) -> Iterator[pd.DataFrame]:
-    """Give lines, wallet after wallet, with what each moved and what the wallet held after it."""
+    """Yield lines, wallet by wallet, with each one's movement and the wallet's balance after it."""
     held = opening.copy()
     for transfers in batches:
         listed = transfers.assign(amount_micro=into_wallets(transfers))
         moved = listed.groupby("wallet")["amount_micro"].cumsum()
         listed["balance_micro"] = listed["wallet"].map(held).astype("Int64") + moved
-        # The next batch may go on with the wallet that this one ends with.
+        # The next batch may continue with the last wallet of this one.
         held.update(listed.groupby("wallet")["balance_micro"].last())
         yield listed
 
 
 def _lines(moved: pd.DataFrame) -> Table:
-    """Return the table of lines without its rows, with what they add up to."""
+    """Return the table of lines without its rows, with their totals."""
     totals = moved[[UNIT, "amount_micro"]].groupby(UNIT, sort=True, as_index=False).sum()
     return Table(
         "lines",
@@ -183,7 +183,7 @@ def _lines(moved: pd.DataFrame) -> Table:
 
 
 def _posted(movements: pd.DataFrame) -> pd.Series[int]:
-    # A wallet without any movement has a row of its own, in which the kind is missing.
+    # A wallet without any movement has one row, in which the kind is missing.
     return into_wallets(movements).fillna(0)
 
 

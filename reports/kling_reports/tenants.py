@@ -1,4 +1,4 @@
-"""One question asked of several ledgers: their answers in one, with whose each row is."""
+"""One question asked of several ledgers: their answers in one, each row with its tenant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TENANT: Final = Column("tenant", "tenant", "text", "whose ledger the row is of")
 
 
 def joined(answers: Mapping[str, Report]) -> Report:
-    """Join the answers of ledgers, by tenant. Totals are by unit: those of one unit add up."""
+    """Join the answers of ledgers, by tenant. Totals are per unit: those of one unit add up."""
     reports = list(answers.values())
     tables = [
         _joined({name: report.tables[place] for name, report in answers.items()})
@@ -39,7 +39,7 @@ def _joined(tables: Mapping[str, Table]) -> Table:
         columns=columns,
         frame=pd.concat(_first_frames(tables, columns), ignore_index=True),
         totals=_totals(tables, columns),
-        # Bars of several tenants under one name would be read as one.
+        # Bars of several tenants under the same name would be read as one.
         picture=None,
         stream=Stream(sum(table.count for table in tables.values()), batches) if is_long else None,
     )
@@ -60,7 +60,7 @@ def _named(frame: pd.DataFrame, name: str, columns: tuple[Column, ...]) -> pd.Da
 
 
 def _totals(tables: Mapping[str, Table], columns: tuple[Column, ...]) -> pd.DataFrame | None:
-    """Add totals up by unit. What is worked out from them, such as a cost per clip, is missing."""
+    """Sum totals by unit. Figures computed from them, such as a cost per clip, are missing."""
     known = [table.totals for table in tables.values() if table.totals is not None]
     added = [column.name for column in columns if column.adds_up]
     if len(known) < len(tables) or UNIT not in known[0] or not added:
@@ -71,5 +71,5 @@ def _totals(tables: Mapping[str, Table], columns: tuple[Column, ...]) -> pd.Data
 
 
 def _sum(values: pd.Series[Any]) -> Any:
-    """Add values up: one that is not known leaves the sum unknown."""
+    """Sum values: an unknown one makes the sum unknown."""
     return values.sum(skipna=False)

@@ -1,4 +1,4 @@
-"""Tops: the largest spenders of one kind, the rest as one row, and what all of them come to."""
+"""Tops: the largest spenders of one kind, the rest as one row, and the total."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kling_reports.merging import merged
 from kling_reports.report import UNIT, Column, Picture, Table, typed, typed_totals
 
 MOST: Final = 10
-"""The names that have a row of their own, in each unit."""
+"""How many names have their own row, in each unit."""
 
 _FIGURES: Final = (
     Column(UNIT, "unit", "text"),
@@ -30,9 +30,9 @@ _GIVES_WAY: Final = ("before_micro", "failed", "clips", "change_ppm", "share_ppm
 def top(
     this: pd.DataFrame, that: pd.DataFrame | None, source: str, *, word: str, title: str
 ) -> Table:
-    """Return the MOST largest values of a column of two spendings, by unit; the rest are others.
+    """Return the MOST largest values of a column in two spendings, by unit; the rest is "others".
 
-    `that` is the period before, None where it is not known whole. The table's name is the plural
+    `that` is the period before, None if it is not completely known. The table's name is the plural
     of `word`, which names the column.
     """
     rows = beside(this, that, [source]).rename(columns={source: word})
@@ -57,7 +57,7 @@ def top(
 
 
 def beside(this: pd.DataFrame, that: pd.DataFrame | None, words: list[str]) -> pd.DataFrame:
-    """Add two spendings up by some columns: `before_micro` is what the other one spent."""
+    """Sum two spendings by some columns; `before_micro` is what the other one spent."""
     rows = added(this, words)
     if that is None:
         return rows.assign(before_micro=pd.Series(pd.NA, rows.index, dtype="Int64"))
@@ -69,7 +69,7 @@ def beside(this: pd.DataFrame, that: pd.DataFrame | None, words: list[str]) -> p
 
 
 def grown(rows: pd.DataFrame) -> pd.Series[Any]:
-    """Return by which share spending grew; missing where nothing was spent before."""
+    """Return the relative growth of spending; missing if nothing was spent before."""
     return divided(
         rows["spent_micro"] - rows["before_micro"], rows["before_micro"], times=WHOLE_PPM
     )

@@ -17,10 +17,10 @@ from kling_reports.query import Query
 from kling_reports.report import UNIT, Column, Picture, Report, Table, typed, typed_totals
 
 NOT_CONFIRMED: Final = "none yet"
-"""What stands where no provider has said yet what the clips cost."""
+"""Stands for what the clips cost, as long as no provider has said so."""
 
 FINAL: Final = ("bill", "measured")
-"""Those words of `settled_by` that correct a job to what it cost in the end."""
+"""The words of `settled_by` that correct a job to its final cost."""
 
 _FIGURES: Final = (
     Column("clips", "clips", "integer", "jobs that ended and were charged", adds_up=True),
@@ -100,7 +100,7 @@ _GIVES_WAY: Final = (
 
 
 def report(database: Database, query: Query) -> Report:
-    """Answer how near the quotes were, by the query's groups."""
+    """Report how accurate the quotes were, by the query's groups."""
     wanted = groups.sources(query.by, query.filters)
     found = reservations.alike(
         database,
@@ -124,7 +124,7 @@ def report(database: Database, query: Query) -> Report:
 
 
 def variance(alike: pd.DataFrame, by: Sequence[Group]) -> Table:
-    """Compare what reservations.alike gives by some groups and, always, by unit."""
+    """Compare rows of reservations.alike by some groups and, always, by unit."""
     charged = alike[alike["state"] == str(State.COMMITTED)].reset_index(drop=True)
     named = {group.word: group.values(charged) for group in by}
     compared = pd.DataFrame({**named, UNIT: charged[UNIT], **_compared(charged)})
@@ -146,7 +146,7 @@ def _compared(charged: pd.DataFrame) -> dict[str, pd.Series[Any]]:
     jobs, quoted, cost = charged["jobs"], charged["quoted_micro"], _cost(charged)
     estimated, off = charged["estimated_micro"], cost - quoted
     is_confirmed = _is(charged, *reservations.BILLED)
-    # A quote that was charged because nobody said more is exact by itself: it is not compared.
+    # A quote charged for lack of another figure is exact by definition: it is not compared.
     is_compared = is_confirmed & quoted.notna()
     is_estimated = is_confirmed & estimated.notna()
     return {
@@ -171,9 +171,9 @@ def _compared(charged: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 
 
 def _cost(charged: pd.DataFrame) -> pd.Series[Any]:
-    """Return what each clip was charged, without what was charged by a mistake that was undone.
+    """Return what each clip was charged, without charges that were undone as mistakes.
 
-    A bill, or a measured length, says what it cost in the end: what came back is in that already.
+    A bill, or a measured length, gives the final cost: refunds are already included in it.
     """
     is_final = _is(charged, *FINAL)
     back = charged["refunded_micro"].where(is_final, charged["undone_micro"])
@@ -181,12 +181,12 @@ def _cost(charged: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _is(charged: pd.DataFrame, *words: str) -> pd.Series[Any]:
-    """Return whether the cost of each clip was said by one of these."""
+    """Return whether each clip's cost has one of these bases."""
     return _holds(charged["settled_by"].isin(words))
 
 
 def _holds(condition: pd.Series[Any]) -> pd.Series[Any]:
-    """Return where a condition holds for certain: what is not known is neither way."""
+    """Return where a condition certainly holds: if a value is unknown, it does not."""
     return condition.fillna(value=False).astype(bool)
 
 
@@ -211,7 +211,7 @@ def _confirmation(confirmed: pd.Series[Any], clips: pd.Series[Any]) -> pd.Series
 
 
 def _medians(compared: pd.DataFrame, words: list[str]) -> pd.Series[Any]:
-    """Return the error below which half of the compared clips of each group lie, in their order."""
+    """Return the median error of each group's compared clips, in the order of the groups."""
     ordered = compared.sort_values("error_ppm", kind="stable")
     grouped = ordered.groupby(words, dropna=False, sort=True)["compared"]
     is_half = 2 * grouped.cumsum() >= grouped.transform("sum")

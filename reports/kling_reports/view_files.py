@@ -1,7 +1,7 @@
-"""View files: the views of the public contract as Parquet files, row for row and column for column.
+"""View files: the views of the public contract as Parquet files, row for row, column for column.
 
-Rows go from a cursor of the database into the files some thousand at a time, and all files tell of
-one state of the ledger.
+Rows go from a database cursor into the files in batches, and all files show the same state of the
+ledger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kling_ledger.tabular.files import whole_folder
 from kling_ledger.tabular.parquet_table import pyarrow_or_refuse
 
 _AT_ONCE: Final = 10_000
-"""How many rows are in memory at a time: a row group of the file."""
+"""How many rows are in memory at a time: one row group of the file."""
 
 
 def write(
@@ -28,12 +28,12 @@ def write(
 ) -> dict[str, int]:
     """Write every view into a new folder, as `NAME.parquet`; return how many rows each has.
 
-    `days` are the first one and the one after the last, in UTC, of views that have a `day`; the
-    others say how things stand now.
+    `days` are the first one and the one after the last, in UTC, for views that have a `day`; the
+    other views show the current state.
 
-    All of it or nothing: the folder appears when everything is in it. Amounts are `decimal128(19,
-    6)`, instants are timestamps in UTC, days are dates. ConfigError where pyarrow is not installed,
-    NotEmptyError for a folder that holds anything.
+    All or nothing: the folder appears once it is complete. Amounts are `decimal128(19, 6)`,
+    instants are timestamps in UTC, days are dates. ConfigError if pyarrow is not installed,
+    NotEmptyError for a folder that is not empty.
     """
     pyarrow_or_refuse()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -86,7 +86,7 @@ def _array(name: str, kind: str, columns: Mapping[str, Sequence[Any]]) -> Any:
 
 
 def _amount(columns: Mapping[str, Sequence[Any]], name: str) -> Any:
-    """Return decimals of whole millionths: exact, and without a Python object for each of them."""
+    """Return decimals from whole millionths: exact, and without a Python object for each."""
     from decimal import Decimal
 
     import pyarrow as pa
@@ -114,7 +114,7 @@ _KNOWN: Final[Mapping[str, Callable[[Mapping[str, Sequence[Any]], str], Any]]] =
     "day": _text,
     "flag": _number,
 }
-"""How a column is read that the file has in another type than the view."""
+"""How to read a column whose type in the file differs from that in the view."""
 
 
 def _types() -> dict[str, Any]:

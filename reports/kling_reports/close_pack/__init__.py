@@ -1,8 +1,8 @@
 """The close pack: everything that finance keeps of a closed month, in one folder, and its sums.
 
-The pack is made from what a seal covers: the month's transfers, what jobs held at its end, and of
-jobs only what never changes. So a second run gives identical bytes, at any time, on any machine and
-either engine. What a provider's record says after the month is not in its pack.
+The pack contains only what the seal covers: the month's transfers, what jobs held at its end, and
+the facts of jobs that never change. So a second run gives identical bytes, at any time, on any
+machine and either engine. What a provider's record says after the month is not included.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANIFEST: Final = "manifest.json"
 """The file that names all the others, each with its SHA-256."""
 
 _SIGNED_SINCE: Final = 3
-"""The first format of a seal that covers who prepared a close."""
+"""The first seal format that covers who prepared a close."""
 
 
 def write(
@@ -39,9 +39,9 @@ def write(
 ) -> list[str]:
     """Write the pack of a month that is closed hard into a new folder; return its files' names.
 
-    All of it or nothing: the folder appears when everything is in it. Where it is there already
-    with the same pack, nothing is done. `rates` is as for focus.rows. Raises PeriodError for a
-    month that is not closed hard or not what was sealed, ConfigError for a folder of other things.
+    All or nothing: the folder appears once it is complete. If it already has the same pack, nothing
+    is done. `rates` is as for focus.rows. Raises PeriodError for a month that is not closed hard or
+    no longer matches its seal, ConfigError for a folder with other content.
     """
     files = contents(database, month, rates=rates)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -64,7 +64,7 @@ def contents(
             f"the journal of {month} differs from its seal",
             hint="kling-ledger verify names what was changed",
         )
-    # The time of the close stands for now: a pack that is made again later is the same.
+    # The time of the close is used as now, so that a pack made again later is the same.
     query = Query(now=period.closed_at, period=month)
     lines = journal.lines(database, period=month)
     layout, sources = layout_of(period.format), Sources(database, period, lines)
@@ -92,7 +92,7 @@ def _sealed(period: Period) -> dict[str, Any]:
 
 
 def _signed(period: Period) -> dict[str, Any]:
-    """Return who prepared and who approved a close: seals before format 3 do not cover it."""
+    """Return who prepared and who approved a close; seals before format 3 do not cover that."""
     return {
         "prepared_by": period.prepared_by,
         "prepared_at": period.prepared_at and period.prepared_at.isoformat(),

@@ -1,4 +1,4 @@
-"""Before the four figures: the tables of months that were sealed in format 1 or 2, as they were."""
+"""Before the four figures: the unchanged tables of months that were sealed in format 1 or 2."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ACCRUALS: Final = (
 
 
 def variance(of: Sources) -> Table:
-    """Compare what was set aside first and charged, of the clips whose charging ended."""
+    """Compare what was first held with what was charged, for clips whose charging ended."""
     ended = of.ended
     compared = ended.assign(
         clips=pd.Series(1, ended.index, "Int64"),
@@ -54,7 +54,7 @@ def accruals(of: Sources) -> Table:
 def checks(
     of: Sources, tables: Mapping[str, Table], unit: str, held: int
 ) -> Iterator[tuple[str, int, int]]:
-    """Return these tables' figures in a unit, as the journal has each and as the pack has it."""
+    """Return these tables' figures in a unit, each as in the journal and as in the pack."""
     del of
     frame = tables["accruals"].frame
     yield "accruals", held, int(frame.loc[frame[UNIT] == unit, "amount_micro"].sum())

@@ -1,4 +1,4 @@
-"""The checks of a close pack: each figure as the database adds it up and as the files say it."""
+"""The checks of a close pack: each figure as summed by the database and as in the files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _CHECKS: Final = (
 
 
 def checked(of: Sources, layout: Layout, *, tables: Mapping[str, Table], exported: bytes) -> Table:
-    """Lay what a pack says beside what moved in its month; PeriodError where they differ.
+    """Compare a pack with what moved in its month; PeriodError if they differ.
 
-    `exported` is the pack's FOCUS file: a pack that is not true to the journal is never written.
+    `exported` is the pack's FOCUS file. A pack that contradicts the journal is never written.
     """
     more = layout.more_checks(of, tables, exported)
     rows = [*_rows(of, layout, tables, exported), *map(_row, more)]
@@ -70,13 +70,13 @@ def _row(compared: tuple[str, str, int, int]) -> dict[str, Any]:
 def _figures(
     unit: str, moved: Mapping[str, int], tables: Mapping[str, Table], exported: bytes
 ) -> Iterator[tuple[str, int, int]]:
-    """Return each figure of a unit as the journal has it and as the pack has it."""
+    """Return each figure of a unit as in the journal and as in the pack."""
     said = focus.amounts(exported, unit)
     net = moved["spent"] + moved["refunded"]
     yield "usage in focus", net, said["Usage"]
     yield "purchases in focus", moved["funded"] - allowed(tables, unit), said["Purchase"]
     yield "adjustments in focus", moved["adjusted"], said["Adjustment"]
-    # What left the wallets stands below zero in the journal's sums, above zero in these tables.
+    # What left the wallets is negative in the journal's sums, positive in these tables.
     yield "spend", -net, _sum(tables["spend"], "net_micro", unit)
     yield "reconciliation", -net, _sum(tables["reconciliation"], "net_micro", unit)
     lines = _sum(tables["statement-lines"], "amount_micro", unit)
@@ -84,7 +84,7 @@ def _figures(
 
 
 def _moved(movements: pd.DataFrame) -> dict[str, int]:
-    """Add up what went into wallets, or out of them below zero, by figure of the statement."""
+    """Add up what went into wallets (negative: out of them), by figure of the statement."""
     moved = dict.fromkeys(FIGURES, 0)
     for kind, amount in zip(movements["kind"], movements["amount_micro"], strict=True):
         if kind in MOVES:

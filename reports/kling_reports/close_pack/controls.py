@@ -1,9 +1,9 @@
-"""The controls of a month: what is held to, which file shows it, and the query that anyone can run.
+"""The controls of a month: each rule, the file that shows it, and the query that anyone can run.
 
-Each query is SQL that both engines take as it is printed, and its result was found by running just
-that. It reads only what the seal covers and what came before, so its result never changes. That no
-job is admitted beyond a hard limit is a condition of the very statement that admits it; what can be
-seen afterwards is what went beyond later, because the provider charged it.
+Each query is SQL that runs on both engines exactly as printed; that is how its result was obtained.
+It reads only what the seal covers and what came before, so its result never changes. The statement
+that admits a job also enforces hard limits, so no job is admitted beyond one; what can be seen
+afterwards is only what went beyond a limit later, because the provider charged it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _VERIFY: Final = "kling-ledger verify"
 
 @dataclass(frozen=True, slots=True)
 class _Control:
-    """One control; in its query MONTH stands for the month. Without `expected` it only tells."""
+    """One control; MONTH in its query stands for the month. Without `expected` it only reports."""
 
     name: str
     evidence: str
@@ -130,11 +130,11 @@ _SPENT: Final = (
     f"SELECT COALESCE(SUM(CASE WHEN kind IN ({_CHARGED}) THEN amount_micro ELSE -amount_micro END),"
     f" 0) FROM transfer WHERE period = 'MONTH' AND unit = 'UNIT' AND kind IN ({_CHARGED}, 'refund')"
 )
-"""What was charged less what was refunded, of one unit."""
+"""What was charged less refunds, in one unit."""
 
 
 def controls(of: Sources) -> Table:
-    """Return the controls of a month, each with what it gave."""
+    """Return the controls of a month, each with its result."""
     with of.database.read() as transaction:
         rows = [*_rows(transaction, of.month), *_spent(transaction, of.month, of.spend)]
     kinds = {column.name: column.kind for column in _COLUMNS}
@@ -145,7 +145,7 @@ def limits_changed(of: Sources) -> Table:
     """Return the month's changes of limits."""
     found = changes(of.database)
     of_month = limits.limits(found[found["period"] == of.month])
-    # Whether a budget is there no more may change: it is not of the month.
+    # Whether a budget was since removed may change later: it is not part of the month.
     columns = tuple(column for column in of_month.columns if column.name != "removed")
     return Table("limits", of_month.title, columns, typed(of_month.frame, columns))
 
@@ -154,7 +154,7 @@ def _rows(transaction: Transaction, month: str) -> Iterator[dict[str, Any]]:
     for one in _CONTROLS:
         query = one.query.replace("MONTH", month)
         yield _row(one.name, one.evidence, query, _figure(transaction, query), one.expected)
-    # A pack of a month that is not what was sealed is never made.
+    # No pack is made of a month that differs from its seal.
     yield _row("the seal is what the month's rows give", "seal.json", _VERIFY, 0, 0)
 
 
@@ -185,6 +185,6 @@ def _row(
 
 
 def _figure(transaction: Transaction, query: str) -> int:
-    """Return the one number that a query gives."""
+    """Return the single number that a query yields."""
     row = transaction.row(query)
     return int(next(iter(row.values()))) if row else 0

@@ -1,4 +1,4 @@
-"""Ended: the clips whose charging ended in a month, by the history of the jobs that it touched."""
+"""Ended: the clips whose charging ended in a month, from the history of the jobs it touched."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kling_reports.moves import CHARGING, into_reserved
 from kling_reports.report import UNIT
 
 WORDS: Final = ("provider", "model", UNIT, "quoted_micro")
-"""What is kept of each job beside its id and its figures."""
+"""What is kept of each job besides its id and its figures."""
 
 
 def ended_in(touched: pd.DataFrame, month: str) -> pd.DataFrame:
     """Return the jobs whose charging ended in a month, with `id`, WORDS and `committed_micro`.
 
     `touched` is the history up to the month (see journal.lines) of the jobs that it touched. What
-    was charged before a job was opened again came back, and is left out.
+    was charged before a job was reopened came back, and is left out.
     """
     charged = touched["amount_micro"].where(touched["kind"].isin(CHARGING) & ~_undone(touched), 0)
     held = into_reserved(touched)
@@ -31,13 +31,13 @@ def ended_in(touched: pd.DataFrame, month: str) -> pd.DataFrame:
     words = list(WORDS)
     lines = pd.DataFrame({"id": touched["reservation_id"], **touched[words], **figures})
     jobs = lines[lines["id"].notna()].groupby(["id", *words], dropna=False, as_index=False).sum()
-    # A refund or an overrun touches a job again that a month before has compared already.
+    # A refund or an overrun touches a job again that an earlier month has already compared.
     was_over = (jobs["held_before"] == 0) & (jobs["charged_before"] > 0)
     return jobs[(jobs["held"] == 0) & (jobs["committed_micro"] > 0) & ~was_over]
 
 
 def _undone(touched: pd.DataFrame) -> pd.Series[Any]:
-    """Return whether a line stands before its job was opened again: what it charged came back."""
+    """Return whether a line precedes the reopening of its job: what it charged came back."""
     opened = touched["id"].where(touched["kind"] == "reopen")
     last = touched["reservation_id"].map(opened.groupby(touched["reservation_id"]).max())
     return (touched["id"] < last).fillna(value=False).astype(bool)

@@ -19,11 +19,11 @@ _VARIANCE: Final = (
     *("provider", "model", UNIT, "clips", "quoted_micro", "estimated_micro", "held_micro"),
     *("settled_micro", "variance_micro", "unquoted", "confirmed_clips", "compared", "exact"),
 )
-"""The columns of the variance that a pack has, whatever the report of today has beside them."""
+"""The columns of a pack's variance, even if today's report has more."""
 
 
 def variance(of: Sources) -> Table:
-    """Compare the four figures of the clips whose charging ended, as the month's end knew them."""
+    """Compare the four figures of clips whose charging ended, as known at the month's end."""
     ended = _ended(of)
     compared = nearness.variance(
         ended.assign(
@@ -40,21 +40,21 @@ def variance(of: Sources) -> Table:
 
 
 def accruals(of: Sources) -> Table:
-    """List what was open or not confirmed when the month ended, each with its range."""
+    """List what was open or unconfirmed when the month ended, each with its range."""
     return ranges.listed(ranges.accrued(as_of.unsettled(of.database, of.month)))
 
 
 def roll_forward(of: Sources) -> Table:
-    """List what became of the accruals of the month before."""
+    """List the results of the previous month's accruals."""
     return ranges.roll_forward(ranges.rolled_forward(of.database, of.month))
 
 
 def checks(
     of: Sources, tables: Mapping[str, Table], unit: str, held: int
 ) -> Iterator[tuple[str, int, int]]:
-    """Return these tables' figures in a unit, as the journal has each and as the pack has it.
+    """Return these tables' figures in a unit, each as in the journal and as in the pack.
 
-    `held` is what the journal has reserved at the month's end.
+    `held` is the journal's reserved amount at the month's end.
     """
     now, then = tables["accruals"].frame, tables["roll-forward"].frame
     before = ranges.month_before(of.month)
@@ -79,8 +79,8 @@ def _ended(of: Sources) -> pd.DataFrame:
 def _settled(of: Sources, unit: str) -> int:
     """Add up, line by line of the journal, what the clips of the variance were charged in a unit.
 
-    What a bill or a measured length settled is what all of its lines leave; anything else what was
-    charged, whatever came back for other reasons.
+    For a cost settled by a bill or a measured length, all lines count, refunds too; for any other,
+    only the charges, whatever came back for other reasons.
     """
     final = of.jobs.loc[_is_final(of.jobs), "reservation_id"]
     lines = of.touched[of.touched["reservation_id"].isin(final)]

@@ -1,6 +1,6 @@
-"""Purchased: what a close pack says of purchases and allowances, from format 3 of a seal on.
+"""Purchased: purchases and allowances in a close pack, from seal format 3 on.
 
-A month that was sealed before has the FOCUS file that it had then, and none of the others.
+A month sealed in an earlier format keeps its FOCUS file and has none of the others.
 """
 
 from __future__ import annotations
@@ -48,34 +48,34 @@ _PURCHASES: Final = (
 _ON_CREDIT: Final = "on credit"
 
 _Key = tuple[str, str]
-"""A wallet's id, and what it holds: a funding's id, the currency of an average, or _ON_CREDIT."""
+"""A wallet's id and one of its stocks: a funding's id, an average's currency, or _ON_CREDIT."""
 
 Compared = tuple[str, str, int, int]
-"""A figure and its unit, as the journal has it, as the pack has it."""
+"""A figure and its unit, its value in the journal, and its value in the pack."""
 
 _Amounts = Mapping[_Key, tuple[int, int]]
-"""Units, and what they cost."""
+"""Units, and their cost."""
 
 
 def focus_before(of: Sources, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
-    """Return the FOCUS file of a month that was sealed before fundings were told apart."""
+    """Return the FOCUS file of a month sealed before purchases and allowances differed."""
     worths = reservations.worths(of.database, through=of.month)
     units = journal.units(of.database)
     return {"focus": focus_first.export(of.lines, worths, units=units, rates=rates)}
 
 
 def focus(of: Sources, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
-    """Return the FOCUS files of a closed month by name; `focus` are its charges."""
+    """Return the FOCUS files of a closed month by name; `focus` has its charges."""
     return of_ledger.of_month(of.database, of.month, rates=rates)
 
 
 def purchases(of: Sources) -> Table:
-    """Say how each lot and allowance came from its opening to its closing."""
+    """Return how each lot and allowance went from its opening to its closing amount."""
     return rolled_forward(of.database, of.month)
 
 
 def allowed(tables: Mapping[str, Table], unit: str) -> int:
-    """Return how much of a unit allowances brought in, where the pack tells them from purchases."""
+    """Return how much of a unit allowances brought in, if the pack lists them separately."""
     if "purchases" not in tables:
         return 0
     frame = tables["purchases"].frame
@@ -84,12 +84,12 @@ def allowed(tables: Mapping[str, Table], unit: str) -> int:
 
 
 def no_checks(_: Sources, __: Mapping[str, Table], ___: bytes) -> Iterator[Compared]:
-    """Return what there is to check where a pack says nothing of purchases: nothing."""
+    """Return no checks: this pack has nothing about purchases."""
     return iter(())
 
 
 def checks(of: Sources, tables: Mapping[str, Table], exported: bytes) -> Iterator[Compared]:
-    """Return figures of purchases, each with its unit, as the database and as the pack has it."""
+    """Return figures of purchases, each with its unit, as in the database and as in the pack."""
     rolled, billed = tables["purchases"].frame, focus_form.billed(exported, "Purchase")
     for currency, cash in bought.paid(of.database, of.month).items():
         came = rolled.loc[rolled[UNIT] == currency, "in_cost_micro"].sum()
@@ -103,10 +103,10 @@ def checks(of: Sources, tables: Mapping[str, Table], exported: bytes) -> Iterato
 
 
 def rolled_forward(database: Database, month: str) -> Table:
-    """Say how each lot and allowance came from its opening to its closing, in units and cash.
+    """Return each lot and allowance from its opening to its closing amount, in units and cash.
 
-    At the moving average it is all lots of a currency together. What was taken on credit stands
-    below zero, until it was bought.
+    At the moving average, all lots of a currency are together. Units taken on credit are negative
+    until they are bought.
     """
     lots = {lot.transfer_id: lot for lot in lots_of(bought.lots(database, through=month))}
     history = list(lines(bought.moves(database, through=month)))
@@ -132,7 +132,7 @@ def rolled_forward(database: Database, month: str) -> Table:
 
 
 def _held(books: Books) -> _Amounts:
-    """Return what there is, in the order of use; what is on credit last."""
+    """Return the stocks in the order of use; those on credit last."""
     stocks = {
         (stock.wallet_id, stock.funding_id or str(stock.currency)): stock
         for stock in books.stocks()
@@ -142,7 +142,7 @@ def _held(books: Books) -> _Amounts:
 
 
 def _came(moved: Iterable[Line], lots: Mapping[str, Lot]) -> _Amounts:
-    """Add up what came into each stock."""
+    """Add up what went into each stock."""
     came: dict[_Key, tuple[int, int]] = {}
     for line in moved:
         if line.kind in {"fund", "adjust"}:
@@ -163,7 +163,7 @@ def _what(
     *,
     is_left: bool,
 ) -> dict[str, Any]:
-    """Return what a stock is: `wallet` is any line of its wallet."""
+    """Return what a stock is; `wallet` is any line of its wallet."""
     known = {"wallet": wallet.wallet, "counted_in": wallet.unit, UNIT: wallet.unit}
     if key[1] in lots:
         lot = lots[key[1]]
@@ -183,7 +183,7 @@ def _what(
 def _amounts(
     opening: tuple[int, int], came: tuple[int, int], closing: tuple[int, int]
 ) -> dict[str, int]:
-    """Return the figures of a stock: what was used is what is not there any more."""
+    """Return the figures of a stock: what is no longer there was used."""
     used = tuple(was + new - now for was, new, now in zip(opening, came, closing, strict=True))
     figures = {"opening": opening, "in": came, "used": used, "closing": closing}
     return {
@@ -194,14 +194,14 @@ def _amounts(
 
 
 def _state(lot: Lot, month: str) -> str:
-    """Return whether a lot of which something is left could still be used when a month ended."""
+    """Return whether a lot with units left could still be used when a month ended."""
     first = date.fromisoformat(f"{month}-01")
     last_day = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     return "expired" if lot.expires_on is not None and lot.expires_on <= last_day else "open"
 
 
 def _without_cost_of_allowances(frame: pd.DataFrame) -> pd.DataFrame:
-    """Blank the cash of what was never bought: it is not nothing, it does not apply."""
+    """Blank the cash of what was never bought: it is not zero, it does not apply."""
     costs = [column.name for column in _PURCHASES if column.adds_up]
     is_bought = frame["kind"].isin(["lot", "average"])
     return frame.assign(**{name: frame[name].where(is_bought) for name in costs})

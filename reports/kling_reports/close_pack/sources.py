@@ -31,16 +31,16 @@ class Sources:
 
     @cached_property
     def movements(self) -> pd.DataFrame:
-        """What moved in wallets through the month, see journal.movements.
+        """What moved in wallets through the month (see journal.movements).
 
-        Without the wallets that did not yet hold anything: those made later are not of this month.
+        Without wallets that never held anything until then: they may have been created later.
         """
         found = journal.movements(self.database, period=self.month)
         return found[found["kind"].notna()].reset_index(drop=True)
 
     @cached_property
     def summary(self) -> Table:
-        """Each wallet from opening to closing."""
+        """Each wallet from its opening to its closing balance."""
         return statement.statement(self.movements)
 
     @cached_property
@@ -55,7 +55,7 @@ class Sources:
 
     @cached_property
     def corrections(self) -> pd.DataFrame:
-        """The month's lines that were posted beside the plain course, oldest first."""
+        """The month's lines outside the normal course of a job, oldest first."""
         return self._ordered(list(CORRECTING))
 
     @cached_property
@@ -65,12 +65,12 @@ class Sources:
 
     @cached_property
     def ended(self) -> pd.DataFrame:
-        """Of these the jobs whose charging ended in the month (see ended_in)."""
+        """Those of these jobs whose charging ended in the month (see ended_in)."""
         return ended_in(self.touched, self.month)
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
-        """The jobs that the month touched, as they stood at its end (see as_of.touched)."""
+        """The jobs that the month touched, in their state at its end (see as_of.touched)."""
         return as_of.touched(self.database, self.month)
 
     def _ordered(self, kinds: list[str]) -> pd.DataFrame:

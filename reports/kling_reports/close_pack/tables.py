@@ -1,7 +1,7 @@
-"""The tables of a close pack: of a month's own transfers, and of jobs only what never changes.
+"""The tables of a close pack: the month's own transfers, and the facts of jobs that never change.
 
-Which tables a pack has, and with which columns, follows from the format of its month's seal: a
-month's pack never changes. A new table goes into the newest layout alone.
+The format of the month's seal decides which tables and columns a pack has, so a month's pack never
+changes. A new table goes only into the newest layout.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from kling_reports.posted import added_up
 from kling_reports.report import Table
 
 Checks = Callable[[Sources, Mapping[str, Table], str, int], Iterator[tuple[str, int, int]]]
-"""What makes a layout's own checks in a unit: a figure, as the journal has it, as the pack has it.
-They are given what the journal has reserved in that unit."""
+"""Makes a layout's own checks in a unit: each is a figure, its value in the journal, and its value
+in the pack. It gets what the journal has reserved in that unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is in a pack: its tables by the names of their files, each with what makes it; their
-    checks; and its FOCUS files by name, of which `focus` are the charges."""
+    """The content of a pack: its tables by file name, its checks and its FOCUS files by name.
+
+    Each table comes with the function that makes it. `focus` names the FOCUS file of the charges.
+    """
 
     tables: Mapping[str, Callable[[Sources], Table]]
     checks: Checks
@@ -36,8 +38,8 @@ class Layout:
 
 
 def by_provider(of: Sources) -> Table:
-    """Add up what each provider was paid and gave back in the month, to lay beside its bill."""
-    # The journal's account says who was paid; the job's own provider may be missing.
+    """Add up what each provider was paid and returned in the month, to compare with its bill."""
+    # The journal's account names the provider paid; the job may have none.
     sums = posted.posted(of.database, by=["paid_to"], period=of.month)
     paid = Group("provider", "paid_to", "text")
     return added_up(sums, [paid], name="reconciliation", title="By provider")
@@ -74,5 +76,5 @@ _LAYOUTS: Final[Mapping[int | None, Layout]] = {None: _FIRST, 1: _FIRST, 2: _FIR
 
 
 def layout_of(seal_format: int | None) -> Layout:
-    """Return the layout of the packs of months whose seals have a format; None is the first."""
+    """Return the layout of packs whose month was sealed in a format; None is the first format."""
     return _LAYOUTS[seal_format]

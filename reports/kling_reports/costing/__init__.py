@@ -1,7 +1,7 @@
 """Costing: from which purchase each charge, refund and adjustment came, and what it cost.
 
 A wallet's transfers are walked in the order of the journal: by the month that they count in, then
-by id. What the walk says of a month follows from that month and the ones before it, so no later
+by id. The result for a month depends only on that month and the ones before it, so no later
 purchase or rate changes it. The rules:
 
 - **First in, first out** (`fifo`): units come from the oldest funding that has some left. At the

@@ -1,4 +1,4 @@
-"""Books: the stocks of every wallet while the journal is walked; the room says by which rules."""
+"""Books: the stocks of every wallet while the journal is walked; `costing` has the rules."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from kling_reports.moves import MOVES
 class Part:
     """Some units of a transfer, and what they cost; both in millionths, never below zero.
 
-    `currency` is None for what is paid as it is used, which costs no cash of a purchase. `lot_id`
-    is the funding's transfer; None at the moving average, where no single lot is meant.
+    `currency` is None for units that are paid as they are used, which cost no cash of a purchase.
+    `lot_id` is the funding's transfer; None at the moving average, which has no single lot.
     """
 
     units_micro: int
@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """Some units that `charge` took on credit, and what they cost now that they were bought."""
+    """Some units that `charge` took on credit, and what they cost once they were bought."""
 
     charge: Line
     part: Part
@@ -50,8 +50,8 @@ class Costed:
 class Stock:
     """What is left of a funding, or of all purchases in one currency at their average.
 
-    `funding_id` is the transfer that brought it, None at the average; `currency` is None for an
-    allowance. `order` says which is used first.
+    `funding_id` is the transfer that brought it in, None at the average; `currency` is None for an
+    allowance. The lowest `order` is used first.
     """
 
     wallet_id: str
@@ -63,7 +63,7 @@ class Stock:
     is_queued: bool = False
 
     def take(self, units_micro: int) -> int:
-        """Take units out and return what they cost, rounded down: what is left keeps the rest."""
+        """Take units out and return what they cost, rounded down: the remainder stays in stock."""
         cost = self.cash_micro * units_micro // self.units_micro
         self.units_micro -= units_micro
         self.cash_micro -= cost
@@ -77,7 +77,7 @@ class Stock:
 
 @dataclass(slots=True)
 class _Taken:
-    """Units that a charge took and that nobody gave back; without a stock they are on credit."""
+    """Units that a charge took and that were not given back; without a stock they are on credit."""
 
     line: Line
     units_micro: int
@@ -91,7 +91,7 @@ class _Taken:
         return Part(self.units_micro, self.cost_micro, stock.currency, stock.funding_id)
 
     def give_back(self, units_micro: int) -> int:
-        """Give units back and return what they had cost."""
+        """Give units back and return what they cost when taken."""
         cost = self.cost_micro * units_micro // self.units_micro
         self.units_micro -= units_micro
         self.cost_micro -= cost
@@ -100,7 +100,7 @@ class _Taken:
 
 @dataclass(slots=True)
 class _Wallet:
-    """The stocks of one wallet, in the order in which they are used, and what it owes."""
+    """The stocks of one wallet in the order of use, and what it owes."""
 
     id: str
     stocks: list[Stock] = field(default_factory=list)
@@ -111,10 +111,10 @@ class _Wallet:
     fundings: int = 0
 
     def fund(self, line: Line, lot: Lot | None) -> Iterator[Filled]:
-        """Put a funding in, and fill what was taken on credit; say what that cost."""
+        """Put a funding in, and fill what was taken on credit; return what that cost."""
         stock = self._stock_for(line, lot)
         if not stock.is_queued:
-            # An average that was used up begins anew, behind what came meanwhile.
+            # A used-up average starts over, behind what came in meanwhile.
             self.fundings += 1
             stock.order = self.fundings
         stock.put(line.amount_micro, 0 if lot is None else lot.cash_micro)
@@ -129,13 +129,13 @@ class _Wallet:
         self._queue(stock)
 
     def take(self, line: Line) -> Iterator[Part]:
-        """Take a charge or an adjustment down out of the stocks; what is missing, on credit."""
+        """Take a charge or an adjustment down out of the stocks; what is missing goes on credit."""
         left = line.amount_micro
         while left and (stock := self._first()) is not None:
             units = min(left, stock.units_micro)
             left -= units
             yield self._remember(_Taken(line, units, stock.take(units), stock))
-        # What was used up leaves the queue now: what comes into it again stands behind the others.
+        # A used-up stock leaves the queue now: if it is refilled, it comes after the others.
         self._first()
         if left:
             on_credit = _Taken(line, left, 0, None)
@@ -143,7 +143,7 @@ class _Wallet:
             yield self._remember(on_credit)
 
     def give_back(self, line: Line) -> Iterator[Part]:
-        """Give a refund back to where its job's charges took their units, the last taken first."""
+        """Give a refund's units back to where its job's charges took them, the last taken first."""
         left, taken = line.amount_micro, self.of_jobs.get(line.reservation_id or "", [])
         while left and taken:
             last = taken[-1]
@@ -176,7 +176,7 @@ class _Wallet:
         return stock
 
     def _first(self) -> Stock | None:
-        """Return the stock that is used next, None where nothing is left."""
+        """Return the stock that is used next, None if nothing is left."""
         while self.queue and not self.queue[0][1].units_micro:
             heappop(self.queue)[1].is_queued = False
         return self.queue[0][1] if self.queue else None
@@ -192,7 +192,7 @@ class _Wallet:
         return taken.part()
 
     def _fill(self, owed: _Taken, stock: Stock) -> _Taken:
-        """Take what a charge owes, or as much of it as there is, out of a stock."""
+        """Take what a charge owes, or as much of it as possible, out of a stock."""
         units = min(owed.units_micro, stock.units_micro)
         paid = _Taken(owed.line, units, stock.take(units), stock)
         owed.units_micro -= units
@@ -222,14 +222,14 @@ class Books:
         return Costed(line, _together(moved))
 
     def owed(self) -> dict[str, int]:
-        """Return how many units each wallet, by its id, has on credit that nobody bought yet."""
+        """Return the units that each wallet, by its id, has on credit and not yet bought."""
         return {
             name: sum(one.units_micro for one in wallet.owed)
             for name, wallet in sorted(self._wallets.items())
         }
 
     def stocks(self) -> list[Stock]:
-        """Return every stock that there ever was, by wallet, in the order of use."""
+        """Return every stock that ever existed, by wallet, in the order of use."""
         return [
             stock
             for _, wallet in sorted(self._wallets.items())
@@ -238,16 +238,16 @@ class Books:
 
 
 def costed(lines: Iterable[Line], books: Books) -> Iterator[Costed]:
-    """Walk transfers of any kinds in the order of the journal; return those of MOVES with costs."""
+    """Walk transfers of any kind in the order of the journal; return those of MOVES with costs."""
     moving = [line for line in lines if line.kind in MOVES]
     for line in sorted(moving, key=lambda line: (line.period, line.id)):
         yield books.post(line)
 
 
 def _together(moved: Iterable[Part]) -> tuple[Part, ...]:
-    """Return the parts of a transfer with one for each lot, or average, that it came from.
+    """Return the parts of a transfer, one for each lot or average that it came from.
 
-    What is paid as it is used is one part, whichever allowances it came from.
+    Units that are paid as they are used are one part, whichever allowances they came from.
     """
     parts = tuple(moved)
     if len(parts) == 1:

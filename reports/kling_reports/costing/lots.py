@@ -13,7 +13,7 @@ from kling_reports.doors.purchases import LOT_KINDS
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """One purchase; see purchases.LOT_KINDS. What nobody said is None."""
+    """One purchase; see purchases.LOT_KINDS. Unknown values are None."""
 
     transfer_id: str
     wallet: str

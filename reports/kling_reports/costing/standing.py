@@ -21,8 +21,8 @@ class Left:
 def left_of(lots: Sequence[Lot], stocks: Sequence[Stock]) -> Mapping[str, Left]:
     """Return what is left of each lot by the id of its funding.
 
-    At the moving average no lot has a cost of its own: what is left is taken to be of the last lots
-    bought, and each has its share of what all of it cost.
+    At the moving average no lot has its own cost: what is left is attributed to the lots bought
+    last, each with its share of the total cost.
     """
     left = {lot.transfer_id: Left() for lot in lots}
     averaged: dict[tuple[str, str | None], list[Lot]] = defaultdict(list)
@@ -38,7 +38,7 @@ def left_of(lots: Sequence[Lot], stocks: Sequence[Stock]) -> Mapping[str, Left]:
 
 
 def _shared_out(stock: Stock, lots: Sequence[Lot]) -> dict[str, Left]:
-    """Share an average out among its lots, the last bought first; the shares add up to it."""
+    """Share an average among its lots, the last bought first; the shares add up to it."""
     units, cash, shares = stock.units_micro, stock.cash_micro, {}
     for lot in reversed(lots):
         of_lot = min(units, lot.units_micro)

@@ -1,8 +1,8 @@
-"""As of a month: one row is one job as it stood at a month's end, by what a seal covers alone.
+"""As of a month: one row is one job in its state at a month's end, from what a seal covers.
 
-Its transfers and events up to the month give what it held, its cost and the basis of that. The row
-of a reservation says what it is today: of it only what never changes is read. Older events without
-the basis of a cost and their month give nothing here.
+Its transfers and events up to the month give what it held, its cost and the basis of the cost. The
+reservation's row has today's state, so only its facts that never change are read. Older events
+without a month or a cost's basis contribute nothing.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ JOB_KINDS: Final[Mapping[str, Kind]] = {
 }
 """The columns of jobs as of a month. `quoted_micro`, `low_micro` and `estimated_micro` are what was
 known when the job was made. `most_micro` is the most that was held for it until then, `held_micro`
-what still is; `charged_micro` all that was charged, of which `refunded_micro` came back;
-`undone_micro` was charged before the job was opened again, and came back too. `state` and
-`settled_by` are missing where no event tells them."""
+what still is; `charged_micro` is everything charged, of which `refunded_micro` came back;
+`undone_micro` was charged before the job was reopened, and came back too. `state` and `settled_by`
+are missing if no event has them."""
 
 _CONFIRMED: Final = ", ".join(f"'{word}'" for word in CONFIRMED_BY)
 _HELD: Final = (
     "CASE WHEN kind IN ('reserve', 'reopen') THEN amount_micro"
     " WHEN kind IN ('commit', 'return', 'roll_back', 'expire') THEN -amount_micro ELSE 0 END"
 )
-# What is committed is held no longer, but was: only what came back makes it less.
+# A committed amount is no longer held, but was; only what came back reduces the most held.
 _HELD_SO_FAR: Final = (
     "CASE WHEN kind IN ('reserve', 'reopen') THEN amount_micro"
     " WHEN kind IN ('return', 'roll_back', 'expire', 'refund') THEN -amount_micro ELSE 0 END"
@@ -97,22 +97,22 @@ ORDER BY summed.reservation_id
 
 
 def unsettled(database: Database, month: str, *, as_of: str | None = None) -> pd.DataFrame:
-    """Return the jobs that were open, or whose cost nobody confirmed, when a month ended.
+    """Return the jobs that were open, or whose cost was unconfirmed, when a month ended.
 
-    With JOB_KINDS, as they stood then, or at the end of a later month.
+    With JOB_KINDS, in their state then, or at the end of a later month.
     """
     return _read(database, f"{_OPEN} UNION {_NOT_CONFIRMED}", chosen_in=month, as_of=as_of or month)
 
 
 def touched(database: Database, month: str) -> pd.DataFrame:
-    """Return the jobs of which a month has transfers, as they stood at its end, with JOB_KINDS."""
+    """Return the jobs with transfers in a month, in their state at its end, with JOB_KINDS."""
     return _read(database, _TOUCHED, chosen_in=month, as_of=month)
 
 
 def cost_not_confirmed(database: Database, month: str) -> dict[str, int]:
     """Add up by unit what the jobs without a confirmed cost had paid their providers by a month.
 
-    From the transfers and the last events alone, in millionths: a check of `unsettled`.
+    From the transfers and the last events only, in millionths: a check of `unsettled`.
     """
     to, back = (f"substr({side}_account, 1, 9) = 'provider/'" for side in ("credit", "debit"))
     with database.read() as transaction:

@@ -1,4 +1,4 @@
-"""Batches: the answer of one query as frames, so many rows at a time that nobody holds them all."""
+"""Batches: the rows of one query as frames, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kling_reports.frames import frame_by_place
 from kling_reports.report import Kind
 
 BATCH: Final = 5_000
-"""How many rows are in memory at a time: more of them are read no faster."""
+"""How many rows are in memory at a time: a larger number is not faster."""
 
 
 def batches(
@@ -23,13 +23,13 @@ def batches(
     size: int = BATCH,
     given: Mapping[str, Any] | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Run a query whose columns are those of `kinds`, in their order; no frame is empty."""
+    """Run a query whose columns are those of `kinds`, in order; no frame is empty."""
     with database.read() as transaction:
         for rows in transaction.batches(statement, size, **(given or {})):
             yield frame_by_place(rows, kinds)
 
 
 def whole(found: Iterable[pd.DataFrame], kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return batches as one frame, which has the columns of `kinds` even where there are none."""
+    """Return batches as one frame; it has the columns of `kinds` even if there are none."""
     frames = list(found)
     return pd.concat(frames, ignore_index=True) if frames else frame_by_place([], kinds)

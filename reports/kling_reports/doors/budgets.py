@@ -1,4 +1,4 @@
-"""Budgets: one row is one budget, as it stands in its window at an instant."""
+"""Budgets: one row is one budget, in the state of its window at an instant."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ BUDGET_KINDS: Final[Mapping[str, Kind]] = {
     "change_reason": "text",
 }
 """The columns of budgets. `begins_at` of a budget without a window is when its first job was
-reserved, missing if there is none; `ends_at` is the first instant outside. `jobs` cost or hold
-something in the window. `out_since` is since when nothing is left of it, missing where something
-is, or where the journal cannot tell. The last four are the last change of the budget.
-"""
+reserved, missing if there is none; `ends_at` is the first instant outside. `jobs` counts those that
+cost or hold something in the window. `out_since` is when nothing was left any more; it is missing
+if something is left, or if the journal does not show it. The last four columns are the budget's
+last change."""
 
 
 def standing(database: Database, *, at: datetime) -> pd.DataFrame:
-    """Return every budget by name, as it stands in its window at an instant."""
+    """Return every budget by name, in the state of its window at an instant."""
     with database.read() as transaction:
         known = sorted(budget_words.every(transaction), key=lambda budget: budget.name)
         stands = [standings.status(transaction, one, to_us(at)) for one in known]
-        # Budgets that share a window share one look at its jobs; without a window that is at all.
+        # Budgets with the same window share one look at its jobs; without a window, at all jobs.
         spans = {Span(one.starts_at, one.ends_at) for one in stands}
         jobs = {span: jobs_in(transaction, span) for span in spans}
         rows = [
@@ -103,7 +103,7 @@ def _events_of(transaction: Transaction, budget_id: str) -> list[BudgetEvent]:
 
 
 def _last_change(events: Sequence[BudgetEvent]) -> dict[str, Any]:
-    """Return who changed a budget last and how; all missing where that was not kept."""
+    """Return who last changed a budget and how; all missing if that was not recorded."""
     if not events:
         return dict.fromkeys(("changed_at", "changed_by", "change", "change_reason"))
     last = events[-1]

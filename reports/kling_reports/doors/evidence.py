@@ -1,4 +1,4 @@
-"""Evidence: one row is one task, as a provider's own record told of it when last compared."""
+"""Evidence: one row is one task, as a provider's record showed it in the last comparison."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ RECORD_KINDS: Final[Mapping[str, Kind]] = {
     "wallet": "text",
 }
 """The columns of what providers' own records said: `billed_micro` is theirs, `spent_micro` ours,
-each missing where there is none, and so is an `account` from before accounts were known. What they
-bill in another unit than ours has our amount missing: two units have no difference."""
+each missing if there is none; so is an `account` from before accounts were recorded. If they bill
+in another unit, our amount is missing: two units have no difference."""
 
 
 def records(database: Database) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def records(database: Database) -> pd.DataFrame:
             " COALESCE(committed_micro, 0) - refunded_micro END AS spent_micro,"
             " COALESCE(record.unit, reservation.unit) AS unit, source, checked_at, project, model,"
             " wallet.name AS wallet FROM provider_record AS record"
-            # What only they know of has no reservation of ours.
+            # A task that only the provider knows has no reservation, hence the LEFT JOIN.
             " LEFT JOIN reservation ON reservation.id = record.reservation_id"
             " LEFT JOIN wallet ON wallet.id = reservation.wallet_id"
             " ORDER BY record.provider, record.account, record.task_id"

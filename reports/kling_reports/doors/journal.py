@@ -1,4 +1,4 @@
-"""The journal: one row is one transfer, as it was posted, or a sum of such."""
+"""The journal: one row is one transfer as posted, or a sum of transfers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OF_TRANSFERS: Final[Mapping[str, Kind]] = {
     "reason": "text",
 }
 TRANSFER_KINDS: Final[Mapping[str, Kind]] = {**_OF_TRANSFERS, "account": "text"}
-"""The columns of transfers: one row each, as the journal has it; `amount_micro` is above zero."""
+"""The columns of transfers: one row each, as in the journal; `amount_micro` is positive."""
 
 _OF_JOBS: Final[Mapping[str, Kind]] = {
     "labels": "text",
@@ -47,9 +47,9 @@ _OF_JOBS: Final[Mapping[str, Kind]] = {
     "reserved_at": "instant",
 }
 LINE_KINDS: Final[Mapping[str, Kind]] = {**_OF_TRANSFERS, "wallet_id": "text", **_OF_JOBS}
-"""The columns of the journal as it is exported: of the job only what never changes. `quoted_micro`
-is what was set aside first; `usd_micro` is the worth of `reserved_micro`, and both rise together
-where a provider set aside more itself."""
+"""The columns of the exported journal; of a job, only facts that never change. `quoted_micro` is
+what was first held; `usd_micro` is the value of `reserved_micro`, and both rise together if the
+provider itself reserves more."""
 
 _SOURCES: Final[Mapping[str, str]] = {
     "wallet": "wallet.name",
@@ -60,11 +60,11 @@ _SOURCES: Final[Mapping[str, str]] = {
     "quoted_micro": FIRST_HELD,
     "reserved_at": "reservation.created_at",
 }
-"""Where a column comes from that is not the transfer's own."""
+"""The source of columns that are not the transfer's own."""
 
 _JOINED: Final = (
     "FROM transfer JOIN wallet ON wallet.id = transfer.wallet_id"
-    # What is paid into a wallet is of no job.
+    # What is paid into a wallet belongs to no job.
     " LEFT JOIN reservation ON reservation.id = transfer.reservation_id"
 )
 
@@ -78,7 +78,7 @@ def transfers(
 ) -> pd.DataFrame:
     """Return transfers of some kinds, oldest first, with the columns of TRANSFER_KINDS.
 
-    By the instants of a span, or by the month of the journal that they count in.
+    Select by the instants of a span, or by the month of the journal that they count in.
     """
     found = transfer_batches(database, kinds=kinds, span=span, period=period)
     return whole(found, TRANSFER_KINDS)
@@ -93,7 +93,7 @@ def transfer_batches(
     by_wallet: bool = False,
     size: int = BATCH,
 ) -> Iterator[pd.DataFrame]:
-    """Return as `transfers` does, some at a time; with `by_wallet` wallet after wallet."""
+    """Yield the rows of `transfers` in batches; with `by_wallet`, one wallet after another."""
     order = "transfer.created_at, transfer.id"
     return _batches(
         database,
@@ -114,8 +114,8 @@ def lines(
 ) -> pd.DataFrame:
     """Return the journal's transfers of every kind with LINE_KINDS, in the order of their ids.
 
-    Of one month, or of all months through one; or of the jobs alone that a month touched. What a
-    month holds never changes again once it is closed hard.
+    Of one month, or of all months up to and including one; or only of the jobs that a month
+    touched. Once a month is closed hard, its lines never change.
     """
     asked = {"period": period, "through": through, "touched": touched_in}
     given = {name: value for name, value in asked.items() if value is not None}
@@ -136,17 +136,17 @@ def lines(
 
 
 def units(database: Database) -> list[str]:
-    """Return every unit that a wallet has, in the order in which they came into the ledger."""
+    """Return every unit of a wallet, in the order in which they entered the ledger."""
     with database.read() as transaction:
         rows = transaction.rows("SELECT unit FROM wallet ORDER BY id")
     return list(dict.fromkeys(str(row["unit"]) for row in rows))
 
 
 def movements(database: Database, *, span: Span = EVER, period: str | None = None) -> pd.DataFrame:
-    """Add transfers up: one row is a wallet, a kind, and whether they came `before` a span.
+    """Add up transfers: one row is a wallet, a kind, and whether they came `before` a span.
 
-    Columns: `wallet`, `unit`, `kind` (missing for a wallet without any), `before`, `amount_micro`
-    and how many `transfers` they are.
+    Columns: `wallet`, `unit`, `kind` (missing for a wallet without any), `before`, `amount_micro`,
+    and `transfers`, their number.
     """
     if period is None:
         earlier, until = (
@@ -158,7 +158,7 @@ def movements(database: Database, *, span: Span = EVER, period: str | None = Non
     with database.read() as transaction:
         rows = transaction.rows(
             "SELECT wallet.name AS wallet, wallet.unit, moved.kind, moved.is_before AS before,"
-            # A wallet into which nothing was ever paid has a statement too: of zeros.
+            # A wallet that never received anything has a statement too: of zeros.
             " moved.amount_micro, moved.transfers FROM wallet LEFT JOIN ("
             f"  SELECT wallet_id, kind, CASE WHEN {earlier} THEN 1 ELSE 0 END AS is_before,"
             "  SUM(amount_micro) AS amount_micro, COUNT(*) AS transfers"
@@ -171,7 +171,7 @@ def movements(database: Database, *, span: Span = EVER, period: str | None = Non
 
 
 def _counted(kinds: Iterable[str], span: Span, period: str | None) -> str:
-    """Write as a condition that a transfer is of some kinds, and of a span or of a month."""
+    """Write the condition that a transfer is of some kinds, and in a span or a month."""
     listed = ", ".join(f"'{kind}'" for kind in kinds)
     when = posted_within(span) if period is None else "period = :period"
     return f"kind IN ({listed}) AND {when}"

@@ -1,4 +1,4 @@
-"""Limits: one row is one field of a budget that somebody changed."""
+"""Limits: one row is one changed field of a budget."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CHANGE_KINDS: Final[Mapping[str, Kind]] = {
 }
 """The columns of changes: who set which field of a budget from what to what (see
 budget_history.LimitChange), the month that it counts in, and what the budget covers. `removed` says
-that the budget is there no more: another may have its name."""
+that the budget no longer exists: another may have its name."""
 
 _EVENTS: Final = (
     "SELECT event.budget_id, event.created_at, event.actor, event.reason, event.change,"
@@ -52,12 +52,12 @@ def changes(database: Database) -> pd.DataFrame:
     found = [
         one for _, own in groupby(rows, itemgetter("budget_id")) for one in _changes(list(own))
     ]
-    # Ids of budgets grow with time, and so do the steps of each: what is equally old stays so.
+    # Budget ids grow with time, and so do each budget's steps: equally old ones keep their order.
     return frame_of(sorted(found, key=itemgetter("at")), CHANGE_KINDS)
 
 
 def _changes(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Tell the events of one budget as changes."""
+    """Return the events of one budget as changes."""
     events = [budget_history.event_of(row) for row in rows]
     periods = {id(event): row["period"] for event, row in zip(events, rows, strict=True)}
     budget = rows[0]

@@ -1,4 +1,4 @@
-"""Months: a month of the journal that is closed for good, and what it carried out of its end."""
+"""Months: a month of the journal that is closed hard, and what it carried forward."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ClosedMonth:
 
 
 def closed(database: Database, name: str) -> ClosedMonth:
-    """Return a month that is closed hard; NotFoundError or PeriodError say what to do before."""
+    """Return a month that is closed hard; NotFoundError or PeriodError say what to do first."""
     with database.read() as transaction:
         period = periods.find(transaction, name)
         if period.state != "hard":
@@ -55,14 +55,14 @@ def closed(database: Database, name: str) -> ClosedMonth:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a month is sealed, and when anything in it changed last."""
+    """Whether a month is sealed, and when it last changed."""
 
     is_sealed: bool
     changed_at: datetime
 
 
 def standings(database: Database) -> dict[str, Standing]:
-    """Return where every month of the journal stands that has transfers, by its name."""
+    """Return the state of every month of the journal with transfers, by name."""
     with database.read() as transaction:
         sealed = {row["name"]: row["closed_at"] for row in periods.sealed(transaction)}
         rows = transaction.rows("SELECT period, MAX(created_at) AS last FROM transfer GROUP BY 1")
@@ -75,7 +75,7 @@ def standings(database: Database) -> dict[str, Standing]:
 
 
 def accruals(database: Database, period: str) -> pd.DataFrame:
-    """Return what was carried out of a closed month, by reservation, with ACCRUAL_KINDS."""
+    """Return what a closed month carried forward, by reservation, with ACCRUAL_KINDS."""
     with database.read() as transaction:
         rows = transaction.rows(
             "SELECT reservation_id, reservation.created_at, amount_micro, accrual.unit,"

@@ -1,8 +1,8 @@
-"""Out since: since when nothing is left of a budget, from the journal and the changes of its limit.
+"""Out since: when a budget ran out, from the journal and the changes of its limit.
 
-A budget is used by what its jobs set aside and cost, and each such step is a transfer. So the
-journal tells when nothing was left, where it can: a budget in US dollars that counts jobs of other
-units counts them at their worth, which is not in the journal.
+A budget is used by what its jobs hold and cost, and each such step is a transfer. So the journal
+shows when nothing was left, with one exception: a budget in US dollars counts jobs in other units
+at their value, which is not in the journal.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from kling_pricing.money import Money
 
 _MORE: Final = ("reserve", "reopen", "overrun", "late_commit")
 _LESS: Final = ("return", "roll_back", "expire", "refund")
-"""The kinds of transfers by which more or less of a budget is used. A commit moves what was
-reserved to what is spent: as much is used as before."""
+"""The kinds of transfers that change how much of a budget is used. A commit only moves what was
+reserved to what is spent: the use stays the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What happened at an instant: more or less is used, or the limit is another by so much."""
+    """What happened at an instant: more or less is used, or the limit changed by an amount."""
 
     at_us: int
     used: int
@@ -38,9 +38,9 @@ class _Step:
 def out_since(
     transaction: Transaction, stands: BudgetStatus, events: Sequence[BudgetEvent], *, now_us: int
 ) -> int | None:
-    """Return since when nothing is left, in microseconds; None where something is left.
+    """Return since when nothing is left, in microseconds; None if something is left.
 
-    None too where the journal does not tell: it has to come to the same as the budget itself.
+    None too if the journal does not show it: its sum must equal the budget's own.
     """
     if stands.left.amount > 0:
         return None
@@ -52,7 +52,8 @@ def out_since(
     used, limit, since = 0, 0, None
     for place, step in enumerate(steps):
         used, limit = used + step.used, limit + step.limit
-        # What happens at one instant is one thing: a removal and a new limit, or a raise's end.
+        # Everything at one instant counts as one step: a removal and a new limit, or the end of a
+        # raise.
         if place + 1 < len(steps) and steps[place + 1].at_us == step.at_us:
             continue
         if used < limit:
@@ -82,9 +83,9 @@ def _moves(
 
 
 def _limits(events: Iterable[BudgetEvent], now_us: int) -> Iterator[_Step]:
-    """Return how the limit went, the ends of raises too.
+    """Return the changes of the limit, including the ends of raises.
 
-    The first limit counts from the beginning: jobs from before the budget was set count in it.
+    The first limit counts from the beginning: jobs from before the budget was set count against it.
     """
     base: int | None = None
     for event in events:

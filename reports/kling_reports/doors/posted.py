@@ -1,4 +1,4 @@
-"""Posted: what transfers charged jobs and gave back; one row is a sum of some that are alike."""
+"""Posted: what transfers charged jobs and returned; one row is a sum of similar ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kling_reports.report import EVER, Kind, Span
 _REFUND: Final = "refund"
 _KINDS: Final = ", ".join(f"'{kind}'" for kind in (*CHARGING, _REFUND))
 _TABLES: Final = (
-    # Every charge has its job. Joined in this order, no job is looked up that was not charged.
+    # Every charge has its job. In this join order, only jobs that were charged are looked up.
     "transfer LEFT JOIN reservation ON reservation.id = transfer.reservation_id"
 )
 _PAID_TO: Final = (
@@ -32,11 +32,11 @@ _OWN: Final[Mapping[str, tuple[str, Kind]]] = {
     "period": ("transfer.period", "text"),
     "paid_to": (_PAID_TO, "text"),
 }
-"""The columns that are the transfer's and not the job's. `paid_to` is the provider that the journal
-paid: the job's own may be missing."""
+"""The columns of the transfer rather than the job. `paid_to` is the provider that the journal paid:
+the job's own may be missing."""
 
 _MAY_CHANGE: Final = ("state", "settled_by")
-"""What may change in a job after a month that it was charged in is closed for good."""
+"""What may change in a job after a month with its charges is closed hard."""
 
 _FIGURES: Final[Mapping[str, str]] = {
     "charged_micro": "CASE WHEN transfer.kind = 'refund' THEN 0 ELSE transfer.amount_micro END",
@@ -53,8 +53,8 @@ _OWN_RATE: Final[Mapping[str, str]] = {
         " ORDER BY told.id LIMIT 1) END"
     ),
 }
-"""What a job was worth. A provider that sets aside more itself raises the first two together, which
-must not change what is past: the rate is that of what was set aside first."""
+"""The value of a job. If the provider itself reserves more, the first two rise together; to keep
+the past unchanged, the rate is that of what was first held."""
 
 
 def posted(
@@ -71,9 +71,9 @@ def posted(
 
     `by` names columns of reservations.KINDS that never change once a job is charged, `period` or
     `paid_to`; `bucket` and `zone` make the column `day`, of the instant of posting. Columns: these,
-    `unit`, `jobs`, `charged_micro`, `refunded_micro`. A job counts once among `jobs`: where the
-    first of its charges and refunds in this time stands. Amounts are in the unit of a conversion.
-    ConfigError for what may change later.
+    `unit`, `jobs`, `charged_micro`, `refunded_micro`. A job counts once in `jobs`: in the row with
+    the first of its charges and refunds in this time. Amounts are in the unit of a conversion.
+    ConfigError for a column that may change later.
     """
     source = _source(span, period)
     with database.read() as transaction:
@@ -85,7 +85,7 @@ def posted(
         ]
         figures = {"jobs": _is_first(span, period), "transfers": "1", **_FIGURES}
         if conversion is not None:
-            # Transfers that are alike in what they move are converted once, and are few.
+            # Similar transfers are converted once, and they are few.
             keys += [Key(name, figures.pop(name), "money") for name in _FIGURES]
             keys += [Key(name, sql, "money") for name, sql in _OWN_RATE.items()]
             keys.append(rate_key(conversion, "transfer.created_at"))
@@ -98,7 +98,7 @@ def posted(
 
 
 def _first_usd(found: pd.DataFrame) -> pd.Series[Any]:
-    """Return what was set aside first in USD, as it was before a provider set aside more."""
+    """Return what was first held in USD, before a provider reserved more."""
     usd = [
         pd.NA if pd.isna(usd) else nearest(Fraction(int(usd) * int(first), int(reserved)))
         for usd, reserved, first in zip(
@@ -135,9 +135,9 @@ def _keys(transaction: Transaction, by: Sequence[str]) -> Iterator[Key]:
 
 
 def _is_first(span: Span, period: str | None) -> str:
-    """Write as 1 or 0 whether a transfer is the first of its job among those asked for."""
+    """Write as 1 or 0 whether a transfer is the first of its job among those selected."""
     return (
-        # A job that was charged once, and no more than that, has no other: nothing is looked up.
+        # A job that was charged exactly once has no other transfer: no look-up is needed.
         "CASE WHEN transfer.amount_micro = reservation.committed_micro"
         " AND reservation.refunded_micro = 0 THEN 1 WHEN EXISTS (SELECT 1 FROM transfer AS earlier"
         " WHERE earlier.reservation_id = transfer.reservation_id AND earlier.id < transfer.id"

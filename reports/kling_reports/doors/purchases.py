@@ -1,4 +1,4 @@
-"""Purchases: one row is one lot, a funding that was paid for, or one funding of any kind."""
+"""Purchases: one row is one lot (a funding that was paid for), or one funding of any kind."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LOT_KINDS: Final[Mapping[str, Kind]] = {
     "recorded_at": "instant",
 }
 """The columns of lots. `units_micro` is in `unit`; `cash_micro` and `tax_micro`, on top of it, in
-`currency`. `created_at` is when the funding was posted, `recorded_at` when it was said what it
-cost."""
+`currency`. `created_at` is when the funding was posted, `recorded_at` when its cost was
+recorded."""
 
 
 MOVE_KINDS: Final[Mapping[str, Kind]] = {
@@ -48,7 +48,7 @@ MOVE_KINDS: Final[Mapping[str, Kind]] = {
     "actor": "text",
     "reason": "text",
 }
-"""The columns of moves, from which costs follow; see journal.LINE_KINDS."""
+"""The columns of moves, from which costs are computed; see journal.LINE_KINDS."""
 
 _MOVES: Final = ", ".join(f"'{kind}'" for kind in MOVES)
 
@@ -56,7 +56,7 @@ _MOVES: Final = ", ".join(f"'{kind}'" for kind in MOVES)
 def lots(database: Database, *, through: str | None = None) -> pd.DataFrame:
     """Return every purchase in the order of the journal, with LOT_KINDS.
 
-    Of all months of the journal through one, if one is named.
+    Of all months of the journal, or only up to and including `through`.
     """
     condition = "1 = 1" if through is None else "transfer.period <= :through"
     with database.read() as transaction:
@@ -77,8 +77,8 @@ def lots(database: Database, *, through: str | None = None) -> pd.DataFrame:
 def moves(database: Database, *, through: str | None = None) -> pd.DataFrame:
     """Return the transfers that changed what wallets hold, with MOVE_KINDS, in any order.
 
-    Of all months of the journal through one, if one is named. It is a part of journal.lines, read
-    without the jobs.
+    Of all months of the journal, or only up to and including `through`. The rows are part of
+    journal.lines, read without the jobs.
     """
     names = {"wallet": "wallet.name", "wallet_id": "wallet.id"}
     columns = (f"{names.get(name, f'transfer.{name}')} AS {name}" for name in MOVE_KINDS)

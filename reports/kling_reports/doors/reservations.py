@@ -1,4 +1,4 @@
-"""Reservations: one row is the credits of one job, or of several that are alike."""
+"""Reservations: one row is the credits of one job, or of several similar ones."""
 
 from __future__ import annotations
 
@@ -55,14 +55,15 @@ KINDS: Final[Mapping[str, Kind]] = {
     "created_at": "instant",
     "updated_at": "instant",
 }
-"""Every column of a reservation that a report may ask for. `labels` is as the ledger keeps them.
+"""Every column of a reservation that a report may ask for.
 
-`quoted_micro` is what the book said that it costs at most (of a job from before that was kept, what
-was set aside first), `low_micro` at least, `estimated_micro` what the provider said before the run:
-each missing where it is not known. `reserved_micro` is the most that was set aside: a provider that
-set aside more itself has raised it. `committed_micro` is missing until something was charged,
-`usd_...` where no rate is known. `undone_micro` was charged before the job was opened again, and
-came back: it is among what was committed, and among what was refunded."""
+`labels` has the ledger's own form. `quoted_micro` is the most that the book quoted (for jobs from
+before that was kept, what was first held), `low_micro` the least, `estimated_micro` what the
+provider estimated before the run: each is missing if unknown. `reserved_micro` is the most that was
+held: a provider that itself reserved more has raised it. `committed_micro` is missing until
+something is charged, `usd_...` if no rate is known. `undone_micro` was charged before the job was
+reopened, and came back: it is included in both the committed and the refunded amount.
+"""
 
 WORTH_KINDS: Final[Mapping[str, Kind]] = {
     "unit": "text",
@@ -72,15 +73,16 @@ WORTH_KINDS: Final[Mapping[str, Kind]] = {
     "reserved_micro": "money",
     "usd_micro": "money",
 }
-"""The columns of worths; `period` is the month of the journal in which the job was reserved."""
+"""The columns of values in USD; `period` is the month of the journal in which the job was
+reserved."""
 
 BILLED: Final = CONFIRMED_BY
-"""The words of `settled_by` that are the provider's own: its answer's, and its bill's. A quote, a
-measured length or a person's word confirms nothing."""
+"""The words of `settled_by` for the provider's own figures: from its answer, or its bill. A quote,
+a measured length or a person's figure confirms nothing."""
 
 OUTCOMES: Final = ("accepted", "rejected", "open", "failed")
-"""What became of a reservation: charged; charged, but all of it refunded or labelled
-`accepted=no`; still open; or ended with nothing made."""
+"""The outcome of a reservation: charged; charged, but fully refunded or labelled `accepted=no`;
+still open; or ended with nothing made."""
 
 _OPEN: Final = ", ".join(f"'{state}'" for state in OPEN_STATES)
 _EXPRESSIONS: Final[Mapping[str, str]] = {
@@ -96,8 +98,8 @@ AND ((videos IS NULL AND COALESCE(action, '') NOT IN ({_CLIPLESS})) OR EXISTS (
     SELECT 1 FROM job_event AS ended WHERE ended.reservation_id = reservation.id
     AND ended.to_state = 'committed' AND ended.reason = reservation.problem))
 """
-"""Charged with a problem. A job that made what it was to make may have kept an old one, of a doubt
-that is over: it counts only where it came with the end."""
+"""Charged with a problem. A successful job may still carry an old problem, from a doubt since
+resolved: it counts only if it came with the end."""
 _OUTCOME: Final = f"""
 CASE WHEN state = 'committed' THEN
     CASE WHEN refunded_micro > 0 AND refunded_micro >= committed_micro THEN 1
@@ -116,7 +118,8 @@ _IN_USD: Final[Mapping[str, str]] = {
     "held_micro": "COALESCE(usd_held_micro, held_micro)",
     "spent_micro": "COALESCE(usd_spent_micro, COALESCE(committed_micro, 0) - refunded_micro)",
 }
-"""The same at the reservation's own rate. What has none stays in its own unit: a row of its own."""
+"""The same at the reservation's own rate. One without a rate stays in its own unit, in a separate
+row."""
 
 _UNIT_IN_USD: Final = "CASE WHEN usd_micro IS NULL THEN unit ELSE 'USD' END"
 _TO_CONVERT: Final = ("spent_micro", "held_micro")
@@ -135,11 +138,12 @@ def spending(
     """Add reservations up by some columns of KINDS, `unit` and outcome, and by a stretch of time.
 
     A reservation belongs to the instant at which it was made. `bucket` is `day`, `week` or `month`
-    and makes the column `day`: where the stretch begins, in a zone. Columns: those of `by`, `unit`,
-    `outcome` (see OUTCOMES), `jobs`, `seconds` (missing if any job has none), `held_micro`, and
-    `spent_micro` (committed less refunded), both told in the unit of a conversion.
+    and makes the column `day`: the beginning of the stretch, in a zone. Columns: those of `by`,
+    `unit`, `outcome` (see OUTCOMES), `jobs`, `seconds` (missing if any job has none), `held_micro`,
+    and `spent_micro` (committed less refunded), both in the unit of a conversion.
     """
-    # USD is kept with each job: the database adds it up. Other currencies are worked out here.
+    # Each job stores its value in USD, so the database adds it up. Other currencies are computed
+    # here.
     is_kept = conversion is not None and conversion.is_of_jobs_alone
     unit, asked = (_UNIT_IN_USD, {**_FIGURES, **_IN_USD}) if is_kept else ("unit", dict(_FIGURES))
     outcome = _OUTCOME.format(position=_POSITION[database.engine.dialect])
@@ -155,7 +159,7 @@ def spending(
             Key("unit", unit, "text"),
         ]
         if conversion is not None and not is_kept:
-            # Jobs that are alike in what they come to are converted once, and are few.
+            # Jobs with equal amounts are converted once, and are few.
             keys += [Key(name, asked.pop(name), "money") for name in _TO_CONVERT]
             keys += [key_of(transaction, name) for name in _OWN_RATE]
             keys.append(rate_key(conversion, "reservation.created_at"))
@@ -167,7 +171,7 @@ def spending(
 
 
 def _source(span: Span, states: Iterable[str] | None = None) -> Source:
-    # A span has an index: only where all are read is the table itself gone through.
+    # A span has an index; only for all rows is the table itself scanned.
     condition = f"{within(span)} AND {_of_states(states)}"
     return Source("reservation", condition, place="rowid" if span == EVER else None)
 
@@ -181,9 +185,9 @@ def alike(
     span: Span = EVER,
     states: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Return reservations by some columns of KINDS: those alike in all of them are one row.
+    """Return reservations by some columns of KINDS; those equal in all of them are one row.
 
-    `jobs` says how many they are. Prices come from a list, so there are few rows even of many.
+    `jobs` is their number. Prices come from a list, so even many reservations make few rows.
     `bucket` and `zone` make the column `day`, as for `spending`. Of all states, or of some. A
     column may be named twice.
     """
@@ -206,10 +210,9 @@ def listed(
     span: Span = EVER,
     states: Iterable[str] | None = None,
 ) -> pd.DataFrame:
-    """Return reservations one by one, oldest first, with some columns of KINDS; or of some states.
+    """Return reservations one by one, oldest first, with some columns of KINDS; all states or some.
 
-    Where many may be asked for, ask for no more columns than are needed. A column may be named
-    twice.
+    There may be many: ask only for the columns that you need. A column may be named twice.
     """
     found = listed_batches(database, columns=columns, span=span, states=states)
     return whole(found, _kinds(columns))
@@ -223,14 +226,14 @@ def listed_batches(
     states: Iterable[str] | None = None,
     size: int = BATCH,
 ) -> Iterator[pd.DataFrame]:
-    """Return as `listed` does, some at a time."""
+    """Yield the rows of `listed` in batches."""
     return _listed(database, columns, span, _of_states(states), size)
 
 
 def troubled(
     database: Database, *, columns: Sequence[str] = tuple(KINDS), span: Span = EVER
 ) -> pd.DataFrame:
-    """Return as `listed` does the jobs that were charged although something was wrong.
+    """Return, like `listed`, the jobs that were charged although something was wrong.
 
     They ended with an error or without a clip, or failed and were charged anyway.
     """
@@ -263,14 +266,14 @@ def _listed(
 
 
 def read_for(columns: Iterable[Column]) -> tuple[str, ...]:
-    """Return the names of those columns of a table that are columns of a reservation."""
+    """Return those column names of a table that are columns of a reservation."""
     return tuple(column.name for column in columns if column.name in KINDS)
 
 
 def worths(database: Database, *, through: str | None = None) -> pd.DataFrame:
-    """Return what every job in credits was worth that has a rate, with WORTH_KINDS, oldest first.
+    """Return the USD value of each job in credits that has a rate, with WORTH_KINDS, oldest first.
 
-    Of the jobs that were reserved in all months of the journal through one, if one is named.
+    Of all jobs, or only of those reserved in months of the journal up to and including `through`.
     """
     condition = "1 = 1" if through is None else "transfer.period <= :through"
     with database.read() as transaction:
@@ -278,7 +281,7 @@ def worths(database: Database, *, through: str | None = None) -> pd.DataFrame:
             f"SELECT reservation.unit, {FIRST_HELD} AS quoted_micro, reserved_micro, usd_micro,"
             " reservation.created_at AS reserved_at, MIN(transfer.period) AS period"
             " FROM reservation JOIN transfer ON transfer.reservation_id = reservation.id"
-            # Dollars are worth what they are. A hold that was raised is reserved once more.
+            # Dollars need no rate. A raised hold has a second reserve transfer, hence the GROUP BY.
             " WHERE kind = 'reserve' AND usd_micro > 0 AND reservation.unit <> 'USD'"
             f" AND {condition} GROUP BY reservation.id ORDER BY reservation.created_at,"
             " reservation.id",
@@ -296,7 +299,7 @@ def key_of(transaction: Transaction, name: str) -> Key:
         )
     sql = _EXPRESSIONS.get(name, f"reservation.{name}")
     if name == "wallet":
-        # A join would read a wallet for each of a million rows; the names are looked up afterwards.
+        # A join would read a wallet for each of a million rows; names are looked up afterwards.
         wallets = transaction.rows("SELECT id, name FROM wallet")
         names = {row["id"]: row["name"] for row in wallets}
         return Key(name, sql, "text", names.__getitem__)

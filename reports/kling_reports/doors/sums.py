@@ -1,7 +1,7 @@
 """Sums: rows added up by the database itself, in integers, by any keys.
 
-What is only added up never leaves the database row by row: a report over a million reservations
-reads a few thousand rows.
+Rows that are only summed never leave the database: a report over a million reservations reads a few
+thousand rows.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from kling_reports.report import Kind
 
 _TABLE: Final = "report_sums"
 _LONG: Final = 100_000
-"""From how many rows on a table is read in parts: for fewer, threads are not worth their start."""
+"""The number of rows from which a table is read in parts: for fewer, threads do not pay off."""
 _BEFORE_ALL: Final = -(2**63)
 
 THREADS: Final = min(os.cpu_count() or 1, 4)
-"""In how many parts at most."""
+"""The most parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What rows are put together by: a column of the answer, its SQL, and what its values are.
+    """What rows are grouped by: a column of the answer, its SQL, and the kind of its values.
 
-    `choices` are what the numbers 0, 1, ... stand for, where the SQL gives such numbers; `read`
-    makes a value of the answer from any other.
+    If the SQL yields the numbers 0, 1, ..., `choices` are what they stand for; `read` converts any
+    other value.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Key:
         return self.values(row[self.name] for row in rows)
 
     def values(self, found: Iterable[Any]) -> pd.Series[Any]:
-        """Return the values of this key, given as the database has them."""
+        """Return the values of this key from those of the database."""
         return series_of(map(self._value, found), self.kind)
 
     def _value(self, found: Any) -> Any:
@@ -62,8 +62,8 @@ class Key:
 class Source:
     """Where rows come from: a table or a join, a condition, and the values that it names.
 
-    `place` is a whole number that each row of a table has, where all of it is read: by that it can
-    be shared out among threads.
+    `place` is an integer column, given if the whole table is read: it divides the rows among
+    threads.
     """
 
     tables: str
@@ -75,7 +75,7 @@ class Source:
         return f"{self.tables} WHERE {self.condition}"
 
     def part(self, low: int, high: int) -> Source:
-        """Return the rows from one place on, up to another that is left out."""
+        """Return the rows from one place up to, but not including, another."""
         within = f"{self.place} >= {low} AND {self.place} < {high}"
         return replace(self, condition=f"{self.condition} AND {within}")
 
@@ -86,7 +86,7 @@ def selected(keys: Sequence[Key]) -> str:
 
 
 def frame_by(keys: Sequence[Key], rows: Sequence[Row]) -> pd.DataFrame:
-    """Return the rows of an answer as a frame with a column for each key."""
+    """Return the rows of an answer as a frame with one column per key."""
     return pd.DataFrame({key.name: key.series(rows) for key in keys})
 
 
@@ -98,10 +98,10 @@ def added_up(
     figures: Mapping[str, str],
     source: Source,
 ) -> pd.DataFrame:
-    """Add figures up by keys over the rows of a source, in transactions that all see one state.
+    """Sum figures by keys over the rows of a source, in transactions that all see the same state.
 
-    `figures` are expressions in SQL by the names that they have in the answer. A figure is missing
-    if it is missing in any row: a sum of which a part is unknown is not known.
+    `figures` maps names in the answer to SQL expressions. A sum is missing if it is missing in any
+    row: with an unknown part, the sum is unknown.
     """
     if database.engine.dialect != "sqlite":
         rows = _add_in_sql(transactions[0], keys, figures, source)
@@ -117,7 +117,7 @@ def _add_together(
     figures: Mapping[str, str],
     source: Source,
 ) -> list[Row]:
-    """Add up in SQLite, which uses one processor a query: a long table in several parts."""
+    """Add up in SQLite, which uses one processor per query: a long table is read in parts."""
     parts = _parts(transactions, source)
     if len(parts) == 1:
         return _add_on_sqlite(transactions[0], keys, figures, source)
@@ -136,12 +136,12 @@ def _parts(transactions: Sequence[Transaction], source: Source) -> list[Source]:
     if last < _LONG:
         return [source]
     bounds = [last * number // len(transactions) + 1 for number in range(len(transactions) + 1)]
-    # Whatever stands before the first place belongs to the first part.
+    # Everything before the first place belongs to the first part.
     return [source.part(low, high) for low, high in pairwise([_BEFORE_ALL, *bounds[1:]])]
 
 
 def _merged(rows: Iterable[Row], keys: Sequence[str], figures: Sequence[str]) -> list[Row]:
-    """Put together what several parts have of the same keys; what one does not know is unknown."""
+    """Merge the parts' sums by key; if one part has an unknown sum, the result is unknown."""
     found: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         found[tuple(row[name] for name in keys)].append(row)
@@ -159,7 +159,7 @@ def _add_in_sql(
     transaction: Transaction, keys: Sequence[Key], figures: Mapping[str, str], source: Source
 ) -> list[Row]:
     sums = ", ".join(
-        # SUM passes over what is missing: without the two counts, half of a sum would be told.
+        # SUM skips missing values: without the two counts, a partial sum would be returned.
         f"CASE WHEN COUNT({sql}) = COUNT(*) THEN SUM({sql}) END AS {name}"
         for name, sql in figures.items()
     )
@@ -172,21 +172,21 @@ def _add_in_sql(
 def _add_on_sqlite(
     transaction: Transaction, keys: Sequence[Key], figures: Mapping[str, str], source: Source
 ) -> list[Row]:
-    """Add up in a small table, group by group: SQLite would sort the whole table first.
+    """Add up in a small table, group by group, because SQLite would first sort the whole table.
 
-    The table is in the connection's own temporary database and goes with the transaction, which
-    writes nothing else. Keys that are small numbers share a column.
+    The small table is in the connection's own temporary database and disappears with the
+    transaction, which writes nothing else. Keys that are small numbers share a column.
     """
     small = [key for key in keys if key.choices]
     large = [key for key in keys if not key.choices]
     names = ["place", *(key.name for key in large)]
-    # A primary key has no NULL, and two NULLs are not equal: what is missing is an empty blob here.
+    # NULLs in a primary key are not equal: here an empty blob stands for a missing value.
     values = [_packed(small), *(f"ifnull({key.sql}, x'')" for key in large)]
     transaction.run(
         f"CREATE TEMP TABLE {_TABLE} ({', '.join([*names, *figures])},"
         f" PRIMARY KEY ({', '.join(names)})) WITHOUT ROWID"
     )
-    # Adding NULL to a sum makes it NULL for good, which is what a figure with an unknown part is.
+    # Adding NULL makes a sum NULL for good, as a sum with an unknown part should be.
     transaction.run(
         f"INSERT INTO temp.{_TABLE} SELECT {', '.join([*values, *figures.values()])}"
         f" FROM {source} ON CONFLICT ({', '.join(names)}) DO UPDATE SET "
@@ -199,13 +199,13 @@ def _add_on_sqlite(
         f"SELECT {', '.join(f'{sql} AS {name}' for name, sql in columns.items())},"
         f" {', '.join(figures)} FROM temp.{_TABLE}"
     )
-    # One transaction may answer several questions.
+    # One transaction may answer several queries.
     transaction.run(f"DROP TABLE temp.{_TABLE}")
     return rows
 
 
 def _packed(keys: Sequence[Key]) -> str:
-    """Write several small numbers as one: digits of a number whose bases are the keys' choices."""
+    """Pack several small numbers into one: its digits, in the bases of the keys' choices."""
     packed = "0"
     for key in keys:
         packed = f"({packed}) * {len(key.choices)} + ({key.sql})" if packed != "0" else key.sql
@@ -213,7 +213,7 @@ def _packed(keys: Sequence[Key]) -> str:
 
 
 def _unpacked(keys: Sequence[Key]) -> dict[str, str]:
-    """Write how to get each small number back from the one that they are packed in."""
+    """Write the SQL that unpacks each small number again."""
     return dict(_digits(keys))
 
 

@@ -15,11 +15,11 @@ from kling_reports.doors.sums import Key
 from kling_reports.report import Span
 
 _IN_TIME: Final = {"reservation": "created_at", "transfer": "id"}
-"""The column by which an index has the rows of a table in the order of time."""
+"""The column whose index orders a table's rows by time."""
 
 
 def within(span: Span, column: str = "created_at") -> str:
-    """Write as a condition that an instant lies in a span; the constants are our own integers."""
+    """Write the condition that an instant lies in a span; the constants are our own integers."""
     conditions = ["1 = 1"]
     if span.starts_at is not None:
         conditions.append(f"{column} >= {to_us(span.starts_at)}")
@@ -29,7 +29,7 @@ def within(span: Span, column: str = "created_at") -> str:
 
 
 def posted_within(span: Span, transfer: str = "transfer") -> str:
-    """Write as a condition that a transfer lies in a span: its id begins with its instant."""
+    """Write the condition that a transfer lies in a span: its id begins with its instant."""
     conditions = [within(span, f"{transfer}.created_at")]
     if span.starts_at is not None:
         conditions.append(f"{transfer}.id >= '{first_id('txf', to_us(span.starts_at))}'")
@@ -39,23 +39,23 @@ def posted_within(span: Span, transfer: str = "transfer") -> str:
 
 
 def before(at: datetime | None, *, beyond: str) -> str:
-    """Write as a condition that a row came before an instant; `beyond` where there is none."""
+    """Write the condition that a row came before an instant; `beyond` if there is none."""
     return beyond if at is None else f"created_at < {to_us(at)}"
 
 
 def stretches(
     transaction: Transaction, bucket: str | None, *, zone: str, table: str, within: str
 ) -> Iterator[Key]:
-    """Return the key `day` that puts the rows of a table into stretches of time.
+    """Return the key `day` that groups the rows of a table into stretches of time.
 
-    `bucket` is `day`, `week` or `month`, without which there is no key; a stretch has the day on
-    which it begins in a zone. `within` is the condition of the time that is asked about.
+    `bucket` is `day`, `week` or `month`; without it there is no key. A stretch is named by its
+    first day in a zone. `within` is the condition for the requested time.
     """
     if bucket is None:
         return
     rows = f"SELECT created_at FROM {table} WHERE {within} ORDER BY {_IN_TIME[table]}"
     row = transaction.row(
-        # Each of the two is one step in an index; the least and the greatest would read all of it.
+        # Two index look-ups; MIN and MAX in one query would read the whole index.
         f"SELECT ({rows} LIMIT 1) AS first, ({rows} DESC LIMIT 1) AS last"
     )
     if row is None or row["first"] is None:
@@ -67,29 +67,29 @@ def stretches(
 
 
 def rate_key(conversion: Conversion, column: str) -> Key:
-    """Return the key `rate_at`: an instant at which the same rates hold as at a row's own."""
+    """Return the key `rate_at`: an instant with the same rates as a row's own."""
     begins = conversion.begins()
     return Key("rate_at", place_of(column, begins), "integer", choices=tuple(begins))
 
 
 def starts(bucket: str, zone: str, *, first_us: int, last_us: int) -> Iterator[int]:
-    """Return where each stretch begins, from the one of a first instant to that of a last one.
+    """Return where each stretch begins, from the one with the first instant to the last one's.
 
     All in microseconds since 1970, UTC.
     """
     start, end = window_at(bucket, zone, first_us)
     while start <= last_us:
         yield start
-        # Stretches differ in length (months, days on which the clocks change): the calendar has
-        # to be asked for the end of each.
+        # Stretches differ in length (months, days with a clock change), so each end comes from the
+        # calendar.
         start, end = end, window_at(bucket, zone, end)[1]
 
 
 def place_of(column: str, begins: Sequence[int]) -> str:
-    """Write which of some stretches an instant lies in, as nested conditions.
+    """Write, as nested conditions, which of some stretches an instant lies in.
 
-    A year of days is nine comparisons a row, and needs nothing of either engine's own calendar,
-    which does not know the zones that Python knows.
+    A year of days takes nine comparisons per row, and does not use either engine's own calendar,
+    which lacks Python's time zones.
     """
     if len(begins) == 1:
         return "0"

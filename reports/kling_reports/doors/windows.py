@@ -1,7 +1,7 @@
-"""Windows: the jobs of a window by what budgets can tell apart, and windows of the past.
+"""Windows: the jobs of a window, grouped by what budgets distinguish, and past windows.
 
-What a forecast is tried on: earlier windows of a budget, each as it stood when it was as far in as
-the present one is now, and what was used of it in the end.
+Forecasts are tested on earlier windows of a budget: each in its state when it was as far in as the
+present one is now, and what was used of it in the end.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ PAST_KINDS: Final[Mapping[str, Kind]] = {
     "jobs": "integer",
     "used_micro": "money",
 }
-"""The columns of pasts: one row is a window of a budget, with what it had spent and reserved for
-how many jobs at `cut_at`, and what was used of it at `seen_at`, which is its end. The jobs have
-what they cost in the end: what was only reserved at `cut_at` counts as spent. One row is the
-present window so far: it is seen now, and cut in the same proportion."""
+"""The columns of pasts: one row is a window of a budget, with what was spent and reserved by how
+many jobs at `cut_at`, and what was used at `seen_at`, its end. Jobs count with their final cost:
+what was only reserved at `cut_at` counts as spent. One row is the present window so far: seen now,
+and cut at the same proportion."""
 
 _PASTS: Final = 6
-"""How many earlier windows there are of each budget: half a year of months."""
+"""How many earlier windows of each budget are used: half a year of months."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Jobs that no budget can tell apart: how many cost or hold something, and the first one."""
+    """Jobs that no budget distinguishes: how many cost or hold something, and the first one."""
 
     subject: Subject
     count: int
@@ -55,16 +55,16 @@ class Jobs:
     row: Row
 
     def spent(self, unit: str) -> int:
-        """Return what they cost in the unit of a budget, in millionths."""
+        """Return what they cost in a budget's unit, in millionths."""
         return int(self.row["usd_spent" if unit == USD else "spent"] or 0)
 
     def used(self, unit: str) -> int:
-        """Return what they cost and hold in the unit of a budget, in millionths."""
+        """Return what they cost and hold in a budget's unit, in millionths."""
         return self.spent(unit) + int(self.row["usd_held" if unit == USD else "held"] or 0)
 
 
 def jobs_in(transaction: Transaction, span: Span) -> list[Jobs]:
-    """Return the jobs that were reserved in a span, by what budgets can tell apart."""
+    """Return the jobs reserved in a span, grouped by what budgets distinguish."""
     columns = ", ".join(Subject.__slots__)
     spent = "COALESCE(committed_micro, 0) - refunded_micro"
     rows = transaction.rows(
@@ -83,7 +83,7 @@ def covered(budget: Budget, jobs: Iterable[Jobs]) -> list[Jobs]:
 
 
 def pasts(database: Database, names: Sequence[str], *, at: datetime) -> pd.DataFrame:
-    """Return the past of the budgets of these names, with PAST_KINDS; those without end have none.
+    """Return past windows of the named budgets, with PAST_KINDS; those without end have none.
 
     The present window comes first, then the earlier ones, the latest first.
     """
@@ -103,7 +103,7 @@ def pasts(database: Database, names: Sequence[str], *, at: datetime) -> pd.DataF
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A window that is looked at twice; instants in microseconds."""
+    """A window that is read at two instants, in microseconds."""
 
     begins: int
     cut: int
@@ -114,7 +114,7 @@ class _Window:
 def _of_windows(
     transaction: Transaction, repeats: str, zone: str, known: Iterable[Budget], now_us: int
 ) -> Iterator[dict[str, Any]]:
-    """Return the past of all budgets that share their windows: one look serves them all."""
+    """Return the past of all budgets with the same windows: one look serves them all."""
     own = [one for one in known if (one.window, one.timezone) == (repeats, zone)]
     for window in _windows(repeats, zone, now_us):
         early, late = (

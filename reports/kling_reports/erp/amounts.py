@@ -1,7 +1,7 @@
-"""Amounts: what a transfer comes to in an ERP, and in which currency.
+"""Amounts: a transfer's amount in an ERP, and its currency.
 
-The one place where units become currencies. Whoever knows what credits really cost gives another
-function of the same form.
+The only place where units become currencies. To use the real cost of credits, pass another function
+of the same form.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from kling_reports.erp.mapping import Mapping
 from kling_reports.exports.lines import Line
 
 Amounts = Callable[[Line], tuple[int, str]]
-"""What a transfer comes to: millionths, above zero, and the code of their currency."""
+"""Returns a transfer's amount: millionths, above zero, and the code of their currency."""
 
 _CURRENCY: Final = re.compile("[A-Z]{3}")
 
 
 def in_units(mapping: Mapping) -> Amounts:
-    """Return what takes each unit as it is counted: a currency as it is, credits at their rate.
+    """Return a function that converts by unit: a currency unchanged, credits at their rate.
 
-    A rate is that of [currencies]. Rounded once a transfer, to the millionth, half up.
+    The rates are those of [currencies]. Each transfer is rounded once, to the millionth, half up.
     """
 
     def amount(line: Line) -> tuple[int, str]:
@@ -37,7 +37,7 @@ def in_units(mapping: Mapping) -> Amounts:
 
 
 def check_units(mapping: Mapping, lines: Iterable[Line]) -> None:
-    """Refuse units that are no currency and have no rate: ConfigError names them all."""
+    """Refuse units that are neither a currency nor have a rate: ConfigError names them all."""
     units = dict.fromkeys(line.unit for line in lines)
     unknown = [
         unit for unit in units if unit not in mapping.currencies and not _CURRENCY.fullmatch(unit)

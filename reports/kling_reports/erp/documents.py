@@ -1,8 +1,8 @@
 """Documents: the transfers of a month as balanced entries between accounts of an ERP.
 
-A transfer goes from one account of ours into another. In a bookkeeper's words the one that receives
-is debited and the one that gives is credited: what a job costs debits the expense and credits what
-was prepaid. Every document balances, because each of its postings has both sides.
+A transfer goes from one of our accounts to another. In bookkeeping terms the receiving account is
+debited and the giving one credited: the cost of a job debits the expense and credits the
+prepayment. Every document balances, because each of its postings has both sides.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from kling_reports.erp.mapping import Mapping, filled, kind_of
 from kling_reports.exports.lines import Line
 
 EACH: Final = ("transfer", "job", "day", "month")
-"""What a document is of."""
+"""What one document covers."""
 
 SPLITS: Final = ("project", "provider", "model", "wallet", "unit", "kind", "user", "reservation")
-"""The words by which the postings of a document are kept apart."""
+"""The words by which a document's postings are kept apart."""
 
 _COSTS: Final = ("provider", "adjustment")
-"""Our accounts that have a cost centre: what was spent, and what corrects it."""
+"""Our accounts with a cost centre: what was spent, and what corrects it."""
 
 DOCUMENT_FIELDS: Final = ("period", "count", "date", "reservation", "transfer")
-"""What the number of a document may name."""
+"""The fields that a document's number may contain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """An amount in millionths, above zero, from one account of the ERP into another.
+    """An amount in millionths, above zero, from one account of the ERP to another.
 
-    `lines` are the transfers that it is made of. The cost centre is of the side that is an expense
-    or a correction: `on_debit`, or the other one.
+    `lines` are its transfers. The cost centre belongs to the side that is an expense or a
+    correction: the debit side if `on_debit`, otherwise the other.
     """
 
     debit: str
@@ -60,9 +60,9 @@ class Document:
 
 
 def documents(lines: Sequence[Line], mapping: Mapping, amounts: Amounts) -> list[Document]:
-    """Return the documents of a month, oldest first; what moves within one account is left out.
+    """Return the documents of a month, oldest first, without movements within one account.
 
-    Raises ConfigError, which names them all, for accounts that the mapping has no code for, and for
+    Raises ConfigError, naming all of them, for accounts without a code in the mapping, and for
     numbers that two documents would share.
     """
     check_accounts(mapping, lines)
@@ -78,7 +78,7 @@ def documents(lines: Sequence[Line], mapping: Mapping, amounts: Amounts) -> list
 
 
 def check_accounts(mapping: Mapping, lines: Iterable[Line]) -> None:
-    """Refuse transfers of which an account has no code: ConfigError names all such accounts."""
+    """Refuse transfers with an account that has no code: ConfigError names all such accounts."""
     missing = sorted(
         {
             _named(line, path, mapping)
@@ -95,7 +95,7 @@ def check_accounts(mapping: Mapping, lines: Iterable[Line]) -> None:
 
 
 def _named(line: Line, path: str, mapping: Mapping) -> str:
-    """Name an account of ours by all that the rules of its kind look at."""
+    """Describe one of our accounts by everything that the rules of its kind check."""
     kind = kind_of(path)
     asked = {
         name
@@ -124,7 +124,7 @@ def _documents(lines: Sequence[Line], mapping: Mapping, amounts: Amounts) -> Ite
 
 
 def _groups(lines: Sequence[Line], mapping: Mapping, amounts: Amounts) -> list[list[Line]]:
-    """Put the transfers of each document together, in the order of their days and ids."""
+    """Group the transfers by document, in the order of their days and ids."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((_document_of(line, mapping.each), amounts(line)[1]), []).append(line)
@@ -132,14 +132,14 @@ def _groups(lines: Sequence[Line], mapping: Mapping, amounts: Amounts) -> list[l
 
 
 def _document_of(line: Line, each: str) -> str:
-    """Return what all transfers of one document have in common."""
+    """Return what all transfers of a document have in common."""
     if each == "job":
         return line.reservation_id or line.id
     return {"day": day_of(line).isoformat(), "month": line.period}.get(each, line.id)
 
 
 class _Between(NamedTuple):
-    """What transfers have in common that are one posting."""
+    """What the transfers of one posting have in common."""
 
     debit: str | None
     credit: str | None
@@ -149,7 +149,7 @@ class _Between(NamedTuple):
 
 
 def _postings(group: Sequence[Line], mapping: Mapping, amounts: Amounts) -> Iterator[Posting]:
-    """Add up what goes from one account into another, kept apart as the mapping says."""
+    """Add up what goes from one account to another, kept apart as the mapping says."""
     sides: dict[_Between, list[Line]] = {}
     for line in group:
         between = _between(line, mapping)
@@ -180,7 +180,7 @@ def _between(line: Line, mapping: Mapping) -> _Between:
 
 
 class _Rounding:
-    """Rounds amounts to the decimals of a file, and carries what is left to the next one.
+    """Rounds amounts to the decimals of a file, and carries the remainder to the next one.
 
     So the amounts between two accounts add up to their exact sum, rounded once.
     """
@@ -201,14 +201,14 @@ class _Rounding:
 
 
 def day_of(line: Line) -> date:
-    """Return the day of a transfer, or the nearest one of the month that it counts in."""
+    """Return the day of a transfer, or else the nearest day of the month that it counts in."""
     first = date.fromisoformat(f"{line.period}-01")
     last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     return min(max(line.created_at.date(), first), last)
 
 
 def word_of(line: Line, word: str) -> str | None:
-    """Return what a transfer has for one of SPLITS."""
+    """Return a transfer's value for one of SPLITS."""
     named = {
         "provider": line.provider_name if line.reservation_id else None,
         "user": line.actor,

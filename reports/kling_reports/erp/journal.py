@@ -1,4 +1,4 @@
-"""The journal of a month for an ERP: what is written, and what it comes to."""
+"""The journal of a month for an ERP: the file, and its totals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ErpJournal:
     documents: tuple[Document, ...]
 
     def totals(self) -> Words[str, int]:
-        """Return what all debits come to, and so all credits, in millionths by currency."""
+        """Return the sum of all debits, which equals all credits, in millionths by currency."""
         sums: dict[str, int] = defaultdict(int)
         for one in self.documents:
             sums[one.currency] += sum(posting.amount_micro for posting in one.postings)
@@ -35,8 +35,8 @@ def erp_journal(
 ) -> ErpJournal:
     """Write a month of the journal (see doors.journal.lines) as a mapping says.
 
-    `amounts` says what a transfer comes to, by default what its units do (see amounts.in_units).
-    Raises ConfigError for what the mapping does not say: accounts, currencies.
+    `amounts` gives a transfer's amount, by default from its units (see amounts.in_units). Raises
+    ConfigError for accounts and currencies that the mapping lacks.
     """
     of_month = list(lines(journal))
     if amounts is None:

@@ -1,7 +1,7 @@
-"""Mapping: which account of an ERP stands for which of ours, and how its file is written.
+"""Mapping: which account of an ERP corresponds to which of ours, and how its file is written.
 
-The first rule that fits is the one that counts, in the order of the file. Where none fits there is
-no account: nothing is booked on a default.
+The first matching rule counts, in the order of the file. If none matches there is no account:
+nothing is booked on a default.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from kling_ledger.ledger.scopes import is_within
 from kling_reports.exports.lines import Line
 
 KINDS: Final = ("available", "reserved", "provider", "funding", "adjustment")
-"""Our accounts: what a wallet has and has set aside, what a provider was paid, where credits come
-from, and what corrects them."""
+"""Our accounts: a wallet's available and reserved credits, what a provider was paid, where credits
+come from, and what corrects them."""
 
 FIELD: Final = re.compile(r"\{([^{}]*)\}")
 """A field of a template, such as `{date}`."""
@@ -26,9 +26,9 @@ FIELD: Final = re.compile(r"\{([^{}]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a rule asks of a transfer: all that is named here has to agree.
+    """What a rule requires of a transfer: everything named here must match.
 
-    A project that ends in `/` stands for itself and everything below it; `label` is `name=value`.
+    A project that ends in `/` includes everything below it; `label` is `name=value`.
     """
 
     of: str | None = None
@@ -40,7 +40,7 @@ class Condition:
     label: str | None = None
 
     def fits(self, line: Line, of: str) -> bool:
-        """Whether a transfer, seen from one of its two accounts, is meant."""
+        """Whether a transfer, seen from one of its two accounts, matches."""
         return (
             self.of in {None, of}
             and self.provider in {None, line.provider_name}
@@ -54,7 +54,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class AccountRule:
-    """The account of the ERP for what a condition means."""
+    """The account of the ERP for everything that matches a condition."""
 
     condition: Condition
     code: str
@@ -62,22 +62,22 @@ class AccountRule:
 
 @dataclass(frozen=True, slots=True)
 class CostCenterRule:
-    """The cost centre for what a condition means: a code, or the value of a label."""
+    """The cost centre for everything that matches a condition: a code, or the value of a label."""
 
     condition: Condition
     code: str | None
     from_label: str | None
 
     def code_of(self, line: Line) -> str | None:
-        """Return the cost centre of a transfer, None where it has no such label."""
+        """Return the cost centre of a transfer, None if it lacks the label."""
         return self.code or labels.from_text(line.labels).get(self.from_label or "")
 
 
 @dataclass(frozen=True, slots=True)
 class FileColumn:
-    """A column of the file: its header, and what a row has in it, with fields in braces.
+    """A column of the file: its header, and the template of its cells, with fields in braces.
 
-    `quoted` puts every cell in quotation marks, for readers that tell texts by them.
+    `quoted` puts every cell in quotation marks, for readers that recognise text by them.
     """
 
     name: str
@@ -87,7 +87,7 @@ class FileColumn:
 
 @dataclass(frozen=True, slots=True)
 class FileForm:
-    """How the file is written; `decimals` is None for amounts with as many as they have."""
+    """How the file is written; with `decimals` None, amounts have all their decimals."""
 
     layout: str = "lines"
     separator: str = ","
@@ -106,7 +106,7 @@ class FileForm:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """All that a mapping file says. `split` are the words by which lines are kept apart."""
+    """Everything in a mapping file. `split` are the words by which lines are kept apart."""
 
     form: FileForm
     each: str
@@ -117,11 +117,11 @@ class Mapping:
     currencies: Words[str, tuple[str, Decimal]]
 
     def account(self, line: Line, of: str) -> str | None:
-        """Return the account of the ERP for one side of a transfer, None where no rule fits."""
+        """Return the account of the ERP for one side of a transfer, None if no rule matches."""
         return next((rule.code for rule in self.accounts if rule.condition.fits(line, of)), None)
 
     def cost_center(self, line: Line) -> str | None:
-        """Return the cost centre of what was spent or corrected, None where no rule fits."""
+        """Return the cost centre of what was spent or corrected, None if no rule matches."""
         for rule in self.cost_centers:
             if rule.condition.fits(line, "provider") and (code := rule.code_of(line)):
                 return code
@@ -129,11 +129,11 @@ class Mapping:
 
 
 def kind_of(path: str) -> str:
-    """Return which of KINDS an account of the journal is, by its path."""
+    """Return the kind, one of KINDS, of an account of the journal, from its path."""
     first, _, rest = path.partition("/")
     return rest.rpartition("/")[2] if first == "wallet" else first
 
 
 def filled(template: str, said: Words[str, str]) -> str:
-    """Return a template with each field in braces as it is said."""
+    """Return a template with each field in braces replaced by its value."""
     return FIELD.sub(lambda match: said[match[1]], template)

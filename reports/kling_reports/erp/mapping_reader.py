@@ -1,4 +1,4 @@
-"""Reads a mapping file; what it does not say, says twice or cannot mean is an error."""
+"""Reads a mapping file; anything missing, repeated or meaningless is an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kling_reports.erp.mapping import (
 from kling_reports.erp.rows import FIELDS, FIRST_LINE_FIELDS
 
 EXAMPLES: Final = Path(__file__).parent / "examples"
-"""The folder of the examples, a file each."""
+"""The folder of the examples, one file each."""
 
 _SECTIONS: Final = ("file", "documents", "accounts", "cost_centers", "columns", "currencies")
 _CONDITIONS: Final = tuple(field.name for field in fields(Condition))
@@ -54,7 +54,7 @@ def read(path: Path) -> Mapping:
 
 
 def parse(text: str) -> Mapping:
-    """Return the mapping that a text in TOML is. Raises ConfigError."""
+    """Return the mapping in a TOML text. Raises ConfigError."""
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

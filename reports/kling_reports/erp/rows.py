@@ -1,7 +1,7 @@
 """Rows: documents as the CSV that an ERP imports, in the columns that a mapping names.
 
-In the layout `lines` an account of a document has a row for its debits and one for its credits; in
-`pairs` each posting has one row, with the account that is debited and the one that is credited.
+In the layout `lines`, each account of a document has one row for its debits and one for its
+credits; in `pairs`, each posting has one row with its debit and its credit account.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ FIELDS: Final = (
     *("document", "date", "period", "account", "contra", "debit", "credit", "amount", "signed"),
     *("side", "currency", "cost_center", *SPLITS, "transfer", "reason", "label:NAME"),
 )
-"""What a column may be made of. The words of SPLITS, a label and a reason stand where all transfers
+"""What a column may contain. The words of SPLITS, a label and a reason appear only if all transfers
 of a row share them."""
 
 FIRST_LINE_FIELDS: Final = ("period", "first_day", "last_day")
-"""What a line before the header may name."""
+"""What a line before the header may contain."""
 
 _OF_USERS: Final = {"project", "model", "wallet", "user", "reason", "provider"}
-"""Fields that hold what people wrote: no spreadsheet is to take them for a formula."""
+"""Fields with text from users: no spreadsheet may take them for a formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class _Side(NamedTuple):
 
 
 def written(documents: Sequence[Document], mapping: Mapping, period: str) -> bytes:
-    """Return the file of a month. Raises ConfigError for text that its encoding does not have."""
+    """Return the file of a month. Raises ConfigError for text that its encoding cannot hold."""
     form = mapping.form
     rows = [row for one in documents for row in _rows(one, mapping)]
     lines = [filled(line, _of_month(period)) for line in form.first_lines]
@@ -106,7 +106,7 @@ def _cells(row: _Row, form: FileForm, period: str) -> Iterator[str]:
         fields = FIELD.findall(column.value)
         said = {field: _value(row, field, form, period) for field in fields}
         text = re.sub(r"[\x00-\x1f\x7f]", " ", filled(column.value, said))
-        # A key stays as it is: an account or a cost centre with an apostrophe is another one.
+        # A key stays as it is: an account or a cost centre with an apostrophe would be another one.
         if any(field in _OF_USERS for field in fields):
             text = str(guarded(text))
         yield _quoted(text, form, always=column.quoted)
@@ -132,7 +132,7 @@ def _value(row: _Row, field: str, form: FileForm, period: str) -> str:
 
 
 def _shared(lines: Iterable[Line], field: str) -> str:
-    """Return what all transfers of a row have for a field, nothing where they differ."""
+    """Return the value of a field that all transfers of a row share; empty if they differ."""
     found = {_word(line, field) for line in lines}
     return found.pop() or "" if len(found) == 1 else ""
 

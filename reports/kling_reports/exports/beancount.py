@@ -1,4 +1,4 @@
-"""beancount: the journal with every account opened and every month's end asserted.
+"""beancount: the journal, with every account opened and every month-end balance asserted.
 
 `bean-check FILE` verifies all of it. Source: https://beancount.github.io/docs/
 beancount_language_syntax.html, checked 2026-11-20.
@@ -15,14 +15,14 @@ import pandas as pd
 from kling_reports.exports.postings import Entry, Month, Posting, accounts, months, units
 
 _LETTERS: Final = 3
-"""How many letters a currency has: `USD`. A unit of as many capital letters is written as it is."""
+"""How many letters a currency has: `USD`. A unit of that many capitals is written as it is."""
 
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-"""The backslash comes first: the others bring backslashes of their own."""
+"""The backslash comes first, because the other escapes contain backslashes."""
 
 
 def export(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> bytes:
-    """Return a journal from its beginning (see journal.lines) for beancount; UTF-8.
+    """Return a whole journal (see journal.lines) for beancount, in UTF-8.
 
     `lots` are its purchases (see purchases.lots). The same journal gives the same bytes.
     """
@@ -30,11 +30,11 @@ def export(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> bytes:
 
 
 def commodity(unit: str) -> str:
-    """Return a unit as a commodity of beancount, which is written in capitals.
+    """Return a unit as a beancount commodity, which is all capitals.
 
-    `USD` is `USD` and `crun-credit` is `CRUN-CREDIT`: three letters stand for capital ones,
-    anything else for small ones. A unit that is neither ends with a dot and the places of its
-    capitals, as bits in hexadecimal, the first letter's the lowest: `Credit` is `CREDIT.1`.
+    `USD` stays `USD` and `crun-credit` becomes `CRUN-CREDIT`: three letters are read back as
+    capitals, anything else as lower case. Any other unit gets a suffix: a dot and the positions of
+    its capitals as bits in hexadecimal, the first letter's the lowest: `Credit` becomes `CREDIT.1`.
     """
     name = unit.upper()
     if unit == _plain_unit(name) and len(name) > 1 and name[-1].isalnum():
@@ -44,7 +44,7 @@ def commodity(unit: str) -> str:
 
 
 def unit_of(name: str) -> str:
-    """Return the unit that a commodity stands for: the other way round."""
+    """Return the unit of a commodity: the inverse of `commodity`."""
     base, dot, capitals = name.rpartition(".")
     if not dot:
         return _plain_unit(name)
@@ -63,14 +63,14 @@ def _lines(all_months: list[Month]) -> Iterator[str]:
         yield f"  unit: {_text(unit)}"
     at_cost = _at_cost(all_months)
     for name, day in accounts(all_months):
-        # What leaves an account takes the cost along that we say: beancount looks for no lot.
+        # We give the cost of what leaves an account: beancount looks for no lot.
         yield f'{day} open {name} "NONE"' if name in at_cost else f"{day} open {name}"
     for month in all_months:
         for entry in month.entries:
             yield from _entry(entry)
         yield ""
         for held in month.balances:
-            # Without a tolerance of its own, a balance may be off by one in its last place.
+            # Without an explicit tolerance, a balance may be off by one in its last decimal.
             amount = f"{held.amount:f} ~ 0 {commodity(held.unit)}"
             yield f"{month.day_after} balance {held.account} {amount}"
 
@@ -93,7 +93,7 @@ def _at_cost(all_months: list[Month]) -> set[str]:
 
 
 def _cost(posting: Posting) -> str:
-    """Write what all of it cost: for one of it, the cost might never end."""
+    """Write the total cost: a unit cost might have endless decimals."""
     if posting.currency is None:
         return ""
     return f" {{{{{_amount(posting.cost, posting.currency)}}}}}"
@@ -104,7 +104,7 @@ def _amount(amount: Decimal, unit: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Write text as a string of beancount in one line, with the few escapes that it knows."""
+    """Write text as a one-line beancount string, with the few escapes that beancount knows."""
     for sign, escaped in _ESCAPES.items():
         text = text.replace(sign, escaped)
     return f'"{text}"'

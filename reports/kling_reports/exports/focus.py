@@ -1,7 +1,7 @@
-"""FOCUS: the journal as a table of charges that any cost tool can read, credits as credits.
+"""FOCUS: the journal as a table of charges that any cost tool can read, with credits as credits.
 
-`focus_charges.py` says what a transfer is in it, `focus_columns.py` what the columns are, and
-`focus_datasets.py` writes what 1.4 has beside the charges.
+`focus_charges.py` maps transfers to rows, `focus_columns.py` has the columns, and
+`focus_datasets.py` writes the other datasets of 1.4.
 
 Source: https://focus.finops.org/focus-specification/v1-2/, checked 2026-11-20.
 """
@@ -30,9 +30,9 @@ from kling_reports.moves import MOVES
 def export(
     journal: pd.DataFrame, worths: pd.DataFrame, *, version: Version = "1.2", **given: Any
 ) -> bytes:
-    """Return a FOCUS file (CSV, UTF-8) of the charges in a journal; the arguments of `rows`.
+    """Return a FOCUS file (CSV, UTF-8) of the charges in a journal; arguments as for `rows`.
 
-    The same journal gives the same bytes, and a month the same lines alone and among others.
+    The same journal gives the same bytes, and a month's lines are the same alone or among others.
     """
     return written(rows(journal, worths, **given), headings(version))
 
@@ -46,20 +46,20 @@ def rows(
     units: Sequence[str] = (),
     rates: Mapping[str, Decimal] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Return what a FOCUS file says of the charges in a journal, row by row, in COLUMNS.
+    """Yield the rows of a FOCUS file for the charges in a journal, in COLUMNS.
 
-    `journal` is as journal.lines gives it, from its beginning where there are `lots` (see
-    purchases.lots): what a charge costs follows from all before it. `period` is the only month that
-    is wanted. `worths` is as reservations.worths gives it, `units` as journal.units does; `rates`
-    is what one of a unit is worth in USD where no job says it. Raises ConfigError if the value of
-    units used without a purchase is unknown.
+    `journal` comes from journal.lines; with `lots` (see purchases.lots) it must be complete,
+    because what a charge costs depends on everything before it. `period` limits the rows to one
+    month. `worths` comes from reservations.worths, `units` from journal.units; `rates` is what one
+    of a unit is worth in USD if no job says it. Raises ConfigError if the value of units used
+    without a purchase is unknown.
     """
     moved = [line for line in lines(journal) if line.kind in MOVES]
     bought = [] if lots is None else lots_of(lots)
     of_fundings = {lot.transfer_id: lot for lot in bought}
     known = Rates(rates or {}, worths)
     codes = currency_codes([*units, *sorted({line.unit for line in moved})])
-    # In the order of the journal's ids, as every export has it.
+    # In the order of the journal's ids, as in every export.
     for one in sorted(costed(moved, Books(bought)), key=lambda costed: costed.line.id):
         if period in {None, one.line.period}:
             lot = of_fundings.get(one.line.id)
@@ -67,7 +67,7 @@ def rows(
 
 
 def amounts(exported: bytes, unit: str) -> dict[str, int]:
-    """Add up, in millionths of a unit, what a file of ours says went into wallets, by category."""
+    """Sum, in millionths of a unit, what one of our files says went into wallets, by category."""
     added = dict.fromkeys(("Purchase", "Usage", "Adjustment", "Tax"), 0)
     for row in csv.DictReader(io.StringIO(exported.decode(), newline="")):
         if row["x_Unit"] == unit:
@@ -76,7 +76,7 @@ def amounts(exported: bytes, unit: str) -> dict[str, int]:
 
 
 def billed(exported: bytes, category: str) -> dict[str, int]:
-    """Add up by currency, in millionths, what a file of ours says was billed in a category."""
+    """Sum by currency, in millionths, what one of our files says was billed in a category."""
     added: dict[str, int] = defaultdict(int)
     for row in csv.DictReader(io.StringIO(exported.decode(), newline="")):
         if row["ChargeCategory"] == category:

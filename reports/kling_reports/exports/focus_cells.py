@@ -1,4 +1,4 @@
-"""Cells: how a value stands in a FOCUS file, and a file of such rows."""
+"""Cells: how a value is written in a FOCUS file, and a file of such rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, Final
 from kling_reports.render.values import harmless
 
 _PLACES: Final = 15
-"""How exactly money is written that was divided: a price per second, or the worth of a credit, may
-never end. Rounded to the millionth, a cost would no longer be its price times its quantity."""
+"""The decimals of divided amounts: a price per second, or the value of a credit, may be endless.
+Rounded to the millionth, a cost would no longer be its price times its quantity."""
 
 _FOR_PEOPLE: Final = frozenset({"ChargeDescription", "InvoiceDetailDescription", "x_Reason"})
-"""The columns that people read and no program joins by: in these no spreadsheet finds a formula.
-Any other text is a key, and stands as it is."""
+"""The columns for people, which no program joins by: in these, text is made safe from being read as
+a formula by a spreadsheet. Any other text is a key and stays as it is."""
 
 
 def written(
@@ -27,7 +27,7 @@ def written(
     *,
     guarded: frozenset[str] = _FOR_PEOPLE,
 ) -> bytes:
-    """Return rows as a CSV file (UTF-8) with these columns; what a row does not have is empty."""
+    """Return rows as a CSV file (UTF-8) with these columns; missing values are empty."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(headings.values())
@@ -48,15 +48,16 @@ def cell(value: Any, *, is_guarded: bool) -> str:
 
 
 def rounded(exact: Fraction) -> Decimal:
-    """Return a fraction as a decimal of fifteen places, half away from zero.
+    """Return a fraction as a decimal with fifteen places, halves rounded away from zero.
 
-    2.5 of the last place is 3 of it and -2.5 is -3: a refund is the charge with the other sign.
+    Both 2.5 and -2.5 of the last place become 3 and -3, so that a refund is the charge with the
+    opposite sign.
     """
     whole = int(abs(exact) * 10**_PLACES + Fraction(1, 2))
     return Decimal(f"{'-' if exact < 0 else ''}{whole}e-{_PLACES}")
 
 
 def _number(value: Decimal) -> str:
-    """Write a number with a decimal at least: a column of whole ones is taken for integers."""
+    """Write a number with at least one decimal: a column of whole ones is taken for integers."""
     whole, _, part = f"{value:f}".partition(".")
     return f"{whole}.{part.rstrip('0') or '0'}"

@@ -1,11 +1,11 @@
-"""Charges: what a FOCUS file says of one transfer, column by column.
+"""Charges: one transfer in a FOCUS file, column by column.
 
-A purchase is cash that was paid for credits: billed, with no effective cost yet; its tax is a row
-of its own. Usage of what was bought is not billed any more: its effective cost is what its credits
-cost. Usage of an allowance, or on credit, is billed as it is used, at what the job was worth. A
-charge that came from several lots has a row for each; a refund is usage below zero. What somebody
-took out by hand costs what it cost: a loss. What was used on credit and bought later is taken back
-as it was billed, and costs what it cost, in the month of the purchase.
+A purchase is cash paid for credits: billed, with no effective cost yet; its tax is a separate row.
+Usage of bought credits is not billed again: its effective cost is what the credits cost. Usage of
+an allowance, or on credit, is billed as it is used, at the job's value. A charge from several lots
+has a row for each; a refund is negative usage. What was taken out by hand is a loss of what it
+cost. For usage on credit that is bought later, the month of the purchase reverses what was billed
+and adds what it really cost.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ RateOf = Callable[[Line], Rate]
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What some units of a charge are in money: exact, below zero where they came back.
+    """What some units of a charge are worth in money: exact, negative if they came back.
 
-    `units` are millionths, above zero where they left the wallet; `basis` is the source of that
-    value.
+    `units` are millionths, positive if they left the wallet; `basis` is the source of that value.
     """
 
     units: int
@@ -61,10 +60,10 @@ class Value:
 def charges(
     costed: Costed, *, lot: Lot | None, rate_of: RateOf, codes: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Return the rows of one transfer; columns that one does not have are empty.
+    """Return the rows of one transfer; columns that do not apply are empty.
 
-    `lot` is the purchase that a funding was, `codes` the three letters that each unit goes by. An
-    allowance has none: it permits, and costs nothing until it is used.
+    `lot` is a funding's purchase, `codes` has the three-letter code of each unit. An allowance has
+    no rows: it is a permission, and costs nothing until it is used.
     """
     line = costed.line
     if lot is not None:
@@ -78,7 +77,7 @@ def charges(
 
 
 def _value(line: Line, part: Part, rate_of: RateOf) -> Value:
-    """Return what a part of a charge, or of a refund, is worth."""
+    """Return the value of a part of a charge or a refund."""
     sign = -MOVES[line.kind][1]
     units = sign * part.units_micro
     if part.currency is not None:
@@ -93,7 +92,7 @@ def _value(line: Line, part: Part, rate_of: RateOf) -> Value:
 
 
 def _worthless(line: Line, units: int) -> Value:
-    """Return what is put in or taken out by hand, without any cash of a purchase."""
+    """Return a value of zero, for what is put in or taken out by hand without a purchase."""
     currency = line.unit if is_currency(line.unit) else "USD"
     return Value(units, Fraction(0), Fraction(0), currency, None)
 
@@ -101,7 +100,7 @@ def _worthless(line: Line, units: int) -> Value:
 def _bought_later(
     funding: Line, filled: Filled, rate_of: RateOf, codes: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Take back what was billed for units on credit, and say what they cost, with the purchase."""
+    """Reverse what was billed for units on credit, and give their cost, with the purchase."""
     charge = filled.charge
     then = _value(charge, Part(filled.part.units_micro), rate_of)
     undone = Value(-then.units, -then.billed, -then.effective, then.currency, then.basis)
@@ -137,7 +136,7 @@ def _row(line: Line, value: Value, codes: Mapping[str, str]) -> dict[str, Any]:
 
 
 def account(line: Line) -> dict[str, Any]:
-    """Return whose charge it is, and of what kind of service."""
+    """Return whose charge it is, and the kind of service."""
     return {
         "BillingAccountId": line.wallet_id,
         "BillingAccountName": line.wallet,
@@ -148,24 +147,24 @@ def account(line: Line) -> dict[str, Any]:
 
 
 def when(line: Line) -> dict[str, Any]:
-    """Return the month that a transfer counts in, and its second."""
+    """Return the month that a transfer counts in, and the second of its posting."""
     starts_at, ends_at = month(line.period)
     second = line.created_at.replace(microsecond=0)
     return {
         "BillingPeriodStart": starts_at,
         "BillingPeriodEnd": ends_at,
-        # Within the month that it corrects, it is a charge like any other.
+        # In the month that it corrects, it is a charge like any other.
         "ChargeClass": "Correction" if line.corrects not in {None, line.period} else None,
-        # A charge period has a length: a transfer, which has none, is given its second.
+        # A charge period must have a length: a transfer, which has none, gets its second.
         "ChargePeriodStart": second,
         "ChargePeriodEnd": second + timedelta(seconds=1),
     }
 
 
 def own(line: Line, into_wallet: int) -> dict[str, Any]:
-    """Return our own columns, in which the journal itself can be read back.
+    """Return our own columns, from which the journal itself can be read back.
 
-    `into_wallet` is in millionths, below zero what went out.
+    `into_wallet` is in millionths, negative for what went out.
     """
     return {
         "x_Amount": from_micro(into_wallet),
@@ -226,7 +225,7 @@ def _purchase(line: Line, lot: Lot) -> Iterator[dict[str, Any]]:
 
 
 def _valid(lot: Lot) -> dict[str, Any]:
-    """Return how long a lot can be used: the day of its purchase, or up to its expiry."""
+    """Return how long a lot can be used: the day of its purchase, or until it expires."""
     last = lot.expires_on or lot.bought_on
     return {
         "ChargePeriodStart": _midnight(lot.bought_on),
@@ -239,7 +238,7 @@ def _adjustment(line: Line, _: Value) -> dict[str, Any]:
         "ChargeCategory": "Adjustment",
         "ChargeDescription": description(line),
         "ChargeFrequency": "One-Time",
-        # It was sold at no price: without one it has no quantity. `x_Amount` has its credits.
+        # It was sold without a price, so it has no quantity either. `x_Amount` has its credits.
         "PricingCurrencyEffectiveCost": ZERO,
         **names(seller(line), "Prepaid credits"),
     }
@@ -260,16 +259,16 @@ def _usage(line: Line, value: Value) -> dict[str, Any]:
 
 
 def description(line: Line) -> str:
-    """Return what was done, in words."""
+    """Describe what was done."""
     if line.kind in _ADJUSTMENTS:
         return f"wallet {line.wallet} adjusted by hand"
     return f"{_DONE[line.kind]} {line.provider_name} {line.model or ''}".strip()
 
 
 def quantity(line: Line, cost: Fraction, units: int) -> dict[str, Any]:
-    """Return how much was used, such that a second costs as many credits as were quoted.
+    """Return the quantity used, such that a second costs the quoted number of credits.
 
-    A clip charged at its quote has its own seconds; at half of it, half of them. `cost` is what
+    A clip charged at its quote has its own seconds; at half its quote, half of them. `cost` is what
     `units` (millionths of credits) were in money.
     """
     quoted = line.quoted_micro or line.amount_micro
@@ -287,7 +286,7 @@ def quantity(line: Line, cost: Fraction, units: int) -> dict[str, Any]:
 
 
 def clip(line: Line) -> dict[str, Any]:
-    """Return which clip it was: what it is sold as, and at which price."""
+    """Return which clip it was: its product, and its price."""
     words = {name: getattr(line, name) for name in ("action", "resolution")}
     details = {f"x_{name.title()}": word for name, word in words.items() if word is not None}
     sku = f"{line.provider_name}/{line.model or 'unnamed'}"
@@ -301,12 +300,12 @@ def clip(line: Line) -> dict[str, Any]:
 
 
 def measure(line: Line) -> str:
-    """Return what usage is counted in: seconds, or clips if their length is unknown."""
+    """Return the unit of usage: seconds, or clips if their length is unknown."""
     return "Seconds" if line.billed_seconds else "Clips"
 
 
 def unit_prices(money: Fraction, credits_each: Fraction) -> dict[str, Any]:
-    """Return the price of one in money and in credits: what is listed is what was agreed."""
+    """Return the unit price in money and in credits: the list price is the contracted one."""
     each, in_credits = rounded(money), rounded(credits_each)
     return {
         "ListUnitPrice": each,
@@ -318,17 +317,17 @@ def unit_prices(money: Fraction, credits_each: Fraction) -> dict[str, Any]:
 
 
 def seller(line: Line) -> str:
-    """Return who sold credits, as far as their name says it; money has no seller."""
+    """Return who sold credits, as far as the unit's name says; money has no seller."""
     return "prepaid" if is_currency(line.unit) else line.unit.removesuffix("-credit")
 
 
 def pricing_unit(line: Line) -> str:
-    """Return what credits are counted in."""
+    """Return the unit of credits."""
     return line.unit if is_currency(line.unit) else "Credits"
 
 
 def names(provider: str, service: str) -> dict[str, Any]:
-    """Return who sold a service, and which."""
+    """Return who sold a service, and which one."""
     return {
         "ProviderName": provider,
         "PublisherName": provider,
@@ -338,7 +337,7 @@ def names(provider: str, service: str) -> dict[str, Any]:
 
 
 def sku_of(sku: str, price: str, meter: str, details: Mapping[str, str]) -> dict[str, Any]:
-    """Return what is sold, at which price."""
+    """Return the product, with its price."""
     return {
         "SkuId": sku,
         "SkuPriceId": price,
@@ -361,13 +360,13 @@ def owner(line: Line) -> dict[str, Any]:
 
 
 def month(period: str) -> tuple[datetime, datetime]:
-    """Return the first instant of a month, and the first after it."""
+    """Return the first instant of a month, and of the next."""
     starts_at = datetime.fromisoformat(f"{period}-01").replace(tzinfo=UTC)
     return starts_at, (starts_at + timedelta(days=31)).replace(day=1)
 
 
 def as_json(words: Mapping[str, str]) -> str:
-    """Return words as a JSON object without spaces."""
+    """Return words as a compact JSON object."""
     return json.dumps(words, ensure_ascii=False, separators=(",", ":"))
 
 

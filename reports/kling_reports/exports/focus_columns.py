@@ -12,7 +12,7 @@ Version = Literal["1.2", "1.4"]
 """The versions of FOCUS that can be written."""
 
 Dataset = Literal["cost-and-usage", "billing-period", "invoice-detail"]
-"""The datasets of FOCUS 1.4; 1.2 has the first alone."""
+"""The datasets of FOCUS 1.4; 1.2 has only the first."""
 
 COLUMNS: Final = (
     "BilledCost",
@@ -114,14 +114,14 @@ _NAMES: Final[Mapping[Version, Mapping[str, str | None]]] = {
     "1.4": {
         "ProviderName": "ServiceProviderName",
         "PublisherName": "HostProviderName",
-        # A reader of 1.2 wants it, though we have no commitments.
+        # A reader of 1.2 requires it, although we have no commitments.
         "CommitmentDiscountStatus": None,
     },
 }
-"""What a version calls a column; None is one that it does not have."""
+"""A version's name for a column; None if it lacks the column."""
 
 
 def headings(version: Version) -> dict[str, str]:
-    """Return those of COLUMNS that a version has, each with its name there."""
+    """Return those of COLUMNS that a version has, each with its name in it."""
     names = {column: _NAMES[version].get(column, column) for column in COLUMNS}
     return {column: name for column, name in names.items() if name is not None}

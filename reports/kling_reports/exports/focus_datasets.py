@@ -1,4 +1,4 @@
-"""What FOCUS 1.4 has beside the charges: the months of each issuer, and the lines of invoices.
+"""FOCUS 1.4 besides the charges: the months of each issuer, and the lines of invoices.
 
 Source: https://focus.finops.org/focus-specification/ (1.4), checked 2026-11-27.
 """
@@ -20,11 +20,11 @@ Issuer = tuple[str, str]
 """A month, and who charged in it."""
 
 _TERMS: Final = "not recorded"
-"""What stands for the terms of payment, which may not be empty: a purchase does not say them."""
+"""Stands for the terms of payment, which must not be empty: a purchase does not record them."""
 
 
 def noted(charges: Iterable[dict[str, Any]], issuers: set[Issuer]) -> Iterator[dict[str, Any]]:
-    """Give charges on (see focus.rows), and note whose they are and in which month."""
+    """Pass charges through (see focus.rows), noting their issuers and months."""
     for row in charges:
         issuers.add((row["x_Period"], row["InvoiceIssuerName"]))
         yield row
@@ -33,7 +33,7 @@ def noted(charges: Iterable[dict[str, Any]], issuers: set[Issuer]) -> Iterator[d
 def billing_periods(found: Iterable[Issuer], standings: Mapping[str, Standing]) -> bytes:
     """Return the dataset Billing Period of the issuers of some months.
 
-    A month is closed once it is sealed: one that is closed softly still takes corrections.
+    A month is closed once it is sealed: a softly closed one still takes corrections.
     """
     rows = (_billing_period(name, issuer, standings[name]) for name, issuer in sorted(found))
     return written(rows, dict(zip(BILLING_PERIOD, BILLING_PERIOD, strict=True)))
@@ -42,7 +42,7 @@ def billing_periods(found: Iterable[Issuer], standings: Mapping[str, Standing]) 
 def invoice_details(lots: Iterable[Lot], *, period: str | None) -> bytes:
     """Return the dataset Invoice Detail: the purchases of a month, or of all, that name an invoice.
 
-    What the lines of an invoice cost adds up to the cash and the tax that were paid for it.
+    The lines of an invoice add up to the cash and the tax paid for it.
     """
     rows = (
         row
@@ -80,7 +80,7 @@ def _lines_of(lot: Lot) -> Iterator[dict[str, Any]]:
         "InvoiceIssueStatus": "Issued",
         "InvoiceIssuerName": lot.seller,
         "PaymentTerms": _TERMS,
-        # It refers to itself: it corrects no other.
+        # It refers to itself, because it corrects no other.
         "ReferenceInvoiceId": lot.invoice,
     }
     yield {

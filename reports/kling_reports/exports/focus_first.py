@@ -1,7 +1,7 @@
-"""FOCUS as it was written first: every funding is a purchase, worth what the unit was worth.
+"""FOCUS in its first form: every funding is a purchase, at the value of its unit.
 
-Months that were sealed before a funding was an allowance or a purchase keep the file that they had
-then, to the byte. Nothing else reads it.
+Months that were sealed before allowances and purchases were distinguished keep their file, to the
+byte. Nothing else uses it.
 """
 
 from __future__ import annotations

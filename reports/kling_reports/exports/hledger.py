@@ -1,4 +1,4 @@
-"""hledger: the journal with every account and unit declared and every month's end asserted.
+"""hledger: the journal, with every account and unit declared and every month-end asserted.
 
 `hledger check --strict -f FILE` verifies all of it. Source: https://hledger.org/1.25/
 hledger.html#journal-format, checked 2026-11-20.
@@ -24,7 +24,7 @@ from kling_reports.exports.postings import (
 
 
 def export(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> bytes:
-    """Return a journal from its beginning (see journal.lines) for hledger; ASCII.
+    """Return a whole journal (see journal.lines) for hledger, in ASCII.
 
     `lots` are its purchases (see purchases.lots). The same journal gives the same bytes.
     """
@@ -32,7 +32,7 @@ def export(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> bytes:
 
 
 def commodity(unit: str) -> str:
-    """Return a unit as a commodity of hledger: between quotes it stays what it is."""
+    """Return a unit as an hledger commodity: quoted, so that it stays unchanged."""
     return unit if unit.isalpha() else f'"{unit}"'
 
 
@@ -58,7 +58,7 @@ def _entry(entry: Entry) -> Iterator[str]:
 
 
 def _balances(month: Month) -> Iterator[str]:
-    """Assert what every account holds, by moving nothing after all else on the last day."""
+    """Assert what every account holds, with empty postings after all others on the last day."""
     yield ""
     yield f"{month.day_after - timedelta(days=1)} * balances at the end of {month.name}"
     for held in month.balances:
@@ -67,7 +67,7 @@ def _balances(month: Month) -> Iterator[str]:
 
 
 def _cost(posting: Posting) -> str:
-    """Write what all of it cost: for one of it, the cost might never end."""
+    """Write the total cost: a unit cost might have endless decimals."""
     return "" if posting.currency is None else f" @@ {_amount(posting.cost, posting.currency)}"
 
 
@@ -76,10 +76,10 @@ def _amount(amount: Decimal, unit: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Write text as a JSON string without commas, at which hledger would end the value of a tag."""
+    """Write text as a JSON string without commas, which would end the value of a tag."""
     return one_line(text).replace(",", "\\u002c")
 
 
 def _description(text: str) -> str:
-    """Write a title in one line; `;` would begin a comment, `|` would part it in two."""
+    """Write a title on one line; `;` would begin a comment, `|` would split it in two."""
     return _text(text)[1:-1].replace(";", "\\u003b").replace("|", "\\u007c")

@@ -1,4 +1,4 @@
-"""Line: one transfer of the journal as every export reads it, with what its job never changes."""
+"""Line: one transfer of the journal as every export reads it, with its job's unchanging facts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kling_reports.doors.journal import LINE_KINDS
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One transfer; see journal.LINE_KINDS. What is not known, or of no job, is None."""
+    """One transfer; see journal.LINE_KINDS. What is unknown, or would need a job, is None."""
 
     id: str
     created_at: datetime
@@ -45,7 +45,7 @@ class Line:
 
     @property
     def provider_name(self) -> str:
-        """The provider that was paid or paid back, as the journal's account names it."""
+        """The provider that was paid or that paid back, as the journal's account names it."""
         for account in (self.credit_account, self.debit_account):
             if account.startswith("provider/"):
                 return account.removeprefix("provider/")
@@ -53,7 +53,7 @@ class Line:
 
 
 def lines(journal: pd.DataFrame) -> Iterator[Line]:
-    """Return the transfers of a frame from journal.lines, or of a part of it, in its order."""
+    """Return the transfers of a frame from journal.lines, or of part of it, in order."""
     names = [name for name in LINE_KINDS if name in journal]
     unknown: dict[str, Any] = dict.fromkeys(LINE_KINDS)
     columns = (journal[name].astype(object) for name in names)

@@ -1,4 +1,4 @@
-"""Exports of a ledger: what each reads from the database, and no more than it needs."""
+"""Exports of a ledger: what each needs from the database, and no more."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def focus(
 
 
 def of_month(database: Database, month: str, *, rates: Mapping[str, Decimal]) -> dict[str, bytes]:
-    """Return a month's charges and what FOCUS 1.4 has beside them, by name; read only once."""
+    """Return a month's charges and the other datasets of FOCUS 1.4, by name, reading only once."""
     issuers: set[Issuer] = set()
     charges = focus_datasets.noted(_charges(database, month, rates), issuers)
     exported = written(charges, headings("1.2"))
@@ -57,7 +57,7 @@ def _charges(
     database: Database, period: str | None, rates: Mapping[str, Decimal] | None
 ) -> Iterator[dict[str, Any]]:
     lots = purchases.lots(database, through=period)
-    # What a charge costs follows from all that was bought and used before it, if anything was.
+    # What a charge costs depends on everything bought and used before it.
     alone = {"period": period} if lots.empty else {"through": period}
     return form.rows(
         journal.lines(database, **alone),

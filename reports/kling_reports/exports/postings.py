@@ -1,12 +1,12 @@
 """Postings: the journal as bookkeeping programs take it, the same for each of them.
 
-A transfer is an entry of postings that come to nothing. Credits that were bought stand in a wallet
-at cost: they come in against what is owed to their seller, and what leaves takes its cost along,
-to the provider's expenses in the currency of the purchase. Credits of an allowance have no cash:
-they come from equity, and are spent as credits. An entry has the day of its instant;
-one that counts in another month than that, because it came after a close, has the nearest day of
-the month that it counts in. So what accounts hold at the end of a month is what the month's own
-transfers say, and that is what each month ends with: a list of balances to be checked.
+A transfer is an entry whose postings sum to zero. Bought credits are held in a wallet at cost: they
+come in against what is owed to their seller, and what leaves takes its cost along, to the
+provider's expenses in the currency of the purchase. Credits of an allowance have no cash: they come
+from equity, and are spent as credits. An entry has the day of its instant; if it counts in another
+month, because it came after a close, it has the nearest day of that month. So the balances at the
+end of a month follow from that month's own transfers, and each month ends with a list of balances
+to check.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _SIDES: Final = {"available": "Available", "reserved": "Reserved"}
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """What comes into an account, below zero what goes out of it.
+    """What comes into an account; negative for what goes out.
 
-    `cost` is what all of it cost, in `currency`, never below zero; without a currency it has none.
+    `cost` is the total cost in `currency`, never negative; without a currency there is none.
     """
 
     account: str
@@ -45,20 +45,20 @@ class Posting:
 
     @property
     def amount(self) -> Decimal:
-        """How much it is, of its unit."""
+        """Its amount, in its unit."""
         return from_micro(self.micro)
 
     @property
     def cost(self) -> Decimal:
-        """What it cost, in its currency."""
+        """Its cost, in its currency."""
         return from_micro(self.cost_micro)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One transfer, first what goes out; its postings come to nothing, what has a cost at it.
+    """One transfer, outgoing postings first; they sum to zero, those with a cost at cost.
 
-    `notes` are what else is known of it, as pairs of a plain word and any text.
+    `notes` are further facts, as pairs of a plain word and any text.
     """
 
     day: date
@@ -80,7 +80,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The entries of a month in their order, and what every account holds when it ends."""
+    """The entries of a month in order, and what every account holds at its end."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -88,19 +88,19 @@ class Month:
 
     @property
     def first_day(self) -> date:
-        """The day on which it begins."""
+        """The first day."""
         return date.fromisoformat(f"{self.name}-01")
 
     @property
     def day_after(self) -> date:
-        """The day on which it is over."""
+        """The day after the last."""
         return (self.first_day + timedelta(days=31)).replace(day=1)
 
 
 def months(journal: pd.DataFrame, lots: pd.DataFrame | None = None) -> Iterator[Month]:
-    """Return the months of a journal that have transfers, in their order.
+    """Return the months of a journal that have transfers, in order.
 
-    `journal` is as journal.lines gives it, `lots` as purchases.lots does.
+    `journal` comes from journal.lines, `lots` from purchases.lots.
     """
     held: dict[tuple[str, str], int] = defaultdict(int)
     bought = {lot.transfer_id: lot for lot in ([] if lots is None else lots_of(lots))}
@@ -137,8 +137,8 @@ def accounts(all_months: Sequence[Month]) -> list[tuple[str, date]]:
 def account(path: str, line: Line) -> str:
     """Return the bookkeeper's name of an account of the journal.
 
-    What wallets hold is an asset, what providers were paid an expense; where credits come from, and
-    what corrects them, is equity.
+    A wallet's credits are an asset, what providers were paid an expense; the sources of credits,
+    and corrections, are equity.
     """
     if path.startswith("provider/"):
         return f"Expenses:Providers:{component(line.provider_name)}"
@@ -148,11 +148,12 @@ def account(path: str, line: Line) -> str:
 
 
 def component(name: str) -> str:
-    """Return a name as one part of an account, so that no two names become the same.
+    """Return a name as one component of an account; different names never become equal.
 
-    The first letter becomes a capital one; `-` becomes `--` and any other sign than a letter or a
-    digit of ASCII `-xHEX-`: `team/a` is `Team-x2f-a`. What began with a capital letter ends with
-    `-u`; what cannot begin a part has an `X` before it and ends with `-e`.
+    The first letter is capitalised; `-` becomes `--`, and any other character except an ASCII
+    letter or digit becomes `-xHEX-`: `team/a` becomes `Team-x2f-a`. A name that began with a
+    capital gets the suffix `-u`; one that cannot begin a component gets the prefix `X` and the
+    suffix `-e`.
     """
     safe = "".join(_safe(sign) for sign in name)
     if not safe[:1].isalnum():
@@ -201,7 +202,7 @@ def _postings(line: Line, costs: Costed, lot: Lot | None) -> Iterator[Posting]:
 
 
 def _bought(line: Line, lot: Lot, wallet: str) -> Iterator[Posting]:
-    """Return a purchase: what is owed to the seller for it, and the tax on it."""
+    """Return a purchase: what is owed to its seller, and the tax on it."""
     tax = lot.tax_micro or 0
     seller = f"Liabilities:Sellers:{component(lot.seller)}"
     yield Posting(seller, -lot.cash_micro - tax, lot.currency)
@@ -211,7 +212,7 @@ def _bought(line: Line, lot: Lot, wallet: str) -> Iterator[Posting]:
 
 
 def _moved(line: Line, part: Part, source: str, target: str) -> Iterator[Posting]:
-    """Return a part of a charge, a refund or an adjustment down: from one account to another."""
+    """Return part of a charge, a refund or an adjustment down: from one account to another."""
     if part.currency is None:
         yield Posting(source, -part.units_micro, line.unit)
         yield Posting(target, part.units_micro, line.unit)
@@ -224,7 +225,7 @@ def _moved(line: Line, part: Part, source: str, target: str) -> Iterator[Posting
 
 
 def _bought_later(filled: Filled, wallet: str) -> Iterator[Posting]:
-    """Return what was taken on credit as bought: its credits come back, and leave at their cost."""
+    """Return usage on credit as bought: its credits come back, and leave again at their cost."""
     charge, part = filled.charge, filled.part
     spent = account(charge.credit_account, charge)
     yield Posting(spent, -part.units_micro, charge.unit)
@@ -233,12 +234,12 @@ def _bought_later(filled: Filled, wallet: str) -> Iterator[Posting]:
 
 
 def _expense(line: Line, target: str) -> str:
-    """Return where the cost of what leaves a wallet goes: what is taken out by hand is a loss."""
+    """Return the account for the cost of what leaves a wallet: removals by hand are a loss."""
     return "Expenses:Losses" if line.kind == "adjust_down" else target
 
 
 def _at_cost(name: str, micro: int, unit: str, part: Part) -> Posting:
-    """Return credits at what they cost; money that cost itself is just money."""
+    """Return credits at cost; money that costs itself is plain money."""
     if part.currency == unit and part.cost_micro == abs(micro):
         return Posting(name, micro, unit)
     return Posting(name, micro, unit, part.cost_micro, part.currency)

@@ -1,7 +1,7 @@
-"""Worth: what one of a unit is worth in money, who says so, and the code that it goes by.
+"""Worth: what one of a unit is worth in money, the source of that, and the unit's code.
 
-What a line is worth follows from the line and from what the journal held when it was written: a
-later rate changes no month that is past, and a month is the same alone and among others.
+A line's value depends on the line and on what the journal contained when it was written: a later
+rate changes no past month, and a month is the same alone or among others.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _CURRENCY: Final = re.compile("[A-Z]{3}")
 
 
 def is_currency(unit: str) -> bool:
-    """Whether a unit is money: three capital letters, as ISO 4217 has them."""
+    """Whether a unit is money: three capital letters, as in ISO 4217."""
     return _CURRENCY.fullmatch(unit) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one of a unit is worth in a currency, and who says so.
+    """What one of a unit is worth in a currency, and the source of that.
 
     `basis` is `currency` (the unit is one), `job` (the job's own), `given` (by the caller) or
     `unit` (a job in that unit, of the day).
@@ -56,15 +56,15 @@ class _Job:
 
 
 class Rates:
-    """What units are worth: `given` by the caller, else what the `jobs` of the day carried.
+    """What units are worth: as `given` by the caller, or else by the `jobs` of the day.
 
-    `jobs` are as reservations.worths gives them.
+    `jobs` come from reservations.worths.
     """
 
     def __init__(self, given: Mapping[str, Decimal], jobs: pd.DataFrame) -> None:
         self._given = {unit: Rate(Fraction(worth), "USD", "given") for unit, worth in given.items()}
         self._jobs: dict[str, list[_Job]] = defaultdict(list)
-        # As objects: numbers of pandas end at 64 bits, and a rate is worked out past them.
+        # As objects: pandas numbers are limited to 64 bits, and computing a rate exceeds that.
         columns = (jobs[name].astype(object) for name in ("unit", *_Job.__slots__))
         for unit, *values in zip(*columns, strict=True):
             self._jobs[unit].append(_Job(*values))
@@ -87,8 +87,9 @@ class Rates:
     def _of_its_day(self, line: Line) -> Rate | None:
         """Return the rate of the last job up to a line, else of the first after it in its month.
 
-        Credits are bought before they are used: the first purchase comes before any job. A line may
-        count in an earlier month than the one in which it was written: the later one bounds it.
+        Credits are bought before they are used, so the first purchase precedes any job. A line may
+        count in an earlier month than the one in which it was written: the later month is the
+        bound.
         """
         jobs = self._jobs.get(line.unit, [])
         place = bisect_right(jobs, line.reserved_at or line.created_at, key=_reserved_at)
@@ -101,9 +102,10 @@ class Rates:
 
 
 def first_worth(quoted_micro: int, reserved_micro: int, usd_micro: int) -> Fraction:
-    """Return what one of a unit was worth when a job was reserved, whatever was set aside since.
+    """Return what one of a unit was worth when a job was reserved, whatever was held later.
 
-    What was quoted and its dollars rose together, to the nearest millionth: so they come down.
+    The held amount and its dollars rose together, to the nearest millionth, so both are scaled
+    back.
     """
     usd = (2 * usd_micro * quoted_micro + reserved_micro) // (2 * reserved_micro)
     return Fraction(usd, quoted_micro)
@@ -114,11 +116,11 @@ def _reserved_at(job: _Job) -> datetime:
 
 
 def currency_codes(units: Iterable[str]) -> dict[str, str]:
-    """Return three capital letters for each unit, which is what readers of FOCUS expect.
+    """Return a code of three capital letters for each unit, as readers of FOCUS expect.
 
-    A currency keeps its own. Any other unit has a code from QMA to QZZ, which ISO 4217 will never
-    give away: they begin with the letters of no country. Where two units would have the same, the
-    later one has the next that is free; `x_PricingCurrencyName` tells for sure.
+    A currency keeps its own. Any other unit gets a code from QMA to QZZ, which ISO 4217 will never
+    assign, because no country's code begins like that. If two units would get the same code, the
+    later one gets the next free one; `x_PricingCurrencyName` identifies the unit for certain.
     """
     codes: dict[str, str] = {}
     for unit in units:

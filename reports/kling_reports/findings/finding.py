@@ -10,10 +10,10 @@ from typing import Any, Final
 import pandas as pd
 
 MOST: Final = 7
-"""The findings that a page has room for: more are read by nobody."""
+"""The findings that a page has room for: nobody reads more."""
 
 MOST_OF_A_RULE: Final = 3
-"""The findings of one rule: one bad week must not hide everything else."""
+"""The most findings of one rule: one bad week must not hide everything else."""
 
 RULES: Final = (
     "over budget",
@@ -26,15 +26,15 @@ RULES: Final = (
     "not confirmed",
     "concentration",
 )
-"""Every rule, that which needs somebody to act first."""
+"""Every rule, most urgent first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a rule found: `sentence`, the amount that it is about, and the row that proves it.
 
-    `table` is the name of a table, `row` what the row of it has in some columns. `amount_micro` is
-    in millionths of `unit`.
+    `table` is the name of a table, `row` has the values of some of the row's columns.
+    `amount_micro` is in millionths of `unit`.
     """
 
     rule: str
@@ -48,7 +48,7 @@ class Finding:
 def ranked(found: Iterable[Finding]) -> list[Finding]:
     """Return the findings that matter most: by rule, as RULES has them, then by amount.
 
-    At most MOST_OF_A_RULE of one rule, and MOST in all.
+    At most MOST_OF_A_RULE per rule, and MOST in total.
     """
     ordered = sorted(
         found, key=lambda one: (RULES.index(one.rule), -abs(one.amount_micro), one.sentence)
@@ -63,11 +63,11 @@ def ranked(found: Iterable[Finding]) -> list[Finding]:
 
 
 def named(value: Any, word: str) -> str:
-    """Return a name for a sentence: `(no project)` where none was given."""
+    """Return a name for a sentence: `(no project)` if none was given."""
     return f"(no {word})" if value is None or pd.isna(value) else str(value)
 
 
 def whole_percent(part: int, whole: int) -> str:
-    """Return a part of a whole in whole percent, half up: `38 %`; below one `less than 1 %`."""
+    """Return a share in whole percent, half up: `38 %`; below one percent, `less than 1 %`."""
     percent = (200 * part + whole) // (2 * whole)
     return f"{percent:,} %" if percent or not part else "less than 1 %"

@@ -67,7 +67,7 @@ def runs_out(budgets: pd.DataFrame, *, now: datetime, zone: str) -> Iterator[Fin
 
 
 def _when(at: Any, now: datetime, zone: str) -> str:
-    """Return the day: within a week by its name too, which is then never ambiguous."""
+    """Return the day; within a week with its weekday, which is then unambiguous."""
     day = _day(at, zone)
     is_near = (day - _day(now, zone)).days < _A_WEEK
     return f"{_WEEKDAYS[day.weekday()]}, {day_name(day)}" if is_near else day_name(day)

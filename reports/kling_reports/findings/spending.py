@@ -118,12 +118,12 @@ _MONTHS: Final = (
 
 
 def day_name(day: date) -> str:
-    """Return what a day is called in a sentence: `17 Oct`."""
+    """Return a day as written in a sentence: `17 Oct`."""
     return f"{day.day} {_MONTHS[day.month - 1]}"
 
 
 def _median_without(costs: list[int], left_out: int) -> int | None:
-    """Return the median of costs without one of them; None where too few are left."""
+    """Return the median of costs without one of them; None if too few are left."""
     if len(costs) <= LEAST_DAYS:
         return None
     others = sorted(costs)

@@ -20,7 +20,7 @@ LEAST_UNCONFIRMED_PERCENT: Final = 10
 LEAST_CONFIRMED: Final = 10
 LEAST_WRONG_PERCENT: Final = 5
 CONFIRMING: Final = ("provider", "bill")
-"""Whose word confirms a cost: the provider's answer, and its bill."""
+"""The sources that confirm a cost: the provider's answer, and its bill."""
 
 
 def failing(ended: pd.DataFrame) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""A report as people and programs read it: one module for each form, none of which asks the ledger.
+"""A report as people and programs read it: one module per form; none of them reads the ledger.
 
 `render(report) -> bytes` in each of them; the terminal's is `render(report, *, width, is_terminal)
 -> str`.

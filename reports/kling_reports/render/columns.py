@@ -1,4 +1,4 @@
-"""A column as text for programs: what `values.written` says of a value, said of all at once."""
+"""A column as text for programs: `values.written` applied to all values at once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kling_reports.render.values import written
 from kling_reports.report import Kind, cells
 
 KEYS: Final = frozenset({"id", "reservation_id", "task_id"})
-"""The columns that name a thing of ours or of a provider: other programs look for exactly these, so
-no form alters them."""
+"""The columns that identify something of ours or of a provider: other programs search for these
+exact values, so no form alters them."""
 
 Text = TypeVar("Text", str, str | None)
 
@@ -24,7 +24,7 @@ _WHOLE_SECOND: Final = ".000000"
 
 
 def texts(values: pd.Series[Any], kind: Kind, zone: str) -> list[str | None]:
-    """Return a column of any kind but `flag` as JSON and CSV have it; instants in a zone."""
+    """Return a column of any kind but `flag` as in JSON and CSV; instants are in a zone."""
     if kind == "instant":
         return _instants(values, zone)
     if kind in {"money", "percent"}:
@@ -39,7 +39,7 @@ def texts(values: pd.Series[Any], kind: Kind, zone: str) -> list[str | None]:
 
 
 def once_each(found: Iterable[Any], write: Callable[[Any], str], *, missing: Text) -> list[Text]:
-    """Write each distinct value once: most of many are the same few. What is None is `missing`."""
+    """Convert each distinct value once, because many are equal. None becomes `missing`."""
     kept = list(found)
     known = {value: missing if value is None else write(value) for value in set(kept)}
     return [known[value] for value in kept]
@@ -57,6 +57,6 @@ def _instants(values: pd.Series[Any], zone: str) -> list[str | None]:
 
 
 def _offset(offset: timedelta | None) -> str:
-    """Write an offset as datetime does: +01:00, before clocks were set alike with seconds."""
+    """Write an offset like datetime: +01:00; with seconds for times before standard time."""
     at = datetime(2000, 1, 1, tzinfo=timezone(offset or timedelta()))
     return at.isoformat().removeprefix("2000-01-01T00:00:00")

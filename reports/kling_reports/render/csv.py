@@ -1,6 +1,6 @@
 """A report's main table as CSV: plain numbers, and text that no spreadsheet takes for a formula.
 
-The columns of KEYS are left as they are: they are looked up, not read.
+The columns of KEYS are unchanged: programs look them up.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _FLAGS: Final = {None: None, True: "yes", False: "no"}
 
 
 class _Lines(list[str]):
-    """A file of lines that end in LF, as in the rest of the command line.
+    """A file whose lines end in LF, as in the rest of the command line.
 
-    The writer believes that they end in CR LF: else it would not quote a text that holds a CR.
+    The CSV writer is told CR LF: otherwise it would not quote a text that contains a CR.
     """
 
     def write(self, line: str) -> None:
@@ -29,14 +29,14 @@ class _Lines(list[str]):
 
 
 def render(report: Report) -> bytes:
-    """Return the main table as CSV in UTF-8, without totals: whoever adds its rows has them."""
+    """Return the main table as CSV in UTF-8, without totals: its rows add up to them."""
     written_to = io.BytesIO()
     write(report, written_to)
     return written_to.getvalue()
 
 
 def write(report: Report, to: IO[bytes]) -> None:
-    """Write what `render` returns; of a long table only a batch is in memory at a time."""
+    """Write what `render` returns; only one batch of a long table is in memory at a time."""
     table = report.main
     to.write(_lines([[harmless(column.key)] for column in table.columns]))
     for frame in table.batches():

@@ -1,7 +1,7 @@
-"""A report as one HTML file that asks nothing of any network: words, pictures, tables, its data.
+"""A report as one HTML file that loads nothing from a network: words, pictures, tables, its data.
 
-A policy in the page lets only our own style and script into effect, by their digests. All is there
-without the script, which sorts, filters, and shows exact figures.
+A policy in the page allows only our own style and script, by their digests. Everything is visible
+without the script, which only sorts, filters, and shows exact figures.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from kling_reports.report import Report, Table
 
 _MOST_BYTES: Final = 280_000
 _TOLD: Final = (words.FINDINGS, COMPARED)
-"""The tables that a page says in its own way, before all others."""
+"""The tables that a page shows in its own way, before all others."""
 
 _PLACES: Final = {
     **dict.fromkeys(("projects", "open"), "split"),
     **dict.fromkeys(("users", "models", "providers", "basis"), "half"),
     **dict.fromkeys(("project_models", "days", "jobs"), "lookup"),
 }
-"""How tables of an overview stand: beside their own picture, beside each other, or, to be looked
-things up in, on a screen alone."""
+"""The layout of an overview's tables: beside their own picture, beside each other, or (tables for
+looking things up) only on a screen."""
 
 
 def render(report: Report) -> bytes:
     """Return the page in UTF-8, below 300 kB.
 
-    Where the rows of all tables are too many for that, long tables list their first rows and say
-    so; totals and pictures are always of all.
+    If there are too many rows for that, long tables list their first rows and say so; totals and
+    pictures always cover all rows.
     """
     drawn = {one.name: list(_figures(one, report)) for one in report.tables}
-    # What a page takes without any rows says how much room there is for them.
+    # The size of the page without rows shows how much room is left for them.
     rest = len(_page(report, [Listed(one, report, 0) for one in report.tables], drawn))
     found = listed(report, _MOST_BYTES - rest, words.leads_to(report))
     return _page(report, found, drawn)
@@ -67,7 +67,7 @@ def _page(report: Report, listed: Sequence[Listed], drawn: dict[str, list[Markup
             tag("div", *(_section(one, report, drawn) for one in shown), id="tables"),
         ),
         _footer(report),
-        # JSON is no script: the policy lets it be without a digest, and no browser runs it.
+        # JSON is not a script: the policy allows it without a digest, and no browser runs it.
         tag("script", data(report, listed), type="application/json", id="data"),
         tag("script", script),
     )
@@ -130,7 +130,7 @@ def _section(one: Listed, report: Report, drawn: dict[str, list[Markup]]) -> Mar
 
 
 def _on_screen_alone(report: Report) -> Markup:
-    """Say on paper which tables are not on it."""
+    """Say on paper which tables are only on the screen."""
     places = _PLACES if report.name == "overview" else {}
     names = [visible(_short(one)) for one in report.tables if places.get(one.name) == "lookup"]
     told = f"Left out of the print; look them up in: {', '.join(names)}."

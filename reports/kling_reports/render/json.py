@@ -1,4 +1,4 @@
-"""A report as JSON: everything it has, amounts as decimal strings, written piece by piece."""
+"""A report as JSON: everything it has, with amounts as decimal strings, written piece by piece."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def render(report: Report) -> bytes:
 
 
 def write(report: Report, to: IO[bytes]) -> None:
-    """Write what `render` returns; of a long table only a batch is in memory at a time."""
-    # Between the braces of its last member, which is empty here, come the tables.
+    """Write what `render` returns; only one batch of a long table is in memory at a time."""
+    # The tables go between the braces of the last member, which is empty here.
     head, _, tail = _indented({**heading(report), "tables": {}}).rpartition("{}")
     to.write(f"{head}{{".encode())
     for place, table in enumerate(report.tables):
@@ -37,7 +37,7 @@ def write(report: Report, to: IO[bytes]) -> None:
 
 
 def heading(report: Report) -> dict[str, Any]:
-    """Return how the question was asked, without its tables."""
+    """Return the question, without the tables."""
     span = report.span
     return {
         "report": report.name,
@@ -55,7 +55,7 @@ def heading(report: Report) -> dict[str, Any]:
 
 
 def columns(table: Table) -> list[dict[str, Any]]:
-    """Return what each column of a table is."""
+    """Return the description of each column of a table."""
     return [
         {
             "key": column.key,
@@ -75,7 +75,7 @@ def objects(table: Table, frame: pd.DataFrame, zone: str, *, layout: str) -> Ite
 
 
 def members(columns: Sequence[Column], *, between: str) -> str:
-    """Return the members of an object, `%s` in place of each value."""
+    """Return the members of an object, with `%s` in place of each value."""
     keys = (encode_basestring(column.key).replace("%", "%%") for column in columns)
     return between.join(f"{key}: %s" for key in keys)
 
@@ -101,7 +101,7 @@ def _array(table: Table, frames: Any, zone: str) -> Iterator[str]:
 
 
 def _values(values: pd.Series[Any], column: Column, zone: str) -> list[str]:
-    """Return a column as JSON: numbers and flags as they are, all else as strings."""
+    """Return a column as JSON: numbers and flags unchanged, everything else as strings."""
     if column.kind == "flag":
         return [_FLAGS[value] for value in cells(values, "flag", zone)]  # type: ignore[index]
     write = str if column.kind in _BARE else encode_basestring
@@ -111,5 +111,5 @@ def _values(values: pd.Series[Any], column: Column, zone: str) -> list[str]:
 
 def _indented(thing: Any, *, by: int = 0) -> str:
     text = json.dumps(thing, indent=2, ensure_ascii=False)
-    # A text has no line break of its own in JSON: only the lines of the object are indented.
+    # JSON text contains no line break, so only the lines of the object are indented.
     return text.replace("\n", f"\n{' ' * by}")

@@ -17,7 +17,7 @@ def render(report: Report) -> bytes:
 
 
 def write(report: Report, to: IO[bytes]) -> None:
-    """Write what `render` returns; of a long table only a batch is in memory at a time."""
+    """Write what `render` returns; only one batch of a long table is in memory at a time."""
     table = report.main
     layout = f"{{{members(table.columns, between=', ')}}}\n"
     for frame in table.batches():

@@ -9,7 +9,7 @@ _HELD_APART: Final = {"class_": "class"}
 
 
 class Markup(str):
-    """Text that is markup already: it is put into other markup as it is."""
+    """Text that is already markup: it is inserted into other markup unchanged."""
 
     __slots__ = ()
 
@@ -17,7 +17,7 @@ class Markup(str):
 def tag(name: str, /, *inside: str, **attributes: object) -> Markup:
     """Return an element with its content; attributes that are None or False are left out.
 
-    `class_` stands for `class`, and `_` in any other attribute's name for `-`.
+    `class_` becomes `class`; in any other attribute's name, `_` becomes `-`.
     """
     return Markup(f"<{name}{_written(attributes)}>{joined(*inside)}</{name}>")
 
@@ -28,7 +28,7 @@ def void(name: str, /, **attributes: object) -> Markup:
 
 
 def joined(*parts: str) -> Markup:
-    """Return parts one after another, those that are plain text escaped."""
+    """Return parts joined, escaping those that are plain text."""
     return Markup("".join(map(_escaped, parts)))
 
 

@@ -1,4 +1,4 @@
-"""A report's main table as Parquet: exact decimals, real dates, and how the question was asked."""
+"""A report's main table as Parquet: exact decimals, real dates, and the question."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from kling_reports.render.json import columns, heading
 from kling_reports.report import Column, Report, Table, cells
 
 _GROUP: Final = 100_000
-"""The rows of a row group: enough to pack them well, few enough to be in memory."""
+"""The rows of a row group: enough to compress well, few enough for memory."""
 
 
 def render(report: Report) -> bytes:
-    """Return the main table as a Parquet file; ConfigError where pyarrow is not installed."""
+    """Return the main table as a Parquet file; ConfigError if pyarrow is not installed."""
     written_to = io.BytesIO()
     write(report, written_to)
     return written_to.getvalue()
 
 
 def write(report: Report, to: IO[bytes]) -> None:
-    """Write the main table as a Parquet file; of a long one a row group is in memory at a time.
+    """Write the main table as a Parquet file; only one row group is in memory at a time.
 
     Amounts and shares are `decimal128(19, 6)`, which holds every 64-bit integer of millionths. The
     metadata `kling_ledger` is the JSON of everything but the rows.
@@ -49,7 +49,7 @@ def write(report: Report, to: IO[bytes]) -> None:
 
 
 def _groups(table: Table) -> Iterator[list[pd.DataFrame]]:
-    """Put batches together that are a row group."""
+    """Join batches into row groups."""
     group: list[pd.DataFrame] = []
     for frame in filter(len, table.batches()):
         group.append(frame)

@@ -1,6 +1,6 @@
-"""What a picture of a table shows, before anybody draws it: panels of one unit, added up exactly.
+"""What a picture of a table shows, before it is drawn: panels of one unit, added up exactly.
 
-Values stay whole numbers as in the frame, millionths where the column counts these, until a drawing
+Values stay the whole numbers of the frame (millionths, if the column has these) until a drawing
 turns them into lengths.
 """
 
@@ -18,10 +18,10 @@ from kling_reports.render.values import nameless
 from kling_reports.report import UNIT, Column, Table
 
 NOBODY: Final = "(none)"
-"""What stands in a picture for a value that was not given."""
+"""Stands in a picture for a missing value."""
 
 OTHERS: Final = "all others"
-"""The last series of a picture that has too many: their sum."""
+"""The last series of a picture with too many series: the sum of the rest."""
 
 MOST_SERIES: Final = 8
 MOST_BARS: Final = 12
@@ -33,9 +33,9 @@ _Sums = dict[tuple[Any, str], int]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The part of a picture that one unit has: `values` by place along it and by series.
+    """One unit's part of a picture: `values` by place along it and by series.
 
-    `unit` is None where the values are no money. `left_out` counts the places that were too many,
+    `unit` is None if the values are not money. `left_out` counts the places that did not fit,
     `beside` is what the values of each place are compared with.
     """
 
@@ -46,7 +46,7 @@ class Panel:
     beside: Mapping[Any, int] = field(default_factory=dict)
 
     def at(self, place: Any, series: Sequence[str]) -> list[int]:
-        """Return the values of some series at one place; nothing there counts as zero."""
+        """Return the values of some series at one place; a missing one counts as zero."""
         return [self.values.get((place, one), 0) for one in series]
 
 
@@ -55,7 +55,7 @@ class Drawn:
     """A picture that can be drawn: its panels share their series; `step` names a place in time.
 
     `running` is the place in time that is not over; `beside` is the column that the values are
-    compared with, where there is one.
+    compared with, if any.
     """
 
     column: Column
@@ -68,7 +68,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Bullet:
-    """One limit: what stands against it, and what is laid on top of that."""
+    """One limit: what counts against it, with what is laid on top."""
 
     name: str
     unit: str
@@ -78,15 +78,15 @@ class Bullet:
 
     @property
     def used(self) -> int:
-        """All that counts against the limit."""
+        """Everything that counts against the limit."""
         return self.value + self.on_top
 
 
 def over_time(table: Table, today: date | None = None) -> Drawn | None:
-    """Return the bars of a table along its time, without gaps; None where it has none to draw.
+    """Return the bars of a table along time, without gaps; None if there are none to draw.
 
-    Where there would be too many they are put together: days to weeks, weeks to months. `today` is
-    the day that is not over, if the time of the table is not.
+    If there are too many, days are merged into weeks, and weeks into months. `today` is the day
+    that is not over, if the table's time is not over.
     """
     picture = table.picture
     if picture is None or picture.kind != "over_time":
@@ -120,7 +120,7 @@ def over_time(table: Table, today: date | None = None) -> Drawn | None:
 
 
 def _along(days: Sequence[date], kind: str, panels: int) -> tuple[str, list[date]]:
-    """Return the step in which some days are drawn, and the places that it makes."""
+    """Return the step in which some days are drawn, and the resulting places."""
     steps = ["month", "year"]
     if kind == "date":
         steps = ["week" if _are_weeks(days) else "day", "week", "month", "year"]
@@ -141,10 +141,10 @@ def _day(value: Any) -> date:
 
 
 def bars(table: Table) -> Drawn | None:
-    """Return the bars of a table, in its order; None where it has none to draw.
+    """Return the bars of a table, in its order; None if there are none to draw.
 
-    Where there are too many the largest stay. What does not add up is drawn where each bar stands
-    for one row. A unit with one bar, or with nothing in any, compares nothing: it is left out.
+    If there are too many, the largest stay. Figures that do not add up are drawn only if each bar
+    is one row. A unit with one bar, or only empty ones, compares nothing and is left out.
     """
     picture = table.picture
     if picture is None or picture.kind != "bars":
@@ -169,7 +169,7 @@ def bars(table: Table) -> Drawn | None:
 
 
 def bullets(table: Table) -> list[Bullet]:
-    """Return what a table sets against its limits, row by row; nothing for any other table."""
+    """Return what counts against a table's limits, row by row; nothing for any other table."""
     picture = table.picture
     if picture is None or picture.kind != "bullet" or picture.limit is None:
         return []
@@ -196,7 +196,7 @@ def _unit(table: Table) -> str | None:
 def _sums(
     table: Table, x: str, series: str | None, column: Column, make: Callable[[Any], Any]
 ) -> dict[str | None, _Sums]:
-    """Add a column up by unit, place and series; nobody has a name, and no time is no place."""
+    """Sum a column by unit, place and series; missing names get one, missing times are left out."""
     found: dict[str | None, _Sums] = defaultdict(lambda: defaultdict(int))
     unit = _unit(table) if column.kind == "money" else None
     names = dict.fromkeys(name for name in (x, series, unit, column.name) if name is not None)
@@ -283,4 +283,4 @@ _STRIDES: Final[Mapping[str, timedelta]] = {
     "month": timedelta(days=31),
     "year": timedelta(days=366),
 }
-"""Far enough from the beginning of each step to be in the next one, and not beyond it."""
+"""Added to the beginning of any step, leads into the next one and not beyond."""

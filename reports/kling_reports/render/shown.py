@@ -1,7 +1,7 @@
-"""A table as the texts that a person reads, column by column, and how much room they take.
+"""A table as the texts that a person reads, column by column, and the room they take.
 
-Amounts of a column have as many characters after the point, some of them padding, so that their
-points stand under each other: how many, only all rows say. They are gone through once for that.
+The amounts of a column are padded after the decimal point, so that their points are aligned. How
+much padding is needed depends on all rows, so they are read once for that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kling_reports.report import Column, Table, cells
 _GAP: Final = 2
 
 Texts = list[list[str]]
-"""Columns of texts, each of them in one line."""
+"""Columns of texts, each on one line."""
 
 
 class Measured:
-    """A table, the longest text of each of its columns, and the places that its amounts have."""
+    """A table, the longest text of each column, and the number of decimals of its amounts."""
 
     def __init__(self, table: Table, zone: str) -> None:
         self.table = table
@@ -40,14 +40,14 @@ class Measured:
                     parts = [text.partition(".") for text in distinct]
                     whole[at] = max(whole[at], *(len(part[0]) for part in parts), 0)
                     self._places[at] = max(self._places[at], *(len(part[2]) for part in parts), 0)
-        # The longest whole part and the most places need not be of one amount.
+        # The longest whole part and the most decimals may belong to different amounts.
         self.longest = [
             max(one, before + 1 + places if places else 0)
             for one, before, places in zip(longest, whole, self._places, strict=True)
         ]
 
     def natural_widths(self) -> list[int]:
-        """Return how wide each column is where nothing is folded, with the gap after it."""
+        """Return the width of each column if nothing is folded, including the gap after it."""
         pairs = zip(map(cell_len, self.heads), self.longest, strict=True)
         return [max(pair) + _GAP for pair in pairs]
 
@@ -56,14 +56,14 @@ class Measured:
         return self._texts(frame.assign(**dict(_nameless(frame))))
 
     def total_texts(self) -> Texts:
-        """Return the texts of the totals; the first of each row says that it is one."""
+        """Return the texts of the totals; the first of each row marks it as one."""
         if self.table.totals is None:
             return [[] for _ in self.table.columns]
         first, *rest = self._texts(self.table.totals)
         return [[f"Total {text}".strip() for text in first], *rest]
 
     def all_texts(self) -> Iterator[Texts]:
-        """Return the texts of all rows and then of the totals, some at a time."""
+        """Yield the texts of all rows and then of the totals, in batches."""
         yield from map(self.texts, self.table.batches())
         yield self.total_texts()
 
@@ -83,8 +83,8 @@ class Measured:
 
 
 def _nameless(frame: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
-    """Return the columns in which a job may lack a word, with what is said in its place."""
-    # What is paid into a wallet is of no job: it has no project to be without.
+    """Return the columns in which a job may lack a word, and the text shown instead."""
+    # What is paid into a wallet belongs to no job, so it has no project to lack.
     is_of_a_job = frame[JOB].notna() if JOB in frame else True
     for name, values in frame.items():
         said = nameless(str(name))
@@ -93,10 +93,10 @@ def _nameless(frame: pd.DataFrame) -> Iterator[tuple[str, pd.Series[Any]]]:
 
 
 def _in_one_line(text: str) -> str:
-    # Most texts are plain, and a million of them take their time.
+    # Most texts are plain, and checking a million of them takes time.
     return text if text.isascii() and text.isprintable() else visible(text)
 
 
 def _length(text: str) -> int:
-    # What is visible and ASCII takes one place a sign.
+    # Every printable ASCII character takes one place.
     return len(text) if text.isascii() else cell_len(text)

@@ -1,7 +1,7 @@
 """A report on a terminal: tables that fit it, a sparkline for time, a bar for each budget.
 
-Of a long table a terminal has the first rows. A file or a pipe has all of them, which are gone
-through twice: first for how wide each column is.
+A terminal shows the first rows of a long table. A file or a pipe gets all of them, which are read
+twice: first to measure the columns.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _BAR: Final = 24
 
 
 def render(report: Report, *, width: int, is_terminal: bool = False) -> str:
-    """Return the report as lines of at most a width, where its figures leave that choice.
+    """Return the report as lines within a width, if its figures allow that.
 
-    Columns give way in the tables' own order; then text is folded. A figure is never cut. Colour
+    Columns are dropped in the tables' own order; then text is folded. A figure is never cut. Colour
     is for terminals, and NO_COLOR turns it off.
     """
     return "".join(_pieces(report, width, is_terminal=is_terminal))
 
 
 def write(report: Report, to: IO[bytes], *, width: int, is_terminal: bool = False) -> None:
-    """Write what `render` returns; of a long table only a batch is in memory at a time."""
+    """Write what `render` returns; only one batch of a long table is in memory at a time."""
     for piece in _pieces(report, width, is_terminal=is_terminal):
         to.write(piece.encode())
 
@@ -55,7 +55,7 @@ def _pieces(report: Report, width: int, *, is_terminal: bool) -> Iterator[str]:
             continue
         for line in _pictured(table, width):
             yield show(line, max(width, line.cell_len))
-        # Nobody reads more than the first rows of a long table on a terminal.
+        # On a terminal nobody reads more than the first rows of a long table.
         listed = replace(table, stream=None) if is_terminal else table
         yield from _table(Measured(listed, report.timezone), width, is_terminal=is_terminal)
         if listed.count < table.count:
@@ -66,7 +66,7 @@ def _pieces(report: Report, width: int, *, is_terminal: bool) -> Iterator[str]:
 
 
 def _printed(part: Text, width: int, *, is_terminal: bool) -> str:
-    """Return what rich makes of one part, without blanks at the ends of lines."""
+    """Return rich's output for one part, without trailing blanks."""
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -80,7 +80,7 @@ def _printed(part: Text, width: int, *, is_terminal: bool) -> str:
 
 
 def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
-    """Lay a table out: heads, rows, totals, and which columns there was no room for."""
+    """Lay out a table: heads, rows, totals, and the columns that did not fit."""
     show = partial(_printed, width=width, is_terminal=is_terminal)
     kept = _that_fit(one, width)
     widths = _widths(one, kept, width)
@@ -108,18 +108,18 @@ def _table(one: Measured, width: int, *, is_terminal: bool) -> Iterator[str]:
 
 
 def _left_out(one: Measured, kept: Sequence[int], show: Callable[[Text], str]) -> Iterator[str]:
-    """Say which columns are not shown: there is no room, or too few people read them."""
+    """Say which columns are not shown: there is no room, or few people need them."""
     heads = [head for place, head in enumerate(one.heads) if place not in kept]
     if heads:
         yield show(Text(f"Not shown: {', '.join(heads)}; --format json has all.", style="dim"))
 
 
 def _plain(table: Table, widths: Mapping[int, int], texts: Sequence[Sequence[str]]) -> str:
-    """Lay rows out of which nothing is folded or coloured: nothing but blanks is added."""
+    """Lay out rows that need no folding or colour: only blanks are added."""
     columns = []
     for place, width in widths.items():
         set_apart = str.rjust if table.columns[place].is_figure else str.ljust
-        # A wide sign takes two places: so many fewer blanks.
+        # A wide character takes two places, so it gets fewer blanks.
         columns.append(
             [
                 set_apart(text, width if text.isascii() else width + len(text) - cell_len(text))
@@ -133,11 +133,11 @@ def _plain(table: Table, widths: Mapping[int, int], texts: Sequence[Sequence[str
 def _grid(
     table: Table, widths: Mapping[int, int], texts: Sequence[Sequence[str]], style: str
 ) -> Text:
-    """Lay rows out line by line: rich's own tables take seconds for some thousand rows."""
+    """Lay out rows line by line: rich's own tables take seconds for a few thousand rows."""
     grid = Text(no_wrap=True)
     for row in zip(*texts, strict=True):
         _append_row(grid, table, widths, row, style)
-    # It is printed as lines, and ends its last one itself.
+    # It is printed as lines, so its last line end is added there.
     grid.right_crop(1)
     return grid
 
@@ -145,7 +145,7 @@ def _grid(
 def _append_row(
     grid: Text, table: Table, widths: Mapping[int, int], row: Sequence[str], style: str = ""
 ) -> None:
-    """Append the lines of one row: more than one where a text or a head is folded."""
+    """Append the lines of one row: several if a text or a head is folded."""
     folded = {place: _folded(row[place], width) for place, width in widths.items()}
     for at in range(max(map(len, folded.values()))):
         grid.append(" ")
@@ -167,7 +167,7 @@ def _folded(text: str, width: int) -> list[str]:
 
 
 def _widths(one: Measured, kept: Sequence[int], width: int) -> dict[int, int]:
-    """Return how wide each column is; texts, and heads between their words, are folded to fit."""
+    """Return the width of each column; texts, and heads between words, are folded to fit."""
     natural = one.natural_widths()
     if sum(natural[place] for place in kept) <= width:
         return {place: natural[place] - _GAP for place in kept}
@@ -181,7 +181,7 @@ def _widths(one: Measured, kept: Sequence[int], width: int) -> dict[int, int]:
 
 
 def _records(one: Measured, texts: Sequence[Sequence[str]]) -> Text:
-    """Write each row as lines of its own, where even its figures do not stand beside each other."""
+    """Write each row as several lines, if even its figures do not fit side by side."""
     wanted = _wanted(one)
     longest = max(len(one.heads[place]) for place in wanted)
     told = Text(no_wrap=True)
@@ -196,12 +196,12 @@ def _records(one: Measured, texts: Sequence[Sequence[str]]) -> Text:
 
 
 def _is_whole(column: Column) -> bool:
-    """Whether a cut would make it something else: half a figure, half an id, half a date."""
+    """Whether a cut would change its meaning: half a figure, half an id, half a date."""
     return column.kind != "text" or column.name == "id" or column.name.endswith("_id")
 
 
 def _least(column: Column, longest: int) -> int:
-    """Return the least width of a column; a head can be folded between its words."""
+    """Return the least width of a column; a head can be folded between words."""
     word = max(map(cell_len, visible(column.title).split()), default=0)
     if _is_whole(column):
         return max(longest, word)
@@ -209,12 +209,12 @@ def _least(column: Column, longest: int) -> int:
 
 
 def _wanted(one: Measured) -> list[int]:
-    """Return the places of the columns that a terminal of any width shows."""
+    """Return the positions of the columns that a terminal of any width shows."""
     return [n for n, column in enumerate(one.table.columns) if column.name not in one.table.aside]
 
 
 def _that_fit(one: Measured, width: int) -> list[int]:
-    """Return the places of the columns that there is room for."""
+    """Return the positions of the columns that fit."""
     columns = one.table.columns
     kept = _wanted(one)
     places = {column.name: place for place, column in enumerate(columns)}
@@ -261,7 +261,7 @@ def _amount(value: int, drawn: Drawn) -> str:
 
 
 def _sparks(values: Sequence[int], most: int) -> str:
-    """Draw the last values that there is room for; a height of nothing is a space."""
+    """Draw the last values that fit; a height of zero is a blank."""
     kept = values[-most:]
     highest = max(*kept, 1)
     steps = len(_SPARKS)

@@ -1,4 +1,4 @@
-"""One value of a report as text: exact for programs, laid out for people, harmless in a sheet."""
+"""One value of a report as text: exact for programs, readable for people, safe in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kling_pricing.money import plain
 from kling_reports.report import Cell, Column, Kind, Report
 
 JOB: Final = "reservation_id"
-"""The column that says which job a row is of."""
+"""The column that identifies a row's job."""
 
 _WORDS: Final = {
     **{word: word for word in ("project", "user", "provider", "model", "wallet")},
@@ -27,9 +27,9 @@ _LEAST_PLACES: Final = 2
 
 
 def nameless(column: str) -> str | None:
-    """Return what people read where a job was given no such word: `(no project)`.
+    """Return the text shown for a job without such a word: `(no project)`.
 
-    A blank would look like a mistake. None for a column in which it says what it should.
+    A blank would look like a mistake. None for a column in which a blank is right.
     """
     word, _, name = column.partition(":")
     said = name if word == "label" else _WORDS.get(word)
@@ -37,7 +37,7 @@ def nameless(column: str) -> str | None:
 
 
 def written(value: Cell, kind: Kind) -> str | int | bool | None:
-    """Return a value as JSON holds it: amounts as decimal strings, times as ISO 8601 has them."""
+    """Return a value for JSON: amounts as decimal strings, times in ISO 8601."""
     if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, Decimal):
@@ -46,22 +46,22 @@ def written(value: Cell, kind: Kind) -> str | int | bool | None:
 
 
 def harmless(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: with a quote before one's first sign.
+    """Return text that no spreadsheet takes for a formula: with a quote before a leading sign.
 
-    Source: OWASP ASVS 5.0 1.2.10, checked 2026-11-20; a CR, LF and the full-width signs besides.
+    Source: OWASP ASVS 5.0 1.2.10, checked 2026-11-20; we add CR, LF and the full-width signs.
     """
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def visible(text: str) -> str:
-    """Return text in one line, in which nothing steers a terminal or turns its direction."""
+    """Return text on one line without characters that control a terminal or text direction."""
     return _CONTROL.sub(" ", text)
 
 
 def shown(value: Cell, column: Column) -> str:
     """Return a value as a person reads it, blank if unknown.
 
-    An amount has all of its places and two at least; a percentage is rounded to one.
+    An amount has all of its decimals, at least two; a percentage is rounded to one.
     """
     if value is None:
         return ""
@@ -77,18 +77,18 @@ def shown(value: Cell, column: Column) -> str:
 
 
 def titled(report: Report) -> str:
-    """Return what a report is called, of which ledger: `studio: Overview`."""
+    """Return a report's title with its ledger: `studio: Overview`."""
     name = visible(report.ledger)
     return f"{name}: {visible(report.title)}" if name else visible(report.title)
 
 
 def is_duration(column: Column) -> bool:
-    """Whether a column counts how long something lasts, as `age_seconds`; not a clip's seconds."""
+    """Whether a column is a duration, like `age_seconds`; not a clip's seconds."""
     return column.kind == "seconds" and column.name.endswith("_seconds")
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
-    """Return what a reader has to know of how the question was asked, as pairs of text."""
+    """Return what a reader should know about the question, as pairs of text."""
     asked = [
         ("Period", report.period or _between(report)),
         ("Time zone", report.timezone),
@@ -107,7 +107,7 @@ def _between(report: Report) -> str:
 
 
 def _moment(at: datetime, zone: str) -> str:
-    """Write an instant in a zone: only its day where the day begins, seconds where it has some."""
+    """Write an instant in a zone: only its day at midnight, with seconds if it has any."""
     local = at.astimezone(ZoneInfo(zone))
     if not (local.hour or local.minute or local.second):
         return f"{local:%Y-%m-%d}"
@@ -115,7 +115,7 @@ def _moment(at: datetime, zone: str) -> str:
 
 
 def _lasting(seconds: int) -> str:
-    """Write a stretch of time to the second: `159 d 10:26:59`."""
+    """Write a duration to the second: `159 d 10:26:59`."""
     days, rest = divmod(seconds, 86_400)
     clock = f"{rest // 3_600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
     return f"{days:,} d {clock}" if days else clock

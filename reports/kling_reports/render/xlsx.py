@@ -1,8 +1,8 @@
-"""A report as a workbook: a summary, charts, a sheet for each table, what it rests on.
+"""A report as a workbook: a summary, charts, a sheet for each table, and the assumptions.
 
-A cell of a sheet is a double. An amount of more than fifteen digits is not exact in one: its
-column then has a twin of text, which is. Every formula in the workbook is one of ours; text of the
-ledger is written as text, and never as a formula or a link.
+A cell of a sheet is a double, which does not hold more than fifteen digits exactly: a column with a
+longer amount gets a text twin that does. Every formula in the workbook is our own; text of the
+ledger is written as text, never as a formula or a link.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _OPTIONS: Final = {
 }
 _TAKEN: Final = (summary.NAME, charts.NAME, checks.CONTROLS, checks.ASSUMPTIONS)
 _LEVEL: Final = 3
-"""How hard the file is packed: twice as fast as by default, and a tenth larger."""
+"""The compression level: twice as fast as the default, for a file a tenth larger."""
 
 _OF_A_CELL: Final = 100
 _LARGE: Final = 2**30
-"""The bytes of a sheet from which on its length may need more than 32 bits: some programs ask about
-a file that has such lengths, so small ones do without. A cell is of about 100."""
+"""The size of a sheet, in bytes, from which its length may need more than 32 bits: some programs
+complain about files with such lengths, so small files avoid them. A cell takes about 100 bytes."""
 
 
 def render(report: Report, *, most_rows: int = MOST_ROWS) -> bytes:
     """Return the workbook; the same report gives the same bytes.
 
-    What does not fit into the rows of one sheet goes on in a next one.
+    Rows that do not fit in one sheet continue in another.
     """
     written_to = io.BytesIO()
     write(report, written_to, most_rows=most_rows)
@@ -53,7 +53,7 @@ def render(report: Report, *, most_rows: int = MOST_ROWS) -> bytes:
 
 
 def write(report: Report, to: IO[bytes], *, most_rows: int = MOST_ROWS) -> None:
-    """Write what `render` returns; of a long table only a batch is in memory at a time."""
+    """Write what `render` returns; only one batch of a long table is in memory at a time."""
     sheets = laid_out(report, _TAKEN, most_rows)
     without_rows = io.BytesIO()
     numbers = _write_without_rows(report, sheets, without_rows)
@@ -66,7 +66,7 @@ def write(report: Report, to: IO[bytes], *, most_rows: int = MOST_ROWS) -> None:
             one = numbers.get(part.filename)
             pieces = [read.read(part)]
             written = pieces if one is None else found.filled(pieces[0].decode(), one)
-            # A time of its own would make other bytes of the same report.
+            # A time of its own would change the bytes of the same report.
             named = ZipInfo(part.filename, part.date_time)
             named.compress_type, named.external_attr = ZIP_DEFLATED, part.external_attr
             is_large = one is not None and one.count * len(one.places) * _OF_A_CELL >= _LARGE
@@ -76,7 +76,7 @@ def write(report: Report, to: IO[bytes], *, most_rows: int = MOST_ROWS) -> None:
 
 
 class _Rows:
-    """The rows of all sheets, each table's read once, from one of its sheets to the next."""
+    """The rows of all sheets; each table's are read once, across its sheets."""
 
     def __init__(self, sheets: tuple[Sheet, ...], zone: str) -> None:
         self._zone = zone
@@ -87,7 +87,7 @@ class _Rows:
             self._parts[name] = groupby(frames, key=itemgetter(0))
 
     def filled(self, file: str, one: Sheet) -> Iterator[bytes]:
-        """Return the file of a sheet with its rows in place of its sample."""
+        """Return the file of a sheet with its rows in place of the sample row."""
         sample = sample_of(file, one)
         yield sample.before.encode()
         first = one.first_row
@@ -100,7 +100,7 @@ class _Rows:
 def _write_without_rows(
     report: Report, sheets: tuple[Sheet, ...], to: IO[bytes]
 ) -> dict[str, Sheet]:
-    """Write the workbook without the rows of tables; return the files that those belong in."""
+    """Write the workbook without the rows of tables; return the sheet files that they belong in."""
     from xlsxwriter import Workbook
 
     numbers = {}
@@ -120,7 +120,7 @@ def _write_without_rows(
 
 
 def _properties(report: Report) -> dict[str, Any]:
-    # Left alone, the file would have the time at which it was written: never the same bytes.
+    # By default the file would contain the time of writing: never the same bytes.
     created = report.generated_at.astimezone(UTC).replace(tzinfo=None)
     return {"title": report.title, "subject": report.question, "created": created}
 

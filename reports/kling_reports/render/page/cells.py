@@ -15,14 +15,14 @@ from kling_reports.render.values import JOB, is_duration, nameless, shown, visib
 from kling_reports.report import Cell, Column, Report, Table
 
 _RATE: Final = "per_"
-"""How the names of money begin that is a price, such as a cost per second."""
+"""The prefix of money columns that are prices, such as a cost per second."""
 
 _CHANGE: Final = "change_ppm"
-"""How the names of percentages end that say how much something grew: they have their sign."""
+"""The suffix of percentages that are growth: they are shown with their sign."""
 
 _LARGE: Final = 1_000
 _LITTLE: Final = Decimal("0.05")
-"""From and below how many percent a place more or less is written than one."""
+"""Percentages from _LARGE up have no decimals; below _LITTLE, one significant digit."""
 
 _PAD: Final = "\u2007"
 """A blank as wide as a digit."""
@@ -30,14 +30,14 @@ _PAD: Final = "\u2007"
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What stands in a cell: `text`, and `exact` where that was rounded."""
+    """The content of a cell: `text`, and `exact` if that was rounded."""
 
     text: str
     exact: str | None = None
 
 
 def today_of(report: Report) -> date | None:
-    """Return the day on which a report was made, in its zone; None where its time was over."""
+    """Return the day on which a report was made, in its zone; None if its time was already over."""
     ends = report.span.ends_at
     if report.period is not None or (ends is not None and ends <= report.generated_at):
         return None
@@ -45,7 +45,7 @@ def today_of(report: Report) -> date | None:
 
 
 def rows(table: Table, cells: Sequence[tuple[Cell, ...]], today: date | None) -> list[list[Shown]]:
-    """Return rows of a table as a page shows them; points of amounts stand under each other."""
+    """Return rows of a table as a page shows them, with decimal points aligned."""
     found = [_named(table, row, today) for row in cells]
     for place, column in enumerate(table.columns):
         if column.kind == "money":
@@ -56,7 +56,7 @@ def rows(table: Table, cells: Sequence[tuple[Cell, ...]], today: date | None) ->
 def totals(
     table: Table, cells: Sequence[tuple[Cell, ...]], today: date | None
 ) -> list[list[Shown]]:
-    """Return totals of a table as `rows` does: what is not totalled is blank, nobody's is too."""
+    """Return totals of a table like `rows`; figures without a total and missing names are blank."""
     return [
         [cell(value, column, today) for value, column in zip(row, table.columns, strict=True)]
         for row in cells
@@ -83,7 +83,7 @@ def cell(value: Cell, column: Column, today: date | None = None) -> Shown:
 
 def _named(table: Table, row: tuple[Cell, ...], today: date | None) -> list[Shown]:
     names = [column.name for column in table.columns]
-    # What is paid into a wallet is of no job: it has no project to be without.
+    # What is paid into a wallet belongs to no job, so it has no project to lack.
     is_of_a_job = JOB not in names or row[names.index(JOB)] is not None
     return [
         Shown(said)
@@ -116,7 +116,7 @@ _LENGTHS: Final = {"day": 1, "week": 7}
 
 
 def _percent(share: Decimal) -> str:
-    """Write a share in percent: one place, none from 1,000 % on, and more for very little."""
+    """Write a share in percent: one decimal, none from 1,000 % up, more for very small ones."""
     percent = share * 100
     if abs(percent) >= _LARGE:
         return f"{percent:,.0f} %"

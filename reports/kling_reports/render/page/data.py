@@ -1,4 +1,4 @@
-"""The data of a page: what it shows as JSON, exact, for other programs."""
+"""The data of a page: its content as exact JSON, for other programs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kling_reports.report import Report
 
 
 def data(report: Report, listed: Sequence[Listed]) -> Markup:
-    """Return the page's data as JSON in which nothing ends a script or begins an element."""
+    """Return the page's data as JSON that cannot end a script or begin an element."""
     tables = ",".join(f"{compact(one.table.name)}:{{{_table(one, report)}}}" for one in listed)
     text = f'{compact(heading(report))[:-1]},"tables":{{{tables}}}}}'
-    # A browser ends a script at `</script` wherever it stands, inside a string of JSON too; the
-    # signs are only ever within strings, where the escape means the same.
+    # A browser ends a script at `</script` anywhere, even in a JSON string; these characters occur
+    # only in strings, where the escape means the same.
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)
@@ -28,7 +28,7 @@ def _table(one: Listed, report: Report) -> str:
         "title": compact(table.title),
         "columns": compact(columns(table)),
         "count": str(table.count),
-        # Rows are written once, when it is found out how many there is room for.
+        # Rows are written only once, when the room for them is measured.
         "rows": f"[{','.join(one.data)}]",
         "totals": compact(totals),
     }

@@ -1,4 +1,4 @@
-"""The figures of a page: the pictures of a table, and in words and numbers what they show."""
+"""The figures of a page: the pictures of a table, with what they show in words and numbers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _Draw = Callable[[Drawn, Panel, str, str], Markup]
 
 
 def figures(table: Table, key: str, today: date | None) -> Iterator[Markup]:
-    """Draw the picture of a table, if it has one; one of time comes with a table of its own.
+    """Draw the picture of a table, if it has one; a picture over time comes with its own table.
 
-    `today` is the day of the report, None where its time was over.
+    `today` is the day of the report, None if its time was already over.
     """
     title = visible(table.title)
     known = pictures.bullets(table)
@@ -31,7 +31,7 @@ def figures(table: Table, key: str, today: date | None) -> Iterator[Markup]:
     if along is not None:
         told = f"{along.column.title} by {along.step}: {along.column.meaning}{_signs(along)}"
         panels = _panels(along, over_time.over_time, title, key)
-        # A table that is drawn as it stands says its figures itself.
+        # A table that is drawn row by row shows its figures itself.
         is_said = table.picture is not None and table.picture.limit is not None
         yield _figure(along, told, panels, Markup() if is_said else _behind(along, title))
     if across is not None:
@@ -40,7 +40,7 @@ def figures(table: Table, key: str, today: date | None) -> Iterator[Markup]:
 
 
 def _signs(along: Drawn) -> str:
-    """Say what the grey bars and the lines of a picture of time mean, where it has any."""
+    """Explain the grey bars and the lines of a picture over time, if it has any."""
     beside = "" if along.beside is None else f"; grey: the {along.beside.title}"
     if along.running is None or along.step is None:
         return beside
@@ -69,7 +69,7 @@ def _panel(panel: Panel, picture: Markup) -> Markup:
 
 
 def _figure(drawn: Drawn, told: str, panels: Sequence[Markup], behind: Markup) -> Markup:
-    # A column without a meaning has its title alone.
+    # A column without a meaning has only its title.
     told = told.removesuffix(": ")
     return tag(
         "figure",
@@ -81,7 +81,7 @@ def _figure(drawn: Drawn, told: str, panels: Sequence[Markup], behind: Markup) -
 
 
 def _behind(drawn: Drawn, title: str) -> Markup:
-    """Return the figures behind a picture of time, for whoever does not see it."""
+    """Return the figures behind a picture over time, for readers who cannot see it."""
     heads = [drawn.step or "", "unit", *(name or drawn.column.title for name in drawn.series)]
     heads += [drawn.beside.title] if drawn.beside is not None else []
     rows = (_row(drawn, panel, place) for panel in drawn.panels for place in panel.places)

@@ -1,4 +1,4 @@
-"""The tables of a page: as many rows as there is room for, all heads and all totals."""
+"""The tables of a page: as many rows as there is room for, and all heads and totals."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from kling_reports.render.values import visible, written
 from kling_reports.report import UNIT, Cell, Column, Report, Table
 
 _LONG: Final = 24
-"""The characters of a text beyond which it may take several lines."""
+"""Texts longer than this many characters may take several lines."""
 
 _WHOLE: Final = "white-space:nowrap;font-variant-numeric:tabular-nums"
 _TIMES: Final = ("date", "month", "instant")
 
 _CLOSING: Final = "closing_micro"
-"""What a statement is about, though it comes late in the row."""
+"""The main figure of a statement, although it comes late in the row."""
 
 _CHUNK: Final = 200
-"""So many rows are written at a time, until there is no more room."""
+"""How many rows are written at a time, until there is no more room."""
 
 _KEYS: Final = {"actor": "user"}
-"""The columns that mean the same by another name: a choice in one table is one in all."""
+"""Columns with another name for the same thing: a choice in one table applies to all."""
 
 DRILLS: Final = ("project", "user", "model", "provider", "wallet")
-"""The first columns whose values the script turns into a choice for all tables of the page."""
+"""First columns whose values the script turns into a choice for all tables of the page."""
 
 
 class Listed:
-    """The rows of a table that are listed in a page, as markup and as data, within some bytes.
+    """The rows of a table that a page lists, as markup and as data, within a number of bytes.
 
-    `marked` are rows, counted from 1, that something else in the page leads to. No row is written
-    that is not listed.
+    `marked` are rows, counted from 1, that the page links to. Only listed rows are written.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Listed:
                 break
 
     def _add(self, part: Table, report: Report, room: int, marked: Collection[int]) -> bool:
-        """Add some rows; whether all of them had room."""
+        """Add some rows; return whether all of them had room."""
         values = list(part.rows(report.timezone))
         shown = cells.rows(part, values, self.today)
         for row, plain in zip(shown, values, strict=True):
@@ -71,14 +70,14 @@ class Listed:
 
 
 def _parts(table: Table) -> Iterator[Table]:
-    """Give a table some rows at a time: those that there is no room for are never read."""
+    """Yield a table's rows in parts: rows without room are never read."""
     for frame in table.batches():
         for start in range(0, len(frame), _CHUNK):
             yield replace(table, frame=frame.iloc[start : start + _CHUNK], stream=None)
 
 
 def listed(report: Report, room: int, marked: dict[str, set[int]]) -> list[Listed]:
-    """Share the room among the tables: what short ones leave is for the long ones."""
+    """Share the room among the tables: long ones get what short ones leave."""
     found: dict[str, Listed] = {}
     by_length = sorted(report.tables, key=lambda table: table.count)
     for at, table in enumerate(by_length):
@@ -90,7 +89,7 @@ def listed(report: Report, room: int, marked: dict[str, set[int]]) -> list[Liste
 
 
 def table(one: Listed, report: Report, key: str) -> Markup:
-    """Return a table that the script of the page can sort, or the sentence of an empty one."""
+    """Return a table that the page's script can sort, or the sentence for an empty one."""
     shown = one.table
     if shown.frame.empty:
         return tag("p", visible(shown.empty), class_="note")
@@ -102,18 +101,18 @@ def table(one: Listed, report: Report, key: str) -> Markup:
     )
     is_part = len(one.rows) < shown.count
     drawn = tag("table", *parts, data_gives=_gives(shown), data_part=is_part, id=f"{key}-t")
-    # What scrolls sideways has to be reached by the keyboard, and then needs a name.
+    # What scrolls sideways must be reachable by keyboard, and then needs a name.
     region = {"tabindex": 0, "role": "region", "aria_labelledby": f"{key}-h"}
     return tag("div", drawn, class_="scroll", **region)
 
 
 def head(inside: str, *, is_figure: bool, **attributes: Any) -> Markup:
-    """Return the head of a column; figures stand at the right."""
+    """Return the head of a column; figures are aligned right."""
     return tag("th", inside, scope="col", class_="n" if is_figure else None, **attributes)
 
 
 def as_json(table: Table, row: Sequence[Cell]) -> list[Any]:
-    """Return a row as JSON holds it: exact."""
+    """Return a row as exact JSON values."""
     return [written(value, one.kind) for value, one in zip(row, table.columns, strict=True)]
 
 
@@ -128,12 +127,12 @@ def id_of(table: Table) -> str:
 
 
 def section_id(name: str) -> str:
-    """Return the id of the section of a table of a name."""
+    """Return the id of the section of a table with this name."""
     return f"t-{re.sub('[^a-zA-Z0-9_]', '-', name)}"
 
 
 def row_id(table: Table, number: int) -> str:
-    """Return the id of a row that something leads to; rows count from 1."""
+    """Return the id of a linked row; rows count from 1."""
     return f"{id_of(table)}-r{number}"
 
 
@@ -150,17 +149,17 @@ def _caption(one: Listed, report: Report) -> str:
 
 
 def _only_unit(table: Table) -> str | None:
-    """Return the unit that all amounts of a table have, None where they have several or none."""
+    """Return the unit of all amounts of a table, None if there are several or none."""
     if UNIT not in table.frame or all(column.kind != "money" for column in table.columns):
         return None
-    # Of a long table the frame has the first rows alone; its totals have every unit.
+    # The frame of a long table has only the first rows; its totals have every unit.
     known = table.frame if table.totals is None else table.totals
     units = known[UNIT].dropna().unique()
     return str(units[0]) if len(units) == 1 else None
 
 
 def rules(table: Table) -> str:
-    """Return the style that lays the figures of a table under each other and breaks no date."""
+    """Return the style that aligns the figures of a table and keeps dates unbroken."""
     columns = list(enumerate(table.columns, start=1))
     figures = [at for at, column in columns if column.is_figure]
     times = [at for at, column in columns if column.kind in _TIMES]
@@ -173,10 +172,10 @@ def _rule(table: Table, places: Sequence[int], style: str) -> str:
 
 
 def _gives(table: Table) -> str:
-    """Return the columns, counted from 1, that give way where there is no room; first ones first.
+    """Return the columns, counted from 1, in the order in which they are dropped if room is short.
 
-    The unit goes first where the caption says it; where it does not, it stays, as do the first
-    column and the main figure. Columns that the table does not name go last, from the right.
+    The unit goes first if the caption gives it; otherwise it stays, as do the first column and the
+    main figure. Columns that the table does not name go last, from the right.
     """
     names = [column.name for column in table.columns]
     staying = {names[0], _main_figure(table), UNIT}
@@ -187,7 +186,7 @@ def _gives(table: Table) -> str:
 
 
 def _main_figure(table: Table) -> str | None:
-    """Return the column that a table is about: what its picture draws, or its first amount."""
+    """Return the column that a table is about: the one in its picture, or its first amount."""
     if table.picture is not None:
         return table.picture.value
     money = [column.name for column in table.columns if column.kind == "money"]

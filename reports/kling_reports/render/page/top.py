@@ -1,4 +1,4 @@
-"""The top of a page: whose ledger it is, what was asked, and one total."""
+"""The top of a page: whose ledger it is, the question, and one total."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TILES: Final[Mapping[str, tuple[str, ...]]] = {
     "variance": ("committed_micro", "variance_micro"),
     "overview": ("spent_micro",),
 }
-"""The figures at the top of the page of a report; any other has the first that adds up."""
+"""The figures at the top of each report's page; any other report has the first that adds up."""
 
 _MOST_UNITS: Final = 4
 
 
 def header(report: Report) -> Markup:
-    """Return the head of a page; its title is that of the document too."""
+    """Return the head of a page; its title is also that of the document."""
     told = [tag("div", tag("dt", name), tag("dd", visible(text))) for name, text in _facts(report)]
     return tag(
         "header",
@@ -36,7 +36,7 @@ def header(report: Report) -> Markup:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    # Beside the period of the figures above it, the time that was asked for is the history's.
+    # Next to the figures' own period, the requested time is that of the history.
     is_compared = any(table.name == COMPARED for table in report.tables)
     return [
         ("History" if is_compared and name == "Period" else name, text)
@@ -59,7 +59,7 @@ def _tiles(report: Report) -> Markup:
 
 
 def _columns(report: Report, table: Table, rows: int) -> list[Column]:
-    """Return the figures of the top: of one unit all that are asked for, of several the first."""
+    """Return the figures at the top: with one unit all of them, with several only the first."""
     by_name = {column.name: column for column in table.columns}
     asked = [by_name[name] for name in _TILES.get(report.name, ()) if name in by_name]
     adding = [column for column in table.columns if column.adds_up]

@@ -18,7 +18,7 @@ _BESIDE: Final = "Beside the period before"
 
 
 def leads_to(report: Report) -> dict[str, set[int]]:
-    """Return the rows, by table, that findings lead to."""
+    """Return the rows, by table, that findings link to."""
     found: dict[str, set[int]] = defaultdict(set)
     for table in report.tables:
         if table.name == FINDINGS:
@@ -29,7 +29,7 @@ def leads_to(report: Report) -> dict[str, set[int]]:
 
 
 def findings(table: Table, report: Report) -> Markup:
-    """Return the findings as a list, each with the way to the row that proves it."""
+    """Return the findings as a list, each with a link to the row that proves it."""
     titles = {one.name: _short(one) for one in report.tables}
     entries = [tag("li", *_finding(row, titles)) for row in _records(table)]
     told = tag("ol", *entries) if entries else tag("p", visible(table.empty))
@@ -100,7 +100,7 @@ def _signed(value: Any, column: Column, change: Column) -> str:
     if value is None:
         return "–"
     text = cells.cell(value, change).text
-    # The difference of two shares is no share of one of them.
+    # The difference of two shares is not a share of one of them.
     return text.replace(" %", " points") if column.kind == "percent" else text
 
 

@@ -1,4 +1,4 @@
-"""Pictures as inline SVG: lengths across are percentages, so text keeps its size on any screen.
+"""Pictures as inline SVG: widths are percentages, so text keeps its size on any screen.
 
-Colours and fonts are the page's; a picture says with a title and a description what it shows.
+Colours and fonts are the page's; a title and a description say what a picture shows.
 """

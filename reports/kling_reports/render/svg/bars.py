@@ -1,4 +1,4 @@
-"""Bars across, one for each place, with its value; series stand one after another or below."""
+"""Horizontal bars, one per place, with their values; series side by side or below each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kling_reports.render.svg.parts import amount, colour, label, named_amount, 
 
 @dataclass(frozen=True, slots=True)
 class _Across:
-    """How wide values are drawn, and whether the series of a place stand one after another."""
+    """How wide values are drawn, and whether a place's series are laid end to end."""
 
     low: int
     high: int
@@ -21,7 +21,7 @@ class _Across:
 
     @property
     def span(self) -> int:
-        """What the whole width stands for."""
+        """The value that the whole width stands for."""
         return max(self.high - self.low, 1)
 
 
@@ -31,7 +31,7 @@ _GAP: Final = 10
 
 
 def bars(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
-    """Draw a bar for each place, with its value; series one after another, or each with its own."""
+    """Draw a bar for each place, with its value; series end to end, or one bar each."""
     drawn, panel = _apart(drawn, panel)
     stacks = [panel.at(place, drawn.series) for place in panel.places]
     across = _across(drawn, stacks)
@@ -48,7 +48,7 @@ def bars(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
 
 
 def _apart(drawn: Drawn, panel: Panel) -> tuple[Drawn, Panel]:
-    """Return a picture whose series cannot be laid end to end with a bar for each of them."""
+    """Return a picture whose series cannot be laid end to end, with a bar for each."""
     if len(drawn.series) < 2 or _can_be_stacked(drawn, panel.values.values()):
         return drawn, panel
     keys = [
@@ -60,7 +60,7 @@ def _apart(drawn: Drawn, panel: Panel) -> tuple[Drawn, Panel]:
 
 
 def _can_be_stacked(drawn: Drawn, values: Iterable[int]) -> bool:
-    # A rate cannot be laid end to end with another, nor what is below zero with what is above.
+    # Rates cannot be laid end to end, nor can negative and positive values.
     return drawn.column.adds_up and all(one >= 0 for one in values)
 
 

@@ -15,7 +15,7 @@ from kling_reports.render.values import visible
 
 _LEAST_ROOM: Final = 110
 _MOST_ROOM: Final = 150
-"""How many percent of a limit the bars of bullets have room for; what is more is cut there."""
+"""The most that a bar shows, in percent of its limit; longer bars are cut there."""
 
 _HEIGHT: Final = 66
 
@@ -23,12 +23,12 @@ _HEIGHT: Final = 66
 def bullets(known: Sequence[Bullet], title: str, key: str) -> Markup:
     """Draw each limit as a bar with what is used of it; a line marks the limit itself.
 
-    Where there are too many, those that are used most are drawn, in their order.
+    If there are too many, the most used ones are drawn, in their order.
     """
     shares = {at: _of_limit(one.used, one.limit) for at, one in enumerate(known)}
     most = sorted(shares, key=lambda at: -shares[at])[:MOST_BULLETS]
     longest = max(shares.values())
-    # All bars share one scale: their limits stand under each other.
+    # All bars share one scale, so their limits are aligned.
     room = min(max(longest + 5, _LEAST_ROOM), _MOST_ROOM)
     parts: list[Markup] = []
     y = 4
@@ -53,7 +53,7 @@ def _bullet(one: Bullet, y: int, room: float) -> Iterator[Markup]:
 
 
 def _share(one: Bullet) -> str:
-    """Return how much of a limit is used; of nothing there is no share, and it is a limit too."""
+    """Return the used share of a limit; a limit of zero has none, and counts as a limit too."""
     if one.limit <= 0:
         return "over its limit" if one.used > one.limit else "nothing allowed"
     used = f"{Decimal(one.used) / one.limit:,.0%}".replace("%", " %")
@@ -61,7 +61,7 @@ def _share(one: Bullet) -> str:
 
 
 def _stretches(one: Bullet) -> Iterator[tuple[str, float, float]]:
-    """Return what of a bar is spent, reserved, and beyond the limit, in percent of the limit."""
+    """Return the spent, reserved and excess parts of a bar, in percent of the limit."""
     spent, used = (_of_limit(value, one.limit) for value in (one.value, one.used))
     for kind, start, stop in (
         ("spent", 0, min(spent, 100)),
@@ -80,7 +80,7 @@ def _said(one: Bullet) -> str:
 
 
 def _of_limit(value: int, limit: int) -> float:
-    """Return a value in percent of a limit, as far as there can be room for it."""
+    """Return a value in percent of a limit, cut at the room there is."""
     if limit <= 0:
         return _MOST_ROOM if value > 0 else 0
     return min(max(value, 0) * 100 / limit, _MOST_ROOM)

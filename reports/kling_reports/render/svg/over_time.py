@@ -22,19 +22,19 @@ _MONTHS: Final = (
 _MOST_LABELS: Final = 6
 _USUAL: Final = 0.76
 _WIDE: Final = 0.94
-"""The parts of the room of a place that its bar takes, and that behind it."""
+"""The share of a place's width that its bar takes, and that of the bar behind it."""
 
 _Stacks = Sequence[Sequence[int]]
 
 
 def over_time(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
-    """Draw bars along time, stacked by series; below zero what is below zero."""
+    """Draw bars along time, stacked by series; negative values go below zero."""
     stacks = [panel.at(place, drawn.series) for place in panel.places]
     highest = max(sum(one for one in stack if one > 0) for stack in stacks)
     highest = max(highest, *panel.beside.values(), 0)
     lowest = min(sum(one for one in stack if one < 0) for stack in stacks)
     step = _nice_step(max(highest - lowest, 1))
-    # The scale ends at the first round figure that no bar passes.
+    # The scale ends at the first round figure that no bar exceeds.
     scale = _Scale(-(-highest // step) * step if highest else 0, lowest // step * step)
     described = (
         f"{drawn.column.title} by {drawn.step} from {panel.places[0]} to {panel.places[-1]}:"
@@ -54,13 +54,13 @@ def over_time(drawn: Drawn, panel: Panel, title: str, key: str) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """From whole numbers to pixels down a plot."""
+    """Converts whole numbers to vertical pixels of a plot."""
 
     high: int
     low: int
 
     def y(self, value: int) -> float:
-        """Return how far down a value stands."""
+        """Return the vertical position of a value."""
         return round(_TOP + (self.high - value) * _PLOT / max(self.high - self.low, 1), 1)
 
 
@@ -73,7 +73,7 @@ def _grid(scale: _Scale, step: int, drawn: Drawn) -> Iterator[Markup]:
 
 
 def _stacked(drawn: Drawn, stacks: _Stacks, scale: _Scale) -> Iterator[Markup]:
-    """Draw series by series, each on top of those before it; below zero, beneath them."""
+    """Draw series by series, each on top of the ones before; negative ones beneath."""
     above, below = [0] * len(stacks), [0] * len(stacks)
     for at, _ in enumerate(drawn.series):
         rects = []
@@ -87,7 +87,7 @@ def _stacked(drawn: Drawn, stacks: _Stacks, scale: _Scale) -> Iterator[Markup]:
 
 
 def _beside(panel: Panel, scale: _Scale) -> Iterator[Markup]:
-    """Draw what the bars are compared with behind them, a little wider."""
+    """Draw, behind the bars and a little wider, what they are compared with."""
     rects = [
         _bar(at, len(panel.places), scale, (0, panel.beside[place]), part=_WIDE)
         for at, place in enumerate(panel.places)
@@ -100,7 +100,7 @@ def _beside(panel: Panel, scale: _Scale) -> Iterator[Markup]:
 def _hatched(
     drawn: Drawn, panel: Panel, stacks: _Stacks, scale: _Scale, key: str
 ) -> Iterator[Markup]:
-    """Lay lines over the bar of what is not over."""
+    """Hatch the bar of a time that is not over."""
     if drawn.running is None or drawn.running not in panel.places:
         return
     at = panel.places.index(drawn.running)
@@ -121,7 +121,7 @@ def _bar(
     part: float = _USUAL,
     **attributes: object,
 ) -> Markup:
-    """Draw one bar: `part` of the room that its place has."""
+    """Draw one bar, `part` of its place wide."""
     width = 100 / places
     top, foot = sorted(map(scale.y, ends))
     return void(
@@ -129,14 +129,14 @@ def _bar(
         x=f"{place * width + width * (1 - part) / 2:.2f}%",
         width=f"{width * part:.2f}%",
         y=top,
-        # What is very little beside the rest is still something.
+        # A very small value is still visible.
         height=max(round(foot - top, 1), 0.5),
         **attributes,
     )
 
 
 def _hovers(drawn: Drawn, panel: Panel, stacks: _Stacks) -> Iterator[Markup]:
-    """Lay over each place a field that tells its figures under a pointer."""
+    """Cover each place with an area that shows its figures under the pointer."""
     width = 100 / len(panel.places)
     for at, (place, stack) in enumerate(zip(panel.places, stacks, strict=True)):
         told = [
@@ -162,7 +162,7 @@ def _hovers(drawn: Drawn, panel: Panel, stacks: _Stacks) -> Iterator[Markup]:
 
 
 def _time_labels(places: Sequence[date], step: str) -> Iterator[Markup]:
-    """Name some places under the plot; every second name gives way on a narrow screen."""
+    """Label some places under the plot; every second label is dropped on a narrow screen."""
     every = -(-len(places) // (12 if step == "month" else _MOST_LABELS))
     width = 100 / len(places)
     year = None
@@ -172,7 +172,7 @@ def _time_labels(places: Sequence[date], step: str) -> Iterator[Markup]:
         gives_way = " less" if count % 2 and len(places) > every * _MOST_LABELS // 2 else ""
         text = _called(place, step)
         yield tag("text", text, x=x, y=y, text_anchor="middle", class_=f"quiet{gives_way}")
-        # A year is named once, under the first of its places that keeps its name everywhere.
+        # A year is written once, under its first place whose label is never dropped.
         if step != "year" and place.year != year and not gives_way:
             year = place.year
             yield tag("text", str(year), x=x, y=y + 16, text_anchor="middle", class_="quiet")
@@ -186,14 +186,14 @@ def _called(place: date, step: str) -> str:
 
 
 def _nice_step(span: int) -> int:
-    """Return 1, 2 or 5 times a power of ten, of which a span has two to five."""
+    """Return 1, 2 or 5 times a power of ten, of which two to five fit into a span."""
     least = max(-(-span // 5), 1)
     power = int(10 ** (len(str(least)) - 1))
     return next(times * power for times in (1, 2, 5, 10) if times * power >= least)
 
 
 def _short(value: int, drawn: Drawn) -> str:
-    """Return a round value in few characters: `2.5 M`, `40 k`, `0.05`."""
+    """Return a short form of a round value: `2.5 M`, `40 k`, `0.05`."""
     scaled = from_micro(value) if drawn.column.kind in {"money", "percent"} else Decimal(value)
     for size, letter in ((10**9, "bn"), (10**6, "M"), (10**3, "k")):
         if abs(scaled) >= size and abs(scaled) >= 10_000:

@@ -1,4 +1,4 @@
-"""What every picture is put together from: its frame, its labels, its colours and its figures."""
+"""The parts of every picture: its frame, its labels, its colours and its figures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kling_reports.render.values import visible
 from kling_reports.report import Column
 
 _LONGEST: Final = 30
-"""The characters of a name beside which a phone has room for a value."""
+"""The longest name that leaves room for a value on a phone."""
 
 
 def picture(
     key: str, title: str, described: str, *, height: int, parts: Sequence[str], class_: str = "bars"
 ) -> Markup:
-    """Return a picture with what a screen reader says of it; `key` makes its ids unique."""
+    """Return a picture with its text for screen readers; `key` makes its ids unique."""
     return tag(
         "svg",
         tag("title", title, id=f"{key}-title"),
@@ -35,7 +35,7 @@ def picture(
 
 
 def key_of(series: Sequence[str]) -> Markup:
-    """Return the list that says which colour is which series; nothing where there is one."""
+    """Return the legend of the series; nothing if there is only one."""
     if len(series) < 2:
         return Markup()
     entries = (tag("li", _sample(at), visible(name)) for at, name in enumerate(series))
@@ -43,7 +43,7 @@ def key_of(series: Sequence[str]) -> Markup:
 
 
 def label(y: int, name: str, value: str) -> Iterator[Markup]:
-    """Write a name at the left, cut where it is long, and a value at the right."""
+    """Write a name at the left, shortened if it is long, and a value at the right."""
     name = visible(name)
     short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
     inside = [tag("title", name), short] if short != name else [short]
@@ -52,33 +52,33 @@ def label(y: int, name: str, value: str) -> Iterator[Markup]:
 
 
 def colour(at: int) -> str:
-    """Return the class of the colour of a series, by its place."""
+    """Return the colour class of a series, by its position."""
     return f"s{at % MOST_SERIES + 1}"
 
 
 def percent(part: float, whole: float) -> str:
-    """Return a length across: a part of a whole in percent."""
+    """Return a width: a part of a whole in percent."""
     return f"{part * 100 / max(whole, 1):.2f}%"
 
 
 def place_text(place: date, step: str) -> str:
-    """Return what a place in time is called: `2026-10`, `2026`, or its first day."""
+    """Return the name of a place in time: `2026-10`, `2026`, or its first day."""
     return place.isoformat()[: {"month": 7, "year": 4}.get(step, 10)]
 
 
 def figure(value: int, column: Column) -> Shown:
-    """Return a value of a picture as a person reads it in a table."""
+    """Return a value of a picture as in a table."""
     is_scaled = column.kind in {"money", "percent"}
     return cell(from_micro(value) if is_scaled else value, column)
 
 
 def amount(value: int, drawn: Drawn, panel: Panel) -> str:
-    """Return a value of a picture in words: with its unit, or as the percentage that it is."""
+    """Return a value of a picture in words: with its unit, or as a percentage."""
     return f"{figure(value, drawn.column).text} {panel.unit or ''}".strip()
 
 
 def named_amount(name: str, value: int, drawn: Drawn, panel: Panel) -> str:
-    """Return a value with the series that it is of; the only one has the column's title."""
+    """Return a value with the name of its series; for a single series, the column's title."""
     return f"{visible(name) or drawn.column.title}: {amount(value, drawn, panel)}"
 
 

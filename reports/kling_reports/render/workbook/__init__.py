@@ -1,1 +1,1 @@
-"""The parts of a workbook: where cells lie, how they are written, one module a kind of sheet."""
+"""The parts of a workbook: where cells are, how they are written, one module per kind of sheet."""

@@ -1,4 +1,4 @@
-"""An open workbook: text goes in as text, numbers as numbers, and no data as a formula."""
+"""An open workbook: text is written as text, numbers as numbers, and no data as a formula."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
 
 _LONGEST_TEXT: Final = 32_767
-"""The characters that a cell holds; a longer text would make the file one that needs repair."""
+"""The most characters of a cell; a longer text would make the file need repair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """An open workbook, its formats, and the report that goes into it."""
+    """An open workbook, its formats, and the report to write."""
 
     file: Workbook
     formats: Mapping[str, Any]
@@ -32,7 +32,7 @@ class Book:
     sheets: tuple[Sheet, ...]
 
     def tables(self) -> list[list[Sheet]]:
-        """Return the sheets of each table: more than one where one does not hold its rows."""
+        """Return the sheets of each table: several if one cannot hold its rows."""
         return [list(parts) for _, parts in groupby(self.sheets, key=lambda one: one.table.name)]
 
     def add(self, name: str) -> Worksheet:
@@ -42,27 +42,27 @@ class Book:
         sheet.set_paper(9)
         sheet.set_landscape()
         sheet.fit_to_pages(1, 0)
-        # A single & would begin a code of the footer's own.
+        # A single & would start a code in the footer.
         sheet.set_footer(f"&L{self.report.title.replace('&', '&&')} – &A&RPage &P of &N")
         return sheet
 
     def text(self, sheet: Worksheet, place: Place, text: str, form: str = "text") -> None:
-        """Write text as text: what it holds is never a formula."""
+        """Write text as text: its content is never a formula."""
         sheet.write_string(*place, visible(harmless(text))[:_LONGEST_TEXT], self.formats[form])
 
     def digits(self, sheet: Worksheet, place: Place, value: Cell, form: str) -> None:
-        """Write every digit of a number as text; one below zero is no formula and has no quote."""
+        """Write every digit of a number as text; a negative one is no formula and gets no quote."""
         told = plain(value) if isinstance(value, Decimal) else str(value)
         sheet.write_string(*place, told, self.formats[form])
 
     def cell(self, sheet: Worksheet, place: Place, value: Cell, column: Column) -> None:
-        """Write one value with its type; nothing if unknown."""
+        """Write one value with its type; nothing if it is unknown."""
         form = self.formats[column.kind]
         if value is None:
             sheet.write_blank(*place, None, form)
         elif isinstance(value, str):
             self.text(sheet, place, value)
-        # A bool is an int too: it has to be asked for first.
+        # A bool is an int too, so it is checked first.
         elif isinstance(value, bool):
             sheet.write_string(*place, "yes" if value else "no", form)
         elif isinstance(value, (int, Decimal)):
@@ -74,5 +74,5 @@ class Book:
 
 
 def _naive(value: date) -> Any:
-    """Return an instant as its zone's clock shows it: a sheet knows no zones."""
+    """Return an instant as its zone's clock shows it: sheets have no time zones."""
     return value.replace(tzinfo=None) if isinstance(value, datetime) else value

@@ -1,6 +1,6 @@
-"""The sheet of charts: native ones, over figures that stand beside them in the same sheet.
+"""The sheet of charts: native ones, over figures beside them in the same sheet.
 
-Only what a table declares as its picture is drawn, a chart for each unit: units share no axis.
+Only the declared picture of a table is drawn, one chart per unit: units never share an axis.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _INK: Final = "#17202B"
 _RULE: Final = "#DFE3E8"
 _WIDTH, _HEIGHT = 880, 320
 _ROWS: Final = 17
-"""The rows of the sheet that a chart takes with the space under it."""
+"""The rows of the sheet that a chart takes, including the space under it."""
 
 _LAST_COLUMN: Final = 13
 _FIGURES: Final = _LAST_COLUMN + 2
-"""The column that the figures begin in: to the right of the charts, and not printed."""
+"""The first column of the figures: to the right of the charts, and not printed."""
 
 _FORMS: Final[dict[Kind, str]] = {"money": "#,##0.00", "percent": "0.0%"}
 
@@ -44,8 +44,8 @@ _FORMS: Final[dict[Kind, str]] = {"money": "#,##0.00", "percent": "0.0%"}
 class Block:
     """The figures of one chart: a row for each place along it, a column for each series.
 
-    `colours` has the place of each series among those of all units, which look alike in all
-    charts. `limit` says that the last series is a line that the others are seen against.
+    `colours` has each series' position among those of all units, so that it looks the same in all
+    charts. `limit` says that the last series is drawn as a line to compare the others with.
     """
 
     title: str
@@ -61,7 +61,7 @@ class Block:
 
 
 def blocks(report: Report) -> list[Block]:
-    """Return what is drawn of a report, table after table."""
+    """Return what is drawn of a report, table by table."""
     return [block for table in report.tables for block in _of_table(table)]
 
 
@@ -74,7 +74,7 @@ def write(book: Book, drawn: Sequence[Block]) -> None:
     for place, block in enumerate(drawn):
         chart = _chart(book, block, at)
         _write_figures(book, sheet, block, at)
-        # Not on the line itself, where a page may end.
+        # Not on the line itself, where a page break may be.
         sheet.insert_chart(2 + place * _ROWS, 0, chart, {"y_offset": 4})
         at += len(block.places) + 3
     last = max(2 + len(drawn) * _ROWS, 3)
@@ -102,7 +102,7 @@ def _of_panels(table: Table, drawn: Drawn, along: str) -> Iterator[Block]:
         values = [panel.at(place, drawn.series) for place in panel.places]
         kept = [at for at, _ in enumerate(drawn.series) if any(row[at] for row in values)]
         if len(panel.places) * len(kept) < 2:
-            # A single bar is as high as the chart, whatever it stands for.
+            # A single bar is as tall as the chart, whatever its value.
             continue
         yield Block(
             title=_joined(table.title, panel.unit),
@@ -139,7 +139,7 @@ def _of_bullets(table: Table, unit: str, known: Sequence[Bullet]) -> Block:
 
 
 def _chart(book: Book, block: Block, at: int) -> Any:
-    """Make a chart over figures whose heads stand in row `at`."""
+    """Make a chart of the figures whose heads are in row `at`."""
     kind = {"type": "column", "subtype": "stacked" if block.is_stacked else "clustered"}
     chart: Any = book.file.add_chart(kind)
     bars = block.series[:-1] if block.limit else block.series
@@ -166,7 +166,7 @@ def _chart(book: Book, block: Block, at: int) -> Any:
             "num_font": font,
             "num_format": _FORMS.get(block.kind, "#,##0"),
             "major_gridlines": {"visible": True, "line": {"color": _RULE}},
-            # Bars that do not begin at nothing would show another proportion.
+            # Bars that do not start at zero would distort the proportions.
             "min": None if any(value < 0 for row in block.values for value in row) else 0,
         }
     )
@@ -176,7 +176,7 @@ def _chart(book: Book, block: Block, at: int) -> Any:
 
 
 def _cells(block: Block, at: int, place: int) -> dict[str, Any]:
-    """Return where the name, the places and the values of a series stand."""
+    """Return the cells of a series' name, places and values."""
     first, last, column = at + 1, at + len(block.places), _FIGURES + 1 + place
     return {
         "name": [NAME, at, column],

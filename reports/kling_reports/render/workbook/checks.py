@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from xlsxwriter.worksheet import Worksheet
 
 CONTROLS: Final = "Control totals"
-"""The name of the sheet that lays each sum of the report beside its rows."""
+"""The name of the sheet that compares each sum of the report with its rows."""
 
 ASSUMPTIONS: Final = "Assumptions"
-"""The name of the sheet that says what was assumed, and what each column means."""
+"""The name of the sheet with the assumptions and the meaning of each column."""
 
 _HEADS: Final = (
     "sheet",
@@ -31,7 +31,7 @@ _FIRST: Final = 4
 
 
 def write_controls(book: Book) -> None:
-    """Write, for each sum of the report, what its sheet adds up to and how far that is off."""
+    """Write, for each sum of the report, what its sheet adds up to and the difference."""
     sheet = book.add(CONTROLS)
     book.text(sheet, (0, 0), "Do the sheets add up to the report?", "title")
     book.text(sheet, (1, 0), "Every row counts here, whether a filter shows it or not.", "question")
@@ -58,14 +58,14 @@ def write_assumptions(book: Book) -> None:
     for note in _assumed(book):
         sheet.merge_range(at, 0, at, 3, "", book.formats["wrapped"])
         book.text(sheet, (at, 0), note, "wrapped")
-        # No program makes room for the lines of merged cells by itself.
+        # No program adjusts the height of merged cells by itself.
         sheet.set_row(at, 15 * (1 + len(note) // 130))
         at += 1
     _write_meanings(book, sheet, at + 1)
 
 
 def _controls(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
-    """Write the lines of one table, a line for each unit and column that adds up."""
+    """Write the lines of one table, one for each unit and column that adds up."""
     one = parts[0]
     units = [column.name for column in one.table.columns]
     for down, row in enumerate(one.table.total_rows()):
@@ -81,7 +81,7 @@ def _controls(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> 
             whole = "+".join(part.whole_sum(place, 1 + down) for part in parts)
             sheet.write_formula(at, 3, f"=ROUND({whole},6)", form, number)
             sheet.write_number(at, 4, number, form)
-            # Sums of doubles may be off in a digit that no amount has.
+            # Sums of doubles may be off in a digit beyond those of any amount.
             sheet.write_formula(at, 5, f"=ROUND(D{at + 1}-E{at + 1},6)", form, 0)
             book.digits(sheet, (at, 6), value, "exact")
             at += 1

@@ -1,4 +1,4 @@
-"""How the cells of a workbook look, by what they hold."""
+"""How the cells of a workbook look, by content."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _FORMATS: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def formats() -> dict[str, dict[str, Any]]:
-    """Return every format by its name, as XlsxWriter takes it: one for each kind of a column.
+    """Return every format by its name, as XlsxWriter takes it: one for each kind of column.
 
-    Besides: `exact` for digits that are text, `total_...` for what stands in a row of totals, and
-    those of headings and notes.
+    Also: `exact` for digits written as text, `total_...` for rows of totals, and those of headings
+    and notes.
     """
     return {
         name: {"font_color": _INK, "border_color": _RULE, **form} for name, form in _FORMATS.items()

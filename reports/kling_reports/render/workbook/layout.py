@@ -1,6 +1,7 @@
-"""Where a table's cells lie in a sheet, and the formulas over them.
+"""Where a table's cells are in a sheet, and the formulas over them.
 
-What a sheet has to know of all rows before the first is written is measured once, batch by batch.
+What a sheet needs to know about all rows before the first is written is measured once, batch by
+batch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from kling_reports.render.workbook.parts import MOST_ROWS, Part, parts_of
 from kling_reports.report import UNIT, Cell, Column, Report, Table, rows_of
 
 FIRST_YEAR: Final = 1901
-"""The first year whose dates a sheet tells right; 1900 has a day too many there."""
+"""The first year whose dates a sheet shows correctly; its 1900 has a day too many."""
 
 Place = tuple[int, int]
 """Row and column of a cell, from zero."""
@@ -30,11 +31,10 @@ _NOT_IN_NAMES: Final = re.compile(r"[\[\]:*?/\\']")
 class Sheet:
     """One table in a sheet, or a part of one: its title, its totals, its heads, its rows.
 
-    `count` is how many rows there are, `totals` a row for each unit of what they add up to.
-    `places` says in which column of the sheet each column of the table stands. `inexact` names the
-    columns that have a twin of text to their right; `largest` and `sample` say how wide they are.
-    `marks` is the hidden column that says which rows are shown, where there is more than one unit
-    to add up.
+    `count` is the number of rows, `totals` has one row of sums per unit. `places` maps each column
+    of the table to its column in the sheet. `inexact` names the columns with a text twin to their
+    right; `largest` and `sample` determine the widths. `marks` is the hidden column that says which
+    rows are shown, if there are several units to add up.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Sheet:
 
     @property
     def last_column(self) -> int:
-        """The last column that is not hidden."""
+        """The last visible column."""
         last = self.table.columns[-1]
         return self.places[-1] + (last.name in self.inexact)
 
@@ -73,20 +73,20 @@ class Sheet:
         return iter(()) if self.totals is None else rows_of(self.table.columns, self.totals, zone)
 
     def twins(self) -> Iterator[tuple[Column, int]]:
-        """Return the columns whose amounts a cell cannot all hold, and where their twins stand."""
+        """Return the columns whose amounts a cell cannot all hold, and where their twins are."""
         for column, place in zip(self.table.columns, self.places, strict=True):
             if column.name in self.inexact:
                 yield column, place + 1
 
     def total_formula(self, place: int, total_row: int) -> str:
-        """Return the sum of a column over the rows that are shown, of the total's unit."""
+        """Return the sum of a column over the visible rows of the total's unit."""
         if self.marks is None:
             return f"=ROUND(SUBTOTAL(109,{self._rows(place)}),6)"
         is_unit = f"--EXACT({self._rows(self._unit)},{cell(total_row, self._unit)})"
         return f"=ROUND(SUMPRODUCT({is_unit},{self._rows(self.marks)},{self._rows(place)}),6)"
 
     def whole_sum(self, place: int, total_row: int) -> str:
-        """Write, for another sheet, the sum of a column over all rows, of the total's unit."""
+        """Write, for another sheet, the sum of a column over all rows of the total's unit."""
         sheet = f"'{self.name}'!"
         if self.marks is None:
             return f"SUM({sheet}{self._rows(place)})"
@@ -94,7 +94,7 @@ class Sheet:
         return f"SUMPRODUCT({is_unit},{sheet}{self._rows(place)})"
 
     def mark_formula(self, row: int) -> str:
-        """Return 1 where a filter shows a row and 0 where it does not."""
+        """Return the formula for 1 if a filter shows a row, otherwise 0."""
         return f"=--(SUBTOTAL(103,{cell(row, 0)}:{cell(row, self.last_column)})>0)"
 
     @property
@@ -109,9 +109,9 @@ class Sheet:
 def laid_out(
     report: Report, taken: Collection[str], most_rows: int = MOST_ROWS
 ) -> tuple[Sheet, ...]:
-    """Give each table of a report a sheet of its own name, and its columns their places.
+    """Assign each table of a report a sheet with its own name, and its columns their places.
 
-    What one sheet does not hold goes on in a next one.
+    Rows that do not fit in one sheet continue in another.
     """
     names = list(taken)
     sheets: list[Sheet] = []
@@ -153,9 +153,9 @@ def _sheet(name: str, table: Table, part: Part) -> Sheet:
 
 
 def _name(title: str, taken: Collection[str]) -> str:
-    """Return a sheet's name: at most 31 characters, without []:*?/\\', and no other sheet's.
+    """Return a sheet's name: at most 31 characters, without []:*?/\\', and unique.
 
-    What stands after a title's colon, such as its period, would be cut in the middle of a word.
+    The part after a title's colon, such as its period, is dropped: it would be cut mid-word.
     """
     subject = visible(title).partition(": ")[0]
     plain = _NOT_IN_NAMES.sub(" ", subject).strip()[:_LONGEST_NAME] or "Table"

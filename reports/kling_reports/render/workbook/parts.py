@@ -1,4 +1,4 @@
-"""Parts: how a table is shared among sheets, and what each has to know before its first row."""
+"""Parts: how a table is split among sheets, and what each must know before its first row."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pandas as pd
 from kling_reports.report import UNIT, Cell, Table, typed_totals
 
 MOST_ROWS: Final = 1_048_000
-"""The rows that a sheet has for a table: 2**20 less what stands above it."""
+"""The rows that a sheet has for a table: 2**20 less those above it."""
 
 _DIGITS: Final = 15
 _SAMPLE: Final = 1_000
-"""How many rows say how wide a column of text is: the others are alike."""
+"""How many rows determine the width of a text column: the others are similar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The rows of a table that stand in one sheet: how many, and what they add up to.
+    """The rows of a table in one sheet: how many, and what they add up to.
 
-    `inexact` names the columns of which a cell cannot hold every amount to its last digit, and
-    `largest` has for each the largest amount, up or down; `sample` is the first rows. All three are
-    of the table, the same in each part.
+    `inexact` names the columns with amounts that a cell cannot hold to the last digit; `largest`
+    has the largest absolute amount of each; `sample` has the first rows. All three belong to the
+    whole table and are the same in each part.
     """
 
     count: int
@@ -36,7 +36,7 @@ class Part:
 
 
 def parts_of(table: Table, most_rows: int) -> list[Part]:
-    """Measure a table and share its rows among as many sheets as it takes."""
+    """Measure a table and split its rows among as many sheets as needed."""
     sizes = [min(most_rows, table.count - at) for at in range(0, table.count, most_rows)] or [0]
     figures = [column.name for column in table.columns if column.is_figure]
     measured = _Measured(figures)
@@ -56,7 +56,7 @@ def parts_of(table: Table, most_rows: int) -> list[Part]:
 def parted(
     frames: Iterator[pd.DataFrame], sizes: Sequence[int]
 ) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Give frames with the part that each belongs to, cut where one part ends."""
+    """Yield frames with the part that each belongs to, cut where a part ends."""
     part, room = 0, sizes[0]
     for frame in frames:
         begins = 0
@@ -69,7 +69,7 @@ def parted(
 
 
 def is_exact(value: Cell) -> bool:
-    """Whether a cell holds a number to its last digit: it has fifteen."""
+    """Whether a cell holds a number to its last digit: a cell has fifteen."""
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return True
     digits = "".join(map(str, Decimal(value).as_tuple().digits)).strip("0")
@@ -77,7 +77,7 @@ def is_exact(value: Cell) -> bool:
 
 
 class _Measured:
-    """What is known of some columns of whole numbers after each frame of them."""
+    """What is known of some whole-number columns after each of their frames."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.inexact: set[str] = set()
@@ -85,11 +85,11 @@ class _Measured:
         self._first: list[pd.DataFrame] = []
 
     def sample(self, none: pd.DataFrame) -> pd.DataFrame:
-        """Return the first rows, or a frame that has none."""
+        """Return the first rows, or an empty frame."""
         return pd.concat(self._first, ignore_index=True) if self._first else none
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Look at some more rows."""
+        """Measure some more rows."""
         room = _SAMPLE - sum(map(len, self._first))
         if room > 0:
             self._first.append(frame.head(room))
@@ -99,8 +99,8 @@ class _Measured:
                 continue
             largest = max(int(values.max()), -int(values.min()))
             self.largest[name] = max(self.largest[name], largest)
-            # The scale moves the point and adds no digits: what is exact as a whole number is so
-            # as an amount.
+            # The scale moves the point and adds no digits: an exact whole number is an exact amount
+            # too.
             if largest >= 10**_DIGITS and not all(map(is_exact, values.unique().tolist())):
                 self.inexact.add(name)
 
@@ -113,7 +113,7 @@ def _added(table: Table, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _totals(table: Table, sums: Sequence[pd.DataFrame]) -> pd.DataFrame | None:
-    """Return the totals of a part, as the table has them; what does not add up is missing."""
+    """Return the totals of a part, in the table's form; figures that do not add up are missing."""
     if table.totals is None or UNIT not in table.totals:
         return None
     names = [column.name for column in table.columns if column.adds_up]

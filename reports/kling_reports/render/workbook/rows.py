@@ -1,8 +1,8 @@
-"""The rows of a sheet as the text that its file has: column after column, not cell by cell.
+"""The rows of a sheet as the text in its file: column by column, not cell by cell.
 
-XlsxWriter makes the file and everything in it that is set once: heads, totals, formulas, widths. Of
-the rows it writes one, without values, for the sake of its formats; what is told here takes that
-row's place. Cell by cell it would take four times as long.
+XlsxWriter makes the file and everything that is set once: heads, totals, formulas, widths. It
+writes one sample row without values, for its formats; the rows made here replace it. Writing cell
+by cell would take four times as long.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kling_reports.render.workbook.layout import FIRST_YEAR, Sheet, cell
 from kling_reports.report import Column, cells
 
 _LONGEST_TEXT: Final = 32_767
-"""The characters that a cell holds; a longer text would make the file one that needs repair."""
+"""The most characters of a cell; a longer text would make the file need repair."""
 
 _ESCAPED: Final = re.compile("_x[0-9a-fA-F]{4}_")
 _FIRST_DAY: Final = np.datetime64("1899-12-30", "us")
@@ -32,9 +32,9 @@ _FLAGS: Final[Mapping[Any, str | None]] = {None: None, True: "yes", False: "no"}
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A row without values, cut out of a sheet's file: what stands before it and after it.
+    """A row without values, cut out of a sheet's file, with the text before and after it.
 
-    `formats` has the number of the format of each cell, by the letters of its column.
+    `formats` has each cell's format number, by the letters of its column.
     """
 
     before: str
@@ -43,7 +43,7 @@ class Sample:
 
 
 def sample_of(file: str, one: Sheet) -> Sample:
-    """Cut the last row out of a sheet's file, and say there how far the sheet goes."""
+    """Cut the last row out of a sheet's file, and correct the sheet's extent there."""
     number = one.first_row + 1
     row = re.search(rf'<row r="{number}".*?</row>(?=</sheetData>)', file, re.DOTALL)
     if row is None:
@@ -56,7 +56,7 @@ def sample_of(file: str, one: Sheet) -> Sample:
 
 
 def rows(one: Sheet, frame: pd.DataFrame, first: int, sample: Sample, zone: str) -> str:
-    """Return rows of a sheet's table as text; `first` is the sheet's row that they begin in."""
+    """Return rows of a sheet's table as text, starting at the sheet's row `first`."""
     numbers = list(range(first + 1, first + 1 + len(frame)))
     layout = ['<row r="%d">']
     values: list[Sequence[object]] = [numbers]
@@ -85,7 +85,7 @@ def _columns(
 
 
 def _column(values: pd.Series[Any], column: Column, zone: str) -> list[str]:
-    """Return a column, each value from the end of its cell's first tag on."""
+    """Return a column: for each value, the text after its cell's first tag."""
     kind = column.kind
     if kind in {"instant", "date", "month"}:
         return _times(values, column, zone)
@@ -101,7 +101,7 @@ def _column(values: pd.Series[Any], column: Column, zone: str) -> list[str]:
 
 
 def _times(values: pd.Series[Any], column: Column, zone: str) -> list[str]:
-    """Write times as the days since 1899: a sheet knows no zones, and no day before 1900."""
+    """Write times as days since 1899: sheets have no time zones, and no days before 1900."""
     local = values
     if column.kind == "instant":
         local = values.dt.tz_convert(zone).dt.tz_localize(None)
@@ -126,9 +126,9 @@ def _number(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Write a text as itself: no character of it is markup, and none an escape of the format's."""
+    """Write a text as itself: escape markup, and anything like an escape of the format."""
     if len(text) > _LONGEST_TEXT // 2:
-        # The limit counts halves of a character that is beyond the first 65,536.
+        # The limit counts UTF-16 units: a character beyond the first 65,536 counts twice.
         text = text.encode("utf-16-le")[: 2 * _LONGEST_TEXT].decode("utf-16-le", "ignore")
     told = _plain(_ESCAPED.sub(r"_x005F\g<0>", text))
     space = ' xml:space="preserve"' if text != text.strip() else ""

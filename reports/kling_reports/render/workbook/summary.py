@@ -1,4 +1,4 @@
-"""The first sheet: how the question was asked, and the totals of every table."""
+"""The first sheet: the question, and the totals of every table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(book: Book) -> None:
 
 
 def _write_totals(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int) -> int:
-    """Write the totals of a table, recomputed ones included; return the next row."""
+    """Write the totals of a table, including recomputed ones; return the next row."""
     table = parts[0].table
     book.text(sheet, (at, 0), table.title, "label")
     names = " and ".join(part.name for part in parts)
@@ -61,7 +61,7 @@ def _write_totals(book: Book, sheet: Worksheet, parts: Sequence[Sheet], at: int)
 def _write_figure(
     book: Book, sheet: Worksheet, place: tuple[int, int], value: Cell, column: Column
 ) -> None:
-    # Here is no twin beside a figure: one that no cell holds is text with all of its digits.
+    # There are no twins here: a figure that no cell holds exactly is text with all of its digits.
     if is_exact(value):
         book.cell(sheet, place, value, column)
     else:
@@ -69,5 +69,5 @@ def _write_figure(
 
 
 def _is_total(totals: pd.DataFrame, column: Column) -> bool:
-    # A text that a total has says what is to be known of its figures.
+    # A text in a total comments on its figures.
     return column.is_figure or column.name == UNIT or bool(totals[column.name].notna().any())

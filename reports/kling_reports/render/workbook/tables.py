@@ -1,4 +1,4 @@
-"""The sheet of a table: totals that follow its filter, heads, rows, and widths that fit them."""
+"""The sheet of a table: totals that follow its filter, heads, rows, and fitting widths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LABEL: Final = "Total of the rows shown"
 def write(book: Book, one: Sheet) -> int:
     """Add the sheet of one table to a workbook, without its rows; return its number, from 1.
 
-    Where rows belong there is one without values, which shows their formats.
+    One sample row without values marks the place of the rows and has their formats.
     """
     table, zone = one.table, book.report.timezone
     sheet = book.add(one.name)
@@ -42,7 +42,7 @@ def write(book: Book, one: Sheet) -> int:
     for place, width in _widths(one, zone):
         sheet.set_column(place, place, width)
     if one.marks is not None:
-        # It says which rows a filter shows: totals of one unit count these.
+        # It says which rows a filter shows: only these count in the totals of a unit.
         book.text(sheet, (one.head_row, one.marks), "shown", "head")
         sheet.set_column(one.marks, one.marks, 8, None, {"hidden": True})
     return len(book.file.worksheets())
@@ -66,13 +66,14 @@ def _write_sample(book: Book, sheet: Worksheet, one: Sheet) -> None:
 def _write_total(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[Cell, ...]) -> None:
     """Write the totals of one unit above the heads, where no filter hides them.
 
-    Sums follow the filter; recomputed totals would not, and are in the summary.
+    Sums follow the filter; recomputed totals would not, so they are in the summary.
     """
     for column, place, value in zip(one.table.columns, one.places, row, strict=True):
         if column.adds_up and value is not None:
             formula = one.total_formula(place, at)
             form = book.formats[f"total_{column.kind}"]
-            # The result goes with the formula: what reads files without working them out has it.
+            # The result is written with the formula, for programs that read the file without
+            # computing it.
             sheet.write_formula(at, place, formula, form, float(value))  # type: ignore[arg-type]
             if column.name in one.inexact:
                 book.digits(sheet, (at, place + 1), value, "total_exact")
@@ -85,7 +86,7 @@ def _write_total(book: Book, sheet: Worksheet, one: Sheet, at: int, row: tuple[C
 
 
 def _widths(one: Sheet, zone: str) -> Iterator[tuple[int, int]]:
-    """Return how wide each column is: by its first rows, its totals and its largest amount."""
+    """Return the width of each column, from its first rows, its totals and its largest amount."""
     # A head may fold into two lines, but not within a word.
     longest = [
         max(len(column.title) // 2 + 3, _longest_word(column.title) + 3)
@@ -103,7 +104,7 @@ def _widths(one: Sheet, zone: str) -> Iterator[tuple[int, int]]:
 
 
 def _largest(one: Sheet) -> tuple[Cell, ...]:
-    """Return a row of the largest amounts: one for which there is no room would be all ######."""
+    """Return a row with the largest amounts: one that does not fit would be shown as ######."""
     return tuple(
         (from_micro(-one.largest[column.name]) if column.kind == "money" else None)
         for column in one.table.columns
