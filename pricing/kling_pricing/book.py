@@ -20,7 +20,7 @@ from kling_pricing.money import USD
 from kling_pricing.vocabulary import ACTIONS, OptionValue, option_in_words
 
 Cell = tuple[OptionValue, ...]
-"""The values of a rate's dimensions, in their order: where a price stands in its table."""
+"""The values of a rate's dimensions, in their order: the position of a price in its table."""
 
 
 # Its repr is that of its entry: otherwise every rate would print the whole book.

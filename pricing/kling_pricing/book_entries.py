@@ -56,7 +56,7 @@ class Dated(Entry):
     note: str = ""
 
     def problems(self) -> Iterator[str]:
-        """Tell where it would never hold."""
+        """Yield a problem if it could never hold."""
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             yield "until is not after from"
 
@@ -66,7 +66,7 @@ class Dated(Entry):
 
     @property
     def dates(self) -> str:
-        """Say in words when it holds."""
+        """Describe when it holds."""
         until = f" until {day_or_instant(self.valid_until)}" if self.valid_until else ""
         return f"from {day_or_instant(self.valid_from)}{until}"
 
@@ -80,7 +80,7 @@ class Charge(Entry):
     note: str = ""
 
     def problems(self) -> Iterator[str]:
-        """Tell where yes or no is said and nobody vouches for it."""
+        """Yield a problem if it says yes or no without a source."""
         if self.charged != "unknown" and self.source_name is None:
             yield "source is required: where the price is from"
 
@@ -99,7 +99,7 @@ class Charges(Entry):
 
     @property
     def by_kind(self) -> dict[str, Charge]:
-        """Each charge by the key that it stands under."""
+        """Each charge by its key."""
         return {kind.name: getattr(self, kind.name) for kind in fields(self)}
 
 
@@ -110,7 +110,7 @@ class Conversion(Dated):
     units_per_usd: Number
 
     def to_usd(self, amount: Decimal) -> Decimal:
-        """Return the US dollars that an amount of the unit stands for, to the millionth."""
+        """Return the US dollars for an amount of the unit, to the millionth."""
         return round_to(amount / self.units_per_usd)
 
 
@@ -124,7 +124,7 @@ class Lengths(Entry):
     parts: Flag = False
 
     def problems(self) -> Iterator[str]:
-        """Tell where it is neither a range nor a few, or both."""
+        """Yield a problem if it is neither a range nor a few lengths, or is both."""
         if not self.one_of and (self.min_s is None or self.max_s is None):
             yield "give min_s and max_s, or one_of"
         if self.one_of and (self.min_s or self.max_s):
@@ -134,14 +134,14 @@ class Lengths(Entry):
 
     @property
     def ends(self) -> tuple[int, int]:
-        """The shortest and the longest."""
+        """The shortest and the longest length."""
         said = [length for length in (self.min_s, self.max_s, *self.one_of) if length is not None]
         return min(said), max(said)
 
     def __contains__(self, seconds: object) -> bool:
         if self.one_of:
             return seconds in self.one_of
-        # A Clip refuses NaN before it gets here: a comparison with it would raise.
+        # A Clip refuses NaN before this point: comparing it would raise.
         shortest, longest = self.ends
         if not isinstance(seconds, (int, Decimal)) or not shortest <= seconds <= longest:
             return False
@@ -180,7 +180,7 @@ class Billing(Entry):
     output: tuple[Output, ...] = ()
 
     def problems(self) -> Iterator[str]:
-        """Tell where the output is spoken of but not billed, or billed but not spoken of."""
+        """Yield a problem if output is described but not billed, or billed but not described."""
         if (self.count == "produced") != bool(self.output):
             yield 'output goes with count = "produced", and that needs it'
         if self.follows_input and self.count != "produced":
@@ -209,7 +209,7 @@ class Fee(Entry):
     per: Literal["second", "clip"] | None = None
 
     def problems(self) -> Iterator[str]:
-        """Tell where it is not exactly one of the two."""
+        """Yield a problem if it is not exactly one of the two."""
         if (self.multiply is None) == (self.amount is None):
             yield "give either multiply or amount"
         if self.multiply is not None and self.per is not None:
@@ -236,7 +236,7 @@ class Rounding(Entry):
     quantum: Number
 
     def round(self, amount: Decimal) -> Decimal:
-        """Return the amount as the provider would write it."""
+        """Return the amount the way the provider rounds it."""
         return round_to(amount, self.quantum, self.mode)
 
 
@@ -248,14 +248,14 @@ class Total(Entry):
     max: Number | None = None
 
     def problems(self) -> Iterator[str]:
-        """Tell where it limits nothing, or leaves nothing."""
+        """Yield a problem if it limits nothing, or leaves no amount."""
         if self.min is None and self.max is None:
             yield "give min, max, or both"
         if self.min is not None and self.max is not None and self.min > self.max:
             yield "min is above max"
 
     def clamp(self, amount: Decimal) -> Decimal:
-        """Return the amount, or the limit that it passes."""
+        """Return the amount, or the limit that it exceeds."""
         if self.min is not None and amount < self.min:
             return self.min
         return self.max if self.max is not None and amount > self.max else amount
@@ -307,7 +307,7 @@ class RateEntry(Dated):
     retired: str = ""
 
     def problems(self) -> Iterator[str]:
-        """Tell what does not go together: dates, tables, dimensions, what is counted."""
+        """Yield what is inconsistent: dates, tables, dimensions, what is counted."""
         yield from Dated.problems(self)
         if self.retired and self.valid_until is None:
             yield "retired goes with until: why no price follows"

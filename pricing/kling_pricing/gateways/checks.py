@@ -279,7 +279,7 @@ def length_in(name: str) -> Callable[[object], int | None]:
 
 
 def reread(clip: Clip, action: str | None) -> Clip:
-    """Return the clip that a body asks for; RequestError where the caller named another action."""
+    """Return the clip that a body asks for; RequestError if the caller gave another action."""
     if action not in {None, clip.action}:
         raise RequestError([Problem("$", f"action {action}", f"a body asking for {clip.action}")])
     return clip
