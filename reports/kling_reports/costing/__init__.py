@@ -13,7 +13,7 @@ purchase or rate changes it. The rules:
   they cost then. One that counts before its charge is an allowance.
 - An **adjustment down** takes units as a charge does; what they cost is a loss.
 - The next **funding** first fills what was taken on credit. If it is a purchase, that costs its
-  cash, in its own month: `Filled` says of which charge. What was said before is never changed.
+  cash, in its own month: `Filled` says of which charge. Earlier results never change.
 - An expired lot stays where it is: only the seller knows what it still takes.
 
 The invariant, exact to the millionth, in every currency and after every transfer: the cash of all
