@@ -155,7 +155,7 @@ class Glances:
         return found
 
     def _status(self, transaction: Transaction, budget: Budget, at_us: int) -> BudgetStatus:
-        """Return where a budget stands.
+        """Return a budget's state.
 
         A window without admissions has no stored sums: jobs from before the budget must be summed
         from the reservations, so that is done only once a minute.
