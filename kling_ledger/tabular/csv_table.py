@@ -171,7 +171,7 @@ class CsvTable:
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Disable garbage collection while many rows are created: this takes a third of the time."""
+    """Disable garbage collection while many rows are created: they then take a third as long."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
