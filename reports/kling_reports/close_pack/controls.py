@@ -145,7 +145,7 @@ def limits_changed(of: Sources) -> Table:
     """Return the month's changes of limits."""
     found = changes(of.database)
     of_month = limits.limits(found[found["period"] == of.month])
-    # Whether a budget was since removed may change later: it is not part of the month.
+    # A budget may be removed later: whether it was is not part of the month.
     columns = tuple(column for column in of_month.columns if column.name != "removed")
     return Table("limits", of_month.title, columns, typed(of_month.frame, columns))
 

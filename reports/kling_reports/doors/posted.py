@@ -98,7 +98,7 @@ def posted(
 
 
 def _first_usd(found: pd.DataFrame) -> pd.Series[Any]:
-    """Return what was first held in USD, before a provider reserved more."""
+    """Return, in USD, what was first held, before a provider reserved more."""
     usd = [
         pd.NA if pd.isna(usd) else nearest(Fraction(int(usd) * int(first), int(reserved)))
         for usd, reserved, first in zip(

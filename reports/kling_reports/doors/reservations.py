@@ -58,7 +58,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 """Every column of a reservation that a report may ask for.
 
 `labels` has the ledger's own form. `quoted_micro` is the most that the book quoted (for jobs from
-before that was kept, what was first held), `low_micro` the least, `estimated_micro` what the
+before this was recorded, what was first held), `low_micro` the least, `estimated_micro` what the
 provider estimated before the run: each is missing if unknown. `reserved_micro` is the most that was
 held: a provider that itself reserved more has raised it. `committed_micro` is missing until
 something is charged, `usd_...` if no rate is known. `undone_micro` was charged before the job was

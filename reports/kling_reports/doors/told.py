@@ -21,7 +21,7 @@ QUOTED: Final = (
     "CASE WHEN reservation.quoted_micro IS NULL AND reservation.estimated_micro IS NULL"
     f" THEN {FIRST_HELD} ELSE reservation.quoted_micro END"
 )
-"""The most that the book quoted for a job; for a job from before that was kept, what was first
+"""The most that the book quoted for a job; for a job from before this was recorded, what was first
 held. It is unknown if only the provider's own estimate was known."""
 
 UNDONE: Final = (

@@ -37,7 +37,7 @@ def in_units(mapping: Mapping) -> Amounts:
 
 
 def check_units(mapping: Mapping, lines: Iterable[Line]) -> None:
-    """Refuse units that are neither a currency nor have a rate: ConfigError names them all."""
+    """Refuse units that are not a currency and have no rate: ConfigError names them all."""
     units = dict.fromkeys(line.unit for line in lines)
     unknown = [
         unit for unit in units if unit not in mapping.currencies and not _CURRENCY.fullmatch(unit)
