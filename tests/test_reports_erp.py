@@ -368,7 +368,7 @@ def test_what_a_mapping_cannot_say_is_refused(text: str, said: str):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.toml")))
 def test_every_example_books_a_month_and_stands_in_the_page(tmp_path: Path, name: str):
-    page = (ROOT / "docs/how-to/erp.md").read_text("utf-8")
+    page = (ROOT / "docs/reference/erp-mapping.md").read_text("utf-8")
     assert f"```toml\n{example(name)}```" in page
     clock = Clock(START)
     with Ledger(str(tmp_path / "ledger"), clock=clock, actor="ann") as ledger:
