@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kling_ledger.errors import ConfigError
-from kling_ledger.ledger import Asked, Ledger, Scope
+from kling_ledger.ledger import Asked, Job, Ledger, Scope
 from kling_ledger.ledger.engines.transaction import Stamp
 from kling_ledger.ledger.evidence import ProviderRecord, record
 from kling_ledger.ledger.ids import to_us
@@ -170,6 +170,34 @@ def test_open_credits_are_what_the_journal_holds(url: str):
     said = rows(answered.table("jobs"), "state", "to_do", "id")
     assert [state for state, _, _ in said] == ["reserved", "in_doubt"]
     assert all("kling-ledger" in to_do and one in to_do for _, to_do, one in said)
+
+
+def test_open_jobs_that_only_their_script_can_end_are_not_sent_to_resume(url: str):
+    sent = Job(provider="runapi", request="{}", address="https://runapi.example")
+    with Ledger(url) as ledger:
+        ledger.wallets.create("team", "USD")
+        ledger.wallets.fund("team", usd("10"))
+        for job in (sent, Job(provider="runapi"), sent, Job()):
+            made = ledger.reserve("team", usd("1"), job=job)
+            ledger.mark_submitting(made.id)
+            ledger.mark_submitted(made.id, f"task of {made.id}")
+        ledger.reserve("team", usd("1"))
+        answered = open_credits.report(ledger.database, query())
+    said = [to_do for (to_do,) in rows(answered.table("jobs"), "to_do")]
+    assert ["kling-ledger resume res_" in to_do for to_do in said] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert ["its script must end it" in to_do for to_do in said] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_of_very_many_open_jobs_all_are_listed_and_a_terminal_has_the_oldest(tmp_path: Path):

@@ -40,6 +40,10 @@ _TO_DO: Final = {
     State.IN_DOUBT: "check with the provider, then kling-ledger resume ID, or reservation commit "
     "or rollback with a reason",
 }
+_OF_A_SCRIPT: Final = (
+    "its script must end it, or you: kling-ledger reservation commit or rollback ID with a reason"
+)
+"""What to do about a job that `resume` leaves alone: a script sent it, and alone knows how."""
 _ROWS: Final = (
     Column("age", "age", "text", "since the credits were reserved"),
     Column(UNIT, "unit", "text"),
@@ -60,7 +64,7 @@ _JOBS: Final = (
     Column("to_do", "what to do", "text"),
 )
 _COUNTED: Final = ("created_at", "state", UNIT, "held_micro", "usd_held_micro")
-_READ: Final = (*reservations.read_for(_JOBS), "held_micro", "usd_held_micro")
+_READ: Final = (*reservations.read_for(_JOBS), "held_micro", "usd_held_micro", "can_resume")
 _GIVES_WAY: Final = (
     "age",
     "expires_at",
@@ -171,7 +175,11 @@ def _named(age: pd.Series[Any]) -> pd.Series[Any]:
 
 def _to_do(found: pd.DataFrame) -> pd.Series[Any]:
     said = [
-        _TO_DO[State(state)].replace("ID", name)
-        for state, name in zip(found["state"], found["id"], strict=True)
+        (_TO_DO[State(state)] if can_resume or state == State.RESERVED else _OF_A_SCRIPT).replace(
+            "ID", name
+        )
+        for state, can_resume, name in zip(
+            found["state"], found["can_resume"], found["id"], strict=True
+        )
     ]
     return pd.Series(said, found.index, "string")

@@ -50,6 +50,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "task_id": "text",
     "problem": "text",
     "has_clip": "flag",
+    "can_resume": "flag",
     "actor": "text",
     "expires_at": "instant",
     "created_at": "instant",
@@ -90,6 +91,8 @@ _EXPRESSIONS: Final[Mapping[str, str]] = {
     "quoted_micro": QUOTED,
     "undone_micro": UNDONE,
     "has_clip": "CASE WHEN reservation.videos IS NULL THEN 0 ELSE 1 END",
+    "can_resume": "CASE WHEN provider IS NULL OR request IS NULL OR address IS NULL"
+    " THEN 0 ELSE 1 END",
 }
 _CLIPLESS: Final = ", ".join(f"'{action}'" for action in sorted(MAKES_NO_CLIP))
 _TROUBLED: Final = f"""
