@@ -100,7 +100,9 @@ def in_doubt(id_: str, reason: str, db: str | None, form: str) -> None:
 @reservation.command()
 @click.argument("id_", metavar="ID")
 @click.option(
-    "--amount", help='What the provider charged, such as "0.675 USD". [default: what is reserved]'
+    "--amount",
+    metavar="AMOUNT",
+    help='What the provider charged, such as "0.675 USD". [default: what is reserved]',
 )
 @click.option(
     "--part", "is_part", is_flag=True, help="Charge only a part now: the rest stays reserved."
@@ -168,7 +170,12 @@ def rollback(
 
 @reservation.command()
 @click.argument("id_", metavar="ID")
-@click.option("--amount", required=True, help='What the provider gave back, such as "0.20 USD".')
+@click.option(
+    "--amount",
+    metavar="AMOUNT",
+    required=True,
+    help='What the provider gave back, such as "0.20 USD".',
+)
 @click.option("--reason", required=True, help="How you know; kept in the journal.")
 @key_option
 @dry_run_option
@@ -202,7 +209,9 @@ def refund(
 
 @reservation.command()
 @click.argument("id_", metavar="ID")
-@click.option("--amount", required=True, help="The final cost of the job; 0 is allowed.")
+@click.option(
+    "--amount", metavar="AMOUNT", required=True, help="The final cost of the job; 0 is allowed."
+)
 @click.option("--reason", required=True, help="How you know; kept in the journal.")
 @key_option
 @dry_run_option

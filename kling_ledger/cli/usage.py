@@ -11,6 +11,8 @@ from click.exceptions import NoSuchCommand
 
 _EXTRA: Final = re.compile(r"extra arguments? \((.*)\)")
 _UNIT: Final = re.compile(r"[A-Za-z][A-Za-z-]{2,31}")
+_KNOWN_UNIT: Final = re.compile(r"(?i)usd|[a-z]+-credit")
+_AMOUNT: Final = re.compile(r"\$?[0-9][0-9.,]* ?[A-Za-z][A-Za-z-]*|\$[0-9][0-9.,]*")
 _OF_COMMANDS: Final = ("--db", "--format")
 
 
@@ -106,9 +108,26 @@ def _name_of(error: click.BadParameter) -> str:
 
 def _said_hint(error: click.UsageError) -> str | None:
     extra = _EXTRA.search(error.message)
-    if extra is not None and _UNIT.fullmatch(extra[1]):
+    if extra is None:
+        return _more(error)
+    option = _option_for(extra[1], error.ctx)
+    if option is not None:
+        return f'did you mean {option} "{extra[1]}"?'
+    takes_amount = error.ctx is not None and "AMOUNT" in error.ctx.get_usage()
+    if takes_amount and _UNIT.fullmatch(extra[1]):
         return f'an amount and its unit are one word: "10 {extra[1]}" or 10{extra[1]}'
     return _more(error)
+
+
+def _option_for(word: str, context: click.Context | None) -> str | None:
+    """Return the option that a word without one was probably meant for, if a command has it."""
+    parameters = [] if context is None else context.command.params
+    options = [one for one in parameters if isinstance(one, click.Option)]
+    if _KNOWN_UNIT.fullmatch(word):
+        return next((name for one in options for name in one.opts if name == "--unit"), None)
+    if _AMOUNT.fullmatch(word):
+        return next((one.opts[0] for one in options if one.metavar == "AMOUNT"), None)
+    return None
 
 
 def _usage(error: click.UsageError) -> str | None:
