@@ -6,8 +6,9 @@
 A group is a few modules and the tests that hold them; pyproject.toml names both, under
 `tool.mutation`. mutmut takes a module's name from its path, so the three packages are copied side
 by side into a folder of their own and changed there; the checkout stays as it is. Mutants that
-nobody noticed are named; `mutmut show NAME` in that folder prints one. Lines that raise an error
-are left alone: their words are held by the tests of errors, and would drown the arithmetic.
+nobody noticed are named; `mutmut show NAME` in that folder prints one. All tests share one
+PostgreSQL server, so that no mutant waits for one to start. Lines that raise an error are left
+alone: their words are held by the tests of errors, and would drown the arithmetic.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.postgres import VARIABLE, own_server
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGES: Final = ("kling_ledger", "pricing/kling_pricing", "reports/kling_reports")
 CAUGHT: Final = frozenset({"killed", "timeout", "suspicious", "segfault"})
@@ -32,7 +35,7 @@ CAUGHT: Final = frozenset({"killed", "timeout", "suspicious", "segfault"})
 
 PYTEST: Final = '''
 [tool.pytest.ini_options]
-addopts = """-n 0 -p no:cacheprovider --import-mode=append -k 'not postgres'
+addopts = """-n 0 -p no:cacheprovider --import-mode=append
   -m 'not slow and not cluster and not agents'"""
 timeout = 300
 filterwarnings = ["error"]
@@ -70,10 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.list:
         print("\n".join(f"{one.name:12}  {' '.join(one.modules)}" for one in groups.values()))
         return 0
-    for name in asked.groups or groups:
-        outcome = run(groups[name], asked)
-        print("\n".join(outcome.lines()), flush=True)
-        print("\n".join(outcome.survivors), flush=True)
+    with own_server() as server:
+        for name in asked.groups or groups:
+            outcome = run(groups[name], asked, server)
+            print("\n".join(outcome.lines()), flush=True)
+            print("\n".join(outcome.survivors), flush=True)
     return 0
 
 
@@ -95,12 +99,12 @@ def settings() -> dict[str, Group]:
     }
 
 
-def run(group: Group, asked: argparse.Namespace) -> Outcome:
+def run(group: Group, asked: argparse.Namespace, server: str) -> Outcome:
     """Copy, mutate and try one group, and return what became of each mutant."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = (asked.folder or Path(scratch)) / group.name
         lay_out(folder, group)
-        mutmut(folder, "run", "--max-children", str(asked.children))
+        mutmut(folder, "run", "--max-children", str(asked.children), server=server)
         return outcome_of(folder, group)
 
 
@@ -135,9 +139,9 @@ timeout_constant = 5.0
 {PYTEST}"""
 
 
-def mutmut(folder: Path, *arguments: str) -> str:
+def mutmut(folder: Path, *arguments: str, server: str = "") -> str:
     """Run mutmut in a folder; CalledProcessError, with what it said, if it could not."""
-    told = {**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
+    told = {**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1", VARIABLE: server}
     done = subprocess.run(
         [sys.executable, "-m", "mutmut", *arguments],
         cwd=folder,
