@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from kling_ledger.sandbox import Sandbox
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let every `tmp_path` be in memory, as a disk is slow at the sync of each commit."""
     if folder := memory_folder():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
     # No test may fail because the machine is busy.
-    settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("busy")
+    is_slow = [HealthCheck.too_slow]
+    settings.register_profile("busy", max_examples=40, deadline=None, suppress_health_check=is_slow)
+    # `pytest --hypothesis-profile=thorough` tries as many as hypothesis would by itself, and more.
+    settings.register_profile("thorough", settings.get_profile("busy"), max_examples=500)
+    settings.load_profile(config.getoption("--hypothesis-profile") or "busy")
 
 
 @pytest.fixture(autouse=True)

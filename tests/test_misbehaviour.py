@@ -47,7 +47,7 @@ from kling_pricing.gateways import read_request
 from tests.postgres import PostgresServer
 from tests.sandbox_rig import PROVIDERS, body, plain_client
 
-SEEDS: Final = 500
+SEEDS: Final = 250
 MANY_SEEDS: Final = 5000
 CHUNK: Final = 125
 IN_BATCH: Final = 5

@@ -47,7 +47,7 @@ def packed(ledger: Ledger, month: str) -> Amounts:
     return known(sums)
 
 
-@settings(max_examples=3, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 @example(history=EVENTFUL)
 @example(history=[Step("amend", "Team")])

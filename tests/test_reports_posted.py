@@ -223,7 +223,7 @@ def fresh(url: str) -> Iterator[str]:
         yield f"{made}/ledger.sqlite"
 
 
-@settings(max_examples=4, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
 @given(
     history=HISTORIES,
     words=st.lists(st.sampled_from(WORDS), max_size=3, unique=True),
