@@ -185,7 +185,7 @@ def test_a_young_job_that_was_taken_is_asked_for_at_once(here: House):
 def test_a_job_that_still_runs_stays_submitted(here: House):
     found = here.submitted("crun")
     recovered = only(here.recover(later=timedelta(0)))
-    assert (recovered.did, recovered.is_running) == ("asked for: it is still running", True)
+    assert (recovered.did, recovered.is_running) == ("polled: it is still running", True)
     assert here.state(found) is State.SUBMITTED
 
 
@@ -223,7 +223,7 @@ def test_a_provider_that_does_not_answer_changes_nothing(here: House):
     here.sandbox.close()
     recovered = only(here.recover(later=timedelta(0)))
     assert recovered.problem
-    assert recovered.did == "asked for: it got no answer"
+    assert recovered.did == "polled: it got no answer"
     assert here.ledger.reservations.get(found.id) == found
 
 

@@ -251,7 +251,7 @@ class Recovery:
         if self._is_overdue(seen, meter):
             age = _age(self.now - seen.created_at)
             seen = meter.give_up(seen, f"no verdict after {age}: {_how_it_stands(watch)}")
-        return _move_of(watch, seen, pause_s, "asked for")
+        return _move_of(watch, seen, pause_s, "polled")
 
     def _is_young(self, found: Reservation) -> bool:
         return self.now - found.updated_at < timedelta(seconds=self.grace_s)

@@ -87,7 +87,7 @@ class Charge(Entry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charges(Entry):
-    """What a provider charges for jobs that came to nothing; what no source says is unknown.
+    """What a provider charges for jobs without a clip; unknown where no source says it.
 
     `failure` is a job that was taken and failed, `refusal` one that its policy stopped,
     `invalid_input` a request that it could not take as it was.

@@ -44,13 +44,13 @@ MOST_TOLD: Final = 20
 
 
 class PricingError(KlingError):
-    """The family of everything that can go wrong before any money moves."""
+    """An error of pricing: it comes before any money moves."""
 
     code = "pricing"
 
 
 class AmountError(PricingError):
-    """A value that cannot be an amount of money, or two units that cannot meet."""
+    """A value that is not an amount of money, or two amounts in different units."""
 
     code = "amount"
 
@@ -107,7 +107,7 @@ class _InputError(PricingError):
 
 
 class ClipError(_InputError):
-    """A clip that cannot be: an impossible value, or one that the price needs and nobody gave."""
+    """A clip with an impossible value, or without one that its price depends on."""
 
     code = "clip"
 

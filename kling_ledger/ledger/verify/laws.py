@@ -163,7 +163,7 @@ LAWS: Final[tuple[tuple[str, str], ...]] = (
     (
         "a slot is of a wallet or a window",
         """
-        SELECT DISTINCT owner_id AS subject, 'its slots are of nothing' AS problem FROM slot
+        SELECT DISTINCT owner_id AS subject, 'its slots have no owner' AS problem FROM slot
         WHERE NOT EXISTS (SELECT 1 FROM wallet WHERE id = owner_id) AND NOT EXISTS (
             SELECT 1 FROM budget_window
             WHERE budget_id = slot.owner_id AND budget_window.starts_at = slot.starts_at)
