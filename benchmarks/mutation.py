@@ -1,14 +1,15 @@
 """Mutation testing: the rules about money are broken one by one, and the tests have to notice.
 
     pip install '.[test,proof]'
-    python -m benchmarks.mutation [GROUP ...] [--folder DIR] [--children 1] [--list]
+    python -m benchmarks.mutation [GROUP ...] [--folder DIR] [--children 1] [--postgres] [--list]
 
 A group is a few modules and the tests that hold them; pyproject.toml names both, under
 `tool.mutation`. mutmut takes a module's name from its path, so the three packages are copied side
 by side into a folder of their own and changed there; the checkout stays as it is. Mutants that
-nobody noticed are named; `mutmut show NAME` in that folder prints one. All tests share one
-PostgreSQL server, so that no mutant waits for one to start. Lines that raise an error are left
-alone: their words are held by the tests of errors, and would drown the arithmetic.
+nobody noticed are named; `mutmut show NAME` in that folder prints one. Tests that need
+PostgreSQL are left out, as they take most of the time; with --postgres they share one server.
+Lines that raise an error are left alone: their words are held by the tests of errors, and would
+drown the arithmetic.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,7 +37,7 @@ CAUGHT: Final = frozenset({"killed", "timeout", "suspicious", "segfault"})
 
 PYTEST: Final = '''
 [tool.pytest.ini_options]
-addopts = """-n 0 -p no:cacheprovider --import-mode=append
+addopts = """-n 0 -p no:cacheprovider --import-mode=append {without}
   -m 'not slow and not cluster and not agents'"""
 timeout = 300
 filterwarnings = ["error"]
@@ -73,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.list:
         print("\n".join(f"{one.name:12}  {' '.join(one.modules)}" for one in groups.values()))
         return 0
-    with own_server() as server:
+    with own_server() if asked.postgres else nullcontext("") as server:
         for name in asked.groups or groups:
             outcome = run(groups[name], asked, server)
             print("\n".join(outcome.lines()), flush=True)
@@ -86,6 +88,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help="by default all")
     parser.add_argument("--folder", type=Path, help="keep the copies and verdicts here")
     parser.add_argument("--children", type=int, default=1, help="mutants tried at once")
+    parser.add_argument("--postgres", action="store_true", help="with the tests that need it")
     parser.add_argument("--list", action="store_true", help="only name the groups")
     return parser.parse_args(arguments)
 
@@ -103,18 +106,18 @@ def run(group: Group, asked: argparse.Namespace, server: str) -> Outcome:
     """Copy, mutate and try one group, and return what became of each mutant."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = (asked.folder or Path(scratch)) / group.name
-        lay_out(folder, group)
+        lay_out(folder, group, on_server=bool(server))
         mutmut(folder, "run", "--max-children", str(asked.children), server=server)
         return outcome_of(folder, group)
 
 
-def lay_out(folder: Path, group: Group) -> None:
+def lay_out(folder: Path, group: Group, *, on_server: bool) -> None:
     """Copy the packages and the tests side by side, as far as they are not there yet."""
     for package in PACKAGES:
         copy(ROOT / package, folder / Path(package).name)
     copy(ROOT / "tests", folder / "tests")
     copy(ROOT / "docs", folder / "docs")
-    (folder / "pyproject.toml").write_text(configuration(group), "utf-8")
+    (folder / "pyproject.toml").write_text(configuration(group, on_server=on_server), "utf-8")
 
 
 def copy(source: Path, target: Path) -> None:
@@ -123,7 +126,7 @@ def copy(source: Path, target: Path) -> None:
     )
 
 
-def configuration(group: Group) -> str:
+def configuration(group: Group, *, on_server: bool) -> str:
     names = [Path(package).name for package in PACKAGES]
     return f"""
 [tool.mutmut]
@@ -136,7 +139,7 @@ use_git_change_detection = false
 track_dependencies = false
 use_setproctitle = false
 timeout_constant = 5.0
-{PYTEST}"""
+{PYTEST.format(without="" if on_server else "-k 'not postgres'")}"""
 
 
 def mutmut(folder: Path, *arguments: str, server: str = "") -> str:
