@@ -428,6 +428,14 @@ def test_every_generator_is_refused_before_it_is_called(ledger: Ledger, team: st
         ledger.charged(per_second, wallet=team)(function)
 
 
+def test_a_generator_is_named_in_its_refusal(ledger: Ledger, team: str):
+    nameless = _Counts()
+    for function, name in ((_later, "_later"), (nameless, str(nameless))):
+        with pytest.raises(TypeError) as refused:
+            ledger.charged(per_second, wallet=team)(function)
+        assert str(refused.value).startswith(f"{name} is a generator")
+
+
 def test_a_cost_that_has_to_be_awaited_is_refused_before_anything_is_reserved(
     ledger: Ledger, team: str
 ):

@@ -218,6 +218,15 @@ def test_a_correction_of_a_closed_month_names_it(ledger, clock, cost, kind):
     )
 
 
+def test_a_correction_of_a_job_that_ended_in_the_open_month_names_no_other(ledger, clock):
+    clock.now = APRIL
+    ledger.commit(still_open(ledger), usd("1"))
+    ledger.periods.close("2026-03", hard=True)
+    assert posted(
+        ledger, lambda: ledger.correct(still_open(ledger), usd("2"), reason="the bill")
+    ) == ("late_commit", "2026-04", None)
+
+
 def test_an_end_of_a_closed_month_that_is_undone_names_it_twice(ledger, clock):
     clock.now = APRIL
     ledger.periods.close("2026-03", hard=True)

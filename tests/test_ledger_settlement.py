@@ -204,6 +204,14 @@ def test_the_last_commit_returns_what_the_parts_left(ledger, submitted):
     assert transfers(ledger)[-2:] == ["commit 1", "return 0.5"]
 
 
+def test_the_last_commit_after_a_part_twice_in_one_call_is_made_once(ledger, submitted):
+    ledger.commit(submitted, usd("1"), is_part=True)
+    last = Change(submitted, State.COMMITTED, usd("0.5"), settled_by="provider")
+    first, again = ledger.settle([last, last])
+    assert first == again
+    assert (first.committed, ledger.wallets.get("film").spent) == (usd("1.5"), usd("1.5"))
+
+
 def test_the_same_last_commit_after_parts_again_changes_nothing(ledger, submitted):
     ledger.commit(submitted, usd("1"), is_part=True, key="part 1")
     ended = ledger.commit(submitted, usd("1.5"))
@@ -649,7 +657,8 @@ def test_a_cost_in_another_unit_is_worth_its_share_of_the_quote(ledger, charged,
 def test_a_charge_past_what_a_wallet_can_show_is_refused(ledger):
     first, second = (ledger.reserve("film", usd("1")) for _ in range(2))
     ledger.commit(first.id, LARGEST)
-    with unchanged(ledger), pytest.raises(AmountError, match="settled cost"):
+    told = '^settled cost: got "0.000001", allowed: at most 9007199254.740991 spent in one wallet'
+    with unchanged(ledger), pytest.raises(AmountError, match=told):
         ledger.commit(second.id, usd("0.000001"))
     assert ledger.wallets.get("film").spent == LARGEST
     assert found(ledger, "SELECT posted_micro FROM wallet")[0]["posted_micro"] < 0
