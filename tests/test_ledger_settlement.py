@@ -654,6 +654,27 @@ def test_a_cost_in_another_unit_is_worth_its_share_of_the_quote(ledger, charged,
     assert (status.reserved, status.spent) == (usd("0"), usd(spent))
 
 
+def test_jobs_settled_in_one_call_add_up_in_budgets_of_every_unit(ledger):
+    ledger.wallets.create("credits", "crun-credit")
+    ledger.wallets.fund("credits", money("100 crun-credit"))
+    made = [ledger.reserve("credits", money(f"{held} crun-credit")).id for held in (10, 20)]
+    # Reserved before it was set, and without a value in dollars: it never counts them.
+    ledger.budgets.set("dollars", usd("5"), scope=Scope(wallet="credits"))
+    ledger.budgets.set("credits", money("50 crun-credit"), scope=Scope(wallet="credits"))
+    ledger.budgets.set("films", usd("50"), scope=Scope(wallet="film"))
+    made += [ledger.reserve("film", usd(held)).id for held in ("3", "2")]
+    costs = [money("4 crun-credit"), money("5 crun-credit"), usd("1"), usd("0.5")]
+    ledger.settle(
+        [Change(one, State.COMMITTED, cost) for one, cost in zip(made, costs, strict=True)]
+    )
+    standings = [ledger.budgets.get(name) for name in ("dollars", "credits", "films")]
+    assert [(str(one.reserved), str(one.spent)) for one in standings] == [
+        ("0 USD", "0 USD"),
+        ("0 crun-credit", "9 crun-credit"),
+        ("0 USD", "1.5 USD"),
+    ]
+
+
 def test_a_charge_past_what_a_wallet_can_show_is_refused(ledger):
     first, second = (ledger.reserve("film", usd("1")) for _ in range(2))
     ledger.commit(first.id, LARGEST)
