@@ -135,6 +135,17 @@ def test_a_ledger_that_is_not_there_is_made_only_where_that_was_asked_for(tmp_pa
     assert not path.exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list them")
+def test_a_file_that_is_no_database_is_not_kept_open(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database " * 99)
+    # While the error is kept, so are the frames that it came through.
+    with pytest.raises(DatabaseError) as kept:
+        Ledger(str(path))
+    opened = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert path not in opened, kept
+
+
 def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a database " * 99)

@@ -216,11 +216,16 @@ class SqliteFile:
         connection = sqlite3.connect(
             self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous=FULL")
-        # On macOS a disk keeps data in its own memory, unless it is asked to write it out.
-        connection.execute("PRAGMA fullfsync=ON")
-        connection.execute("PRAGMA checkpoint_fullfsync=ON")
-        connection.execute("PRAGMA foreign_keys=ON")
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            # On macOS a disk keeps data in its own memory, unless it is asked to write it out.
+            connection.execute("PRAGMA fullfsync=ON")
+            connection.execute("PRAGMA checkpoint_fullfsync=ON")
+            connection.execute("PRAGMA foreign_keys=ON")
+        except BaseException:
+            # The file may be no database: only now does SQLite look.
+            connection.close()
+            raise
         return connection
 
 
