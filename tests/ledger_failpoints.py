@@ -232,20 +232,28 @@ _OTHERS: Final = (
 
 
 def kill_at_each_point(
-    url: str, operation: str, first: int, step: int, without: list[str], last: int, slots: int = 0
+    url: str,
+    operation: str,
+    first: int,
+    step: int,
+    without: list[str],
+    last: int,
+    processes: int,
+    slots: int = 0,
 ) -> Answer:
     """Kill a process at every `step`th point of an operation, then finish what it began.
 
-    Kinds of points `without` which it goes are left out, but for the `last` ones. Says at which
-    points a process was killed, all points of the operation, and what was wrong after.
+    Kinds of points `without` which it goes are left out, but for the `last` ones, which so many
+    `processes` share. Says at which points a process was killed, all points of the operation, and
+    what was wrong after.
     """
     said: Answer = {"killed": [], "wrong": []}
     with closing(Original(url, operation, slots=slots)) as original:
         right, said["points"] = _uninterrupted(original, url, operation, frozenset(without))
         _, every = _uninterrupted(original, url, operation, frozenset())
         fuses = [Fuse(point, die, without=frozenset(without)) for point in _of(said["points"])]
-        fuses += [Fuse(point, die) for point in _of(every)[len(every) - last :]]
-        for fuse in fuses[first::step]:
+        ends = [Fuse(point, die) for point in _of(every)[len(every) - last :]]
+        for fuse in fuses[first::step] + ends[first::processes]:
             original.restore()
             if not _is_killed(url, operation, fuse):
                 continue

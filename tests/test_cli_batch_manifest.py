@@ -283,13 +283,13 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path):
 def test_many_bad_rows_are_counted_in_little_memory(tmp_path: Path):
     row = "runapi,kling-3.0,five,1080p,yes,a lake\n"
     header = "provider,model,seconds,resolution,sound,prompt\n"
-    (tmp_path / "clips.csv").write_text(header + row * 80_000)
+    (tmp_path / "clips.csv").write_text(header + row * 200_000)
     ran = measured(tmp_path, "batch", "clips.csv", "--wallet", "team")
     assert (ran.code, ran.out) == (2, "")
     twentieth, *rest = ran.err.splitlines()[19:]
     assert twentieth.startswith('error: row 20 (line 21): seconds: got "five", allowed: a number')
     assert rest == [
-        "error: and 79,980 more rows",
-        "nothing was started: 80,000 rows cannot be run",
+        "error: and 199,980 more rows",
+        "nothing was started: 200,000 rows cannot be run",
     ]
     assert ran.megabytes < MOST_MB
