@@ -193,8 +193,7 @@ class Recovery:
     def _moved_on(self, found: Reservation) -> _Move:
         if not found.is_open:
             return _Move(Recovered(found, "already ended"))
-        job = found.job
-        if job.provider is None or job.request is None or job.address is None:
+        if not found.job.can_resume:
             return _Move(Recovered(found, "unchanged", NextStep.END_IT))
         if found.task_id is not None:
             return self._asked_for(found)

@@ -27,6 +27,9 @@ quote if there is nothing better, or a person."""
 CONFIRMED_BY: Final = ("provider", "bill")
 """The bases that confirm a cost: the provider's own statements."""
 
+NEEDED_TO_RESUME: Final = ("provider", "request", "address")
+"""What a job must say before `resume` can finish it; without any of them only its script can."""
+
 MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = {
     State.RESERVED: frozenset(
         {State.SUBMITTING, State.COMMITTED, State.ROLLED_BACK, State.EXPIRED}
@@ -77,6 +80,11 @@ class Job:
     payload_hash: str | None = None
     address: str | None = None
     account: str | None = None
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether `resume` can finish the job; otherwise only its script can."""
+        return all(getattr(self, name) is not None for name in NEEDED_TO_RESUME)
 
 
 def quoted_job(quoted: Quote) -> Job:

@@ -174,12 +174,12 @@ def _named(age: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _to_do(found: pd.DataFrame) -> pd.Series[Any]:
+    jobs = zip(found["state"], found["can_resume"], found["id"], strict=True)
     said = [
-        (_TO_DO[State(state)] if can_resume or state == State.RESERVED else _OF_A_SCRIPT).replace(
-            "ID", name
-        )
-        for state, can_resume, name in zip(
-            found["state"], found["can_resume"], found["id"], strict=True
-        )
+        _advice(State(state), can_resume).replace("ID", name) for state, can_resume, name in jobs
     ]
     return pd.Series(said, found.index, "string")
+
+
+def _advice(state: State, can_resume: bool) -> str:  # noqa: FBT001 - a column of flags
+    return _TO_DO[state] if can_resume or state is State.RESERVED else _OF_A_SCRIPT

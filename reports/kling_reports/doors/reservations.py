@@ -11,7 +11,7 @@ from kling_ledger.errors import ConfigError
 from kling_ledger.jobs.endings import MAKES_NO_CLIP
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Transaction
-from kling_ledger.ledger.reservations import CONFIRMED_BY
+from kling_ledger.ledger.reservations import CONFIRMED_BY, NEEDED_TO_RESUME
 from kling_ledger.ledger.states import OPEN_STATES, State
 from kling_reports.currency import Conversion, converted
 from kling_reports.doors.batches import BATCH, whole
@@ -91,8 +91,9 @@ _EXPRESSIONS: Final[Mapping[str, str]] = {
     "quoted_micro": QUOTED,
     "undone_micro": UNDONE,
     "has_clip": "CASE WHEN reservation.videos IS NULL THEN 0 ELSE 1 END",
-    "can_resume": "CASE WHEN provider IS NULL OR request IS NULL OR address IS NULL"
-    " THEN 0 ELSE 1 END",
+    "can_resume": "CASE WHEN "
+    + " OR ".join(f"reservation.{name} IS NULL" for name in NEEDED_TO_RESUME)
+    + " THEN 0 ELSE 1 END",
 }
 _CLIPLESS: Final = ", ".join(f"'{action}'" for action in sorted(MAKES_NO_CLIP))
 _TROUBLED: Final = f"""
