@@ -138,6 +138,8 @@ def _groups(thing: type) -> Iterator[tuple[str, type]]:
 def signature(name: str, thing: Callable[..., Any]) -> str:
     """Return how a thing is called, one parameter a line where it is long."""
     found = inspect.signature(thing)
+    if inspect.iscoroutinefunction(thing):
+        name = f"await {name}"
     kept = [one for one in found.parameters.values() if one.name not in {"self", "cls"}]
     if inspect.isclass(thing):
         found = found.replace(return_annotation=inspect.Signature.empty)

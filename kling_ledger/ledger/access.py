@@ -40,6 +40,11 @@ class Access:
             self.watch.look(at_us)
         return Stamp(at_us, self.actor, readable(reason), self.chance(ids.RANDOM_BITS))
 
+    @property
+    def has_to_look(self) -> bool:
+        """Whether the next stamp asks the database about the clock."""
+        return self.watch is not None and self.watch.is_due(self.at_us())
+
     def at_us(self, at: datetime | None = None) -> int:
         """Return an instant, by default now, in microseconds since 1970."""
         return ids.to_us(at or self.clock())

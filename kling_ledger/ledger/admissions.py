@@ -7,9 +7,12 @@ already, and the refusal would stand although the credits are free again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from kling_ledger.errors import (
     LedgerError,
@@ -36,6 +39,9 @@ from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.wallets import Wallet
 
+if TYPE_CHECKING:
+    from kling_ledger.ledger.engines.awaiting import TooLate, Turns
+
 Admitted = Callable[[], Reservation] | RefusedError
 """The result for one job, to be called after the transaction has ended, or its refusal."""
 
@@ -55,18 +61,41 @@ class Admissions:
 
     _access: Access
     _wallets: dict[str, Wallet] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=WeakKeyDictionary)
 
     def all_of(self, asked: Sequence[Asked]) -> list[Reservation]:
         """Set credits aside for every given job, or for none of them."""
-        try:
+        with _told(asked):
             return self._reserve_known(asked)
-        except RefusedError as refusal:
-            notices.tell_refusal(refusal)
-            raise
+
+    async def aall_of(self, asked: Sequence[Asked]) -> tuple[list[Reservation], TooLate]:
+        """Set credits aside as `all_of` does, while the event loop goes on.
+
+        Also returns a cancellation that came when it had begun, to be raised by the caller.
+        """
+        # asyncio takes its time to load, and few scripts need it.
+        from kling_ledger.ledger.engines.awaiting import in_thread, turn_in
+
+        if not self._is_ready(asked):
+            # In turn: of a thousand tasks that begin at once only the first has to ask.
+            async with turn_in(self._turns):
+                if not self._is_ready(asked):
+                    _, too_late = await in_thread(partial(self.call, asked))
+                    if too_late is not None:
+                        raise too_late
+        try:
+            with _told(asked):
+                return await self._access.database.awrite_batch(self._batch(asked))
+        except (_AnyDueError, NotFoundError):
+            # These take several transactions, each of which may wait.
+            return await in_thread(partial(self.all_of, asked))
 
     def call(self, asked: Sequence[Asked]) -> Call:
         """Return one caller's jobs as a batch that may be written together with others."""
         self._know_wallets(asked)
+        return self._batch(asked)
+
+    def _batch(self, asked: Sequence[Asked]) -> Call:
         return Batch(self._reserve, asked, self._access.stamp(), self._reserve_in_turn)
 
     def each_of(self, asked: Sequence[Asked]) -> list[Reservation | RefusedError]:
@@ -106,8 +135,6 @@ class Admissions:
         asked = call.items
         try:
             return self._access.database.write_batch(call)
-        except OutcomeUnknownError as unknown:
-            raise under(unknown, asked[0].key if len(asked) == 1 else None) from unknown
         except _AnyDueError:
             return self._reserve_after_expiry(asked, call.stamp)
 
@@ -215,6 +242,11 @@ class Admissions:
     def _is_any_due(self, transaction: Transaction) -> bool:
         return expiry.is_any_due(transaction, self._access.at_us())
 
+    def _is_ready(self, asked: Sequence[Asked]) -> bool:
+        """Whether a call can be made without asking the database."""
+        is_known = all(one.wallet in self._wallets for one in asked)
+        return is_known and not self._access.has_to_look
+
     def _know_wallets(self, asked: Sequence[Asked]) -> None:
         """Look up the wallets of an operation once: what is cached of a used one never changes."""
         unknown = {one.wallet for one in asked} - self._wallets.keys()
@@ -225,3 +257,15 @@ class Admissions:
         with self._access.read() as transaction:
             found = {name: wallets.find(transaction, name) for name in sorted(names)}
         self._wallets.update(found)
+
+
+@contextmanager
+def _told(asked: Sequence[Asked]) -> Iterator[None]:
+    """Log a refusal, and name the key that an unknown outcome can be asked for with."""
+    try:
+        yield
+    except RefusedError as refusal:
+        notices.tell_refusal(refusal)
+        raise
+    except OutcomeUnknownError as unknown:
+        raise under(unknown, asked[0].key if len(asked) == 1 else None) from unknown

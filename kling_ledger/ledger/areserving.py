@@ -5,23 +5,32 @@
         await reserved.submitted(task.id)
         await reserved.commit((await client.wait(task)).cost)
 
-Each call of the ledger runs in a thread. A cancellation waits for the call to end: what has begun
-there is written anyway, and the cancelled caller has to know that.
+Reserving waits in the event loop (`engines/awaiting.py`); every other call of the ledger runs in a
+thread. A cancellation waits for what has begun to end: it is written anyway, and the cancelled
+caller has to know that.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from kling_ledger.ledger.asking import Asked
+from kling_ledger.ledger.engines.awaiting import TooLate, in_thread
 from kling_ledger.ledger.reservations import Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
+
+if TYPE_CHECKING:
+    pass
+
+
+Reserve = Callable[[Sequence[Asked]], Awaitable[tuple[list[Reservation], TooLate]]]
+"""Reserves, and returns a cancellation that came too late to stop it."""
 
 
 class AsyncReserving:
@@ -31,8 +40,9 @@ class AsyncReserving:
     it comes while the credits are being reserved, they are returned: the block never began.
     """
 
-    def __init__(self, block: Reserving) -> None:
+    def __init__(self, block: Reserving, reserve: Reserve) -> None:
         self._block = block
+        self._reserve = reserve
         self._unsaid: list[_Word] = []
 
     @property
@@ -61,12 +71,18 @@ class AsyncReserving:
         return _Word(self._unsaid, "roll_back", partial(self._block.roll_back, reason))
 
     async def __aenter__(self) -> Self:
+        [made], too_late = await self._reserve([self._block.asked()])
         try:
-            await _in_thread(self._block.__enter__)
-        except asyncio.CancelledError as cancelled:
-            if cancelled.__cause__ is None:
-                await self._never_began(cancelled)
+            _, later = await in_thread(partial(self._block.begin, made))
+        except Exception as error:
+            if too_late is not None:
+                raise too_late from error
             raise
+        cancelled = too_late or later
+        if cancelled is not None:
+            # With a key too: only the caller that began the job could have sent it.
+            await self._never_began(cancelled)
+            raise cancelled
         return self
 
     async def __aexit__(
@@ -123,21 +139,7 @@ class _Word:
 
 
 async def _in_thread(call: Callable[[], object]) -> None:
-    """Make a call in a thread, and wait for its end even when cancelled.
-
-    The cancellation is then raised, from the call's exception if there is one.
-    """
-    loop = asyncio.get_running_loop()
-    # A plain future, not a task: when the loop ends, all tasks are cancelled, but not this.
-    made = loop.run_in_executor(None, copy_context().run, call)
-    cancelled: asyncio.CancelledError | None = None
-    while not made.done():
-        try:
-            await asyncio.wait([made])
-        except asyncio.CancelledError as stopped:
-            cancelled = stopped
-    error = made.exception()
-    if cancelled is not None:
-        raise cancelled from error
-    if error is not None:
-        raise error
+    """Make a call in a thread; a cancellation is raised after its end."""
+    _, too_late = await in_thread(call)
+    if too_late is not None:
+        raise too_late

@@ -66,7 +66,8 @@ class Blocks:
                 key=key,
                 ceiling=ceiling,
                 not_sent=not_sent,
-            )
+            ),
+            cast("Ledger", self)._admissions.aall_of,
         )
 
     def charged(

@@ -34,12 +34,16 @@ class ClockWatch:
 
     def look(self, at_us: int) -> None:
         """Raise ClockError if a clock that shows `at_us` is wrong by more than is allowed."""
-        if self._looked_at_us is not None and abs(at_us - self._looked_at_us) < _HOUR_US:
+        if not self.is_due(at_us):
             return
         if not config.trusts_clock():
             with self._database.read() as transaction:
                 check(at_us, last_us=_last(transaction), server_us=self._server(transaction))
         self._looked_at_us = at_us
+
+    def is_due(self, at_us: int) -> bool:
+        """Whether the next look asks the database."""
+        return self._looked_at_us is None or abs(at_us - self._looked_at_us) >= _HOUR_US
 
     def _server(self, transaction: Transaction) -> int | None:
         if self._database.engine.dialect == "sqlite":

@@ -23,6 +23,7 @@ from kling_ledger.ledger.accounts_group import Accounts
 from kling_ledger.ledger.admissible import Admissible
 from kling_ledger.ledger.admissions import Admissions
 from kling_ledger.ledger.approvals_group import Approvals
+from kling_ledger.ledger.areserve import Awaited
 from kling_ledger.ledger.asking import Asked
 from kling_ledger.ledger.blocks import Blocks
 from kling_ledger.ledger.changes import Change
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from kling_ledger.ledger.verify import KeptSeal, Verification
 
 
-class Ledger(Blocks):
+class Ledger(Awaited, Blocks):
     """A ledger in a database. Safe to use from several threads and processes at once.
 
     `url` is a path or address as config.database_url takes it; `clock` gives the time; `actor` is

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kling_ledger.ledger.engines.database import Database
 from kling_ledger.ledger.engines.transaction import Batch, Row, Transaction
 from kling_pricing.money import Money
+
+if TYPE_CHECKING:
+    from kling_ledger.ledger.engines.awaiting import TooLate
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,6 +78,12 @@ class Rehearsal(Database):
             return [result_of(place) for place in range(len(batch.items))]
 
         return self.write(run)
+
+    async def awrite_batch(self, batch: Batch[Item, Result]) -> tuple[list[Result], TooLate]:
+        """Return what an operation on items would."""
+        from kling_ledger.ledger.engines.awaiting import in_thread
+
+        return await in_thread(lambda: self.write_batch(batch))
 
     def _undone(self, transaction: Transaction, operation: Callable[[Transaction], Any]) -> None:
         # In an exclusive transaction every statement is answered at once, before the end.

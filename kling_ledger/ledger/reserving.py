@@ -92,9 +92,16 @@ class Reserving:
         self._now = self._ledger.roll_back(self.id, reason)
 
     def __enter__(self) -> Self:
-        # If the process stops between the two steps, the reservation expires by itself.
+        self.begin(self._ledger.reserve_many([self.asked()])[0])
+        return self
+
+    def asked(self) -> Asked:
+        """Return what to reserve now: if the process then stops, that expires by itself."""
         ends_at = self._ledger.now() + timedelta(seconds=SENDING_S)
-        made = self._ledger.reserve_many([replace(self._asked, expires_at=ends_at)])[0]
+        return replace(self._asked, expires_at=ends_at)
+
+    def begin(self, made: Reservation) -> None:
+        """Begin the block with what was reserved for it."""
         try:
             self._now = self._ledger.mark_submitting(made.id)
         except StateError as error:
@@ -107,7 +114,6 @@ class Reserving:
             self._give_up(made.id)
             raise
         self._was_taken = False
-        return self
 
     def __exit__(
         self,

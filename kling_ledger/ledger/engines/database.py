@@ -23,6 +23,7 @@ from kling_ledger.ledger.engines.transaction import Batch, Transaction
 from kling_ledger.ledger.schema import FIRST_TABLE, FIRST_VERSION, SCHEMA_VERSION, VERSION_TABLE
 
 if TYPE_CHECKING:
+    from kling_ledger.ledger.engines.awaiting import TooLate
     from kling_ledger.ledger.engines.postgres import PostgresServer
 
 Item = TypeVar("Item")
@@ -131,6 +132,18 @@ class Database:
         with translated(self.name):
             result_of = self.engine.write_batch(batch)
         return [result_of(place) for place in range(len(batch.items))]
+
+    async def awrite_batch(self, batch: Batch[Item, Result]) -> tuple[list[Result], TooLate]:
+        """Write a batch as `write_batch` does, while the event loop goes on.
+
+        Also returns a cancellation that came when it had begun, to be raised by the caller.
+        """
+        # asyncio takes its time to load, and few scripts need it.
+        from kling_ledger.ledger.engines.awaiting import written
+
+        with translated(self.name):
+            result_of, too_late = await written(self.engine.writer_of(batch), batch)
+        return [result_of(place) for place in range(len(batch.items))], too_late
 
     def version(self) -> str | None:
         """Return the migration that the database has reached, None if it is empty."""

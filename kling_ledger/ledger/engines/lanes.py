@@ -52,9 +52,7 @@ class Lanes:
 
     def run(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
         """Write a batch; return the function that gives its results by place."""
-        lane = self._lanes.get(batch.decide)
-        if lane is None:
-            lane = self._lanes.setdefault(batch.decide, _Lane(self._write_group))
+        lane = self._lane_of(batch)
         if lane.is_quiet and lane.alone.acquire(blocking=False):
             try:
                 return self._write(batch)
@@ -63,10 +61,18 @@ class Lanes:
         result_of: Callable[[int], Result] = lane.writer.run(batch)
         return result_of
 
+    def writer_of(self, batch: Batch[Any, Any]) -> Writer:
+        """Return what writes a batch in its own thread, however quiet it is."""
+        return self._lane_of(batch).writer
+
     def close(self) -> None:
         """Write what is waiting, then end the threads."""
         for lane in self._lanes.values():
             lane.writer.close()
+
+    def _lane_of(self, batch: Batch[Any, Any]) -> _Lane:
+        lane = self._lanes.get(batch.decide)
+        return lane or self._lanes.setdefault(batch.decide, _Lane(self._write_group))
 
     def _write_group(self, entries: Sequence[Entry]) -> None:
         left = self._written_together(entries) if len(entries) > 1 else entries

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from kling_ledger.ledger.engines.transaction import InTurn
+    from kling_ledger.ledger.engines.writer import Writer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -124,6 +125,10 @@ class PostgresServer:
     def write_batch(self, batch: Batch[Item, Result]) -> Callable[[int], Result]:
         """Write a batch, perhaps merged with others of its kind; return what gives its results."""
         return self._lanes.run(batch)
+
+    def writer_of(self, batch: Batch[Any, Any]) -> Writer:
+        """Return the thread that writes a batch for those who cannot wait themselves."""
+        return self._lanes.writer_of(batch)
 
     def write_in_turn(self, batches: Sequence[Batch[Any, Any]]) -> Sequence[Outcome]:
         """Decide the batches of several callers one after another, while nobody else writes."""

@@ -144,6 +144,11 @@ class SqliteFile:
         result_of: Callable[[int], Result] = self._writer.run(batch)
         return result_of
 
+    def writer_of(self, _: Batch[Any, Any]) -> Writer:
+        """Return the thread that writes a batch for those who cannot wait themselves."""
+        self._check_writable()
+        return self._writer
+
     @contextmanager
     def schema(self) -> Iterator[Connection]:
         """Open a transaction to change the tables themselves; nobody else writes meanwhile."""

@@ -31,7 +31,7 @@ _GATHERING_S: Final = 0.001
 _LOOK_S: Final = 0.2
 """How often `close` checks whether there is anything to wait for, in seconds."""
 
-_PATIENCE_S: Final = 1.0
+PATIENCE_S: Final = 1.0
 """How often a waiting caller checks for a writer and its own waiting time, in seconds."""
 
 SAID_AFTER_S: Final = 3.0
@@ -51,19 +51,27 @@ class Entry:
     A batch may be merged with others; anything else is a function that gets the transaction.
     """
 
-    __slots__ = ("_claim", "answered", "error", "operation", "value")
+    __slots__ = ("_answered", "_claim", "error", "operation", "value")
 
     def __init__(self, operation: Callable[[Any], Any] | Batch[Any, Any]) -> None:
         self.operation = operation
         self.value: Any = _UNWRITTEN
         self.error: BaseException | None = None
-        self.answered = _thread.allocate_lock()
-        self.answered.acquire()
+        self._answered = _thread.allocate_lock()
+        self._answered.acquire()
         self._claim = _thread.allocate_lock()
 
     def claim(self) -> bool:
         """Take it, to write it or to give it up: only the first caller may."""
         return self._claim.acquire(blocking=False)
+
+    def answer(self) -> None:
+        """Wake its caller: it has a value or an error now."""
+        self._answered.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the answer; False if it has not come in time."""
+        return self._answered.acquire(timeout=timeout_s)
 
     @property
     def is_claimed(self) -> bool:
@@ -116,29 +124,20 @@ class Writer:
         """
         entry = Entry(operation)
         try:
-            self._queue.put(entry)
-            self._see_to_a_writer()
-            self._wait(entry)
+            waiting = self.put(entry)
+            while not entry.wait(PATIENCE_S):
+                waiting.look()
         except BaseException:
             entry.claim()
             raise
         return entry.outcome()
 
-    def _wait(self, entry: Entry) -> None:
-        """Wait for the answer; give up after a while if it has not begun."""
-        since, has_said = time.monotonic(), False
-        while not entry.answered.acquire(timeout=_PATIENCE_S):
-            self._see_to_a_writer()
-            waited_s = time.monotonic() - since
-            if waited_s >= GIVEN_UP_AFTER_S and entry.claim():
-                raise DatabaseError(
-                    f"{self._held_by()}: waited for {waited_s:.0f} s, nothing was changed",
-                    hint="stop that program if it hangs, then try again",
-                    retryable=True,
-                )
-            if waited_s >= SAID_AFTER_S and not has_said:
-                has_said = True
-                log.warning("waiting to write: %s", self._held_by())
+    def put(self, entry: Entry) -> Waiting:
+        """Queue an operation; return what its caller looks at while it waits."""
+        waiting = Waiting(self, entry)
+        self._queue.put(entry)
+        self.see_to_a_writer()
+        return waiting
 
     def close(self) -> None:
         """Write what is waiting, then end the thread; later callers are refused."""
@@ -158,7 +157,11 @@ class Writer:
         is_waited_for = any(not entry.is_claimed for entry in self._group)
         return self._is_writing or is_waited_for or self._queue.qsize() > 1
 
-    def _see_to_a_writer(self) -> None:
+    def held_by(self) -> str:
+        """Name whoever has the turn."""
+        return self._held_by()
+
+    def see_to_a_writer(self) -> None:
         """Start a writer if there is none: at the first write, or after one has died."""
         if self._role.locked():
             return
@@ -196,7 +199,7 @@ class Writer:
                 entry.error = error
         finally:
             for entry in group:
-                entry.answered.release()
+                entry.answer()
             self._group, self._is_writing = [], False
 
     def _gather(self, group: list[Entry]) -> None:
@@ -220,3 +223,29 @@ class Writer:
             return False
         group.append(entry)
         return True
+
+
+class Waiting:
+    """A caller that waits for its operation: it says so after a while, and then gives up."""
+
+    __slots__ = ("_entry", "_has_said", "_since", "_writer")
+
+    def __init__(self, writer: Writer, entry: Entry) -> None:
+        self._writer = writer
+        self._entry = entry
+        self._since = time.monotonic()
+        self._has_said = False
+
+    def look(self) -> None:
+        """See to a writer. Raises DatabaseError if it has waited too long and nothing has begun."""
+        self._writer.see_to_a_writer()
+        waited_s = time.monotonic() - self._since
+        if waited_s >= GIVEN_UP_AFTER_S and self._entry.claim():
+            raise DatabaseError(
+                f"{self._writer.held_by()}: waited for {waited_s:.0f} s, nothing was changed",
+                hint="stop that program if it hangs, then try again",
+                retryable=True,
+            )
+        if waited_s >= SAID_AFTER_S and not self._has_said:
+            self._has_said = True
+            log.warning("waiting to write: %s", self._writer.held_by())
