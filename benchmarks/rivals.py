@@ -6,10 +6,13 @@
 A cap of 5 USD has room for fifty jobs of 0.10. Tried are a thousand reserves at once, from one
 process and from four; a caller killed between reserving and settling, while the provider makes and
 charges the job; a job that ends well after its hold ran out; and a submission whose answer is lost.
-After each the rival itself is asked for how many jobs there is room: 49 where the job counts, 50
+We reserve as snipz does, in tasks of one event loop, and in a second pair of rows in threads. After
+each the rival itself is asked for how many jobs there is room: 49 where the job counts, 50
 where the books forgot it. A rate counts attempts that were answered, and no errors. Before a rush
-we and snipz make one call that moves nothing: without one, snipz makes a pool of connections for
-each of the first thousand callers on PostgreSQL, which is more than a server has, and answers none.
+we and snipz make one call that moves nothing and let Python collect its garbage: without the call,
+snipz makes a pool of connections for each of the first thousand callers on PostgreSQL, which is
+more than a server has, and answers none; without the collection, that of what the imports made
+falls into the rush.
 Each rival is installed into an environment of its own and called as it documents; what could not be
 tried says why. A Python of another version than this one is the one that `PYTHON313` names, or
 `python3.13`.
@@ -42,13 +45,17 @@ TOO_LONG_S: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Who is tried, what installs it, and by which Python if not by this; nothing for us."""
+    """Who is tried, what installs it, and by which Python if not by this; nothing for us.
+
+    `rush` names what its driver is asked to do for a rush.
+    """
 
     name: str
     driver: str
     package: str | None = None
     python: str | None = None
     engine: str = "sqlite"
+    rush: str = "rush"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class Row:
 RIVALS: Final = (
     Rival("kling-ledger", "of_ours.py"),
     Rival("kling-ledger", "of_ours.py", engine="postgresql"),
+    Rival("kling-ledger, threads", "of_ours.py", rush="rush_of_threads"),
+    Rival("kling-ledger, threads", "of_ours.py", engine="postgresql", rush="rush_of_threads"),
     Rival("snipz", "of_snipz.py", "snipz[postgres]==0.2.0", "3.13"),
     Rival("snipz", "of_snipz.py", "snipz[postgres]==0.2.0", "3.13", engine="postgresql"),
     Rival("LiteLLM BudgetManager", "of_litellm.py", "litellm", engine="file"),
@@ -108,7 +117,7 @@ def tried(
             why[f"{rival.name} ({rival.engine})"] = f"not installed: {error}"
             continue
         places = Places(rival.engine, scratch / str(number), server)
-        there.append((rival, Trials(python, rival.driver, places)))
+        there.append((rival, Trials(python, rival.driver, places, rival.rush)))
     # One after another, again and again: a machine that is busy for a while is so for all of them.
     rounds = [[trials.rush() for _, trials in there] for _ in range(asked.runs)]
     rushes = zip(*rounds, strict=True)
@@ -160,6 +169,7 @@ class Trials:
     python: str
     driver: str
     places: Places
+    how: str = "rush"
 
     def prepared(self) -> str:
         place = self.places.new()
@@ -185,12 +195,12 @@ class Trials:
             child.wait()
 
     def rush(self) -> dict[str, Any]:
-        return self.ask("rush", self.prepared(), str(ATTEMPTS))
+        return self.ask(self.how, self.prepared(), str(ATTEMPTS))
 
     def rush_of_processes(self) -> str:
         """Return how many were admitted in all, and how many processes broke over it."""
         place, each = self.prepared(), str(ATTEMPTS // PROCESSES)
-        children = [self.start("rush", place, each) for _ in range(PROCESSES)]
+        children = [self.start(self.how, place, each) for _ in range(PROCESSES)]
         admitted, broken = 0, 0
         for child in children:
             try:

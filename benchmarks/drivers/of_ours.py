@@ -1,7 +1,9 @@
-"""kling-ledger, by its blocks and its ledger."""
+"""kling-ledger, by its blocks and its ledger, with asyncio and with threads."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import sys
 import threading
@@ -11,7 +13,7 @@ from datetime import timedelta
 
 from kling_ledger import Ledger, Money, RefusedError
 
-CAP, PRICE = Money.parse("5 USD"), Money.parse("0.10 USD")
+CAP, PRICE, TOO_MUCH = map(Money.parse, ("5 USD", "0.10 USD", "6 USD"))
 FIFTY = 50
 
 
@@ -23,6 +25,32 @@ def prepare(place: str) -> object:
 
 
 def rush(place: str, attempts: int) -> object:
+    with Ledger(place) as ledger:
+        return asyncio.run(rush_of_tasks(ledger, attempts))
+
+
+async def rush_of_tasks(ledger: Ledger, attempts: int) -> object:
+    async def one() -> str:
+        try:
+            await ledger.areserve("team", PRICE)
+        except RefusedError:
+            return "refused"
+        except Exception as error:  # told, not hidden
+            return type(error).__name__
+        return "admitted"
+
+    # What a process does once: it connects, looks at the clock and learns about the wallet.
+    with suppress(RefusedError):
+        await ledger.areserve("team", TOO_MUCH)
+    gc.collect()
+    began = time.perf_counter()
+    told = await asyncio.gather(*(one() for _ in range(attempts)))
+    took = time.perf_counter() - began
+    errors = sum(one not in {"admitted", "refused"} for one in told)
+    return {"admitted": told.count("admitted"), "seconds": took, "errors": errors}
+
+
+def rush_of_threads(place: str, attempts: int) -> object:
     admitted, errors, begin = [], [], threading.Event()
     with Ledger(place) as ledger:
 
@@ -35,7 +63,9 @@ def rush(place: str, attempts: int) -> object:
             except Exception as error:  # told, not hidden
                 errors.append(error)
 
-        ledger.wallets.get("team")
+        with suppress(RefusedError):
+            ledger.reserve("team", TOO_MUCH)
+        gc.collect()
         threads = [threading.Thread(target=one) for _ in range(attempts)]
         for thread in threads:
             thread.start()
