@@ -150,6 +150,20 @@ def test_every_bad_row_is_told_at_once_and_nothing_starts(cli: Cli):
     assert cli.reservations() == []
 
 
+def test_what_is_wrong_with_many_rows_is_told_once_with_the_first_of_them(cli: Cli):
+    unknown, wordy = {"prompt": "a", "colour": "red"}, {"prompt": "a", "size": "big"}
+    write(cli, "one", wordy, *[unknown] * 7, wordy)
+    said = cli(*words(NOWHERE))
+    assert (said.code, said.out) == (2, "")
+    size, colour, last = said.lines
+    assert size.startswith("error: row 2 and row 10: size: no such column")
+    assert colour.startswith(
+        "error: row 3, row 4, row 5, row 6, row 7 and 2 more rows: colour: no such column"
+    )
+    assert last == "nothing was started: 9 rows cannot be run"
+    assert cli.reservations() == []
+
+
 def test_a_row_without_a_price_has_the_exit_code_for_that(cli: Cli):
     write(
         cli, {"provider": "runapi"}, {"provider": "runapi", "request": {**BODY, "model": "kling-9"}}

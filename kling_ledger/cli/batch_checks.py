@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kling_pricing.errors import KlingError
     from kling_pricing.library import Library
 
+_NAMED: Final = 5
+"""How many rows with the same problem are named."""
 _ASKED_AT_ONCE: Final = 8
 """How many rows a provider is asked to estimate at a time."""
 
@@ -181,12 +183,24 @@ def _say_rows(
     told: Sequence[tuple[int, object]],
     where: Mapping[int, str] = MappingProxyType({}),
 ) -> None:
-    """Print the first rows one by one, and count the rest."""
+    """Print what is to be told of rows, once for all of which it is the same."""
+    rows_of: dict[str, list[int]] = {}
+    for place, what in told:
+        rows_of.setdefault(str(what), []).append(place)
     say_first(
-        told,
-        lambda row: f"{kind}: {_row(row[0], where.get(row[0]))}: {row[1]}",
-        lambda more: f"{kind}: and {counted(more, 'more row')}",
+        list(rows_of.items()),
+        lambda one: f"{kind}: {_named(one[1], where)}: {one[0]}",
+        lambda more: f"{kind}: and {counted(more, 'more problem')} in other rows",
     )
+
+
+def _named(places: Sequence[int], where: Mapping[int, str]) -> str:
+    """Name the first few rows, and count the others."""
+    named = [_row(place, where.get(place)) for place in places[:_NAMED]]
+    if len(places) > _NAMED:
+        named.append(counted(len(places) - _NAMED, "more row"))
+    *first, last = named
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _refuse(
