@@ -31,8 +31,8 @@ class KlingError(Exception):
     retryable: bool = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(on_one_line(message))
         self.message = on_one_line(message)
+        super().__init__(self.message)
         self.hint = hint
         if hint is not None:
             # A traceback shows it below the message: that is all the advice a script gets.

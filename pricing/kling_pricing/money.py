@@ -18,6 +18,7 @@ from decimal import (
     Decimal,
     Inexact,
 )
+from functools import lru_cache
 from typing import Final, Literal
 
 from kling_pricing.errors import AmountError
@@ -68,7 +69,7 @@ class Money:
 
     def __post_init__(self) -> None:
         to_micro(self.amount)
-        if not _UNIT.fullmatch(str(self.unit)):
+        if not _is_unit(str(self.unit)):
             raise AmountError("unit", got=self.unit, allowed="a name such as USD or crun-credit")
 
     @classmethod
@@ -86,6 +87,9 @@ class Money:
     @classmethod
     def from_micro(cls, micro: int, unit: str) -> Money:
         """Return the money that an integer of millionths stands for."""
+        # Millionths of a known unit need no check: reports and refusals make many of them.
+        if type(micro) is int and -MAX_MICRO <= micro <= MAX_MICRO and _is_unit(str(unit)):
+            return cls.exact(from_micro(micro), unit)
         return cls(from_micro(micro), unit)
 
     @classmethod
@@ -176,6 +180,11 @@ class Money:
         if other.unit != self.unit:
             raise AmountError("unit", got=other.unit, allowed=self.unit)
         return other
+
+
+@lru_cache(maxsize=256)
+def _is_unit(name: str) -> bool:
+    return _UNIT.fullmatch(name) is not None
 
 
 def _unit_of(sign: str, written: str | None, default: str | None) -> str | None:
