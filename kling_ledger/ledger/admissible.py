@@ -17,10 +17,9 @@ from kling_ledger.ledger.asking import (
     check_spelling,
     content_of,
     over_ceiling,
-    subject_of,
-    worth_micro,
+    wanted_by,
 )
-from kling_ledger.ledger.demands import Admitted, demands_of, wallet_demands_of
+from kling_ledger.ledger.demands import demands_of, wallet_demands_of
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.figures import WithoutDue
 from kling_ledger.ledger.refusals import Refusals
@@ -54,11 +53,10 @@ def would_admit(
     if not is_known:
         check(asked, wallet)
         check_spelling(asked.project, rules.budgets)
-    row = {"id": "", "reserved_micro": asked.amount.micro, "usd_micro": worth_micro(asked)}
     said: list[RefusedError] = []
     if (dear := over_ceiling(asked)) is not None:
         said.append(dear)
-    one = Admitted(row, wallet.name, subject_of(asked, wallet))
+    one = wanted_by(asked, wallet)
     demands = demands_of(rules, [one], at_us, refuse=said.append)
     # Before a final refusal, expired reservations return their credits.
     figures = WithoutDue(transaction, at_us)

@@ -8,7 +8,7 @@ of reservations is admitted together: first their sums are taken, then their row
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain
 from typing import Any, Final
@@ -23,9 +23,14 @@ from kling_ledger.ledger.asking import (
     content_of,
     over_ceiling,
     subject_of,
-    worth_micro,
+    wanted_by,
 )
-from kling_ledger.ledger.demands import Admitted, Demand, demands_of, wallet_demands_of
+from kling_ledger.ledger.demands import (
+    Demand,
+    Wanted,
+    demands_of,
+    wallet_demands_of,
+)
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.figures import Read
 from kling_ledger.ledger.ids import to_us
@@ -89,19 +94,20 @@ def reserve(
     stored = idempotency.known_keys(transaction, (key for one in asked for key in one.keys))
     known: dict[str, str] = {}
     contents: dict[str, idempotency.Content] = {}
-    fresh: dict[int, Admitted] = {}
+    fresh: dict[int, _Admitted] = {}
     ids: list[str] = []
     journal = Journal(stamp, rules.period(stamp.at_us))
     for place, one in enumerate(asked):
         wallet = wallets[one.wallet]
         earlier = _earlier(stored, one, wallet, contents, known)
         if earlier is None:
-            fresh[place] = admitted = prepared(one, wallet, rules, journal)
+            fresh[place] = admitted = _prepared(one, wallet, rules, journal)
             earlier = admitted.row["id"]
         known.update(dict.fromkeys(one.keys, earlier))
         ids.append(earlier)
-    demands = demands_of(rules, fresh.values(), stamp.at_us)
-    figures = _take(transaction, rules, demands, list(fresh.values()), stamp.at_us)
+    wanted = [admitted.wanted for admitted in fresh.values()]
+    demands = demands_of(rules, wanted, stamp.at_us)
+    figures = _take(transaction, rules, demands, wanted, stamp.at_us)
     _write(transaction, fresh, asked, contents, journal, stamp)
     # A key may occur twice in a call: its second job gets the first one's reservation, which cannot
     # be read yet.
@@ -198,26 +204,38 @@ def _earlier(
     return next((earlier for earlier in found if earlier is not None), None)
 
 
-def prepared(one: Asked, wallet: Wallet, rules: Rules, journal: Journal) -> Admitted:
-    """Return the reservation of a given job, written only to a journal so far.
-
-    Raises an error for invalid input before any window or wallet is asked.
-    """
+def check_asked(one: Asked, wallet: Wallet, rules: Rules) -> None:
+    """Raise an error for invalid input, before any window or wallet is asked."""
     check(one, wallet)
     check_spelling(one.project, rules.budgets)
     if (refusal := over_ceiling(one)) is not None:
         raise refusal
-    return _admitted(one, wallet, journal, journal.stamp)
+    _expiry_us(one)
 
 
-def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Admitted:
-    reservation_id = journal.new_id("res")
+def _expiry_us(one: Asked) -> int | None:
+    return None if one.expires_at is None else to_us(one.expires_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A reservation that is about to be written, and what it takes."""
+
+    row: Row
+    wanted: Wanted
+
+
+def _prepared(one: Asked, wallet: Wallet, rules: Rules, journal: Journal) -> _Admitted:
+    """Return the reservation of a given job, written only to a journal so far."""
+    check_asked(one, wallet, rules)
+    stamp, reservation_id = journal.stamp, journal.new_id("res")
     job = one.job
     micro = one.amount.micro
     journal.transfer(
         "reserve", micro, wallet_id=wallet.id, unit=wallet.unit, reservation_id=reservation_id
     )
-    usd, subject = worth_micro(one), subject_of(one, wallet)
+    wanted = wanted_by(one, wallet, reservation_id)
+    usd = wanted.usd_micro
     quoted = _micro(job.quoted, wallet.unit)
     row = {
         **_UNSETTLED,
@@ -234,7 +252,7 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "low_micro": quoted if job.low is job.quoted else _micro(job.low, wallet.unit),
         "estimated_micro": _micro(job.estimated, wallet.unit),
         "project": one.project,
-        "labels": subject.labels,
+        "labels": wanted.subject.labels,
         "provider": job.provider,
         "model": job.model,
         "action": job.action,
@@ -248,12 +266,12 @@ def _admitted(one: Asked, wallet: Wallet, journal: Journal, stamp: Stamp) -> Adm
         "address": job.address,
         "account": job.account,
         "actor": stamp.actor,
-        "expires_at": None if one.expires_at is None else to_us(one.expires_at),
+        "expires_at": _expiry_us(one),
         "created_at": stamp.at_us,
         "updated_at": stamp.at_us,
     }
     journal.event(reservation_id, 1, from_state=None, to_state=State.RESERVED, said=row)
-    return Admitted(row, wallet.name, subject)
+    return _Admitted(row, wanted)
 
 
 def _micro(figure: Money | None, unit: str) -> int | None:
@@ -265,11 +283,11 @@ def _take(
     transaction: Transaction,
     rules: Rules,
     demands: Sequence[Demand],
-    admitted: Sequence[Admitted],
+    wanted: Sequence[Wanted],
     at_us: int,
 ) -> list[list[Row]]:
     """Take the sums from windows and wallets; a refusal reports what is left in all of them."""
-    wallets = wallet_demands_of(admitted)
+    wallets = wallet_demands_of(wanted)
     windows = {Owner(one.budget.id, one.starts_us): one.amount_micro for one in demands}
     owners = windows | {Owner(one): wallets[one][2] for one in sorted(wallets)}
     if slots.are_moved(transaction, rules):
@@ -320,7 +338,7 @@ def _take_from_window(
 
 def _write(
     transaction: Transaction,
-    fresh: Mapping[int, Admitted],
+    fresh: Mapping[int, _Admitted],
     asked: Sequence[Asked],
     contents: Mapping[str, idempotency.Content],
     journal: Journal,
@@ -339,5 +357,5 @@ def _write(
         transaction.insert(IDEMPOTENCY, keys)
 
 
-def _as_row(admitted: Admitted) -> Row:
-    return {**admitted.row, "wallet_name": admitted.wallet_name}
+def _as_row(admitted: _Admitted) -> Row:
+    return {**admitted.row, "wallet_name": admitted.wanted.wallet_name}

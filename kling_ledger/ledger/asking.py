@@ -10,6 +10,7 @@ from kling_ledger.errors import CeilingError, ConfigError, ConflictError
 from kling_ledger.ledger import idempotency, scopes
 from kling_ledger.ledger import labels as label_words
 from kling_ledger.ledger.budgets import Budget
+from kling_ledger.ledger.demands import Wanted
 from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.limits import Setting
 from kling_ledger.ledger.reservations import Job
@@ -104,6 +105,12 @@ def worth_micro(one: Asked) -> int | None:
     if one.amount.unit == USD:
         return one.amount.micro
     return None if one.job.usd is None else one.job.usd.micro
+
+
+def wanted_by(one: Asked, wallet: Wallet, reservation_id: str = "") -> Wanted:
+    """Return what a requested job would take."""
+    subject = subject_of(one, wallet)
+    return Wanted(reservation_id, wallet.name, subject, one.amount.micro, worth_micro(one))
 
 
 def check_ceiling(ceiling: object) -> None:

@@ -16,8 +16,8 @@ from functools import partial
 
 from kling_ledger.errors import RefusedError
 from kling_ledger.ledger import admission, idempotency
-from kling_ledger.ledger.asking import Asked, content_of
-from kling_ledger.ledger.demands import Admitted, Demand, demands_of, wallet_demands_of
+from kling_ledger.ledger.asking import Asked, content_of, wanted_by
+from kling_ledger.ledger.demands import Demand, Wanted, demands_of, wallet_demands_of
 from kling_ledger.ledger.engines.transaction import (
     Batch,
     NothingDoneError,
@@ -26,7 +26,6 @@ from kling_ledger.ledger.engines.transaction import (
     Transaction,
 )
 from kling_ledger.ledger.figures import Figures, Kept
-from kling_ledger.ledger.journal import Journal
 from kling_ledger.ledger.refusals import Refusals
 from kling_ledger.ledger.reservations import Reservation
 from kling_ledger.ledger.rules import Rules
@@ -121,15 +120,15 @@ class _Deciding:
         try:
             if self._repeats(call) or self._brings_a_budget(call):
                 return Way.ALONE
-            jobs = self._prepared(call)
-            demands = demands_of(self._rules, jobs, self._stamp.at_us)
+            wanted = self._wanted(call)
+            demands = demands_of(self._rules, wanted, self._stamp.at_us)
         except RefusedError as by_itself:
             return by_itself
         except Exception:  # noqa: BLE001 - by itself it is told what is wrong with it
             return Way.ALONE
         if not self._is_of_this_time(call, demands):
             return Way.ALONE
-        asked_of_wallets = wallet_demands_of(jobs)
+        asked_of_wallets = wallet_demands_of(wanted)
         refusals = Refusals(self._figures, demands, asked_of_wallets, self._stamp.at_us)
         refusal = refusals.first()
         if refusal is None:
@@ -151,12 +150,13 @@ class _Deciding:
         caps = [one.cap for one in call.items if one.cap is not None]
         return not all(self._rules.has(cap.name, cap.scope) for cap in caps)
 
-    def _prepared(self, call: Call) -> list[Admitted]:
-        journal = Journal(self._stamp, self._rules.period(self._stamp.at_us))
-        return [
-            admission.prepared(one, self._wallets[one.wallet], self._rules, journal)
-            for one in call.items
-        ]
+    def _wanted(self, call: Call) -> list[Wanted]:
+        wanted = []
+        for one in call.items:
+            wallet = self._wallets[one.wallet]
+            admission.check_asked(one, wallet, self._rules)
+            wanted.append(wanted_by(one, wallet))
+        return wanted
 
     def _is_of_this_time(self, call: Call, demands: Sequence[Demand]) -> bool:
         """Whether its month, windows and limits are still those of the instant of its own stamp."""

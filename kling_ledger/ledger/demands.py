@@ -8,19 +8,23 @@ from typing import NoReturn
 
 from kling_ledger.errors import CeilingError, RefusedError, UnknownWorthError
 from kling_ledger.ledger.budgets import Budget
-from kling_ledger.ledger.engines.transaction import Row
 from kling_ledger.ledger.rules import Rules
 from kling_ledger.ledger.scopes import Subject
 from kling_pricing.money import USD, Money
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """A reservation that is about to be written, and what budgets look at in it."""
+class Wanted:
+    """What one job would take, and what budgets look at in it.
 
-    row: Row
+    `reservation_id` is empty if the job is only being decided; `usd_micro` is None if unknown.
+    """
+
+    reservation_id: str
     wallet_name: str
     subject: Subject
+    amount_micro: int
+    usd_micro: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def _raised(refusal: RefusedError) -> NoReturn:
 
 def demands_of(
     rules: Rules,
-    admitted: Iterable[Admitted],
+    wanted: Iterable[Wanted],
     at_us: int,
     *,
     refuse: Callable[[RefusedError], object] = _raised,
@@ -59,14 +63,14 @@ def demands_of(
     if not rules.budgets:
         return []
     jobs: dict[str, list[tuple[str, int | None, Money]]] = {}
-    for one in admitted:
+    for one in wanted:
         for budget in rules.covering(one.subject):
-            amount = one.row["usd_micro"] if budget.unit == USD else one.row["reserved_micro"]
-            asked = Money.from_micro(one.row["reserved_micro"], one.subject.unit)
+            amount = one.usd_micro if budget.unit == USD else one.amount_micro
+            asked = Money.from_micro(one.amount_micro, one.subject.unit)
             refusal = _why_not(budget, amount, asked)
             if refusal is not None:
                 refuse(refusal)
-            jobs.setdefault(budget.id, []).append((one.row["id"], amount, asked))
+            jobs.setdefault(budget.id, []).append((one.reservation_id, amount, asked))
     return [
         Demand(
             budget,
@@ -79,13 +83,13 @@ def demands_of(
     ]
 
 
-def wallet_demands_of(admitted: Iterable[Admitted]) -> dict[str, WalletDemand]:
+def wallet_demands_of(wanted: Iterable[Wanted]) -> dict[str, WalletDemand]:
     """Add up what the jobs take from each wallet, by its id, in the order of the jobs."""
     demands: dict[str, WalletDemand] = {}
-    for one in admitted:
+    for one in wanted:
         wallet_id, unit = one.subject.wallet_id, one.subject.unit
         _, _, sum_micro = demands.get(wallet_id, ("", "", 0))
-        demands[wallet_id] = (one.wallet_name, unit, sum_micro + one.row["reserved_micro"])
+        demands[wallet_id] = (one.wallet_name, unit, sum_micro + one.amount_micro)
     return demands
 
 
