@@ -16,7 +16,7 @@ import _thread
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger.engines.group import hand_out, merged
@@ -25,6 +25,9 @@ from kling_ledger.ledger.engines.writer import Entry, Writer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_FIRST: Final = 64
+"""How many of a large group are written before the others."""
 
 _SOON_S: Final = 0.01
 """How soon the callers of a group may come back: then they should be grouped again."""
@@ -83,6 +86,20 @@ class Lanes:
                 entry.error = error
 
     def _written_together(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Write several in few transactions; return those still to be written by themselves."""
+        # If a limit is reached, a few find that out at a smaller cost than all of them.
+        first = _FIRST if len(entries) > 2 * _FIRST and not self._is_rush else len(entries)
+        parts = filter(None, (entries[:first], entries[first:]))
+        try:
+            return [left for part in parts for left in self._written_at_once(part)]
+        except DatabaseError as error:
+            # It was tried long enough, on behalf of all of them.
+            for entry in entries:
+                if entry.is_open:
+                    entry.error = error
+            return ()
+
+    def _written_at_once(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Write several in one transaction; return those still to be written by themselves."""
         ways = [self._as_one]
         if merged(entries[:1]).in_turn is not None:
@@ -90,11 +107,8 @@ class Lanes:
         for write in ways:
             try:
                 return write(entries)
-            except DatabaseError as error:
-                # It was tried long enough, on behalf of all of them.
-                for entry in entries:
-                    entry.error = error
-                return ()
+            except DatabaseError:
+                raise
             except Exception:  # noqa: BLE001, S110 - each is told what is wrong with its own
                 pass
         return entries
@@ -104,7 +118,7 @@ class Lanes:
         return ()
 
     def _in_turn(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        outcomes = self._write_in_turn([merged([entry]) for entry in entries])
+        outcomes = self._write_in_turn([cast("Batch[Any, Any]", one.operation) for one in entries])
         left = []
         for entry, outcome in zip(entries, outcomes, strict=True):
             if outcome is None:

@@ -74,6 +74,11 @@ class Entry:
         return self._answered.acquire(timeout=timeout_s)
 
     @property
+    def is_open(self) -> bool:
+        """Whether it has neither a value nor an error."""
+        return self.value is _UNWRITTEN and self.error is None
+
+    @property
     def is_claimed(self) -> bool:
         """Whether it is being written, or was given up."""
         return self._claim.locked()
