@@ -25,7 +25,6 @@ Result = TypeVar("Result")
 TooLate = asyncio.CancelledError | None
 """A cancellation that came when its call had begun, to be raised by whoever gets it."""
 
-
 Turns = MutableMapping[asyncio.AbstractEventLoop, asyncio.Lock]
 
 
@@ -143,7 +142,7 @@ class _Bell:
             self._answered.clear()
 
     def look_after(self, entry: _Awaited, waiting: Waiting) -> None:
-        """Look every second whether an entry has waited too long."""
+        """Look every second whether an entry has waited too long, or was not woken."""
         self._waiting[entry] = waiting
         if not self._is_looking:
             self._look_later()
@@ -156,9 +155,13 @@ class _Bell:
         # First: whoever comes while the tasks are woken rings again.
         self._is_rung = False
         while self._answered:
-            self._answered.popleft().wake()
+            # Woken before it is taken off: Ctrl-C may come between the two.
+            self._answered[0].wake()
+            self._answered.popleft()
 
     def _look(self) -> None:
+        # What Ctrl-C has left of an earlier one.
+        self._wake()
         for entry, waiting in [*self._waiting.items()]:
             try:
                 waiting.look()
