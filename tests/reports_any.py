@@ -16,7 +16,7 @@ from kling_reports.frames import frame_of
 from kling_reports.report import Column, Picture, Report, Span, Table
 
 # Reports are slow to write: a failing one is shown as it was found, and not made smaller.
-QUICK = settings(max_examples=50, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+QUICK = settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 AT = datetime(2026, 10, 31, 22, tzinfo=UTC)
 HOSTILE = (
     "=1+1",

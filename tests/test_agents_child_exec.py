@@ -28,6 +28,7 @@ from kling_ledger.sandbox import Sandbox
 from kling_pricing import Money
 from tests.children import Stranger
 from tests.cli import API_KEY, BODY, COMMAND, Cli, Said, finish
+from tests.sweeps import sampled
 
 ONE_CLIP: Final = Decimal("0.675")
 SUBMIT: Final = "/api/v1/kling/text_to_video"
@@ -151,7 +152,7 @@ PROGRAMS: Final = {
 }
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=sampled(PROGRAMS, every=2))
 def program(request: pytest.FixtureRequest) -> list[str]:
     """A program that makes a clip: it takes an address, a body, and perhaps a key of its own."""
     if request.param == "requests":

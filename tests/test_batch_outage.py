@@ -24,6 +24,7 @@ from kling_pricing.gateways import read_request
 from kling_pricing.library import Library
 from tests.cli import Cli
 from tests.sandbox_rig import AT
+from tests.sweeps import sampled
 from tests.witness.server import Gateway, Reply, Request, proxy_page
 from tests.witness_ledger import (
     KEYS,
@@ -207,7 +208,7 @@ def test_a_refusal_of_the_account_stops_the_batch_and_what_was_not_begun_is_not_
     assert len(found.reservations()) == fronts[0].posts <= 8
 
 
-@pytest.mark.parametrize("name", ["crun", "evolink"])
+@pytest.mark.parametrize("name", sampled(["crun", "evolink"], every=2))
 def test_the_command_tells_the_reason_of_an_outage_once(opened: Opens, tmp_path: Path, name: str):
     found = opened(name, front=lambda gateway: Failing(gateway, after=60, for_s=3))
     rows = [{"provider": name, "request": request_body(TYPICAL[name])} for _ in range(60)]

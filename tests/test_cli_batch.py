@@ -27,6 +27,7 @@ from kling_ledger import Ledger
 from kling_pricing import Money
 from tests.cli import API_KEY, BODY, COMMAND, Cli, Said, SandboxProcess, finish, sandbox_process
 from tests.kill_worker import KillWorker, kill_worker_running
+from tests.sweeps import sampled
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
 
@@ -517,7 +518,7 @@ def interrupted(process: subprocess.Popen[bytes], after_s: float, times: int = 1
     return finish(process)
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", sampled([2, 1], every=2))
 def test_ctrl_c_at_any_moment_loses_nothing_and_submits_nothing_twice(
     cli: Cli, sandbox: SandboxProcess, times: int
 ):

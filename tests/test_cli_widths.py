@@ -14,6 +14,7 @@ import pytest
 from kling_ledger import Job, Ledger, Scope
 from tests.cli import COMMAND, Cli
 from tests.ledgers import money
+from tests.sweeps import sampled
 
 CLIP = Job(provider="runapi", model="kling-3.0-turbo", action="text_to_video", usd=money("1 USD"))
 
@@ -137,7 +138,7 @@ def test_ids_of_a_report_are_whole(cli: Cli):
         assert row["id"] in shown(cli, columns, "report", "open")
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", sampled([40, 80], every=2))
 @pytest.mark.parametrize("name", ["overview", "budgets", "limits", "statement"])
 def test_a_report_without_totals_stands_on_a_narrow_terminal(cli: Cli, name: str, columns: int):
     assert "Time zone: UTC" in shown(cli, columns, "report", name)

@@ -34,6 +34,7 @@ from tests.cli import Cli, finish
 from tests.database_away import Meanwhile, back_in, cut, let_in, stoppable_server
 from tests.postgres import PostgresServer
 from tests.sandbox_rig import AT, UNITS, body
+from tests.sweeps import sampled
 from tests.witness.account import Account
 from tests.witness.gateway import Dialect
 from tests.witness.server import serve
@@ -182,7 +183,7 @@ def batch_of(scene: Scene, meter: Meter, many: int, **more: Any) -> Batch:
     return Batch({scene.name: meter}, attempts, **more)
 
 
-@pytest.mark.parametrize(("name", "way"), PAIRS)
+@pytest.mark.parametrize(("name", "way"), sampled(PAIRS, every=2))
 def test_connections_that_are_cut_while_the_gateway_answers_lose_nothing(
     scenes: Scenes, postgres_url: str, name: str, way: str
 ):
@@ -228,7 +229,9 @@ def test_a_lock_that_is_held_while_the_gateway_answers_loses_nothing(
         scene.check_charged_once(ledger)
 
 
-@pytest.mark.parametrize(("name", "way"), [pair for pair in PAIRS if pair[1] != "batch"])
+@pytest.mark.parametrize(
+    ("name", "way"), sampled([pair for pair in PAIRS if pair[1] != "batch"], 2)
+)
 def test_a_database_that_stays_away_leaves_the_task_in_a_file_and_in_the_error(
     scenes: Scenes, postgres_url: str, monkeypatch: pytest.MonkeyPatch, name: str, way: str
 ):
@@ -449,7 +452,7 @@ def outlived(scenes: Scenes, *, many: int, away_s: float, name: str) -> None:
         assert {one.error for one in outcomes.values()} == {None}
 
 
-@pytest.mark.parametrize("name", ["runapi", "crun"])
+@pytest.mark.parametrize("name", sampled(["crun", "runapi"], every=2))
 def test_a_batch_outlives_a_database_that_is_stopped_for_a_while(scenes: Scenes, name: str):
     outlived(scenes, many=60, away_s=4, name=name)
 

@@ -236,7 +236,7 @@ def test_a_wrong_belief_is_no_true_cost(folder: Path, empty_file: Path):
 # The laws.
 
 
-@settings(MODEL, max_examples=100)
+@settings(MODEL, max_examples=40)
 @given(history=histories())
 def test_no_bill_makes_our_money_wrong(folder: Path, empty_file: Path, history: History):
     live(history, folder, empty_file)

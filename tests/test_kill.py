@@ -28,6 +28,7 @@ from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing import Money
 from tests.kill_worker import Ended, KillWorker, kill_worker_running
 from tests.sandbox_rig import PRICES, PROVIDERS, UNITS, body
+from tests.sweeps import sampled
 
 FUNDS = 100
 REPEATABLE = ("runapi",)
@@ -268,14 +269,17 @@ def sweep(stage: Stage, provider: str, command: str, step: int) -> int:
 
 @pytest.mark.parametrize(
     ("provider", "command", "step"),
-    [
-        ("runapi", "run", 80),
-        ("crun", "run", 80),
-        ("evolink", "run", 120),
-        ("uniall", "run", 120),
-        ("runapi", "batch", 26),
-        ("crun", "batch", 26),
-    ],
+    sampled(
+        [
+            ("runapi", "run", 80),
+            ("crun", "run", 80),
+            ("uniall", "run", 120),
+            ("evolink", "run", 120),
+            ("crun", "batch", 26),
+            ("runapi", "batch", 26),
+        ],
+        every=2,
+    ),
 )
 def test_whoever_is_killed_leaves_what_can_be_finished(
     stage: Stage, provider: str, command: str, step: int

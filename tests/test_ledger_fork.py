@@ -14,7 +14,7 @@ from kling_ledger import Ledger
 from kling_ledger.errors import DatabaseError
 from tests.ledgers import found, usd
 
-CHILDREN = 200
+CHILDREN = 100
 FORKS = """
 import json, os, sys, threading, time, warnings
 warnings.simplefilter("ignore")

@@ -247,8 +247,8 @@ def unreachable(_: object) -> object:
 def test_a_server_that_is_away_changes_nothing_and_says_so(cut, monkeypatch):
     monkeypatch.setattr(engine, "PATIENCE_S", 0.5)
     proxy, ledger = cut
+    ledger.database.engine.close()  # no connection is left, so the proxy need not wait for any
     proxy.close()
-    ledger.database.engine.close()  # no connection is left
     monkeypatch.setattr(Address, "pipeline", unreachable)
     with pytest.raises(DatabaseError, match="connection refused: nothing was changed") as raised:
         ledger.reserve("team", usd("4"))

@@ -21,6 +21,7 @@ from kling_pricing.clip import CLIP_FIELDS
 from kling_pricing.library import Library, bundled_text, library_of
 from kling_pricing.money import plain, to_micro
 from kling_pricing.vocabulary import ACTIONS, FRAMES, ORIENTATIONS, RESOLUTIONS
+from tests.sweeps import sampled
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RUNAPI = {"provider": "runapi", "model": "kling-3.0", "resolution": "1080p", "sound": True}
@@ -92,7 +93,7 @@ def answers(priced: pd.DataFrame) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True))
 
 
-@pytest.mark.parametrize("categorical", [True, False])
+@pytest.mark.parametrize("categorical", sampled([True, False], every=2))
 def test_a_table_of_100_000_clips_is_answered_as_each_of_them_is(*, categorical: bool) -> None:
     rows = clips(50_000, seed=1 + categorical)
     frame = pd.DataFrame(

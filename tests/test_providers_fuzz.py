@@ -86,7 +86,7 @@ def test_whatever_is_answered_is_understood_or_an_error_of_ours(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(body=BODIES_OF_ANY_KIND)
 def test_whatever_is_posted_is_understood_or_an_error_of_ours(name: str, body: bytes):
     with suppress(CallbackError):

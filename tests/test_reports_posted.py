@@ -35,6 +35,7 @@ from tests.export_ledger import ENDS, EVENTFUL, UNITS, WORTH, Step, happen, ledg
 from tests.folders import memory_folder
 from tests.ledgers import Chance, Clock, found, make_empty, usd
 from tests.reports_ledger import query, rows, totals
+from tests.sweeps import sampled
 
 WORDS = (
     "day",
@@ -204,7 +205,7 @@ def in_focus(written: bytes) -> tuple[dict[str, Decimal], dict[str, Decimal]]:
     return {unit: one for unit, one in used.items() if one}, dict(cash)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=sampled(["postgresql", "sqlite"], every=2))
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "sqlite":
         yield ""

@@ -302,7 +302,7 @@ def test_the_pack_of_a_month_says_how_each_lot_came_from_its_opening_to_its_clos
     ]
 
 
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_a_pack_rolls_every_unit_and_all_cash_forward(postgres_ledger: str, history: list[Step]):
     make_empty(postgres_ledger)
