@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,16 @@ def test_reserving_sets_credits_aside_and_spends_none(ledger):
     reservation = ledger.reserve("film", usd("3"))
     assert (reservation.state, reservation.is_open) == (State.RESERVED, True)
     assert standing(ledger, "film") == (usd("10"), usd("3"), usd("7"))
+
+
+@pytest.mark.parametrize(("unit", "is_kept"), [("USD", True), ("crun-credit", False)])
+def test_the_figures_of_a_job_are_kept_if_they_are_in_the_unit_of_its_wallet(ledger, unit, is_kept):
+    given = {"quoted": f"0.5 {unit}", "low": f"0.4 {unit}", "estimated": f"0.45 {unit}"}
+    figures: dict[str, Any] = {name: money(figure) for name, figure in given.items()}
+    made = ledger.reserve("film", usd("1"), job=Job(**figures))
+    for found in (made, ledger.reservations.get(made.id)):
+        kept = {name: getattr(found.job, name) for name in figures}
+        assert kept == (figures if is_kept else dict.fromkeys(figures))
 
 
 def test_a_millionth_can_be_reserved(ledger):
