@@ -51,6 +51,7 @@ def ledger(empty_url: str, clock: Clock) -> Iterator[Ledger]:
 def test_reserving_sets_credits_aside_and_spends_none(ledger):
     reservation = ledger.reserve("film", usd("3"))
     assert (reservation.state, reservation.is_open) == (State.RESERVED, True)
+    assert reservation.id.startswith("res_")
     assert standing(ledger, "film") == (usd("10"), usd("3"), usd("7"))
 
 
