@@ -164,12 +164,12 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """The driver of one rival, started once for each trial."""
+    """The driver of one rival, started once for each trial; `how` is its rush."""
 
     python: str
     driver: str
     places: Places
-    how: str = "rush"
+    how: str
 
     def prepared(self) -> str:
         place = self.places.new()

@@ -164,11 +164,11 @@ def test_of_many_at_once_as_many_are_let_in_as_there_is_room_for_and_none_holds_
 
 def test_tasks_and_threads_share_one_limit(ledger: Ledger, team: str):
     async def one(number: int) -> bool:
-        call: Callable[[], Awaitable[Reservation]] = lambda: ledger.areserve(team, usd("0.1"))  # noqa: E731
-        if number % 3 == 0:
-            call = lambda: asyncio.to_thread(ledger.reserve, team, usd("0.1"))  # noqa: E731
         try:
-            await call()
+            if number % 3 == 0:
+                await asyncio.to_thread(ledger.reserve, team, usd("0.1"))
+            else:
+                await ledger.areserve(team, usd("0.1"))
         except InsufficientCreditsError:
             return False
         return True

@@ -25,12 +25,7 @@ from kling_ledger.ledger.asking import (
     subject_of,
     wanted_by,
 )
-from kling_ledger.ledger.demands import (
-    Demand,
-    Wanted,
-    demands_of,
-    wallet_demands_of,
-)
+from kling_ledger.ledger.demands import Demand, Wanted, demands_of, wallet_demands_of
 from kling_ledger.ledger.engines.transaction import Row, Stamp, Transaction, never
 from kling_ledger.ledger.figures import Read
 from kling_ledger.ledger.ids import to_us

@@ -74,15 +74,13 @@ class Admissions:
         Also returns a cancellation that came when it had begun, to be raised by the caller.
         """
         # asyncio takes its time to load, and few scripts need it.
-        from kling_ledger.ledger.engines.awaiting import in_thread, turn_in
+        from kling_ledger.ledger.engines.awaiting import ended_in_thread, in_thread, turn_in
 
         if not self._is_ready(asked):
             # In turn: of a thousand tasks that begin at once only the first has to ask.
             async with turn_in(self._turns):
                 if not self._is_ready(asked):
-                    _, too_late = await in_thread(partial(self.call, asked))
-                    if too_late is not None:
-                        raise too_late
+                    await ended_in_thread(partial(self.call, asked))
         try:
             with _told(asked):
                 return await self._access.database.awrite_batch(self._batch(asked))

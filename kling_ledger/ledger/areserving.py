@@ -16,18 +16,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from kling_ledger.ledger.asking import Asked
-from kling_ledger.ledger.engines.awaiting import TooLate, in_thread
+from kling_ledger.ledger.engines.awaiting import TooLate, ended_in_thread, in_thread
 from kling_ledger.ledger.reservations import Reservation, SettledBy
 from kling_ledger.ledger.reserving import Reserving
 from kling_pricing.errors import KlingError
 from kling_pricing.money import Money
-
-if TYPE_CHECKING:
-    pass
-
 
 Reserve = Callable[[Sequence[Asked]], Awaitable[tuple[list[Reservation], TooLate]]]
 """Reserves, and returns a cancellation that came too late to stop it."""
@@ -97,7 +93,7 @@ class AsyncReserving:
             return
         unsaid = None if error is not None else self._first_unsaid()
         stopped_by = error or unsaid
-        await _in_thread(partial(self._block.__exit__, kind, stopped_by, traceback))
+        await ended_in_thread(partial(self._block.__exit__, kind, stopped_by, traceback))
         if unsaid is not None:
             raise unsaid
 
@@ -109,7 +105,7 @@ class AsyncReserving:
 
     async def _never_began(self, cancelled: asyncio.CancelledError) -> None:
         try:
-            await _in_thread(self._block.never_began)
+            await ended_in_thread(self._block.never_began)
         except KlingError as error:
             cancelled.add_note(
                 f"reservation {self.id} is still open, and nothing was sent: {error}"
@@ -135,11 +131,4 @@ class _Word:
     def __await__(self) -> Generator[Any, None, None]:
         if self in self._unsaid:
             self._unsaid.remove(self)
-        return _in_thread(self._say).__await__()
-
-
-async def _in_thread(call: Callable[[], object]) -> None:
-    """Make a call in a thread; a cancellation is raised after its end."""
-    _, too_late = await in_thread(call)
-    if too_late is not None:
-        raise too_late
+        return ended_in_thread(self._say).__await__()

@@ -50,6 +50,13 @@ async def in_thread(call: Callable[[], Result]) -> tuple[Result, TooLate]:
     return _told(made.result, cancelled)
 
 
+async def ended_in_thread(call: Callable[[], object]) -> None:
+    """Make a call in a thread as `in_thread` does; a cancellation is raised after its end."""
+    _, too_late = await in_thread(call)
+    if too_late is not None:
+        raise too_late
+
+
 async def written(
     writer: Writer, batch: Batch[Any, Result]
 ) -> tuple[Callable[[int], Result], TooLate]:

@@ -109,7 +109,7 @@ class Writer:
         held_by: Callable[[], str],
     ) -> None:
         self._write = write
-        self._held_by = held_by
+        self.held_by = held_by
         self._turn = turn
         self._close = close
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
@@ -161,10 +161,6 @@ class Writer:
         """Whether anybody is still waiting for the writer."""
         is_waited_for = any(not entry.is_claimed for entry in self._group)
         return self._is_writing or is_waited_for or self._queue.qsize() > 1
-
-    def held_by(self) -> str:
-        """Name whoever has the turn."""
-        return self._held_by()
 
     def see_to_a_writer(self) -> None:
         """Start a writer if there is none: at the first write, or after one has died."""
