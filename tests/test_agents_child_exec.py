@@ -152,7 +152,7 @@ PROGRAMS: Final = {
 }
 
 
-@pytest.fixture(params=sampled(PROGRAMS, every=2))
+@pytest.fixture(params=sampled(PROGRAMS, every=4))
 def program(request: pytest.FixtureRequest) -> list[str]:
     """A program that makes a clip: it takes an address, a body, and perhaps a key of its own."""
     if request.param == "requests":

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -34,6 +35,7 @@ from tests.evidence_truth import (
 )
 from tests.evidence_world import History, Later, World, run_history
 from tests.folders import memory_folder
+from tests.sweeps import sampled
 
 PROVIDERS: Final = sorted(ADDRESSES)
 FATES: Final[tuple[Fate, ...]] = get_args(Fate)
@@ -258,9 +260,9 @@ PLAIN: Final = (
 )
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize(
+    ("provider", "form", "style"), sampled(product(PROVIDERS, FORMS, STYLES), every=5)
+)
 def test_a_plain_complete_bill_is_read_in_every_form(
     folder: Path, empty_file: Path, provider: str, form: bills.Form, style: bills.Style
 ):

@@ -272,13 +272,13 @@ def sweep(stage: Stage, provider: str, command: str, step: int) -> int:
     sampled(
         [
             ("runapi", "run", 80),
+            ("evolink", "run", 120),
+            ("runapi", "batch", 26),
+            ("crun", "batch", 26),
             ("crun", "run", 80),
             ("uniall", "run", 120),
-            ("evolink", "run", 120),
-            ("crun", "batch", 26),
-            ("runapi", "batch", 26),
         ],
-        every=2,
+        every=3,
     ),
 )
 def test_whoever_is_killed_leaves_what_can_be_finished(

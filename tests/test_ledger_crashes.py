@@ -90,7 +90,7 @@ def killed(
     return points, [point for answer in said for point in answer["killed"]]
 
 
-@pytest.mark.parametrize("operation", sampled(OPERATIONS, every=2))
+@pytest.mark.parametrize("operation", sampled(OPERATIONS, every=3))
 def test_a_process_killed_before_any_statement_of_a_file_is_as_if_it_was_late(
     nursery, new_file, operation
 ):
@@ -128,7 +128,7 @@ def killed_in_exchanges(
     assert len(meant - set(at)) <= 2
 
 
-@pytest.mark.parametrize("share", [3, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [6, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_process_killed_in_any_exchange_with_a_server_is_as_if_it_was_late(
     nursery, on_server, operation, share
@@ -136,7 +136,7 @@ def test_a_process_killed_in_any_exchange_with_a_server_is_as_if_it_was_late(
     killed_in_exchanges(nursery, on_server, operation, share=share)
 
 
-@pytest.mark.parametrize("share", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [12, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_process_killed_in_any_exchange_with_slots_is_as_if_it_was_late(
     nursery, with_slots, operation, share
@@ -184,7 +184,7 @@ def lost(nursery: Nursery, new_url: NewUrl, operation: str, *, parts: int = PART
     return Counter({name: sum(answer[name] for answer in said) for name in ("errors", "unnoticed")})
 
 
-@pytest.mark.parametrize("operation", sampled(OPERATIONS, every=2))
+@pytest.mark.parametrize("operation", sampled(OPERATIONS, every=3))
 def test_a_call_whose_session_the_server_ends_is_made_once(nursery, on_server, operation):
     """By itself, or it is our error and can be repeated: never twice, and never told wrongly."""
     assert lost(nursery, on_server, operation, parts=6).total() >= 1
