@@ -127,7 +127,7 @@ def receiving(
     assert ledger.verify().findings == ()
 
 
-def until(is_so: Callable[[], bool], *, within_s: float = 10) -> None:
+def until(is_so: Callable[[], bool], *, within_s: float = 60) -> None:
     """Wait for something that happens by itself."""
     ends_at = time.monotonic() + within_s
     while not is_so():

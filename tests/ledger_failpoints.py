@@ -186,7 +186,7 @@ class Original:
         """Wait until the server has noticed that its clients are gone, and finished for them."""
         if self._server is None:
             return
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 60
         while self._server.execute(_OTHERS).fetchone() != (0,):
             if time.monotonic() > give_up_at:
                 raise AssertionError("a client that is dead still has its session")

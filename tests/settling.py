@@ -57,7 +57,7 @@ def sent(here: House, provider: str, prompt: str) -> Reservation:
     return here.ledger.reservations.get(found.id)
 
 
-def ended(here: House, found: Reservation, *, within_s: float = 20) -> Reservation:
+def ended(here: House, found: Reservation, *, within_s: float = 60) -> Reservation:
     """Wait until a reservation has ended."""
     until(lambda: not here.ledger.reservations.get(found.id).is_open, within_s=within_s)
     return here.ledger.reservations.get(found.id)

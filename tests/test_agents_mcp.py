@@ -78,7 +78,7 @@ async def client(mcp: Mcp, way: str, **callbacks: Any) -> AsyncIterator[Caller]:
 
 def wait_for(cli: Cli, state: str) -> dict[str, Any]:
     """Wait until the newest reservation is in a state, while nobody asks for it."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         found = cli.reservations()
         if found and found[0]["state"] == state:

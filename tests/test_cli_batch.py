@@ -546,7 +546,7 @@ def test_a_stopped_batch_needs_no_more_than_is_left(
     cli = ledger_of(tmp_path, worker, "2.7 USD")
     write(cli, *(f"shot {number} [takes 3]" for number in range(4)))
     process = cli.start(*words(sandbox))
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while len(tasks(cli, sandbox)) < 4 and time.monotonic() < until:
         time.sleep(0.05)
     stopped = interrupted(process, 0)

@@ -143,7 +143,7 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs_open(cli: Cli, here: House)
 
 
 def wait_for_polls(here: House, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while sum(task["polls"] for task in here.tasks("crun")) < 30:
         assert time.monotonic() < until
         assert process.poll() is None

@@ -63,7 +63,7 @@ def resume(sandbox: SandboxProcess, reservation_id: str) -> list[str]:
 
 def wait_for(cli: Cli, state: str) -> dict[str, Any]:
     """Wait until the newest reservation is in a state; the ledger is read while it is in use."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         rows = read(cli, "SELECT * FROM reservation ORDER BY created_at DESC LIMIT 1")
         if rows and rows[0]["state"] == state:

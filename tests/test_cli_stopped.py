@@ -54,7 +54,7 @@ class Scene:
     def stopped(self, words: list[str], *, polls: int) -> tuple[Said, float]:
         """Start a command, stop it once the gateway was asked so often; say how long it took."""
         process = self.cli.start(*words)
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 60
         while self.asked() < polls:
             assert time.monotonic() < give_up_at, "nobody asked"
             assert process.poll() is None, finish(process)

@@ -75,16 +75,16 @@ class Rig:
     def called(self, found: Reservation, times: int = 1) -> list[str]:
         """Wait until a job's callbacks were answered so many times; return the answers."""
         job = self.job(found)
-        until(lambda: len(job.deliveries) >= times, within_s=20)
+        until(lambda: len(job.deliveries) >= times)
         return [delivery.outcome for delivery in job.deliveries]
 
     def posts(self, times: int = 1) -> list[dict[str, Any]]:
         """Wait until the client's server was called so many times; return what it was told."""
-        until(lambda: len(self.client.posts) >= times, within_s=20)
+        until(lambda: len(self.client.posts) >= times)
         return [json.loads(post.content) for post in self.client.posts]
 
     def ended(self, found: Reservation) -> Reservation:
-        until(lambda: not self.ledger.reservations.get(found.id).is_open, within_s=20)
+        until(lambda: not self.ledger.reservations.get(found.id).is_open)
         return self.ledger.reservations.get(found.id)
 
 

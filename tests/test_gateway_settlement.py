@@ -172,7 +172,7 @@ def test_it_returns_at_once_while_a_provider_hangs_and_others_are_asked_meanwhil
         until(lambda: sum(one["polls"] for one in here.tasks("crun")) >= 4)
         found = sent(here, "evolink", "a lake")
         settlement.expect(found, wired(here, "evolink"))
-        assert ended(here, found, within_s=10).state is State.COMMITTED
+        assert ended(here, found, within_s=hanging.hang_s - 5).state is State.COMMITTED
         with ThreadPoolExecutor(1) as pool:
             pool.submit(settlement.close).result(timeout=hanging.hang_s - 5)
         assert here.state(slow) is State.SUBMITTED
@@ -211,7 +211,7 @@ def test_more_jobs_than_a_page_are_all_settled(here: House):
     for provider in ("crun", "evolink"):
         found = [sent(here, provider, f"job {number}") for number in range(3 * PAGE + 1)]
     with settling(here) as settlement:
-        until(lambda: here.ledger.reservations.open() == [], within_s=60)
+        until(lambda: here.ledger.reservations.open() == [])
         until(lambda: settlement.followed == 0)
     assert len(found) == 61
     for provider in ("crun", "evolink"):
@@ -255,7 +255,7 @@ def test_those_that_are_too_many_are_asked_for_in_turn(
         until(lambda: all(one["polls"] for one in here.tasks("crun")))
         assert settlement.followed <= 5 + PAGE
         here.sandbox.finish()
-        until(lambda: here.ledger.reservations.open() == [], within_s=30)
+        until(lambda: here.ledger.reservations.open() == [])
 
 
 # --- keys of callers ------------------------------------------------------------------------
@@ -336,7 +336,7 @@ def test_a_fault_of_ours_is_told_and_jobs_go_on(here: House):
     with settling(here, meter_for=faulty) as settlement:
         until(lambda: settlement.problem == "ValueError: a fault")
         assert settlement.is_alive
-        assert ended(here, found, within_s=30).state is State.COMMITTED
+        assert ended(here, found).state is State.COMMITTED
         until(lambda: settlement.problem is None)
 
 
@@ -374,8 +374,8 @@ def test_a_database_that_is_away_is_waited_for(postgres: PostgresServer):
             finally:
                 let_in(url)
             assert here.tasks("crun")[0]["polls"] <= polls + 1
-            assert ended(here, found, within_s=60).state is State.COMMITTED
-            until(lambda: settlement.problem is None, within_s=30)
+            assert ended(here, found).state is State.COMMITTED
+            until(lambda: settlement.problem is None)
 
 
 def test_a_closed_settlement_that_never_began_is_closed(here: House):
@@ -394,7 +394,7 @@ def test_two_settlements_settle_each_job_once(anywhere: House, count: int):
             one = sent(anywhere, "runapi", f"job {number} [lose cut]" if number % 4 else "a lake")
             for each in (first, second):
                 each.expect(one, wired(anywhere, "runapi"))
-        until(lambda: anywhere.ledger.reservations.open() == [], within_s=60)
+        until(lambda: anywhere.ledger.reservations.open() == [])
     assert len(anywhere.tasks("runapi")) == count
     charged = [line for line in transfers(anywhere.ledger) if line.startswith("commit")]
     assert charged == [f"commit {PRICES['runapi']}"] * count

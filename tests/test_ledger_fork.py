@@ -58,7 +58,7 @@ for number in range(children):
             code = child(number)
         finally:
             os._exit(code)
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 60
     while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
         if time.monotonic() > give_up_at:
             os.kill(pid, 9)

@@ -17,7 +17,7 @@ from kling_ledger.ledger.lookout import Lookout
 
 
 def until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < give_up_at
         time.sleep(0.01)

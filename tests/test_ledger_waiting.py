@@ -121,14 +121,14 @@ def test_one_that_was_stopped_while_it_was_next_is_named_too(path, caplog):
 
 
 def wait_until_next(path: Path, pid: int) -> None:
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while not Path(f"{path}-next").read_text().startswith(f"{pid} "):
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
 
 
 def wait_until_stopped(pid: int) -> None:
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while ") T " not in Path(f"/proc/{pid}/stat").read_text():
         assert time.monotonic() < give_up_at
         time.sleep(0.02)

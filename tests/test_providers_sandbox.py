@@ -47,7 +47,7 @@ def body_of(name: str, prompt: str) -> dict[str, Any]:
 
 
 def ended(provider: Provider, task_id: str, action: str = "text_to_video") -> TaskStatus:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 60
     while (status := provider.poll(action, task_id)).state is TaskState.RUNNING:
         assert time.monotonic() < give_up_at
         time.sleep(0.02)

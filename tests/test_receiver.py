@@ -434,7 +434,7 @@ def test_whatever_goes_wrong_what_callbacks_have_charged_is_what_the_provider_di
             with suppress(ProviderError):
                 rig.submitted(provider, f"clip {number}")
         jobs = [job for job in rig.sandbox.stores[provider].jobs() if is_called_about(job)]
-        until(lambda: all(is_settled(ledger, provider, job) for job in jobs), within_s=30)
+        until(lambda: all(is_settled(ledger, provider, job) for job in jobs))
     assert len(jobs) > PROMPTS / 3
 
 

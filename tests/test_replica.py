@@ -70,7 +70,7 @@ def wait_until_followed(primary: PostgresServer, standby: str) -> None:
     with psycopg.connect(primary.address) as server:
         row = server.execute("SELECT pg_current_wal_lsn()::text").fetchone()
     with psycopg.connect(standby, autocommit=True) as server:
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 60
         replayed = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
         while server.execute(replayed, row).fetchone() != (True,):
             assert time.monotonic() < give_up_at, "the standby does not follow"

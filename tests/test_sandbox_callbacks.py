@@ -40,7 +40,7 @@ def send(rig: Rig, provider: str, prompt: str = "a lake", url: str | None = PUBL
 
 def until(is_so: Callable[[], bool]) -> None:
     """Wait for something that the sandbox does by itself."""
-    ends_at = time.monotonic() + 10
+    ends_at = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < ends_at, "it did not happen"
         time.sleep(0.01)
