@@ -30,15 +30,15 @@ _LONGEST: Final = 4 * 1024 * 1024
 _UNDER_EXEC: Final = "klr_"
 """The prefix of the token that a program under `exec` gets instead of a provider's key."""
 _SPENDING: Final = ("run", "batch")
-_OF_A_PERSON: Final = {
-    "wallet": {"create", "fund", "purchase", "adjust"},
-    "budget": {"set", "raise", "remove"},
-    "token": {"create", "revoke"},
-    "approval": {"grant", "deny"},
-    "reservation": {"commit", "rollback", "refund"},
-    "account": {"adopt"},
-    "db": {"restore", "slots"},
-}
+_OF_A_PERSON: Final = frozenset(
+    (
+        *("wallet create", "wallet fund", "wallet purchase", "wallet adjust"),
+        *("budget set", "budget raise", "budget remove", "token create", "token revoke"),
+        *("approval grant", "approval deny", "account adopt", "db restore", "db slots"),
+        *("reservation commit", "reservation rollback", "reservation refund"),
+        *("reservation correct", "reservation resolve", "config set", "config unset"),
+    )
+)
 """Commands for the person responsible for the money, never for an agent."""
 _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
 
@@ -190,30 +190,47 @@ def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
     """Check a kling-ledger command by the most that it would reserve."""
     from kling_ledger.agents.hooks.verdicts import LEAVE, ask
 
-    if _OF_A_PERSON.get(" ".join(words[:1]), set()).intersection(words[1:2]):
-        return ask(
-            f"kling-ledger {words[0]} {words[1]} is for the person responsible for the money"
-        )
-    if costs.most is None or not words or words[0] not in _SPENDING:
+    parent, path, command, rest = _called(words)
+    if " ".join(path) in _OF_A_PERSON:
+        return ask(f"kling-ledger {' '.join(path)} is for the person responsible for the money")
+    if costs.most is None or command is None or path[0] not in _SPENDING:
         return LEAVE
-    with chdir(folder), _context(words) as context:
+    with (
+        chdir(folder),
+        command.make_context(path[0], rest, parent, resilient_parsing=True) as context,
+    ):
         given = context.params
         by_ceiling = costs.of_ceiling(given.get("max_cost") or given.get("max_total"))
         if by_ceiling is not None:
             return by_ceiling
-        if words[0] == "batch":
+        if path[0] == "batch":
             return ask(f"a batch may cost more than {costs.most}: limit it with --max-total")
         return _of_request(costs, given, given["request_file"])
 
 
-def _context(words: Sequence[str]) -> click.Context:
-    """Return the parsed arguments of a kling-ledger command."""
+def _called(
+    words: Sequence[str],
+) -> tuple[click.Context, list[str], click.Command | None, list[str]]:
+    """Read the words as our command line does, which forgives spellings and options before a name.
+
+    Return the context around the command, the names that lead to it, the command, None if there is
+    none, and the words after it.
+    """
     from kling_ledger.cli import cli
 
-    command = cli.get_command(click.Context(cli), words[0])
-    if command is None:
-        raise click.UsageError(f"no such command: {words[0]}")
-    return command.make_context(words[0], list(words[1:]), resilient_parsing=True)
+    command: click.Command | None = cli
+    context = click.Context(cli, resilient_parsing=True, **cli.context_settings)
+    path: list[str] = []
+    rest = list(words)
+    while isinstance(command, click.Group):
+        _, rest, _ = command.make_parser(context).parse_args(rest)
+        if not rest:
+            return context, path, None, rest
+        if path:
+            context = click.Context(command, parent=context, resilient_parsing=True)
+        _, command, rest = command.resolve_command(context, rest)
+        path.append(command.name or "" if command else "")
+    return context, path, command, rest
 
 
 def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None) -> Verdict:

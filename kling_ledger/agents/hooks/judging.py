@@ -33,6 +33,8 @@ _SETS: Final = frozenset(("export", "set", "alias"))
 _INTERPRETERS: Final = re.compile(
     r"python[\d.]*|pypy3?|node|bun|deno|ruby|perl|php|(?:ba|z|da|k)?sh|source|\."
 )
+_MODULE: Final = re.compile("-[A-Za-z]*m")
+"""How Python is told to run a module."""
 _PROVIDERS_TOOL: Final = re.compile(r"kling|runapi|crun|evolink|uniall")
 _MAKES: Final = re.compile(r"(?:create|generat|submit|video|avatar|motion)\w*|run|make")
 _ONLY_ASKS: Final = frozenset(
@@ -90,17 +92,15 @@ def _is_providers_tool(name: str) -> bool:
 
 
 def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
-    ours: list[Pipeline] = []
-    others: list[str] = []
-    for pipeline in pipelines(command):
-        if OURS in pipeline.programs:
-            ours.append(pipeline)
-        others.extend(_unguarded(pipeline, call.folder))
+    found = list(pipelines(command))
+    others = [text for pipeline in found for text in _unguarded(pipeline, call.folder)]
     seen = replace(rules, environ={**rules.environ, **call.variables})
     verdict = _of_text("\n".join(others), seen)
     if verdict.decision is not Decision.LEAVE:
         return verdict
-    return _first_of(_of_ours(pipeline, call.folder, rules) for pipeline in ours)
+    built = (text for pipeline in found for text in substitutions(pipeline.text))
+    calls = _calls_of_ours([*found, *(inner for text in built for inner in pipelines(text))])
+    return _first_of(rules.of_run(words, call.folder) for words in calls)
 
 
 def _unguarded(pipeline: Pipeline, folder: Path) -> Iterator[str]:
@@ -131,9 +131,18 @@ def _scripts(words: Sequence[str], folder: Path) -> Iterator[str]:
             yield file.read_text("utf-8", "replace")
 
 
-def _of_ours(pipeline: Pipeline, folder: Path, rules: Rules) -> Verdict:
-    calls = (words[1:] for words in pipeline.commands if words and words[0].endswith(OURS))
-    return _first_of(rules.of_run(words, folder) for words in calls)
+def _calls_of_ours(found: Sequence[Pipeline]) -> Iterator[Sequence[str]]:
+    """Yield the words after each call of ours, also one that `uv run` or our own `exec` makes."""
+    for words in (words for pipeline in found for words in pipeline.commands):
+        if words and words[0].rpartition("/")[2] not in _READS:
+            yield from (words[at + 1 :] for at in range(len(words)) if _is_ours(words, at))
+
+
+def _is_ours(words: Sequence[str], at: int) -> bool:
+    is_module = at > 0 and _MODULE.fullmatch(words[at - 1]) is not None
+    if is_module and words[at] == OURS.replace("-", "_"):
+        return True
+    return words[at].rpartition("/")[2].removesuffix(".exe") == OURS
 
 
 def _first_of(verdicts: Iterator[Verdict]) -> Verdict:
