@@ -227,8 +227,8 @@ def test_more_jobs_than_a_page_are_all_settled(here: House):
 
 def test_what_may_be_under_way_is_left_to_its_sender(here: House):
     reserved, submitting = here.reserved("crun"), here.submitting("runapi")
+    found = sent(here, "crun", "a lake")
     with settling(here, grace_s=60):
-        found = sent(here, "crun", "a lake")
         assert ended(here, found).state is State.COMMITTED
         assert here.state(reserved) is State.RESERVED
         assert here.state(submitting) is State.SUBMITTING
