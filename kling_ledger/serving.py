@@ -140,7 +140,12 @@ class _Server(uvicorn.Server):
         await super().main_loop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._stopping()
+        try:
+            await self._stopping()
+        finally:
+            await self._let_go(sockets)
+
+    async def _let_go(self, sockets: list[socket.socket] | None) -> None:
         await super().shutdown(sockets=sockets)
         # Who was still being answered when the time was up would keep a socket open after us.
         for connection in list(self.server_state.connections):

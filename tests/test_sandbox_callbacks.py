@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from kling_ledger.callbacks import signatures
 from kling_ledger.errors import ConfigError
-from kling_ledger.sandbox import SandboxSettings
+from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_ledger.sandbox.signing import webhook_headers
 from tests.loopback import Loopback, Seen, answering
-from tests.sandbox_rig import AT, PROVIDERS, WORDS, Rig, body, rigged
+from tests.sandbox_rig import AT, PATHS, PROVIDERS, WORDS, Rig, body, rigged
 
 SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 PUBLIC = "https://example.com/hook?order=1"
@@ -289,3 +290,18 @@ def test_a_sandbox_closes_while_callbacks_are_under_way() -> None:
         send(rig, "runapi", "[never]")
         rig.wait(2)
         until(lambda: len(listener.seen) == 1)
+
+
+def test_a_sandbox_that_is_closed_while_it_calls_back_in_vain_is_closed_whole() -> None:
+    settings = SandboxSettings(job_s=0.01, callback_retries_s=(0.0,) * 100_000)
+    with answering((500, {})) as listener, Sandbox(settings) as sandbox:
+        key = {"Authorization": f"Bearer {settings.api_key}"}
+        asked = body("runapi", "a lake", callback_url=listener.url)
+        for _ in range(20):
+            httpx.post(f"{sandbox.url}{PATHS['runapi'][0]}", json=asked, headers=key)
+        jobs, url = sandbox.runapi.jobs(), sandbox.url
+        until(lambda: all(job.deliveries for job in jobs))
+        sandbox.close()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+    assert len(jobs) == 20

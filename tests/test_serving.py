@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 
@@ -23,10 +24,10 @@ async def break_down() -> None:
 
 
 @contextmanager
-def serving(**settings: Any) -> Iterator[Served]:
+def serving(stopping: Callable[[], Awaitable[None]] = nothing, **settings: Any) -> Iterator[Served]:
     bound = bind("127.0.0.1", 0, problem="it cannot be served")
     served = Served(
-        Starlette(), bound, name="listener", stopping=nothing, log_level="critical", **settings
+        Starlette(), bound, name="listener", stopping=stopping, log_level="critical", **settings
     )
     try:
         yield served
@@ -54,3 +55,11 @@ def test_who_waits_for_a_server_that_is_closed_is_told_nothing():
         closing.start()
         served.wait()
         closing.join()
+
+
+def test_a_server_lets_go_of_its_sockets_even_if_its_application_cannot_be_stopped():
+    with serving(stopping=break_down) as served, httpx.Client() as client:
+        assert client.get(served.url).status_code == 404
+        served.close(30)
+        with pytest.raises(httpx.ConnectError):
+            client.get(served.url)

@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,11 +42,11 @@ class Postman:
 
     async def stop(self) -> None:
         """Stop at once, even with callbacks unsent."""
-        for task in (self._task, *self._rounds):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        tasks = [task for task in (self._task, *self._rounds) if task is not None]
+        for task in tasks:
+            task.cancel()
+        # Once the first has closed their HTTP client, others may fail: nobody asks how they end.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
         """Send callbacks until no more jobs will end."""
