@@ -188,49 +188,55 @@ def _judged(answering: _Answering, ask_above: str | None, gateway: str | None) -
 
 def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
     """Check a kling-ledger command by the most that it would reserve."""
+    from kling_ledger.agents.hooks.judging import OURS
     from kling_ledger.agents.hooks.verdicts import LEAVE, ask
 
-    parent, path, command, rest = _called(words)
-    if " ".join(path) in _OF_A_PERSON:
-        return ask(f"kling-ledger {' '.join(path)} is for the person responsible for the money")
-    if costs.most is None or command is None or path[0] not in _SPENDING:
+    called = _called(words)
+    path = called.command_path.removeprefix(f"{OURS} ")
+    if path in _OF_A_PERSON:
+        return ask(f"{OURS} {path} is for the person responsible for the money")
+    if costs.most is None or path not in _SPENDING:
         return LEAVE
-    with (
-        chdir(folder),
-        command.make_context(path[0], rest, parent, resilient_parsing=True) as context,
-    ):
-        given = context.params
+    with chdir(folder), called:
+        called.command.parse_args(called, called.args)
+        given = called.params
         by_ceiling = costs.of_ceiling(given.get("max_cost") or given.get("max_total"))
         if by_ceiling is not None:
             return by_ceiling
-        if path[0] == "batch":
+        if path == "batch":
             return ask(f"a batch may cost more than {costs.most}: limit it with --max-total")
         return _of_request(costs, given, given["request_file"])
 
 
-def _called(
-    words: Sequence[str],
-) -> tuple[click.Context, list[str], click.Command | None, list[str]]:
-    """Read the words as our command line does, which forgives spellings and options before a name.
+def _called(words: Sequence[str]) -> click.Context:
+    """Return the context of the command that these words call; its `args` are not parsed yet.
 
-    Return the context around the command, the names that lead to it, the command, None if there is
-    none, and the words after it.
+    The words are read as our command line does, which forgives spellings and options before a name.
     """
+    from kling_ledger.agents.hooks.judging import OURS
     from kling_ledger.cli import cli
 
-    command: click.Command | None = cli
-    context = click.Context(cli, resilient_parsing=True, **cli.context_settings)
-    path: list[str] = []
-    rest = list(words)
-    while isinstance(command, click.Group):
-        _, rest, _ = command.make_parser(context).parse_args(rest)
-        if not rest:
-            return context, path, None, rest
-        if path:
-            context = click.Context(command, parent=context, resilient_parsing=True)
-        _, command, rest = command.resolve_command(context, rest)
-        path.append(command.name or "" if command else "")
-    return context, path, command, rest
+    context = _unparsed(cli, OURS, words)
+    while isinstance(group := context.command, click.Group):
+        _, rest, _ = group.make_parser(context).parse_args(context.args)
+        command = group.resolve_command(context, rest)[1] if rest else None
+        if command is None:
+            break
+        context = _unparsed(command, command.name, rest[1:], context)
+    return context
+
+
+def _unparsed(
+    command: click.Command,
+    name: str | None,
+    words: Sequence[str],
+    parent: click.Context | None = None,
+) -> click.Context:
+    context = click.Context(
+        command, parent, name, resilient_parsing=True, **command.context_settings
+    )
+    context.args = list(words)
+    return context
 
 
 def _of_request(costs: AskAbove, given: Mapping[str, Any], file: BinaryIO | None) -> Verdict:
