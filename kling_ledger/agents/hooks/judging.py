@@ -15,7 +15,14 @@ from typing import Any, Final
 
 from kling_ledger.agents.hooks.calls import ToolCall, is_reading
 from kling_ledger.agents.hooks.doors import Door, door_in
-from kling_ledger.agents.hooks.shell import Pipeline, pipelines, substitutions, with_values
+from kling_ledger.agents.hooks.shell import (
+    SHELLS,
+    Pipeline,
+    pipelines,
+    program,
+    substitutions,
+    with_values,
+)
 from kling_ledger.agents.hooks.verdicts import LEAVE, Decision, Verdict, ask, deny
 
 OURS: Final = "kling-ledger"
@@ -33,6 +40,7 @@ _SETS: Final = frozenset(("export", "set", "alias"))
 _INTERPRETERS: Final = re.compile(
     r"python[\d.]*|pypy3?|node|bun|deno|ruby|perl|php|(?:ba|z|da|k)?sh|source|\."
 )
+_RUN_SHELL: Final = SHELLS | {"source", "."}
 _MODULE: Final = re.compile("-[A-Za-z]*m")
 """How Python is told to run a module."""
 _PROVIDERS_TOOL: Final = re.compile(r"kling|runapi|crun|evolink|uniall")
@@ -92,7 +100,7 @@ def _is_providers_tool(name: str) -> bool:
 
 
 def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
-    found = list(pipelines(command))
+    found = list(_started(command, call.folder))
     others = [text for pipeline in found for text in _unguarded(pipeline, call.folder)]
     seen = replace(rules, environ={**rules.environ, **call.variables})
     verdict = _of_text("\n".join(others), seen)
@@ -103,38 +111,56 @@ def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
     return _first_of(rules.of_run(words, call.folder) for words in calls)
 
 
+def _started(command: str, folder: Path) -> Iterator[Pipeline]:
+    """Yield the pipelines of a command line, and those of the shell scripts that it runs."""
+    for pipeline in pipelines(command):
+        yield pipeline
+        for words in pipeline.commands:
+            script = _script(words, folder)
+            if _is_for_shell(words, script):
+                yield from pipelines(script)
+
+
 def _unguarded(pipeline: Pipeline, folder: Path) -> Iterator[str]:
-    """Yield the texts of a pipeline that could send an unmetered job, and of its scripts."""
+    """Yield the texts of a pipeline that could send an unmetered job, and of its other scripts."""
     programs = set(pipeline.programs)
     if programs and not programs - {OURS} - _READS and not programs & _SETS:
         yield from substitutions(pipeline.text)
         return
     yield pipeline.text
     for words in pipeline.commands:
-        yield from _scripts(words, folder)
+        script = _script(words, folder)
+        if not _is_for_shell(words, script):
+            yield script
 
 
-def _scripts(words: Sequence[str], folder: Path) -> Iterator[str]:
-    """Yield the text of a script that a command runs, if the file can be read."""
+def _script(words: Sequence[str], folder: Path) -> str:
+    """Return the text of the script that a command runs; empty if no such file can be read."""
     if not words:
-        return
-    if _INTERPRETERS.fullmatch(words[0].rpartition("/")[2]):
+        return ""
+    if _INTERPRETERS.fullmatch(program(words[0])):
         named = next((word for word in words[1:] if not word.startswith("-")), None)
     else:
         named = words[0] if "/" in words[0] else None
-    if named is None:
-        return
     # A word that does not name a readable file, such as the code after `-c`, is not a script.
     with suppress(OSError, ValueError):
-        file = folder / named
+        file = folder / (named or "")
         if file.is_file() and file.stat().st_size <= _LONGEST_SCRIPT:
-            yield file.read_text("utf-8", "replace")
+            return file.read_text("utf-8", "replace")
+    return ""
+
+
+def _is_for_shell(words: Sequence[str], script: str) -> bool:
+    """Whether a shell runs this script: the command says so, or else its first line."""
+    first, _, _ = script.partition("\n")
+    runners = [*words[:1], *(first[2:].split() if first.startswith("#!") else ())]
+    return any(program(word) in _RUN_SHELL for word in runners)
 
 
 def _calls_of_ours(found: Sequence[Pipeline]) -> Iterator[Sequence[str]]:
     """Yield the words after each call of ours, also one that `uv run` or our own `exec` makes."""
     for words in (words for pipeline in found for words in pipeline.commands):
-        if words and words[0].rpartition("/")[2] not in _READS:
+        if words and program(words[0]) not in _READS:
             yield from (words[at + 1 :] for at in range(len(words)) if _is_ours(words, at))
 
 
@@ -142,7 +168,7 @@ def _is_ours(words: Sequence[str], at: int) -> bool:
     is_module = at > 0 and _MODULE.fullmatch(words[at - 1]) is not None
     if is_module and words[at] == OURS.replace("-", "_"):
         return True
-    return words[at].rpartition("/")[2].removesuffix(".exe") == OURS
+    return program(words[at]) == OURS
 
 
 def _first_of(verdicts: Iterator[Verdict]) -> Verdict:

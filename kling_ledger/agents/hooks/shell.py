@@ -24,7 +24,7 @@ _PREFIXES: Final = frozenset(("sudo", "env", "time", "nohup", "command", "exec",
 _ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _VALUE: Final = re.compile(r"""(?<![\w$])([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;&|]*)""")
 _VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
-_SHELLS: Final = frozenset(("sh", "bash", "zsh", "dash", "ksh"))
+SHELLS: Final = frozenset(("sh", "bash", "zsh", "dash", "ksh"))
 _MOST: Final = 512 * 1024
 _MOST_NESTED: Final = 50
 _LONGEST_VALUE: Final = 2000
@@ -44,16 +44,21 @@ class Pipeline:
     @property
     def programs(self) -> tuple[str, ...]:
         """The name of the program that each command runs, without its folder."""
-        return tuple(words[0].rpartition("/")[2] for words in self.commands if words)
+        return tuple(program(words[0]) for words in self.commands if words)
 
     @property
     def inner(self) -> str | None:
         """The command line that a shell gets as an argument, `sh -c "..."`; None without one."""
-        if len(self.commands) != 1 or not _SHELLS.intersection(self.programs):
+        if len(self.commands) != 1 or not SHELLS.intersection(self.programs):
             return None
         words = self.commands[0]
         options = [place for place, word in enumerate(words) if re.fullmatch("-[a-z]*c", word)]
         return words[options[0] + 1] if options and options[0] + 1 < len(words) else None
+
+
+def program(word: str) -> str:
+    """Return a program's name, without the folder and the ending that a call may give it."""
+    return word.rpartition("/")[2].removesuffix(".exe")
 
 
 def pipelines(command: str) -> Iterator[Pipeline]:
@@ -123,7 +128,7 @@ def _is_before(words: list[str]) -> bool:
     first = words[0]
     if _ASSIGNED.fullmatch(first) or first in _PREFIXES:
         return True
-    return bool(re.fullmatch(r"[0-9.]+[smhd]?|-\w+", first))
+    return bool(re.fullmatch(r"\d*\.?\d+[smhd]?|-\w+", first))
 
 
 def substitutions(text: str) -> Iterator[str]:
