@@ -24,6 +24,7 @@ from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_ledger.sandbox.jobs import Job
 from kling_pricing import Money
 from tests.sandbox_rig import UNITS, body, plain_client
+from tests.waiting import until
 
 SECRET: Final = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 KEY: Final = "sandbox-key-not-to-be-told"
@@ -125,14 +126,6 @@ def receiving(
     for meter in rig.opened.values():
         meter.provider.close()
     assert ledger.verify().findings == ()
-
-
-def until(is_so: Callable[[], bool], *, within_s: float = 60) -> None:
-    """Wait for something that happens by itself."""
-    ends_at = time.monotonic() + within_s
-    while not is_so():
-        assert time.monotonic() < ends_at, "it did not happen"
-        time.sleep(0.01)
 
 
 def signed(content: bytes, secret: str, *, at: datetime | None = None) -> dict[str, str]:

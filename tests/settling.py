@@ -11,9 +11,9 @@ from kling_ledger.gateway.settlement import Settlement
 from kling_ledger.jobs.meter import Meter
 from kling_ledger.ledger import Reservation, State
 from kling_ledger.providers.registry import wire
-from tests.callbacks import until
 from tests.metering import House
 from tests.sandbox_rig import body
+from tests.waiting import until
 
 QUICK: dict[str, Any] = {
     "poll_every_s": 0.02,

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +28,7 @@ from kling_pricing import Money
 from tests.children import Stranger
 from tests.cli import API_KEY, BODY, COMMAND, Cli, Said, finish
 from tests.sweeps import sampled
+from tests.waiting import until
 
 ONE_CLIP: Final = Decimal("0.675")
 SUBMIT: Final = "/api/v1/kling/text_to_video"
@@ -204,10 +204,12 @@ def left_behind(cli: Cli) -> list[str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> str:
-    while not path.exists() or not path.read_text().endswith("\n"):
+    def written() -> str:
         assert process.poll() is None, finish(process).err
-        time.sleep(0.02)
-    return path.read_text().strip()
+        text = path.read_text() if path.exists() else ""
+        return text.strip() if text.endswith("\n") else ""
+
+    return until(written)
 
 
 # --- jobs --------------------------------------------------------------------------------------
@@ -432,8 +434,7 @@ def test_a_job_that_nobody_asks_for_is_settled_while_its_program_runs(
     leftovers = Leftovers(ledger, poll_every_s=0.05, look_every_s=0.05)
     leftovers.expect(reserved, meter)
     with leftovers.looked_after():
-        while ledger.reservations.get(reserved.id).is_open:
-            time.sleep(0.02)
+        until(lambda: not ledger.reservations.get(reserved.id).is_open)
     assert ledger.wallets.get(team).spent.amount == ONE_CLIP
     provider.close()
 
@@ -454,8 +455,7 @@ def test_a_signal_ends_the_waiting_and_not_the_putting_away(cli: Cli, sandbox: S
         assert process.stdout is not None
         assert process.stdout.readline()
         # The program ends by itself; its folder of certificates goes before the waiting begins.
-        while left_behind(cli):
-            time.sleep(0.02)
+        until(lambda: not left_behind(cli))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert process.returncode == 0, err
@@ -606,15 +606,11 @@ def test_ctrl_c_in_a_terminal_reaches_the_program_once(cli: Cli, sandbox: Sandbo
     if pid == 0:
         os.execve(command[0], command, environ)  # noqa: S606
     ready = counted.with_name("signals.ready")
-    while not ready.exists():
-        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
-        time.sleep(0.02)
+    until(ready.exists)
     os.write(terminal, b"\x03")
-    while not counted.exists() or not counted.read_text():
-        time.sleep(0.02)
+    until(lambda: counted.exists() and counted.read_text())
     os.write(terminal, b"\x1c")
-    while "SIGQUIT" not in counted.read_text():
-        time.sleep(0.02)
+    until(lambda: "SIGQUIT" in counted.read_text())
     counted.with_name("signals.end").touch()
     _, status = os.waitpid(pid, 0)
     os.close(terminal)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +20,7 @@ from kling_ledger import Ledger, State
 from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing import Money
 from tests.cli import API_KEY, COMMAND, Cli
+from tests.waiting import until
 
 THREADS: Final = 32
 LASTS_S: Final = 20
@@ -94,9 +94,7 @@ def test_no_cap_is_passed_and_the_ledger_is_the_truth(tmp_path: Path):
     settings = SandboxSettings(job_s=0.2, hang_s=1.0, balance=Money.parse("100000 USD"))
     with Sandbox(settings) as sandbox:
         first = start(cli, sandbox.url, "first", CAPS[0])
-        while len(tasks(sandbox.url)) < THREADS // 2:
-            assert first.poll() is None, first.communicate()
-            time.sleep(0.05)
+        until(lambda: len(tasks(sandbox.url)) >= THREADS // 2)
         # Alone: its program lives on, and reaches nobody any more.
         first.send_signal(signal.SIGKILL)
         first.wait()

@@ -10,7 +10,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from kling_pricing import Money
 from tests.cli import API_KEY, BODY, Cli, SandboxProcess, sandbox_process
 from tests.mcp_clients import Caller, Mcp, official, plain_http
 from tests.sweeps import sampled
+from tests.waiting import until
 
 TOOLS = ["quote", "compare", "afford", "check", "run", "status", "spend"]
 CLIP = {"model": "kling-3.0", "resolution": "1080p", "sound": True}
@@ -78,13 +78,12 @@ async def client(mcp: Mcp, way: str, **callbacks: Any) -> AsyncIterator[Caller]:
 
 def wait_for(cli: Cli, state: str) -> dict[str, Any]:
     """Wait until the newest reservation is in a state, while nobody asks for it."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        found = cli.reservations()
-        if found and found[0]["state"] == state:
-            return found[0]
-        time.sleep(0.05)
-    raise AssertionError(f"no reservation became {state}")
+
+    def newest() -> dict[str, Any] | None:
+        rows = cli.reservations()
+        return rows[0] if rows and rows[0]["state"] == state else None
+
+    return until(newest, f"a reservation that is {state}", every_s=0.05)
 
 
 def floats_in(value: object) -> list[float]:

@@ -28,6 +28,7 @@ from kling_pricing import Money
 from tests.cli import API_KEY, BODY, COMMAND, Cli, Said, SandboxProcess, finish, sandbox_process
 from tests.kill_worker import KillWorker, kill_worker_running
 from tests.sweeps import sampled
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="terminals and signals of POSIX")
 
@@ -414,8 +415,7 @@ def test_results_that_cannot_be_written_in_the_end_are_said_after_the_batch(
     (cli.folder / "kept").mkdir()
     process = cli.start(*words(sandbox, "--results", "kept/results"))
     # Its folder is taken away while it runs.
-    while not (cli.folder / "kept" / "results").exists():
-        time.sleep(0.01)
+    until((cli.folder / "kept" / "results").exists)
     shutil.rmtree(cli.folder / "kept")
     said = finish(process)
     assert said.code == 1
@@ -546,9 +546,7 @@ def test_a_stopped_batch_needs_no_more_than_is_left(
     cli = ledger_of(tmp_path, worker, "2.7 USD")
     write(cli, *(f"shot {number} [takes 3]" for number in range(4)))
     process = cli.start(*words(sandbox))
-    until = time.monotonic() + 60
-    while len(tasks(cli, sandbox)) < 4 and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: len(tasks(cli, sandbox)) == 4)
     stopped = interrupted(process, 0)
     assert stopped.code == 5
     assert stopped.json["running"] == 4

@@ -17,8 +17,9 @@ import pytest
 from kling_ledger import Ledger, Meter
 from kling_ledger.providers.registry import connect
 from kling_ledger.sandbox import Sandbox, SandboxSettings
-from tests.callbacks import SECRET, signed, until
+from tests.callbacks import SECRET, signed
 from tests.cli import BODY, Cli, Said, finish
+from tests.waiting import until
 
 KEY = "sandbox-key"
 CALLED = {"callback_url": "http://127.0.0.1:1/hook"}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from kling_pricing import Money
 from tests.cli import Cli, Said, finish
 from tests.metering import SETTINGS, House, house
 from tests.sandbox_rig import PRICES, body
+from tests.waiting import until
 
 KEYS = {f"{name.upper()}_API_KEY": SETTINGS.key_of(name) for name in PROVIDERS}
 
@@ -134,20 +133,12 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs_open(cli: Cli, here: House)
     for number in range(12):
         here.submitted("crun", f"a lake {number} [never]")
     process = cli.start("resume", "--grace", "0", "--poll-every", "0.05", "--format", "json")
-    wait_for_polls(here, process)
+    until(lambda: sum(task["polls"] for task in here.tasks("crun")) >= 30)
     process.send_signal(signal.SIGINT)
     said = finish(process)
     assert said.code == 5
     assert "open jobs are unchanged" in said.err
     assert {one.state for one in here.ledger.reservations.open()} == {State.SUBMITTED}
-
-
-def wait_for_polls(here: House, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
-    while sum(task["polls"] for task in here.tasks("crun")) < 30:
-        assert time.monotonic() < until
-        assert process.poll() is None
-        time.sleep(0.05)
 
 
 def test_each_run_looks_first_at_what_was_left_open_at_the_same_provider(cli: Cli, here: House):

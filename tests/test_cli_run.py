@@ -19,6 +19,7 @@ import pytest
 from kling_ledger import Ledger
 from kling_pricing import Money
 from tests.cli import API_KEY, Cli, SandboxProcess, body, changed, finish, sandbox_process
+from tests.waiting import until
 
 FIELDS = ["id", "state", "provider", "model", "task_id", "quoted", "committed", "unit", "videos"]
 ONE_CLIP = "0.675 USD"
@@ -63,13 +64,12 @@ def resume(sandbox: SandboxProcess, reservation_id: str) -> list[str]:
 
 def wait_for(cli: Cli, state: str) -> dict[str, Any]:
     """Wait until the newest reservation is in a state; the ledger is read while it is in use."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
+
+    def found() -> dict[str, Any] | None:
         rows = read(cli, "SELECT * FROM reservation ORDER BY created_at DESC LIMIT 1")
-        if rows and rows[0]["state"] == state:
-            return rows[0]
-        time.sleep(0.02)
-    raise AssertionError(f"no reservation became {state}")
+        return rows[0] if rows and rows[0]["state"] == state else None
+
+    return until(found, f"a reservation that is {state}")
 
 
 def read(cli: Cli, query: str) -> list[dict[str, Any]]:

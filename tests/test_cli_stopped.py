@@ -17,6 +17,7 @@ from kling_ledger import Ledger, Money
 from kling_ledger.ledger import State
 from tests.cli import Cli, Said, finish
 from tests.sandbox_rig import UNITS, body
+from tests.waiting import until
 from tests.witness.account import Account, Poll, Script
 from tests.witness.gateway import Dialect
 from tests.witness.server import serve
@@ -54,11 +55,8 @@ class Scene:
     def stopped(self, words: list[str], *, polls: int) -> tuple[Said, float]:
         """Start a command, stop it once the gateway was asked so often; say how long it took."""
         process = self.cli.start(*words)
-        give_up_at = time.monotonic() + 60
-        while self.asked() < polls:
-            assert time.monotonic() < give_up_at, "nobody asked"
-            assert process.poll() is None, finish(process)
-            time.sleep(0.01)
+        until(lambda: self.asked() >= polls or process.poll() is not None)
+        assert process.poll() is None, finish(process)
         # Until what was answered has arrived, and the pause has begun.
         time.sleep(0.3)
         began = time.monotonic()

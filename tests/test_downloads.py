@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from kling_ledger.errors import DownloadError, FolderError, LinkExpiredError
 from kling_ledger.jobs import downloads
 from kling_ledger.jobs.downloads import download
 from kling_ledger.providers.attempts import ATTEMPTS
+from tests.waiting import until
 
 CLIP = random.Random(7).randbytes(300_000)  # noqa: S311 - clips, not secrets
 NAME = "res_000sgbzmdnrdtz47t069vdh058"
@@ -465,20 +465,13 @@ def another_process(shelf: Shelf, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_who_is_stopped_leaves_no_half_clip_under_its_name(
     shelf: Shelf, tmp_path: Path, stop: signal.Signals
 ):
     shelf.script = [stall(200_000)]
     with another_process(shelf, tmp_path) as process:
-        wait_for(lambda: any(file.stat().st_size for file in tmp_path.iterdir()))
+        until(lambda: any(file.stat().st_size for file in tmp_path.iterdir()))
         process.send_signal(stop)
         process.communicate(timeout=30)
     assert [name for name in names(tmp_path) if not name.startswith(".")] == []

@@ -26,11 +26,12 @@ from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_ledger.sandbox.jobs import Job
 from kling_pricing import Money
 from kling_pricing.errors import RequestError
-from tests.callbacks import SECRET, signed, task, until
+from tests.callbacks import SECRET, signed, task
 from tests.client_server import ClientServer, client_server
 from tests.gateways import BODIES, Running, running
 from tests.ledgers import transfers
 from tests.loopback import answering
+from tests.waiting import until
 
 PUBLIC = "https://gateway.example.com"
 UNITS = {"runapi": "USD", "crun": "crun-credit", "evolink": "evolink-credit"}

@@ -21,8 +21,8 @@ from kling_ledger.gateway.relay import (
     check_address,
     host_of,
 )
-from tests.callbacks import until
 from tests.client_server import ClientServer, Names, Network, certified, client_server
+from tests.waiting import until
 
 NAME = "hooks.example.com"
 PUBLIC = "93.184.216.34"

@@ -24,13 +24,13 @@ from kling_ledger.ledger import Job, Reservation, State
 from kling_ledger.ledger.unwritten import leave_note
 from kling_ledger.providers.registry import connect
 from kling_ledger.sandbox import SandboxSettings
-from tests.callbacks import until
 from tests.database_away import cut, let_in
 from tests.ledgers import money, transfers, usd
 from tests.metering import SETTINGS, House, house
 from tests.postgres import PostgresServer
 from tests.sandbox_rig import PRICES, PROVIDERS, UNITS
 from tests.settling import ended, in_state, sent, settling, wired
+from tests.waiting import until
 
 KNOW_NO_REPEATS = ("crun", "evolink", "uniall")
 every_provider = pytest.mark.parametrize("provider", PROVIDERS)

@@ -7,20 +7,13 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import IO
 
 import pytest
 
 from kling_ledger.ledger.lookout import Lookout
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
+from tests.waiting import until
 
 
 def _write(telling: IO[bytes]) -> None:

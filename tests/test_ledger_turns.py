@@ -26,6 +26,7 @@ from kling_ledger.ledger import Change, Ledger, State
 from kling_ledger.ledger.engines.transaction import Transaction
 from kling_ledger.ledger.engines.turns import FileTurn
 from tests.ledgers import found, make_empty, unchanged, usd
+from tests.waiting import until
 
 PATIENCE_S = 30
 
@@ -65,13 +66,6 @@ def other_process_writing(path: Path) -> Iterator[Callable[[], bool]]:
     finally:
         child.kill()
         child.wait(PATIENCE_S)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.001)
 
 
 def together(ledger: Ledger, calls: list[Callable[[], object]]) -> list[object | Exception]:

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,6 +21,7 @@ from kling_ledger.errors import DatabaseError
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.engines import writer
 from tests.ledgers import usd
+from tests.waiting import until
 
 SAID_WITHIN_S = 5
 GONE_ON_WITHIN_S = 10
@@ -68,15 +68,6 @@ def process(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
             running.kill()
 
 
-def said(caplog: pytest.LogCaptureFixture, words: str, within_s: float) -> bool:
-    give_up_at = time.monotonic() + within_s
-    while words not in caplog.text:
-        if time.monotonic() >= give_up_at:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def reserved(path: Path) -> int:
     """How much is set aside in all, by the file's own arithmetic."""
     with closing(sqlite3.connect(path)) as file:
@@ -94,7 +85,8 @@ def test_a_stopped_writer_is_named_and_all_go_on_once_it_is_killed(path, caplog)
         ThreadPoolExecutor(1) as pool,
     ):
         waiting = pool.submit(ledger.reserve, "team", usd("1"))
-        assert said(caplog, f"process {stopped.pid} has been writing since", SAID_WITHIN_S)
+        words = f"process {stopped.pid} has been writing since"
+        until(lambda: words in caplog.text, within_s=SAID_WITHIN_S)
         assert not waiting.done()
         stopped.send_signal(signal.SIGKILL)
         waiting.result(timeout=GONE_ON_WITHIN_S)
@@ -109,29 +101,23 @@ def test_one_that_was_stopped_while_it_was_next_is_named_too(path, caplog):
     ):
         fcntl.flock(turn, fcntl.LOCK_EX)
         with process(WAITS, path) as stopped:
-            wait_until_next(path, stopped.pid)
+            until(lambda: is_next(path, stopped.pid))
             stopped.send_signal(signal.SIGSTOP)
-            wait_until_stopped(stopped.pid)
+            until(lambda: is_stopped(stopped.pid))
             fcntl.flock(turn, fcntl.LOCK_UN)
             waiting = pool.submit(ledger.reserve, "team", usd("1"))
-            assert said(caplog, f"process {stopped.pid} has been", SAID_WITHIN_S)
+            until(lambda: f"process {stopped.pid} has been" in caplog.text, within_s=SAID_WITHIN_S)
             stopped.send_signal(signal.SIGKILL)
             waiting.result(timeout=GONE_ON_WITHIN_S)
     assert reserved(path) == 1_000_000
 
 
-def wait_until_next(path: Path, pid: int) -> None:
-    give_up_at = time.monotonic() + 60
-    while not Path(f"{path}-next").read_text().startswith(f"{pid} "):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+def is_next(path: Path, pid: int) -> bool:
+    return Path(f"{path}-next").read_text().startswith(f"{pid} ")
 
 
-def wait_until_stopped(pid: int) -> None:
-    give_up_at = time.monotonic() + 60
-    while ") T " not in Path(f"/proc/{pid}/stat").read_text():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+def is_stopped(pid: int) -> bool:
+    return ") T " in Path(f"/proc/{pid}/stat").read_text()
 
 
 def test_a_lock_of_a_stranger_is_told_as_such(path, caplog):
@@ -143,7 +129,7 @@ def test_a_lock_of_a_stranger_is_told_as_such(path, caplog):
         os.pwrite(turn.fileno(), b"1073741824 1795694400 ".ljust(48), 0)
         fcntl.flock(turn, fcntl.LOCK_EX)
         waiting = pool.submit(ledger.reserve, "team", usd("1"))
-        assert said(caplog, "another program holds the file", SAID_WITHIN_S)
+        until(lambda: "another program holds the file" in caplog.text, within_s=SAID_WITHIN_S)
         fcntl.flock(turn, fcntl.LOCK_UN)
         waiting.result(timeout=GONE_ON_WITHIN_S)
 
@@ -156,7 +142,7 @@ def test_a_transaction_of_another_program_is_told_and_waited_for(path, caplog):
     ):
         shell.execute("BEGIN IMMEDIATE")
         waiting = pool.submit(ledger.reserve, "team", usd("1"))
-        assert said(caplog, "another program holds the file", SAID_WITHIN_S)
+        until(lambda: "another program holds the file" in caplog.text, within_s=SAID_WITHIN_S)
         shell.execute("ROLLBACK")
         waiting.result(timeout=GONE_ON_WITHIN_S)
     assert reserved(path) == 1_000_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests import server_load
 from tests.ledger_worker import Nursery, nursery_running
 from tests.patroni.cluster import Cluster, cluster, missing
 from tests.server_load import Answer, Findings, check, longest_silence, read_logs
+from tests.waiting import until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -55,13 +56,6 @@ def calls_told(logs: Sequence[Path]) -> int:
     return sum(log.read_text().count('"told": "done"') for log in logs if log.exists())
 
 
-def wait_until(is_so: Callable[[], bool], seconds: float, what: str) -> None:
-    give_up_at = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < give_up_at, f"{what}: not within {seconds} s"
-        time.sleep(0.1)
-
-
 def killed_under_load(
     nursery: Nursery, running: Cluster, url: str, folder: Path
 ) -> tuple[list[Answer], float]:
@@ -77,13 +71,15 @@ def killed_under_load(
     with ThreadPoolExecutor(1) as thread:
         working = thread.submit(nursery.run, commands)
         try:
-            wait_until(lambda: calls_told(logs) > 200 * CALLERS, 30, "callers at work")
+            until(lambda: calls_told(logs) > 200 * CALLERS, "callers at work", within_s=30)
             leader = running.leader()
             assert leader is not None
             leader.kill()
             killed_at, before = time.time(), calls_told(logs)
-            wait_until(
-                lambda: calls_told(logs) > before + 50 * CALLERS, 2 * BACK_WITHIN_S, "at work again"
+            until(
+                lambda: calls_told(logs) > before + 50 * CALLERS,
+                "callers at work again",
+                within_s=2 * BACK_WITHIN_S,
             )
         finally:
             stop.touch()

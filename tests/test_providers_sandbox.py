@@ -17,6 +17,7 @@ from kling_ledger.sandbox import Sandbox, SandboxSettings
 from kling_pricing.errors import RequestError
 from kling_pricing.gateways import parse_body, read_request
 from tests.providers import BODIES, NAMES
+from tests.waiting import until
 
 FILES = sorted(Path(__file__).with_name("requests").glob("*.json"))
 VALID = [file for file in FILES if "duplicate" not in file.name]
@@ -47,11 +48,11 @@ def body_of(name: str, prompt: str) -> dict[str, Any]:
 
 
 def ended(provider: Provider, task_id: str, action: str = "text_to_video") -> TaskStatus:
-    give_up_at = time.monotonic() + 60
-    while (status := provider.poll(action, task_id)).state is TaskState.RUNNING:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
-    return status
+    def over() -> TaskStatus | None:
+        status = provider.poll(action, task_id)
+        return None if status.state is TaskState.RUNNING else status
+
+    return until(over)
 
 
 @pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)

@@ -27,11 +27,12 @@ from kling_ledger.providers.replies import LARGEST_CALLBACK
 from kling_ledger.sandbox.jobs import Job as SandboxJob
 from kling_pricing import Money
 from kling_pricing.gateways import read_request
-from tests.callbacks import KEY, SECRET, receiving, signed, task, until
+from tests.callbacks import KEY, SECRET, receiving, signed, task
 from tests.ledgers import Clock, money, transfers, unchanged, usd
 from tests.sandbox_rig import AT as NOW
 from tests.sandbox_rig import HOLDS, PRICES, PROVIDERS, UNITS, WORDS, body
 from tests.sandbox_rig import Clock as SandboxClock
+from tests.waiting import until
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
 COSTS: dict[str, dict[str, Any]] = {"runapi": {"usage": {"cost": 0.675}}, "crun": {"credits": 135}}

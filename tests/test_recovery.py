@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,6 +23,7 @@ from kling_ledger.ledger import Job, Reservation, State
 from tests.ledgers import usd
 from tests.metering import QUICK, House, house
 from tests.sandbox_rig import HOLDS, PRICES, PROVIDERS, body
+from tests.waiting import until
 
 KNOW_NO_REPEATS = ("crun", "evolink", "uniall")
 DAY = timedelta(days=1)
@@ -414,8 +414,8 @@ def test_who_asks_again_while_a_job_is_sent_leaves_the_verdict_to_its_sender(her
     )
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(meter.run, body("crun", prompt), key="shot")
-        while not any(one.state is State.SUBMITTING for one in here.ledger.reservations.latest()):
-            time.sleep(0.01)
+        submitting = {State.SUBMITTING}
+        until(lambda: {one.state for one in here.ledger.reservations.latest()} & submitting)
         second = threads.submit(meter.run, body("crun", prompt), key="shot")
         ended = (first.result(30), second.result(30))
     assert [one.state for one in ended] == [State.ROLLED_BACK] * 2

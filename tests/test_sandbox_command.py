@@ -23,6 +23,7 @@ from kling_ledger.cli.sandbox import sandbox
 from kling_ledger.errors import ConfigError
 from kling_pricing import KlingError
 from tests.loopback import answering
+from tests.waiting import until
 
 RUN = "from kling_ledger.cli.sandbox import sandbox; sandbox(prog_name='kling-ledger sandbox')"
 
@@ -222,9 +223,7 @@ def test_the_seed_and_the_callbacks_reach_the_sandbox() -> None:
             body = {"model": "kling-v3-std-silent", "prompt": prompt, "duration": 5}
             key = {"Authorization": "Bearer sk-sandbox-key"}
             task_id = httpx.post(f"{url}/v1/video/generations", json=body, headers=key).json()["id"]
-            ends_at = time.monotonic() + 60
-            while not listener.seen and time.monotonic() < ends_at:
-                time.sleep(0.01)
+            until(lambda: listener.seen)
     assert [post.body["id"] for post in listener.seen] == [task_id]
     assert "webhook-signature" in listener.seen[0].headers
 
