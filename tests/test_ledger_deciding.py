@@ -231,6 +231,18 @@ def test_who_comes_before_a_new_window_is_not_refused_for_who_comes_after(ledger
     assert [one.held for one in admissions.all_of(call("1"))] == [usd("1")]
 
 
+def test_each_is_told_of_its_own_jobs_in_the_order_in_which_it_asked(ledger):
+    calls = [call("1") + call("2"), call("20"), call("0.5"), call("0.25") + call("3")]
+    told, left = told_in_turn(ledger, admissions_of(ledger, chances(1)), calls)
+    assert left == []
+    for asked, what in zip(calls, told, strict=True):
+        if asked == calls[1]:
+            assert isinstance(what, InsufficientCreditsError)
+        else:
+            assert isinstance(what, list)
+            assert [one.amount for one in what] == [one.amount for one in asked]
+
+
 def test_what_the_clock_has_ended_makes_room_for_those_it_lets_in(ledger, clock):
     old = ledger.reserve("team", usd("6"), expires_at=SOON)
     clock.now = SOON

@@ -13,7 +13,7 @@ import pytest
 from kling_ledger.ledger import Job, Ledger, Scope
 from kling_reports import budgets
 from kling_reports.doors.budgets import BUDGET_KINDS
-from kling_reports.forecasts import grade, is_early
+from kling_reports.forecasts import at_end, grade, is_early
 from kling_reports.frames import frame_of
 from kling_reports.render import terminal
 from tests.ledgers import Clock, money, usd
@@ -63,11 +63,23 @@ def asked(ledger: Ledger, now: datetime, *keys: str) -> list[tuple[Any, ...]]:
         (31 * 86_400 * US, 3 * 86_400 * US + 8_640 * US),
         (28 * 86_400 * US, 2 * 86_400 * US + 69_120 * US),
         (7 * 86_400 * US, 86_400 * US),
+        (48 * 3_600 * US, 86_400 * US),
+        (60 * 3_600 * US, 86_400 * US),
         (25 * 3_600 * US, 9_000 * US),
         (86_400 * US, 8_640 * US),
         (3_600 * US, 360 * US),
     ],
-    ids=["without end", "month", "february", "week", "long day", "day", "hour"],
+    ids=[
+        "endless",
+        "month",
+        "february",
+        "week",
+        "two-days",
+        "sixty-hours",
+        "long-day",
+        "day",
+        "hour",
+    ],
 )
 def test_a_forecast_waits_for_a_part_of_its_window_and_for_ten_jobs(
     whole_us: int | None, least_us: int
@@ -132,6 +144,36 @@ def test_the_error_is_the_middle_one_or_half_way_between_two(errors: list[int], 
         return {**dict(zip(names, days, strict=True)), **figures}
 
     assert grade([past(error) for error in errors])[0] == median
+
+
+def past_of(days: tuple[float, float, float, float], spent: int, used: int) -> dict[str, Any]:
+    """A window of ten jobs: when it began, was cut, was seen and ended, in days of April."""
+    names = ("begins_at", "cut_at", "seen_at", "ends_at")
+    instants = [pd.Timestamp(APRIL + count * DAY) for count in days]
+    figures = {"spent_micro": spent, "reserved_micro": 0, "jobs": 10, "used_micro": used}
+    return {**dict(zip(names, instants, strict=True)), **figures}
+
+
+def test_a_window_is_graded_as_soon_as_its_own_length_allows_a_forecast():
+    # A day is enough in a week; without an end it would be three.
+    assert grade([past_of((0, 1, 7, 7), US, 7 * US)]) == (0, "1 earlier window")
+    assert grade([past_of((0, 0.9, 7, 7), US, 7 * US)]) == (None, "not graded yet")
+
+
+@pytest.mark.parametrize(("used", "error_ppm"), [(0, None), (1, 1_000_000)])
+def test_an_error_is_a_share_of_what_was_used_if_anything_was(used: int, error_ppm: int | None):
+    # One was spent in the half: two were forecast.
+    assert grade([past_of((0, 5, 10, 10), 1, used)])[0] == error_ppm
+
+
+def test_windows_that_graded_a_forecast_are_counted():
+    pasts = [past_of((0, 5, 10, 10), US, 2 * US)] * 2
+    assert grade(pasts) == (0, "2 earlier windows")
+
+
+def test_at_the_end_of_its_window_a_budget_has_used_what_it_has_used():
+    for rest_us in (0, -1):
+        assert at_end(spent=10**13, reserved=1, elapsed_us=US, rest_us=rest_us) == 10**13 + 1
 
 
 def test_windows_in_which_it_was_too_early_grade_nothing(ledger: Ledger, make: Callable[..., None]):

@@ -107,9 +107,17 @@ def test_a_report_finds_its_tables_by_name():
         report.table("another")
 
 
-def test_a_sum_beyond_what_the_database_counts_exactly_is_refused():
+@pytest.mark.parametrize("value", [2.0**63, 2**63, -(2**63), 1.0, Decimal("1.5"), Decimal(2**64)])
+def test_a_sum_that_is_not_whole_or_beyond_64_bits_is_refused(value: Any):
     with pytest.raises(AmountError):
-        series_of([2.0**63], "money")
+        series_of([value], "money")
+
+
+def test_the_largest_sums_are_read_exactly_however_an_engine_gives_them():
+    most = 2**63 - 1
+    assert list(series_of([most, Decimal(most), -most, None], "money").dropna()) == [
+        *(most, most, -most)
+    ]
 
 
 def test_division_rounds_once_and_knows_what_it_does_not_know():

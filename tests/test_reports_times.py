@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from kling_ledger.ledger import Ledger
 from kling_ledger.ledger.ids import to_us
 from kling_reports import spend, variance
-from kling_reports.doors.times import starts
+from kling_reports.doors.times import posted_within, starts
+from kling_reports.report import Span
 from tests.ledgers import Chance, Clock, usd
 from tests.reports_ledger import query, rows
 
@@ -87,6 +88,23 @@ def test_a_clip_a_moment_before_midnight_is_of_the_day_before(tmp_path: Path):
             days = [at.astimezone(ZoneInfo(zone)).date() for at in instants]
             expected = Counter(stretch(bucket, day) for day in days)
             assert counted(ledger, bucket, zone) == expected, (zone, bucket)
+
+
+def test_a_transfer_is_in_a_span_from_its_first_instant_up_to_its_end(url: str):
+    begin, end = FIRSTS[0], FIRSTS[1]
+    instants = [begin - MOMENT, begin, begin + MOMENT, end - MOMENT, end, end + MOMENT]
+    with clips_at(url, instants) as ledger, ledger.database.read() as transaction:
+        for starts_at, ends_at in product((None, begin), (None, end)):
+            condition = posted_within(Span(starts_at, ends_at), "moved")
+            found = transaction.rows(
+                "SELECT moved.created_at AS at FROM transfer AS moved"
+                f" WHERE moved.kind = 'commit' AND {condition} ORDER BY moved.id"
+            )
+            assert [row["at"] for row in found] == [
+                to_us(at)
+                for at in instants
+                if (starts_at or at) <= at and (ends_at is None or at < ends_at)
+            ]
 
 
 def test_the_midnights_of_these_tests_are_midnights():
