@@ -218,6 +218,7 @@ def test_the_past_of_a_budget_tells_who_when_why_and_the_base_limit(cli: Cli) ->
     told = [tuple(row[name] for name in ("field", "from", "to", "base_limit")) for row in rows]
     assert ("limit", None, "5 USD", "5 USD") in told
     (raised,) = [row for row in rows if row["field"].startswith("raise until 20")]
+    assert "." not in raised["field"]
     assert (raised["from"], raised["to"], raised["base_limit"]) == ("5 USD", "7 USD", "5 USD")
     assert (raised["reason"], raised["by"] != "", raised["removed"]) == ("finale", True, None)
     assert told[-1] == ("limit", "5 USD", "6 USD", "6 USD")

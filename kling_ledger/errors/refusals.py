@@ -61,7 +61,7 @@ class BudgetError(RefusedError):
         super().__init__(
             f"budget {budget}: limit {limit}, spent {spent}, reserved {reserved},"
             f" asked {asked}, left {left}{until}",
-            hint=f"{_would_fit(fits)}; or raise it temporarily",
+            hint=f"{_would_fit(fits)} raise it temporarily",
         )
         self.budget = budget
         self.limit = limit
@@ -203,4 +203,4 @@ class ApprovalsWaitError(RefusedError):
 
 
 def _would_fit(fits: Money) -> str:
-    return f"up to {fits} would be admitted now" if fits.amount > 0 else "nothing fits now"
+    return f"up to {fits} would be admitted now; or" if fits.amount > 0 else "nothing fits now:"

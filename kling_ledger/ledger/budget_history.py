@@ -72,7 +72,7 @@ def changes(events: Iterable[BudgetEvent]) -> Iterator[LimitChange]:
             until = datetime.fromisoformat(event.change["until"])
             before = _in_force(set_to, raises)
             raises.append((until, Money.parse(event.change["raise"])))
-            field = f"raise until {until.astimezone(UTC).isoformat()}"
+            field = f"raise until {until.astimezone(UTC).isoformat(timespec='seconds')}"
             yield LimitChange(event, field, before, _in_force(set_to, raises))
         elif "removed" in event.change:
             yield LimitChange(event, "removed", _in_force(set_to, raises), None)
