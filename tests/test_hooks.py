@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 
 from kling_ledger.agents.hooks.calls import ToolCall
 from kling_ledger.agents.hooks.judging import Rules, judge
-from kling_ledger.agents.hooks.verdicts import LEAVE, Verdict, ask
+from kling_ledger.agents.hooks.verdicts import LEAVE, Verdict
 from kling_ledger.gateway.doors import DOORS
 from tests.cli import BODY, COMMAND, Cli, Said
 from tests.test_cli_cold_start import loaded
@@ -115,41 +114,6 @@ def test_whatever_sends_no_job_past_the_limits_is_left_alone(command: str):
 @pytest.mark.parametrize("command", ASKED.values(), ids=ASKED)
 def test_what_cannot_be_seen_is_asked(command: str):
     assert of_command(command).decision == "ask"
-
-
-@pytest.mark.parametrize("started", ["python send.py", "sh -x send.py", "./send.py", "./send.py &"])
-def test_a_script_is_looked_into_when_it_is_run(tmp_path: Path, started: str):
-    (tmp_path / "send.py").write_text(f"import requests\nrequests.post({RUNAPI!r}, json=body)\n")
-    assert of_command(started, tmp_path).decision == "deny"
-    assert of_command("cat send.py", tmp_path) == LEAVE
-    (tmp_path / "send.py").write_text("print('a lake')\n")
-    assert of_command(started, tmp_path) == LEAVE
-
-
-@pytest.mark.parametrize(
-    ("started", "first_line"),
-    [
-        ("bash go", ""),
-        (". go", ""),
-        (". ./go", ""),
-        ("./go", "#!/usr/bin/env bash"),
-        ("ls; sh -e go", ""),
-    ],
-)
-def test_a_shell_script_is_read_as_the_commands_in_it(
-    tmp_path: Path, started: str, first_line: str
-):
-    rules = replace(RULES, of_run=lambda words, folder: ask(" ".join(words)))
-
-    def judged(*lines: str) -> Verdict:
-        (tmp_path / "go").write_text("\n".join([first_line, *lines, ""]))
-        return judge(ToolCall("Bash", {"command": started}, tmp_path), rules)
-
-    assert judged(f"to={RUNAPI}", 'curl "$to" -d @body.json').decision == "deny"
-    assert judged(f"echo {RUNAPI}  # or curl {RUNAPI}") == LEAVE
-    guarded = f"exec --wallet team -- curl {RUNAPI}"
-    assert judged(f"kling-ledger {guarded}") == ask(guarded)
-    assert judged("cd clips", "kling-ledger wallet fund team 9") == ask("wallet fund team 9")
 
 
 def test_every_address_at_which_the_gateway_takes_jobs_is_known():

@@ -8,21 +8,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from kling_ledger.agents.hooks.calls import ToolCall, is_reading
 from kling_ledger.agents.hooks.doors import Door, door_in
-from kling_ledger.agents.hooks.shell import (
-    SHELLS,
-    Pipeline,
-    pipelines,
-    program,
-    substitutions,
-    with_values,
-)
+from kling_ledger.agents.hooks.scripts import MODULE, run_by
+from kling_ledger.agents.hooks.shell import Pipeline, pipelines, program, substitutions, with_values
 from kling_ledger.agents.hooks.verdicts import LEAVE, Decision, Verdict, ask, deny
 
 OURS: Final = "kling-ledger"
@@ -37,18 +30,11 @@ _READS: Final = frozenset(_READING.split())
 no job."""
 
 _SETS: Final = frozenset(("export", "set", "alias"))
-_INTERPRETERS: Final = re.compile(
-    r"python[\d.]*|pypy3?|node|bun|deno|ruby|perl|php|(?:ba|z|da|k)?sh|source|\."
-)
-_RUN_SHELL: Final = SHELLS | {"source", "."}
-_MODULE: Final = re.compile("-[A-Za-z]*m")
-"""How Python is told to run a module."""
 _PROVIDERS_TOOL: Final = re.compile(r"kling|runapi|crun|evolink|uniall")
 _MAKES: Final = re.compile(r"(?:create|generat|submit|video|avatar|motion)\w*|run|make")
 _ONLY_ASKS: Final = frozenset(
     ("get", "list", "check", "status", "price", "prices", "pricing", "quote", "search", "describe")
 )
-_LONGEST_SCRIPT: Final = 256 * 1024
 
 RunJudge = Callable[[Sequence[str], Path], Verdict]
 """Judges `kling-ledger` with these words, in this folder, by what it would cost."""
@@ -100,72 +86,36 @@ def _is_providers_tool(name: str) -> bool:
 
 
 def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
-    found = list(_started(command, call.folder))
-    others = [text for pipeline in found for text in _unguarded(pipeline, call.folder)]
+    run = list(run_by(command, call.folder))
+    others = [text for one in run for text in ([one] if isinstance(one, str) else _unguarded(one))]
     seen = replace(rules, environ={**rules.environ, **call.variables})
     verdict = _of_text("\n".join(others), seen)
     if verdict.decision is not Decision.LEAVE:
         return verdict
-    built = (text for pipeline in found for text in substitutions(pipeline.text))
-    calls = _calls_of_ours([*found, *(inner for text in built for inner in pipelines(text))])
+    calls = _calls_of_ours(with_values(command, seen.environ), call.folder)
     return _first_of(rules.of_run(words, call.folder) for words in calls)
 
 
-def _started(command: str, folder: Path) -> Iterator[Pipeline]:
-    """Yield the pipelines of a command line, and those of the shell scripts that it runs."""
-    for pipeline in pipelines(command):
-        yield pipeline
-        for words in pipeline.commands:
-            script = _script(words, folder)
-            if _is_for_shell(words, script):
-                yield from pipelines(script)
-
-
-def _unguarded(pipeline: Pipeline, folder: Path) -> Iterator[str]:
-    """Yield the texts of a pipeline that could send an unmetered job, and of its other scripts."""
+def _unguarded(pipeline: Pipeline) -> Iterator[str]:
+    """Yield the texts of a pipeline that could send an unmetered job."""
     programs = set(pipeline.programs)
     if programs and not programs - {OURS} - _READS and not programs & _SETS:
         yield from substitutions(pipeline.text)
         return
     yield pipeline.text
-    for words in pipeline.commands:
-        script = _script(words, folder)
-        if not _is_for_shell(words, script):
-            yield script
 
 
-def _script(words: Sequence[str], folder: Path) -> str:
-    """Return the text of the script that a command runs; empty if no such file can be read."""
-    if not words:
-        return ""
-    if _INTERPRETERS.fullmatch(program(words[0])):
-        named = next((word for word in words[1:] if not word.startswith("-")), None)
-    else:
-        named = words[0] if "/" in words[0] else None
-    # A word that does not name a readable file, such as the code after `-c`, is not a script.
-    with suppress(OSError, ValueError):
-        file = folder / (named or "")
-        if file.is_file() and file.stat().st_size <= _LONGEST_SCRIPT:
-            return file.read_text("utf-8", "replace")
-    return ""
-
-
-def _is_for_shell(words: Sequence[str], script: str) -> bool:
-    """Whether a shell runs this script: the command says so, or else its first line."""
-    first, _, _ = script.partition("\n")
-    runners = [*words[:1], *(first[2:].split() if first.startswith("#!") else ())]
-    return any(program(word) in _RUN_SHELL for word in runners)
-
-
-def _calls_of_ours(found: Sequence[Pipeline]) -> Iterator[Sequence[str]]:
+def _calls_of_ours(command: str, folder: Path) -> Iterator[Sequence[str]]:
     """Yield the words after each call of ours, also one that `uv run` or our own `exec` makes."""
-    for words in (words for pipeline in found for words in pipeline.commands):
+    run = [one for one in run_by(command, folder) if isinstance(one, Pipeline)]
+    built = (inner for one in run for text in substitutions(one.text) for inner in pipelines(text))
+    for words in (words for pipeline in (*run, *built) for words in pipeline.commands):
         if words and program(words[0]) not in _READS:
             yield from (words[at + 1 :] for at in range(len(words)) if _is_ours(words, at))
 
 
 def _is_ours(words: Sequence[str], at: int) -> bool:
-    is_module = at > 0 and _MODULE.fullmatch(words[at - 1]) is not None
+    is_module = at > 0 and MODULE.fullmatch(words[at - 1]) is not None
     if is_module and words[at] == OURS.replace("-", "_"):
         return True
     return program(words[at]) == OURS

@@ -23,6 +23,7 @@ _OPENING: Final = frozenset(("(", "{", "!", "then", "do", "else", "if", "while",
 _PREFIXES: Final = frozenset(("sudo", "env", "time", "nohup", "command", "exec", "timeout", "nice"))
 _ASSIGNED: Final = re.compile(r"[A-Za-z_]\w*=.*", re.DOTALL)
 _VALUE: Final = re.compile(r"""(?<![\w$])([A-Za-z_]\w*)=("[^"]*"|'[^']*'|[^\s;&|]*)""")
+_WRITTEN: Final = re.compile(r"""(?:>>?\|?|\btee(?:[ \t]+-\w+)*)[ \t]*(["']?)([^\s"'<>&|;()]+)\1""")
 _VARIABLE: Final = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 SHELLS: Final = frozenset(("sh", "bash", "zsh", "dash", "ksh"))
 _MOST: Final = 512 * 1024
@@ -35,16 +36,28 @@ class Pipeline:
     """Commands joined by pipes, as written, with the text given to them on later lines.
 
     `text` is all of it; `commands` are the words of each, without leading assignments and words
-    such as `sudo`.
+    such as `sudo`; `given` are its here-documents.
     """
 
     text: str
     commands: tuple[tuple[str, ...], ...]
+    given: str = ""
 
     @property
     def programs(self) -> tuple[str, ...]:
         """The name of the program that each command runs, without its folder."""
         return tuple(program(words[0]) for words in self.commands if words)
+
+    @property
+    def written(self) -> list[str]:
+        """The names of the files that it writes to."""
+        return [found[2] for found in _WRITTEN.finditer(self.text.removesuffix(self.given))]
+
+    @property
+    def handed_on(self) -> str:
+        """What it may write to a file, or to a shell at its end: its here-documents and words."""
+        said = (" ".join(words[1:]).replace("\\n", "\n") for words in self.commands)
+        return "\n".join([self.given, *said]).strip()
 
     @property
     def inner(self) -> str | None:
@@ -63,8 +76,8 @@ def program(word: str) -> str:
 
 def pipelines(command: str) -> Iterator[Pipeline]:
     """Yield the pipelines of a command line in order, including those passed to a shell."""
-    for text, parts in _cut(command.replace("\\\n", " ")):
-        pipeline = Pipeline(text, tuple(map(_words, parts)))
+    for text, parts, given in _cut(command.replace("\\\n", " ")):
+        pipeline = Pipeline(text, tuple(map(_words, parts)), given)
         if pipeline.inner is None:
             yield pipeline
             continue
@@ -73,10 +86,11 @@ def pipelines(command: str) -> Iterator[Pipeline]:
         yield from pipelines(pipeline.inner)
 
 
-def _cut(command: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield each pipeline's text and its commands: split where a shell splits, never within quotes.
+def _cut(command: str) -> Iterator[tuple[str, list[str], str]]:
+    """Yield each pipeline's text, its commands and its here-documents.
 
-    Comments are dropped; a command's here-documents belong to its text.
+    It is split where a shell splits, never within quotes. Comments are dropped; here-documents
+    belong to the text.
     """
     place, given = 0, ""
     parts: list[list[str]] = [[]]
@@ -98,9 +112,9 @@ def _cut(command: str) -> Iterator[tuple[str, list[str]]]:
     yield _joined(parts, given)
 
 
-def _joined(parts: list[list[str]], given: str) -> tuple[str, list[str]]:
+def _joined(parts: list[list[str]], given: str) -> tuple[str, list[str], str]:
     texts = ["".join(part) for part in parts]
-    return " | ".join(texts) + given, texts
+    return " | ".join(texts) + given, texts, given
 
 
 def _after(command: str, place: int, ends: list[str]) -> int:
