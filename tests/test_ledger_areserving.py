@@ -357,7 +357,14 @@ async def _shot(take: str, reserved: AsyncReserving, seconds: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "function", [_Called(), _Called().method, partial(_shot, "made"), partial(_Called())]
+    "function",
+    [
+        _Called(),
+        _Called().method,
+        partial(_shot, "made"),
+        partial(_Called()),
+        staticmethod(partial(_shot, "made")),
+    ],
 )
 def test_every_async_form_that_can_be_told_is_awaited(ledger: Ledger, team: str, function: Any):
     made: Any = ledger.charged(per_second, wallet=team)(function)

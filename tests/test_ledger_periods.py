@@ -63,6 +63,19 @@ def posted(ledger: Ledger, write: Callable[[], object]) -> tuple[str, str, str |
     return row["kind"], row["period"], row["corrects"]
 
 
+def test_what_is_written_by_a_clock_that_went_back_counts_in_the_month_it_had_reached(
+    ledger, clock
+):
+    job = still_open(ledger)
+    clock.now = APRIL
+    ledger.mark_submitting(job)
+    clock.now = MARCH
+    assert posted(ledger, lambda: ledger.commit(job, usd("3"))) == ("commit", "2026-04", None)
+    query = f"SELECT period FROM job_event WHERE reservation_id = '{job}' ORDER BY step"
+    months = [row["period"] for row in found(ledger, query)]
+    assert months == ["2026-03", "2026-04", "2026-04"]
+
+
 # --- closing -------------------------------------------------------------------------------
 
 

@@ -310,8 +310,9 @@ def test_the_task_of_an_ended_reservation_is_kept_and_changes_nothing_else(ledge
     assert (found.id, found.state, found.held) == (ended.id, ended.state, ended.held)
     assert ledger.reservations.of_task("crun", "task-10") is None
     with ledger.database.read() as transaction:
-        query = "SELECT step, from_state, to_state, task_id, reason FROM job_event ORDER BY step"
-        last = transaction.rows(query)[-1]
+        query = "SELECT step, from_state, to_state, task_id, reason, period FROM job_event"
+        last = transaction.rows(f"{query} ORDER BY step")[-1]
+    assert last.pop("period") == f"{ended.updated_at:%Y-%m}"
     assert last == {
         "step": ended.step + 1,
         "from_state": ROLLED_BACK,

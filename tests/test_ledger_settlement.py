@@ -46,6 +46,35 @@ def submitted(ledger: Ledger) -> str:
     return ledger.mark_submitted(made.id, "task-1").id
 
 
+def test_what_is_settled_together_moves_the_window_that_admitted_each_job(ledger, clock):
+    ledger.budgets.set("daily", usd("9"), window="day")
+    first = [ledger.reserve("film", usd(amount)).id for amount in ("1", "2")]
+    clock.forward(minutes=7)
+    first.append(ledger.reserve("film", usd("0.5")).id)
+    clock.forward(days=1)
+    next_day = ledger.reserve("film", usd("4")).id
+    clock.forward(days=-1)
+
+    costs = ("0.75", "1.5", "0.25")
+    ledger.settle(
+        [
+            *(Change(id_, State.SUBMITTING) for id_ in first),
+            *(
+                Change(id_, State.COMMITTED, usd(cost))
+                for id_, cost in zip(first, costs, strict=True)
+            ),
+        ]
+    )
+
+    daily = ledger.budgets.get("daily")
+    assert (daily.spent, daily.reserved, daily.left) == (usd("2.5"), usd("0"), usd("6.5"))
+    clock.forward(days=1)
+    daily = ledger.budgets.get("daily")
+    assert (daily.spent, daily.reserved) == (usd("0"), usd("4"))
+    ledger.roll_back(next_day, "not wanted")
+    assert ledger.budgets.get("daily").left == usd("9")
+
+
 # --- commit --------------------------------------------------------------------------------
 
 
