@@ -75,6 +75,33 @@ def test_what_is_settled_together_moves_the_window_that_admitted_each_job(ledger
     assert ledger.budgets.get("daily").left == usd("9")
 
 
+@pytest.mark.parametrize("limits", [("1 USD", "50 crun-credit"), ("50 crun-credit", "1 USD")])
+def test_a_budget_in_credits_follows_each_move_whatever_other_budgets_there_are(ledger, limits):
+    """One in USD that came after a job of unknown worth does not count it."""
+    ledger.wallets.create("crun", "crun-credit")
+    ledger.wallets.fund("crun", Money.parse("100 crun-credit"))
+    made = ledger.reserve("crun", Money.parse("10 crun-credit"))
+    for limit in map(Money.parse, limits):
+        ledger.budgets.set(f"of-{limit.unit}", limit)
+    # From now on each budget has a window, with what was admitted before.
+    worth = Job(usd=usd("0.25"))
+    other = ledger.reserve("crun", Money.parse("5 crun-credit"), job=worth)
+
+    def spent_and_left() -> tuple[Decimal, Decimal]:
+        budget = ledger.budgets.get("of-crun-credit")
+        return budget.spent.amount, budget.left.amount
+
+    ledger.commit(made.id, Money.parse("8 crun-credit"))
+    assert spent_and_left() == (8, 37)
+    ledger.refund(made.id, Money.parse("3 crun-credit"), reason="half of it was black")
+    assert spent_and_left() == (5, 40)
+    ledger.refund(made.id, Money.parse("1 crun-credit"), reason="and the end of it")
+    assert spent_and_left() == (4, 41)
+    assert ledger.budgets.get("of-USD").left == usd("0.75")
+    ledger.roll_back(other.id, "not wanted")
+    assert (spent_and_left(), ledger.budgets.get("of-USD").left) == ((4, 46), usd("1"))
+
+
 # --- commit --------------------------------------------------------------------------------
 
 
