@@ -179,6 +179,8 @@ TOOLS: list[tuple[str, dict[str, Any], str]] = [
     ("mcp__github__create_issue", {"body": "a lake"}, "leave"),
     ("Write", {"file_path": "a.md", "content": f"curl {RUNAPI} {DATA}"}, "leave"),
     ("terminal", {"command": ["curl", RUNAPI, "-d", "{}"]}, "deny"),
+    ("shell", {"command": ["bash", "-lc", f"curl {RUNAPI} -d @body.json"]}, "deny"),
+    ("shell", {"command": ["bash", "-lc", f"grep {RUNAPI} notes.md"]}, "leave"),
 ]
 
 
@@ -343,6 +345,12 @@ def test_a_call_of_ours_above_the_sum_is_asked(
 def test_an_agent_does_not_decide_about_limits_itself(tmp_path: Path, words: str):
     said = Cli(tmp_path)("hook", "claude-code", stdin=asked(f"sleep 1; kling-ledger {words}"))
     assert decided("claude-code", said)[0] == "ask"
+
+
+@pytest.mark.parametrize("words", ["wallet fund --help", "run -h", "wallet fund -h | head"])
+def test_an_agent_may_read_the_help_of_every_command(tmp_path: Path, words: str):
+    said = Cli(tmp_path)("hook", "claude-code", stdin=asked(f"kling-ledger {words}"))
+    assert decided("claude-code", said) == ("leave", "")
 
 
 @pytest.mark.parametrize(

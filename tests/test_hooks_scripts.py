@@ -41,7 +41,22 @@ def judged(command: str, folder: Path = Path("/nowhere")) -> Verdict:
         "xargs -n1 python send.py < ids",
         "cd .. && cd clips && python send.py",
         "(cd /tmp; ls); python send.py",
-        "timeout 60 python send.py",
+        "timeout --signal=KILL 60 python send.py",
+        "(python send.py)",
+        "(uv run send.py)",
+        "( timeout 9 python send.py )",
+        "run() { python send.py; }; run",
+        "out=$(python send.py)",
+        'echo "made: $(python send.py)"',
+        "S=send.py; python $S",
+        "pushd ../clips; python send.py",
+        "python - < send.py",
+        "cat send.py | python",
+        "find . -name '*.py' -exec python send.py {} +",
+        "docker run -v .:/x image python send.py",
+        "conda run -n clips python send.py",
+        'echo "--> send.py" && python send.py',
+        "echo 'import os' >> send.py; python send.py",
     ],
 )
 def test_a_script_is_looked_into_when_it_is_run(tmp_path: Path, started: str):
@@ -56,11 +71,29 @@ def test_a_script_is_looked_into_when_it_is_run(tmp_path: Path, started: str):
 
 @pytest.mark.parametrize(
     "command",
-    ["cat send.py", "ruff check send.py", "pytest send.py", "python -c 'print(1)' send.py", "cd x"],
+    [
+        "cat send.py",
+        "ruff check send.py",
+        "pytest send.py",
+        "uv run pytest send.py -q",
+        "poetry run mypy send.py",
+        "bun test send.py",
+        "bash -n send.py",
+        "python -c 'print(1)' send.py",
+        "python tools/none.py --input send.py",
+        "python - send.py <<'EOF'\nprint(1)\nEOF",
+        "find . -name send.py | xargs grep -n post",
+        "cd ~nobody-here/x && git pull",
+        "kling-ledger exec --wallet team -- python send.py",
+        "uv run kling-ledger exec --wallet team -- python send.py",
+        "timeout 60 uv run kling-ledger exec --wallet team -- python send.py",
+        "OUT=$(kling-ledger exec --wallet team -- python send.py)",
+    ],
 )
 def test_a_script_that_is_not_run_says_nothing(tmp_path: Path, command: str):
     (tmp_path / "send.py").write_text(SENDS)
-    assert judged(command, tmp_path) == LEAVE
+    quiet = replace(RULES, of_run=lambda words, folder: LEAVE)
+    assert judge(ToolCall("Bash", {"command": command}, tmp_path), quiet) == LEAVE
 
 
 @pytest.mark.parametrize(
@@ -100,7 +133,11 @@ def test_what_a_command_line_writes_and_runs_is_looked_into(to: str, run: str):
 
     assert judged(line(SENDS)).decision == "deny"
     assert judged(line("print('a lake')")) == LEAVE
-    assert judged(line(SENDS).partition("EOF\n")[0] + "EOF\nls") == LEAVE
+    kept, _, _ = line(SENDS).rpartition("EOF\n")
+    assert judged(f"{kept}EOF\nls") == LEAVE
+    assert judged(kept.replace("<<'EOF'", "<<'EOF' && ruff check send.py") + "EOF\n") == LEAVE
+    at_once = kept.replace("<<'EOF'", f"<<'EOF' && {run.format('send.py')}".replace("\n", "; "))
+    assert judged(f"{at_once}EOF\n").decision == "deny"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +155,20 @@ def test_what_a_command_line_writes_and_runs_is_looked_into(to: str, run: str):
         f"ssh host '{FUNDS}'",
         "K=kling-ledger; $K wallet fund team 9",
         f"trap '{FUNDS}' EXIT",
+        f"bash <<< '{FUNDS}'",
+        f"cat <<'EOF' | bash -s\n{FUNDS}\nEOF",
+        f"ssh host <<'EOF'\n{FUNDS}\nEOF",
+        f"find . -name x -exec sh -c '{FUNDS}' _ {{}} \\;",
+        f"docker exec box sh -c '{FUNDS}'",
+        f"sudo -u ada bash -c '{FUNDS}'",
+        f"sudo -n {FUNDS}",
+        f"time -p {FUNDS}",
+        f"nice -n 5 xargs -n 1 {FUNDS}",
+        f"uv run bash -c '{FUNDS}'",
+        f"echo 'ls' > x.sh; echo '{FUNDS}' >> x.sh; bash x.sh",
+        f"cat > x.sh <<'EOF' && bash x.sh\n{FUNDS}\nEOF",
+        f"x=$(bash -c '{FUNDS}')",
+        f"echo `{FUNDS}`",
     ],
 )
 def test_what_is_handed_to_a_shell_is_read_as_commands(command: str):
@@ -133,6 +184,11 @@ def test_what_is_handed_to_a_shell_is_read_as_commands(command: str):
         f"git commit -m '{FUNDS}'",
         f"gh issue create --body 'Say {FUNDS}'",
         f"grep -rn '{FUNDS}' docs | head",
+        f"git commit -m 'Say `{FUNDS}`'",
+        f"git commit -m \"$(cat <<'EOF'\nSay: {FUNDS}\ncurl -X POST {RUNAPI} -d @b\nEOF\n)\"",
+        f"cat > README.md <<'EOF'\nRun `{FUNDS}`:\n```bash\ncurl -X POST {RUNAPI} -d @b\n```\nEOF",
+        f"sed -i 's|BASE|{RUNAPI}|' send.py",
+        f"diff <(echo {RUNAPI}) a.txt",
         "bash -n",
         "sh < /dev/null",
     ],

@@ -40,6 +40,7 @@ _OF_A_PERSON: Final = frozenset(
     )
 )
 """Commands for the person responsible for the money, never for an agent."""
+_HELP: Final = frozenset(("-h", "--help"))
 _CLIP: Final = ("model", "prompt", "image_url", "seconds", "resolution", "sound")
 
 
@@ -93,9 +94,9 @@ def hook(
     limit, such as `wallet fund` or `approval grant`. Everything else is allowed. Any error
     denies.
 
-    The hook prevents accidents, not deliberate evasion: it can miss a hidden address. For a hard
-    limit, keep the provider's key from the agent (gateway tokens), or run the agent under
-    `kling-ledger exec`.
+    The hook prevents accidents, not deliberate evasion: it can miss a hidden address, and does not
+    read makefiles, package scripts, aliases or imported modules. For a hard limit, keep the
+    provider's key from the agent (gateway tokens), or run the agent under `kling-ledger exec`.
 
     \b
     kling-ledger hook claude-code --show --ask-above "1 USD"
@@ -188,9 +189,11 @@ def _judged(answering: _Answering, ask_above: str | None, gateway: str | None) -
 
 def _of_run(costs: AskAbove, words: Sequence[str], folder: Path) -> Verdict:
     """Check a kling-ledger command by the most that it would reserve."""
-    from kling_ledger.agents.hooks.judging import OURS
+    from kling_ledger.agents.hooks.programs import OURS
     from kling_ledger.agents.hooks.verdicts import LEAVE, ask
 
+    if not _HELP.isdisjoint(words):
+        return LEAVE
     called = _called(words)
     path = called.command_path.removeprefix(f"{OURS} ")
     if path in _OF_A_PERSON:
@@ -213,7 +216,7 @@ def _called(words: Sequence[str]) -> click.Context:
 
     The words are read as our command line does, which forgives spellings and options before a name.
     """
-    from kling_ledger.agents.hooks.judging import OURS
+    from kling_ledger.agents.hooks.programs import OURS
     from kling_ledger.cli import cli
 
     context = _unparsed(cli, OURS, words)

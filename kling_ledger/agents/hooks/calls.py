@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ class ToolCall:
         for name in _COMMANDS:
             given = self.arguments.get(name)
             if isinstance(given, list):
-                given = " ".join(map(str, given))
+                # One word is a command line by itself.
+                given = shlex.join(map(str, given)) if len(given) > 1 else "".join(map(str, given))
             if isinstance(given, str):
                 return given
         return None

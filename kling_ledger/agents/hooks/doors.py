@@ -34,7 +34,7 @@ _HOST: Final = re.compile(
 )
 _BEFORE: Final = re.compile(r"[^\s'\"`,=?(){};|<>]*\Z")
 _FARTHEST: Final = 300
-_GLUE: Final = re.compile(r"""["']\s*\+?\s*["']|(?<=\S)["'](?=\S)""")
+_GLUE: Final = re.compile(r"""["']\s*(?:\+\s*)?["']|(?<=\S)["'](?=\S)""")
 _SENDING: Final = re.compile(r"\b(?:post|put|urlopen|fetch)\b|(?<!\S)(?:-d|--data\S*|--json|-f)\b")
 _CLIENT: Final = re.compile(r"\bklingclient\b|\brunapi\.kling\b|@runapi\.ai/kling\b")
 _CALLED: Final = re.compile(r"\.(?:run|create)\s*\(")

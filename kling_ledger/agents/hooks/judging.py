@@ -14,20 +14,10 @@ from typing import Any, Final
 
 from kling_ledger.agents.hooks.calls import ToolCall, is_reading
 from kling_ledger.agents.hooks.doors import Door, door_in
+from kling_ledger.agents.hooks.programs import OURS, READS, program
 from kling_ledger.agents.hooks.scripts import MODULE, run_by
-from kling_ledger.agents.hooks.shell import Pipeline, pipelines, program, substitutions, with_values
+from kling_ledger.agents.hooks.shell import Pipeline, with_values
 from kling_ledger.agents.hooks.verdicts import LEAVE, Decision, Verdict, ask, deny
-
-OURS: Final = "kling-ledger"
-
-_READING: Final = """
-    grep egrep fgrep rg ag cat bat less more head tail wc echo printf ls cd pwd git jq yq cut sort
-    uniq diff tee touch mkdir cp mv rm chmod stat file which type man true false test [ pip tree
-    export set unset alias history nl od hexdump strings tr fold column code open
-"""
-_READS: Final = frozenset(_READING.split())
-"""Programs that do not call the addresses in their arguments: writing or searching for one starts
-no job."""
 
 _SETS: Final = frozenset(("export", "set", "alias"))
 _PROVIDERS_TOOL: Final = re.compile(r"kling|runapi|crun|evolink|uniall")
@@ -86,31 +76,30 @@ def _is_providers_tool(name: str) -> bool:
 
 
 def _of_command(call: ToolCall, command: str, rules: Rules) -> Verdict:
-    run = list(run_by(command, call.folder))
+    environ = {**rules.environ, **call.variables}
+    run = list(run_by(with_values(command, environ), call.folder))
     others = [text for one in run for text in ([one] if isinstance(one, str) else _unguarded(one))]
-    seen = replace(rules, environ={**rules.environ, **call.variables})
-    verdict = _of_text("\n".join(others), seen)
+    verdict = _of_text("\n".join(others), replace(rules, environ=environ))
     if verdict.decision is not Decision.LEAVE:
         return verdict
-    calls = _calls_of_ours(with_values(command, seen.environ), call.folder)
+    calls = (words for one in run if isinstance(one, Pipeline) for words in _calls_of_ours(one))
     return _first_of(rules.of_run(words, call.folder) for words in calls)
 
 
 def _unguarded(pipeline: Pipeline) -> Iterator[str]:
-    """Yield the texts of a pipeline that could send an unmetered job."""
+    """Yield the text of a pipeline that could send an unmetered job."""
     programs = set(pipeline.programs)
-    if programs and not programs - {OURS} - _READS and not programs & _SETS:
-        yield from substitutions(pipeline.text)
-        return
-    yield pipeline.text
+    if not programs:
+        # What an assignment runs is a pipeline of its own.
+        yield pipeline.without_substitutions
+    elif programs - {OURS} - READS or programs & _SETS:
+        yield pipeline.text
 
 
-def _calls_of_ours(command: str, folder: Path) -> Iterator[Sequence[str]]:
-    """Yield the words after each call of ours, also one that `uv run` or our own `exec` makes."""
-    run = [one for one in run_by(command, folder) if isinstance(one, Pipeline)]
-    built = (inner for one in run for text in substitutions(one.text) for inner in pipelines(text))
-    for words in (words for pipeline in (*run, *built) for words in pipeline.commands):
-        if words and program(words[0]) not in _READS:
+def _calls_of_ours(pipeline: Pipeline) -> Iterator[Sequence[str]]:
+    """Yield the words after each call of ours, also one that another program makes, or `exec`."""
+    for words in pipeline.commands:
+        if words and program(words[0]) not in READS:
             yield from (words[at + 1 :] for at in range(len(words)) if _is_ours(words, at))
 
 
