@@ -87,7 +87,7 @@ def test_a_budget_in_credits_follows_each_move_whatever_other_budgets_there_are(
     worth = Job(usd=usd("0.25"))
     other = ledger.reserve("crun", Money.parse("5 crun-credit"), job=worth)
 
-    def spent_and_left() -> tuple[Decimal, Decimal]:
+    def spent_and_left() -> object:
         budget = ledger.budgets.get("of-crun-credit")
         return budget.spent.amount, budget.left.amount
 
