@@ -13,7 +13,7 @@ import pytest
 from kling_ledger.ledger import Job, Ledger, Scope
 from kling_reports import budgets
 from kling_reports.doors.budgets import BUDGET_KINDS
-from kling_reports.forecasts import at_end, grade, is_early
+from kling_reports.forecasts import at_end, grade, is_early, runs_out_at
 from kling_reports.frames import frame_of
 from kling_reports.render import terminal
 from tests.ledgers import Clock, money, usd
@@ -174,6 +174,16 @@ def test_windows_that_graded_a_forecast_are_counted():
 def test_at_the_end_of_its_window_a_budget_has_used_what_it_has_used():
     for rest_us in (0, -1):
         assert at_end(spent=10**13, reserved=1, elapsed_us=US, rest_us=rest_us) == 10**13 + 1
+
+
+def test_what_would_last_beyond_every_calendar_never_runs_out():
+    year_us = 365 * 86_400 * US
+    spending = {"spent": 1, "elapsed_us": year_us, "now_us": 56 * year_us}
+    assert runs_out_at(left=100, **spending) == 156 * year_us
+    assert runs_out_at(left=8_000, **spending) is None
+    # To the microsecond: no float holds all these digits.
+    assert runs_out_at(left=3, spent=7, elapsed_us=10**16 + 1, now_us=1) == 4_285_714_285_714_287
+    assert runs_out_at(left=0, **spending) is None
 
 
 def test_windows_in_which_it_was_too_early_grade_nothing(ledger: Ledger, make: Callable[..., None]):

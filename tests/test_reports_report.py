@@ -13,7 +13,7 @@ import pytest
 from kling_pricing.errors import AmountError
 from kling_reports.division import divided, share_ppm
 from kling_reports.frames import frame_of, series_of
-from kling_reports.report import Column, Kind, Report, Table
+from kling_reports.report import Column, Kind, Picture, Report, Table
 
 AT = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 KINDS: dict[str, Kind] = {
@@ -98,6 +98,20 @@ def test_a_table_that_does_not_say_what_it_holds_is_refused(
     empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, dtype in frame.items()})
     with pytest.raises(ValueError, match="any: "):
         Table("any", "Any", columns, empty)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        Picture("bars", x="weekday", value="spent_micro"),
+        Picture("bars", x="day", value="spent"),
+        Picture("bars", x="day", value="clips", series="weekday"),
+        Picture("bullet", x="name", value="clips", limit="clips_before"),
+    ],
+)
+def test_a_picture_of_a_column_that_is_not_there_is_refused(picture: Picture):
+    with pytest.raises(ValueError, match="any: it draws"):
+        Table("any", "Any", COLUMNS, frame_of([], KINDS), picture=picture)
 
 
 def test_a_report_finds_its_tables_by_name():

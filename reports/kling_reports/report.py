@@ -115,6 +115,12 @@ class Picture:
     series: str | None = None
     limit: str | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns that it draws."""
+        drawn = (self.x, self.value, self.series, self.limit)
+        return tuple(name for name in drawn if name is not None)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
@@ -167,6 +173,9 @@ class Table:
                 raise ValueError(f"{self.name}: {column.name} does not name its unit")
         if any(column.kind == "money" for column in self.columns) and UNIT not in names:
             raise ValueError(f"{self.name}: money without a column {UNIT!r}")
+        drawn = self.picture.columns if self.picture is not None else ()
+        if not set(drawn) <= set(names):
+            raise ValueError(f"{self.name}: it draws {drawn}, declared {names}")
         if self.stream is not None and self.picture is not None:
             raise ValueError(f"{self.name}: a picture is of all rows, and nobody holds them")
 
