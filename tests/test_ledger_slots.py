@@ -98,6 +98,26 @@ def test_one_slot_admits_without_the_row_of_its_wallet(ledger: Ledger):
     assert ledger.budgets.get("all").spent == micro(79)
 
 
+def test_one_slot_takes_what_jobs_of_several_minutes_cost_together(ledger: Ledger, clock: Clock):
+    ledger.wallets.fund("team", micro(1000))
+    ledger.budgets.set("daily", micro(1000), window="day", thresholds=())
+    ledger.commit(ledger.reserve("team", micro(10)).id, micro(9))
+    made = []
+    for amount in (10, 20, 30):
+        clock.forward(minutes=7)
+        made.append(ledger.reserve("team", micro(amount)).id)
+    rows = "SELECT xmin::text AS written, 1 AS n FROM budget_window"
+    before = found(ledger, rows)
+    costs = (micro(7), micro(11), micro(30))
+    ledger.settle(
+        [Change(id_, State.COMMITTED, cost) for id_, cost in zip(made, costs, strict=True)]
+    )
+    assert found(ledger, rows) == before
+    daily = ledger.budgets.get("daily")
+    assert (daily.spent, daily.reserved) == (micro(57), micro(0))
+    assert ledger.wallets.get("team").spent == micro(57)
+
+
 @pytest.mark.parametrize("slots", [1, 3, 8, 40])
 def test_racing_processes_are_admitted_exactly_what_fits(nursery, ledger: Ledger, slots: int):
     held = 1_000_003
