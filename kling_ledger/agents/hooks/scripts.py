@@ -66,9 +66,7 @@ class _Reading:
         for pipeline in pipelines(command):
             yield pipeline
             for words in pipeline.commands:
-                if words[:1] in {("cd",), ("pushd",)} and len(words) > 1:
-                    # Unlike Path's, it leaves alone a user who is not here.
-                    folder = folder / expanduser(words[1])  # noqa: PTH111
+                folder = _folder_after(words, folder)
                 # A subshell's `cd` ends with it: where the line began is looked at too.
                 for script in self._scripts(pipeline, words, (folder, began_in)):
                     if script.is_for_shell:
@@ -118,6 +116,13 @@ class _Reading:
             if text:
                 return text
         return ""
+
+
+def _folder_after(words: Sequence[str], folder: Path) -> Path:
+    if words[:1] not in {("cd",), ("pushd",)} or len(words) == 1:
+        return folder
+    # Unlike Path's, it leaves alone a user who is not here.
+    return folder / expanduser(words[1])  # noqa: PTH111
 
 
 def _place(folder: Path, name: str) -> Path:
