@@ -606,7 +606,12 @@ def test_ctrl_c_in_a_terminal_reaches_the_program_once(cli: Cli, sandbox: Sandbo
     if pid == 0:
         os.execve(command[0], command, environ)  # noqa: S606
     ready = counted.with_name("signals.ready")
-    until(ready.exists)
+
+    def is_ready() -> bool:
+        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        return ready.exists()
+
+    until(is_ready)
     os.write(terminal, b"\x03")
     until(lambda: counted.exists() and counted.read_text())
     os.write(terminal, b"\x1c")

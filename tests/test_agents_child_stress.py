@@ -94,7 +94,12 @@ def test_no_cap_is_passed_and_the_ledger_is_the_truth(tmp_path: Path):
     settings = SandboxSettings(job_s=0.2, hang_s=1.0, balance=Money.parse("100000 USD"))
     with Sandbox(settings) as sandbox:
         first = start(cli, sandbox.url, "first", CAPS[0])
-        until(lambda: len(tasks(sandbox.url)) >= THREADS // 2)
+
+        def is_busy() -> bool:
+            assert first.poll() is None, first.communicate()
+            return len(tasks(sandbox.url)) >= THREADS // 2
+
+        until(is_busy)
         # Alone: its program lives on, and reaches nobody any more.
         first.send_signal(signal.SIGKILL)
         first.wait()

@@ -133,7 +133,12 @@ def test_ctrl_c_ends_the_waiting_and_leaves_the_jobs_open(cli: Cli, here: House)
     for number in range(12):
         here.submitted("crun", f"a lake {number} [never]")
     process = cli.start("resume", "--grace", "0", "--poll-every", "0.05", "--format", "json")
-    until(lambda: sum(task["polls"] for task in here.tasks("crun")) >= 30)
+
+    def is_polling() -> bool:
+        assert process.poll() is None
+        return bool(sum(task["polls"] for task in here.tasks("crun")) >= 30)
+
+    until(is_polling)
     process.send_signal(signal.SIGINT)
     said = finish(process)
     assert said.code == 5
