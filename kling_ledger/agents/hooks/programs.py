@@ -20,16 +20,8 @@ no job."""
 _NONE: Final[frozenset[str]] = frozenset()
 _OF_PYTHONS: Final = frozenset(
     (
-        *(
-            "--with",
-            "--with-editable",
-            "--with-requirements",
-            "--python",
-            "-p",
-            "--extra",
-            "--group",
-        ),
-        *("--env-file", "--project", "--directory", "--package", "--index"),
+        *("--with", "--with-editable", "--with-requirements", "--python", "-p", "--extra"),
+        *("--group", "--env-file", "--project", "--directory", "--package", "--index"),
     )
 )
 PREFIXES: Final = {

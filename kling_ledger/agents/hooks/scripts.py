@@ -206,4 +206,4 @@ def _is_for_shell(words: Sequence[str], script: str) -> bool:
     if first.startswith("#!"):
         return any(program(word) in SHELLS for word in first[2:].split())
     is_run_itself = not _INTERPRETERS.fullmatch(program(words[0])) and "/" in words[0]
-    return is_run_itself and not words[0].endswith(_SUFFIXES[:1]) and "\0" not in script
+    return is_run_itself and not words[0].endswith(".py") and "\0" not in script
